@@ -1,0 +1,55 @@
+# `make demo` and `make test` do everything from a clean clone, set-up included.
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TARGET_DIR
+LIBRARY := $(CARGO_TARGET_DIR)/release/libwasm_engine.so
+BUILD   := $(CURDIR)/build
+GUESTS  := $(BUILD)/guests
+CMAKE   := $(BUILD)/cmake
+
+.PHONY: demo test setup library guests cpp header test-rust test-header test-symbols test-cpp lint clean
+
+demo: setup library guests cpp
+	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
+
+test: setup library guests cpp lint test-rust test-header test-symbols test-cpp
+
+setup:
+	@scripts/setup.sh all
+
+library:
+	cargo build --release --locked
+
+guests: setup
+	$(MAKE) -C guests OUT=$(GUESTS)
+
+cpp: library guests
+	@cmake -S . -B $(CMAKE) -G Ninja -DWASM_ENGINE_LIBRARY=$(LIBRARY) -DWASM_ENGINE_GUESTS=$(GUESTS) >$(BUILD)/cmake.log \
+	  || { cat $(BUILD)/cmake.log; exit 1; }
+	cmake --build $(CMAKE)
+
+# The header as the sources have it, written next to the build by build.rs.
+GENERATED_HEADER = $(shell ls -t $(CARGO_TARGET_DIR)/release/build/wasm-engine-*/out/wasm_engine.h | head -n 1)
+
+header: library
+	cp $(GENERATED_HEADER) include/wasm_engine.h
+
+test-header: library
+	diff -u include/wasm_engine.h $(GENERATED_HEADER) || { echo "include/wasm_engine.h is out of date: run make header"; exit 1; }
+	scripts/check-header.sh
+
+test-symbols: library
+	scripts/check-symbols.sh $(LIBRARY)
+
+test-rust: library
+	cargo test --release --locked
+
+test-cpp: cpp
+	cd $(CMAKE) && ctest --output-on-failure --no-tests=error -j 2
+
+lint:
+	cargo fmt --check
+	cargo clippy --release --locked --all-targets -- -D warnings
+
+clean:
+	rm -rf $(BUILD)
+	cargo clean

@@ -1,0 +1,829 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// WebAssembly data transforms inside the threads of an event-loop host. This header is generated from the Rust sources;
+// `make header` writes it, and a test fails when it is out of date.
+//
+// The nouns
+//
+//   wasm_runtime   configuration and compiler. Shared: any thread, several at once.
+//   wasm_factory   a compiled transform. Shared: any thread, several at once.
+//   wasm_engine    one running guest. Owned, and tied to the thread that made it.
+//   wasm_future    an operation that is going on. Owned; an engine's is tied to the engine's thread.
+//   wasm_promise   a callback's answer that comes later. Owned; any thread, one at a time.
+//   wasm_error     what went wrong. Owned; any thread.
+//
+// The contract
+//
+//   Ownership  `_create` and `take` give, `_release` takes; releasing NULL does nothing. A handle must not be used after
+//              its release. Slices and structs in arguments are borrowed for the call unless a function says more.
+//   Status     Every function that can fail returns a `wasm_status`. If `error` is not NULL and the status is not OK, the
+//              caller gets an owned `wasm_error` there; with OK, `error` is left alone. There is no last-error state.
+//              Out-parameters are written on success only.
+//   Futures    Nothing blocks. What takes time gives a future, which the host polls: ready, pending (a waker will be
+//              called), or yielded (poll again after other tasks had their turn).
+//   Threads    An engine and its futures belong to the thread that made the engine; elsewhere a status says so.
+//   Host data  `{data, drop}`: the drop runs exactly once, on every path, errors included.
+//   Callbacks  must not throw or unwind. They may call the library; functions of an engine that is at work further down
+//              the stack answer WASM_STATUS_BUSY.
+//   Structs    that begin with `size` may grow: set it to sizeof and zero the rest, then zero means the default.
+//   Signals    Traps of guests are noticed by SIGSEGV, SIGILL and SIGFPE: see wasm_unblock_signals.
+//   Panics     of the library become WASM_STATUS_PANIC; they never cross this border.
+
+
+#ifndef WASM_ENGINE_H
+#define WASM_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// What a call came to.
+//
+// The numbers are fixed: new ones are added, none is ever changed or given away again. They come in ranges:
+// 0 is success; 1–19 say that the call itself was wrong and that *nothing happened*, so whatever was going on is
+// still going on; 20–49 refuse a module; 50–69 tell how a guest ended; 70–89 refuse a record batch; 90 and up
+// are troubles of the library itself.
+enum wasm_status
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Success.
+  WASM_STATUS_OK = 0,
+  // A pointer that must not be NULL was NULL.
+  WASM_STATUS_NULL_ARGUMENT = 1,
+  // An argument or a config field has a value that makes no sense; the message says which.
+  WASM_STATUS_INVALID_ARGUMENT = 2,
+  // Text that must be UTF-8 is not.
+  WASM_STATUS_INVALID_UTF8 = 3,
+  // The `size` at the head of a struct is smaller than the first version of that struct.
+  WASM_STATUS_INVALID_STRUCT_SIZE = 4,
+  // An engine, or a future of an engine, was used on another thread than the one that made the engine.
+  WASM_STATUS_WRONG_THREAD = 5,
+  // The engine is at work further down this very call stack: a callback called back into its own engine.
+  WASM_STATUS_BUSY = 6,
+  // The engine is not in a state in which this can be done (transform before start, start twice, …).
+  WASM_STATUS_INVALID_STATE = 7,
+  // The result of this future was taken already, or the future has another kind of result.
+  WASM_STATUS_NO_RESULT = 8,
+  // The promise was resolved or rejected before.
+  WASM_STATUS_PROMISE_SETTLED = 9,
+  // The bytes do not begin with Wasm's magic number.
+  WASM_STATUS_MODULE_NOT_WASM = 20,
+  // The module is in the text format; compile it to binary first.
+  WASM_STATUS_MODULE_TEXT_FORMAT = 21,
+  // The binary is a component, not a core module.
+  WASM_STATUS_MODULE_IS_COMPONENT = 22,
+  // The module is larger than `max_module_size`.
+  WASM_STATUS_MODULE_TOO_LARGE = 23,
+  // The binary breaks a rule of the Wasm specification, or needs a proposal that is not enabled.
+  WASM_STATUS_MODULE_INVALID = 24,
+  // No function `_start` is exported.
+  WASM_STATUS_MODULE_NO_START = 25,
+  // `_start` does not have the type `() -> ()`.
+  WASM_STATUS_MODULE_START_SIGNATURE = 26,
+  // No memory named `memory` is exported.
+  WASM_STATUS_MODULE_NO_MEMORY = 27,
+  // The memory is addressed with 64 bits.
+  WASM_STATUS_MODULE_MEMORY64 = 28,
+  // The memory that the module starts with is larger than the runtime's limit.
+  WASM_STATUS_MODULE_MEMORY_LIMIT = 29,
+  // No `redpanda_transform.check_abi_version_*` is imported, so this is no transform.
+  WASM_STATUS_MODULE_NO_ABI = 30,
+  // The transform ABI version that the module asks for is not 1 or 2.
+  WASM_STATUS_MODULE_UNKNOWN_ABI = 31,
+  // The schema registry ABI version that the module asks for is not 0.
+  WASM_STATUS_MODULE_UNKNOWN_SCHEMA_REGISTRY = 32,
+  // The module imports something that this host does not have; the message lists the names.
+  WASM_STATUS_MODULE_UNKNOWN_IMPORT = 33,
+  // The module imports a function of this host with another type; the message has both.
+  WASM_STATUS_MODULE_IMPORT_SIGNATURE = 34,
+  // The module is valid but could not be compiled.
+  WASM_STATUS_MODULE_COMPILE = 35,
+  // The guest trapped; see `wasm_error_trap`.
+  WASM_STATUS_GUEST_TRAP = 50,
+  // The guest ended by itself: `proc_exit`, or a return from `_start`; see `wasm_error_exit_code`.
+  WASM_STATUS_GUEST_EXIT = 51,
+  // The start, or one record, used more than `record_time_limit_ns`.
+  WASM_STATUS_GUEST_TIMEOUT = 52,
+  // The guest ended after its memory was refused growth at the record at hand, or could not be created at all.
+  WASM_STATUS_GUEST_MEMORY_LIMIT = 53,
+  // The guest used up its stack.
+  WASM_STATUS_GUEST_STACK_OVERFLOW = 54,
+  // The guest handed a host function a pointer outside of its memory, or called it at a wrong time.
+  WASM_STATUS_GUEST_BAD_CALL = 55,
+  // The host's output sink failed, rejected its promise, or dropped it unresolved.
+  WASM_STATUS_OUTPUT_REJECTED = 60,
+  // The engine was stopped or released while the operation was going on.
+  WASM_STATUS_CANCELLED = 61,
+  // The batch ends before its header or its length field says so.
+  WASM_STATUS_BATCH_TRUNCATED = 70,
+  // The batch's magic byte is not 2.
+  WASM_STATUS_BATCH_MAGIC = 71,
+  // The CRC-32C does not fit the content.
+  WASM_STATUS_BATCH_CRC = 72,
+  // Counts, lengths or varints of the batch contradict each other.
+  WASM_STATUS_BATCH_MALFORMED = 73,
+  // The compression code is not one of Kafka's.
+  WASM_STATUS_BATCH_COMPRESSION = 74,
+  // The compressed part cannot be decompressed.
+  WASM_STATUS_BATCH_DECOMPRESS = 75,
+  // The batch, compressed or decompressed, is larger than `max_batch_size`.
+  WASM_STATUS_BATCH_TOO_LARGE = 76,
+  // A control batch holds no records for a transform.
+  WASM_STATUS_BATCH_CONTROL = 77,
+  // The library panicked: a defect, please report it. The engine concerned is unusable from here on.
+  WASM_STATUS_PANIC = 90,
+  // The engine was the scene of a panic before; release it.
+  WASM_STATUS_POISONED = 91,
+  // The system refused something: memory, a mapping, a thread.
+  WASM_STATUS_SYSTEM = 92,
+  // Anything else; the message tells.
+  WASM_STATUS_INTERNAL = 93,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum wasm_status wasm_status;
+#else
+typedef uint32_t wasm_status;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// What an engine is doing.
+enum wasm_engine_state
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // No guest: never started, stopped, or failed. It can be started.
+  WASM_ENGINE_STATE_STOPPED = 0,
+  // A start is going on.
+  WASM_ENGINE_STATE_STARTING = 1,
+  // The guest waits for a batch.
+  WASM_ENGINE_STATE_IDLE = 2,
+  // A transform is going on.
+  WASM_ENGINE_STATE_TRANSFORMING = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum wasm_engine_state wasm_engine_state;
+#else
+typedef uint32_t wasm_engine_state;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Why a guest trapped. Numbers are fixed, as with `wasm_status`.
+enum wasm_trap
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // It did not trap.
+  WASM_TRAP_NONE = 0,
+  // The instruction `unreachable`: a panic or an abort, as a rule.
+  WASM_TRAP_UNREACHABLE = 1,
+  // The stack was used up.
+  WASM_TRAP_STACK_OVERFLOW = 2,
+  // A load, store or bulk operation outside of memory.
+  WASM_TRAP_MEMORY_OUT_OF_BOUNDS = 3,
+  // A table index out of bounds.
+  WASM_TRAP_TABLE_OUT_OF_BOUNDS = 4,
+  // A call through an empty table slot.
+  WASM_TRAP_INDIRECT_CALL_TO_NULL = 5,
+  // A call through a table slot of another function type.
+  WASM_TRAP_BAD_SIGNATURE = 6,
+  // An integer overflow in a signed division.
+  WASM_TRAP_INTEGER_OVERFLOW = 7,
+  // An integer division by zero.
+  WASM_TRAP_DIVISION_BY_ZERO = 8,
+  // A float that does not fit the integer it is converted to.
+  WASM_TRAP_BAD_CONVERSION = 9,
+  // Ended by the host: the time limit.
+  WASM_TRAP_INTERRUPT = 10,
+  // Raised by a host function; the message tells.
+  WASM_TRAP_HOST = 11,
+  // Any other trap; the message names it.
+  WASM_TRAP_OTHER = 12,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum wasm_trap wasm_trap;
+#else
+typedef uint32_t wasm_trap;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// What a poll found.
+enum wasm_poll
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // The operation is over and succeeded.
+  WASM_POLL_READY = 0,
+  // A host promise is outstanding; the waker will be called when it is settled. Polling before that is allowed.
+  WASM_POLL_PENDING = 1,
+  // The guest's time slice is used up. Poll again after other tasks had their turn; the waker is not called.
+  WASM_POLL_YIELDED = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum wasm_poll wasm_poll;
+#else
+typedef uint32_t wasm_poll;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// How urgent a line is.
+enum wasm_log_level
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Details that help to find a fault.
+  WASM_LOG_LEVEL_DEBUG = 0,
+  // A guest's standard output.
+  WASM_LOG_LEVEL_INFO = 1,
+  // A guest's standard error.
+  WASM_LOG_LEVEL_WARN = 2,
+  // A failure that the host will also see as a status.
+  WASM_LOG_LEVEL_ERROR = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum wasm_log_level wasm_log_level;
+#else
+typedef uint32_t wasm_log_level;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// How a callback answers.
+enum wasm_answer
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // It is done.
+  WASM_ANSWER_DONE = 0,
+  // It will be done when the promise that the callback took from its `wasm_call` is settled.
+  WASM_ANSWER_PENDING = 1,
+  // It cannot be done.
+  WASM_ANSWER_FAILED = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum wasm_answer wasm_answer;
+#else
+typedef uint32_t wasm_answer;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// How the records of a batch are compressed; the numbers are Kafka's.
+enum wasm_compression
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Not at all.
+  WASM_COMPRESSION_NONE = 0,
+  // gzip, RFC 1952.
+  WASM_COMPRESSION_GZIP = 1,
+  // Snappy in the framing of xerial's Java library; raw blocks are understood too.
+  WASM_COMPRESSION_SNAPPY = 2,
+  // LZ4 frames.
+  WASM_COMPRESSION_LZ4 = 3,
+  // Zstandard frames.
+  WASM_COMPRESSION_ZSTD = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum wasm_compression wasm_compression;
+#else
+typedef uint32_t wasm_compression;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Packs records into batches. Owned; used by one thread at a time.
+typedef struct wasm_batch_builder wasm_batch_builder;
+
+// The call that a callback is in; valid until the callback returns.
+typedef struct wasm_call wasm_call;
+
+// An engine. Owned by whoever made it, and used only on the thread that made it.
+typedef struct wasm_engine wasm_engine;
+
+// An error, owned by whoever got it. It belongs to no thread and changes never.
+typedef struct wasm_error wasm_error;
+
+// A factory. Shared: it may be used on any thread, by several at once.
+typedef struct wasm_factory wasm_factory;
+
+// An operation that is going on. Owned by whoever got it; used by one thread at a time, and if it is an engine's, only by
+// the engine's thread.
+typedef struct wasm_future wasm_future;
+
+// A callback's promise to answer later. It may be used on any thread, and outlive the engine.
+typedef struct wasm_promise wasm_promise;
+
+// A runtime. Shared: it may be used on any thread, by several at once.
+typedef struct wasm_runtime wasm_runtime;
+
+// Text that the library made. Belongs to no thread.
+typedef struct wasm_text wasm_text;
+
+// Borrowed bytes. `(NULL, 0)` is empty. Text is UTF-8 without a final NUL.
+typedef struct wasm_slice {
+  // The first byte; may be NULL when `size` is 0.
+  const uint8_t *data;
+  // Number of bytes.
+  size_t size;
+} wasm_slice;
+
+// The fields of a batch header, in the order of the wire.
+typedef struct wasm_batch_header {
+  // Offset of the first record.
+  int64_t base_offset;
+  // Bytes of the whole batch, header included: the length field plus 12.
+  uint64_t total_size;
+  // Epoch of the partition's leader.
+  int32_t partition_leader_epoch;
+  // CRC-32C over everything after it.
+  uint32_t crc;
+  // Bits 0–2 compression (0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd), bit 3 append time, bit 4 transactional, bit 5
+  // control.
+  int16_t attributes;
+  // Offset of the last record minus `base_offset`.
+  int32_t last_offset_delta;
+  // Milliseconds since 1970 of the first record.
+  int64_t base_timestamp;
+  // The largest timestamp in the batch; with append time, that of every record.
+  int64_t max_timestamp;
+  // Producer's id, −1 for none.
+  int64_t producer_id;
+  // Producer's epoch, −1 for none.
+  int16_t producer_epoch;
+  // Sequence number of the first record, −1 for none.
+  int32_t base_sequence;
+  // Number of records.
+  int32_t record_count;
+} wasm_batch_header;
+
+// A key or a value: bytes, or null.
+typedef struct wasm_field {
+  // The first byte; may be NULL when `size` is not positive.
+  const uint8_t *data;
+  // Number of bytes; −1 for null.
+  int64_t size;
+} wasm_field;
+
+// A header of a record.
+typedef struct wasm_header {
+  // The header's key; must not be null.
+  struct wasm_field key;
+  // The header's value.
+  struct wasm_field value;
+} wasm_header;
+
+// A record's key, value and headers.
+typedef struct wasm_payload {
+  // The record's key.
+  struct wasm_field key;
+  // The record's value.
+  struct wasm_field value;
+  // The headers.
+  const struct wasm_header *headers;
+  // Number of headers.
+  size_t header_count;
+} wasm_payload;
+
+// Settings of a batch. Zero in any field but `size` means the default.
+typedef struct wasm_batch_config {
+  // `sizeof(wasm_batch_config)`.
+  size_t size;
+  // Offset of the batch. Default 0.
+  int64_t base_offset;
+  // A `wasm_compression`. Default none.
+  uint32_t compression;
+  // 1: all records have the time `append_timestamp`, the broker's, instead of their own. Default 0.
+  uint32_t append_time;
+  // Milliseconds since 1970, with `append_time`.
+  int64_t append_timestamp;
+} wasm_batch_config;
+
+// One output record, as the host sees it.
+typedef struct wasm_output_record {
+  // Key, value and headers in the encoding of a Kafka record; `wasm_payload_read` takes them apart.
+  const uint8_t *payload;
+  // Bytes of the payload.
+  uint32_t payload_size;
+  // Index of the topic in the factory's `output_topics`.
+  uint32_t topic;
+  // Offset of the input record that the guest was working on when it wrote this one.
+  int64_t input_offset;
+  // Timestamp of that input record, milliseconds since 1970.
+  int64_t input_timestamp;
+} wasm_output_record;
+
+// Receives the output of one `wasm_engine_transform`.
+typedef struct wasm_output_sink {
+  // `sizeof(wasm_output_sink)`.
+  size_t size;
+  // The host's own.
+  void *data;
+  // Frees `data`; called exactly once for every sink that was given to `wasm_engine_transform`, also if that failed.
+  // May be NULL.
+  void (*drop)(void *data);
+  // Takes a block of `count` records, at least one, in the order in which the guest wrote them, and answers with a
+  // `wasm_answer`.
+  //
+  // Called by `wasm_future_poll`, on the engine's thread and the host's own stack. The records and their payloads can
+  // be read until the callback returns; if it answers pending, until the promise is settled. Until then the guest does
+  // not run. The callback must not throw, and gets `WASM_STATUS_BUSY` from every function of the same engine.
+  uint32_t (*records)(void *data,
+                      const struct wasm_output_record *records,
+                      size_t count,
+                      struct wasm_call *call);
+} wasm_output_sink;
+
+// A frame of a guest's call stack.
+typedef struct wasm_frame {
+  // Demangled name of the function; empty if the module has no names. Lives as long as the error.
+  struct wasm_slice function;
+  // Index of the function in the module's function index space.
+  uint32_t function_index;
+} wasm_frame;
+
+// An environment variable.
+typedef struct wasm_env {
+  // The name: not empty, without `=` and NUL.
+  struct wasm_slice name;
+  // The value, without NUL.
+  struct wasm_slice value;
+} wasm_env;
+
+// A transform: its module and what the guest may know.
+typedef struct wasm_factory_config {
+  // `sizeof(wasm_factory_config)`.
+  size_t size;
+  // The module in Wasm's binary format.
+  struct wasm_slice module;
+  // The transform's name: in the guest `argv[0]`, and in every log line and error. Not empty.
+  struct wasm_slice name;
+  // In the guest `REDPANDA_INPUT_TOPIC`.
+  struct wasm_slice input_topic;
+  // In the guest `REDPANDA_OUTPUT_TOPIC_0`, …; the first is where records go that name no topic. Without any, every
+  // write of the guest fails.
+  const struct wasm_slice *output_topics;
+  // Number of `output_topics`.
+  size_t output_topic_count;
+  // The guest's environment beside that.
+  const struct wasm_env *env;
+  // Number of `env`.
+  size_t env_count;
+} wasm_factory_config;
+
+// What to call when a pending future is worth polling again.
+//
+// Each waker that is given to a poll is used up: exactly one of `wake` and `drop` is called with its `data`, exactly
+// once. `wake` is called, from any thread and outside of every lock, if the poll answered pending and the host promise
+// that it waits for was settled; it may call back into the library. In all other cases `drop` is called: before the poll
+// returns if it did not answer pending, else when the future is polled again or released. `drop` may be NULL, for data
+// that nobody has to free.
+typedef struct wasm_waker {
+  // The host's own.
+  void *data;
+  // Schedules a poll; must not poll by itself on another thread than the future's. NULL for a host that polls anyway.
+  void (*wake)(void *data);
+  // Frees `data` without waking.
+  void (*drop)(void *data);
+} wasm_waker;
+
+// A line for the host's log.
+typedef struct wasm_log_line {
+  // A `wasm_log_level`.
+  wasm_log_level level;
+  // The line was longer than `max_log_line`; the next one of this level and transform goes on with it.
+  bool continues;
+  // The transform's name.
+  struct wasm_slice transform;
+  // The text, valid UTF-8 without a newline; bytes that were not UTF-8 are written as `\xNN`.
+  struct wasm_slice text;
+} wasm_log_line;
+
+// Where guests' standard output and error go.
+typedef struct wasm_log_sink {
+  // The host's own.
+  void *data;
+  // Frees `data`, once: when the runtime and everything made from it are gone, or when `wasm_runtime_create` fails.
+  // May be NULL.
+  void (*drop)(void *data);
+  // Takes a line, which lives until the callback returns. NULL: lines are thrown away.
+  //
+  // Called on the threads of engines, while their guests run and on the guests' stacks, so with `host_stack_size` bytes
+  // left; by several threads at once if there are. It must not throw and must not block.
+  void (*line)(void *data, const struct wasm_log_line *line);
+} wasm_log_sink;
+
+// Settings of a runtime. Zero in any field but `size` means the default.
+typedef struct wasm_runtime_config {
+  // `sizeof(wasm_runtime_config)`.
+  size_t size;
+  // Bytes of linear memory that one guest may have; growth past it fails inside the guest. Default 64 MiB, at least 64
+  // KiB, at most 4 GiB; what counts is whole pages of 64 KiB.
+  uint64_t memory_limit;
+  // Elements that all tables of one guest may have together. Default 1,048,576.
+  uint64_t table_limit;
+  // Bytes of stack for a guest's own frames. Default 512 KiB.
+  uint64_t guest_stack_size;
+  // Bytes of stack beyond that, for the host functions that a guest calls. Default 256 KiB.
+  uint64_t host_stack_size;
+  // Nanoseconds that a guest may run before its host gets the thread back. Default 500,000.
+  uint64_t time_slice_ns;
+  // Nanoseconds that a guest may run for one record, and for its start; time in which it does not have the thread does
+  // not count. Measured in steps of half a slice. Default 3,000,000,000.
+  uint64_t record_time_limit_ns;
+  // Bytes of output that one engine holds at most; no output record can be larger. Default 1 MiB.
+  uint64_t output_buffer_limit;
+  // Bytes that a module may have. Default 64 MiB.
+  uint64_t max_module_size;
+  // Bytes that a batch may have, before and after decompression. Default 128 MiB.
+  uint64_t max_batch_size;
+  // Bytes of a log line; longer ones are cut into several. Default 8 KiB.
+  uint64_t max_log_line;
+  // Threads that compile, started when the first module comes. Default 1.
+  uint32_t compile_threads;
+  // 1: batches' CRCs are not compared with their content. Default 0.
+  uint32_t skip_crc_check;
+  // Where guests' output goes. Default: nowhere.
+  struct wasm_log_sink log;
+} wasm_runtime_config;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// Reads the header at the front of `bytes`, after which more batches may follow: `total_size` tells where. Checks that
+// the whole batch is there, but neither its CRC nor its records. `WASM_STATUS_BATCH_TRUNCATED`, `…_MAGIC`, `…_MALFORMED`.
+wasm_status wasm_batch_read_header(struct wasm_slice bytes,
+                                   struct wasm_batch_header *header,
+                                   struct wasm_error **error);
+
+// Takes a payload apart. `payload`'s fields point into `bytes`. Its headers are written to `headers`, which has room for
+// `header_capacity`; `payload->headers` is that array, and `payload->header_count` is the number of headers that there are:
+// if it is larger than the capacity, call again with more room.
+//
+// `WASM_STATUS_BATCH_MALFORMED` if the bytes are not key, value and headers and nothing else.
+wasm_status wasm_payload_read(struct wasm_slice bytes,
+                              struct wasm_payload *payload,
+                              struct wasm_header *headers,
+                              size_t header_capacity,
+                              struct wasm_error **error);
+
+// Makes a builder with no records in it.
+wasm_status wasm_batch_builder_create(const struct wasm_batch_config *config,
+                                      struct wasm_batch_builder **builder,
+                                      struct wasm_error **error);
+
+// Forgets the records and begins another batch; memory is kept. The view that `wasm_batch_builder_finish` gave ends.
+wasm_status wasm_batch_builder_reset(struct wasm_batch_builder *builder,
+                                     const struct wasm_batch_config *config,
+                                     struct wasm_error **error);
+
+// Adds a record. `offset` is its Kafka offset, at least one more than the last one's, or −1 for the next. `timestamp` is in
+// milliseconds since 1970.
+wasm_status wasm_batch_builder_add(struct wasm_batch_builder *builder,
+                                   int64_t offset,
+                                   int64_t timestamp,
+                                   const struct wasm_payload *payload,
+                                   struct wasm_error **error);
+
+// Adds a record whose payload is encoded already, such as one from a transform. Else as `wasm_batch_builder_add`.
+wasm_status wasm_batch_builder_add_encoded(struct wasm_batch_builder *builder,
+                                           int64_t offset,
+                                           int64_t timestamp,
+                                           struct wasm_slice payload,
+                                           struct wasm_error **error);
+
+// Packs what was added into a batch. `batch` gets a view that ends when the builder is next used or released. More records
+// may be added afterwards.
+wasm_status wasm_batch_builder_finish(struct wasm_batch_builder *builder,
+                                      struct wasm_slice *batch,
+                                      struct wasm_error **error);
+
+// Frees the builder. NULL is fine.
+void wasm_batch_builder_release(struct wasm_batch_builder *builder);
+
+// Makes an engine that belongs to the calling thread. It is stopped. Cheap: nothing is instantiated yet.
+wasm_status wasm_engine_create(const struct wasm_factory *factory,
+                               struct wasm_engine **engine,
+                               struct wasm_error **error);
+
+// Starts the guest: instantiates the module and lets it run until it waits for a batch.
+//
+// `future` becomes ready when it does, or fails with a `WASM_STATUS_GUEST_…`. `WASM_STATUS_INVALID_STATE` if the engine is
+// not stopped.
+wasm_status wasm_engine_start(struct wasm_engine *engine,
+                              struct wasm_future **future,
+                              struct wasm_error **error);
+
+// Gives the guest one record batch.
+//
+// `batch` is a Kafka record batch, magic 2, as it is on the wire, compressed or not, and nothing after it. It is checked
+// here, as a whole: with a `WASM_STATUS_BATCH_…` nothing has reached the guest and the engine is as it was. It is
+// borrowed, not copied, and must stay unchanged until the future is ready, has failed, or is released. A compressed one is
+// decompressed here, on the calling thread.
+//
+// `sink` gets the guest's output, in the order of its writes, while the future is polled, and is dropped when the
+// operation is over, or when this call fails. What an input record gave rise to is handed over whole, after the guest has
+// finished that record; only if it exceeds `output_buffer_limit` it comes in parts.
+//
+// `future` becomes ready when the guest asks for the next batch and the sink has everything. It fails with a
+// `WASM_STATUS_GUEST_…` when the guest ends; the sink then has the output of all records before the one that
+// `wasm_error_record` names. It fails with `WASM_STATUS_OUTPUT_REJECTED` when the sink fails. In both cases the engine is
+// stopped. `WASM_STATUS_INVALID_STATE` if the engine is not idle.
+wasm_status wasm_engine_transform(struct wasm_engine *engine,
+                                  struct wasm_slice batch,
+                                  const struct wasm_output_sink *sink,
+                                  struct wasm_future **future,
+                                  struct wasm_error **error);
+
+// Stops the guest, whatever it is doing, and frees its memory and stack. A start or transform that is going on fails with
+// `WASM_STATUS_CANCELLED`. Stopping a stopped engine is fine.
+//
+// `future` is ready at the first poll; it may be released unpolled.
+wasm_status wasm_engine_stop(struct wasm_engine *engine,
+                             struct wasm_future **future,
+                             struct wasm_error **error);
+
+// What the engine is doing.
+wasm_status wasm_engine_get_state(const struct wasm_engine *engine,
+                                  wasm_engine_state *state,
+                                  struct wasm_error **error);
+
+// Bytes of linear memory that the guest has; 0 if there is none.
+wasm_status wasm_engine_get_memory_size(const struct wasm_engine *engine,
+                                        uint64_t *bytes,
+                                        struct wasm_error **error);
+
+// Stops and frees the engine. Futures of it may be released later; polling them gives `WASM_STATUS_CANCELLED`. NULL is
+// fine.
+//
+// `WASM_STATUS_WRONG_THREAD` or `WASM_STATUS_BUSY`, and nothing is freed, on another thread or from one of the engine's
+// own callbacks.
+wasm_status wasm_engine_release(struct wasm_engine *engine,
+                                struct wasm_error **error);
+
+// The status that came with the error; `WASM_STATUS_NULL_ARGUMENT` for NULL.
+wasm_status wasm_error_status(const struct wasm_error *error);
+
+// What happened, to which transform, at which record, and what to do: UTF-8, several lines if there is a backtrace, ended
+// by a NUL. Lives as long as the error. For NULL an empty string.
+const char *wasm_error_message(const struct wasm_error *error);
+
+// Which trap ended the guest; `WASM_TRAP_NONE` if none did, and for NULL.
+wasm_trap wasm_error_trap(const struct wasm_error *error);
+
+// Whether the guest ended by itself; if so, writes its exit code to `exit_code`, which may be NULL.
+bool wasm_error_exit_code(const struct wasm_error *error, int32_t *exit_code);
+
+// Whether the guest was working on a record; if so, writes its index in the batch, from 0, and its offset. Either pointer
+// may be NULL.
+bool wasm_error_record(const struct wasm_error *error,
+                       uint32_t *index,
+                       int64_t *offset);
+
+// Number of frames of the guest's call stack at its end; 0 for NULL.
+size_t wasm_error_frame_count(const struct wasm_error *error);
+
+// Writes frame `index`, counted from the innermost, to `frame`. `WASM_STATUS_INVALID_ARGUMENT` if there is none.
+wasm_status wasm_error_frame(const struct wasm_error *error,
+                             size_t index,
+                             struct wasm_frame *frame);
+
+// Frees the error. NULL is fine.
+void wasm_error_release(struct wasm_error *error);
+
+// The name of a status, such as `guest-trap`: fixed, fit for metrics labels; `unknown` for a number that is none.
+const char *wasm_status_name(uint32_t status);
+
+// Compiles a transform. What `config` holds is copied; the module is judged and compiled on a compile thread of the
+// runtime. Any thread.
+//
+// `future` becomes ready with a factory, to be had by `wasm_future_take_factory`, or fails with a
+// `WASM_STATUS_MODULE_…`. It may be polled on any thread, by one at a time. Releasing it early is fine: the compilation
+// goes on, its result is dropped.
+//
+// Errors of the call itself: `WASM_STATUS_INVALID_ARGUMENT` and `WASM_STATUS_INVALID_UTF8` for names, topics and
+// environment.
+wasm_status wasm_factory_create(const struct wasm_runtime *runtime,
+                                const struct wasm_factory_config *config,
+                                struct wasm_future **future,
+                                struct wasm_error **error);
+
+// Another reference to the factory, for another owner. Any thread. NULL gives NULL.
+struct wasm_factory *wasm_factory_clone(const struct wasm_factory *factory);
+
+// Gives one reference up. Engines made from the factory go on living. Any thread. NULL is fine.
+void wasm_factory_release(struct wasm_factory *factory);
+
+// Drives the operation on.
+//
+// With `WASM_STATUS_OK`, `state` is written: `WASM_POLL_READY` when the operation is over and succeeded, `…_PENDING` when
+// it waits for a host promise or a compile thread, `…_YIELDED` when the guest used up its time slice. With a status from 1
+// to 19 the call was wrong and the operation goes on as if it had not been made. With any other status the operation is
+// over and failed, `error` has the story, and an engine is stopped and can be started again.
+//
+// `waker` may be NULL for a host that polls anyway; see `wasm_waker` for what becomes of it, in every case. The sink of a
+// transform is called from here. A future of an engine must be polled on the engine's thread.
+wasm_status wasm_future_poll(struct wasm_future *future,
+                             const struct wasm_waker *waker,
+                             wasm_poll *state,
+                             struct wasm_error **error);
+
+// Takes the factory out of a future that is ready. `WASM_STATUS_NO_RESULT` if it was taken before, or the future is of
+// another kind; `WASM_STATUS_INVALID_STATE` if it is not ready. The future must still be released.
+wasm_status wasm_future_take_factory(struct wasm_future *future,
+                                     struct wasm_factory **factory,
+                                     struct wasm_error **error);
+
+// Frees the future, at any time. NULL is fine.
+//
+// An operation that is going on is cancelled: a start or a transform ends with a stopped engine, which can be started
+// again, because its guest has seen part of a batch that goes away; a compilation goes on, and its result is dropped.
+// `WASM_STATUS_WRONG_THREAD` or `WASM_STATUS_BUSY`, and nothing is freed, when a future of an engine is released on
+// another thread or from a callback of that engine.
+wasm_status wasm_future_release(struct wasm_future *future,
+                                struct wasm_error **error);
+
+// The library's version, such as `0.1.0`.
+const char *wasm_library_version(void);
+
+// Unblocks, on this thread, the signals by which Wasmtime notices traps of guests: SIGSEGV, SIGILL and SIGFPE.
+//
+// A host that blocks signals on its threads, as Seastar does, must call this on each thread that polls engines, before
+// the first poll and after everything that may block them again. A trap while its signal is blocked kills the process,
+// even with a handler in place. Other signals, and their handlers, stay as they are. `error` may be NULL.
+wasm_status wasm_unblock_signals(struct wasm_error **error);
+
+// Takes the promise of the call that a callback is in, which then answers `WASM_ANSWER_PENDING`. To be settled exactly
+// once, on any thread, and released.
+wasm_status wasm_call_promise(struct wasm_call *call,
+                              struct wasm_promise **promise,
+                              struct wasm_error **error);
+
+// Keeps the promise: what was asked for is done. Wakes the waiting future, if it waits.
+//
+// On any thread, by one thread at a time. `WASM_STATUS_PROMISE_SETTLED` if it was settled before. If the engine has been
+// stopped or released, nothing happens and the status is OK.
+wasm_status wasm_promise_resolve(struct wasm_promise *promise,
+                                 struct wasm_error **error);
+
+// Breaks the promise; `reason` is text for the error of the operation that waits. Else as `wasm_promise_resolve`.
+wasm_status wasm_promise_reject(struct wasm_promise *promise,
+                                struct wasm_slice reason,
+                                struct wasm_error **error);
+
+// Frees the promise. One that was not settled counts as rejected. NULL is fine.
+void wasm_promise_release(struct wasm_promise *promise);
+
+// Makes a runtime. `config` may be NULL for the defaults; what it holds is copied. Any thread; any number of runtimes.
+//
+// Hosts that install signal handlers of their own for SIGSEGV, SIGILL or SIGFPE should do so before the first runtime is
+// made: Wasmtime's handlers pass on what is not theirs to those that they found.
+//
+// Errors: `WASM_STATUS_INVALID_ARGUMENT` names the field, `WASM_STATUS_SYSTEM` if a thread cannot be started.
+wasm_status wasm_runtime_create(const struct wasm_runtime_config *config,
+                                struct wasm_runtime **runtime,
+                                struct wasm_error **error);
+
+// Judges a module without compiling it: `WASM_STATUS_OK`, or the `WASM_STATUS_MODULE_…` that fits and a message with the
+// details. Takes a few milliseconds per megabyte on the calling thread. Any thread.
+wasm_status wasm_runtime_validate(const struct wasm_runtime *runtime,
+                                  struct wasm_slice module,
+                                  struct wasm_error **error);
+
+// Tells everything about a module, also about one that is refused, as a JSON document: `size`, `abi_version`,
+// `schema_registry_abi_version`, `language`, `producers`, `functions`, `code_size`, `data_segments`, `has_names`,
+// `memories`, `imports`, `exports`, and `refused`, which is null or has `status` and `message`. Any thread.
+//
+// `json` gets text that must be freed with `wasm_text_release`.
+wasm_status wasm_runtime_inspect(const struct wasm_runtime *runtime,
+                                 struct wasm_slice module,
+                                 struct wasm_text **json,
+                                 struct wasm_error **error);
+
+// Gives the runtime up. Factories and engines made from it go on living; the compile threads end when they have
+// finished what they are at, and the ticker's when the last factory and engine of the process is gone. NULL is fine.
+void wasm_runtime_release(struct wasm_runtime *runtime);
+
+// The text: UTF-8 without a final NUL. Lives as long as its owner. For NULL empty.
+struct wasm_slice wasm_text_view(const struct wasm_text *text);
+
+// Frees the text. NULL is fine.
+void wasm_text_release(struct wasm_text *text);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* WASM_ENGINE_H */

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What went wrong, and results that say so.
+#pragma once
+
+#include "handle.hh"
+
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace wasmengine {
+
+/// The position of a record in the batch that was being transformed.
+struct record_position {
+  std::uint32_t index;
+  std::int64_t offset;
+};
+
+/// A frame of a guest's call stack.
+struct frame {
+  std::string_view function;  ///< Empty if the module has no names. Lives as long as the error.
+  std::uint32_t index;
+};
+
+/// An error, with its story. Copies share one; belongs to no thread.
+class error final : public std::exception {
+ public:
+  /// Takes over what a C function gave. `raw` may be null when the caller asked for no story.
+  explicit error(wasm_status status, wasm_error* raw = nullptr) noexcept : _status(status) {
+    if (raw != nullptr) {
+      // The deleter runs even if the control block cannot be allocated.
+      try {
+        _raw = std::shared_ptr<wasm_error>(raw, wasm_error_release);
+      } catch (...) {
+      }
+    }
+  }
+
+  [[nodiscard]] wasm_status status() const noexcept { return _status; }
+  /// Fixed name of the status, such as `guest-trap`.
+  [[nodiscard]] const char* status_name() const noexcept { return wasm_status_name(_status); }
+  /// What happened, to which transform, at which record, and what to do.
+  [[nodiscard]] const char* what() const noexcept override {
+    return _raw ? wasm_error_message(_raw.get()) : wasm_status_name(_status);
+  }
+  [[nodiscard]] wasm_trap trap() const noexcept { return wasm_error_trap(_raw.get()); }
+  /// The code with which the guest ended by itself.
+  [[nodiscard]] std::optional<std::int32_t> exit_code() const noexcept {
+    std::int32_t code = 0;
+    return wasm_error_exit_code(_raw.get(), &code) ? std::optional(code) : std::nullopt;
+  }
+  /// The record that the guest was working on.
+  [[nodiscard]] std::optional<record_position> record() const noexcept {
+    record_position at{};
+    return wasm_error_record(_raw.get(), &at.index, &at.offset) ? std::optional(at) : std::nullopt;
+  }
+  /// The guest's call stack, innermost first.
+  [[nodiscard]] std::vector<frame> backtrace() const {
+    std::vector<frame> frames;
+    for (std::size_t i = 0, n = wasm_error_frame_count(_raw.get()); i < n; ++i) {
+      wasm_frame raw{};
+      if (wasm_error_frame(_raw.get(), i, &raw) == WASM_STATUS_OK) {
+        frames.push_back({as_text(raw.function), raw.function_index});
+      }
+    }
+    return frames;
+  }
+
+ private:
+  wasm_status _status;
+  std::shared_ptr<wasm_error> _raw;
+};
+
+/// A value or an error: what C++23 calls std::expected, as far as it is needed here.
+template <typename T>
+class [[nodiscard]] result {
+ public:
+  result(T value) noexcept : _state(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit on purpose
+  result(error e) noexcept : _state(std::in_place_index<1>, std::move(e)) {}      // NOLINT
+
+  [[nodiscard]] bool has_value() const noexcept { return _state.index() == 0; }
+  [[nodiscard]] explicit operator bool() const noexcept { return has_value(); }
+
+  /// The value; throws the error if there is none.
+  [[nodiscard]] T& value() & {
+    check();
+    return std::get<0>(_state);
+  }
+  [[nodiscard]] T value() && {
+    check();
+    return std::get<0>(std::move(_state));
+  }
+  /// The error; only if there is no value.
+  [[nodiscard]] const error& err() const noexcept { return *std::get_if<1>(&_state); }
+
+  [[nodiscard]] T& operator*() noexcept { return *std::get_if<0>(&_state); }
+  [[nodiscard]] T* operator->() noexcept { return std::get_if<0>(&_state); }
+
+ private:
+  void check() const {
+    if (!has_value()) {
+      throw err();
+    }
+  }
+  std::variant<T, error> _state;
+};
+
+/// Success or an error.
+template <>
+class [[nodiscard]] result<void> {
+ public:
+  result() noexcept = default;
+  result(error e) noexcept : _error(std::move(e)) {}  // NOLINT: implicit on purpose
+
+  [[nodiscard]] bool has_value() const noexcept { return !_error.has_value(); }
+  [[nodiscard]] explicit operator bool() const noexcept { return has_value(); }
+  /// Throws the error if there is one.
+  void value() const {
+    if (_error) {
+      throw *_error;
+    }
+  }
+  /// The error; only if there is one.
+  [[nodiscard]] const error& err() const noexcept { return *_error; }
+
+ private:
+  std::optional<error> _error;
+};
+
+namespace detail {
+
+/// Calls a C function with an `error` out-parameter last.
+template <typename F>
+[[nodiscard]] result<void> call(F&& function) noexcept {
+  wasm_error* raw = nullptr;
+  const wasm_status status = function(&raw);
+  if (status == WASM_STATUS_OK) {
+    return {};
+  }
+  return error(status, raw);
+}
+
+/// Calls a C function that makes a handle.
+template <typename Owner, typename F>
+[[nodiscard]] result<Owner> make(F&& function) noexcept {
+  Owner owner;
+  auto made = call([&](wasm_error** e) { return function(owner.out(), e); });
+  if (!made) {
+    return made.err();
+  }
+  return owner;
+}
+
+}  // namespace detail
+
+}  // namespace wasmengine

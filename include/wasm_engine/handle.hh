@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// RAII for the C handles, and views of borrowed bytes.
+#pragma once
+
+#include "../wasm_engine.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace wasmengine {
+
+/// Owns a C handle; `Release` is the C function that takes it back. Move-only.
+template <typename T, auto Release>
+class handle {
+ public:
+  handle() noexcept = default;
+  explicit handle(T* raw) noexcept : _raw(raw) {}
+  handle(handle&& other) noexcept : _raw(std::exchange(other._raw, nullptr)) {}
+  handle& operator=(handle&& other) noexcept {
+    if (this != &other) {
+      reset(std::exchange(other._raw, nullptr));
+    }
+    return *this;
+  }
+  ~handle() { reset(); }
+
+  [[nodiscard]] T* get() const noexcept { return _raw; }
+  [[nodiscard]] explicit operator bool() const noexcept { return _raw != nullptr; }
+
+  /// Gives the handle away.
+  [[nodiscard]] T* release() noexcept { return std::exchange(_raw, nullptr); }
+
+  /// Frees the handle and takes over another one.
+  void reset(T* raw = nullptr) noexcept {
+    if (T* old = std::exchange(_raw, raw)) {
+      Release(old);
+    }
+  }
+
+  /// Where a C function writes a new handle.
+  [[nodiscard]] T** out() noexcept {
+    reset();
+    return &_raw;
+  }
+
+ private:
+  T* _raw = nullptr;
+};
+
+/// Bytes as C takes them.
+[[nodiscard]] inline wasm_slice as_slice(std::string_view text) noexcept {
+  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
+[[nodiscard]] inline wasm_slice as_slice(std::span<const std::uint8_t> bytes) noexcept {
+  return {bytes.data(), bytes.size()};
+}
+
+/// Bytes as C gave them.
+[[nodiscard]] inline std::span<const std::uint8_t> as_bytes(wasm_slice slice) noexcept {
+  return {slice.data, slice.size};
+}
+[[nodiscard]] inline std::string_view as_text(wasm_slice slice) noexcept {
+  return {reinterpret_cast<const char*>(slice.data), slice.size};
+}
+
+}  // namespace wasmengine

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Runtimes and factories: configuration, modules, compilation.
+#pragma once
+
+#include "future.hh"
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace wasmengine {
+
+/// A line that a guest wrote to its standard output (info) or error (warn).
+struct log_line {
+  wasm_log_level level;
+  bool continues;  ///< The line was too long; the next one of this level and transform goes on with it.
+  std::string_view transform;
+  std::string_view text;
+};
+
+/// Takes log lines: on the engines' threads, so on several at once if there are. What it throws is swallowed.
+using log_function = std::function<void(const log_line&)>;
+
+/// A transform: what a guest may know about itself, beside its module.
+struct transform_config {
+  std::string name;
+  std::string input_topic;
+  std::vector<std::string> output_topics;
+  std::vector<std::pair<std::string, std::string>> env;
+};
+
+/// A compiled module, from which engines are made. Any thread; copies share one.
+class factory {
+ public:
+  factory() noexcept = default;
+  explicit factory(wasm_factory* raw) noexcept : _raw(raw) {}
+  factory(const factory& other) noexcept : _raw(wasm_factory_clone(other.get())) {}
+  factory(factory&&) noexcept = default;
+  factory& operator=(factory other) noexcept {
+    _raw = std::move(other._raw);
+    return *this;
+  }
+  ~factory() = default;
+
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(_raw); }
+  [[nodiscard]] wasm_factory* get() const noexcept { return _raw.get(); }
+  [[nodiscard]] wasm_factory** out() noexcept { return _raw.out(); }
+
+ private:
+  handle<wasm_factory, wasm_factory_release> _raw;
+};
+
+/// A factory that is being compiled on a thread of the runtime. Poll or await it, then take.
+class compilation : public future {
+ public:
+  using future::future;
+
+  /// The factory, once, after the future was ready.
+  [[nodiscard]] result<factory> take() noexcept {
+    return detail::make<factory>(
+        [this](wasm_factory** out, wasm_error** e) { return wasm_future_take_factory(get(), out, e); });
+  }
+};
+
+/// Configuration and compiler. Any thread.
+class runtime {
+ public:
+  runtime() noexcept = default;
+
+  /// Makes a runtime. `config.size` and `config.log` are set here; `log`, if not empty, gets the guests' output.
+  [[nodiscard]] static result<runtime> create(wasm_runtime_config config = {}, log_function log = {}) {
+    config.size = sizeof(config);
+    if (log) {
+      config.log = {new log_function(std::move(log)), drop_log, log_trampoline};
+    }
+    return detail::make<runtime>(
+        [&](wasm_runtime** out, wasm_error** e) { return wasm_runtime_create(&config, out, e); });
+  }
+
+  /// Judges a module without compiling it.
+  [[nodiscard]] result<void> validate(std::span<const std::uint8_t> module) const noexcept {
+    return detail::call([&](wasm_error** e) { return wasm_runtime_validate(get(), as_slice(module), e); });
+  }
+
+  /// Everything about a module, also a refused one, as JSON; the C header lists the members.
+  [[nodiscard]] result<std::string> inspect(std::span<const std::uint8_t> module) const {
+    handle<wasm_text, wasm_text_release> text;
+    auto done = detail::call(
+        [&](wasm_error** e) { return wasm_runtime_inspect(get(), as_slice(module), text.out(), e); });
+    if (!done) {
+      return done.err();
+    }
+    return std::string(as_text(wasm_text_view(text.get())));
+  }
+
+  /// Begins to compile a transform. Everything is copied.
+  [[nodiscard]] result<compilation> compile(std::span<const std::uint8_t> module, const transform_config& t) const {
+    std::vector<wasm_slice> topics;
+    for (const auto& topic : t.output_topics) {
+      topics.push_back(as_slice(topic));
+    }
+    std::vector<wasm_env> env;
+    for (const auto& [name, value] : t.env) {
+      env.push_back({as_slice(name), as_slice(value)});
+    }
+    const wasm_factory_config config{sizeof(config), as_slice(module), as_slice(t.name), as_slice(t.input_topic),
+                                     topics.data(), topics.size(),     env.data(),       env.size()};
+    return detail::make<compilation>(
+        [&](wasm_future** out, wasm_error** e) { return wasm_factory_create(get(), &config, out, e); });
+  }
+
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(_raw); }
+  [[nodiscard]] wasm_runtime* get() const noexcept { return _raw.get(); }
+  [[nodiscard]] wasm_runtime** out() noexcept { return _raw.out(); }
+
+ private:
+  static void drop_log(void* data) noexcept { delete static_cast<log_function*>(data); }
+
+  static void log_trampoline(void* data, const wasm_log_line* line) noexcept {
+    try {
+      (*static_cast<log_function*>(data))({line->level, line->continues, as_text(line->transform), as_text(line->text)});
+    } catch (...) {
+      // A log that fails must not end the guest that wrote to it.
+    }
+  }
+
+  handle<wasm_runtime, wasm_runtime_release> _raw;
+};
+
+}  // namespace wasmengine

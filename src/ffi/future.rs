@@ -1,0 +1,194 @@
+//! `wasm_future_*`: an operation that is going on.
+
+use super::engine::wasm_engine;
+use super::error::wasm_error;
+use super::factory::wasm_factory;
+use super::{Out, border, handle};
+use crate::engine::{ThreadMark, wasm_poll};
+use crate::error::{Error, Result};
+use crate::factory::Outcome;
+use crate::oneshot::Receiver;
+use crate::status::wasm_status;
+use crate::waker::{Waker, wasm_waker};
+use core::cell::{RefCell, RefMut};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// An operation that is going on. Owned by whoever got it; used by one thread at a time, and if it is an engine's, only by
+/// the engine's thread.
+pub struct wasm_future {
+    /// Mark of the only thread that may look at `kind`; none for a compilation.
+    thread: Option<ThreadMark>,
+    /// In a cell, because callbacks of the host run while a future is polled, and may come back to it.
+    kind: RefCell<Kind>,
+}
+
+enum Kind {
+    /// A factory is being made.
+    Compiling(Receiver<Outcome, Waker>),
+    /// A factory is there.
+    Compiled(Arc<wasm_factory>),
+    /// An engine works.
+    Working { engine: Rc<wasm_engine>, number: u64 },
+    /// It was done from the beginning.
+    Done { engine: Rc<wasm_engine> },
+    /// It is over: polled until ready or failed.
+    Over { engine: Option<Rc<wasm_engine>> },
+}
+
+impl wasm_future {
+    pub(crate) fn compiling(receiver: Receiver<Outcome, Waker>) -> *mut Self {
+        Box::into_raw(Box::new(Self { thread: None, kind: RefCell::new(Kind::Compiling(receiver)) }))
+    }
+
+    pub(crate) fn working(engine: Rc<wasm_engine>, number: u64) -> *mut Self {
+        let spare = engine.spare.take();
+        Self::reuse(spare, Kind::Working { engine, number })
+    }
+
+    pub(crate) fn done(engine: Rc<wasm_engine>) -> *mut Self {
+        let spare = engine.spare.take();
+        Self::reuse(spare, Kind::Done { engine })
+    }
+
+    /// An engine's futures come and go with each batch, so each engine keeps the memory of one.
+    #[inline]
+    fn reuse(spare: Option<Box<Self>>, kind: Kind) -> *mut Self {
+        let future = match spare {
+            Some(mut future) => {
+                *future.kind.get_mut() = kind;
+                future
+            }
+            None => Box::new(Self { thread: Some(ThreadMark::current()), kind: RefCell::new(kind) }),
+        };
+        Box::into_raw(future)
+    }
+
+    /// The state, on the right thread only.
+    #[inline]
+    fn kind(&self) -> Result<RefMut<'_, Kind>> {
+        if let Some(thread) = self.thread {
+            thread.check()?;
+        }
+        self.kind
+            .try_borrow_mut()
+            .map_err(|_| Error::new(wasm_status::Busy, "the future is being polled further up this call stack"))
+    }
+
+    #[inline]
+    fn poll(&self, waker: Waker) -> Result<wasm_poll> {
+        let mut kind = self.kind()?;
+        match &*kind {
+            Kind::Working { engine, number } => {
+                let (engine, number) = (engine.clone(), *number);
+                // The engine's callbacks may come back here; the engine is busy then, and says so.
+                drop(kind);
+                let polled = engine.engine.poll(number, waker);
+                // An error of misuse leaves the operation as it was.
+                if !engine.engine.is_going_on(number) {
+                    *self.kind()? = Kind::Over { engine: Some(engine) };
+                }
+                polled
+            }
+            Kind::Compiling(receiver) => match receiver.poll(|| waker) {
+                None => Ok(wasm_poll::Pending),
+                Some(outcome) => {
+                    *kind = Kind::Over { engine: None };
+                    *kind = Kind::Compiled(Arc::new(wasm_factory { compiled: outcome? }));
+                    Ok(wasm_poll::Ready)
+                }
+            },
+            Kind::Compiled(_) => Ok(wasm_poll::Ready),
+            Kind::Done { engine } => {
+                let engine = engine.clone();
+                *kind = Kind::Over { engine: Some(engine) };
+                Ok(wasm_poll::Ready)
+            }
+            Kind::Over { .. } => {
+                Err(Error::new(wasm_status::InvalidState, "the future was polled after it was ready or had failed"))
+            }
+        }
+    }
+}
+
+/// Drives the operation on.
+///
+/// With `WASM_STATUS_OK`, `state` is written: `WASM_POLL_READY` when the operation is over and succeeded, `…_PENDING` when
+/// it waits for a host promise or a compile thread, `…_YIELDED` when the guest used up its time slice. With a status from 1
+/// to 19 the call was wrong and the operation goes on as if it had not been made. With any other status the operation is
+/// over and failed, `error` has the story, and an engine is stopped and can be started again.
+///
+/// `waker` may be NULL for a host that polls anyway; see `wasm_waker` for what becomes of it, in every case. The sink of a
+/// transform is called from here. A future of an engine must be polled on the engine's thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn wasm_future_poll(
+    future: *mut wasm_future,
+    waker: *const wasm_waker,
+    state: *mut wasm_poll,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    border(error, || {
+        // SAFETY: NULL, or a waker that can be read, says the header. From here on it is ours, so that it is dropped also
+        // when the call was wrong.
+        let waker = unsafe { waker.as_ref() }.map_or_else(Waker::none, |waker| Waker::new(*waker));
+        let future = handle(future, "future")?;
+        let out = Out::new(state, "state")?;
+        out.set(future.poll(waker)?);
+        Ok(())
+    })
+}
+
+/// Takes the factory out of a future that is ready. `WASM_STATUS_NO_RESULT` if it was taken before, or the future is of
+/// another kind; `WASM_STATUS_INVALID_STATE` if it is not ready. The future must still be released.
+#[unsafe(no_mangle)]
+pub extern "C" fn wasm_future_take_factory(
+    future: *mut wasm_future,
+    factory: *mut *mut wasm_factory,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    border(error, || {
+        let mut kind = handle(future, "future")?.kind()?;
+        let out = Out::new(factory, "factory")?;
+        match &*kind {
+            Kind::Compiled(factory) => {
+                out.set(Arc::into_raw(factory.clone()).cast_mut());
+                *kind = Kind::Over { engine: None };
+                Ok(())
+            }
+            Kind::Compiling(_) => {
+                Err(Error::new(wasm_status::InvalidState, "the factory is not ready; poll the future until it is"))
+            }
+            _ => Err(Error::new(wasm_status::NoResult, "the future has no factory, or it was taken before")),
+        }
+    })
+}
+
+/// Frees the future, at any time. NULL is fine.
+///
+/// An operation that is going on is cancelled: a start or a transform ends with a stopped engine, which can be started
+/// again, because its guest has seen part of a batch that goes away; a compilation goes on, and its result is dropped.
+/// `WASM_STATUS_WRONG_THREAD` or `WASM_STATUS_BUSY`, and nothing is freed, when a future of an engine is released on
+/// another thread or from a callback of that engine.
+#[unsafe(no_mangle)]
+pub extern "C" fn wasm_future_release(future: *mut wasm_future, error: *mut *mut wasm_error) -> wasm_status {
+    border(error, || {
+        if future.is_null() {
+            return Ok(());
+        }
+        // In two steps, because cancelling runs callbacks that may come back to this future.
+        let cancel = match &*handle(future, "future")?.kind()? {
+            Kind::Working { engine, number } => Some((engine.clone(), *number)),
+            _ => None,
+        };
+        if let Some((engine, number)) = cancel {
+            engine.engine.cancel(number)?;
+        }
+        // SAFETY: the header says that it is a future that the library gave out, released once.
+        let mut future = unsafe { Box::from_raw(future) };
+        let kind = core::mem::replace(future.kind.get_mut(), Kind::Over { engine: None });
+        if let Kind::Working { engine, .. } | Kind::Done { engine } | Kind::Over { engine: Some(engine) } = kind {
+            engine.spare.set(Some(future));
+        }
+        Ok(())
+    })
+}

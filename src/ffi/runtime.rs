@@ -1,0 +1,241 @@
+//! `wasm_runtime_*`: configuration and compiler.
+
+use super::error::wasm_error;
+use super::slice::{self, wasm_slice};
+use super::{Out, border, handle, sized};
+use crate::config::Config;
+use crate::error::Result;
+use crate::log::{Sink, wasm_log_level};
+use crate::runtime::Runtime;
+use crate::status::wasm_status;
+use core::ffi::c_void;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A runtime. Shared: it may be used on any thread, by several at once.
+pub struct wasm_runtime {
+    pub(crate) runtime: Runtime,
+}
+
+/// A line for the host's log.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_log_line {
+    /// A `wasm_log_level`.
+    pub level: wasm_log_level,
+    /// The line was longer than `max_log_line`; the next one of this level and transform goes on with it.
+    pub continues: bool,
+    /// The transform's name.
+    pub transform: wasm_slice,
+    /// The text, valid UTF-8 without a newline; bytes that were not UTF-8 are written as `\xNN`.
+    pub text: wasm_slice,
+}
+
+/// Where guests' standard output and error go.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_log_sink {
+    /// The host's own.
+    pub data: *mut c_void,
+    /// Frees `data`, once: when the runtime and everything made from it are gone, or when `wasm_runtime_create` fails.
+    /// May be NULL.
+    pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
+    /// Takes a line, which lives until the callback returns. NULL: lines are thrown away.
+    ///
+    /// Called on the threads of engines, while their guests run and on the guests' stacks, so with `host_stack_size` bytes
+    /// left; by several threads at once if there are. It must not throw and must not block.
+    pub line: Option<unsafe extern "C" fn(data: *mut c_void, line: *const wasm_log_line)>,
+}
+
+/// Settings of a runtime. Zero in any field but `size` means the default.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_runtime_config {
+    /// `sizeof(wasm_runtime_config)`.
+    pub size: usize,
+    /// Bytes of linear memory that one guest may have; growth past it fails inside the guest. Default 64 MiB, at least 64
+    /// KiB, at most 4 GiB; what counts is whole pages of 64 KiB.
+    pub memory_limit: u64,
+    /// Elements that all tables of one guest may have together. Default 1,048,576.
+    pub table_limit: u64,
+    /// Bytes of stack for a guest's own frames. Default 512 KiB.
+    pub guest_stack_size: u64,
+    /// Bytes of stack beyond that, for the host functions that a guest calls. Default 256 KiB.
+    pub host_stack_size: u64,
+    /// Nanoseconds that a guest may run before its host gets the thread back. Default 500,000.
+    pub time_slice_ns: u64,
+    /// Nanoseconds that a guest may run for one record, and for its start; time in which it does not have the thread does
+    /// not count. Measured in steps of half a slice. Default 3,000,000,000.
+    pub record_time_limit_ns: u64,
+    /// Bytes of output that one engine holds at most; no output record can be larger. Default 1 MiB.
+    pub output_buffer_limit: u64,
+    /// Bytes that a module may have. Default 64 MiB.
+    pub max_module_size: u64,
+    /// Bytes that a batch may have, before and after decompression. Default 128 MiB.
+    pub max_batch_size: u64,
+    /// Bytes of a log line; longer ones are cut into several. Default 8 KiB.
+    pub max_log_line: u64,
+    /// Threads that compile, started when the first module comes. Default 1.
+    pub compile_threads: u32,
+    /// 1: batches' CRCs are not compared with their content. Default 0.
+    pub skip_crc_check: u32,
+    /// Where guests' output goes. Default: nowhere.
+    pub log: wasm_log_sink,
+}
+
+/// A log sink that is owned.
+struct CSink(wasm_log_sink);
+
+// SAFETY: the header says that `line` is called on several threads at once, and `drop` on any.
+unsafe impl Send for CSink {}
+// SAFETY: as above.
+unsafe impl Sync for CSink {}
+
+impl Sink for CSink {
+    fn line(&self, level: wasm_log_level, transform: &str, line: &str, continues: bool) {
+        if let Some(callback) = self.0.line {
+            let line = wasm_log_line {
+                level,
+                continues,
+                transform: wasm_slice::of(transform.as_bytes()),
+                text: wasm_slice::of(line.as_bytes()),
+            };
+            // SAFETY: function and data came together from the host; the line lives until after the call.
+            unsafe { callback(self.0.data, &raw const line) }
+        }
+    }
+}
+
+impl Drop for CSink {
+    fn drop(&mut self) {
+        if let Some(drop) = self.0.drop {
+            // SAFETY: a `CSink` is made once from each sink that the host gives, so this runs once.
+            unsafe { drop(self.0.data) }
+        }
+    }
+}
+
+fn settings(c: &wasm_runtime_config) -> Config {
+    fn size(value: u64, default: usize) -> usize {
+        if value == 0 { default } else { usize::try_from(value).unwrap_or(usize::MAX) }
+    }
+    fn time(nanoseconds: u64, default: Duration) -> Duration {
+        if nanoseconds == 0 { default } else { Duration::from_nanos(nanoseconds) }
+    }
+    let d = Config::default();
+    Config {
+        memory_limit: size(c.memory_limit, d.memory_limit),
+        table_limit: size(c.table_limit, d.table_limit),
+        guest_stack: size(c.guest_stack_size, d.guest_stack),
+        host_stack: size(c.host_stack_size, d.host_stack),
+        time_slice: time(c.time_slice_ns, d.time_slice),
+        record_time_limit: time(c.record_time_limit_ns, d.record_time_limit),
+        output_buffer_limit: size(c.output_buffer_limit, d.output_buffer_limit),
+        max_module_size: size(c.max_module_size, d.max_module_size),
+        max_batch_size: size(c.max_batch_size, d.max_batch_size),
+        max_log_line: size(c.max_log_line, d.max_log_line),
+        compile_threads: size(c.compile_threads.into(), d.compile_threads),
+        check_crc: c.skip_crc_check == 0,
+    }
+}
+
+/// Makes a runtime. `config` may be NULL for the defaults; what it holds is copied. Any thread; any number of runtimes.
+///
+/// Hosts that install signal handlers of their own for SIGSEGV, SIGILL or SIGFPE should do so before the first runtime is
+/// made: Wasmtime's handlers pass on what is not theirs to those that they found.
+///
+/// Errors: `WASM_STATUS_INVALID_ARGUMENT` names the field, `WASM_STATUS_SYSTEM` if a thread cannot be started.
+#[unsafe(no_mangle)]
+pub extern "C" fn wasm_runtime_create(
+    config: *const wasm_runtime_config,
+    runtime: *mut *mut wasm_runtime,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    border(error, || {
+        let mut sink = CSink(wasm_log_sink { data: core::ptr::null_mut(), drop: None, line: None });
+        let mut settings_ = Config::default();
+        if !config.is_null() {
+            // SAFETY: the header says so; and all zeros is a valid config.
+            let config = unsafe { sized(config, FIRST_SIZE, "config")? };
+            settings_ = settings(&config);
+            sink = CSink(config.log);
+        }
+        let out = Out::new(runtime, "runtime")?;
+        let runtime = Runtime::new(settings_, Arc::new(sink))?;
+        out.set(Arc::into_raw(Arc::new(wasm_runtime { runtime })).cast_mut());
+        Ok(())
+    })
+}
+
+/// The struct's size in the first version.
+const FIRST_SIZE: usize = size_of::<wasm_runtime_config>();
+
+/// Judges a module without compiling it: `WASM_STATUS_OK`, or the `WASM_STATUS_MODULE_…` that fits and a message with the
+/// details. Takes a few milliseconds per megabyte on the calling thread. Any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn wasm_runtime_validate(
+    runtime: *const wasm_runtime,
+    module: wasm_slice,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    border(error, || handle(runtime, "runtime")?.runtime.validate(module.bytes("module")?))
+}
+
+/// Tells everything about a module, also about one that is refused, as a JSON document: `size`, `abi_version`,
+/// `schema_registry_abi_version`, `language`, `producers`, `functions`, `code_size`, `data_segments`, `has_names`,
+/// `memories`, `imports`, `exports`, and `refused`, which is null or has `status` and `message`. Any thread.
+///
+/// `json` gets text that must be freed with `wasm_text_release`.
+#[unsafe(no_mangle)]
+pub extern "C" fn wasm_runtime_inspect(
+    runtime: *const wasm_runtime,
+    module: wasm_slice,
+    json: *mut *mut wasm_text,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    border(error, || {
+        let runtime = handle(runtime, "runtime")?;
+        let out = Out::new(json, "json")?;
+        let document = runtime.runtime.inspect(module.bytes("module")?);
+        out.set(Box::into_raw(Box::new(wasm_text(document.to_string()))));
+        Ok(())
+    })
+}
+
+/// Gives the runtime up. Factories and engines made from it go on living; the compile threads end when they have
+/// finished what they are at, and the ticker's when the last factory and engine of the process is gone. NULL is fine.
+#[unsafe(no_mangle)]
+pub extern "C" fn wasm_runtime_release(runtime: *mut wasm_runtime) {
+    if !runtime.is_null() {
+        border(core::ptr::null_mut(), || {
+            // SAFETY: the header says that it is a runtime that the library gave out, released once.
+            drop(unsafe { Arc::from_raw(runtime.cast_const()) });
+            Ok(())
+        });
+    }
+}
+
+/// Text that the library made. Belongs to no thread.
+pub struct wasm_text(String);
+
+/// The text: UTF-8 without a final NUL. Lives as long as its owner. For NULL empty.
+#[unsafe(no_mangle)]
+pub extern "C" fn wasm_text_view(text: *const wasm_text) -> wasm_slice {
+    handle(text, "text").map_or(wasm_slice::of(&[]), |text| wasm_slice::of(text.0.as_bytes()))
+}
+
+/// Frees the text. NULL is fine.
+#[unsafe(no_mangle)]
+pub extern "C" fn wasm_text_release(text: *mut wasm_text) {
+    if !text.is_null() {
+        // SAFETY: the header says that it is a text that the library gave out, released once.
+        drop(unsafe { Box::from_raw(text) });
+    }
+}
+
+/// Text fields as owned strings.
+pub(crate) fn strings(data: *const wasm_slice, count: usize, name: &str) -> Result<Vec<String>> {
+    // SAFETY: the header says that arrays in arguments can be read for the call.
+    let slices = unsafe { slice::array(data, count, name)? };
+    slices.iter().map(|s| Ok(s.text(name)?.to_owned())).collect()
+}

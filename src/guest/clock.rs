@@ -1,0 +1,76 @@
+//! How long a guest has been running, in time that its host can be held to: only while it had the thread.
+
+use super::fault::Fault;
+use crate::ticker;
+use core::cell::Cell;
+use std::time::Duration;
+
+/// Ticks of the epoch in a time slice: a guest's deadline lies this many ahead, so it runs for between one and two
+/// halves of its slice, never more.
+pub const TICKS_PER_SLICE: u64 = 2;
+
+/// Adds up running time and compares it with the limit, by the ticker's run clock.
+#[derive(Debug)]
+pub struct RunTime {
+    limit: u64,
+    slice: u64,
+    /// Nanoseconds of earlier turns.
+    used: Cell<u64>,
+    /// Run clock at the start of this turn, or of the record if that began in this turn.
+    since: Cell<u64>,
+    /// Run clock at the start of this turn.
+    turn: Cell<u64>,
+}
+
+impl RunTime {
+    /// A stopped clock.
+    pub fn new(limit: Duration, slice: Duration) -> Self {
+        Self {
+            limit: limit.as_nanos() as u64,
+            slice: slice.as_nanos() as u64,
+            used: Cell::new(0),
+            since: Cell::new(0),
+            turn: Cell::new(0),
+        }
+    }
+
+    /// The host gives the guest the thread.
+    #[inline]
+    pub fn begin_turn(&self) {
+        ticker::keep_awake();
+        let now = ticker::run_clock();
+        self.since.set(now);
+        self.turn.set(now);
+    }
+
+    /// The guest goes on in the same turn, after its host took some output.
+    pub fn resume(&self) {
+        self.since.set(ticker::run_clock());
+    }
+
+    /// Whether this turn has lasted for a slice.
+    pub fn turn_is_over(&self) -> bool {
+        ticker::run_clock().wrapping_sub(self.turn.get()) >= self.slice
+    }
+
+    /// The guest loses the thread.
+    pub fn pause(&self) {
+        let now = ticker::run_clock();
+        self.used.set(self.used.get() + now.wrapping_sub(self.since.get()));
+        self.since.set(now);
+    }
+
+    /// Begins to count anew: a record, or a start.
+    #[inline]
+    pub fn restart(&self) {
+        self.used.set(0);
+        self.since.set(ticker::run_clock());
+    }
+
+    /// Fails when the limit is exceeded.
+    #[inline]
+    pub fn check(&self) -> Result<(), Fault> {
+        let used = self.used.get() + ticker::run_clock().wrapping_sub(self.since.get());
+        if used <= self.limit { Ok(()) } else { Err(Fault::Timeout { limit_ms: self.limit / 1_000_000 }) }
+    }
+}

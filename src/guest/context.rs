@@ -1,0 +1,231 @@
+//! What a guest's host functions and the engine outside share: the batch at hand, the output, and why the guest is
+//! suspended.
+
+use super::clock::RunTime;
+use super::limits::Limits;
+use crate::batch::header::wasm_batch_header;
+use crate::batch::reader::Records;
+use crate::config::Config;
+use crate::error::RecordAt;
+use crate::log::{LineBuffer, Sink, wasm_log_level};
+use crate::output::OutputBuffer;
+use crate::transform::Transform;
+use core::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Why a guest gave up the thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspended {
+    /// It waits for a batch.
+    ForBatch,
+    /// Its output must be handed over first.
+    ForOutput,
+    /// Its time slice is used up.
+    SliceOver,
+}
+
+/// One engine's meeting point of inside and outside. Never used by two threads: the engine checks.
+pub struct Context {
+    /// Set by whoever suspends the guest, taken by the engine's poll.
+    pub suspended: Cell<Option<Suspended>>,
+    /// What the guest is working on.
+    pub work: RefCell<Work>,
+    /// How long it has been running.
+    pub run_time: RunTime,
+    /// The guest's wall clock, milliseconds since 1970: the timestamp of the record at hand.
+    pub wall_clock: Cell<i64>,
+    transform: Arc<Transform>,
+    started: Cell<bool>,
+    instance: Cell<bool>,
+    memory_limit: usize,
+    memory_size: Cell<usize>,
+    refused_growth: Cell<Option<usize>>,
+    log: RefCell<[LineBuffer; 2]>,
+    sink: Arc<dyn Sink>,
+}
+
+/// The batch at hand, as far as the guest has come, and what it wrote.
+pub struct Work {
+    /// The batch, until the guest asks for the next one.
+    pub batch: Option<Batch>,
+    /// Output that the host does not have yet.
+    pub output: OutputBuffer,
+}
+
+/// A batch that a guest works on.
+#[derive(Debug)]
+pub struct Batch {
+    /// The header.
+    pub header: wasm_batch_header,
+    /// Bytes of the largest payload.
+    pub largest_payload: u32,
+    /// The records that are left. They lie in memory that the engine keeps borrowed for as long as this batch is here.
+    pub records: Records<'static>,
+    /// The guest has seen the header.
+    pub announced: bool,
+    /// How many records the guest has taken.
+    pub taken: u32,
+    /// The record that it has taken last and not finished.
+    pub current: Option<Current>,
+}
+
+/// The record at hand.
+#[derive(Clone, Copy, Debug)]
+pub struct Current {
+    /// Its Kafka offset.
+    pub offset: i64,
+    /// Its timestamp.
+    pub timestamp: i64,
+}
+
+impl Context {
+    /// A context for a guest that is about to start.
+    pub fn new(transform: Arc<Transform>, config: &Config, sink: Arc<dyn Sink>) -> Self {
+        let lines = |level| LineBuffer::new(level, config.max_log_line);
+        Self {
+            suspended: Cell::new(None),
+            work: RefCell::new(Work { batch: None, output: OutputBuffer::new(config.output_buffer_limit) }),
+            run_time: RunTime::new(config.record_time_limit, config.time_slice),
+            wall_clock: Cell::new(0),
+            transform,
+            started: Cell::new(false),
+            instance: Cell::new(false),
+            memory_limit: config.memory_limit,
+            memory_size: Cell::new(0),
+            refused_growth: Cell::new(None),
+            log: RefCell::new([lines(wasm_log_level::Info), lines(wasm_log_level::Warn)]),
+            sink,
+        }
+    }
+
+    /// Back to the beginning, for the next guest in this engine.
+    pub fn reset(&self) {
+        self.suspended.set(None);
+        let mut work = self.work.borrow_mut();
+        work.batch = None;
+        work.output.release();
+        drop(work);
+        self.run_time.restart();
+        self.wall_clock.set(0);
+        self.started.set(false);
+        self.instance.set(false);
+        self.memory_size.set(0);
+        self.refused_growth.set(None);
+    }
+
+    /// Whose guest this is.
+    pub fn transform(&self) -> &Transform {
+        &self.transform
+    }
+
+    /// The record at hand, if there is one.
+    pub fn record(&self) -> Option<RecordAt> {
+        let work = self.work.borrow();
+        let batch = work.batch.as_ref()?;
+        batch.current.map(|current| RecordAt { index: batch.taken - 1, offset: current.offset })
+    }
+
+    /// Whether the guest has come as far as waiting for batches.
+    pub fn has_started(&self) -> bool {
+        self.started.get()
+    }
+
+    /// The guest waits for its first batch.
+    pub fn note_started(&self) {
+        self.started.set(true);
+    }
+
+    /// Whether the module was instantiated, so that failures are the guest's.
+    pub fn has_instance(&self) -> bool {
+        self.instance.get()
+    }
+
+    /// The module is instantiated.
+    pub fn note_instance(&self) {
+        self.instance.set(true);
+    }
+
+    /// Bytes that the guest's memory may have.
+    pub fn memory_limit(&self) -> usize {
+        self.memory_limit
+    }
+
+    /// Bytes that it has.
+    pub fn memory_size(&self) -> usize {
+        self.memory_size.get()
+    }
+
+    /// The memory has, or had at some time, this size.
+    pub fn note_memory_size(&self, size: usize) {
+        self.memory_size.set(size);
+    }
+
+    /// The memory was refused to grow to `wanted` bytes.
+    pub fn note_refused_growth(&self, wanted: usize) {
+        self.refused_growth.set(Some(wanted));
+    }
+
+    /// The size that the memory was refused since the record at hand began, if it was.
+    pub fn refused_growth(&self) -> Option<usize> {
+        self.refused_growth.get()
+    }
+
+    /// A record, or the batch, is finished: what is in the output buffer belongs to it, and the next one has its own
+    /// time limit.
+    #[inline]
+    pub fn finish_record(&self, work: &mut Work) {
+        work.output.mark_finished();
+        self.refused_growth.set(None);
+        self.run_time.restart();
+    }
+
+    /// The guest wrote to standard output (0) or standard error (1).
+    pub fn log(&self, stream: usize, bytes: &[u8]) {
+        self.log.borrow_mut()[stream].write(bytes, &self.transform.name, &*self.sink);
+    }
+
+    /// The guest is gone: hands out lines that it did not end.
+    pub fn flush_log(&self) {
+        for buffer in &mut *self.log.borrow_mut() {
+            buffer.flush(&self.transform.name, &*self.sink);
+        }
+    }
+}
+
+/// A context as a store holds it.
+#[derive(Clone)]
+pub struct Local(Rc<Context>);
+
+#[allow(unsafe_code)]
+// SAFETY: Wasmtime wants what a store holds to be `Send`, because it cannot know that a store stays on its thread. Ours
+// do: a store is made, polled and dropped by its engine only, which is an `Rc` itself and refuses, with a status, every
+// call on another thread than the one that made it. So no `Local` is ever touched from a second thread.
+unsafe impl Send for Local {}
+
+impl Local {
+    /// Another reference to `context`.
+    pub fn new(context: &Rc<Context>) -> Self {
+        Self(context.clone())
+    }
+}
+
+impl core::ops::Deref for Local {
+    type Target = Context;
+    #[inline]
+    fn deref(&self) -> &Context {
+        &self.0
+    }
+}
+
+/// The data of a guest's store.
+pub struct GuestState {
+    /// The meeting point.
+    pub context: Local,
+    /// The exported memory, once a host function asked for it.
+    pub memory: Option<wasmtime::Memory>,
+    /// Memory and table limits.
+    pub limits: Limits,
+    /// wasmtime-wasi's own state.
+    pub wasi: wasmtime_wasi::p1::WasiP1Ctx,
+}

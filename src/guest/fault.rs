@@ -1,0 +1,142 @@
+//! Why a guest ended, from Wasmtime's error to the library's.
+
+use super::context::Context;
+use crate::error::{Error, Frame, GuestDetail, wasm_trap};
+use crate::status::wasm_status as Status;
+use core::fmt::Write as _;
+
+/// What a host function of ours raises.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The guest handed over a range outside of its memory.
+    #[error("{call}: {what} at {start:#x} with {length} bytes is outside of the guest's memory of {memory} bytes")]
+    Pointer {
+        /// The host function.
+        call: &'static str,
+        /// Which of its arguments.
+        what: &'static str,
+        /// The range's first byte.
+        start: u32,
+        /// Its length.
+        length: u64,
+        /// Bytes of the guest's memory.
+        memory: usize,
+    },
+    /// The guest called a host function before its memory existed.
+    #[error("the guest called a host function before its memory was there")]
+    NoMemory,
+    /// The time limit.
+    #[error("the guest ran for more than {limit_ms} ms")]
+    Timeout {
+        /// The limit.
+        limit_ms: u64,
+    },
+}
+
+/// The trap numbers of the C ABI for Wasmtime's.
+fn trap_code(trap: wasmtime::Trap) -> wasm_trap {
+    use wasmtime::Trap;
+    match trap {
+        Trap::UnreachableCodeReached => wasm_trap::Unreachable,
+        Trap::StackOverflow => wasm_trap::StackOverflow,
+        Trap::MemoryOutOfBounds | Trap::HeapMisaligned => wasm_trap::MemoryOutOfBounds,
+        Trap::TableOutOfBounds => wasm_trap::TableOutOfBounds,
+        Trap::IndirectCallToNull => wasm_trap::IndirectCallToNull,
+        Trap::BadSignature => wasm_trap::BadSignature,
+        Trap::IntegerOverflow => wasm_trap::IntegerOverflow,
+        Trap::IntegerDivisionByZero => wasm_trap::DivisionByZero,
+        Trap::BadConversionToInteger => wasm_trap::BadConversion,
+        Trap::Interrupt => wasm_trap::Interrupt,
+        _ => wasm_trap::Other,
+    }
+}
+
+/// The error of a guest that ended, however it did.
+pub fn explain(ended: Result<(), wasmtime::Error>, context: &Context) -> Error {
+    let mut detail = GuestDetail { record: context.record(), ..GuestDetail::default() };
+    let (status, what) = match &ended {
+        Ok(()) => {
+            detail.exit_code = Some(0);
+            (Status::GuestExit, "the guest returned from _start instead of waiting for records".to_owned())
+        }
+        Err(error) => classify(error, context, &mut detail),
+    };
+    let mut message = format!("transform \"{}\"", context.transform().name);
+    let _ = match detail.record {
+        Some(record) => write!(message, ", record {} of the batch (offset {}): {what}", record.index, record.offset),
+        None if context.has_started() => write!(message, ", between records: {what}"),
+        None => write!(message, ", while it started: {what}"),
+    };
+    for frame in detail.frames.iter().take(16) {
+        let _ = match &frame.function {
+            Some(name) => write!(message, "\n  at {name}"),
+            None => write!(message, "\n  at function {}", frame.index),
+        };
+    }
+    if detail.frames.len() > 16 {
+        let _ = write!(message, "\n  and {} more frames", detail.frames.len() - 16);
+    }
+    Error { status, message, guest: Some(Box::new(detail)) }
+}
+
+fn classify(error: &wasmtime::Error, context: &Context, detail: &mut GuestDetail) -> (Status, String) {
+    detail.frames = error.downcast_ref::<wasmtime::WasmBacktrace>().map(frames).unwrap_or_default();
+    if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+        detail.exit_code = Some(exit.0);
+        // How an exit came about tells nothing: it is where the guest's language keeps its exit function.
+        detail.frames.clear();
+        return (
+            refused_growth(context).unwrap_or(Status::GuestExit),
+            with_growth(context, format!("the guest exited with code {}", exit.0)),
+        );
+    }
+    if let Some(fault) = error.downcast_ref::<Fault>() {
+        if let Fault::Timeout { .. } = fault {
+            detail.trap = Some(wasm_trap::Interrupt);
+            return (Status::GuestTimeout, fault.to_string());
+        }
+        detail.trap = Some(wasm_trap::Host);
+        return (Status::GuestBadCall, fault.to_string());
+    }
+    if let Some(&trap) = error.downcast_ref::<wasmtime::Trap>() {
+        detail.trap = Some(trap_code(trap));
+        let status = match trap {
+            wasmtime::Trap::StackOverflow => Status::GuestStackOverflow,
+            _ => refused_growth(context).unwrap_or(Status::GuestTrap),
+        };
+        return (status, with_growth(context, trap.to_string()));
+    }
+    if context.has_instance() {
+        // A host function of wasmtime-wasi: it refuses bad pointers with errors of its own.
+        detail.trap = Some(wasm_trap::Host);
+        return (Status::GuestBadCall, format!("a host call failed: {:#}", error.root_cause()));
+    }
+    (Status::System, format!("the guest could not be instantiated: {error:#}"))
+}
+
+fn refused_growth(context: &Context) -> Option<Status> {
+    context.refused_growth().map(|_| Status::GuestMemoryLimit)
+}
+
+fn with_growth(context: &Context, what: String) -> String {
+    match context.refused_growth() {
+        Some(wanted) => {
+            let limit = context.memory_limit();
+            format!("{what}, after its memory was refused to grow to {wanted} bytes (memory_limit is {limit})")
+        }
+        None => what,
+    }
+}
+
+fn frames(backtrace: &wasmtime::WasmBacktrace) -> Vec<Frame> {
+    let frame = |f: &wasmtime::FrameInfo| Frame { function: f.func_name().map(demangle), index: f.func_index() };
+    backtrace.frames().iter().map(frame).collect()
+}
+
+/// Names as people wrote them, for Rust and C++ guests.
+fn demangle(name: &str) -> String {
+    if let Ok(rust) = rustc_demangle::try_demangle(name) {
+        return format!("{rust:#}");
+    }
+    cpp_demangle::Symbol::new(name).ok().and_then(|symbol| symbol.demangle().ok()).unwrap_or_else(|| name.to_owned())
+}

@@ -1,0 +1,50 @@
+//! What a guest may take of memory and tables.
+
+use super::context::Local;
+use wasmtime::{Error, ResourceLimiter};
+
+/// Refuses growth past the limits: inside the guest that is the −1 of `memory.grow` and `table.grow`.
+pub struct Limits {
+    /// Where a refusal is noted, for the error message that may follow.
+    pub context: Local,
+    /// Elements of all tables so far.
+    pub table_elements: usize,
+    /// Elements that all tables may have.
+    pub table_limit: usize,
+}
+
+impl ResourceLimiter for Limits {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool, Error> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            // The module's own limit: no concern of ours.
+            return Ok(false);
+        }
+        if desired > self.context.memory_limit() {
+            self.context.note_refused_growth(desired);
+            return Ok(false);
+        }
+        self.context.note_memory_size(desired.max(current));
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool, Error> {
+        let total = self.table_elements.saturating_add(desired.saturating_sub(current));
+        if total > self.table_limit {
+            return Ok(false);
+        }
+        self.table_elements = total;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        1
+    }
+
+    fn tables(&self) -> usize {
+        16
+    }
+
+    fn memories(&self) -> usize {
+        1
+    }
+}

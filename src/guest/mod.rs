@@ -1,0 +1,11 @@
+//! A running guest: its store, what it may call, and how it is suspended.
+
+pub mod clock;
+pub mod context;
+pub mod fault;
+pub mod instance;
+pub mod limits;
+pub mod memory;
+pub mod schema_registry;
+pub mod transform;
+pub mod wasi;

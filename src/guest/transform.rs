@@ -1,0 +1,195 @@
+//! The host module `redpanda_transform`: batches in, records out.
+//!
+//! All of its functions are synchronous and typed, which is what makes them fast. Three of them may have to wait; those
+//! answer `WOULD_BLOCK` and set the guest's epoch deadline to now. The module was rewritten when it was compiled
+//! (`module::suspend_points`) so that each call of them goes through a loop: call, and if it would block, enter an
+//! empty function, where Wasmtime's epoch check suspends the guest, and call again.
+
+use super::context::{Batch, Current, GuestState, Suspended, Work};
+use super::memory::GuestMemory;
+use crate::batch::{payload, varint};
+use crate::output::Pushed;
+use wasmtime::{AsContextMut as _, Caller, Error, Linker};
+
+/// The module's name.
+pub const MODULE: &str = "redpanda_transform";
+
+/// The functions that may have to wait.
+pub const WAITING: [&str; 3] = ["read_batch_header", "write_record", "write_record_with_options"];
+
+/// What those answer inside the loop; the guest's own code never sees it.
+pub const WOULD_BLOCK: i32 = i32::MIN;
+
+/// No active transform, or no record left.
+const NO_RECORD: i32 = -1;
+/// The buffer is too small, or malformed.
+const BAD_BUFFER: i32 = -2;
+/// The write is not possible.
+const BAD_WRITE: i32 = -3;
+
+/// The one option there is: the topic's name follows.
+const OPTION_TOPIC: u8 = 1;
+
+/// Defines the module.
+pub fn define(linker: &mut Linker<GuestState>) -> Result<(), Error> {
+    linker.func_wrap(MODULE, "check_abi_version_1", || {})?;
+    linker.func_wrap(MODULE, "check_abi_version_2", || {})?;
+    linker.func_wrap(MODULE, "read_batch_header", read_batch_header)?;
+    linker.func_wrap(MODULE, "read_next_record", read_next_record)?;
+    linker.func_wrap(MODULE, "write_record", |caller: Caller<'_, GuestState>, buffer: u32, length: u32| {
+        write(caller, "write_record", buffer, length, None)
+    })?;
+    linker.func_wrap(
+        MODULE,
+        "write_record_with_options",
+        |caller: Caller<'_, GuestState>, buffer: u32, length: u32, options: u32, options_length: u32| {
+            write(caller, "write_record_with_options", buffer, length, Some((options, options_length)))
+        },
+    )?;
+    Ok(())
+}
+
+/// Makes the guest's next function entry a suspension.
+fn suspend(caller: &mut Caller<'_, GuestState>, why: Suspended) -> i32 {
+    caller.data().context.suspended.set(Some(why));
+    caller.as_context_mut().set_epoch_deadline(0);
+    WOULD_BLOCK
+}
+
+#[allow(clippy::too_many_arguments)] // the ABI's own
+fn read_batch_header(
+    mut caller: Caller<'_, GuestState>,
+    base_offset: u32,
+    record_count: u32,
+    partition_leader_epoch: u32,
+    attributes: u32,
+    last_offset_delta: u32,
+    base_timestamp: u32,
+    max_timestamp: u32,
+    producer_id: u32,
+    producer_epoch: u32,
+    base_sequence: u32,
+) -> Result<i32, Error> {
+    let (mut memory, state) = GuestMemory::of(&mut caller, "read_batch_header")?;
+    let context = &state.context;
+    let mut work = context.work.borrow_mut();
+    match &mut work.batch {
+        Some(batch) if !batch.announced => {
+            let header = &batch.header;
+            memory.write("base_offset", base_offset, header.base_offset.to_le_bytes())?;
+            memory.write("record_count", record_count, header.record_count.to_le_bytes())?;
+            memory.write(
+                "partition_leader_epoch",
+                partition_leader_epoch,
+                header.partition_leader_epoch.to_le_bytes(),
+            )?;
+            memory.write("attributes", attributes, header.attributes.to_le_bytes())?;
+            memory.write("last_offset_delta", last_offset_delta, header.last_offset_delta.to_le_bytes())?;
+            memory.write("base_timestamp", base_timestamp, header.base_timestamp.to_le_bytes())?;
+            memory.write("max_timestamp", max_timestamp, header.max_timestamp.to_le_bytes())?;
+            memory.write("producer_id", producer_id, header.producer_id.to_le_bytes())?;
+            memory.write("producer_epoch", producer_epoch, header.producer_epoch.to_le_bytes())?;
+            memory.write("base_sequence", base_sequence, header.base_sequence.to_le_bytes())?;
+            context.wall_clock.set(if header.is_append_time() { header.max_timestamp } else { header.base_timestamp });
+            context.run_time.restart();
+            batch.announced = true;
+            Ok(batch.largest_payload as i32)
+        }
+        _ => {
+            context.run_time.check()?;
+            context.finish_record(&mut work);
+            work.batch = None;
+            drop(work);
+            Ok(suspend(&mut caller, Suspended::ForBatch))
+        }
+    }
+}
+
+fn read_next_record(
+    mut caller: Caller<'_, GuestState>,
+    attributes: u32,
+    timestamp: u32,
+    offset: u32,
+    buffer: u32,
+    length: u32,
+) -> Result<i32, Error> {
+    let (mut memory, state) = GuestMemory::of(&mut caller, "read_next_record")?;
+    let context = &state.context;
+    let mut work = context.work.borrow_mut();
+    context.run_time.check()?;
+    context.finish_record(&mut work);
+    let Some(batch @ Batch { announced: true, .. }) = &mut work.batch else { return Ok(NO_RECORD) };
+    batch.current = None;
+    let Some(peeked) = batch.records.peek() else { return Ok(NO_RECORD) };
+    let record = peeked.record;
+    if record.payload.len() > length as usize {
+        return Ok(BAD_BUFFER);
+    }
+    memory.range("buffer", buffer, record.payload.len() as u32)?.copy_from_slice(record.payload);
+    memory.write("attributes", attributes, [record.attributes])?;
+    memory.write("timestamp", timestamp, record.timestamp.to_le_bytes())?;
+    memory.write("offset", offset, record.offset.to_le_bytes())?;
+    batch.records.advance(&peeked);
+    batch.taken += 1;
+    batch.current = Some(Current { offset: record.offset, timestamp: record.timestamp });
+    context.wall_clock.set(record.timestamp);
+    Ok(record.payload.len() as i32)
+}
+
+#[inline]
+fn write(
+    mut caller: Caller<'_, GuestState>,
+    call: &'static str,
+    buffer: u32,
+    length: u32,
+    options: Option<(u32, u32)>,
+) -> Result<i32, Error> {
+    let (memory, state) = GuestMemory::of(&mut caller, call)?;
+    let context = &state.context;
+    let mut work = context.work.borrow_mut();
+    let Work { batch: Some(batch), output } = &mut *work else { return Ok(NO_RECORD) };
+    if !batch.announced {
+        return Ok(NO_RECORD);
+    }
+    let payload = memory.read("buffer", buffer, length)?;
+    let topic = match options {
+        None => None,
+        Some((start, length)) => match parse_options(memory.read("options", start, length)?) {
+            Some(topic) => topic,
+            None => return Ok(BAD_BUFFER),
+        },
+    };
+    if !payload::is_valid(payload) {
+        return Ok(BAD_BUFFER);
+    }
+    let topics = context.transform();
+    let index = match topic {
+        None if topics.output_topics.is_empty() => None,
+        None => Some(0),
+        Some(name) => topics.topic_index(name),
+    };
+    let Some(index) = index else { return Ok(BAD_WRITE) };
+    // Output of a guest that writes before its first record belongs to the batch's beginning.
+    let Current { offset, timestamp } =
+        batch.current.unwrap_or(Current { offset: batch.header.base_offset, timestamp: batch.header.base_timestamp });
+    match output.push(payload, index, offset, timestamp) {
+        Pushed::Stored => Ok(length as i32),
+        Pushed::TooLarge => Ok(BAD_WRITE),
+        Pushed::Full => {
+            drop(work);
+            Ok(suspend(&mut caller, Suspended::ForOutput))
+        }
+    }
+}
+
+/// The topic that options name: `Some(None)` for the default, `None` for malformed options.
+fn parse_options(mut options: &[u8]) -> Option<Option<&[u8]>> {
+    let Some((&tag, rest)) = options.split_first() else { return Some(None) };
+    if tag != OPTION_TOPIC {
+        return None;
+    }
+    options = rest;
+    let length = usize::try_from(varint::take(&mut options)?).ok()?;
+    let valid = options.len() == length && core::str::from_utf8(options).is_ok();
+    valid.then_some(Some(options))
+}

@@ -1,0 +1,139 @@
+//! WASI preview 1 as a transform sees it: `wasmtime-wasi` with nothing to open, deterministic clocks and random
+//! numbers, and standard output and error that end in the host's log.
+//!
+//! Two calls are our own. `fd_write` to the standard streams goes straight to the log; through wasmtime-wasi it would
+//! be copied twice and need an asynchronous call. `poll_oneoff` would need Tokio's timers; here sleeping returns at
+//! once.
+
+use super::context::{GuestState, Local};
+use super::memory::GuestMemory;
+use crate::transform::Transform;
+use core::cell::Cell;
+use rand::SeedableRng as _;
+use std::time::Duration;
+use wasmtime::{Caller, Error, Linker};
+use wasmtime_wasi::p1::{self, WasiP1Ctx};
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder};
+
+/// The module's name.
+pub const MODULE: &str = "wasi_snapshot_preview1";
+
+const ERRNO_SUCCESS: i32 = 0;
+const ERRNO_BADF: i32 = 8;
+const ERRNO_INVAL: i32 = 28;
+
+/// Guests get the same random numbers at every start.
+const RANDOM_SEED: u64 = 0x7761_736d;
+
+/// Defines the module.
+pub fn define(linker: &mut Linker<GuestState>) -> Result<(), Error> {
+    p1::add_to_linker_async(linker, |state: &mut GuestState| &mut state.wasi)?;
+    linker.allow_shadowing(true);
+    linker.func_wrap(MODULE, "fd_write", fd_write)?;
+    linker.func_wrap(MODULE, "poll_oneoff", poll_oneoff)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// The state of one guest.
+pub fn context(transform: &Transform, context: &Local) -> WasiP1Ctx {
+    let random = || rand::rngs::SmallRng::seed_from_u64(RANDOM_SEED);
+    WasiCtxBuilder::new()
+        .arg(&transform.name)
+        .envs(&transform.full_environment())
+        .wall_clock(RecordTime(context.clone()))
+        .monotonic_clock(Counter(Cell::new(0)))
+        .secure_random(random())
+        .insecure_random(random())
+        .insecure_random_seed(RANDOM_SEED.into())
+        .build_p1()
+}
+
+/// The timestamp of the record at hand.
+struct RecordTime(Local);
+
+impl HostWallClock for RecordTime {
+    fn resolution(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.wall_clock.get()).unwrap_or(0))
+    }
+}
+
+/// Advances by a millisecond at each look, so that a guest that waits for time to pass does not wait for ever.
+struct Counter(Cell<u64>);
+
+impl HostMonotonicClock for Counter {
+    fn resolution(&self) -> u64 {
+        1_000_000
+    }
+
+    fn now(&self) -> u64 {
+        self.0.set(self.0.get() + 1_000_000);
+        self.0.get()
+    }
+}
+
+/// `fd_write(fd, iovs, iovs_len, nwritten) -> errno`. Only the standard streams are open, and only two can be written.
+fn fd_write(mut caller: Caller<'_, GuestState>, fd: i32, vectors: u32, count: u32, written: u32) -> Result<i32, Error> {
+    let stream = match fd {
+        1 => 0,
+        2 => 1,
+        _ => return Ok(ERRNO_BADF),
+    };
+    let (mut memory, state) = GuestMemory::of(&mut caller, "fd_write")?;
+    let mut total = 0u32;
+    for i in 0..count {
+        // An address past 4 GiB is past any memory: saturating keeps it there.
+        let vector = memory.read("iovs", vectors.saturating_add(i.saturating_mul(8)), 8)?;
+        let (start, length) = (le32(vector, 0), le32(vector, 4));
+        let Some(sum) = total.checked_add(length) else { return Ok(ERRNO_INVAL) };
+        state.context.log(stream, memory.read("iov", start, length)?);
+        total = sum;
+    }
+    memory.write("nwritten", written, total.to_le_bytes())?;
+    Ok(ERRNO_SUCCESS)
+}
+
+const SUBSCRIPTION_SIZE: u32 = 48;
+const EVENT_SIZE: u32 = 32;
+const EVENT_FD_READ: u8 = 1;
+
+/// `poll_oneoff(in, out, nsubscriptions, nevents) -> errno`. Each subscription is answered at once: clocks have run out,
+/// output can be written, and there is nothing to read.
+fn poll_oneoff(
+    mut caller: Caller<'_, GuestState>,
+    subscriptions: u32,
+    events: u32,
+    count: u32,
+    event_count: u32,
+) -> Result<i32, Error> {
+    if count == 0 {
+        return Ok(ERRNO_INVAL);
+    }
+    let (mut memory, _) = GuestMemory::of(&mut caller, "poll_oneoff")?;
+    // Checked as a whole first, so that a made-up count costs nothing.
+    let (Some(_), Some(events_size)) = (count.checked_mul(SUBSCRIPTION_SIZE), count.checked_mul(EVENT_SIZE)) else {
+        return Ok(ERRNO_INVAL);
+    };
+    memory.range("out", events, events_size)?;
+    for i in 0..count {
+        let subscription = memory.read("in", subscriptions.saturating_add(i * SUBSCRIPTION_SIZE), SUBSCRIPTION_SIZE)?;
+        // Layout: userdata u64, tag u8, then at 16 what the tag says.
+        let mut event = [0u8; EVENT_SIZE as usize];
+        event[..8].copy_from_slice(&subscription[..8]);
+        let tag = subscription[8];
+        let errno = if tag == EVENT_FD_READ { ERRNO_BADF } else { ERRNO_SUCCESS };
+        event[8..10].copy_from_slice(&(errno as u16).to_le_bytes());
+        event[10] = tag;
+        memory.range("out", events + i * EVENT_SIZE, EVENT_SIZE)?.copy_from_slice(&event);
+    }
+    memory.write("nevents", event_count, count.to_le_bytes())?;
+    Ok(ERRNO_SUCCESS)
+}
+
+fn le32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}

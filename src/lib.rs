@@ -1,0 +1,28 @@
+//! WebAssembly data transforms inside the threads of a C or C++ event-loop host.
+//!
+//! The library's interface is C: `include/wasm_engine.h`, made from the modules in [`ffi`]. The rest, by the way that a
+//! batch takes: [`engine`] checks it with [`batch`], puts it where the host functions in [`guest`] find it, and lets the
+//! guest run; what the guest writes collects in [`output`] and goes to the host's [`sink`].
+//!
+//! `unsafe` is denied except where C is spoken or memory is handed over: `ffi`, `waker`, `sink`, and single functions
+//! that say why.
+#![allow(non_camel_case_types)] // types that C sees have their C names
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod batch;
+pub mod config;
+pub mod engine;
+pub mod error;
+pub mod factory;
+pub mod ffi;
+pub mod guest;
+pub mod log;
+pub mod module;
+pub mod oneshot;
+pub mod output;
+pub mod runtime;
+pub mod sink;
+pub mod status;
+pub mod ticker;
+pub mod transform;
+pub mod waker;

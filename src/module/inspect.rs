@@ -1,0 +1,227 @@
+//! What a module says about itself, read without judging it.
+
+use serde_json::{Value, json};
+use wasmparser::{BinaryReaderError, ExternalKind, KnownCustom, Parser, Payload, TypeRef};
+
+/// An import.
+#[derive(Debug)]
+pub struct Import {
+    /// Module and field name.
+    pub module: String,
+    /// Field name.
+    pub name: String,
+    /// For a function its type as `(i32, i64) -> (i32)`, else what it is.
+    pub kind: Kind,
+}
+
+/// What is imported or exported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A function with its type.
+    Function(String),
+    /// A memory, with its index.
+    Memory(u32),
+    /// Something else, by name.
+    Other(&'static str),
+}
+
+/// A memory's type.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// Pages at the start.
+    pub initial: u64,
+    /// The module's own limit in pages.
+    pub maximum: Option<u64>,
+    /// Addressed with 64 bits.
+    pub memory64: bool,
+}
+
+/// A module's outside.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Bytes of the module.
+    pub size: usize,
+    /// Imports in order.
+    pub imports: Vec<Import>,
+    /// Exports in order.
+    pub exports: Vec<(String, Kind)>,
+    /// Memories in order, imported ones first.
+    pub memories: Vec<Memory>,
+    /// Functions that the module defines.
+    pub functions: u32,
+    /// Bytes of code.
+    pub code_size: usize,
+    /// Data segments.
+    pub data_segments: u32,
+    /// The producers section: field, name, version.
+    pub producers: Vec<(String, String, String)>,
+    /// Whether functions have names, for backtraces.
+    pub has_names: bool,
+    types: Vec<String>,
+    function_types: Vec<u32>,
+}
+
+/// `(i32, i64) -> (i32)`.
+pub fn signature<P: core::fmt::Display, R: core::fmt::Display>(
+    params: impl Iterator<Item = P>,
+    results: impl Iterator<Item = R>,
+) -> String {
+    fn list<T: core::fmt::Display>(types: impl Iterator<Item = T>) -> String {
+        types.map(|t| t.to_string()).collect::<Vec<_>>().join(", ")
+    }
+    format!("({}) -> ({})", list(params), list(results))
+}
+
+impl Summary {
+    /// Reads the sections. On an error the summary holds what came before it.
+    pub fn read(module: &[u8]) -> (Self, Result<(), BinaryReaderError>) {
+        let mut summary = Self { size: module.len(), ..Self::default() };
+        let result = Parser::new(0).parse_all(module).try_for_each(|payload| summary.section(payload?));
+        (summary, result)
+    }
+
+    fn section(&mut self, payload: Payload<'_>) -> Result<(), BinaryReaderError> {
+        match payload {
+            Payload::TypeSection(types) => {
+                for group in types {
+                    for ty in group?.types() {
+                        let text = match &ty.composite_type.inner {
+                            wasmparser::CompositeInnerType::Func(f) => signature(f.params().iter(), f.results().iter()),
+                            _ => "not a function".into(),
+                        };
+                        self.types.push(text);
+                    }
+                }
+            }
+            Payload::ImportSection(imports) => {
+                for import in imports.into_imports() {
+                    let import = import?;
+                    let kind = match import.ty {
+                        TypeRef::Func(index) | TypeRef::FuncExact(index) => {
+                            self.function_types.push(index);
+                            Kind::Function(self.type_text(index))
+                        }
+                        TypeRef::Memory(ty) => Kind::Memory(self.memory(ty)),
+                        TypeRef::Table(_) => Kind::Other("table"),
+                        TypeRef::Global(_) => Kind::Other("global"),
+                        TypeRef::Tag(_) => Kind::Other("tag"),
+                    };
+                    self.imports.push(Import { module: import.module.into(), name: import.name.into(), kind });
+                }
+            }
+            Payload::FunctionSection(functions) => {
+                for index in functions {
+                    self.function_types.push(index?);
+                    self.functions += 1;
+                }
+            }
+            Payload::MemorySection(memories) => {
+                for memory in memories {
+                    self.memory(memory?);
+                }
+            }
+            Payload::ExportSection(exports) => {
+                for export in exports {
+                    let export = export?;
+                    let kind = match export.kind {
+                        ExternalKind::Func | ExternalKind::FuncExact => {
+                            let index = self.function_types.get(export.index as usize).copied();
+                            Kind::Function(index.map_or_else(|| "?".into(), |index| self.type_text(index)))
+                        }
+                        ExternalKind::Memory => Kind::Memory(export.index),
+                        ExternalKind::Table => Kind::Other("table"),
+                        ExternalKind::Global => Kind::Other("global"),
+                        ExternalKind::Tag => Kind::Other("tag"),
+                    };
+                    self.exports.push((export.name.into(), kind));
+                }
+            }
+            Payload::CodeSectionStart { size, .. } => self.code_size = size as usize,
+            Payload::DataSection(data) => self.data_segments = data.count(),
+            Payload::CustomSection(custom) => self.custom(&custom),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Custom sections that are broken are as good as absent, says the specification.
+    fn custom(&mut self, custom: &wasmparser::CustomSectionReader<'_>) {
+        match custom.as_known() {
+            KnownCustom::Name(_) => self.has_names = true,
+            KnownCustom::Producers(fields) => {
+                for field in fields.into_iter().flatten() {
+                    for value in field.values.into_iter().flatten() {
+                        self.producers.push((field.name.into(), value.name.into(), value.version.into()));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn memory(&mut self, ty: wasmparser::MemoryType) -> u32 {
+        self.memories.push(Memory { initial: ty.initial, maximum: ty.maximum, memory64: ty.memory64 });
+        self.memories.len() as u32 - 1
+    }
+
+    fn type_text(&self, index: u32) -> String {
+        self.types.get(index as usize).cloned().unwrap_or_else(|| "?".into())
+    }
+
+    /// The export of this name.
+    pub fn export(&self, name: &str) -> Option<&Kind> {
+        self.exports.iter().find(|(n, _)| n == name).map(|(_, kind)| kind)
+    }
+
+    /// The version in an imported marker function `<module>.check_abi_version_<N>`, the highest if there are several.
+    pub fn abi_version(&self, module: &str) -> Option<u32> {
+        self.imports
+            .iter()
+            .filter(|import| import.module == module)
+            .filter_map(|import| import.name.strip_prefix("check_abi_version_")?.parse().ok())
+            .max()
+    }
+
+    /// The language that the module was written in, as far as it tells.
+    pub fn language(&self) -> Option<&str> {
+        let named = self.producers.iter().find(|(field, _, _)| field == "language").map(|(_, name, _)| &name[..]);
+        // Go writes no producers section, but a build id of its own.
+        named.or_else(|| self.exports.iter().any(|(name, _)| name == "go_scheduler").then_some("Go"))
+    }
+
+    /// The summary as a JSON document.
+    pub fn to_json(&self) -> Value {
+        let kind = |kind: &Kind| match kind {
+            Kind::Function(ty) => json!({ "kind": "function", "type": ty }),
+            Kind::Memory(index) => json!({ "kind": "memory", "index": index }),
+            Kind::Other(name) => json!({ "kind": name }),
+        };
+        let named = |object: Value, fields: &[(&str, &str)]| {
+            let mut object = object;
+            for (key, value) in fields {
+                object[*key] = json!(value);
+            }
+            object
+        };
+        json!({
+            "size": self.size,
+            "abi_version": self.abi_version(crate::guest::transform::MODULE),
+            "schema_registry_abi_version": self.abi_version(crate::guest::schema_registry::MODULE),
+            "language": self.language(),
+            "producers": self.producers.iter()
+                .map(|(field, name, version)| json!({ "field": field, "name": name, "version": version }))
+                .collect::<Vec<_>>(),
+            "functions": self.functions,
+            "code_size": self.code_size,
+            "data_segments": self.data_segments,
+            "has_names": self.has_names,
+            "memories": self.memories.iter()
+                .map(|m| json!({ "initial_pages": m.initial, "maximum_pages": m.maximum, "memory64": m.memory64 }))
+                .collect::<Vec<_>>(),
+            "imports": self.imports.iter()
+                .map(|i| named(kind(&i.kind), &[("module", &i.module), ("name", &i.name)]))
+                .collect::<Vec<_>>(),
+            "exports": self.exports.iter().map(|(name, k)| named(kind(k), &[("name", name)])).collect::<Vec<_>>(),
+        })
+    }
+}

@@ -1,0 +1,5 @@
+//! A module before it runs: inspected, judged, rewritten.
+
+pub mod inspect;
+pub mod suspend_points;
+pub mod validate;

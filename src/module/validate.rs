@@ -1,0 +1,170 @@
+//! Judges a module before it is compiled, and says precisely what is wrong with it.
+
+use super::inspect::{Import, Kind, Summary};
+use crate::config::WASM_PAGE;
+use crate::error::{Error, Result};
+use crate::guest::{schema_registry, transform};
+use crate::status::wasm_status as Status;
+use std::collections::HashMap;
+
+/// The functions that guests may import: type by module and name.
+#[derive(Debug, Default)]
+pub struct HostFunctions(HashMap<String, HashMap<String, String>>);
+
+impl HostFunctions {
+    /// Adds a function with its type as text.
+    pub fn add(&mut self, module: &str, name: &str, signature: String) {
+        self.0.entry(module.into()).or_default().insert(name.into(), signature);
+    }
+
+    fn find(&self, import: &Import) -> Option<&str> {
+        self.0.get(&import.module)?.get(&import.name).map(String::as_str)
+    }
+}
+
+/// Limits that a module must keep.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Bytes of the module.
+    pub size: usize,
+    /// Bytes of the memory that it starts with.
+    pub memory: usize,
+}
+
+const MAGIC: &[u8] = b"\0asm";
+const CORE_VERSION: &[u8] = &[1, 0, 0, 0];
+
+/// How many names a message lists.
+const NAMES_SHOWN: usize = 8;
+
+/// All checks but the one of the code itself, which is Wasmtime's.
+pub fn check(module: &[u8], bounds: Bounds, host: &HostFunctions) -> Result<Summary> {
+    check_format(module, bounds.size)?;
+    let (summary, read) = Summary::read(module);
+    read.map_err(|e| Error::new(Status::ModuleInvalid, format!("the module is malformed: {e}")))?;
+    check_exports(&summary, bounds.memory)?;
+    check_abi(&summary)?;
+    check_imports(&summary, host)?;
+    Ok(summary)
+}
+
+fn check_format(module: &[u8], limit: usize) -> Result<()> {
+    if !module.starts_with(MAGIC) {
+        let text = core::str::from_utf8(&module[..module.len().min(4096)]).map(str::trim_start);
+        if text.is_ok_and(|text| text.starts_with("(module") || text.starts_with(";;") || text.starts_with("(;")) {
+            return Err(Error::new(
+                Status::ModuleTextFormat,
+                "this is WebAssembly text; compile it to binary first, for instance with wat2wasm",
+            ));
+        }
+        let what = if module.is_empty() {
+            "the module is empty"
+        } else {
+            "this is not WebAssembly: it does not begin with \\0asm"
+        };
+        return Err(Error::new(Status::ModuleNotWasm, what));
+    }
+    if module.len() > limit {
+        return Err(Error::new(
+            Status::ModuleTooLarge,
+            format!("the module has {} bytes, more than max_module_size, {limit}", module.len()),
+        ));
+    }
+    match module.get(4..8) {
+        Some(CORE_VERSION) => Ok(()),
+        Some([_, _, 1, 0]) => Err(Error::new(
+            Status::ModuleIsComponent,
+            "this is a component; a transform is a core module, so build it for wasm32-wasip1 instead of wasip2",
+        )),
+        _ => Err(Error::new(Status::ModuleInvalid, "the module's version is not 1")),
+    }
+}
+
+fn check_exports(summary: &Summary, memory_limit: usize) -> Result<()> {
+    match summary.export("_start") {
+        Some(Kind::Function(ty)) if ty == "() -> ()" => {}
+        Some(Kind::Function(ty)) => {
+            return Err(Error::new(Status::ModuleStartSignature, format!("_start has type {ty} instead of () -> ()")));
+        }
+        _ => {
+            return Err(Error::new(
+                Status::ModuleNoStart,
+                "the module exports no function _start; build it as a command, not as a library (reactor)",
+            ));
+        }
+    }
+    let Some(Kind::Memory(index)) = summary.export("memory") else {
+        return Err(Error::new(Status::ModuleNoMemory, "the module exports no memory named \"memory\""));
+    };
+    let Some(memory) = summary.memories.get(*index as usize) else {
+        return Err(Error::new(Status::ModuleInvalid, "the exported memory does not exist"));
+    };
+    if memory.memory64 {
+        return Err(Error::new(Status::ModuleMemory64, "the memory is addressed with 64 bits; build for wasm32"));
+    }
+    let initial = memory.initial.saturating_mul(WASM_PAGE as u64);
+    if initial > memory_limit as u64 {
+        return Err(Error::new(
+            Status::ModuleMemoryLimit,
+            format!("the module starts with {initial} bytes of memory, more than memory_limit, {memory_limit}"),
+        ));
+    }
+    Ok(())
+}
+
+fn check_abi(summary: &Summary) -> Result<()> {
+    match summary.abi_version(transform::MODULE) {
+        Some(1 | 2) => {}
+        Some(version) => {
+            return Err(Error::new(
+                Status::ModuleUnknownAbi,
+                format!("the module asks for transform ABI version {version}; this host has 1 and 2"),
+            ));
+        }
+        None => {
+            return Err(Error::new(
+                Status::ModuleNoAbi,
+                "the module imports no redpanda_transform.check_abi_version_*: it was not built with a transform SDK",
+            ));
+        }
+    }
+    match summary.abi_version(schema_registry::MODULE) {
+        None | Some(0) => Ok(()),
+        Some(version) => Err(Error::new(
+            Status::ModuleUnknownSchemaRegistry,
+            format!("the module asks for schema registry ABI version {version}; this host has 0"),
+        )),
+    }
+}
+
+fn check_imports(summary: &Summary, host: &HostFunctions) -> Result<()> {
+    let unknown: Vec<_> = summary
+        .imports
+        .iter()
+        .filter(|import| !matches!(import.kind, Kind::Function(_)) || host.find(import).is_none())
+        .map(|import| format!("{}.{}", import.module, import.name))
+        .collect();
+    if !unknown.is_empty() {
+        let more = unknown.len().saturating_sub(NAMES_SHOWN);
+        let names = unknown[..unknown.len() - more].join(", ");
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        return Err(Error::new(
+            Status::ModuleUnknownImport,
+            format!("the module imports what this host does not have: {names}{more}"),
+        ));
+    }
+    for import in &summary.imports {
+        if let (Kind::Function(found), Some(expected)) = (&import.kind, host.find(import))
+            && found != expected
+        {
+            return Err(Error::new(
+                Status::ModuleImportSignature,
+                format!(
+                    "the module imports {}.{} as {found}; this host has it as {expected}",
+                    import.module, import.name
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
