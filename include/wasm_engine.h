@@ -100,6 +100,8 @@ enum wasm_status
   WASM_STATUS_MODULE_IMPORT_SIGNATURE = 34,
   // The module is valid but could not be compiled.
   WASM_STATUS_MODULE_COMPILE = 35,
+  // The module has more tables, or larger ones at the start, than the runtime allows.
+  WASM_STATUS_MODULE_TABLE_LIMIT = 36,
   // The guest trapped; see `wasm_error_trap`.
   WASM_STATUS_GUEST_TRAP = 50,
   // The guest ended by itself: `proc_exit`, or a return from `_start`; see `wasm_error_exit_code`.
@@ -437,8 +439,12 @@ typedef struct wasm_output_sink {
   // `wasm_answer`.
   //
   // Called by `wasm_future_poll`, on the engine's thread and the host's own stack. The records and their payloads can
-  // be read until the callback returns; if it answers pending, until the promise is settled. Until then the guest does
-  // not run. The callback must not throw, and gets `WASM_STATUS_BUSY` from every function of the same engine.
+  // be read until the callback returns. If it answers pending, they can be read, and the guest does not run, until the
+  // promise is settled or the operation ends because its future was released or its engine stopped or released; `drop`
+  // tells of that end, so whoever reads the records on another thread must have finished when `drop` returns.
+  //
+  // The callback must not throw. Functions that would change the state of the same engine, or poll or release a future of
+  // it, answer `WASM_STATUS_BUSY`.
   uint32_t (*records)(void *data,
                       const struct wasm_output_record *records,
                       size_t count,
@@ -548,7 +554,8 @@ typedef struct wasm_runtime_config {
   uint64_t max_module_size;
   // Bytes that a batch may have, before and after decompression. Default 128 MiB.
   uint64_t max_batch_size;
-  // Bytes of a log line; longer ones are cut into several. Default 8 KiB.
+  // Bytes of a log line as the guest wrote it; longer ones are cut into several. Bytes that are not UTF-8 take four
+  // when they are written out. Default 8 KiB.
   uint64_t max_log_line;
   // Threads that compile, started when the first module comes. Default 1.
   uint32_t compile_threads;

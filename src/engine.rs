@@ -16,6 +16,9 @@ use core::task::Poll as TaskPoll;
 use std::rc::Rc;
 use std::sync::Arc;
 
+/// Memory that an engine keeps for the records of its next compressed batch.
+const KEPT_SCRATCH: usize = 1 << 20;
+
 /// What a poll found.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +110,24 @@ impl Drop for Busy<'_> {
     }
 }
 
+/// The guest's turn on the thread.
+struct Turn<'a>(&'a Context);
+
+impl<'a> Turn<'a> {
+    #[inline]
+    fn begin(context: &'a Context) -> Self {
+        context.run_time.begin_turn();
+        Self(context)
+    }
+}
+
+impl Drop for Turn<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.run_time.end_turn();
+    }
+}
+
 impl Engine {
     /// A stopped engine that belongs to this thread.
     pub fn new(compiled: Arc<Compiled>) -> Self {
@@ -193,6 +214,9 @@ impl Engine {
         self.expect(State::Idle, "transform")?;
         let config = &self.compiled.shared.config;
         let mut scratch = self.scratch.borrow_mut();
+        if scratch.capacity() > KEPT_SCRATCH {
+            *scratch = Vec::new();
+        }
         let checked = reader::check(batch, config.max_batch_size, config.check_crc, &mut scratch).map_err(|e| {
             Error::new(e.status, format!("transform \"{}\": {}", self.compiled.transform.name, e.message))
         })?;
@@ -244,6 +268,7 @@ impl Engine {
         // The guest first: its stack may still hold records of the batch.
         let guest = self.guest.borrow_mut().take();
         drop(guest);
+        self.context.note_memory_size(0);
         self.context.flush_log();
         let operation = self.operation.borrow_mut().take();
         let mut work = self.context.work.borrow_mut();
@@ -287,7 +312,7 @@ impl Engine {
 
     fn drive(&self, operation: &mut Operation, waker: Waker) -> Result<wasm_poll> {
         let mut waker = Some(waker);
-        self.context.run_time.begin_turn();
+        let _turn = Turn::begin(&self.context);
         loop {
             if let Some(receiver) = &operation.hand_over {
                 match receiver.poll(|| waker.take().unwrap_or_else(Waker::none)) {
@@ -338,7 +363,7 @@ impl Engine {
                 None => Err(Error::new(Status::Internal, "the guest was suspended for no reason")),
             },
             TaskPoll::Ready(ended) => {
-                let error = fault::explain(ended, &self.context);
+                let error = fault::explain(ended, &self.context, &self.compiled.wrappers);
                 self.context.work.borrow_mut().output.drop_unfinished();
                 operation.outcome = Some(Err(error));
                 operation.output_due = true;

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::guest::context::GuestState;
-use crate::module::suspend_points;
+use crate::module::suspend_points::{self, Wrappers};
 use crate::oneshot::{self, Receiver, Wake};
 use crate::runtime::{Runtime, Shared};
 use crate::status::wasm_status as Status;
@@ -18,6 +18,8 @@ pub struct Compiled {
     pub transform: Arc<Transform>,
     /// Code and imports, linked.
     pub pre: InstancePre<GuestState>,
+    /// What was added to the module.
+    pub wrappers: Wrappers,
 }
 
 /// A factory, as a compile job delivers it.
@@ -53,12 +55,12 @@ fn compile_now(shared: Arc<Shared>, module: &[u8], transform: Transform) -> Outc
     shared.validate(module).map_err(|e| named(e.status, e.message))?;
     let rewritten = suspend_points::add(module)
         .map_err(|e| named(Status::ModuleCompile, format!("the module could not be rewritten: {e}")))?;
-    let module = rewritten.as_deref().unwrap_or(module);
-    let module = Module::from_binary(&shared.engine, module)
+    let (code, wrappers) = rewritten.map_or((None, Wrappers::default()), |(code, wrappers)| (Some(code), wrappers));
+    let module = Module::from_binary(&shared.engine, code.as_deref().unwrap_or(module))
         .map_err(|e| named(Status::ModuleCompile, format!("the module could not be compiled: {e:#}")))?;
     let pre = shared
         .linker
         .instantiate_pre(&module)
         .map_err(|e| named(Status::ModuleUnknownImport, format!("the module could not be linked: {e:#}")))?;
-    Ok(Arc::new(Compiled { shared, transform: Arc::new(transform), pre }))
+    Ok(Arc::new(Compiled { shared, transform: Arc::new(transform), pre, wrappers }))
 }

@@ -92,7 +92,9 @@ impl Runtime {
 impl Shared {
     /// Judges a module without compiling it.
     pub fn validate(&self, module: &[u8]) -> Result<()> {
-        let bounds = Bounds { size: self.config.max_module_size, memory: self.config.memory_limit };
+        let config = &self.config;
+        let bounds =
+            Bounds { size: config.max_module_size, memory: config.memory_limit, table_elements: config.table_limit };
         validate::check(module, bounds, &self.host_functions)?;
         wasmtime::Module::validate(&self.engine, module)
             .map_err(|e| Error::new(Status::ModuleInvalid, format!("the module is not valid: {e:#}")))

@@ -33,8 +33,12 @@ pub struct wasm_output_sink {
     /// `wasm_answer`.
     ///
     /// Called by `wasm_future_poll`, on the engine's thread and the host's own stack. The records and their payloads can
-    /// be read until the callback returns; if it answers pending, until the promise is settled. Until then the guest does
-    /// not run. The callback must not throw, and gets `WASM_STATUS_BUSY` from every function of the same engine.
+    /// be read until the callback returns. If it answers pending, they can be read, and the guest does not run, until the
+    /// promise is settled or the operation ends because its future was released or its engine stopped or released; `drop`
+    /// tells of that end, so whoever reads the records on another thread must have finished when `drop` returns.
+    ///
+    /// The callback must not throw. Functions that would change the state of the same engine, or poll or release a future of
+    /// it, answer `WASM_STATUS_BUSY`.
     pub records: Option<
         unsafe extern "C" fn(
             data: *mut c_void,

@@ -63,6 +63,8 @@ pub enum wasm_status {
     ModuleImportSignature = 34,
     /// The module is valid but could not be compiled.
     ModuleCompile = 35,
+    /// The module has more tables, or larger ones at the start, than the runtime allows.
+    ModuleTableLimit = 36,
 
     /// The guest trapped; see `wasm_error_trap`.
     GuestTrap = 50,
@@ -156,6 +158,7 @@ names! {
     ModuleUnknownImport => c"module-unknown-import",
     ModuleImportSignature => c"module-import-signature",
     ModuleCompile => c"module-compile",
+    ModuleTableLimit => c"module-table-limit",
     GuestTrap => c"guest-trap",
     GuestExit => c"guest-exit",
     GuestTimeout => c"guest-timeout",

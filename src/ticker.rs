@@ -4,23 +4,27 @@
 //! makes guests past their deadline yield, and it advances the *run clock*, the coarse clock by which time limits are
 //! measured. Reading the run clock is one relaxed load, so it may be done per record.
 //!
-//! While no guest runs, nobody needs ticks, and the thread sleeps. Polls tell it with `keep_awake`, which costs a load
-//! when the ticker knows already; that it knows is forgotten once every `IDLE_TICKS`.
+//! While no guest runs, nobody needs ticks, and the thread sleeps. Polls tell it with [`Turns::begin`], which costs a store
+//! to a cache line of the thread's own and a load of one that all threads share but hardly ever write.
 
 use parking_lot::{Condvar, Mutex};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// The name of the thread, as `ps -L` shows it.
 pub const THREAD_NAME: &str = "wasm-ticker";
 
-/// Ticks without a poll after which the thread goes to sleep.
-const IDLE_TICKS: u32 = 64;
+/// How long the thread goes on without a poll before it sleeps. Much longer than a store takes to reach other cores.
+const IDLE: Duration = Duration::from_millis(20);
 
-/// The most that one tick adds to the run clock. A process that was stopped, or a machine that was suspended, would
-/// otherwise charge the whole pause to whichever guest was running.
-const MOST_PER_TICK: Duration = Duration::from_millis(100);
+/// How late a tick may be for the run clock to count all of it. A process that was stopped, or a machine that was
+/// suspended, would otherwise charge the whole pause to whichever guest was running.
+const LATEST: Duration = Duration::from_millis(100);
+
+/// The longest sleep between two ticks, however long the periods.
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// Nanoseconds during which the ticker was awake. Stands still while no guest runs.
 static RUN_CLOCK: AtomicU64 = AtomicU64::new(0);
@@ -29,8 +33,10 @@ static ACTIVE: AtomicBool = AtomicBool::new(false);
 /// The thread waits for `ACTIVE`.
 static ASLEEP: AtomicBool = AtomicBool::new(false);
 
-static TICKER: Ticker =
-    Ticker { state: Mutex::new(State { entries: Vec::new(), thread: None }), changed: Condvar::new() };
+static TICKER: Ticker = Ticker {
+    state: Mutex::new(State { entries: Vec::new(), turns: Vec::new(), thread: None }),
+    changed: Condvar::new(),
+};
 
 struct Ticker {
     state: Mutex<State>,
@@ -39,6 +45,7 @@ struct Ticker {
 
 struct State {
     entries: Vec<Entry>,
+    turns: Vec<Weak<AtomicU32>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -59,11 +66,36 @@ pub fn run_clock() -> u64 {
     RUN_CLOCK.load(Relaxed)
 }
 
-/// To be called when a guest is about to run.
-#[inline]
-pub fn keep_awake() {
-    if !ACTIVE.load(Relaxed) {
-        wake();
+/// How many polls of one thread are going on, one inside the other. While any thread has one, the ticker stays awake.
+#[derive(Clone, Debug)]
+pub struct Turns(Arc<AtomicU32>);
+
+impl Turns {
+    /// The calling thread's; every engine of a thread has the same.
+    pub fn of_this_thread() -> Self {
+        thread_local!(static TURNS: Turns = {
+            let turns = Arc::new(AtomicU32::new(0));
+            let mut state = TICKER.state.lock();
+            state.turns.retain(|other| other.strong_count() > 0);
+            state.turns.push(Arc::downgrade(&turns));
+            Turns(turns)
+        });
+        TURNS.with(Clone::clone)
+    }
+
+    /// A guest is about to run. To be undone by `end`. Only this thread writes, so no read-modify-write is needed.
+    #[inline]
+    pub fn begin(&self) {
+        self.0.store(self.0.load(Relaxed) + 1, Relaxed);
+        if !ACTIVE.load(Relaxed) {
+            wake();
+        }
+    }
+
+    /// The guest no longer runs.
+    #[inline]
+    pub fn end(&self) {
+        self.0.store(self.0.load(Relaxed) - 1, Relaxed);
     }
 }
 
@@ -111,17 +143,18 @@ impl Drop for Registration {
 
 fn run() {
     let mut last = Instant::now();
-    let mut ticks = 0;
+    let mut quiet_since = last;
     let mut state = TICKER.state.lock();
     let me = std::thread::current().id();
     // A registration that came while this thread was ending has started another one.
     while !state.entries.is_empty() && state.thread.as_ref().is_some_and(|t| t.thread().id() == me) {
         let now = Instant::now();
-        let passed = now.saturating_duration_since(last).min(MOST_PER_TICK);
+        let period = state.entries.iter().map(|entry| entry.period).max().unwrap_or_default();
+        let passed = now.saturating_duration_since(last).min(period.min(LONGEST) + LATEST);
         last = now;
         RUN_CLOCK.fetch_add(passed.as_nanos() as u64, Relaxed);
 
-        let mut next = now + Duration::from_secs(1);
+        let mut next = now + LONGEST;
         for entry in &mut state.entries {
             if entry.due <= now {
                 entry.engine.increment_epoch();
@@ -130,10 +163,12 @@ fn run() {
             next = next.min(entry.due);
         }
 
-        ticks += 1;
-        if ticks >= IDLE_TICKS {
-            ticks = 0;
-            if !ACTIVE.swap(false, SeqCst) {
+        // A poll that began before ACTIVE was last cleared has had `IDLE` for its entry in `turns` to be seen here; one
+        // that began later has set ACTIVE again.
+        if now.saturating_duration_since(quiet_since) >= IDLE {
+            quiet_since = now;
+            let running = state.turns.iter().filter_map(Weak::upgrade).any(|turns| turns.load(Relaxed) > 0);
+            if !ACTIVE.swap(false, SeqCst) && !running {
                 ASLEEP.store(true, SeqCst);
                 if !ACTIVE.load(SeqCst) {
                     TICKER.changed.wait(&mut state);
@@ -148,22 +183,53 @@ fn run() {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_clock_runs_while_polls_come_and_stands_still_without_them() {
-        let engine = wasmtime::Engine::default();
-        let registration = register(&engine, Duration::from_micros(100)).unwrap();
+    // The ticker belongs to the process, so what is claimed here holds whatever other tests do with it.
+
+    fn advances(by: Duration) {
         let begun = Instant::now();
         let start = run_clock();
-        while run_clock() < start + 5_000_000 {
-            keep_awake();
-            assert!(begun.elapsed() < Duration::from_secs(20), "the clock does not run");
+        while run_clock() < start + by.as_nanos() as u64 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "the clock does not run");
             std::thread::sleep(Duration::from_micros(50));
         }
-        // Other tests of this process may keep the ticker awake; all that is claimed here is that it ends.
-        drop(registration);
+    }
+
+    #[test]
+    fn the_clock_runs_during_a_poll_however_long_it_takes_and_however_slow_other_ticks_are() {
+        let engine = wasmtime::Engine::default();
+        let _fast = register(&engine, Duration::from_micros(100)).unwrap();
+        let slow = register(&engine, Duration::from_millis(200)).unwrap();
+        let turns = Turns::of_this_thread();
+        turns.begin();
+        // Ten times as long as it takes to fall asleep, with a single poll going on.
+        advances(IDLE * 10);
+        turns.end();
+        drop(slow);
+    }
+
+    #[test]
+    fn a_slow_period_is_counted_whole() {
+        let engine = wasmtime::Engine::default();
+        let _registration = register(&engine, Duration::from_millis(500)).unwrap();
+        let turns = Turns::of_this_thread();
+        turns.begin();
+        let begun = Instant::now();
+        advances(Duration::from_millis(1500));
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        turns.end();
+    }
+
+    #[test]
+    fn a_poll_after_a_long_pause_wakes_it() {
+        let engine = wasmtime::Engine::default();
+        let _registration = register(&engine, Duration::from_micros(100)).unwrap();
+        std::thread::sleep(IDLE * 5);
+        let turns = Turns::of_this_thread();
+        turns.begin();
+        advances(IDLE);
+        turns.end();
     }
 }

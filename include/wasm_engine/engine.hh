@@ -69,7 +69,10 @@ class output_call {
 /// Takes output: `void(output_block)` if it always finishes at once, `wasm_answer(output_block, output_call)` if not. What
 /// it throws fails the transform.
 template <typename S>
-concept output_function = std::invocable<S&, output_block> || std::invocable<S&, output_block, output_call>;
+concept output_function =
+    !std::is_const_v<S> &&
+    (std::is_invocable_r_v<wasm_answer, S&, output_block, output_call> ||
+     (std::invocable<S&, output_block> && std::is_void_v<std::invoke_result_t<S&, output_block>>));
 
 namespace detail {
 
@@ -79,7 +82,7 @@ std::uint32_t sink_trampoline(void* data, const wasm_output_record* records, std
   auto& sink = *static_cast<S*>(data);
   const output_block block(records, count);
   try {
-    if constexpr (std::invocable<S&, output_block, output_call>) {
+    if constexpr (std::is_invocable_r_v<wasm_answer, S&, output_block, output_call>) {
       return sink(block, output_call(call));
     } else {
       sink(block);

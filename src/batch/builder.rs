@@ -60,7 +60,7 @@ impl Builder {
     pub fn add(&mut self, offset: Option<i64>, timestamp: i64, payload: &[u8]) -> Result<()> {
         let offset = offset.unwrap_or(self.next_offset);
         let delta = offset.wrapping_sub(self.header.base_offset);
-        if offset < self.next_offset || delta > i64::from(i32::MAX) - 1 {
+        if offset < self.next_offset || offset == i64::MAX || delta > i64::from(i32::MAX) - 1 {
             return Err(Error::invalid(format!(
                 "record offset {offset} does not come after the {} before it, or is too far from the batch's base offset {}",
                 self.header.record_count, self.header.base_offset

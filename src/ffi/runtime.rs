@@ -73,7 +73,8 @@ pub struct wasm_runtime_config {
     pub max_module_size: u64,
     /// Bytes that a batch may have, before and after decompression. Default 128 MiB.
     pub max_batch_size: u64,
-    /// Bytes of a log line; longer ones are cut into several. Default 8 KiB.
+    /// Bytes of a log line as the guest wrote it; longer ones are cut into several. Bytes that are not UTF-8 take four
+    /// when they are written out. Default 8 KiB.
     pub max_log_line: u64,
     /// Threads that compile, started when the first module comes. Default 1.
     pub compile_threads: u32,

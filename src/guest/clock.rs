@@ -1,7 +1,7 @@
 //! How long a guest has been running, in time that its host can be held to: only while it had the thread.
 
 use super::fault::Fault;
-use crate::ticker;
+use crate::ticker::{self, Turns};
 use core::cell::Cell;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ pub const TICKS_PER_SLICE: u64 = 2;
 /// Adds up running time and compares it with the limit, by the ticker's run clock.
 #[derive(Debug)]
 pub struct RunTime {
+    turns: Turns,
     limit: u64,
     slice: u64,
     /// Nanoseconds of earlier turns.
@@ -26,6 +27,7 @@ impl RunTime {
     /// A stopped clock.
     pub fn new(limit: Duration, slice: Duration) -> Self {
         Self {
+            turns: Turns::of_this_thread(),
             limit: limit.as_nanos() as u64,
             slice: slice.as_nanos() as u64,
             used: Cell::new(0),
@@ -37,10 +39,16 @@ impl RunTime {
     /// The host gives the guest the thread.
     #[inline]
     pub fn begin_turn(&self) {
-        ticker::keep_awake();
+        self.turns.begin();
         let now = ticker::run_clock();
         self.since.set(now);
         self.turn.set(now);
+    }
+
+    /// The host has the thread again.
+    #[inline]
+    pub fn end_turn(&self) {
+        self.turns.end();
     }
 
     /// The guest goes on in the same turn, after its host took some output.

@@ -171,13 +171,11 @@ impl Context {
         self.refused_growth.get()
     }
 
-    /// A record, or the batch, is finished: what is in the output buffer belongs to it, and the next one has its own
-    /// time limit.
+    /// A record, or the batch, is finished: what is in the output buffer belongs to it.
     #[inline]
-    pub fn finish_record(&self, work: &mut Work) {
-        work.output.mark_finished();
+    pub fn finish_record(&self, output: &mut OutputBuffer) {
+        output.mark_finished();
         self.refused_growth.set(None);
-        self.run_time.restart();
     }
 
     /// The guest wrote to standard output (0) or standard error (1).

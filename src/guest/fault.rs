@@ -1,7 +1,9 @@
 //! Why a guest ended, from Wasmtime's error to the library's.
 
 use super::context::Context;
+use super::transform;
 use crate::error::{Error, Frame, GuestDetail, wasm_trap};
+use crate::module::suspend_points::{Origin, Wrappers};
 use crate::status::wasm_status as Status;
 use core::fmt::Write as _;
 
@@ -52,14 +54,18 @@ fn trap_code(trap: wasmtime::Trap) -> wasm_trap {
 }
 
 /// The error of a guest that ended, however it did.
-pub fn explain(ended: Result<(), wasmtime::Error>, context: &Context) -> Error {
+pub fn explain(ended: Result<(), wasmtime::Error>, context: &Context, wrappers: &Wrappers) -> Error {
     let mut detail = GuestDetail { record: context.record(), ..GuestDetail::default() };
     let (status, what) = match &ended {
         Ok(()) => {
             detail.exit_code = Some(0);
             (Status::GuestExit, "the guest returned from _start instead of waiting for records".to_owned())
         }
-        Err(error) => classify(error, context, &mut detail),
+        Err(error) => {
+            let backtrace = error.downcast_ref::<wasmtime::WasmBacktrace>();
+            detail.frames = backtrace.map(|backtrace| frames(backtrace, wrappers)).unwrap_or_default();
+            classify(error, context, &mut detail)
+        }
     };
     let mut message = format!("transform \"{}\"", context.transform().name);
     let _ = match detail.record {
@@ -80,7 +86,6 @@ pub fn explain(ended: Result<(), wasmtime::Error>, context: &Context) -> Error {
 }
 
 fn classify(error: &wasmtime::Error, context: &Context, detail: &mut GuestDetail) -> (Status, String) {
-    detail.frames = error.downcast_ref::<wasmtime::WasmBacktrace>().map(frames).unwrap_or_default();
     if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
         detail.exit_code = Some(exit.0);
         // How an exit came about tells nothing: it is where the guest's language keeps its exit function.
@@ -128,9 +133,13 @@ fn with_growth(context: &Context, what: String) -> String {
     }
 }
 
-fn frames(backtrace: &wasmtime::WasmBacktrace) -> Vec<Frame> {
-    let frame = |f: &wasmtime::FrameInfo| Frame { function: f.func_name().map(demangle), index: f.func_index() };
-    backtrace.frames().iter().map(frame).collect()
+fn frames(backtrace: &wasmtime::WasmBacktrace, wrappers: &Wrappers) -> Vec<Frame> {
+    let frame = |f: &wasmtime::FrameInfo| match wrappers.origin(f.func_index()) {
+        Origin::Own => Some(Frame { function: f.func_name().map(demangle), index: f.func_index() }),
+        Origin::Import(index, name) => Some(Frame { function: Some(format!("{}.{name}", transform::MODULE)), index }),
+        Origin::SuspendHere => None,
+    };
+    backtrace.frames().iter().filter_map(frame).collect()
 }
 
 /// Names as people wrote them, for Rust and C++ guests.

@@ -3,6 +3,9 @@
 use super::context::Local;
 use wasmtime::{Error, ResourceLimiter};
 
+/// Tables that a module may have.
+pub const MAX_TABLES: usize = 16;
+
 /// Refuses growth past the limits: inside the guest that is the −1 of `memory.grow` and `table.grow`.
 pub struct Limits {
     /// Where a refusal is noted, for the error message that may follow.
@@ -27,7 +30,10 @@ impl ResourceLimiter for Limits {
         Ok(true)
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool, Error> {
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool, Error> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
         let total = self.table_elements.saturating_add(desired.saturating_sub(current));
         if total > self.table_limit {
             return Ok(false);
@@ -41,7 +47,7 @@ impl ResourceLimiter for Limits {
     }
 
     fn tables(&self) -> usize {
-        16
+        MAX_TABLES
     }
 
     fn memories(&self) -> usize {

@@ -97,7 +97,7 @@ fn read_batch_header(
         }
         _ => {
             context.run_time.check()?;
-            context.finish_record(&mut work);
+            context.finish_record(&mut work.output);
             work.batch = None;
             drop(work);
             Ok(suspend(&mut caller, Suspended::ForBatch))
@@ -116,10 +116,12 @@ fn read_next_record(
     let (mut memory, state) = GuestMemory::of(&mut caller, "read_next_record")?;
     let context = &state.context;
     let mut work = context.work.borrow_mut();
+    // A call that takes no record must not begin the time limit anew, or a guest could go on for ever that way.
     context.run_time.check()?;
-    context.finish_record(&mut work);
-    let Some(batch @ Batch { announced: true, .. }) = &mut work.batch else { return Ok(NO_RECORD) };
-    batch.current = None;
+    let Work { batch: Some(batch @ Batch { announced: true, .. }), output } = &mut *work else { return Ok(NO_RECORD) };
+    if batch.current.take().is_some() {
+        context.finish_record(output);
+    }
     let Some(peeked) = batch.records.peek() else { return Ok(NO_RECORD) };
     let record = peeked.record;
     if record.payload.len() > length as usize {
@@ -132,6 +134,7 @@ fn read_next_record(
     batch.records.advance(&peeked);
     batch.taken += 1;
     batch.current = Some(Current { offset: record.offset, timestamp: record.timestamp });
+    context.run_time.restart();
     context.wall_clock.set(record.timestamp);
     Ok(record.payload.len() as i32)
 }

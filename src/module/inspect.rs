@@ -47,6 +47,8 @@ pub struct Summary {
     pub exports: Vec<(String, Kind)>,
     /// Memories in order, imported ones first.
     pub memories: Vec<Memory>,
+    /// Elements that each table starts with.
+    pub tables: Vec<u64>,
     /// Functions that the module defines.
     pub functions: u32,
     /// Bytes of code.
@@ -118,6 +120,11 @@ impl Summary {
             Payload::MemorySection(memories) => {
                 for memory in memories {
                     self.memory(memory?);
+                }
+            }
+            Payload::TableSection(tables) => {
+                for table in tables {
+                    self.tables.push(table?.ty.initial);
                 }
             }
             Payload::ExportSection(exports) => {
@@ -218,6 +225,7 @@ impl Summary {
             "memories": self.memories.iter()
                 .map(|m| json!({ "initial_pages": m.initial, "maximum_pages": m.maximum, "memory64": m.memory64 }))
                 .collect::<Vec<_>>(),
+            "tables": self.tables,
             "imports": self.imports.iter()
                 .map(|i| named(kind(&i.kind), &[("module", &i.module), ("name", &i.name)]))
                 .collect::<Vec<_>>(),

@@ -27,9 +27,43 @@ use wasmparser::{Parser, Payload, TypeRef};
 #[derive(Clone, Debug)]
 struct Waiting {
     import: u32,
+    name: &'static str,
     type_index: u32,
     params: u32,
     wrapper: u32,
+}
+
+/// What was added to a module, so that backtraces can speak of the module as its author knows it.
+#[derive(Debug, Default)]
+pub struct Wrappers {
+    /// Index of the first wrapper.
+    first: u32,
+    /// The import behind each wrapper, in order: its index and name.
+    imports: Vec<(u32, &'static str)>,
+}
+
+/// A function of a rewritten module.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The module's own.
+    Own,
+    /// A wrapper of this import.
+    Import(u32, &'static str),
+    /// The place of suspension.
+    SuspendHere,
+}
+
+impl Wrappers {
+    /// Where a function comes from.
+    pub fn origin(&self, function: u32) -> Origin {
+        match function.checked_sub(self.first) {
+            Some(i) if !self.imports.is_empty() => match self.imports.get(i as usize) {
+                Some(&(index, name)) => Origin::Import(index, name),
+                None => Origin::SuspendHere,
+            },
+            _ => Origin::Own,
+        }
+    }
 }
 
 struct Rewriter {
@@ -39,11 +73,15 @@ struct Rewriter {
 }
 
 /// The same module with wrappers, or `None` if it needs none. `module` must be valid.
-pub fn add(module: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+pub fn add(module: &[u8]) -> Result<Option<(Vec<u8>, Wrappers)>, Error> {
     let Some(mut rewriter) = plan(module)? else { return Ok(None) };
     let mut out = wasm_encoder::Module::new();
     rewriter.parse_core_module(&mut out, Parser::new(0), module)?;
-    Ok(Some(out.finish()))
+    let wrappers = Wrappers {
+        first: rewriter.waiting[0].wrapper,
+        imports: rewriter.waiting.iter().map(|w| (w.import, w.name)).collect(),
+    };
+    Ok(Some((out.finish(), wrappers)))
 }
 
 fn plan(module: &[u8]) -> Result<Option<Rewriter>, Error> {
@@ -67,9 +105,10 @@ fn plan(module: &[u8]) -> Result<Option<Rewriter>, Error> {
                 for import in imports.into_imports() {
                     let import = import?;
                     let TypeRef::Func(type_index) = import.ty else { continue };
-                    if import.module == MODULE && WAITING.contains(&import.name) {
+                    let name = WAITING.iter().find(|&&name| import.module == MODULE && import.name == name);
+                    if let Some(name) = name {
                         let params = param_counts.get(type_index as usize).copied().unwrap_or(0);
-                        waiting.push(Waiting { import: functions, type_index, params, wrapper: 0 });
+                        waiting.push(Waiting { import: functions, name, type_index, params, wrapper: 0 });
                     }
                     functions += 1;
                 }
@@ -179,7 +218,7 @@ mod tests {
     #[test]
     fn every_reference_goes_to_the_wrapper_and_the_result_is_valid() {
         let module = wat::parse_str(GUEST).unwrap();
-        let out = add(&module).unwrap().unwrap();
+        let (out, wrappers) = add(&module).unwrap().unwrap();
         wasmparser::validate(&out).unwrap();
         let mut calls = Vec::new();
         for payload in Parser::new(0).parse_all(&out) {
@@ -208,6 +247,9 @@ mod tests {
         }
         // _start calls the wrapper; the wrapper calls the import and the place of suspension, which calls nothing.
         assert_eq!(calls, [vec![3], vec![1, 4], vec![]]);
+        assert_eq!(wrappers.origin(2), Origin::Own);
+        assert_eq!(wrappers.origin(3), Origin::Import(1, "write_record"));
+        assert_eq!(wrappers.origin(4), Origin::SuspendHere);
     }
 
     #[test]

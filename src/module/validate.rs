@@ -3,6 +3,7 @@
 use super::inspect::{Import, Kind, Summary};
 use crate::config::WASM_PAGE;
 use crate::error::{Error, Result};
+use crate::guest::limits::MAX_TABLES;
 use crate::guest::{schema_registry, transform};
 use crate::status::wasm_status as Status;
 use std::collections::HashMap;
@@ -29,6 +30,8 @@ pub struct Bounds {
     pub size: usize,
     /// Bytes of the memory that it starts with.
     pub memory: usize,
+    /// Elements that its tables start with, together.
+    pub table_elements: usize,
 }
 
 const MAGIC: &[u8] = b"\0asm";
@@ -43,6 +46,7 @@ pub fn check(module: &[u8], bounds: Bounds, host: &HostFunctions) -> Result<Summ
     let (summary, read) = Summary::read(module);
     read.map_err(|e| Error::new(Status::ModuleInvalid, format!("the module is malformed: {e}")))?;
     check_exports(&summary, bounds.memory)?;
+    check_tables(&summary, bounds.table_elements)?;
     check_abi(&summary)?;
     check_imports(&summary, host)?;
     Ok(summary)
@@ -107,6 +111,23 @@ fn check_exports(summary: &Summary, memory_limit: usize) -> Result<()> {
         return Err(Error::new(
             Status::ModuleMemoryLimit,
             format!("the module starts with {initial} bytes of memory, more than memory_limit, {memory_limit}"),
+        ));
+    }
+    Ok(())
+}
+
+fn check_tables(summary: &Summary, limit: usize) -> Result<()> {
+    if summary.tables.len() > MAX_TABLES {
+        return Err(Error::new(
+            Status::ModuleTableLimit,
+            format!("the module has {} tables; {MAX_TABLES} are allowed", summary.tables.len()),
+        ));
+    }
+    let elements = summary.tables.iter().fold(0u64, |sum, &initial| sum.saturating_add(initial));
+    if elements > limit as u64 {
+        return Err(Error::new(
+            Status::ModuleTableLimit,
+            format!("the module's tables start with {elements} elements, more than table_limit, {limit}"),
         ));
     }
     Ok(())
