@@ -6,7 +6,7 @@ BUILD   := $(CURDIR)/build
 GUESTS  := $(BUILD)/guests
 CMAKE   := $(BUILD)/cmake
 
-.PHONY: demo test setup library guests cpp header test-rust test-header test-symbols test-cpp lint clean
+.PHONY: demo test bench-quick setup library guests cpp header test-rust test-header test-symbols test-cpp lint clean
 
 demo: setup library guests cpp
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
@@ -53,3 +53,6 @@ lint:
 clean:
 	rm -rf $(BUILD)
 	cargo clean
+
+bench-quick: library guests cpp
+	$(CMAKE)/bench/bench-identity $(foreach g,c rust cpp go,$(GUESTS)/$(g)_identity.wasm)

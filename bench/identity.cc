@@ -1,6 +1,6 @@
 // Time per record of an identity guest through the C++ layer, beside the floor of two plain copies, in one run.
 //
-//   bench-identity GUEST.wasm [GUEST.wasm ...]
+//   bench-identity [--shape RECORDSxBYTES] GUEST.wasm [GUEST.wasm ...]
 #include "wasm_engine/wasm_engine.hh"
 
 #include <algorithm>
@@ -96,8 +96,19 @@ double time_guest(we::engine& engine, const bytes& batch, int records) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::vector<shape> shapes{{1000, 64}, {1000, 1024}, {100, 16384}, {1, 128}};
+  if (argc > 2 && std::strcmp(argv[1], "--shape") == 0) {
+    shape only{};
+    if (std::sscanf(argv[2], "%dx%zu", &only.records, &only.value_size) != 2 || only.records < 1) {
+      std::fprintf(stderr, "bench-identity: %s is not RECORDSxBYTES\n", argv[2]);
+      return 2;
+    }
+    shapes = {only};
+    argv += 2;
+    argc -= 2;
+  }
   if (argc < 2) {
-    std::fprintf(stderr, "usage: bench-identity GUEST.wasm [GUEST.wasm ...]\n");
+    std::fprintf(stderr, "usage: bench-identity [--shape RECORDSxBYTES] GUEST.wasm [GUEST.wasm ...]\n");
     return 2;
   }
   wasm_runtime_config config{};
@@ -112,7 +123,7 @@ int main(int argc, char** argv) {
     engines.push_back(std::move(engine));
   }
   std::printf("%-24s %8s %8s %12s %12s %8s\n", "guest", "records", "bytes", "ns/record", "records/s", "x copies");
-  for (const shape s : {shape{1000, 64}, shape{1000, 1024}, shape{100, 16384}, shape{1, 128}}) {
+  for (const shape s : shapes) {
     const bytes batch = make_batch(s);
     // All in turn, round by round, so that noise hits them alike; the median of each.
     std::vector<std::vector<double>> times(engines.size() + 1);

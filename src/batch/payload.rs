@@ -7,12 +7,12 @@
 use super::varint;
 
 /// Whether `payload` is one well-formed payload and nothing else.
-#[inline]
+#[inline(always)]
 pub fn is_valid(payload: &[u8]) -> bool {
     valid_or_none(payload).is_some()
 }
 
-#[inline]
+#[inline(always)]
 fn valid_or_none(mut rest: &[u8]) -> Option<()> {
     skip_nullable(&mut rest)?;
     skip_nullable(&mut rest)?;
@@ -69,7 +69,7 @@ fn take_count(rest: &mut &[u8]) -> Option<usize> {
     (count <= rest.len() / 2).then_some(count)
 }
 
-#[inline]
+#[inline(always)]
 fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = usize::try_from(varint::take(rest)?).ok()?;
     let (bytes, tail) = rest.split_at_checked(length)?;
@@ -77,7 +77,7 @@ fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(bytes)
 }
 
-#[inline]
+#[inline(always)]
 fn take_nullable<'a>(rest: &mut &'a [u8]) -> Option<Field<'a>> {
     if rest.first() == Some(&1) {
         // The varint −1.
@@ -87,7 +87,7 @@ fn take_nullable<'a>(rest: &mut &'a [u8]) -> Option<Field<'a>> {
     take_bytes(rest).map(Some)
 }
 
-#[inline]
+#[inline(always)]
 fn skip_nullable(rest: &mut &[u8]) -> Option<()> {
     take_nullable(rest).map(|_| ())
 }

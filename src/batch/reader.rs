@@ -116,7 +116,7 @@ struct RawRecord<'a> {
 }
 
 impl<'a> RawRecord<'a> {
-    #[inline]
+    #[inline(always)]
     fn take(rest: &mut &'a [u8]) -> Option<Self> {
         let length = usize::try_from(varint::take(rest)?).ok()?;
         let (mut body, tail) = rest.split_at_checked(length)?;
@@ -156,7 +156,7 @@ impl<'a> Records<'a> {
     }
 
     /// The next record; call `advance` with it to go on.
-    #[inline]
+    #[inline(always)]
     pub fn peek(&self) -> Option<Peeked<'a>> {
         if self.left <= 0 {
             return None;
@@ -173,7 +173,7 @@ impl<'a> Records<'a> {
     }
 
     /// Goes past a record that `peek` gave.
-    #[inline]
+    #[inline(always)]
     pub fn advance(&mut self, peeked: &Peeked<'a>) {
         self.rest = peeked.rest;
         self.left -= 1;

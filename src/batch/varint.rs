@@ -4,16 +4,23 @@
 pub const MAX_LEN: usize = 10;
 
 /// Takes an integer off the front of `bytes`. `None`: truncated, longer than 10 bytes, or wider than 64 bits.
-#[inline]
+#[inline(always)]
 pub fn take(bytes: &mut &[u8]) -> Option<i64> {
-    let (&first, rest) = bytes.split_first()?;
-    if first < 0x80 {
-        *bytes = rest;
-        return Some(unzigzag(u64::from(first)));
+    // One or two bytes are what records have nearly everywhere.
+    match **bytes {
+        [first, ref rest @ ..] if first < 0x80 => {
+            *bytes = rest;
+            Some(unzigzag(u64::from(first)))
+        }
+        [first, second, ref rest @ ..] if second < 0x80 => {
+            *bytes = rest;
+            Some(unzigzag(u64::from(first & 0x7F) | u64::from(second) << 7))
+        }
+        _ => take_long(bytes),
     }
-    take_long(bytes)
 }
 
+#[cold]
 fn take_long(bytes: &mut &[u8]) -> Option<i64> {
     let mut value = 0u64;
     for (i, &byte) in bytes.iter().take(MAX_LEN).enumerate() {

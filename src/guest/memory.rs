@@ -12,7 +12,7 @@ pub struct GuestMemory<'a> {
 
 impl<'a> GuestMemory<'a> {
     /// The caller's memory and state. `call` names the host function in errors.
-    #[inline]
+    #[inline(always)]
     pub fn of(caller: &'a mut Caller<'_, GuestState>, call: &'static str) -> Result<(Self, &'a mut GuestState), Fault> {
         let memory = match caller.data().memory {
             Some(memory) => memory,
