@@ -65,7 +65,7 @@ impl wasm_field {
 /// Reads the header at the front of `bytes`, after which more batches may follow: `total_size` tells where. Checks that
 /// the whole batch is there, but neither its CRC nor its records. `WASM_STATUS_BATCH_TRUNCATED`, `…_MAGIC`, `…_MALFORMED`.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_batch_read_header(
+pub unsafe extern "C" fn wasm_batch_read_header(
     bytes: wasm_slice,
     header: *mut wasm_batch_header,
     error: *mut *mut wasm_error,
@@ -83,7 +83,7 @@ pub extern "C" fn wasm_batch_read_header(
 ///
 /// `WASM_STATUS_BATCH_MALFORMED` if the bytes are not key, value and headers and nothing else.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_payload_read(
+pub unsafe extern "C" fn wasm_payload_read(
     bytes: wasm_slice,
     payload: *mut wasm_payload,
     headers: *mut wasm_header,
@@ -154,7 +154,7 @@ fn read_config(config: *const wasm_batch_config) -> Result<(wasm_compression, i6
 
 /// Makes a builder with no records in it.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_batch_builder_create(
+pub unsafe extern "C" fn wasm_batch_builder_create(
     config: *const wasm_batch_config,
     builder: *mut *mut wasm_batch_builder,
     error: *mut *mut wasm_error,
@@ -170,7 +170,7 @@ pub extern "C" fn wasm_batch_builder_create(
 
 /// Forgets the records and begins another batch; memory is kept. The view that `wasm_batch_builder_finish` gave ends.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_batch_builder_reset(
+pub unsafe extern "C" fn wasm_batch_builder_reset(
     builder: *mut wasm_batch_builder,
     config: *const wasm_batch_config,
     error: *mut *mut wasm_error,
@@ -186,7 +186,7 @@ pub extern "C" fn wasm_batch_builder_reset(
 /// Adds a record. `offset` is its Kafka offset, at least one more than the last one's, or −1 for the next. `timestamp` is in
 /// milliseconds since 1970.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_batch_builder_add(
+pub unsafe extern "C" fn wasm_batch_builder_add(
     builder: *mut wasm_batch_builder,
     offset: i64,
     timestamp: i64,
@@ -218,7 +218,7 @@ pub extern "C" fn wasm_batch_builder_add(
 
 /// Adds a record whose payload is encoded already, such as one from a transform. Else as `wasm_batch_builder_add`.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_batch_builder_add_encoded(
+pub unsafe extern "C" fn wasm_batch_builder_add_encoded(
     builder: *mut wasm_batch_builder,
     offset: i64,
     timestamp: i64,
@@ -242,7 +242,7 @@ fn given(offset: i64) -> Result<Option<i64>> {
 /// Packs what was added into a batch. `batch` gets a view that ends when the builder is next used or released. More records
 /// may be added afterwards.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_batch_builder_finish(
+pub unsafe extern "C" fn wasm_batch_builder_finish(
     builder: *mut wasm_batch_builder,
     batch: *mut wasm_slice,
     error: *mut *mut wasm_error,
@@ -257,7 +257,7 @@ pub extern "C" fn wasm_batch_builder_finish(
 
 /// Frees the builder. NULL is fine.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_batch_builder_release(builder: *mut wasm_batch_builder) {
+pub unsafe extern "C" fn wasm_batch_builder_release(builder: *mut wasm_batch_builder) {
     if !builder.is_null() {
         // SAFETY: the header says that it is a builder that the library gave out, released once.
         drop(unsafe { Box::from_raw(builder) });

@@ -39,7 +39,7 @@ fn reference(engine: *const wasm_engine) -> Rc<wasm_engine> {
 
 /// Makes an engine that belongs to the calling thread. It is stopped. Cheap: nothing is instantiated yet.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_engine_create(
+pub unsafe extern "C" fn wasm_engine_create(
     factory: *const wasm_factory,
     engine: *mut *mut wasm_engine,
     error: *mut *mut wasm_error,
@@ -58,7 +58,7 @@ pub extern "C" fn wasm_engine_create(
 /// `future` becomes ready when it does, or fails with a `WASM_STATUS_GUEST_…`. `WASM_STATUS_INVALID_STATE` if the engine is
 /// not stopped.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_engine_start(
+pub unsafe extern "C" fn wasm_engine_start(
     engine: *mut wasm_engine,
     future: *mut *mut wasm_future,
     error: *mut *mut wasm_error,
@@ -88,7 +88,7 @@ pub extern "C" fn wasm_engine_start(
 /// `wasm_error_record` names. It fails with `WASM_STATUS_OUTPUT_REJECTED` when the sink fails. In both cases the engine is
 /// stopped. `WASM_STATUS_INVALID_STATE` if the engine is not idle.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_engine_transform(
+pub unsafe extern "C" fn wasm_engine_transform(
     engine: *mut wasm_engine,
     batch: wasm_slice,
     sink: *const wasm_output_sink,
@@ -116,7 +116,7 @@ pub extern "C" fn wasm_engine_transform(
 ///
 /// `future` is ready at the first poll; it may be released unpolled.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_engine_stop(
+pub unsafe extern "C" fn wasm_engine_stop(
     engine: *mut wasm_engine,
     future: *mut *mut wasm_future,
     error: *mut *mut wasm_error,
@@ -132,7 +132,7 @@ pub extern "C" fn wasm_engine_stop(
 
 /// What the engine is doing.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_engine_get_state(
+pub unsafe extern "C" fn wasm_engine_get_state(
     engine: *const wasm_engine,
     state: *mut wasm_engine_state,
     error: *mut *mut wasm_error,
@@ -146,7 +146,7 @@ pub extern "C" fn wasm_engine_get_state(
 
 /// Bytes of linear memory that the guest has; 0 if there is none.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_engine_get_memory_size(
+pub unsafe extern "C" fn wasm_engine_get_memory_size(
     engine: *const wasm_engine,
     bytes: *mut u64,
     error: *mut *mut wasm_error,
@@ -164,7 +164,7 @@ pub extern "C" fn wasm_engine_get_memory_size(
 /// `WASM_STATUS_WRONG_THREAD` or `WASM_STATUS_BUSY`, and nothing is freed, on another thread or from one of the engine's
 /// own callbacks.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_engine_release(engine: *mut wasm_engine, error: *mut *mut wasm_error) -> wasm_status {
+pub unsafe extern "C" fn wasm_engine_release(engine: *mut wasm_engine, error: *mut *mut wasm_error) -> wasm_status {
     border(error, || {
         if engine.is_null() {
             return Ok(());

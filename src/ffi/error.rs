@@ -37,27 +37,27 @@ impl wasm_error {
 
 /// The status that came with the error; `WASM_STATUS_NULL_ARGUMENT` for NULL.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_error_status(error: *const wasm_error) -> wasm_status {
+pub unsafe extern "C" fn wasm_error_status(error: *const wasm_error) -> wasm_status {
     handle(error, "error").map_or(wasm_status::NullArgument, |e| e.error.status)
 }
 
 /// What happened, to which transform, at which record, and what to do: UTF-8, several lines if there is a backtrace, ended
 /// by a NUL. Lives as long as the error. For NULL an empty string.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_error_message(error: *const wasm_error) -> *const c_char {
+pub unsafe extern "C" fn wasm_error_message(error: *const wasm_error) -> *const c_char {
     handle(error, "error").map_or(c"".as_ptr(), |e| e.message.as_ptr())
 }
 
 /// Which trap ended the guest; `WASM_TRAP_NONE` if none did, and for NULL.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_error_trap(error: *const wasm_error) -> wasm_trap {
+pub unsafe extern "C" fn wasm_error_trap(error: *const wasm_error) -> wasm_trap {
     let trap = handle(error, "error").ok().and_then(|e| e.guest()?.trap);
     trap.unwrap_or(wasm_trap::None)
 }
 
 /// Whether the guest ended by itself; if so, writes its exit code to `exit_code`, which may be NULL.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_error_exit_code(error: *const wasm_error, exit_code: *mut i32) -> bool {
+pub unsafe extern "C" fn wasm_error_exit_code(error: *const wasm_error, exit_code: *mut i32) -> bool {
     let code = handle(error, "error").ok().and_then(|e| e.guest()?.exit_code);
     if let (Some(code), Ok(out)) = (code, Out::new(exit_code, "exit_code")) {
         out.set(code);
@@ -68,7 +68,7 @@ pub extern "C" fn wasm_error_exit_code(error: *const wasm_error, exit_code: *mut
 /// Whether the guest was working on a record; if so, writes its index in the batch, from 0, and its offset. Either pointer
 /// may be NULL.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_error_record(error: *const wasm_error, index: *mut u32, offset: *mut i64) -> bool {
+pub unsafe extern "C" fn wasm_error_record(error: *const wasm_error, index: *mut u32, offset: *mut i64) -> bool {
     let Some(record) = handle(error, "error").ok().and_then(|e| e.guest()?.record) else { return false };
     if let Ok(out) = Out::new(index, "index") {
         out.set(record.index);
@@ -81,13 +81,17 @@ pub extern "C" fn wasm_error_record(error: *const wasm_error, index: *mut u32, o
 
 /// Number of frames of the guest's call stack at its end; 0 for NULL.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_error_frame_count(error: *const wasm_error) -> usize {
+pub unsafe extern "C" fn wasm_error_frame_count(error: *const wasm_error) -> usize {
     handle(error, "error").ok().and_then(|e| e.guest()).map_or(0, |guest| guest.frames.len())
 }
 
 /// Writes frame `index`, counted from the innermost, to `frame`. `WASM_STATUS_INVALID_ARGUMENT` if there is none.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_error_frame(error: *const wasm_error, index: usize, frame: *mut wasm_frame) -> wasm_status {
+pub unsafe extern "C" fn wasm_error_frame(
+    error: *const wasm_error,
+    index: usize,
+    frame: *mut wasm_frame,
+) -> wasm_status {
     border(core::ptr::null_mut(), || {
         let error = handle(error, "error")?;
         let out = Out::new(frame, "frame")?;
@@ -103,7 +107,7 @@ pub extern "C" fn wasm_error_frame(error: *const wasm_error, index: usize, frame
 
 /// Frees the error. NULL is fine.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_error_release(error: *mut wasm_error) {
+pub unsafe extern "C" fn wasm_error_release(error: *mut wasm_error) {
     if !error.is_null() {
         // SAFETY: the header says that it is an error that the library gave out, released once.
         drop(unsafe { Box::from_raw(error) });
@@ -112,6 +116,6 @@ pub extern "C" fn wasm_error_release(error: *mut wasm_error) {
 
 /// The name of a status, such as `guest-trap`: fixed, fit for metrics labels; `unknown` for a number that is none.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_status_name(status: u32) -> *const c_char {
+pub unsafe extern "C" fn wasm_status_name(status: u32) -> *const c_char {
     wasm_status::from_number(status).map_or(c"unknown", wasm_status::name).as_ptr()
 }

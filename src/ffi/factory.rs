@@ -73,7 +73,7 @@ fn description(config: &wasm_factory_config) -> Result<Transform> {
 /// Errors of the call itself: `WASM_STATUS_INVALID_ARGUMENT` and `WASM_STATUS_INVALID_UTF8` for names, topics and
 /// environment.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_factory_create(
+pub unsafe extern "C" fn wasm_factory_create(
     runtime: *const wasm_runtime,
     config: *const wasm_factory_config,
     future: *mut *mut wasm_future,
@@ -93,7 +93,7 @@ pub extern "C" fn wasm_factory_create(
 
 /// Another reference to the factory, for another owner. Any thread. NULL gives NULL.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_factory_clone(factory: *const wasm_factory) -> *mut wasm_factory {
+pub unsafe extern "C" fn wasm_factory_clone(factory: *const wasm_factory) -> *mut wasm_factory {
     if factory.is_null() {
         return core::ptr::null_mut();
     }
@@ -104,7 +104,7 @@ pub extern "C" fn wasm_factory_clone(factory: *const wasm_factory) -> *mut wasm_
 
 /// Gives one reference up. Engines made from the factory go on living. Any thread. NULL is fine.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_factory_release(factory: *mut wasm_factory) {
+pub unsafe extern "C" fn wasm_factory_release(factory: *mut wasm_factory) {
     if !factory.is_null() {
         border(core::ptr::null_mut(), || {
             // SAFETY: the header says that it is a reference that the library gave out, released once.

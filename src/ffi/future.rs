@@ -121,7 +121,7 @@ impl wasm_future {
 /// `waker` may be NULL for a host that polls anyway; see `wasm_waker` for what becomes of it, in every case. The sink of a
 /// transform is called from here. A future of an engine must be polled on the engine's thread.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_future_poll(
+pub unsafe extern "C" fn wasm_future_poll(
     future: *mut wasm_future,
     waker: *const wasm_waker,
     state: *mut wasm_poll,
@@ -141,7 +141,7 @@ pub extern "C" fn wasm_future_poll(
 /// Takes the factory out of a future that is ready. `WASM_STATUS_NO_RESULT` if it was taken before, or the future is of
 /// another kind; `WASM_STATUS_INVALID_STATE` if it is not ready. The future must still be released.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_future_take_factory(
+pub unsafe extern "C" fn wasm_future_take_factory(
     future: *mut wasm_future,
     factory: *mut *mut wasm_factory,
     error: *mut *mut wasm_error,
@@ -170,7 +170,7 @@ pub extern "C" fn wasm_future_take_factory(
 /// `WASM_STATUS_WRONG_THREAD` or `WASM_STATUS_BUSY`, and nothing is freed, when a future of an engine is released on
 /// another thread or from a callback of that engine.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_future_release(future: *mut wasm_future, error: *mut *mut wasm_error) -> wasm_status {
+pub unsafe extern "C" fn wasm_future_release(future: *mut wasm_future, error: *mut *mut wasm_error) -> wasm_status {
     border(error, || {
         if future.is_null() {
             return Ok(());

@@ -8,7 +8,7 @@ use core::ffi::c_char;
 
 /// The library's version, such as `0.1.0`.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_library_version() -> *const c_char {
+pub unsafe extern "C" fn wasm_library_version() -> *const c_char {
     const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
     VERSION.as_ptr().cast()
 }
@@ -19,7 +19,7 @@ pub extern "C" fn wasm_library_version() -> *const c_char {
 /// the first poll and after everything that may block them again. A trap while its signal is blocked kills the process,
 /// even with a handler in place. Other signals, and their handlers, stay as they are. `error` may be NULL.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_unblock_signals(error: *mut *mut wasm_error) -> wasm_status {
+pub unsafe extern "C" fn wasm_unblock_signals(error: *mut *mut wasm_error) -> wasm_status {
     border(error, || {
         // SAFETY: `set` is initialized by sigemptyset before anything reads it; the calls have no other requirements.
         let failed = unsafe {

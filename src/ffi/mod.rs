@@ -2,7 +2,10 @@
 //!
 //! The border turns a Rust `Result` into a status and an owned error, and a panic into a status. Behind it, arguments
 //! have been checked for NULL, so the rest of the library speaks safe Rust.
-#![allow(unsafe_code)]
+//!
+//! The exports are `unsafe` for Rust, because they believe their caller what `include/wasm_engine.h` says at its top and at
+//! each function; that contract stands there and is not repeated in a section of its own.
+#![allow(unsafe_code, clippy::missing_safety_doc)]
 
 pub mod batch;
 pub mod engine;

@@ -11,7 +11,7 @@ use crate::status::wasm_status;
 /// Takes the promise of the call that a callback is in, which then answers `WASM_ANSWER_PENDING`. To be settled exactly
 /// once, on any thread, and released.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_call_promise(
+pub unsafe extern "C" fn wasm_call_promise(
     call: *mut wasm_call,
     promise: *mut *mut wasm_promise,
     error: *mut *mut wasm_error,
@@ -29,13 +29,13 @@ pub extern "C" fn wasm_call_promise(
 /// On any thread, by one thread at a time. `WASM_STATUS_PROMISE_SETTLED` if it was settled before. If the engine has been
 /// stopped or released, nothing happens and the status is OK.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_promise_resolve(promise: *mut wasm_promise, error: *mut *mut wasm_error) -> wasm_status {
+pub unsafe extern "C" fn wasm_promise_resolve(promise: *mut wasm_promise, error: *mut *mut wasm_error) -> wasm_status {
     border(error, || settle(promise, Ok(())))
 }
 
 /// Breaks the promise; `reason` is text for the error of the operation that waits. Else as `wasm_promise_resolve`.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_promise_reject(
+pub unsafe extern "C" fn wasm_promise_reject(
     promise: *mut wasm_promise,
     reason: wasm_slice,
     error: *mut *mut wasm_error,
@@ -57,7 +57,7 @@ fn settle(promise: *mut wasm_promise, value: Settled) -> Result<()> {
 
 /// Frees the promise. One that was not settled counts as rejected. NULL is fine.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_promise_release(promise: *mut wasm_promise) {
+pub unsafe extern "C" fn wasm_promise_release(promise: *mut wasm_promise) {
     if !promise.is_null() {
         border(core::ptr::null_mut(), || {
             // SAFETY: the header says that it is a promise that the library gave out, released once.

@@ -147,7 +147,7 @@ fn settings(c: &wasm_runtime_config) -> Config {
 ///
 /// Errors: `WASM_STATUS_INVALID_ARGUMENT` names the field, `WASM_STATUS_SYSTEM` if a thread cannot be started.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_runtime_create(
+pub unsafe extern "C" fn wasm_runtime_create(
     config: *const wasm_runtime_config,
     runtime: *mut *mut wasm_runtime,
     error: *mut *mut wasm_error,
@@ -174,7 +174,7 @@ const FIRST_SIZE: usize = size_of::<wasm_runtime_config>();
 /// Judges a module without compiling it: `WASM_STATUS_OK`, or the `WASM_STATUS_MODULE_…` that fits and a message with the
 /// details. Takes a few milliseconds per megabyte on the calling thread. Any thread.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_runtime_validate(
+pub unsafe extern "C" fn wasm_runtime_validate(
     runtime: *const wasm_runtime,
     module: wasm_slice,
     error: *mut *mut wasm_error,
@@ -188,7 +188,7 @@ pub extern "C" fn wasm_runtime_validate(
 ///
 /// `json` gets text that must be freed with `wasm_text_release`.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_runtime_inspect(
+pub unsafe extern "C" fn wasm_runtime_inspect(
     runtime: *const wasm_runtime,
     module: wasm_slice,
     json: *mut *mut wasm_text,
@@ -206,7 +206,7 @@ pub extern "C" fn wasm_runtime_inspect(
 /// Gives the runtime up. Factories and engines made from it go on living; the compile threads end when they have
 /// finished what they are at, and the ticker's when the last factory and engine of the process is gone. NULL is fine.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_runtime_release(runtime: *mut wasm_runtime) {
+pub unsafe extern "C" fn wasm_runtime_release(runtime: *mut wasm_runtime) {
     if !runtime.is_null() {
         border(core::ptr::null_mut(), || {
             // SAFETY: the header says that it is a runtime that the library gave out, released once.
@@ -221,13 +221,13 @@ pub struct wasm_text(String);
 
 /// The text: UTF-8 without a final NUL. Lives as long as its owner. For NULL empty.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_text_view(text: *const wasm_text) -> wasm_slice {
+pub unsafe extern "C" fn wasm_text_view(text: *const wasm_text) -> wasm_slice {
     handle(text, "text").map_or(wasm_slice::of(&[]), |text| wasm_slice::of(text.0.as_bytes()))
 }
 
 /// Frees the text. NULL is fine.
 #[unsafe(no_mangle)]
-pub extern "C" fn wasm_text_release(text: *mut wasm_text) {
+pub unsafe extern "C" fn wasm_text_release(text: *mut wasm_text) {
     if !text.is_null() {
         // SAFETY: the header says that it is a text that the library gave out, released once.
         drop(unsafe { Box::from_raw(text) });

@@ -22,11 +22,6 @@ impl<'a> GuestMemory<'a> {
         Ok((Self { bytes, call }, state))
     }
 
-    /// Bytes of the memory.
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// A range to read.
     #[inline]
     pub fn read(&self, what: &'static str, start: u32, length: u32) -> Result<&[u8], Fault> {
