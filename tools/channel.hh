@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A bounded queue from a thread that may block to a coroutine that must not.
+#pragma once
+
+#include "event_loop.hh"
+
+#include <condition_variable>
+#include <coroutine>
+#include <cstddef>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+namespace tool {
+
+/// One producer thread, one consumer coroutine on `consumer`.
+template <typename T>
+class channel {
+ public:
+  channel(event_loop& consumer, std::size_t capacity) : _consumer(consumer), _capacity(capacity) {}
+  channel(channel&&) = delete;
+
+  /// Waits for room. False: nobody takes items any more, and this one was dropped.
+  bool push(T item) {
+    std::unique_lock lock(_mutex);
+    _room.wait(lock, [this] { return _items.size() < _capacity || _abandoned; });
+    if (_abandoned) {
+      return false;
+    }
+    _items.push_back(std::move(item));
+    wake_consumer();
+    return true;
+  }
+
+  /// The producer is done: after the last item, `pop` gives nothing.
+  void close() {
+    const std::lock_guard lock(_mutex);
+    _closed = true;
+    wake_consumer();
+  }
+
+  /// The consumer is done.
+  void abandon() {
+    const std::lock_guard lock(_mutex);
+    _abandoned = true;
+    _items.clear();
+    _room.notify_one();
+  }
+
+  /// `std::optional<T> item = co_await channel.pop()`.
+  auto pop() noexcept {
+    struct awaiter {
+      channel& from;
+      bool await_ready() noexcept { return false; }
+      bool await_suspend(std::coroutine_handle<> waiter) noexcept {
+        const std::lock_guard lock(from._mutex);
+        if (!from._items.empty() || from._closed) {
+          return false;
+        }
+        from._waiter = waiter;
+        return true;
+      }
+      std::optional<T> await_resume() {
+        const std::lock_guard lock(from._mutex);
+        if (from._items.empty()) {
+          return std::nullopt;
+        }
+        std::optional<T> item(std::move(from._items.front()));
+        from._items.pop_front();
+        from._room.notify_one();
+        return item;
+      }
+    };
+    return awaiter{*this};
+  }
+
+ private:
+  void wake_consumer() noexcept {
+    if (auto waiter = std::exchange(_waiter, nullptr)) {
+      _consumer.post([](void* address) noexcept { std::coroutine_handle<>::from_address(address).resume(); },
+                     waiter.address());
+    }
+  }
+
+  event_loop& _consumer;
+  const std::size_t _capacity;
+  std::mutex _mutex;
+  std::condition_variable _room;
+  std::deque<T> _items;
+  std::coroutine_handle<> _waiter;
+  bool _closed = false;
+  bool _abandoned = false;
+};
+
+}  // namespace tool

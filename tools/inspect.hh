@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "options.hh"
+
+namespace tool {
+
+/// Prints what there is to know about a module.
+void inspect(const inspect_options& o);
+
+}  // namespace tool

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "options.hh"
+
+#include "exit_code.hh"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <iostream>
+#include <map>
+#include <set>
+
+namespace tool {
+
+namespace {
+
+constexpr const char* exit_codes =
+    "Exit codes:\n"
+    "  0  done\n"
+    "  1  trouble that none of the others names, such as a full disk\n"
+    "  2  wrong usage\n"
+    "  3  the module was refused\n"
+    "  4  the guest failed, or wrote what the output format cannot express; the output of the records before that is\n"
+    "     kept, with several threads or partitions also that of some after it\n"
+    "  5  bad input data; output files are not written, standard output has what came before\n";
+
+constexpr const char* about_run =
+    "Formats, one record a line:\n"
+    "  lines    The line is the value; key and headers are null, and are not written. A null value is written as an\n"
+    "           empty line.\n"
+    "  json     The same, but lines must be JSON, and --key-field names the member that is the key.\n"
+    "  records  As from `rpk topic consume --format json`: an object with topic, key, value, headers (of key and\n"
+    "           value), timestamp in ms, partition and offset; all of them may be absent, and key and values null.\n"
+    "           Output records have the timestamp and partition of the input record that they come from, and no\n"
+    "           offset.\n"
+    "Blank lines are skipped in json and records. Records without a timestamp get the time at which they are read,\n"
+    "and those without an offset are counted from 0.\n"
+    "\n"
+    "Threads: each has its own event loop and guest. A partition is always on the same thread; so are, without\n"
+    "partitions, records with the same key. Their order is kept, and nothing else: with more than one thread, or\n"
+    "several partitions, lines of different partitions or keys come out in any order, and records that have neither\n"
+    "keep none on several threads.\n"
+    "\n"
+    "Output files get their names when they are complete. Guests' output and a summary go to standard error.\n"
+    "\n";
+
+/// `64MiB`, `65536`.
+CLI::Validator size_value() { return CLI::AsSizeValue(false); }
+
+/// `3s`, `500ms`, to nanoseconds.
+CLI::Validator duration_value() {
+  static const std::map<std::string, double> units = {{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}};
+  return CLI::AsNumberWithUnit(units, CLI::AsNumberWithUnit::UNIT_REQUIRED, "TIME");
+}
+
+/// What Kafka allows, so that a topic's name is also a file's.
+CLI::Validator topic_name() {
+  return {[](std::string& topic) -> std::string {
+            const bool legal = !topic.empty() && topic.size() <= 249 && topic != "." && topic != ".." &&
+                               std::all_of(topic.begin(), topic.end(), [](unsigned char c) {
+                                 return std::isalnum(c) != 0 || c == '.' || c == '_' || c == '-';
+                               });
+            return legal
+                       ? ""
+                       : fmt::format("\"{}\" is no topic name: letters, digits, '.', '_' and '-', at most 249", topic);
+          },
+          "TOPIC"};
+}
+
+CLI::Validator assignment() {
+  return {[](std::string& text) -> std::string {
+            const auto equals = text.find('=');
+            return equals != 0 && equals != text.npos ? "" : fmt::format("\"{}\" is not of the form NAME=VALUE", text);
+          },
+          "NAME=VALUE"};
+}
+
+template <typename T>
+CLI::Validator one_of(const std::map<std::string, T>& names) {
+  return CLI::CheckedTransformer(names, CLI::ignore_case);
+}
+
+void add_guest(CLI::App& command, std::string& guest) {
+  command.add_option("GUEST", guest, "The module, such as transform.wasm")
+      ->required()
+      ->check(CLI::ExistingFile)
+      ->option_text("FILE");
+}
+
+void add_memory_limit(CLI::App& command, std::uint64_t& limit) {
+  command.add_option("--memory-limit", limit, "Linear memory of one guest at most, such as 64MiB (the default)")
+      ->transform(size_value())
+      ->option_text("SIZE");
+}
+
+struct parsed {
+  run_options run;
+  validate_options validate;
+  inspect_options inspect;
+  std::vector<std::string> env;
+  double record_timeout_ns = 3e9;
+};
+
+void add_run(CLI::App& app, parsed& p) {
+  auto& command = *app.add_subcommand("run", "Runs records through a guest.");
+  auto& o = p.run;
+  add_guest(command, o.guest);
+  command.add_option("INPUT", o.input, "Where records come from; - is standard input (the default)")
+      ->option_text("FILE");
+  auto* file = command.add_option("--output,-o", o.output, "Where they go; - is standard output (the default)");
+  file->option_text("FILE");
+  command
+      .add_option("--output-dir", o.output_directory, "Where they go, in a file per topic: TOPIC.txt, or TOPIC.ndjson")
+      ->option_text("DIR")
+      ->excludes(file);
+
+  command.add_option("--format,-f", o.shape, "lines (the default), json or records, of input and output")
+      ->transform(one_of<format>({{"lines", format::lines}, {"json", format::json}, {"records", format::records}}))
+      ->option_text("FORMAT");
+  command.add_option("--key-field", o.key_field, "json: the top-level member that becomes the key")
+      ->option_text("NAME");
+  command.add_option("--encoding", o.text, "utf8 (the default), base64 or hex: of keys and values, in both directions")
+      ->transform(one_of<encoding>({{"utf8", encoding::utf8}, {"base64", encoding::base64}, {"hex", encoding::hex}}))
+      ->option_text("ENCODING");
+
+  command.add_option("--name", o.name, "The transform's name (default: the file's, without .wasm)")
+      ->option_text("NAME");
+  command.add_option("--input-topic", o.input_topic, "What the guest knows as its input topic (default: input)")
+      ->check(topic_name())
+      ->option_text("TOPIC");
+  command.add_option("--output-topic", o.output_topics, "An output topic; repeat for more (default: output)")
+      ->check(topic_name())
+      ->option_text("TOPIC")
+      ->allow_extra_args(false);
+  command.add_option("--env", p.env, "A variable of the guest's environment; repeat for more")
+      ->check(assignment())
+      ->option_text("NAME=VALUE")
+      ->allow_extra_args(false);
+
+  command.add_option("--batch-size", o.batch_size, "Records in a batch at most (default: 1000)")
+      ->check(CLI::Range(1, 1'000'000))
+      ->option_text("N");
+  command.add_option("--compression", o.compression, "Of the batches: none (the default), gzip, snappy, lz4 or zstd")
+      ->transform(one_of<wasm_compression>({{"none", WASM_COMPRESSION_NONE},
+                                            {"gzip", WASM_COMPRESSION_GZIP},
+                                            {"snappy", WASM_COMPRESSION_SNAPPY},
+                                            {"lz4", WASM_COMPRESSION_LZ4},
+                                            {"zstd", WASM_COMPRESSION_ZSTD}}))
+      ->option_text("CODEC");
+  add_memory_limit(command, o.memory_limit);
+  command
+      .add_option("--record-timeout", p.record_timeout_ns, "Time for one record at most, such as 500ms (default: 3s)")
+      ->transform(duration_value())
+      ->option_text("TIME");
+  command.add_option("--threads,-j", o.threads, "Event loops, each with a guest of its own (default: 1)")
+      ->check(CLI::Range(1, 256))
+      ->option_text("N");
+}
+
+[[noreturn]] void wrong(const std::string& message) {
+  throw failure(exit_code::usage, fmt::format("{}\nRun with --help for more information.", message));
+}
+
+/// What the parser cannot check by itself, and what follows from other options.
+run_options complete(parsed& p) {
+  auto& o = p.run;
+  if (!o.key_field.empty() && o.shape != format::json) {
+    wrong("--key-field goes with --format json only");
+  }
+  if (o.text != encoding::utf8 && o.shape == format::json) {
+    wrong("--encoding goes with --format lines and records only: JSON is UTF-8");
+  }
+  if (p.record_timeout_ns < 1e6 || p.record_timeout_ns > 86'400e9) {
+    wrong("--record-timeout must be from 1ms to a day");
+  }
+  o.record_timeout_ns = static_cast<std::uint64_t>(p.record_timeout_ns);
+  if (o.memory_limit < (64U << 10) || o.memory_limit > (std::uint64_t{4} << 30)) {
+    wrong("--memory-limit must be from 64KiB to 4GiB");
+  }
+  if (o.name.empty()) {
+    o.name = std::filesystem::path(o.guest).stem();
+  }
+  if (o.output_topics.empty()) {
+    o.output_topics.emplace_back("output");
+  }
+  if (std::set(o.output_topics.begin(), o.output_topics.end()).size() != o.output_topics.size()) {
+    wrong("--output-topic: the same topic is named twice");
+  }
+  for (const auto& assigned : p.env) {
+    const auto equals = assigned.find('=');
+    o.env.emplace_back(assigned.substr(0, equals), assigned.substr(equals + 1));
+  }
+  return o;
+}
+
+}  // namespace
+
+std::optional<options> parse_options(int argc, char** argv) {
+  parsed p;
+  CLI::App app{"Runs WebAssembly data transforms on records, outside of a broker.\n"};
+  app.name("wasm-transform");
+  app.set_version_flag("--version", std::string(wasm_library_version()));
+  app.require_subcommand(1);
+  add_run(app, p);
+  auto& validate = *app.add_subcommand("validate", "Says whether a module would be accepted, and if not, why.");
+  add_guest(validate, p.validate.guest);
+  add_memory_limit(validate, p.validate.memory_limit);
+  auto& inspect = *app.add_subcommand("inspect", "Tells about a module, also about one that would be refused.");
+  add_guest(inspect, p.inspect.guest);
+  inspect.add_flag("--json", p.inspect.json, "As JSON");
+  app.footer(exit_codes);
+  app.get_subcommand("run")->footer(std::string(about_run) + exit_codes);
+  validate.footer(exit_codes);
+  inspect.footer(exit_codes);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& e) {
+    app.exit(e);
+    return std::nullopt;
+  } catch (const CLI::ParseError& e) {
+    wrong(e.what());
+  }
+  if (validate.parsed()) {
+    return p.validate;
+  }
+  if (inspect.parsed()) {
+    return p.inspect;
+  }
+  return complete(p);
+}
+
+}  // namespace tool

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The command line.
+#pragma once
+
+#include "encoding.hh"
+#include "record.hh"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace tool {
+
+/// Of `run`.
+struct run_options {
+  std::string guest;
+  std::string input = "-";
+  std::string output = "-";
+  std::string output_directory;
+  format shape = format::lines;
+  encoding text = encoding::utf8;
+  std::string key_field;
+  std::string name;
+  std::optional<std::string> input_topic;
+  std::vector<std::string> output_topics;
+  std::vector<std::pair<std::string, std::string>> env;
+  std::size_t batch_size = 1000;
+  wasm_compression compression = WASM_COMPRESSION_NONE;
+  std::uint64_t memory_limit = 64U << 20;
+  std::uint64_t record_timeout_ns = 3'000'000'000;
+  std::size_t threads = 1;
+};
+
+struct validate_options {
+  std::string guest;
+  std::uint64_t memory_limit = 64U << 20;
+};
+
+struct inspect_options {
+  std::string guest;
+  bool json = false;
+};
+
+using options = std::variant<run_options, validate_options, inspect_options>;
+
+/// Reads the command line. Throws `failure`; gives nothing when it asked for help, which has been printed.
+[[nodiscard]] std::optional<options> parse_options(int argc, char** argv);
+
+}  // namespace tool

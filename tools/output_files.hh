@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Where output goes: standard output, or files that get their names when they are complete.
+#pragma once
+
+#include "file.hh"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tool {
+
+/// A file being written. Under a temporary name until `commit`; gone if that is not called.
+class output_file {
+ public:
+  /// `-` is standard output. Throws `failure`.
+  explicit output_file(const std::string& path);
+  output_file(output_file&&) noexcept = default;
+  output_file& operator=(output_file&&) = delete;
+  ~output_file();
+
+  /// Throws `failure`.
+  void write(std::string_view bytes);
+  /// Gives the file its name, replacing what had it. Throws `failure`.
+  void commit();
+  /// Removes the temporary file; it may still be written to.
+  void remove() noexcept;
+
+ private:
+  std::string _path;
+  std::string _temporary;  ///< Empty for what is written in place: standard output, devices, pipes.
+  descriptor _file;
+};
+
+/// The files of all output topics.
+class output_files {
+ public:
+  struct settings {
+    std::string file = "-";
+    std::string directory;  ///< If not empty: a file per topic in it, instead of `file`.
+    std::string suffix;     ///< Of those files' names, after the topic's.
+  };
+
+  output_files(const settings& s, const std::vector<std::string>& topics);
+
+  [[nodiscard]] std::size_t count() const noexcept { return _files.size(); }
+  /// Number of the file that a topic's records go to.
+  [[nodiscard]] std::size_t file_of(std::size_t topic) const noexcept { return count() == 1 ? 0 : topic; }
+  void write(std::size_t file, std::string_view bytes) { _files[file].write(bytes); }
+  void commit();
+  void remove() noexcept;
+
+ private:
+  std::vector<output_file> _files;
+};
+
+}  // namespace tool

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Records to lines of text.
+#pragma once
+
+#include "encoding.hh"
+#include "record.hh"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tool {
+
+/// Immutable, so any thread may use it.
+class record_writer {
+ public:
+  record_writer(format shape, encoding text, const std::vector<std::string>& topics);
+
+  /// Appends the record's line to `out`; throws `failure` if the format cannot express it.
+  void write(const wasmengine::output_record& written, std::optional<std::int32_t> partition, std::string& out) const;
+
+ private:
+  void write_value(const wasmengine::payload& p, std::string& out) const;
+  void quote(std::string_view bytes, const char* what, std::string& out) const;
+  void quote(const wasmengine::field& bytes, const char* what, std::string& out) const;
+
+  format _shape;
+  encoding _text;
+  std::vector<std::string> _topics;  ///< In quotes.
+};
+
+}  // namespace tool

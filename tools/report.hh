@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a run came to, in numbers.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace tool {
+
+/// Counts durations, to about six percent.
+class histogram {
+ public:
+  void add(std::uint64_t nanoseconds, std::uint64_t times);
+  void merge(const histogram& other);
+  /// The duration that `fraction` of what was counted does not exceed.
+  [[nodiscard]] std::uint64_t quantile(double fraction) const;
+  [[nodiscard]] std::uint64_t max() const noexcept { return _max; }
+  [[nodiscard]] std::uint64_t count() const noexcept { return _count; }
+
+ private:
+  // 16 buckets for each power of two.
+  std::array<std::uint64_t, 64 * 16> _buckets{};
+  std::uint64_t _count = 0;
+  std::uint64_t _max = 0;
+};
+
+/// Numbers of one worker, or of all.
+struct statistics {
+  std::uint64_t records_in = 0;
+  std::uint64_t bytes_in = 0;
+  std::uint64_t records_out = 0;
+  std::uint64_t bytes_out = 0;
+  std::uint64_t batches = 0;
+  std::uint64_t guest_memory = 0;        ///< Of the largest guest.
+  std::chrono::nanoseconds cpu_time{0};  ///< Of the worker's thread.
+  histogram latency;                     ///< Per record.
+
+  void merge(const statistics& other);
+};
+
+/// What to tell the user beside that.
+struct summary {
+  std::size_t threads = 1;
+  std::size_t errors = 0;
+  std::chrono::nanoseconds compile_time{0};
+  std::chrono::nanoseconds wall_time{0};
+};
+
+/// Some lines of text.
+[[nodiscard]] std::string report(const statistics& s, const summary& u);
+
+/// `1,234,567`.
+[[nodiscard]] std::string grouped(std::uint64_t number);
+/// `1.2 MiB`.
+[[nodiscard]] std::string byte_count(std::uint64_t bytes);
+
+}  // namespace tool

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Threads of a run: the main thread shows progress; one reads lines and makes batches of them; the workers have event
+// loops with engines; one writes output. Between them are bounded queues.
+#include "run.hh"
+
+#include "batcher.hh"
+#include "console.hh"
+#include "event_loop.hh"
+#include "exit_code.hh"
+#include "file.hh"
+#include "line_reader.hh"
+#include "output_files.hh"
+#include "output_queue.hh"
+#include "record_reader.hh"
+#include "record_writer.hh"
+#include "report.hh"
+#include "worker.hh"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <deque>
+#include <thread>
+
+namespace tool {
+
+namespace {
+
+using clock = std::chrono::steady_clock;
+
+constexpr std::uint64_t output_buffer_limit = 64U << 20;
+
+std::atomic<int> signal_caught = 0;
+static_assert(std::atomic<int>::is_always_lock_free);
+
+/// From here on, SIGINT and SIGTERM leave time to remove unfinished files.
+void catch_signals() {
+  struct sigaction action {};
+  action.sa_handler = [](int number) { signal_caught = number; };
+  action.sa_flags = SA_RESTART | SA_RESETHAND;
+  ::sigemptyset(&action.sa_mask);
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
+}
+
+task compile(event_loop& loop, const wasmengine::runtime& runtime, const run_options& o, wasmengine::factory& factory) {
+  const auto module = read_module(o.guest);
+  const wasmengine::transform_config transform{o.name, o.input_topic.value_or("input"), o.output_topics, o.env};
+  auto compilation = runtime.compile(module, transform).value();
+  if (const auto done = co_await wasmengine::on(loop, compilation); !done) {
+    throw failure(exit_code::module_refused,
+                  fmt::format("{}: {}: {}", o.guest, done.err().status_name(), printable(done.err().what())));
+  }
+  factory = compilation.take().value();
+}
+
+wasmengine::runtime make_runtime(const run_options& o, console& out) {
+  wasm_runtime_config config{};
+  config.memory_limit = o.memory_limit;
+  config.record_time_limit_ns = o.record_timeout_ns;
+  config.output_buffer_limit = output_buffer_limit;
+  return wasmengine::runtime::create(config, [&out](const wasmengine::log_line& line) { out.log(line); }).value();
+}
+
+/// The body of the reading thread.
+class reading {
+ public:
+  reading(const run_options& o, descriptor input, failures& failed, std::string input_name, std::deque<worker>& workers)
+      : _failed(failed),
+        _input_name(std::move(input_name)),
+        _workers(workers),
+        _records({o.shape, o.text, o.key_field, o.input_topic}),
+        _batches({workers.size(), o.batch_size, o.compression},
+                 [this](std::size_t worker, input_batch batch) { _workers[worker].input().push(std::move(batch)); }),
+        _lines(std::move(input), [this] { _batches.flush(); }) {}
+
+  [[nodiscard]] line_reader& lines() noexcept { return _lines; }
+
+  void run() noexcept {
+    try {
+      read();
+      _batches.flush();
+    } catch (const std::exception& e) {
+      _failed.add(_lines.line(), failure(exit_code::other, e.what()));
+    }
+    for (auto& w : _workers) {
+      w.input().close();
+    }
+  }
+
+ private:
+  void read() {
+    std::uint64_t line = 1;
+    try {
+      for (; !_failed.any(); ++line) {
+        const auto text = _lines.next();
+        if (!text) {
+          return;
+        }
+        if (const auto record = _records.read(*text)) {
+          _batches.add(*record, line);
+        }
+      }
+    } catch (const failure& e) {
+      _failed.add(line, failure(e.code(), fmt::format("{}:{}: {}", _input_name, line, printable(e.what()))));
+    }
+  }
+
+  failures& _failed;
+  const std::string _input_name;
+  std::deque<worker>& _workers;
+  record_reader _records;
+  batcher _batches;
+  line_reader _lines;
+};
+
+/// Ends the process by the signal that it got, after unfinished files were removed.
+void obey_signal(console& out, output_files& files) {
+  if (const int number = signal_caught; number != 0) {
+    out.clear();
+    files.remove();
+    ::raise(number);
+  }
+}
+
+}  // namespace
+
+void run(const run_options& o) {
+  console out;
+  auto input = open_input(o.input);
+  const std::string input_name = o.input == "-" ? "standard input" : o.input;
+
+  const auto compile_begin = clock::now();
+  out.status("compiling the module …");
+  const auto runtime = make_runtime(o, out);
+  wasmengine::factory factory;
+  event_loop loop;
+  loop.run(compile(loop, runtime, o, factory));
+  const auto begin = clock::now();
+  out.clear();
+
+  catch_signals();
+  output_files files({o.output, o.output_directory, o.shape == format::lines ? ".txt" : ".ndjson"}, o.output_topics);
+  output_queue output(files);
+  failures failed;
+  const record_writer writer(o.shape, o.text, o.output_topics);
+  line_reader* lines = nullptr;
+  shared common{factory, writer, files, output, failed, input_name, [&lines] { lines->interrupt(); }};
+  std::deque<worker> workers;
+  for (std::size_t i = 0; i < o.threads; ++i) {
+    workers.emplace_back(common);
+  }
+  reading reader(o, std::move(input), failed, input_name, workers);
+  lines = &reader.lines();
+
+  std::thread write_thread([&] { output.run(); });
+  std::thread rest([&] {
+    std::vector<std::thread> threads;
+    threads.emplace_back([&] { reader.run(); });
+    for (auto& w : workers) {
+      threads.emplace_back([&w] { w.run(); });
+    }
+    for (auto& t : threads) {
+      t.join();
+    }
+    output.close();
+    write_thread.join();
+    out.finish();
+  });
+  out.run([&] {
+    obey_signal(out, files);
+    return console::progress{lines->bytes(), common.records_done, lines->total()};
+  });
+  rest.join();
+
+  auto error = output.error() ? output.error() : failed.first();
+  // After bad input the output is not what anyone asked for; after a guest's failure it is complete up to there.
+  if (!error || error->code() == exit_code::guest_failed) {
+    files.commit();
+  }
+  statistics sum;
+  for (const auto& w : workers) {
+    sum.merge(w.counted());
+  }
+  out.print(report(sum, {o.threads, failed.count(), begin - compile_begin, clock::now() - begin}));
+  if (error) {
+    throw failure(*error);
+  }
+}
+
+}  // namespace tool

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs wasm-transform as a user does. CTest sets WASM_TRANSFORM and WASM_ENGINE_GUESTS."""
+
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+import unittest
+
+TOOL = os.environ["WASM_TRANSFORM"]
+GUESTS = pathlib.Path(os.environ["WASM_ENGINE_GUESTS"])
+
+DONE, OTHER, USAGE, MODULE_REFUSED, GUEST_FAILED, BAD_INPUT = 0, 1, 2, 3, 4, 5
+
+
+def guest(name):
+    return str(GUESTS / f"{name}.wasm")
+
+
+class Outcome:
+    """How a command ended, and what it wrote."""
+
+    def __init__(self, code, stdout, stderr):
+        self.code = code
+        self.bytes = stdout
+        self.stderr = stderr.decode()
+
+    @property
+    def lines(self):
+        return self.bytes.decode().splitlines()
+
+    @property
+    def records(self):
+        return [json.loads(line) for line in self.lines]
+
+
+class ToolTest(unittest.TestCase):
+    """A test with a directory of its own."""
+
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = pathlib.Path(directory.name)
+
+    def tool(self, *arguments, stdin=b"", code=DONE):
+        """Runs the tool in the test's directory, and checks its exit code."""
+        if isinstance(stdin, str):
+            stdin = stdin.encode()
+        ended = subprocess.run(
+            [TOOL, *map(str, arguments)], input=stdin, capture_output=True, cwd=self.directory, timeout=120, check=False
+        )
+        outcome = Outcome(ended.returncode, ended.stdout, ended.stderr)
+        self.assertEqual(outcome.code, code, outcome.stderr)
+        return outcome
+
+    def run_guest(self, name, *arguments, **rest):
+        return self.tool("run", guest(name), *arguments, **rest)
+
+    def run_records(self, name, records, *arguments, **rest):
+        """`records` go in as JSON lines; a str among them goes in as it is."""
+        lines = [r if isinstance(r, str) else json.dumps(r) for r in records]
+        return self.run_guest(name, "--format", "records", *arguments, stdin="\n".join(lines) + "\n", **rest)
+
+    def write(self, name, content):
+        path = self.directory / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    def files(self):
+        """Names of all files in the test's directory, temporary ones included."""
+        return sorted(str(p.relative_to(self.directory)) for p in self.directory.rglob("*") if p.is_file())
+
+
+def main():
+    unittest.main()

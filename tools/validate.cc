@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "validate.hh"
+
+#include "encoding.hh"
+#include "exit_code.hh"
+#include "file.hh"
+
+#include <fmt/format.h>
+
+namespace tool {
+
+void validate(const validate_options& o) {
+  const auto module = read_module(o.guest);
+  wasm_runtime_config config{};
+  config.memory_limit = o.memory_limit;
+  const auto runtime = wasmengine::runtime::create(config).value();
+  if (const auto accepted = runtime.validate(module); !accepted) {
+    throw failure(exit_code::module_refused,
+                  fmt::format("{}: {}: {}", o.guest, accepted.err().status_name(), printable(accepted.err().what())));
+  }
+  fmt::print("{}: accepted\n", o.guest);
+}
+
+}  // namespace tool

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker.hh"
+
+#include "encoding.hh"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+#include <exception>
+#include <utility>
+#include <vector>
+
+namespace tool {
+
+namespace {
+
+std::chrono::nanoseconds thread_cpu_time() {
+  timespec t{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
+}
+
+/// The library's message, indented below ours.
+std::string story(const wasmengine::error& e) {
+  std::string text;
+  for (const char c : fmt::format("{}: {}", e.status_name(), printable(e.what()))) {
+    text += c;
+    if (c == '\n') {
+      text += "  ";
+    }
+  }
+  while (text.ends_with('\n') || text.ends_with(' ')) {
+    text.pop_back();
+  }
+  return text;
+}
+
+}  // namespace
+
+void failures::add(std::uint64_t line, const failure& what) {
+  const std::lock_guard lock(_mutex);
+  ++_count;
+  if (line < _first_line) {
+    _first = what;
+    _first_line = line;
+  }
+}
+
+std::size_t failures::count() const {
+  const std::lock_guard lock(_mutex);
+  return _count;
+}
+
+std::optional<failure> failures::first() const {
+  const std::lock_guard lock(_mutex);
+  return _first;
+}
+
+/// Turns a batch's output into lines.
+class worker::sink {
+ public:
+  sink(shared& s, statistics& counted, std::optional<std::int32_t> partition)
+      : _shared(s), _counted(counted), _partition(partition) {}
+
+  /// Called while the engine is polled. What it throws fails the transform.
+  wasm_answer operator()(wasmengine::output_block block, wasmengine::output_call call) {
+    std::vector<std::string> lines(_shared.files.count());
+    for (const auto& raw : block) {
+      const wasmengine::output_record record(raw);
+      if (!write(record, lines[_shared.files.file_of(record.topic())])) {
+        break;  // but what came before is written
+      }
+    }
+    bool room = true;
+    for (std::size_t file = 0; file < lines.size(); ++file) {
+      if (!lines[file].empty()) {
+        room = _shared.output.submit(file, std::move(lines[file])) && room;
+      }
+    }
+    if (_error) {
+      return WASM_ANSWER_FAILED;
+    }
+    if (room) {
+      return WASM_ANSWER_DONE;
+    }
+    auto promise = call.later().value();
+    _shared.output.when_room(std::move(promise));
+    return WASM_ANSWER_PENDING;
+  }
+
+  /// Why the sink failed, and at which input record.
+  [[nodiscard]] const std::optional<failure>& error() const noexcept { return _error; }
+  [[nodiscard]] std::int64_t offset() const noexcept { return _at; }
+
+ private:
+  bool write(const wasmengine::output_record& record, std::string& lines) {
+    const auto before = lines.size();
+    try {
+      _shared.writer.write(record, _partition, lines);
+    } catch (const failure& e) {
+      lines.resize(before);
+      _error = e;
+      _at = record.input_offset();
+      return false;
+    }
+    ++_counted.records_out;
+    _counted.bytes_out += record.payload().size();
+    return true;
+  }
+
+  shared& _shared;
+  statistics& _counted;
+  std::optional<std::int32_t> _partition;
+  std::optional<failure> _error;
+  std::int64_t _at = 0;
+};
+
+void worker::run() noexcept {
+  const auto begin = thread_cpu_time();
+  try {
+    if (const auto status = wasm_unblock_signals(nullptr); status != WASM_STATUS_OK) {
+      throw wasmengine::error(status);
+    }
+    _loop.run(serve());
+  } catch (const failure& e) {
+    fail(0, e);
+  } catch (const wasmengine::error& e) {
+    fail(0, failure(exit_code::other, story(e)));
+  } catch (const std::exception& e) {
+    fail(0, failure(exit_code::other, e.what()));
+  }
+  _input.abandon();
+  _counted.cpu_time = thread_cpu_time() - begin;
+}
+
+task worker::serve() {
+  auto engine = wasmengine::engine::create(_shared.factory).value();
+  co_await start(engine);
+  while (auto batch = co_await _input.pop()) {
+    // After a failure, what lies before it in the input is still done, and nothing else is begun.
+    if (batch->origins.front().line > _shared.failed.first_line()) {
+      continue;
+    }
+    if (engine.state().value() == WASM_ENGINE_STATE_STOPPED) {
+      co_await start(engine);
+    }
+    co_await transform(engine, *batch);
+    _counted.guest_memory = std::max(_counted.guest_memory, engine.memory_size().value());
+  }
+}
+
+task worker::start(wasmengine::engine& engine) {
+  if (const auto started = co_await wasmengine::on(_loop, engine.start().value()); !started) {
+    throw failure(
+        exit_code::guest_failed,
+        fmt::format("the guest failed when it was started, before it got any record\n  {}", story(started.err())));
+  }
+  _counted.guest_memory = std::max(_counted.guest_memory, engine.memory_size().value());
+}
+
+task worker::transform(wasmengine::engine& engine, input_batch& batch) {
+  const auto bytes = batch.records.finish().value();
+  sink output(_shared, _counted, batch.partition);
+
+  const auto begin = std::chrono::steady_clock::now();
+  auto operation = engine.transform(bytes, output);
+  if (!operation) {
+    fail_transform(batch, output, operation.err());
+    co_return;
+  }
+  const auto done = co_await wasmengine::on(_loop, std::move(*operation));
+  const auto time = std::chrono::steady_clock::now() - begin;
+  if (!done) {
+    fail_transform(batch, output, done.err());
+    co_return;
+  }
+
+  const auto records = batch.origins.size();
+  count(batch, records);
+  _counted.latency.add(static_cast<std::uint64_t>(time.count()) / records, records);
+}
+
+/// The first `records` of the batch are done.
+void worker::count(const input_batch& batch, std::size_t records) {
+  _counted.batches += 1;
+  _counted.records_in += records;
+  for (std::size_t i = 0; i < records; ++i) {
+    _counted.bytes_in += batch.origins[i].size;
+  }
+  _shared.records_done += records;
+}
+
+void worker::fail(std::uint64_t line, const failure& what) {
+  _shared.failed.add(line, what);
+  _shared.on_failure();
+}
+
+/// Names the record by its line of input, and by what Kafka would call it.
+void worker::fail_transform(const input_batch& batch, const sink& output, const wasmengine::error& e) {
+  const auto& origins = batch.origins;
+  auto at = origins.end();
+  if (output.error()) {
+    at = std::find_if(origins.begin(), origins.end(), [&](const auto& o) { return o.offset == output.offset(); });
+  } else if (const auto record = e.record(); record && record->index < origins.size()) {
+    at = origins.begin() + record->index;
+  }
+  const auto name = [&](std::uint64_t line) { return fmt::format("{}:{}", _shared.input_name, line); };
+  const bool by_guest = e.status() >= WASM_STATUS_GUEST_TRAP && e.status() < WASM_STATUS_OUTPUT_REJECTED;
+  const auto code = by_guest ? exit_code::guest_failed : exit_code::other;
+  const char* const who = by_guest ? "the guest" : "the transform";
+  if (at == origins.end()) {
+    count(batch, 0);
+    fail(origins.front().line,
+         failure(code, fmt::format("{}: {} failed with the batch of lines {} to {}\n  {}", name(origins.front().line),
+                                   who, origins.front().line, origins.back().line, story(e))));
+    return;
+  }
+  const auto index = static_cast<std::size_t>(at - origins.begin());
+  count(batch, index);
+  const auto where = fmt::format("{}offset {}, index {} in a batch of {}",
+                                 batch.partition ? fmt::format("partition {}, ", *batch.partition) : "", at->offset,
+                                 index, origins.size());
+  if (output.error()) {
+    const auto& refused = *output.error();
+    fail(at->line, failure(refused.code(), fmt::format("{}: {} ({})", name(at->line), refused.what(), where)));
+  } else {
+    fail(at->line,
+         failure(code, fmt::format("{}: {} failed at this record ({})\n  {}", name(at->line), who, where, story(e))));
+  }
+}
+
+}  // namespace tool

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A thread with an event loop and an engine.
+#pragma once
+
+#include "batcher.hh"
+#include "channel.hh"
+#include "event_loop.hh"
+#include "exit_code.hh"
+#include "output_queue.hh"
+#include "record_writer.hh"
+#include "report.hh"
+#include "task.hh"
+
+#include <wasm_engine/wasm_engine.hh>
+
+#include <atomic>
+#include <cstdint>
+#include <limits>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+namespace tool {
+
+/// What went wrong, anywhere; of several failures, the one at the first line of input counts. Any thread.
+class failures {
+ public:
+  /// `line` 0 is before all input.
+  void add(std::uint64_t line, const failure& what);
+
+  /// The line of the first failure; the greatest number if there is none.
+  [[nodiscard]] std::uint64_t first_line() const noexcept { return _first_line; }
+  [[nodiscard]] bool any() const noexcept { return first_line() != none; }
+  [[nodiscard]] std::size_t count() const;
+  [[nodiscard]] std::optional<failure> first() const;
+
+ private:
+  static constexpr auto none = std::numeric_limits<std::uint64_t>::max();
+  mutable std::mutex _mutex;
+  std::atomic<std::uint64_t> _first_line = none;
+  std::optional<failure> _first;
+  std::size_t _count = 0;
+};
+
+/// What the workers of a run share.
+struct shared {
+  const wasmengine::factory& factory;
+  const record_writer& writer;
+  const output_files& files;
+  output_queue& output;
+  failures& failed;
+  std::string input_name;            ///< For messages.
+  std::function<void()> on_failure;  ///< Any thread.
+  std::atomic<std::uint64_t> records_done = 0;
+};
+
+/// Takes batches from a channel, and sends what the guest makes of them to the output.
+class worker {
+ public:
+  explicit worker(shared& s) : _shared(s) {}
+  worker(worker&&) = delete;
+
+  /// Called on another thread than `run`.
+  [[nodiscard]] channel<input_batch>& input() noexcept { return _input; }
+
+  /// The body of the worker's thread. Does not throw.
+  void run() noexcept;
+  /// After `run`.
+  [[nodiscard]] const statistics& counted() const noexcept { return _counted; }
+
+ private:
+  class sink;
+
+  task serve();
+  task start(wasmengine::engine& engine);
+  task transform(wasmengine::engine& engine, input_batch& batch);
+  void count(const input_batch& batch, std::size_t records);
+  void fail(std::uint64_t line, const failure& what);
+  void fail_transform(const input_batch& batch, const sink& output, const wasmengine::error& e);
+
+  shared& _shared;
+  event_loop _loop;
+  channel<input_batch> _input{_loop, 4};
+  statistics _counted;
+};
+
+}  // namespace tool
