@@ -2,13 +2,13 @@
 
 use crate::batch::header;
 use crate::batch::reader::{self, Records};
+use crate::call::{Ended, Settled, Waiting};
 use crate::error::{Error, Result};
 use crate::factory::Compiled;
-use crate::guest::context::{Batch, Context, Suspended};
+use crate::guest::context::{Batch, Context, HostCall, Suspended};
 use crate::guest::fault;
 use crate::guest::instance::Guest;
-use crate::oneshot::Receiver;
-use crate::sink::{Accepted, OutputSink, Settled};
+use crate::sink::OutputSink;
 use crate::status::wasm_status as Status;
 use crate::waker::Waker;
 use core::cell::{Cell, RefCell};
@@ -54,7 +54,9 @@ struct Operation {
     /// Output must go to the host before the guest goes on.
     output_due: bool,
     /// A block that the host has not finished with.
-    hand_over: Option<Receiver<Settled, Waker>>,
+    hand_over: Option<Waiting>,
+    /// A host function that the guest waits for.
+    host_call: Option<Waiting>,
     /// How it will end, once the output is handed over.
     outcome: Option<Result<()>>,
 }
@@ -170,6 +172,11 @@ impl Engine {
         self.state.get()
     }
 
+    /// Where the host's data about this engine is kept.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
     /// Bytes of the guest's memory.
     pub fn memory_size(&self) -> usize {
         self.context.memory_size()
@@ -192,7 +199,8 @@ impl Engine {
 
     fn begin(&self, state: State, sink: Option<OutputSink>) -> u64 {
         self.state.set(state);
-        *self.operation.borrow_mut() = Some(Operation { sink, output_due: false, hand_over: None, outcome: None });
+        *self.operation.borrow_mut() =
+            Some(Operation { sink, output_due: false, hand_over: None, host_call: None, outcome: None });
         self.number.set(self.number.get() + 1);
         self.number.get()
     }
@@ -271,6 +279,7 @@ impl Engine {
         self.context.note_memory_size(0);
         self.context.flush_log();
         let operation = self.operation.borrow_mut().take();
+        drop(self.context.host_call.take());
         let mut work = self.context.work.borrow_mut();
         work.batch = None;
         work.output.release();
@@ -317,12 +326,19 @@ impl Engine {
             if let Some(receiver) = &operation.hand_over {
                 match receiver.poll(|| waker.take().unwrap_or_else(Waker::none)) {
                     None => return Ok(wasm_poll::Pending),
-                    Some(Ok(())) => {
+                    Some(Settled::Rejected(why)) => return Err(self.rejected(&why)),
+                    Some(_) => {
                         operation.hand_over = None;
                         self.context.work.borrow_mut().output.consume();
                     }
-                    Some(Err(why)) => return Err(self.rejected(&why)),
                 }
+            }
+            if let Some(receiver) = &operation.host_call {
+                let Some(settled) = receiver.poll(|| waker.take().unwrap_or_else(Waker::none)) else {
+                    return Ok(wasm_poll::Pending);
+                };
+                operation.host_call = None;
+                self.context.host_call.set(HostCall::Settled(settled));
             }
             if core::mem::take(&mut operation.output_due)
                 && let Some(receiver) = self.hand_over(operation)?
@@ -359,6 +375,12 @@ impl Engine {
                     operation.output_due = true;
                     Ok(true)
                 }
+                Some(Suspended::ForHost) => {
+                    if let HostCall::Waiting(waiting) = self.context.host_call.take() {
+                        operation.host_call = Some(waiting);
+                    }
+                    Ok(true)
+                }
                 Some(Suspended::SliceOver) => Ok(false),
                 None => Err(Error::new(Status::Internal, "the guest was suspended for no reason")),
             },
@@ -374,19 +396,19 @@ impl Engine {
 
     /// Gives the host what output there is. A receiver if it wants time for it.
     #[inline]
-    fn hand_over(&self, operation: &Operation) -> Result<Option<Receiver<Settled, Waker>>> {
+    fn hand_over(&self, operation: &Operation) -> Result<Option<Waiting>> {
         let mut work = self.context.work.borrow_mut();
         if work.output.is_empty() {
             return Ok(None);
         }
         let Some(sink) = &operation.sink else { return Ok(None) };
         match sink.accept(work.output.block()) {
-            Accepted::Done => {
+            Ended::Done => {
                 work.output.consume();
                 Ok(None)
             }
-            Accepted::Pending(receiver) => Ok(Some(receiver)),
-            Accepted::Failed(why) => Err(self.rejected(&why)),
+            Ended::Pending(receiver) => Ok(Some(receiver)),
+            Ended::Failed(why) => Err(self.rejected(&why)),
         }
     }
 

@@ -48,6 +48,11 @@ impl<T, W: Wake> Sender<T, W> {
         Some(self.settle(value))
     }
 
+    /// Whether a value was set.
+    pub fn is_spent(&self) -> bool {
+        self.abandoned.is_none()
+    }
+
     fn settle(&self, value: T) -> Option<W> {
         let previous = {
             let mut state = self.state.lock();

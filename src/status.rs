@@ -78,6 +78,8 @@ pub enum wasm_status {
     GuestStackOverflow = 54,
     /// The guest handed a host function a pointer outside of its memory, or called it at a wrong time.
     GuestBadCall = 55,
+    /// A host function failed, rejected its promise, or dropped it unsettled; the message has its reason.
+    HostFunctionFailed = 59,
     /// The host's output sink failed, rejected its promise, or dropped it unresolved.
     OutputRejected = 60,
     /// The engine was stopped or released while the operation was going on.
@@ -165,6 +167,7 @@ names! {
     GuestMemoryLimit => c"guest-memory-limit",
     GuestStackOverflow => c"guest-stack-overflow",
     GuestBadCall => c"guest-bad-call",
+    HostFunctionFailed => c"host-function-failed",
     OutputRejected => c"output-rejected",
     Cancelled => c"cancelled",
     BatchTruncated => c"batch-truncated",

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::sink::{OutputSink, wasm_output_sink};
 use crate::status::wasm_status;
 use core::cell::Cell;
+use core::ffi::c_void;
 use std::rc::Rc;
 
 /// An engine. Owned by whoever made it, and used only on the thread that made it.
@@ -48,7 +49,9 @@ pub unsafe extern "C" fn wasm_engine_create(
         let factory = handle(factory, "factory")?;
         let out = Out::new(engine, "engine")?;
         let engine = wasm_engine { engine: Engine::new(factory.compiled.clone()), spare: Cell::new(None) };
-        out.set(Rc::into_raw(Rc::new(engine)).cast_mut());
+        let raw = Rc::into_raw(Rc::new(engine)).cast_mut();
+        handle(raw, "engine")?.engine.context().owner.set(raw.cast());
+        out.set(raw);
         Ok(())
     })
 }
@@ -126,6 +129,20 @@ pub unsafe extern "C" fn wasm_engine_stop(
         let out = Out::new(future, "future")?;
         inner.engine.stop()?;
         out.set(wasm_future::done(reference(engine)));
+        Ok(())
+    })
+}
+
+/// Attaches a pointer of the host's to the engine, which host functions get from `wasm_call_user_data`. The library never
+/// follows it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_engine_set_user_data(
+    engine: *mut wasm_engine,
+    user_data: *mut c_void,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    border(error, || {
+        owned(engine)?.engine.context().user_data.set(user_data);
         Ok(())
     })
 }

@@ -64,12 +64,15 @@ impl wasm_future {
         Box::into_raw(future)
     }
 
+    /// Refuses a thread to which the future does not belong.
+    pub(crate) fn check_thread(&self) -> Result<()> {
+        self.thread.map_or(Ok(()), ThreadMark::check)
+    }
+
     /// The state, on the right thread only.
     #[inline]
     fn kind(&self) -> Result<RefMut<'_, Kind>> {
-        if let Some(thread) = self.thread {
-            thread.check()?;
-        }
+        self.check_thread()?;
         self.kind
             .try_borrow_mut()
             .map_err(|_| Error::new(wasm_status::Busy, "the future is being polled further up this call stack"))

@@ -12,10 +12,13 @@ pub mod engine;
 pub mod error;
 pub mod factory;
 pub mod future;
+pub mod host_function;
 pub mod library;
 pub mod promise;
 pub mod runtime;
+pub mod schema_registry;
 pub mod slice;
+pub mod task;
 
 use crate::error::{Error, Result};
 use crate::status::wasm_status;

@@ -1,7 +1,6 @@
 //! Why a guest ended, from Wasmtime's error to the library's.
 
 use super::context::Context;
-use super::transform;
 use crate::error::{Error, Frame, GuestDetail, wasm_trap};
 use crate::module::suspend_points::{Origin, Wrappers};
 use crate::status::wasm_status as Status;
@@ -27,6 +26,14 @@ pub enum Fault {
     /// The guest called a host function before its memory existed.
     #[error("the guest called a host function before its memory was there")]
     NoMemory,
+    /// A function of the host failed.
+    #[error("host function {function}: {why}")]
+    Host {
+        /// Module and name.
+        function: String,
+        /// The host's reason.
+        why: String,
+    },
     /// The time limit.
     #[error("the guest ran for more than {limit_ms} ms")]
     Timeout {
@@ -96,12 +103,13 @@ fn classify(error: &wasmtime::Error, context: &Context, detail: &mut GuestDetail
         );
     }
     if let Some(fault) = error.downcast_ref::<Fault>() {
-        if let Fault::Timeout { .. } = fault {
-            detail.trap = Some(wasm_trap::Interrupt);
-            return (Status::GuestTimeout, fault.to_string());
-        }
-        detail.trap = Some(wasm_trap::Host);
-        return (Status::GuestBadCall, fault.to_string());
+        let (trap, status) = match fault {
+            Fault::Timeout { .. } => (wasm_trap::Interrupt, Status::GuestTimeout),
+            Fault::Host { .. } => (wasm_trap::Host, Status::HostFunctionFailed),
+            Fault::Pointer { .. } | Fault::NoMemory => (wasm_trap::Host, Status::GuestBadCall),
+        };
+        detail.trap = Some(trap);
+        return (status, fault.to_string());
     }
     if let Some(&trap) = error.downcast_ref::<wasmtime::Trap>() {
         detail.trap = Some(trap_code(trap));
@@ -136,7 +144,7 @@ fn with_growth(context: &Context, what: String) -> String {
 fn frames(backtrace: &wasmtime::WasmBacktrace, wrappers: &Wrappers) -> Vec<Frame> {
     let frame = |f: &wasmtime::FrameInfo| match wrappers.origin(f.func_index()) {
         Origin::Own => Some(Frame { function: f.func_name().map(demangle), index: f.func_index() }),
-        Origin::Import(index, name) => Some(Frame { function: Some(format!("{}.{name}", transform::MODULE)), index }),
+        Origin::Import(index, name) => Some(Frame { function: Some(name), index }),
         Origin::SuspendHere => None,
     };
     backtrace.frames().iter().filter_map(frame).collect()

@@ -18,6 +18,11 @@ impl HostFunctions {
         self.0.entry(module.into()).or_default().insert(name.into(), signature);
     }
 
+    /// Whether there is a function of this name.
+    pub fn contains(&self, module: &str, name: &str) -> bool {
+        self.0.get(module).is_some_and(|functions| functions.contains_key(name))
+    }
+
     fn find(&self, import: &Import) -> Option<&str> {
         self.0.get(&import.module)?.get(&import.name).map(String::as_str)
     }
