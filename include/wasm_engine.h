@@ -22,10 +22,12 @@
 //   Futures    Nothing blocks. What takes time gives a future, which the host polls: ready, pending (a waker will be
 //              called), or yielded (poll again after other tasks had their turn).
 //   Threads    An engine and its futures belong to the thread that made the engine; elsewhere a status says so.
-//   Host data  `{data, drop}`: the drop runs exactly once, on every path, errors included.
+//   Host data  `{data, drop}`: the drop runs exactly once, on every path, errors included; only a struct whose `size` is
+//              refused is not read at all.
 //   Callbacks  must not throw or unwind. They may call the library; functions of an engine that is at work further down
 //              the stack answer WASM_STATUS_BUSY.
-//   Structs    that begin with `size` may grow: set it to sizeof and zero the rest, then zero means the default.
+//   Structs    that begin with `size` may grow: set it to sizeof and zero the rest, then zero means the default. Other
+//              structs never grow.
 //   Signals    Traps of guests are noticed by SIGSEGV, SIGILL and SIGFPE: see wasm_unblock_signals.
 //   Panics     of the library become WASM_STATUS_PANIC; they never cross this border.
 
@@ -108,7 +110,7 @@ enum wasm_status
   WASM_STATUS_GUEST_EXIT = 51,
   // The start, or one record, used more than `record_time_limit_ns`.
   WASM_STATUS_GUEST_TIMEOUT = 52,
-  // The guest ended after its memory was refused growth at the record at hand, or could not be created at all.
+  // The guest ended after its memory was refused growth at the record at hand, or was too small for it from the beginning.
   WASM_STATUS_GUEST_MEMORY_LIMIT = 53,
   // The guest used up its stack.
   WASM_STATUS_GUEST_STACK_OVERFLOW = 54,
@@ -540,14 +542,17 @@ typedef struct wasm_factory_config {
 // What to call when a pending future is worth polling again.
 //
 // Each waker that is given to a poll is used up: exactly one of `wake` and `drop` is called with its `data`, exactly
-// once. `wake` is called, from any thread and outside of every lock, if the poll answered pending and the host promise
-// that it waits for was settled; it may call back into the library. In all other cases `drop` is called: before the poll
-// returns if it did not answer pending, else when the future is polled again or released. `drop` may be NULL, for data
-// that nobody has to free.
+// once. `wake` is called, from any thread and outside of every lock, if the poll answered pending and what it waits for
+// has come; on another thread that may be before the poll has returned. It may call the library, but not poll or release
+// the future itself: it schedules that. In all other cases `drop` is called: before the poll returns if it did not answer
+// pending, else when the future is polled again or released, or its engine stopped or released. `drop` may be NULL, for
+// data that nobody has to free.
+//
+// This struct has no `size`, because it is read with every poll: it will not grow.
 typedef struct wasm_waker {
   // The host's own.
   void *data;
-  // Schedules a poll; must not poll by itself on another thread than the future's. NULL for a host that polls anyway.
+  // Schedules a poll. NULL for a host that polls anyway.
   void (*wake)(void *data);
   // Frees `data` without waking.
   void (*drop)(void *data);
@@ -771,7 +776,7 @@ wasm_status wasm_batch_read_header(struct wasm_slice bytes,
 
 // Takes a payload apart. `payload`'s fields point into `bytes`. Its headers are written to `headers`, which has room for
 // `header_capacity`; `payload->headers` is that array, and `payload->header_count` is the number of headers that there are:
-// if it is larger than the capacity, call again with more room.
+// if it is larger than the capacity, call again with more room, and do not use `payload` for anything else.
 //
 // `WASM_STATUS_BATCH_MALFORMED` if the bytes are not key, value and headers and nothing else.
 wasm_status wasm_payload_read(struct wasm_slice bytes,
@@ -831,11 +836,12 @@ wasm_status wasm_engine_start(struct wasm_engine *engine,
 //
 // `batch` is a Kafka record batch, magic 2, as it is on the wire, compressed or not, and nothing after it. It is checked
 // here, as a whole: with a `WASM_STATUS_BATCH_…` nothing has reached the guest and the engine is as it was. It is
-// borrowed, not copied, and must stay unchanged until the future is ready, has failed, or is released. A compressed one is
+// borrowed, not copied, and must stay unchanged until the future is ready, has failed, or is released, or the engine is
+// stopped or released. A compressed one is
 // decompressed here, on the calling thread.
 //
 // `sink` gets the guest's output, in the order of its writes, while the future is polled, and is dropped when the
-// operation is over, or when this call fails. What an input record gave rise to is handed over whole, after the guest has
+// operation is over, or when this call fails (unless with `WASM_STATUS_INVALID_STRUCT_SIZE`, when it cannot be read). What an input record gave rise to is handed over whole, after the guest has
 // finished that record; only if it exceeds `output_buffer_limit` it comes in parts.
 //
 // `future` becomes ready when the guest asks for the next batch and the sink has everything. It fails with a

@@ -5,7 +5,7 @@ use crate::batch::reader::{self, Records};
 use crate::call::{Ended, Settled, Waiting};
 use crate::error::{Error, Result};
 use crate::factory::Compiled;
-use crate::guest::context::{Batch, Context, HostCall, Suspended};
+use crate::guest::context::{Batch, Context, Current, HostCall, Suspended};
 use crate::guest::fault;
 use crate::guest::instance::Guest;
 use crate::sink::OutputSink;
@@ -222,9 +222,6 @@ impl Engine {
         self.expect(State::Idle, "transform")?;
         let config = &self.compiled.shared.config;
         let mut scratch = self.scratch.borrow_mut();
-        if scratch.capacity() > KEPT_SCRATCH {
-            *scratch = Vec::new();
-        }
         let checked = reader::check(batch, config.max_batch_size, config.check_crc, &mut scratch).map_err(|e| {
             Error::new(e.status, format!("transform \"{}\": {}", self.compiled.transform.name, e.message))
         })?;
@@ -235,7 +232,8 @@ impl Engine {
             records: Records::new(&checked.header, records),
             announced: false,
             taken: 0,
-            current: None,
+            at_hand: false,
+            latest: Current::before(&checked.header),
         });
         Ok(self.begin(State::Transforming, Some(sink)))
     }
@@ -278,14 +276,24 @@ impl Engine {
         drop(guest);
         self.context.note_memory_size(0);
         self.context.flush_log();
-        let operation = self.operation.borrow_mut().take();
         drop(self.context.host_call.take());
+        // Its sink comes before the output: the host may read a pending block until the sink's drop returns.
+        let operation = self.operation.borrow_mut().take();
+        drop(operation);
         let mut work = self.context.work.borrow_mut();
         work.batch = None;
         work.output.release();
         drop(work);
-        // Its sink is the host's, and may call back.
-        drop(operation);
+        self.trim();
+    }
+
+    /// Frees what one large batch made large.
+    fn trim(&self) {
+        let mut scratch = self.scratch.borrow_mut();
+        if scratch.capacity() > KEPT_SCRATCH {
+            *scratch = Vec::new();
+        }
+        self.context.work.borrow_mut().output.trim();
     }
 
     /// Drives operation `number`. An error means that it is over, and the engine stopped, unless the error is one of
@@ -306,6 +314,7 @@ impl Engine {
                 let finished = slot.take();
                 drop(slot);
                 self.state.set(State::Idle);
+                self.trim();
                 // The sink's drop is the host's code: it runs while the engine still counts as busy, so that it cannot
                 // release what this call stands on.
                 drop(finished);

@@ -41,6 +41,10 @@ pub fn compile<W: Wake + 'static>(
     runtime.compile(move || {
         // Should this panic, the sender is dropped unsent, and that is the outcome. Rayon would abort otherwise.
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            if sender.is_cancelled() {
+                // Its future was released while it was queued.
+                return;
+            }
             let outcome = compile_now(shared, &module, transform);
             drop(module);
             if let Some(Some(waker)) = sender.send(outcome) {

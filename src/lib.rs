@@ -26,6 +26,7 @@ pub mod schema;
 pub mod schema_registry;
 pub mod sink;
 pub mod status;
+pub mod sync;
 pub mod task;
 pub mod ticker;
 pub mod transform;

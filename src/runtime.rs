@@ -211,6 +211,9 @@ fn wasmtime_config(config: &Config) -> wasmtime::Config {
         .native_unwind_info(false)
         // Backtraces name functions; offsets into a rewritten module would mislead.
         .generate_address_map(false)
+        // What transform SDKs do not need. The heap of the first two would be a second memory, beside every limit.
+        .gc_support(false)
+        .wasm_exceptions(false)
         .wasm_memory64(false)
         .wasm_multi_memory(false);
     wasmtime
@@ -228,7 +231,8 @@ fn list_functions(
     let local = Local::new(&context);
     let state = GuestState {
         memory: None,
-        limits: Limits { context: local.clone(), table_elements: 0, table_limit: 0 },
+        random: wasi::random(),
+        limits: Limits { context: local.clone(), previous_size: 0, table_elements: 0, table_limit: 0 },
         wasi: wasi::context(&nobody, &local),
         context: local,
     };

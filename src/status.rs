@@ -72,7 +72,7 @@ pub enum wasm_status {
     GuestExit = 51,
     /// The start, or one record, used more than `record_time_limit_ns`.
     GuestTimeout = 52,
-    /// The guest ended after its memory was refused growth at the record at hand, or could not be created at all.
+    /// The guest ended after its memory was refused growth at the record at hand, or was too small for it from the beginning.
     GuestMemoryLimit = 53,
     /// The guest used up its stack.
     GuestStackOverflow = 54,
@@ -122,6 +122,12 @@ macro_rules! names {
                 match self {
                     $(Self::$status => $name,)*
                 }
+            }
+
+            /// Whether it says that a call was wrong and nothing happened.
+            #[must_use]
+            pub fn is_misuse(self) -> bool {
+                (1..20).contains(&(self as u32))
             }
 
             /// The status of a number from C.

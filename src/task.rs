@@ -3,7 +3,7 @@
 //! At any time a task is scheduled at most once, and it is never polled by two threads. `wake` may come at any time, on any
 //! thread; whoever gets `true` from a method must hand the task to the executor.
 
-use core::sync::atomic::{AtomicU8, Ordering::*};
+use crate::sync::{AtomicU8, Ordering::*};
 
 /// It waits for a wake-up.
 const WAITING: u8 = 0;
@@ -29,9 +29,11 @@ impl TaskState {
     /// It is worth polling again.
     #[must_use]
     pub fn wake(&self) -> bool {
+        // A write also where nothing changes: it makes what happened before the wake-up visible to the poll that follows,
+        // as the model checker in `loom/` insists.
         let step = self.0.fetch_update(AcqRel, Acquire, |state| match state {
-            WAITING => Some(SCHEDULED),
-            RUNNING => Some(WOKEN),
+            WAITING | SCHEDULED => Some(SCHEDULED),
+            RUNNING | WOKEN => Some(WOKEN),
             _ => None,
         });
         step == Ok(WAITING)
@@ -61,7 +63,7 @@ impl TaskState {
 
     /// It is to be polled again: the guest yielded, or this was the wrong thread.
     pub fn again(&self) {
-        self.0.store(SCHEDULED, Release);
+        self.0.swap(SCHEDULED, AcqRel);
     }
 
     /// It is over.

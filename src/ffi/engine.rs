@@ -4,7 +4,7 @@ use super::error::wasm_error;
 use super::factory::wasm_factory;
 use super::future::wasm_future;
 use super::slice::wasm_slice;
-use super::{Out, border, handle, sized};
+use super::{Out, border, first_size, handle, sized};
 use crate::engine::{Engine, wasm_engine_state};
 use crate::error::{Error, Result};
 use crate::sink::{OutputSink, wasm_output_sink};
@@ -79,11 +79,12 @@ pub unsafe extern "C" fn wasm_engine_start(
 ///
 /// `batch` is a Kafka record batch, magic 2, as it is on the wire, compressed or not, and nothing after it. It is checked
 /// here, as a whole: with a `WASM_STATUS_BATCH_…` nothing has reached the guest and the engine is as it was. It is
-/// borrowed, not copied, and must stay unchanged until the future is ready, has failed, or is released. A compressed one is
+/// borrowed, not copied, and must stay unchanged until the future is ready, has failed, or is released, or the engine is
+/// stopped or released. A compressed one is
 /// decompressed here, on the calling thread.
 ///
 /// `sink` gets the guest's output, in the order of its writes, while the future is polled, and is dropped when the
-/// operation is over, or when this call fails. What an input record gave rise to is handed over whole, after the guest has
+/// operation is over, or when this call fails (unless with `WASM_STATUS_INVALID_STRUCT_SIZE`, when it cannot be read). What an input record gave rise to is handed over whole, after the guest has
 /// finished that record; only if it exceeds `output_buffer_limit` it comes in parts.
 ///
 /// `future` becomes ready when the guest asks for the next batch and the sink has everything. It fails with a
@@ -101,7 +102,7 @@ pub unsafe extern "C" fn wasm_engine_transform(
     border(error, || {
         // First of all, so that it is dropped whatever comes next.
         // SAFETY: the header says so; and all zeros is a valid sink.
-        let sink = OutputSink::new(unsafe { sized(sink, size_of::<wasm_output_sink>(), "sink")? });
+        let sink = OutputSink::new(unsafe { sized(sink, first_size!(wasm_output_sink, records), "sink")? });
         let inner = owned(engine)?;
         let out = Out::new(future, "future")?;
         if !sink.is_complete() {

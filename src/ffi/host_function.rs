@@ -5,7 +5,7 @@ use super::error::wasm_error;
 use super::promise;
 use super::runtime::wasm_runtime;
 use super::slice::{self, wasm_slice};
-use super::{Out, border, handle, handle_mut, sized};
+use super::{Out, border, first_size, handle, handle_mut, sized};
 use crate::call::{wasm_call, wasm_promise};
 use crate::error::{Error, Result};
 use crate::guest::host_function::{Callback, HostFunction};
@@ -82,7 +82,7 @@ pub unsafe extern "C" fn wasm_runtime_register(
 ) -> wasm_status {
     border(error, || {
         // SAFETY: the header says so; and all zeros is valid.
-        let f = unsafe { sized(function, size_of::<wasm_host_function>(), "function")? };
+        let f = unsafe { sized(function, first_size!(wasm_host_function, call), "function")? };
         unsafe extern "C" fn never(_: *mut c_void, _: *mut wasm_call, _: *const wasm_value, _: *mut wasm_value) -> u32 {
             crate::call::wasm_answer::Failed as u32
         }

@@ -2,7 +2,7 @@
 
 use super::error::wasm_error;
 use super::slice::{self, wasm_slice};
-use super::{border, handle_mut, sized};
+use super::{border, first_size, handle_mut, sized};
 use crate::call::{Continuation, Settled, wasm_continuation, wasm_promise};
 use crate::error::{Error, Result};
 use crate::oneshot::Wake as _;
@@ -49,7 +49,7 @@ pub unsafe extern "C" fn wasm_promise_resolve_with(
 ) -> wasm_status {
     border(error, || {
         // SAFETY: the header says so; and all zeros is valid.
-        let raw = unsafe { sized(continuation, size_of::<wasm_continuation>(), "continuation")? };
+        let raw = unsafe { sized(continuation, first_size!(wasm_continuation, run), "continuation")? };
         let missing = raw.run.is_none();
         let continuation = Continuation::new(raw);
         if missing {

@@ -2,7 +2,7 @@
 
 use super::error::wasm_error;
 use super::future::{wasm_future, wasm_future_poll, wasm_future_release};
-use super::{border, handle, sized};
+use super::{border, first_size, handle, sized};
 use crate::engine::wasm_poll;
 use crate::error::{Error, Result};
 use crate::status::wasm_status;
@@ -86,8 +86,8 @@ pub unsafe extern "C" fn wasm_future_spawn(
         // SAFETY: the header says so; and all zeros is valid for both.
         let (executor, completion) = unsafe {
             (
-                sized(executor, size_of::<wasm_executor>(), "executor"),
-                sized(completion, size_of::<wasm_completion>(), "completion"),
+                sized(executor, first_size!(wasm_executor, schedule), "executor"),
+                sized(completion, first_size!(wasm_completion, complete), "completion"),
             )
         };
         const NOTHING: wasm_executor =

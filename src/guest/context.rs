@@ -91,17 +91,27 @@ pub struct Batch {
     pub announced: bool,
     /// How many records the guest has taken.
     pub taken: u32,
-    /// The record that it has taken last and not finished.
-    pub current: Option<Current>,
+    /// The record that the guest has taken last is not finished.
+    pub at_hand: bool,
+    /// That record; before the first one, the batch itself.
+    pub latest: Current,
 }
 
-/// The record at hand.
+/// What output is attributed to.
 #[derive(Clone, Copy, Debug)]
 pub struct Current {
-    /// Its Kafka offset.
+    /// Kafka offset.
     pub offset: i64,
-    /// Its timestamp.
+    /// Milliseconds since 1970.
     pub timestamp: i64,
+}
+
+impl Current {
+    /// A batch of which no record was taken.
+    pub fn before(header: &wasm_batch_header) -> Self {
+        let timestamp = if header.is_append_time() { header.max_timestamp } else { header.base_timestamp };
+        Self { offset: header.base_offset, timestamp }
+    }
 }
 
 impl Context {
@@ -154,7 +164,7 @@ impl Context {
     pub fn record(&self) -> Option<RecordAt> {
         let work = self.work.borrow();
         let batch = work.batch.as_ref()?;
-        batch.current.map(|current| RecordAt { index: batch.taken - 1, offset: current.offset })
+        batch.at_hand.then(|| RecordAt { index: batch.taken - 1, offset: batch.latest.offset })
     }
 
     /// Whether the guest has come as far as waiting for batches.
@@ -260,6 +270,8 @@ pub struct GuestState {
     pub memory: Option<wasmtime::Memory>,
     /// Memory and table limits.
     pub limits: Limits,
+    /// The guest's random numbers.
+    pub random: rand::rngs::SmallRng,
     /// wasmtime-wasi's own state.
     pub wasi: wasmtime_wasi::p1::WasiP1Ctx,
 }

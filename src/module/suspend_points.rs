@@ -97,6 +97,8 @@ impl Wrappers {
 
 struct Rewriter {
     waiting: Vec<Waiting>,
+    /// Index into `waiting` by imported function: modules can have many imports, and many more references to them.
+    by_import: Vec<Option<u32>>,
     /// The type `() -> ()`.
     unit_type: u32,
 }
@@ -155,18 +157,25 @@ fn plan(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<Op
     let unit = types.iter().position(|ty| ty.params().is_empty() && ty.results().is_empty());
     // Without a function of its own a module cannot call anything.
     let (false, true, Some(unit)) = (waiting.is_empty(), defined > 0, unit) else { return Ok(None) };
+    let mut by_import = vec![None; functions as usize];
     let mut next_type = types.len() as u32;
     for (i, w) in waiting.iter_mut().enumerate() {
         w.wrapper = functions + defined + i as u32;
+        by_import[w.import as usize] = Some(i as u32);
         if let Some(flagged) = &mut w.flagged_type {
             *flagged = next_type;
             next_type += 1;
         }
     }
-    Ok(Some(Rewriter { waiting, unit_type: unit as u32 }))
+    Ok(Some(Rewriter { waiting, by_import, unit_type: unit as u32 }))
 }
 
 impl Rewriter {
+    fn of_import(&self, function: u32) -> Option<&Waiting> {
+        let index = (*self.by_import.get(function as usize)?)?;
+        self.waiting.get(index as usize)
+    }
+
     fn suspend_here(&self) -> u32 {
         self.waiting.last().map_or(0, |w| w.wrapper + 1)
     }
@@ -176,7 +185,7 @@ impl Reencode for Rewriter {
     type Error = Infallible;
 
     fn function_index(&mut self, func: u32) -> Result<u32, Error> {
-        Ok(self.waiting.iter().find(|w| w.import == func).map_or(func, |w| w.wrapper))
+        Ok(self.of_import(func).map_or(func, |w| w.wrapper))
     }
 
     fn parse_type_section(
@@ -204,8 +213,7 @@ impl Reencode for Rewriter {
             let import = import?;
             let mut ty = self.entity_type(import.ty)?;
             if let wasm_encoder::EntityType::Function(index) = &mut ty {
-                let waiting = self.waiting.iter().find(|w| w.import == function);
-                *index = waiting.and_then(|w| w.flagged_type).unwrap_or(*index);
+                *index = self.of_import(function).and_then(|w| w.flagged_type).unwrap_or(*index);
                 function += 1;
             }
             imports.import(import.module, import.name, ty);
@@ -363,10 +371,14 @@ mod tests {
         wasmparser::validate(&out).unwrap();
         let (summary, read) = crate::module::inspect::Summary::read(&out);
         read.unwrap();
-        use crate::module::inspect::Kind::Function;
-        assert_eq!(summary.imports[0].kind, Function("(i32) -> ()".into()));
-        assert_eq!(summary.imports[1].kind, Function("(i64) -> (f32, i64, i32)".into()));
-        assert_eq!(summary.export("f"), Some(&Function("(i64) -> (f32, i64)".into())));
+        use crate::module::inspect::Kind;
+        let signature = |kind: Kind| match kind {
+            Kind::Function(ty) => summary.signature(ty),
+            _ => unreachable!(),
+        };
+        assert_eq!(signature(summary.imports[0].kind), "(i32) -> ()");
+        assert_eq!(signature(summary.imports[1].kind), "(i64) -> (f32, i64, i32)");
+        assert_eq!(signature(*summary.export("f").unwrap()), "(i64) -> (f32, i64)");
         assert_eq!(wrappers.origin(3), Origin::Import(1, "host.two".into()));
     }
 
