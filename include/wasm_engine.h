@@ -22,10 +22,12 @@
 //   Futures    Nothing blocks. What takes time gives a future, which the host polls: ready, pending (a waker will be
 //              called), or yielded (poll again after other tasks had their turn).
 //   Threads    An engine and its futures belong to the thread that made the engine; elsewhere a status says so.
-//   Host data  `{data, drop}`: the drop runs exactly once, on every path, errors included.
+//   Host data  `{data, drop}`: the drop runs exactly once, on every path, errors included; only a struct whose `size` is
+//              refused is not read at all.
 //   Callbacks  must not throw or unwind. They may call the library; functions of an engine that is at work further down
 //              the stack answer WASM_STATUS_BUSY.
-//   Structs    that begin with `size` may grow: set it to sizeof and zero the rest, then zero means the default.
+//   Structs    that begin with `size` may grow: set it to sizeof and zero the rest, then zero means the default. Other
+//              structs never grow.
 //   Signals    Traps of guests are noticed by SIGSEGV, SIGILL and SIGFPE: see wasm_unblock_signals.
 //   Panics     of the library become WASM_STATUS_PANIC; they never cross this border.
 
@@ -108,12 +110,14 @@ enum wasm_status
   WASM_STATUS_GUEST_EXIT = 51,
   // The start, or one record, used more than `record_time_limit_ns`.
   WASM_STATUS_GUEST_TIMEOUT = 52,
-  // The guest ended after its memory was refused growth at the record at hand, or could not be created at all.
+  // The guest ended after its memory was refused growth at the record at hand, or was too small for it from the beginning.
   WASM_STATUS_GUEST_MEMORY_LIMIT = 53,
   // The guest used up its stack.
   WASM_STATUS_GUEST_STACK_OVERFLOW = 54,
   // The guest handed a host function a pointer outside of its memory, or called it at a wrong time.
   WASM_STATUS_GUEST_BAD_CALL = 55,
+  // A host function failed, rejected its promise, or dropped it unsettled; the message has its reason.
+  WASM_STATUS_HOST_FUNCTION_FAILED = 59,
   // The host's output sink failed, rejected its promise, or dropped it unresolved.
   WASM_STATUS_OUTPUT_REJECTED = 60,
   // The engine was stopped or released while the operation was going on.
@@ -269,7 +273,7 @@ enum wasm_answer
   WASM_ANSWER_DONE = 0,
   // It will be done when the promise that the callback took from its `wasm_call` is settled.
   WASM_ANSWER_PENDING = 1,
-  // It cannot be done.
+  // It cannot be done; `wasm_call_fail` says why.
   WASM_ANSWER_FAILED = 2,
 };
 #ifndef __cplusplus
@@ -305,10 +309,54 @@ typedef uint32_t wasm_compression;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// The type of a value.
+enum wasm_value_type
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // A 32-bit integer; the guest's pointers and lengths are these.
+  WASM_VALUE_TYPE_I32 = 0,
+  // A 64-bit integer.
+  WASM_VALUE_TYPE_I64 = 1,
+  // A 32-bit float.
+  WASM_VALUE_TYPE_F32 = 2,
+  // A 64-bit float.
+  WASM_VALUE_TYPE_F64 = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum wasm_value_type wasm_value_type;
+#else
+typedef uint32_t wasm_value_type;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// The language of a schema; the numbers are the guest ABI's.
+enum wasm_schema_type
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Apache Avro.
+  WASM_SCHEMA_TYPE_AVRO = 0,
+  // Protocol Buffers.
+  WASM_SCHEMA_TYPE_PROTOBUF = 1,
+  // JSON Schema.
+  WASM_SCHEMA_TYPE_JSON = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum wasm_schema_type wasm_schema_type;
+#else
+typedef uint32_t wasm_schema_type;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // Packs records into batches. Owned; used by one thread at a time.
 typedef struct wasm_batch_builder wasm_batch_builder;
 
-// The call that a callback is in; valid until the callback returns.
+// The call that a callback is in; valid until the callback returns, and used on its thread only.
 typedef struct wasm_call wasm_call;
 
 // An engine. Owned by whoever made it, and used only on the thread that made it.
@@ -329,6 +377,9 @@ typedef struct wasm_promise wasm_promise;
 
 // A runtime. Shared: it may be used on any thread, by several at once.
 typedef struct wasm_runtime wasm_runtime;
+
+// A future that an executor polls.
+typedef struct wasm_task wasm_task;
 
 // Text that the library made. Belongs to no thread.
 typedef struct wasm_text wasm_text;
@@ -491,18 +542,79 @@ typedef struct wasm_factory_config {
 // What to call when a pending future is worth polling again.
 //
 // Each waker that is given to a poll is used up: exactly one of `wake` and `drop` is called with its `data`, exactly
-// once. `wake` is called, from any thread and outside of every lock, if the poll answered pending and the host promise
-// that it waits for was settled; it may call back into the library. In all other cases `drop` is called: before the poll
-// returns if it did not answer pending, else when the future is polled again or released. `drop` may be NULL, for data
-// that nobody has to free.
+// once. `wake` is called, from any thread and outside of every lock, if the poll answered pending and what it waits for
+// has come; on another thread that may be before the poll has returned. It may call the library, but not poll or release
+// the future itself: it schedules that. In all other cases `drop` is called: before the poll returns if it did not answer
+// pending, else when the future is polled again or released, or its engine stopped or released. `drop` may be NULL, for
+// data that nobody has to free.
+//
+// This struct has no `size`, because it is read with every poll: it will not grow.
 typedef struct wasm_waker {
   // The host's own.
   void *data;
-  // Schedules a poll; must not poll by itself on another thread than the future's. NULL for a host that polls anyway.
+  // Schedules a poll. NULL for a host that polls anyway.
   void (*wake)(void *data);
   // Frees `data` without waking.
   void (*drop)(void *data);
 } wasm_waker;
+
+// A value; which member is meant follows from the function's signature.
+typedef union wasm_value {
+  // With `WASM_VALUE_TYPE_I32`.
+  int32_t i32;
+  // With `WASM_VALUE_TYPE_I64`.
+  int64_t i64;
+  // With `WASM_VALUE_TYPE_F32`.
+  float f32;
+  // With `WASM_VALUE_TYPE_F64`.
+  double f64;
+} wasm_value;
+
+// A function of the host's.
+typedef struct wasm_host_function {
+  // `sizeof(wasm_host_function)`.
+  size_t size;
+  // The module that guests import it from; not one of `redpanda_transform`, `redpanda_schema_registry`,
+  // `wasi_snapshot_preview1`.
+  struct wasm_slice module;
+  // Its name there.
+  struct wasm_slice name;
+  // Each a `wasm_value_type`; at most 32.
+  const uint32_t *params;
+  // Number of `params`.
+  size_t param_count;
+  // Each a `wasm_value_type`; at most 16.
+  const uint32_t *results;
+  // Number of `results`.
+  size_t result_count;
+  // 1: `call` may answer pending, which costs a little with each call; else 0.
+  uint32_t may_wait;
+  // The host's own.
+  void *data;
+  // Frees `data`, once: when the runtime and everything made from it are gone, or when `wasm_runtime_register` fails.
+  // May be NULL.
+  void (*drop)(void *data);
+  // The function: reads `args`, writes `results`, both as in the signature, and gives a `wasm_answer`. Failed ends the
+  // guest, with `WASM_STATUS_HOST_FUNCTION_FAILED` and the text of `wasm_call_fail`.
+  //
+  // Called on the threads of engines, on the guests' stacks with `host_stack_size` bytes left, by several at once if
+  // there are. Its time counts as the guest's. It must not throw and must not block; functions of its own engine answer
+  // `WASM_STATUS_BUSY`.
+  uint32_t (*call)(void *data, struct wasm_call *call, const union wasm_value *args, union wasm_value *results);
+} wasm_host_function;
+
+// What a host function does when its promise was settled: on the engine's thread, with the guest's memory at hand.
+typedef struct wasm_continuation {
+  // `sizeof(wasm_continuation)`.
+  size_t size;
+  // The host's own.
+  void *data;
+  // Frees `data`, exactly once, run or not, on any thread. May be NULL.
+  void (*drop)(void *data);
+  // Finishes the host function: may use the guest's memory by way of `call`, writes `results`, and gives a
+  // `wasm_answer`: done, failed, or pending with a new promise. Runs at most once. Must not throw.
+  uint32_t (*run)(void *data, struct wasm_call *call, union wasm_value *results);
+} wasm_continuation;
 
 // A line for the host's log.
 typedef struct wasm_log_line {
@@ -565,6 +677,93 @@ typedef struct wasm_runtime_config {
   struct wasm_log_sink log;
 } wasm_runtime_config;
 
+// A reference of a schema to another one.
+typedef struct wasm_schema_reference {
+  // The name by which the schema refers to the other.
+  struct wasm_slice name;
+  // The other's subject.
+  struct wasm_slice subject;
+  // The other's version.
+  int32_t version;
+} wasm_schema_reference;
+
+// A schema.
+typedef struct wasm_schema {
+  // A `wasm_schema_type`.
+  uint32_t schema_type;
+  // The schema's text.
+  struct wasm_slice definition;
+  // What it refers to.
+  const struct wasm_schema_reference *references;
+  // Number of `references`.
+  size_t reference_count;
+} wasm_schema;
+
+// A schema registry of the host's.
+//
+// Its functions are called on the threads of engines, while their guests run and on the guests' stacks; by several at once
+// if there are. Each answers with a `wasm_answer`: done after `wasm_call_return_schema` or `wasm_call_return_schema_id`;
+// pending with a promise that is settled by `wasm_promise_resolve_schema` or `wasm_promise_resolve_values` with the id; or
+// failed, which the guest sees as an error of the registry and the log as a warning with the reason. What they are given
+// lives until they return. They must not throw and must not block.
+typedef struct wasm_schema_registry {
+  // `sizeof(wasm_schema_registry)`.
+  size_t size;
+  // The host's own.
+  void *data;
+  // Frees `data`, once: when the runtime and everything made from it are gone. May be NULL.
+  void (*drop)(void *data);
+  // The schema of this id. The answer's `version` is not looked at.
+  uint32_t (*get_schema)(void *data, int32_t id, struct wasm_call *call);
+  // The schema of a subject, in this version; −1 is the latest.
+  uint32_t (*get_subject_schema)(void *data,
+                                 struct wasm_slice subject,
+                                 int32_t version,
+                                 struct wasm_call *call);
+  // Registers a schema under a subject, or finds it there. The answer is its id.
+  uint32_t (*create_schema)(void *data,
+                            struct wasm_slice subject,
+                            const struct wasm_schema *schema,
+                            struct wasm_call *call);
+} wasm_schema_registry;
+
+// A schema with its place in a registry.
+typedef struct wasm_subject_schema {
+  // Number of the schema, unique in the registry.
+  int32_t id;
+  // Number of the schema within its subject.
+  int32_t version;
+  // The schema.
+  struct wasm_schema schema;
+} wasm_subject_schema;
+
+// A loop of the host's that runs tasks.
+typedef struct wasm_executor {
+  // `sizeof(wasm_executor)`.
+  size_t size;
+  // The host's own.
+  void *data;
+  // Frees `data`, once, when the task is gone, on any thread; also if `wasm_future_spawn` fails. May be NULL.
+  void (*drop)(void *data);
+  // Takes a task, which it owns from then on, and has `wasm_task_run` called with it once, later, on the thread to which
+  // the future belongs. Called on any thread: the one that spawns, runs, or settles a promise. Must not throw.
+  void (*schedule)(void *data, struct wasm_task *task);
+} wasm_executor;
+
+// What is called when a task is over.
+typedef struct wasm_completion {
+  // `sizeof(wasm_completion)`.
+  size_t size;
+  // The host's own.
+  void *data;
+  // Frees `data`, once, after `complete` or instead of it, on any thread; also if `wasm_future_spawn` fails. May be NULL.
+  void (*drop)(void *data);
+  // Called at most once, by `wasm_task_run`: with the operation's status; its error, owned, NULL with
+  // `WASM_STATUS_OK`; and the future, owned, for `wasm_future_take_factory` and to be released, also later. Must not
+  // throw.
+  void (*complete)(void *data, wasm_status status, struct wasm_error *error, struct wasm_future *future);
+} wasm_completion;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -577,7 +776,7 @@ wasm_status wasm_batch_read_header(struct wasm_slice bytes,
 
 // Takes a payload apart. `payload`'s fields point into `bytes`. Its headers are written to `headers`, which has room for
 // `header_capacity`; `payload->headers` is that array, and `payload->header_count` is the number of headers that there are:
-// if it is larger than the capacity, call again with more room.
+// if it is larger than the capacity, call again with more room, and do not use `payload` for anything else.
 //
 // `WASM_STATUS_BATCH_MALFORMED` if the bytes are not key, value and headers and nothing else.
 wasm_status wasm_payload_read(struct wasm_slice bytes,
@@ -637,11 +836,12 @@ wasm_status wasm_engine_start(struct wasm_engine *engine,
 //
 // `batch` is a Kafka record batch, magic 2, as it is on the wire, compressed or not, and nothing after it. It is checked
 // here, as a whole: with a `WASM_STATUS_BATCH_…` nothing has reached the guest and the engine is as it was. It is
-// borrowed, not copied, and must stay unchanged until the future is ready, has failed, or is released. A compressed one is
+// borrowed, not copied, and must stay unchanged until the future is ready, has failed, or is released, or the engine is
+// stopped or released. A compressed one is
 // decompressed here, on the calling thread.
 //
 // `sink` gets the guest's output, in the order of its writes, while the future is polled, and is dropped when the
-// operation is over, or when this call fails. What an input record gave rise to is handed over whole, after the guest has
+// operation is over, or when this call fails (unless with `WASM_STATUS_INVALID_STRUCT_SIZE`, when it cannot be read). What an input record gave rise to is handed over whole, after the guest has
 // finished that record; only if it exceeds `output_buffer_limit` it comes in parts.
 //
 // `future` becomes ready when the guest asks for the next batch and the sink has everything. It fails with a
@@ -661,6 +861,12 @@ wasm_status wasm_engine_transform(struct wasm_engine *engine,
 wasm_status wasm_engine_stop(struct wasm_engine *engine,
                              struct wasm_future **future,
                              struct wasm_error **error);
+
+// Attaches a pointer of the host's to the engine, which host functions get from `wasm_call_user_data`. The library never
+// follows it.
+wasm_status wasm_engine_set_user_data(struct wasm_engine *engine,
+                                      void *user_data,
+                                      struct wasm_error **error);
 
 // What the engine is doing.
 wasm_status wasm_engine_get_state(const struct wasm_engine *engine,
@@ -762,6 +968,42 @@ wasm_status wasm_future_take_factory(struct wasm_future *future,
 wasm_status wasm_future_release(struct wasm_future *future,
                                 struct wasm_error **error);
 
+// Gives guests a function of the host's. What `function` points to is copied, `data` is taken over in any case.
+//
+// Before the runtime's first `wasm_runtime_validate`, `…_inspect` or `wasm_factory_create`: afterwards
+// `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_INVALID_ARGUMENT` for a name that is taken, a module that is the library's, or
+// a type that is none. A guest that imports the function with another type is refused with
+// `WASM_STATUS_MODULE_IMPORT_SIGNATURE`.
+wasm_status wasm_runtime_register(const struct wasm_runtime *runtime,
+                                  const struct wasm_host_function *function,
+                                  struct wasm_error **error);
+
+// Takes the promise of the call that a callback is in, which then answers `WASM_ANSWER_PENDING`. To be settled exactly
+// once, on any thread, and released.
+wasm_status wasm_call_promise(struct wasm_call *call,
+                              struct wasm_promise **promise,
+                              struct wasm_error **error);
+
+// Lends a range of the guest's memory, for reading and writing, until the callback returns. `bytes` gets its first byte.
+//
+// `WASM_STATUS_GUEST_BAD_CALL` if the range is not inside of the memory: the guest made the pointer up, and a callback that
+// then answers failed needs no `wasm_call_fail` to say so. In an output sink and in a schema registry's functions there is
+// no memory to lend.
+wasm_status wasm_call_memory(struct wasm_call *call,
+                             uint32_t address,
+                             uint32_t size,
+                             uint8_t **bytes,
+                             struct wasm_error **error);
+
+// Says why the callback is about to answer `WASM_ANSWER_FAILED`.
+wasm_status wasm_call_fail(struct wasm_call *call, struct wasm_slice reason, struct wasm_error **error);
+
+// The engine whose guest is calling; NULL in an output sink. Borrowed.
+struct wasm_engine *wasm_call_engine(const struct wasm_call *call);
+
+// What `wasm_engine_set_user_data` attached to that engine; NULL in an output sink.
+void *wasm_call_user_data(const struct wasm_call *call);
+
 // The library's version, such as `0.1.0`.
 const char *wasm_library_version(void);
 
@@ -772,20 +1014,28 @@ const char *wasm_library_version(void);
 // even with a handler in place. Other signals, and their handlers, stay as they are. `error` may be NULL.
 wasm_status wasm_unblock_signals(struct wasm_error **error);
 
-// Takes the promise of the call that a callback is in, which then answers `WASM_ANSWER_PENDING`. To be settled exactly
-// once, on any thread, and released.
-wasm_status wasm_call_promise(struct wasm_call *call,
-                              struct wasm_promise **promise,
-                              struct wasm_error **error);
-
-// Keeps the promise: what was asked for is done. Wakes the waiting future, if it waits.
+// Keeps a promise that expects no value: what was asked for is done. Wakes the waiting future, if it waits.
 //
-// On any thread, by one thread at a time. `WASM_STATUS_PROMISE_SETTLED` if it was settled before. If the engine has been
-// stopped or released, nothing happens and the status is OK.
+// On any thread, by one thread at a time. `WASM_STATUS_PROMISE_SETTLED` if it was settled before;
+// `WASM_STATUS_INVALID_ARGUMENT`, and it is not settled, if it expects something else. If the engine has been stopped or
+// released, nothing happens and the status is OK.
 wasm_status wasm_promise_resolve(struct wasm_promise *promise,
                                  struct wasm_error **error);
 
-// Breaks the promise; `reason` is text for the error of the operation that waits. Else as `wasm_promise_resolve`.
+// Keeps the promise of a host function with its results, as many and of such types as its signature has; or that of a
+// schema registry's `create_schema` with one I32, the id. Else as `wasm_promise_resolve`.
+wasm_status wasm_promise_resolve_values(struct wasm_promise *promise,
+                                        const union wasm_value *values,
+                                        size_t count,
+                                        struct wasm_error **error);
+
+// Keeps the promise of a host function by way of code that runs later, on the engine's thread, when it can use the guest's
+// memory. `continuation` is copied, its `data` taken over in any case. Else as `wasm_promise_resolve`.
+wasm_status wasm_promise_resolve_with(struct wasm_promise *promise,
+                                      const struct wasm_continuation *continuation,
+                                      struct wasm_error **error);
+
+// Breaks the promise; `reason` is text for the error of whoever waits. Else as `wasm_promise_resolve`.
 wasm_status wasm_promise_reject(struct wasm_promise *promise,
                                 struct wasm_slice reason,
                                 struct wasm_error **error);
@@ -828,6 +1078,52 @@ struct wasm_slice wasm_text_view(const struct wasm_text *text);
 
 // Frees the text. NULL is fine.
 void wasm_text_release(struct wasm_text *text);
+
+// Gives guests a schema registry; without one, its functions tell them that it is not enabled. `registry` is copied, its
+// `data` taken over in any case.
+//
+// Before the runtime's first `wasm_runtime_validate`, `…_inspect` or `wasm_factory_create`: afterwards
+// `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_NULL_ARGUMENT` if a function is missing.
+wasm_status wasm_runtime_set_schema_registry(const struct wasm_runtime *runtime,
+                                             const struct wasm_schema_registry *registry,
+                                             struct wasm_error **error);
+
+// Writes the table of a new, empty registry in memory to `registry`: for tests and tools. Its `data` is owned by whoever
+// gets it: given to `wasm_runtime_set_schema_registry`, or freed by its `drop`.
+wasm_status wasm_schema_registry_in_memory(struct wasm_schema_registry *registry,
+                                           struct wasm_error **error);
+
+// The answer of `get_schema` and `get_subject_schema`, copied, if it is there at once; they then answer done.
+wasm_status wasm_call_return_schema(struct wasm_call *call,
+                                    const struct wasm_subject_schema *schema,
+                                    struct wasm_error **error);
+
+// The answer of `create_schema`, if it is there at once; it then answers done.
+wasm_status wasm_call_return_schema_id(struct wasm_call *call, int32_t id, struct wasm_error **error);
+
+// Keeps the promise of `get_schema` or `get_subject_schema`; the schema is copied. Else as `wasm_promise_resolve`.
+wasm_status wasm_promise_resolve_schema(struct wasm_promise *promise,
+                                        const struct wasm_subject_schema *schema,
+                                        struct wasm_error **error);
+
+// Has `executor` poll the future until it is over, and then calls `completion`. Takes the future over, with
+// `WASM_STATUS_OK`; `executor` and `completion` in any case.
+//
+// To cancel, stop or release the engine: the task then completes with `WASM_STATUS_CANCELLED`.
+wasm_status wasm_future_spawn(struct wasm_future *future,
+                              const struct wasm_executor *executor,
+                              const struct wasm_completion *completion,
+                              struct wasm_error **error);
+
+// Polls the task's future once, and either completes the task, or has it scheduled again, or leaves it until it is woken.
+// Takes the task over, except for `WASM_STATUS_WRONG_THREAD` and `WASM_STATUS_INVALID_STATE`.
+wasm_status wasm_task_run(struct wasm_task *task,
+                          struct wasm_error **error);
+
+// Gives a scheduled task back without running it: the loop is going down. The operation is cancelled, `complete` is not
+// called. To be called on the future's thread; elsewhere `WASM_STATUS_WRONG_THREAD`, and nothing happens. NULL is fine.
+wasm_status wasm_task_release(struct wasm_task *task,
+                              struct wasm_error **error);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -2,13 +2,13 @@
 
 use crate::batch::header;
 use crate::batch::reader::{self, Records};
+use crate::call::{Ended, Settled, Waiting};
 use crate::error::{Error, Result};
 use crate::factory::Compiled;
-use crate::guest::context::{Batch, Context, Suspended};
+use crate::guest::context::{Batch, Context, Current, HostCall, Suspended};
 use crate::guest::fault;
 use crate::guest::instance::Guest;
-use crate::oneshot::Receiver;
-use crate::sink::{Accepted, OutputSink, Settled};
+use crate::sink::OutputSink;
 use crate::status::wasm_status as Status;
 use crate::waker::Waker;
 use core::cell::{Cell, RefCell};
@@ -54,7 +54,9 @@ struct Operation {
     /// Output must go to the host before the guest goes on.
     output_due: bool,
     /// A block that the host has not finished with.
-    hand_over: Option<Receiver<Settled, Waker>>,
+    hand_over: Option<Waiting>,
+    /// A host function that the guest waits for.
+    host_call: Option<Waiting>,
     /// How it will end, once the output is handed over.
     outcome: Option<Result<()>>,
 }
@@ -170,6 +172,11 @@ impl Engine {
         self.state.get()
     }
 
+    /// Where the host's data about this engine is kept.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
     /// Bytes of the guest's memory.
     pub fn memory_size(&self) -> usize {
         self.context.memory_size()
@@ -192,7 +199,8 @@ impl Engine {
 
     fn begin(&self, state: State, sink: Option<OutputSink>) -> u64 {
         self.state.set(state);
-        *self.operation.borrow_mut() = Some(Operation { sink, output_due: false, hand_over: None, outcome: None });
+        *self.operation.borrow_mut() =
+            Some(Operation { sink, output_due: false, hand_over: None, host_call: None, outcome: None });
         self.number.set(self.number.get() + 1);
         self.number.get()
     }
@@ -214,9 +222,6 @@ impl Engine {
         self.expect(State::Idle, "transform")?;
         let config = &self.compiled.shared.config;
         let mut scratch = self.scratch.borrow_mut();
-        if scratch.capacity() > KEPT_SCRATCH {
-            *scratch = Vec::new();
-        }
         let checked = reader::check(batch, config.max_batch_size, config.check_crc, &mut scratch).map_err(|e| {
             Error::new(e.status, format!("transform \"{}\": {}", self.compiled.transform.name, e.message))
         })?;
@@ -227,7 +232,8 @@ impl Engine {
             records: Records::new(&checked.header, records),
             announced: false,
             taken: 0,
-            current: None,
+            at_hand: false,
+            latest: Current::before(&checked.header),
         });
         Ok(self.begin(State::Transforming, Some(sink)))
     }
@@ -270,13 +276,24 @@ impl Engine {
         drop(guest);
         self.context.note_memory_size(0);
         self.context.flush_log();
+        drop(self.context.host_call.take());
+        // Its sink comes before the output: the host may read a pending block until the sink's drop returns.
         let operation = self.operation.borrow_mut().take();
+        drop(operation);
         let mut work = self.context.work.borrow_mut();
         work.batch = None;
         work.output.release();
         drop(work);
-        // Its sink is the host's, and may call back.
-        drop(operation);
+        self.trim();
+    }
+
+    /// Frees what one large batch made large.
+    fn trim(&self) {
+        let mut scratch = self.scratch.borrow_mut();
+        if scratch.capacity() > KEPT_SCRATCH {
+            *scratch = Vec::new();
+        }
+        self.context.work.borrow_mut().output.trim();
     }
 
     /// Drives operation `number`. An error means that it is over, and the engine stopped, unless the error is one of
@@ -297,6 +314,7 @@ impl Engine {
                 let finished = slot.take();
                 drop(slot);
                 self.state.set(State::Idle);
+                self.trim();
                 // The sink's drop is the host's code: it runs while the engine still counts as busy, so that it cannot
                 // release what this call stands on.
                 drop(finished);
@@ -317,12 +335,19 @@ impl Engine {
             if let Some(receiver) = &operation.hand_over {
                 match receiver.poll(|| waker.take().unwrap_or_else(Waker::none)) {
                     None => return Ok(wasm_poll::Pending),
-                    Some(Ok(())) => {
+                    Some(Settled::Rejected(why)) => return Err(self.rejected(&why)),
+                    Some(_) => {
                         operation.hand_over = None;
                         self.context.work.borrow_mut().output.consume();
                     }
-                    Some(Err(why)) => return Err(self.rejected(&why)),
                 }
+            }
+            if let Some(receiver) = &operation.host_call {
+                let Some(settled) = receiver.poll(|| waker.take().unwrap_or_else(Waker::none)) else {
+                    return Ok(wasm_poll::Pending);
+                };
+                operation.host_call = None;
+                self.context.host_call.set(HostCall::Settled(settled));
             }
             if core::mem::take(&mut operation.output_due)
                 && let Some(receiver) = self.hand_over(operation)?
@@ -359,6 +384,12 @@ impl Engine {
                     operation.output_due = true;
                     Ok(true)
                 }
+                Some(Suspended::ForHost) => {
+                    if let HostCall::Waiting(waiting) = self.context.host_call.take() {
+                        operation.host_call = Some(waiting);
+                    }
+                    Ok(true)
+                }
                 Some(Suspended::SliceOver) => Ok(false),
                 None => Err(Error::new(Status::Internal, "the guest was suspended for no reason")),
             },
@@ -374,19 +405,19 @@ impl Engine {
 
     /// Gives the host what output there is. A receiver if it wants time for it.
     #[inline]
-    fn hand_over(&self, operation: &Operation) -> Result<Option<Receiver<Settled, Waker>>> {
+    fn hand_over(&self, operation: &Operation) -> Result<Option<Waiting>> {
         let mut work = self.context.work.borrow_mut();
         if work.output.is_empty() {
             return Ok(None);
         }
         let Some(sink) = &operation.sink else { return Ok(None) };
         match sink.accept(work.output.block()) {
-            Accepted::Done => {
+            Ended::Done => {
                 work.output.consume();
                 Ok(None)
             }
-            Accepted::Pending(receiver) => Ok(Some(receiver)),
-            Accepted::Failed(why) => Err(self.rejected(&why)),
+            Ended::Pending(receiver) => Ok(Some(receiver)),
+            Ended::Failed(why) => Err(self.rejected(&why)),
         }
     }
 

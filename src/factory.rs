@@ -32,6 +32,8 @@ pub fn compile<W: Wake + 'static>(
     transform: Transform,
 ) -> Result<Receiver<Outcome, W>> {
     transform.check()?;
+    // From here on, no host function can be added.
+    runtime.shared.linked()?;
     let shared = runtime.shared.clone();
     let (mut sender, receiver) = oneshot::channel::<Outcome, W>(|| {
         Err(Error::new(Status::Panic, "the compiler panicked; please report this module"))
@@ -39,6 +41,10 @@ pub fn compile<W: Wake + 'static>(
     runtime.compile(move || {
         // Should this panic, the sender is dropped unsent, and that is the outcome. Rayon would abort otherwise.
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            if sender.is_cancelled() {
+                // Its future was released while it was queued.
+                return;
+            }
             let outcome = compile_now(shared, &module, transform);
             drop(module);
             if let Some(Some(waker)) = sender.send(outcome) {
@@ -53,12 +59,13 @@ fn compile_now(shared: Arc<Shared>, module: &[u8], transform: Transform) -> Outc
     let name = transform.name.clone();
     let named = |status, what: String| Error::new(status, format!("transform \"{name}\": {what}"));
     shared.validate(module).map_err(|e| named(e.status, e.message))?;
-    let rewritten = suspend_points::add(module)
+    let linked = shared.linked()?;
+    let rewritten = suspend_points::add(module, |module, name| linked.waits(module, name))
         .map_err(|e| named(Status::ModuleCompile, format!("the module could not be rewritten: {e}")))?;
     let (code, wrappers) = rewritten.map_or((None, Wrappers::default()), |(code, wrappers)| (Some(code), wrappers));
     let module = Module::from_binary(&shared.engine, code.as_deref().unwrap_or(module))
         .map_err(|e| named(Status::ModuleCompile, format!("the module could not be compiled: {e:#}")))?;
-    let pre = shared
+    let pre = linked
         .linker
         .instantiate_pre(&module)
         .map_err(|e| named(Status::ModuleUnknownImport, format!("the module could not be linked: {e:#}")))?;

@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod batch;
+pub mod call;
 pub mod config;
 pub mod engine;
 pub mod error;
@@ -21,8 +22,13 @@ pub mod module;
 pub mod oneshot;
 pub mod output;
 pub mod runtime;
+pub mod schema;
+pub mod schema_registry;
 pub mod sink;
 pub mod status;
+pub mod sync;
+pub mod task;
 pub mod ticker;
 pub mod transform;
+pub mod value;
 pub mod waker;

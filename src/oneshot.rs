@@ -4,8 +4,7 @@
 //! ask (*cancelled*). Each waker that comes in goes out exactly once: woken, or dropped when it will not be needed. Both
 //! happen outside the lock, so a waker may call back into the library.
 
-use parking_lot::Mutex;
-use std::sync::Arc;
+use crate::sync::{Arc, Mutex};
 
 /// Something to call when it is worth polling again. Dropping it uncalled tells its owner that it never will be.
 pub trait Wake: Send {
@@ -46,6 +45,16 @@ impl<T, W: Wake> Sender<T, W> {
     pub fn send(&mut self, value: T) -> Option<Option<W>> {
         self.abandoned.take()?;
         Some(self.settle(value))
+    }
+
+    /// Whether nobody waits for a value any more.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(*self.state.lock(), State::Cancelled)
+    }
+
+    /// Whether a value was set.
+    pub fn is_spent(&self) -> bool {
+        self.abandoned.is_none()
     }
 
     fn settle(&self, value: T) -> Option<W> {

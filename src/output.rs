@@ -138,7 +138,7 @@ impl OutputBuffer {
         block
     }
 
-    /// Forgets what `block` gave out; keeps the memory unless a giant record made it large.
+    /// Forgets what `block` gave out; keeps the memory.
     pub fn consume(&mut self) {
         let given = core::mem::take(&mut self.given);
         self.finished = Extent::default();
@@ -147,8 +147,13 @@ impl OutputBuffer {
         for record in &mut self.records {
             record.payload = record.payload.wrapping_sub(given.bytes);
         }
-        if self.bytes.is_empty() && self.bytes.capacity() > 2 * self.block_size {
-            self.bytes.shrink_to(self.block_size);
+    }
+
+    /// Gives memory back that giant records took. For when a batch is over: growing anew for every block would cost more
+    /// than everything else.
+    pub fn trim(&mut self) {
+        if self.records.is_empty() && self.bytes.capacity() > 4 * self.block_size {
+            self.bytes = Vec::new();
         }
     }
 

@@ -3,16 +3,21 @@
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::guest::context::{Context, GuestState, Local};
+use crate::guest::host_function::HostFunction;
 use crate::guest::limits::Limits;
 use crate::guest::{clock, schema_registry, transform, wasi};
 use crate::log::Sink;
 use crate::module::inspect::{Summary, signature};
+use crate::module::suspend_points::{self, Waits};
 use crate::module::validate::{self, Bounds, HostFunctions};
+use crate::schema_registry::Registry;
 use crate::status::wasm_status as Status;
 use crate::ticker;
 use crate::transform::Transform;
 use once_cell::sync::OnceCell;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use wasmtime::{Engine, Extern, Linker, OptLevel, Store};
@@ -26,12 +31,39 @@ pub struct Shared {
     pub config: Config,
     /// Wasmtime's engine.
     pub engine: Engine,
-    /// All host functions.
-    pub linker: Linker<GuestState>,
     /// Where guests' output goes.
     pub log: Arc<dyn Sink>,
-    host_functions: HostFunctions,
+    /// What is being registered, until the first factory is asked for.
+    registering: Mutex<Option<Registering>>,
+    /// All host functions, from then on.
+    linked: OnceCell<Linked>,
     _ticker: ticker::Registration,
+}
+
+/// The host functions of a runtime that can still get more.
+struct Registering {
+    linker: Linker<GuestState>,
+    functions: HostFunctions,
+    waiting: HashSet<(String, String)>,
+    registry: Option<Arc<Registry>>,
+}
+
+/// The host functions of a runtime.
+pub struct Linked {
+    /// All of them.
+    pub linker: Linker<GuestState>,
+    functions: HostFunctions,
+    waiting: HashSet<(String, String)>,
+}
+
+impl Linked {
+    /// Whether, and how, an import may have to wait.
+    pub fn waits(&self, module: &str, name: &str) -> Option<Waits> {
+        suspend_points::own(module, name).or_else(|| {
+            // Rarely more than a few, and only while compiling.
+            self.waiting.contains(&(module.to_owned(), name.to_owned())).then_some(Waits::Flag)
+        })
+    }
 }
 
 /// A runtime.
@@ -49,14 +81,53 @@ impl Runtime {
         let engine = Engine::new(&wasmtime_config(&config)).map_err(broken)?;
         let mut linker = Linker::new(&engine);
         transform::define(&mut linker).map_err(broken)?;
-        schema_registry::define(&mut linker).map_err(broken)?;
         wasi::define(&mut linker).map_err(broken)?;
-        let host_functions = list_functions(&linker, &config, &log);
         let period = config.time_slice.min(config.record_time_limit) / clock::TICKS_PER_SLICE as u32;
         let ticker = ticker::register(&engine, period)
             .map_err(|e| Error::new(Status::System, format!("the ticker's thread could not be started: {e}")))?;
-        let shared = Shared { config, engine, linker, log, host_functions, _ticker: ticker };
+        let registering =
+            Registering { linker, functions: HostFunctions::default(), waiting: HashSet::new(), registry: None };
+        let shared = Shared {
+            config,
+            engine,
+            log,
+            registering: Mutex::new(Some(registering)),
+            linked: OnceCell::new(),
+            _ticker: ticker,
+        };
         Ok(Self { shared: Arc::new(shared), compilers: OnceCell::new() })
+    }
+
+    /// Adds a function of the host's.
+    pub fn register(&self, function: HostFunction) -> Result<()> {
+        self.shared.registering(|registering| {
+            let key = (function.module.clone(), function.name.clone());
+            let name = format!("{}.{}", key.0, key.1);
+            if RESERVED.contains(&&*key.0) {
+                return Err(Error::invalid(format!("module {} is the library's own", key.0)));
+            }
+            if registering.functions.contains(&key.0, &key.1) {
+                return Err(Error::invalid(format!("host function {name} is registered already")));
+            }
+            registering.functions.add(&key.0, &key.1, function.signature());
+            if function.may_wait {
+                registering.waiting.insert(key);
+            }
+            function
+                .define(&mut registering.linker)
+                .map_err(|e| Error::new(Status::Internal, format!("host function {name} could not be defined: {e:#}")))
+        })
+    }
+
+    /// Gives guests a schema registry.
+    pub fn set_schema_registry(&self, registry: Registry) -> Result<()> {
+        self.shared.registering(|registering| match &registering.registry {
+            Some(_) => Err(Error::invalid("the runtime has a schema registry already")),
+            None => {
+                registering.registry = Some(Arc::new(registry));
+                Ok(())
+            }
+        })
     }
 
     /// Judges a module without compiling it.
@@ -89,13 +160,40 @@ impl Runtime {
     }
 }
 
+/// Modules that are the library's own.
+const RESERVED: [&str; 3] = [transform::MODULE, schema_registry::MODULE, wasi::MODULE];
+
 impl Shared {
+    fn registering(&self, change: impl FnOnce(&mut Registering) -> Result<()>) -> Result<()> {
+        match &mut *self.registering.lock() {
+            Some(registering) => change(registering),
+            None => Err(Error::new(
+                Status::InvalidState,
+                "a module was validated or compiled already; register host functions and schema registry before that",
+            )),
+        }
+    }
+
+    /// The host functions. From the first call on, none can be added.
+    pub fn linked(&self) -> Result<&Linked> {
+        self.linked.get_or_try_init(|| {
+            let taken = self.registering.lock().take();
+            let Some(Registering { mut linker, functions, waiting, registry }) = taken else {
+                return Err(Error::new(Status::Internal, "the runtime's host functions could not be linked before"));
+            };
+            schema_registry::define(&mut linker, registry)
+                .map_err(|e| Error::new(Status::Internal, format!("the schema registry could not be linked: {e:#}")))?;
+            let functions = list_functions(&linker, functions, &self.config, &self.log);
+            Ok(Linked { linker, functions, waiting })
+        })
+    }
+
     /// Judges a module without compiling it.
     pub fn validate(&self, module: &[u8]) -> Result<()> {
         let config = &self.config;
         let bounds =
             Bounds { size: config.max_module_size, memory: config.memory_limit, table_elements: config.table_limit };
-        validate::check(module, bounds, &self.host_functions)?;
+        validate::check(module, bounds, &self.linked()?.functions)?;
         wasmtime::Module::validate(&self.engine, module)
             .map_err(|e| Error::new(Status::ModuleInvalid, format!("the module is not valid: {e:#}")))
     }
@@ -113,27 +211,38 @@ fn wasmtime_config(config: &Config) -> wasmtime::Config {
         .native_unwind_info(false)
         // Backtraces name functions; offsets into a rewritten module would mislead.
         .generate_address_map(false)
+        // What transform SDKs do not need. The heap of the first two would be a second memory, beside every limit.
+        .gc_support(false)
+        .wasm_exceptions(false)
         .wasm_memory64(false)
         .wasm_multi_memory(false);
     wasmtime
 }
 
 /// The host functions with their types. Wasmtime tells types only with a store at hand, so one is made for it.
-fn list_functions(linker: &Linker<GuestState>, config: &Config, log: &Arc<dyn Sink>) -> HostFunctions {
+fn list_functions(
+    linker: &Linker<GuestState>,
+    mut functions: HostFunctions,
+    config: &Config,
+    log: &Arc<dyn Sink>,
+) -> HostFunctions {
     let nobody = Arc::new(Transform::default());
     let context = Rc::new(Context::new(nobody.clone(), config, log.clone()));
     let local = Local::new(&context);
     let state = GuestState {
         memory: None,
-        limits: Limits { context: local.clone(), table_elements: 0, table_limit: 0 },
+        random: wasi::random(),
+        limits: Limits { context: local.clone(), previous_size: 0, table_elements: 0, table_limit: 0 },
         wasi: wasi::context(&nobody, &local),
         context: local,
     };
     let mut store = Store::new(linker.engine(), state);
     let externs: Vec<_> = linker.iter(&mut store).map(|(m, n, e)| (m.to_owned(), n.to_owned(), e)).collect();
-    let mut functions = HostFunctions::default();
     for (module, name, item) in externs {
-        if let Extern::Func(function) = item {
+        // The embedder's are there, with the types that guests know.
+        if let Extern::Func(function) = item
+            && !functions.contains(&module, &name)
+        {
             let ty = function.ty(&store);
             functions.add(&module, &name, signature(ty.params(), ty.results()));
         }

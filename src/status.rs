@@ -72,12 +72,14 @@ pub enum wasm_status {
     GuestExit = 51,
     /// The start, or one record, used more than `record_time_limit_ns`.
     GuestTimeout = 52,
-    /// The guest ended after its memory was refused growth at the record at hand, or could not be created at all.
+    /// The guest ended after its memory was refused growth at the record at hand, or was too small for it from the beginning.
     GuestMemoryLimit = 53,
     /// The guest used up its stack.
     GuestStackOverflow = 54,
     /// The guest handed a host function a pointer outside of its memory, or called it at a wrong time.
     GuestBadCall = 55,
+    /// A host function failed, rejected its promise, or dropped it unsettled; the message has its reason.
+    HostFunctionFailed = 59,
     /// The host's output sink failed, rejected its promise, or dropped it unresolved.
     OutputRejected = 60,
     /// The engine was stopped or released while the operation was going on.
@@ -120,6 +122,12 @@ macro_rules! names {
                 match self {
                     $(Self::$status => $name,)*
                 }
+            }
+
+            /// Whether it says that a call was wrong and nothing happened.
+            #[must_use]
+            pub fn is_misuse(self) -> bool {
+                (1..20).contains(&(self as u32))
             }
 
             /// The status of a number from C.
@@ -165,6 +173,7 @@ names! {
     GuestMemoryLimit => c"guest-memory-limit",
     GuestStackOverflow => c"guest-stack-overflow",
     GuestBadCall => c"guest-bad-call",
+    HostFunctionFailed => c"host-function-failed",
     OutputRejected => c"output-rejected",
     Cancelled => c"cancelled",
     BatchTruncated => c"batch-truncated",

@@ -8,7 +8,7 @@
 //! to a cache line of the thread's own and a load of one that all threads share but hardly ever write.
 
 use parking_lot::{Condvar, Mutex};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*, compiler_fence};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -19,9 +19,10 @@ pub const THREAD_NAME: &str = "wasm-ticker";
 /// How long the thread goes on without a poll before it sleeps. Much longer than a store takes to reach other cores.
 const IDLE: Duration = Duration::from_millis(20);
 
-/// How late a tick may be for the run clock to count all of it. A process that was stopped, or a machine that was
-/// suspended, would otherwise charge the whole pause to whichever guest was running.
-const LATEST: Duration = Duration::from_millis(100);
+/// How late a tick may be for the run clock to count all of it. When the process was stopped, or the machine suspended or
+/// overloaded, the whole delay would otherwise be charged to whichever guest was running: better a limit that comes late
+/// than one that ends an innocent guest.
+const LATEST: Duration = Duration::from_millis(10);
 
 /// The longest sleep between two ticks, however long the periods.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -30,8 +31,6 @@ const LONGEST: Duration = Duration::from_secs(1);
 static RUN_CLOCK: AtomicU64 = AtomicU64::new(0);
 /// A poll has taken place since the ticker last looked.
 static ACTIVE: AtomicBool = AtomicBool::new(false);
-/// The thread waits for `ACTIVE`.
-static ASLEEP: AtomicBool = AtomicBool::new(false);
 
 static TICKER: Ticker = Ticker {
     state: Mutex::new(State { entries: Vec::new(), turns: Vec::new(), thread: None }),
@@ -87,6 +86,8 @@ impl Turns {
     #[inline]
     pub fn begin(&self) {
         self.0.store(self.0.load(Relaxed) + 1, Relaxed);
+        // The store comes first, at least in the code; the processor has `IDLE` to catch up.
+        compiler_fence(SeqCst);
         if !ACTIVE.load(Relaxed) {
             wake();
         }
@@ -99,14 +100,13 @@ impl Turns {
     }
 }
 
+/// At most once per `IDLE` and process, so it may take a lock.
 #[cold]
 fn wake() {
-    // In this order, against `sleep`, which stores ASLEEP and then loads ACTIVE: one of the two sees the other.
     ACTIVE.store(true, SeqCst);
-    if ASLEEP.load(SeqCst) {
-        drop(TICKER.state.lock());
-        TICKER.changed.notify_one();
-    }
+    // The thread looks at ACTIVE with the lock held before it goes to sleep, so it cannot miss this.
+    drop(TICKER.state.lock());
+    TICKER.changed.notify_all();
 }
 
 /// Starts to move the engine's epoch once per `period`.
@@ -119,7 +119,7 @@ pub fn register(engine: &wasmtime::Engine, period: Duration) -> std::io::Result<
     }
     state.entries.push(Entry { id, period, due: Instant::now() + period, engine: engine.clone() });
     drop(state);
-    TICKER.changed.notify_one();
+    TICKER.changed.notify_all();
     Ok(Registration(id))
 }
 
@@ -134,7 +134,7 @@ impl Drop for Registration {
         // it takes microseconds, as the thread holds nothing that it would have to wait for.
         let thread = state.thread.take();
         drop(state);
-        TICKER.changed.notify_one();
+        TICKER.changed.notify_all();
         if let Some(thread) = thread {
             let _ = thread.join();
         }
@@ -169,11 +169,9 @@ fn run() {
             quiet_since = now;
             let running = state.turns.iter().filter_map(Weak::upgrade).any(|turns| turns.load(Relaxed) > 0);
             if !ACTIVE.swap(false, SeqCst) && !running {
-                ASLEEP.store(true, SeqCst);
                 if !ACTIVE.load(SeqCst) {
                     TICKER.changed.wait(&mut state);
                 }
-                ASLEEP.store(false, SeqCst);
                 last = Instant::now();
                 continue;
             }

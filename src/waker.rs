@@ -7,16 +7,19 @@ use core::ffi::c_void;
 /// What to call when a pending future is worth polling again.
 ///
 /// Each waker that is given to a poll is used up: exactly one of `wake` and `drop` is called with its `data`, exactly
-/// once. `wake` is called, from any thread and outside of every lock, if the poll answered pending and the host promise
-/// that it waits for was settled; it may call back into the library. In all other cases `drop` is called: before the poll
-/// returns if it did not answer pending, else when the future is polled again or released. `drop` may be NULL, for data
-/// that nobody has to free.
+/// once. `wake` is called, from any thread and outside of every lock, if the poll answered pending and what it waits for
+/// has come; on another thread that may be before the poll has returned. It may call the library, but not poll or release
+/// the future itself: it schedules that. In all other cases `drop` is called: before the poll returns if it did not answer
+/// pending, else when the future is polled again or released, or its engine stopped or released. `drop` may be NULL, for
+/// data that nobody has to free.
+///
+/// This struct has no `size`, because it is read with every poll: it will not grow.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_waker {
     /// The host's own.
     pub data: *mut c_void,
-    /// Schedules a poll; must not poll by itself on another thread than the future's. NULL for a host that polls anyway.
+    /// Schedules a poll. NULL for a host that polls anyway.
     pub wake: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// Frees `data` without waking.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,

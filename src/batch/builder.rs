@@ -62,8 +62,8 @@ impl Builder {
         let delta = offset.wrapping_sub(self.header.base_offset);
         if offset < self.next_offset || offset == i64::MAX || delta > i64::from(i32::MAX) - 1 {
             return Err(Error::invalid(format!(
-                "record offset {offset} does not come after the {} before it, or is too far from the batch's base offset {}",
-                self.header.record_count, self.header.base_offset
+                "record offset {offset} cannot be added: it must be at least {}, and less than 2^31 after the batch's base offset {}",
+                self.next_offset, self.header.base_offset
             )));
         }
         if !payload::is_valid(payload) {

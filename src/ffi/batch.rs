@@ -2,7 +2,7 @@
 
 use super::error::wasm_error;
 use super::slice::{self, wasm_slice};
-use super::{Out, border, handle_mut, sized};
+use super::{Out, border, first_size, handle_mut, sized};
 use crate::batch::builder::Builder;
 use crate::batch::compression::wasm_compression;
 use crate::batch::header::wasm_batch_header;
@@ -79,7 +79,7 @@ pub unsafe extern "C" fn wasm_batch_read_header(
 
 /// Takes a payload apart. `payload`'s fields point into `bytes`. Its headers are written to `headers`, which has room for
 /// `header_capacity`; `payload->headers` is that array, and `payload->header_count` is the number of headers that there are:
-/// if it is larger than the capacity, call again with more room.
+/// if it is larger than the capacity, call again with more room, and do not use `payload` for anything else.
 ///
 /// `WASM_STATUS_BATCH_MALFORMED` if the bytes are not key, value and headers and nothing else.
 #[unsafe(no_mangle)]
@@ -140,7 +140,7 @@ pub struct wasm_batch_config {
 
 fn read_config(config: *const wasm_batch_config) -> Result<(wasm_compression, i64, Option<i64>)> {
     // SAFETY: the header says so; and all zeros is a valid config.
-    let config = unsafe { sized(config, size_of::<wasm_batch_config>(), "config")? };
+    let config = unsafe { sized(config, first_size!(wasm_batch_config, append_timestamp), "config")? };
     let codec = wasm_compression::from_code(config.compression)
         .ok_or_else(|| Error::invalid(format!("compression {} is unknown", config.compression)))?;
     if config.append_time > 1 {

@@ -4,12 +4,13 @@ use super::error::wasm_error;
 use super::factory::wasm_factory;
 use super::future::wasm_future;
 use super::slice::wasm_slice;
-use super::{Out, border, handle, sized};
+use super::{Out, border, first_size, handle, sized};
 use crate::engine::{Engine, wasm_engine_state};
 use crate::error::{Error, Result};
 use crate::sink::{OutputSink, wasm_output_sink};
 use crate::status::wasm_status;
 use core::cell::Cell;
+use core::ffi::c_void;
 use std::rc::Rc;
 
 /// An engine. Owned by whoever made it, and used only on the thread that made it.
@@ -48,7 +49,9 @@ pub unsafe extern "C" fn wasm_engine_create(
         let factory = handle(factory, "factory")?;
         let out = Out::new(engine, "engine")?;
         let engine = wasm_engine { engine: Engine::new(factory.compiled.clone()), spare: Cell::new(None) };
-        out.set(Rc::into_raw(Rc::new(engine)).cast_mut());
+        let raw = Rc::into_raw(Rc::new(engine)).cast_mut();
+        handle(raw, "engine")?.engine.context().owner.set(raw.cast());
+        out.set(raw);
         Ok(())
     })
 }
@@ -76,11 +79,12 @@ pub unsafe extern "C" fn wasm_engine_start(
 ///
 /// `batch` is a Kafka record batch, magic 2, as it is on the wire, compressed or not, and nothing after it. It is checked
 /// here, as a whole: with a `WASM_STATUS_BATCH_…` nothing has reached the guest and the engine is as it was. It is
-/// borrowed, not copied, and must stay unchanged until the future is ready, has failed, or is released. A compressed one is
+/// borrowed, not copied, and must stay unchanged until the future is ready, has failed, or is released, or the engine is
+/// stopped or released. A compressed one is
 /// decompressed here, on the calling thread.
 ///
 /// `sink` gets the guest's output, in the order of its writes, while the future is polled, and is dropped when the
-/// operation is over, or when this call fails. What an input record gave rise to is handed over whole, after the guest has
+/// operation is over, or when this call fails (unless with `WASM_STATUS_INVALID_STRUCT_SIZE`, when it cannot be read). What an input record gave rise to is handed over whole, after the guest has
 /// finished that record; only if it exceeds `output_buffer_limit` it comes in parts.
 ///
 /// `future` becomes ready when the guest asks for the next batch and the sink has everything. It fails with a
@@ -98,7 +102,7 @@ pub unsafe extern "C" fn wasm_engine_transform(
     border(error, || {
         // First of all, so that it is dropped whatever comes next.
         // SAFETY: the header says so; and all zeros is a valid sink.
-        let sink = OutputSink::new(unsafe { sized(sink, size_of::<wasm_output_sink>(), "sink")? });
+        let sink = OutputSink::new(unsafe { sized(sink, first_size!(wasm_output_sink, records), "sink")? });
         let inner = owned(engine)?;
         let out = Out::new(future, "future")?;
         if !sink.is_complete() {
@@ -126,6 +130,20 @@ pub unsafe extern "C" fn wasm_engine_stop(
         let out = Out::new(future, "future")?;
         inner.engine.stop()?;
         out.set(wasm_future::done(reference(engine)));
+        Ok(())
+    })
+}
+
+/// Attaches a pointer of the host's to the engine, which host functions get from `wasm_call_user_data`. The library never
+/// follows it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_engine_set_user_data(
+    engine: *mut wasm_engine,
+    user_data: *mut c_void,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    border(error, || {
+        owned(engine)?.engine.context().user_data.set(user_data);
         Ok(())
     })
 }

@@ -2,7 +2,7 @@
 
 use super::slice::wasm_slice;
 use super::{Out, border, handle};
-use crate::error::{Error, GuestDetail, wasm_trap};
+use crate::error::{Error, GuestDetail, Result, wasm_trap};
 use crate::status::wasm_status;
 use core::ffi::c_char;
 use std::ffi::CString;
@@ -33,6 +33,18 @@ impl wasm_error {
     fn guest(&self) -> Option<&GuestDetail> {
         self.error.guest.as_deref()
     }
+}
+
+/// What an export reported, as a result again.
+pub(crate) fn take(status: wasm_status, error: *mut wasm_error) -> Result<()> {
+    if status == wasm_status::Ok {
+        return Ok(());
+    }
+    if error.is_null() {
+        return Err(Error::new(status, "no story came with it"));
+    }
+    // SAFETY: an export wrote it, so it is an owned error.
+    Err(unsafe { Box::from_raw(error) }.error)
 }
 
 /// The status that came with the error; `WASM_STATUS_NULL_ARGUMENT` for NULL.

@@ -4,7 +4,7 @@ use super::error::wasm_error;
 use super::future::wasm_future;
 use super::runtime::{strings, wasm_runtime};
 use super::slice::{self, wasm_slice};
-use super::{Out, border, handle, sized};
+use super::{Out, border, first_size, handle, sized};
 use crate::error::Result;
 use crate::factory::{self, Compiled};
 use crate::status::wasm_status;
@@ -82,7 +82,7 @@ pub unsafe extern "C" fn wasm_factory_create(
     border(error, || {
         let runtime = handle(runtime, "runtime")?;
         // SAFETY: the header says so; and all zeros is a valid config.
-        let config = unsafe { sized(config, size_of::<wasm_factory_config>(), "config")? };
+        let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
         let out = Out::new(future, "future")?;
         let module = config.module.bytes("module")?.to_vec();
         let receiver = factory::compile(&runtime.runtime, module, description(&config)?)?;

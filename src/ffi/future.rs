@@ -10,7 +10,9 @@ use crate::factory::Outcome;
 use crate::oneshot::Receiver;
 use crate::status::wasm_status;
 use crate::waker::{Waker, wasm_waker};
-use core::cell::{RefCell, RefMut};
+use core::cell::{Cell, RefCell, RefMut};
+use core::panic::AssertUnwindSafe;
+use std::panic::{catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -19,6 +21,8 @@ use std::sync::Arc;
 pub struct wasm_future {
     /// Mark of the only thread that may look at `kind`; none for a compilation.
     thread: Option<ThreadMark>,
+    /// It is being polled, further up the call stack.
+    polling: Cell<bool>,
     /// In a cell, because callbacks of the host run while a future is polled, and may come back to it.
     kind: RefCell<Kind>,
 }
@@ -38,7 +42,11 @@ enum Kind {
 
 impl wasm_future {
     pub(crate) fn compiling(receiver: Receiver<Outcome, Waker>) -> *mut Self {
-        Box::into_raw(Box::new(Self { thread: None, kind: RefCell::new(Kind::Compiling(receiver)) }))
+        Box::into_raw(Box::new(Self {
+            thread: None,
+            polling: Cell::new(false),
+            kind: RefCell::new(Kind::Compiling(receiver)),
+        }))
     }
 
     pub(crate) fn working(engine: Rc<wasm_engine>, number: u64) -> *mut Self {
@@ -59,20 +67,29 @@ impl wasm_future {
                 *future.kind.get_mut() = kind;
                 future
             }
-            None => Box::new(Self { thread: Some(ThreadMark::current()), kind: RefCell::new(kind) }),
+            None => Box::new(Self {
+                thread: Some(ThreadMark::current()),
+                polling: Cell::new(false),
+                kind: RefCell::new(kind),
+            }),
         };
         Box::into_raw(future)
+    }
+
+    /// Refuses a thread to which the future does not belong.
+    pub(crate) fn check_thread(&self) -> Result<()> {
+        self.thread.map_or(Ok(()), ThreadMark::check)
     }
 
     /// The state, on the right thread only.
     #[inline]
     fn kind(&self) -> Result<RefMut<'_, Kind>> {
-        if let Some(thread) = self.thread {
-            thread.check()?;
+        let busy = || Error::new(wasm_status::Busy, "the future is being polled further up this call stack");
+        self.check_thread()?;
+        if self.polling.get() {
+            return Err(busy());
         }
-        self.kind
-            .try_borrow_mut()
-            .map_err(|_| Error::new(wasm_status::Busy, "the future is being polled further up this call stack"))
+        self.kind.try_borrow_mut().map_err(|_| busy())
     }
 
     #[inline]
@@ -81,11 +98,16 @@ impl wasm_future {
         match &*kind {
             Kind::Working { engine, number } => {
                 let (engine, number) = (engine.clone(), *number);
-                // The engine's callbacks may come back here; the engine is busy then, and says so.
                 drop(kind);
-                let polled = engine.engine.poll(number, waker);
-                // An error of misuse leaves the operation as it was.
-                if !engine.engine.is_going_on(number) {
+                // The host's callbacks (sink, log, waker and their drops) run in here and may come back to this future,
+                // also after the engine is no longer busy: until the poll is over, they are told that it is.
+                self.polling.set(true);
+                let polled = catch_unwind(AssertUnwindSafe(|| engine.engine.poll(number, waker)));
+                self.polling.set(false);
+                let polled = polled.unwrap_or_else(|panic| resume_unwind(panic));
+                // Errors of misuse leave the operation as it was.
+                let misuse = matches!(&polled, Err(e) if e.status.is_misuse());
+                if !misuse && !engine.engine.is_going_on(number) {
                     *self.kind()? = Kind::Over { engine: Some(engine) };
                 }
                 polled

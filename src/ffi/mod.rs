@@ -12,10 +12,13 @@ pub mod engine;
 pub mod error;
 pub mod factory;
 pub mod future;
+pub mod host_function;
 pub mod library;
 pub mod promise;
 pub mod runtime;
+pub mod schema_registry;
 pub mod slice;
+pub mod task;
 
 use crate::error::{Error, Result};
 use crate::status::wasm_status;
@@ -89,6 +92,18 @@ impl<T> Out<T> {
 fn null(name: &str) -> Error {
     Error::new(wasm_status::NullArgument, format!("argument {name} is NULL"))
 }
+
+/// The size of a struct's first version, by its last field in that version: later ones are appended behind it, and callers
+/// that do not know them must go on to be understood.
+macro_rules! first_size {
+    ($struct:ty, $last:ident) => {{
+        const fn size_of_field<S, F>(_: fn(&S) -> &F) -> usize {
+            size_of::<F>()
+        }
+        core::mem::offset_of!($struct, $last) + size_of_field(|s: &$struct| &s.$last)
+    }};
+}
+pub(crate) use first_size;
 
 /// Reads a struct that begins with its size: callers compiled against an older header have a shorter one, those against a
 /// newer one a longer. What is missing reads as zero, which means the default; what is unknown is ignored, but must be

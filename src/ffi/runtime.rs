@@ -2,7 +2,7 @@
 
 use super::error::wasm_error;
 use super::slice::{self, wasm_slice};
-use super::{Out, border, handle, sized};
+use super::{Out, border, first_size, handle, sized};
 use crate::config::Config;
 use crate::error::Result;
 use crate::log::{Sink, wasm_log_level};
@@ -157,7 +157,7 @@ pub unsafe extern "C" fn wasm_runtime_create(
         let mut settings_ = Config::default();
         if !config.is_null() {
             // SAFETY: the header says so; and all zeros is a valid config.
-            let config = unsafe { sized(config, FIRST_SIZE, "config")? };
+            let config = unsafe { sized(config, first_size!(wasm_runtime_config, log), "config")? };
             settings_ = settings(&config);
             sink = CSink(config.log);
         }
@@ -167,9 +167,6 @@ pub unsafe extern "C" fn wasm_runtime_create(
         Ok(())
     })
 }
-
-/// The struct's size in the first version.
-const FIRST_SIZE: usize = size_of::<wasm_runtime_config>();
 
 /// Judges a module without compiling it: `WASM_STATUS_OK`, or the `WASM_STATUS_MODULE_…` that fits and a message with the
 /// details. Takes a few milliseconds per megabyte on the calling thread. Any thread.

@@ -3,14 +3,17 @@
 
 use super::clock::RunTime;
 use super::limits::Limits;
+use super::schema_registry::Lookup;
 use crate::batch::header::wasm_batch_header;
 use crate::batch::reader::Records;
+use crate::call::{Settled, Waiting};
 use crate::config::Config;
 use crate::error::RecordAt;
 use crate::log::{LineBuffer, Sink, wasm_log_level};
 use crate::output::OutputBuffer;
 use crate::transform::Transform;
 use core::cell::{Cell, RefCell};
+use core::ffi::c_void;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -21,14 +24,36 @@ pub enum Suspended {
     ForBatch,
     /// Its output must be handed over first.
     ForOutput,
+    /// A host function's promise must be settled first.
+    ForHost,
     /// Its time slice is used up.
     SliceOver,
+}
+
+/// A host function that could not answer at once.
+#[derive(Default)]
+pub enum HostCall {
+    /// There is none.
+    #[default]
+    None,
+    /// It waits.
+    Waiting(Waiting),
+    /// Its promise was settled; the function finishes when the guest runs on.
+    Settled(Settled),
 }
 
 /// One engine's meeting point of inside and outside. Never used by two threads: the engine checks.
 pub struct Context {
     /// Set by whoever suspends the guest, taken by the engine's poll.
     pub suspended: Cell<Option<Suspended>>,
+    /// The host function that the guest waits for.
+    pub host_call: Cell<HostCall>,
+    /// The schema that the guest asked for last.
+    pub schemas: RefCell<Lookup>,
+    /// The engine, as C knows it.
+    pub owner: Cell<*mut c_void>,
+    /// What the host attached to the engine.
+    pub user_data: Cell<*mut c_void>,
     /// What the guest is working on.
     pub work: RefCell<Work>,
     /// How long it has been running.
@@ -66,17 +91,27 @@ pub struct Batch {
     pub announced: bool,
     /// How many records the guest has taken.
     pub taken: u32,
-    /// The record that it has taken last and not finished.
-    pub current: Option<Current>,
+    /// The record that the guest has taken last is not finished.
+    pub at_hand: bool,
+    /// That record; before the first one, the batch itself.
+    pub latest: Current,
 }
 
-/// The record at hand.
+/// What output is attributed to.
 #[derive(Clone, Copy, Debug)]
 pub struct Current {
-    /// Its Kafka offset.
+    /// Kafka offset.
     pub offset: i64,
-    /// Its timestamp.
+    /// Milliseconds since 1970.
     pub timestamp: i64,
+}
+
+impl Current {
+    /// A batch of which no record was taken.
+    pub fn before(header: &wasm_batch_header) -> Self {
+        let timestamp = if header.is_append_time() { header.max_timestamp } else { header.base_timestamp };
+        Self { offset: header.base_offset, timestamp }
+    }
 }
 
 impl Context {
@@ -85,6 +120,10 @@ impl Context {
         let lines = |level| LineBuffer::new(level, config.max_log_line);
         Self {
             suspended: Cell::new(None),
+            host_call: Cell::default(),
+            schemas: RefCell::default(),
+            owner: Cell::new(core::ptr::null_mut()),
+            user_data: Cell::new(core::ptr::null_mut()),
             work: RefCell::new(Work { batch: None, output: OutputBuffer::new(config.output_buffer_limit) }),
             run_time: RunTime::new(config.record_time_limit, config.time_slice),
             wall_clock: Cell::new(0),
@@ -102,6 +141,8 @@ impl Context {
     /// Back to the beginning, for the next guest in this engine.
     pub fn reset(&self) {
         self.suspended.set(None);
+        drop(self.host_call.take());
+        *self.schemas.borrow_mut() = Lookup::default();
         let mut work = self.work.borrow_mut();
         work.batch = None;
         work.output.release();
@@ -123,7 +164,7 @@ impl Context {
     pub fn record(&self) -> Option<RecordAt> {
         let work = self.work.borrow();
         let batch = work.batch.as_ref()?;
-        batch.current.map(|current| RecordAt { index: batch.taken - 1, offset: current.offset })
+        batch.at_hand.then(|| RecordAt { index: batch.taken - 1, offset: batch.latest.offset })
     }
 
     /// Whether the guest has come as far as waiting for batches.
@@ -183,6 +224,11 @@ impl Context {
         self.log.borrow_mut()[stream].write(bytes, &self.transform.name, &*self.sink);
     }
 
+    /// A line of the library's own about this guest.
+    pub fn warn(&self, line: &str) {
+        self.sink.line(wasm_log_level::Warn, &self.transform.name, line, false);
+    }
+
     /// The guest is gone: hands out lines that it did not end.
     pub fn flush_log(&self) {
         for buffer in &mut *self.log.borrow_mut() {
@@ -224,6 +270,8 @@ pub struct GuestState {
     pub memory: Option<wasmtime::Memory>,
     /// Memory and table limits.
     pub limits: Limits,
+    /// The guest's random numbers.
+    pub random: rand::rngs::SmallRng,
     /// wasmtime-wasi's own state.
     pub wasi: wasmtime_wasi::p1::WasiP1Ctx,
 }

@@ -1,7 +1,6 @@
 //! Why a guest ended, from Wasmtime's error to the library's.
 
 use super::context::Context;
-use super::transform;
 use crate::error::{Error, Frame, GuestDetail, wasm_trap};
 use crate::module::suspend_points::{Origin, Wrappers};
 use crate::status::wasm_status as Status;
@@ -27,6 +26,14 @@ pub enum Fault {
     /// The guest called a host function before its memory existed.
     #[error("the guest called a host function before its memory was there")]
     NoMemory,
+    /// A function of the host failed.
+    #[error("host function {function}: {why}")]
+    Host {
+        /// Module and name.
+        function: String,
+        /// The host's reason.
+        why: String,
+    },
     /// The time limit.
     #[error("the guest ran for more than {limit_ms} ms")]
     Timeout {
@@ -96,12 +103,13 @@ fn classify(error: &wasmtime::Error, context: &Context, detail: &mut GuestDetail
         );
     }
     if let Some(fault) = error.downcast_ref::<Fault>() {
-        if let Fault::Timeout { .. } = fault {
-            detail.trap = Some(wasm_trap::Interrupt);
-            return (Status::GuestTimeout, fault.to_string());
-        }
-        detail.trap = Some(wasm_trap::Host);
-        return (Status::GuestBadCall, fault.to_string());
+        let (trap, status) = match fault {
+            Fault::Timeout { .. } => (wasm_trap::Interrupt, Status::GuestTimeout),
+            Fault::Host { .. } => (wasm_trap::Host, Status::HostFunctionFailed),
+            Fault::Pointer { .. } | Fault::NoMemory => (wasm_trap::Host, Status::GuestBadCall),
+        };
+        detail.trap = Some(trap);
+        return (status, fault.to_string());
     }
     if let Some(&trap) = error.downcast_ref::<wasmtime::Trap>() {
         detail.trap = Some(trap_code(trap));
@@ -111,7 +119,7 @@ fn classify(error: &wasmtime::Error, context: &Context, detail: &mut GuestDetail
         };
         return (status, with_growth(context, trap.to_string()));
     }
-    if context.has_instance() {
+    if context.has_instance() || !detail.frames.is_empty() {
         // A host function of wasmtime-wasi: it refuses bad pointers with errors of its own.
         detail.trap = Some(wasm_trap::Host);
         return (Status::GuestBadCall, format!("a host call failed: {:#}", error.root_cause()));
@@ -136,16 +144,66 @@ fn with_growth(context: &Context, what: String) -> String {
 fn frames(backtrace: &wasmtime::WasmBacktrace, wrappers: &Wrappers) -> Vec<Frame> {
     let frame = |f: &wasmtime::FrameInfo| match wrappers.origin(f.func_index()) {
         Origin::Own => Some(Frame { function: f.func_name().map(demangle), index: f.func_index() }),
-        Origin::Import(index, name) => Some(Frame { function: Some(format!("{}.{name}", transform::MODULE)), index }),
+        Origin::Import(index, name) => Some(Frame { function: Some(name), index }),
         Origin::SuspendHere => None,
     };
     backtrace.frames().iter().filter_map(frame).collect()
 }
 
-/// Names as people wrote them, for Rust and C++ guests.
+/// Longest name that is demangled, and longest name that is shown. Demangled C++ can be exponentially longer than what it
+/// comes from.
+const LONGEST_NAME: usize = 512;
+
+/// Names as people wrote them, for Rust and C++ guests; cut, and without control characters.
 fn demangle(name: &str) -> String {
-    if let Ok(rust) = rustc_demangle::try_demangle(name) {
-        return format!("{rust:#}");
+    if name.len() > LONGEST_NAME {
+        return printable(name);
     }
-    cpp_demangle::Symbol::new(name).ok().and_then(|symbol| symbol.demangle().ok()).unwrap_or_else(|| name.to_owned())
+    if let Ok(rust) = rustc_demangle::try_demangle(name) {
+        return printable(&bounded(format_args!("{rust:#}")));
+    }
+    match cpp_demangle::Symbol::new(name) {
+        Ok(symbol) => {
+            let mut out = Bounded(String::new());
+            let options = cpp_demangle::DemangleOptions::default();
+            match symbol.structured_demangle(&mut out, &options) {
+                Ok(()) => printable(&out.0),
+                Err(_) => printable(name),
+            }
+        }
+        Err(_) => printable(name),
+    }
+}
+
+/// A string that refuses to become longer than names may be.
+struct Bounded(String);
+
+impl core::fmt::Write for Bounded {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        if self.0.len() + text.len() > LONGEST_NAME {
+            return Err(core::fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
+}
+
+fn bounded(text: core::fmt::Arguments<'_>) -> String {
+    let mut out = Bounded(String::new());
+    // What did not fit is left out.
+    let _ = out.write_fmt(text);
+    out.0
+}
+
+/// A name from a module, fit for a log: cut, and with control characters escaped.
+pub fn printable(name: &str) -> String {
+    let mut out: String = name
+        .chars()
+        .take(LONGEST_NAME)
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect();
+    if name.chars().nth(LONGEST_NAME).is_some() {
+        out.push('…');
+    }
+    out
 }

@@ -20,8 +20,10 @@ impl Guest {
         let local = Local::new(context);
         let state = GuestState {
             memory: None,
+            random: wasi::random(),
             limits: Limits {
                 context: local.clone(),
+                previous_size: 0,
                 table_elements: 0,
                 table_limit: compiled.shared.config.table_limit,
             },

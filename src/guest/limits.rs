@@ -10,6 +10,8 @@ pub const MAX_TABLES: usize = 16;
 pub struct Limits {
     /// Where a refusal is noted, for the error message that may follow.
     pub context: Local,
+    /// The memory's size before it last grew, in case that then fails.
+    pub previous_size: usize,
     /// Elements of all tables so far.
     pub table_elements: usize,
     /// Elements that all tables may have.
@@ -20,14 +22,23 @@ impl ResourceLimiter for Limits {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool, Error> {
         if maximum.is_some_and(|maximum| desired > maximum) {
             // The module's own limit: no concern of ours.
+            self.previous_size = current;
             return Ok(false);
         }
         if desired > self.context.memory_limit() {
+            self.previous_size = current;
             self.context.note_refused_growth(desired);
             return Ok(false);
         }
-        self.context.note_memory_size(desired.max(current));
+        self.previous_size = current;
+        self.context.note_memory_size(desired);
         Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, _error: Error) -> Result<(), Error> {
+        // The system has no memory left, or one of the limits above was hit: either way the guest gets −1.
+        self.context.note_memory_size(self.context.memory_size().min(self.previous_size));
+        Ok(())
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool, Error> {

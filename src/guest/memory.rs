@@ -22,6 +22,11 @@ impl<'a> GuestMemory<'a> {
         Ok((Self { bytes, call }, state))
     }
 
+    /// All of it.
+    pub fn into_bytes(self) -> &'a mut [u8] {
+        self.bytes
+    }
+
     /// A range to read.
     #[inline]
     pub fn read(&self, what: &'static str, start: u32, length: u32) -> Result<&[u8], Fault> {

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod context;
 pub mod fault;
+pub mod host_function;
 pub mod instance;
 pub mod limits;
 pub mod memory;

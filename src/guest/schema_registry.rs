@@ -1,33 +1,258 @@
-//! The host module `redpanda_schema_registry`, as it is for a runtime without a registry: each call says so.
+//! The host module `redpanda_schema_registry`.
+//!
+//! A guest asks twice for what it wants, first for its size and then for its bytes; the answer is kept in between. When the
+//! registry needs time, the guest is suspended as in `write_record`: see `guest::transform`.
 
-use super::context::GuestState;
-use wasmtime::{Error, Linker};
+use super::context::{GuestState, HostCall, Suspended};
+use super::fault::Fault;
+use super::memory::GuestMemory;
+use super::transform::WOULD_BLOCK;
+use crate::call::{Ended, Expected, Settled, wasm_call};
+use crate::schema::Schema;
+use crate::schema_registry::Registry;
+use std::sync::Arc;
+use wasmtime::{AsContextMut as _, Caller, Error, Linker};
 
 /// The module's name.
 pub const MODULE: &str = "redpanda_schema_registry";
 
+/// The functions that may have to wait.
+pub const WAITING: [&str; 5] = [
+    "get_schema_definition_len",
+    "get_schema_definition",
+    "get_subject_schema_len",
+    "get_subject_schema",
+    "create_subject_schema",
+];
+
+const OK: i32 = 0;
 /// The schema registry is not enabled.
 const NOT_ENABLED: i32 = -1;
+/// Anything else.
+const FAILED: i32 = -2;
+
+/// What a guest asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Question {
+    Definition(i32),
+    Subject(String, i32),
+    Create(String, Schema),
+}
+
+/// The last question of a guest, and its answer once it is there.
+#[derive(Default)]
+pub struct Lookup {
+    question: Option<Question>,
+    /// Encoded as the guest wants it; for `create` the id.
+    answer: Option<Answer>,
+}
+
+#[derive(Clone, Debug)]
+enum Answer {
+    Encoded(Arc<[u8]>),
+    Id(i32),
+}
+
+type Registered = Option<Arc<Registry>>;
 
 /// Defines the module.
-pub fn define(linker: &mut Linker<GuestState>) -> Result<(), Error> {
+pub fn define(linker: &mut Linker<GuestState>, registry: Registered) -> Result<(), Error> {
     linker.func_wrap(MODULE, "check_abi_version_0", || {})?;
-    linker.func_wrap(MODULE, "get_schema_definition_len", |_id: i32, _length: u32| NOT_ENABLED)?;
-    linker.func_wrap(MODULE, "get_schema_definition", |_id: i32, _buffer: u32, _length: u32| NOT_ENABLED)?;
+    let r = registry.clone();
+    linker.func_wrap(MODULE, WAITING[0], move |caller: Caller<'_, GuestState>, id: i32, length: u32| {
+        ask(
+            caller,
+            &r,
+            WAITING[0],
+            |_| Ok(Some(Question::Definition(id))),
+            |memory, answer| answer.length(memory, length),
+        )
+    })?;
+    let r = registry.clone();
+    linker.func_wrap(MODULE, WAITING[1], move |caller: Caller<'_, GuestState>, id: i32, buffer: u32, size: u32| {
+        ask(
+            caller,
+            &r,
+            WAITING[1],
+            |_| Ok(Some(Question::Definition(id))),
+            |memory, answer| answer.bytes(memory, buffer, size),
+        )
+    })?;
+    let r = registry.clone();
     linker.func_wrap(
         MODULE,
-        "get_subject_schema_len",
-        |_subject: u32, _subject_length: u32, _version: i32, _length: u32| NOT_ENABLED,
+        WAITING[2],
+        move |caller: Caller<'_, GuestState>, subject: u32, subject_length: u32, version: i32, length: u32| {
+            ask(
+                caller,
+                &r,
+                WAITING[2],
+                |memory| Ok(text(memory, "subject", subject, subject_length)?.map(|s| Question::Subject(s, version))),
+                |memory, answer| answer.length(memory, length),
+            )
+        },
+    )?;
+    let r = registry.clone();
+    linker.func_wrap(
+        MODULE,
+        WAITING[3],
+        move |caller: Caller<'_, GuestState>,
+              subject: u32,
+              subject_length: u32,
+              version: i32,
+              buffer: u32,
+              size: u32| {
+            ask(
+                caller,
+                &r,
+                WAITING[3],
+                |memory| Ok(text(memory, "subject", subject, subject_length)?.map(|s| Question::Subject(s, version))),
+                |memory, answer| answer.bytes(memory, buffer, size),
+            )
+        },
     )?;
     linker.func_wrap(
         MODULE,
-        "get_subject_schema",
-        |_subject: u32, _subject_length: u32, _version: i32, _buffer: u32, _length: u32| NOT_ENABLED,
-    )?;
-    linker.func_wrap(
-        MODULE,
-        "create_subject_schema",
-        |_subject: u32, _subject_length: u32, _buffer: u32, _length: u32, _id: u32| NOT_ENABLED,
+        WAITING[4],
+        move |caller: Caller<'_, GuestState>, subject: u32, subject_length: u32, buffer: u32, size: u32, id: u32| {
+            ask(
+                caller,
+                &registry,
+                WAITING[4],
+                |memory| {
+                    let subject = text(memory, "subject", subject, subject_length)?;
+                    let schema = Schema::parse(memory.read("buffer", buffer, size)?);
+                    Ok(subject.zip(schema).map(|(subject, schema)| Question::Create(subject, schema)))
+                },
+                |memory, answer| answer.id(memory, id),
+            )
+        },
     )?;
     Ok(())
+}
+
+fn text(memory: &GuestMemory<'_>, what: &'static str, start: u32, length: u32) -> Result<Option<String>, Fault> {
+    Ok(core::str::from_utf8(memory.read(what, start, length)?).ok().map(str::to_owned))
+}
+
+impl Answer {
+    fn length(&self, memory: &mut GuestMemory<'_>, out: u32) -> Result<i32, Fault> {
+        let Self::Encoded(bytes) = self else { return Ok(FAILED) };
+        memory.write("length", out, (bytes.len() as u32).to_le_bytes())?;
+        Ok(OK)
+    }
+
+    fn bytes(&self, memory: &mut GuestMemory<'_>, buffer: u32, size: u32) -> Result<i32, Fault> {
+        let Self::Encoded(bytes) = self else { return Ok(FAILED) };
+        if bytes.len() > size as usize {
+            return Ok(FAILED);
+        }
+        memory.range("buffer", buffer, bytes.len() as u32)?.copy_from_slice(bytes);
+        Ok(bytes.len() as i32)
+    }
+
+    fn id(&self, memory: &mut GuestMemory<'_>, out: u32) -> Result<i32, Fault> {
+        let Self::Id(id) = self else { return Ok(FAILED) };
+        memory.write("schema id", out, id.to_le_bytes())?;
+        Ok(OK)
+    }
+}
+
+/// One call of a guest: reads its question, answers it from what is kept or from the registry, or suspends the guest until
+/// the registry has it.
+fn ask(
+    mut caller: Caller<'_, GuestState>,
+    registry: &Registered,
+    name: &'static str,
+    question: impl FnOnce(&GuestMemory<'_>) -> Result<Option<Question>, Fault>,
+    reply: impl FnOnce(&mut GuestMemory<'_>, &Answer) -> Result<i32, Fault>,
+) -> Result<i32, Error> {
+    let Some(registry) = registry else { return Ok(NOT_ENABLED) };
+    let (mut memory, state) = GuestMemory::of(&mut caller, name)?;
+    let context = &state.context;
+    // Back from a suspension: the promise of the question in `schemas` is settled.
+    let settled = match context.host_call.take() {
+        HostCall::Settled(settled) => Some(settled),
+        HostCall::None | HostCall::Waiting(_) => None,
+    };
+    let mut lookup = context.schemas.borrow_mut();
+    let answer = match settled {
+        Some(settled) => lookup.read(settled),
+        None => {
+            let Some(asked) = question(&memory)? else { return Ok(FAILED) };
+            match lookup.answer.take() {
+                Some(kept) if lookup.question.as_ref() == Some(&asked) => Ok(kept),
+                _ => {
+                    let mut call =
+                        wasm_call::of_registry(context.owner.get(), context.user_data.get(), asked.expects());
+                    let ended = asked.put_to(registry, &mut call);
+                    lookup.question = Some(asked);
+                    match ended {
+                        Ended::Done => match call.take_schema() {
+                            Some(settled) => lookup.read(settled),
+                            None => Err("the schema registry is done, but returned nothing".into()),
+                        },
+                        Ended::Failed(why) => Err(why),
+                        Ended::Pending(waiting) => {
+                            context.host_call.set(HostCall::Waiting(waiting));
+                            context.suspended.set(Some(Suspended::ForHost));
+                            drop(lookup);
+                            caller.as_context_mut().set_epoch_deadline(0);
+                            return Ok(WOULD_BLOCK);
+                        }
+                    }
+                }
+            }
+        }
+    };
+    match answer {
+        Ok(answer) => {
+            let replied = reply(&mut memory, &answer)?;
+            // Only a question for a size is followed by one for the same answer.
+            lookup.answer = name.ends_with("_len").then_some(answer);
+            Ok(replied)
+        }
+        Err(why) => {
+            drop(lookup);
+            context.warn(&format!("schema registry: {why}"));
+            Ok(FAILED)
+        }
+    }
+}
+
+impl Question {
+    /// What a promise about this must be settled with.
+    fn expects(&self) -> Expected {
+        match self {
+            Self::Create(..) => Expected::SchemaId,
+            Self::Definition(_) | Self::Subject(..) => Expected::Schema,
+        }
+    }
+
+    /// Asks the host.
+    fn put_to(&self, registry: &Registry, call: &mut wasm_call) -> Ended {
+        let answer = match self {
+            Self::Definition(id) => registry.get_schema(*id, call),
+            Self::Subject(subject, version) => registry.get_subject_schema(subject, *version, call),
+            Self::Create(subject, schema) => registry.create_schema(subject, schema, call),
+        };
+        call.ended(answer, "the schema registry")
+    }
+}
+
+impl Lookup {
+    /// The answer to the question at hand, as the guest wants it.
+    fn read(&self, settled: Settled) -> Result<Answer, String> {
+        let mut encoded = Vec::new();
+        match (&self.question, settled) {
+            (_, Settled::Rejected(why)) => return Err(why),
+            (Some(Question::Definition(_)), Settled::Schema(found)) => found.schema.put(&mut encoded),
+            (Some(Question::Subject(..)), Settled::Schema(found)) => found.put(&mut encoded),
+            (Some(Question::Create(..)), Settled::Values(values)) if values.len() == 1 => {
+                return Ok(Answer::Id(values[0].as_i32()));
+            }
+            _ => return Err("the schema registry answered another question".into()),
+        }
+        Ok(Answer::Encoded(encoded.into()))
+    }
 }

@@ -90,7 +90,7 @@ fn read_batch_header(
             memory.write("producer_id", producer_id, header.producer_id.to_le_bytes())?;
             memory.write("producer_epoch", producer_epoch, header.producer_epoch.to_le_bytes())?;
             memory.write("base_sequence", base_sequence, header.base_sequence.to_le_bytes())?;
-            context.wall_clock.set(if header.is_append_time() { header.max_timestamp } else { header.base_timestamp });
+            context.wall_clock.set(batch.latest.timestamp);
             context.run_time.restart();
             batch.announced = true;
             Ok(batch.largest_payload as i32)
@@ -119,7 +119,7 @@ fn read_next_record(
     // A call that takes no record must not begin the time limit anew, or a guest could go on for ever that way.
     context.run_time.check()?;
     let Work { batch: Some(batch @ Batch { announced: true, .. }), output } = &mut *work else { return Ok(NO_RECORD) };
-    if batch.current.take().is_some() {
+    if core::mem::take(&mut batch.at_hand) {
         context.finish_record(output);
     }
     let Some(peeked) = batch.records.peek() else { return Ok(NO_RECORD) };
@@ -133,7 +133,8 @@ fn read_next_record(
     memory.write("offset", offset, record.offset.to_le_bytes())?;
     batch.records.advance(&peeked);
     batch.taken += 1;
-    batch.current = Some(Current { offset: record.offset, timestamp: record.timestamp });
+    batch.at_hand = true;
+    batch.latest = Current { offset: record.offset, timestamp: record.timestamp };
     context.run_time.restart();
     context.wall_clock.set(record.timestamp);
     Ok(record.payload.len() as i32)
@@ -172,13 +173,13 @@ fn write(
         Some(name) => topics.topic_index(name),
     };
     let Some(index) = index else { return Ok(BAD_WRITE) };
-    // Output of a guest that writes before its first record belongs to the batch's beginning.
-    let Current { offset, timestamp } =
-        batch.current.unwrap_or(Current { offset: batch.header.base_offset, timestamp: batch.header.base_timestamp });
+    let Current { offset, timestamp } = batch.latest;
     match output.push(payload, index, offset, timestamp) {
         Pushed::Stored => Ok(length as i32),
         Pushed::TooLarge => Ok(BAD_WRITE),
         Pushed::Full => {
+            // The suspension that follows is not one of time, so this is where a guest that only writes is measured.
+            context.run_time.check()?;
             drop(work);
             Ok(suspend(&mut caller, Suspended::ForOutput))
         }

@@ -1,19 +1,20 @@
 //! WASI preview 1 as a transform sees it: `wasmtime-wasi` with nothing to open, deterministic clocks and random
 //! numbers, and standard output and error that end in the host's log.
 //!
-//! Two calls are our own. `fd_write` to the standard streams goes straight to the log; through wasmtime-wasi it would
+//! Four calls are our own. `fd_write` to the standard streams goes straight to the log; through wasmtime-wasi it would
 //! be copied twice and need an asynchronous call. `poll_oneoff` would need Tokio's timers; here sleeping returns at
-//! once.
+//! once. `random_get` fills the guest's memory in place. `proc_exit` takes every code; wasmtime-wasi refuses some.
 
 use super::context::{GuestState, Local};
 use super::memory::GuestMemory;
 use crate::transform::Transform;
 use core::cell::Cell;
-use rand::SeedableRng as _;
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
 use std::time::Duration;
 use wasmtime::{Caller, Error, Linker};
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
-use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder};
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, I32Exit, WasiCtxBuilder};
 
 /// The module's name.
 pub const MODULE: &str = "wasi_snapshot_preview1";
@@ -31,22 +32,25 @@ pub fn define(linker: &mut Linker<GuestState>) -> Result<(), Error> {
     linker.allow_shadowing(true);
     linker.func_wrap(MODULE, "fd_write", fd_write)?;
     linker.func_wrap(MODULE, "poll_oneoff", poll_oneoff)?;
+    linker.func_wrap(MODULE, "random_get", random_get)?;
+    linker.func_wrap(MODULE, "proc_exit", |code: i32| -> Result<(), Error> { Err(I32Exit(code).into()) })?;
     linker.allow_shadowing(false);
     Ok(())
 }
 
 /// The state of one guest.
 pub fn context(transform: &Transform, context: &Local) -> WasiP1Ctx {
-    let random = || rand::rngs::SmallRng::seed_from_u64(RANDOM_SEED);
     WasiCtxBuilder::new()
         .arg(&transform.name)
         .envs(&transform.full_environment())
         .wall_clock(RecordTime(context.clone()))
         .monotonic_clock(Counter(Cell::new(0)))
-        .secure_random(random())
-        .insecure_random(random())
-        .insecure_random_seed(RANDOM_SEED.into())
         .build_p1()
+}
+
+/// A guest's random numbers.
+pub fn random() -> SmallRng {
+    SmallRng::seed_from_u64(RANDOM_SEED)
 }
 
 /// The timestamp of the record at hand.
@@ -77,7 +81,13 @@ impl HostMonotonicClock for Counter {
 }
 
 /// Bytes that one `fd_write` takes.
-const MOST_PER_WRITE: u32 = 64 << 10;
+const MOST_PER_WRITE: u32 = 8 << 10;
+
+/// I/O vectors, or subscriptions, that one call may have; the same as IOV_MAX on Linux.
+const MOST_VECTORS: u32 = 1024;
+
+/// Random bytes that one call may ask for.
+const MOST_RANDOM: u32 = 1 << 20;
 
 /// `fd_write(fd, iovs, iovs_len, nwritten) -> errno`. Only the standard streams are open, and only two can be written.
 fn fd_write(mut caller: Caller<'_, GuestState>, fd: i32, vectors: u32, count: u32, written: u32) -> Result<i32, Error> {
@@ -86,6 +96,9 @@ fn fd_write(mut caller: Caller<'_, GuestState>, fd: i32, vectors: u32, count: u3
         2 => 1,
         _ => return Ok(ERRNO_BADF),
     };
+    if count > MOST_VECTORS {
+        return Ok(ERRNO_INVAL);
+    }
     let (mut memory, state) = GuestMemory::of(&mut caller, "fd_write")?;
     let mut total = 0;
     for i in 0..count {
@@ -117,15 +130,11 @@ fn poll_oneoff(
     count: u32,
     event_count: u32,
 ) -> Result<i32, Error> {
-    if count == 0 {
+    if count == 0 || count > MOST_VECTORS {
         return Ok(ERRNO_INVAL);
     }
     let (mut memory, _) = GuestMemory::of(&mut caller, "poll_oneoff")?;
-    // Checked as a whole first, so that a made-up count costs nothing.
-    let (Some(_), Some(events_size)) = (count.checked_mul(SUBSCRIPTION_SIZE), count.checked_mul(EVENT_SIZE)) else {
-        return Ok(ERRNO_INVAL);
-    };
-    memory.range("out", events, events_size)?;
+    memory.range("out", events, count * EVENT_SIZE)?;
     for i in 0..count {
         let subscription = memory.read("in", subscriptions.saturating_add(i * SUBSCRIPTION_SIZE), SUBSCRIPTION_SIZE)?;
         // Layout: userdata u64, tag u8, then at 16 what the tag says.
@@ -138,6 +147,16 @@ fn poll_oneoff(
         memory.range("out", events + i * EVENT_SIZE, EVENT_SIZE)?.copy_from_slice(&event);
     }
     memory.write("nevents", event_count, count.to_le_bytes())?;
+    Ok(ERRNO_SUCCESS)
+}
+
+/// `random_get(buf, buf_len) -> errno`.
+fn random_get(mut caller: Caller<'_, GuestState>, buffer: u32, length: u32) -> Result<i32, Error> {
+    if length > MOST_RANDOM {
+        return Ok(ERRNO_INVAL);
+    }
+    let (mut memory, state) = GuestMemory::of(&mut caller, "random_get")?;
+    state.random.fill_bytes(memory.range("buf", buffer, length)?);
     Ok(ERRNO_SUCCESS)
 }
 

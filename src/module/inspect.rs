@@ -6,19 +6,28 @@ use wasmparser::{BinaryReaderError, ExternalKind, KnownCustom, Parser, Payload, 
 /// An import.
 #[derive(Debug)]
 pub struct Import {
-    /// Module and field name.
+    /// Module name.
     pub module: String,
-    /// Field name.
+    /// Name in that module.
     pub name: String,
-    /// For a function its type as `(i32, i64) -> (i32)`, else what it is.
+    /// What it is.
     pub kind: Kind,
 }
 
+/// Imports that a module may have. Real ones have fewer than a hundred; each costs memory before anything else is known
+/// about the module.
+const MAX_IMPORTS: u32 = 10_000;
+/// Exports that a module may have.
+const MAX_EXPORTS: u32 = 100_000;
+/// Entries of a list in the JSON document, and characters of a type; more are left out.
+const JSON_ENTRIES: usize = 1_000;
+const JSON_TYPE: usize = 300;
+
 /// What is imported or exported.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A function with its type.
-    Function(String),
+    /// A function, with the index of its type; `Summary::signature` has the text.
+    Function(u32),
     /// A memory, with its index.
     Memory(u32),
     /// Something else, by name.
@@ -59,8 +68,25 @@ pub struct Summary {
     pub producers: Vec<(String, String, String)>,
     /// Whether functions have names, for backtraces.
     pub has_names: bool,
-    types: Vec<String>,
+    types: Vec<Option<wasmparser::FuncType>>,
     function_types: Vec<u32>,
+}
+
+/// Why a module cannot be read, in words.
+#[derive(Debug)]
+pub struct Unreadable(pub String);
+
+impl From<BinaryReaderError> for Unreadable {
+    fn from(error: BinaryReaderError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+fn at_most(what: &str, count: u32, limit: u32) -> Result<(), Unreadable> {
+    if count <= limit {
+        return Ok(());
+    }
+    Err(Unreadable(format!("it has {count} {what}; {limit} are allowed")))
 }
 
 /// `(i32, i64) -> (i32)`.
@@ -76,32 +102,32 @@ pub fn signature<P: core::fmt::Display, R: core::fmt::Display>(
 
 impl Summary {
     /// Reads the sections. On an error the summary holds what came before it.
-    pub fn read(module: &[u8]) -> (Self, Result<(), BinaryReaderError>) {
+    pub fn read(module: &[u8]) -> (Self, Result<(), Unreadable>) {
         let mut summary = Self { size: module.len(), ..Self::default() };
         let result = Parser::new(0).parse_all(module).try_for_each(|payload| summary.section(payload?));
         (summary, result)
     }
 
-    fn section(&mut self, payload: Payload<'_>) -> Result<(), BinaryReaderError> {
+    fn section(&mut self, payload: Payload<'_>) -> Result<(), Unreadable> {
         match payload {
             Payload::TypeSection(types) => {
                 for group in types {
                     for ty in group?.types() {
-                        let text = match &ty.composite_type.inner {
-                            wasmparser::CompositeInnerType::Func(f) => signature(f.params().iter(), f.results().iter()),
-                            _ => "not a function".into(),
-                        };
-                        self.types.push(text);
+                        self.types.push(match &ty.composite_type.inner {
+                            wasmparser::CompositeInnerType::Func(function) => Some(function.clone()),
+                            _ => None,
+                        });
                     }
                 }
             }
             Payload::ImportSection(imports) => {
+                at_most("imports", imports.count(), MAX_IMPORTS)?;
                 for import in imports.into_imports() {
                     let import = import?;
                     let kind = match import.ty {
                         TypeRef::Func(index) | TypeRef::FuncExact(index) => {
                             self.function_types.push(index);
-                            Kind::Function(self.type_text(index))
+                            Kind::Function(index)
                         }
                         TypeRef::Memory(ty) => Kind::Memory(self.memory(ty)),
                         TypeRef::Table(_) => Kind::Other("table"),
@@ -128,12 +154,12 @@ impl Summary {
                 }
             }
             Payload::ExportSection(exports) => {
+                at_most("exports", exports.count(), MAX_EXPORTS)?;
                 for export in exports {
                     let export = export?;
                     let kind = match export.kind {
                         ExternalKind::Func | ExternalKind::FuncExact => {
-                            let index = self.function_types.get(export.index as usize).copied();
-                            Kind::Function(index.map_or_else(|| "?".into(), |index| self.type_text(index)))
+                            Kind::Function(self.function_types.get(export.index as usize).copied().unwrap_or(u32::MAX))
                         }
                         ExternalKind::Memory => Kind::Memory(export.index),
                         ExternalKind::Table => Kind::Other("table"),
@@ -171,8 +197,12 @@ impl Summary {
         self.memories.len() as u32 - 1
     }
 
-    fn type_text(&self, index: u32) -> String {
-        self.types.get(index as usize).cloned().unwrap_or_else(|| "?".into())
+    /// A function type as text, such as `(i32, i64) -> (i32)`.
+    pub fn signature(&self, ty: u32) -> String {
+        match self.types.get(ty as usize) {
+            Some(Some(ty)) => signature(ty.params().iter(), ty.results().iter()),
+            _ => "not a function".into(),
+        }
     }
 
     /// The export of this name.
@@ -191,15 +221,25 @@ impl Summary {
 
     /// The language that the module was written in, as far as it tells.
     pub fn language(&self) -> Option<&str> {
-        let named = self.producers.iter().find(|(field, _, _)| field == "language").map(|(_, name, _)| &name[..]);
-        // Go writes no producers section, but a build id of its own.
-        named.or_else(|| self.exports.iter().any(|(name, _)| name == "go_scheduler").then_some("Go"))
+        let producer = |field: &str, name: Option<&str>| {
+            let matches = |(f, n, _): &&(String, String, String)| f == field && name.is_none_or(|name| n == name);
+            self.producers.iter().find(matches).map(|(_, n, _)| n.as_str())
+        };
+        // Rust and C++ guests name C too, for the start-up code of their C library; Go names nothing, but exports this.
+        producer("processed-by", Some("rustc"))
+            .map(|_| "Rust")
+            .or_else(|| producer("language", Some("Rust")))
+            .or_else(|| producer("language", Some("C++")))
+            .or_else(|| producer("language", None))
+            .or_else(|| self.exports.iter().any(|(name, _)| name == "go_scheduler").then_some("Go"))
     }
 
     /// The summary as a JSON document.
     pub fn to_json(&self) -> Value {
         let kind = |kind: &Kind| match kind {
-            Kind::Function(ty) => json!({ "kind": "function", "type": ty }),
+            Kind::Function(ty) => {
+                json!({ "kind": "function", "type": self.signature(*ty).chars().take(JSON_TYPE).collect::<String>() })
+            }
             Kind::Memory(index) => json!({ "kind": "memory", "index": index }),
             Kind::Other(name) => json!({ "kind": name }),
         };
@@ -218,6 +258,8 @@ impl Summary {
             "producers": self.producers.iter()
                 .map(|(field, name, version)| json!({ "field": field, "name": name, "version": version }))
                 .collect::<Vec<_>>(),
+            "import_count": self.imports.len(),
+            "export_count": self.exports.len(),
             "functions": self.functions,
             "code_size": self.code_size,
             "data_segments": self.data_segments,
@@ -226,10 +268,10 @@ impl Summary {
                 .map(|m| json!({ "initial_pages": m.initial, "maximum_pages": m.maximum, "memory64": m.memory64 }))
                 .collect::<Vec<_>>(),
             "tables": self.tables,
-            "imports": self.imports.iter()
+            "imports": self.imports.iter().take(JSON_ENTRIES)
                 .map(|i| named(kind(&i.kind), &[("module", &i.module), ("name", &i.name)]))
                 .collect::<Vec<_>>(),
-            "exports": self.exports.iter().map(|(name, k)| named(kind(k), &[("name", name)])).collect::<Vec<_>>(),
+            "exports": self.exports.iter().take(JSON_ENTRIES).map(|(name, k)| named(kind(k), &[("name", name)])).collect::<Vec<_>>(),
         })
     }
 }

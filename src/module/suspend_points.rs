@@ -14,23 +14,52 @@
 //! (func $suspend_here)
 //! ```
 //!
+//! A host function of the embedder's may have any results, so there is no value left to mean *would block*. Its import gets
+//! one more result instead, a flag, and the wrapper looks at that.
+//!
 //! `$suspend_here` is where Wasmtime looks at the epoch: a function's entry reads the deadline anew, while a loop may go
 //! on with the one that it read before the call. Wrappers come after all other functions, so no index changes.
 
-use crate::guest::transform::{MODULE, WAITING, WOULD_BLOCK};
+use crate::guest::transform::WOULD_BLOCK;
+use crate::guest::{schema_registry, transform};
 use core::convert::Infallible;
 use wasm_encoder::reencode::{Error, Reencode, utils};
 use wasm_encoder::{BlockType, CodeSection, Function, FunctionSection, ValType};
-use wasmparser::{Parser, Payload, TypeRef};
+use wasmparser::{FuncType, Parser, Payload, TypeRef};
 
 /// An import that gets a wrapper.
 #[derive(Clone, Debug)]
 struct Waiting {
+    /// Its index.
     import: u32,
-    name: &'static str,
+    /// Module and name.
+    name: String,
+    /// The type that the guest knows.
     type_index: u32,
-    params: u32,
+    ty: FuncType,
+    /// With a flag, the import's own type is added to the module at this index.
+    flagged_type: Option<u32>,
+    /// Index of the wrapper.
     wrapper: u32,
+}
+
+/// How an import says that it would block, if it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// By the result `WOULD_BLOCK`.
+    Value,
+    /// By a result of its own.
+    Flag,
+}
+
+/// How one of the library's own imports waits.
+pub fn own(module: &str, name: &str) -> Option<Waits> {
+    let names: &[&str] = match module {
+        transform::MODULE => &transform::WAITING,
+        schema_registry::MODULE => &schema_registry::WAITING,
+        _ => &[],
+    };
+    names.contains(&name).then_some(Waits::Value)
 }
 
 /// What was added to a module, so that backtraces can speak of the module as its author knows it.
@@ -39,7 +68,7 @@ pub struct Wrappers {
     /// Index of the first wrapper.
     first: u32,
     /// The import behind each wrapper, in order: its index and name.
-    imports: Vec<(u32, &'static str)>,
+    imports: Vec<(u32, String)>,
 }
 
 /// A function of a rewritten module.
@@ -48,7 +77,7 @@ pub enum Origin {
     /// The module's own.
     Own,
     /// A wrapper of this import.
-    Import(u32, &'static str),
+    Import(u32, String),
     /// The place of suspension.
     SuspendHere,
 }
@@ -58,7 +87,7 @@ impl Wrappers {
     pub fn origin(&self, function: u32) -> Origin {
         match function.checked_sub(self.first) {
             Some(i) if !self.imports.is_empty() => match self.imports.get(i as usize) {
-                Some(&(index, name)) => Origin::Import(index, name),
+                Some((index, name)) => Origin::Import(*index, name.clone()),
                 None => Origin::SuspendHere,
             },
             _ => Origin::Own,
@@ -68,47 +97,53 @@ impl Wrappers {
 
 struct Rewriter {
     waiting: Vec<Waiting>,
+    /// Index into `waiting` by imported function: modules can have many imports, and many more references to them.
+    by_import: Vec<Option<u32>>,
     /// The type `() -> ()`.
     unit_type: u32,
 }
 
 /// The same module with wrappers, or `None` if it needs none. `module` must be valid.
-pub fn add(module: &[u8]) -> Result<Option<(Vec<u8>, Wrappers)>, Error> {
-    let Some(mut rewriter) = plan(module)? else { return Ok(None) };
+///
+/// `waits` tells for an import, by module and name, whether it may have to wait.
+pub fn add(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<Option<(Vec<u8>, Wrappers)>, Error> {
+    let Some(mut rewriter) = plan(module, waits)? else { return Ok(None) };
     let mut out = wasm_encoder::Module::new();
     rewriter.parse_core_module(&mut out, Parser::new(0), module)?;
     let wrappers = Wrappers {
         first: rewriter.waiting[0].wrapper,
-        imports: rewriter.waiting.iter().map(|w| (w.import, w.name)).collect(),
+        imports: rewriter.waiting.into_iter().map(|w| (w.import, w.name)).collect(),
     };
     Ok(Some((out.finish(), wrappers)))
 }
 
-fn plan(module: &[u8]) -> Result<Option<Rewriter>, Error> {
+fn plan(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<Option<Rewriter>, Error> {
     let mut waiting = Vec::new();
-    let mut param_counts = Vec::new();
-    let mut unit_type = None;
+    let mut types = Vec::new();
     let mut functions = 0;
     let mut defined = 0;
     for payload in Parser::new(0).parse_all(module) {
         match payload? {
-            Payload::TypeSection(types) => {
-                for ty in types.into_iter_err_on_gc_types() {
-                    let ty = ty?;
-                    if ty.params().is_empty() && ty.results().is_empty() {
-                        unit_type = Some(param_counts.len() as u32);
-                    }
-                    param_counts.push(ty.params().len() as u32);
+            Payload::TypeSection(section) => {
+                for ty in section.into_iter_err_on_gc_types() {
+                    types.push(ty?);
                 }
             }
             Payload::ImportSection(imports) => {
                 for import in imports.into_imports() {
                     let import = import?;
                     let TypeRef::Func(type_index) = import.ty else { continue };
-                    let name = WAITING.iter().find(|&&name| import.module == MODULE && import.name == name);
-                    if let Some(name) = name {
-                        let params = param_counts.get(type_index as usize).copied().unwrap_or(0);
-                        waiting.push(Waiting { import: functions, name, type_index, params, wrapper: 0 });
+                    if let Some(how) = waits(import.module, import.name)
+                        && let Some(ty) = types.get(type_index as usize)
+                    {
+                        waiting.push(Waiting {
+                            import: functions,
+                            name: format!("{}.{}", import.module, import.name),
+                            type_index,
+                            ty: ty.clone(),
+                            flagged_type: (how == Waits::Flag).then_some(0),
+                            wrapper: 0,
+                        });
                     }
                     functions += 1;
                 }
@@ -119,16 +154,28 @@ fn plan(module: &[u8]) -> Result<Option<Rewriter>, Error> {
             _ => {}
         }
     }
+    let unit = types.iter().position(|ty| ty.params().is_empty() && ty.results().is_empty());
     // Without a function of its own a module cannot call anything.
-    let (false, true, Some(unit_type)) = (waiting.is_empty(), defined > 0, unit_type) else { return Ok(None) };
-    let first = functions + defined;
+    let (false, true, Some(unit)) = (waiting.is_empty(), defined > 0, unit) else { return Ok(None) };
+    let mut by_import = vec![None; functions as usize];
+    let mut next_type = types.len() as u32;
     for (i, w) in waiting.iter_mut().enumerate() {
-        w.wrapper = first + i as u32;
+        w.wrapper = functions + defined + i as u32;
+        by_import[w.import as usize] = Some(i as u32);
+        if let Some(flagged) = &mut w.flagged_type {
+            *flagged = next_type;
+            next_type += 1;
+        }
     }
-    Ok(Some(Rewriter { waiting, unit_type }))
+    Ok(Some(Rewriter { waiting, by_import, unit_type: unit as u32 }))
 }
 
 impl Rewriter {
+    fn of_import(&self, function: u32) -> Option<&Waiting> {
+        let index = (*self.by_import.get(function as usize)?)?;
+        self.waiting.get(index as usize)
+    }
+
     fn suspend_here(&self) -> u32 {
         self.waiting.last().map_or(0, |w| w.wrapper + 1)
     }
@@ -138,7 +185,40 @@ impl Reencode for Rewriter {
     type Error = Infallible;
 
     fn function_index(&mut self, func: u32) -> Result<u32, Error> {
-        Ok(self.waiting.iter().find(|w| w.import == func).map_or(func, |w| w.wrapper))
+        Ok(self.of_import(func).map_or(func, |w| w.wrapper))
+    }
+
+    fn parse_type_section(
+        &mut self,
+        types: &mut wasm_encoder::TypeSection,
+        section: wasmparser::TypeSectionReader<'_>,
+    ) -> Result<(), Error> {
+        utils::parse_type_section(self, types, section)?;
+        for w in self.waiting.iter().filter(|w| w.flagged_type.is_some()) {
+            let params = value_types(w.ty.params())?;
+            let mut results = value_types(w.ty.results())?;
+            results.push(ValType::I32);
+            types.ty().function(params, results);
+        }
+        Ok(())
+    }
+
+    fn parse_import_section(
+        &mut self,
+        imports: &mut wasm_encoder::ImportSection,
+        section: wasmparser::ImportSectionReader<'_>,
+    ) -> Result<(), Error> {
+        let mut function = 0;
+        for import in section.into_imports() {
+            let import = import?;
+            let mut ty = self.entity_type(import.ty)?;
+            if let wasm_encoder::EntityType::Function(index) = &mut ty {
+                *index = self.of_import(function).and_then(|w| w.flagged_type).unwrap_or(*index);
+                function += 1;
+            }
+            imports.import(import.module, import.name, ty);
+        }
+        Ok(())
     }
 
     fn parse_function_section(
@@ -161,7 +241,7 @@ impl Reencode for Rewriter {
     ) -> Result<(), Error> {
         utils::parse_code_section(self, code, section)?;
         for w in &self.waiting {
-            code.function(&wrapper(w, self.suspend_here()));
+            code.function(&wrapper(w, self.suspend_here())?);
         }
         let mut empty = Function::new([]);
         empty.instructions().end();
@@ -185,19 +265,43 @@ impl Reencode for Rewriter {
     }
 }
 
-fn wrapper(w: &Waiting, suspend_here: u32) -> Function {
-    let result = w.params;
-    let mut function = Function::new([(1, ValType::I32)]);
+fn value_types(types: &[wasmparser::ValType]) -> Result<Vec<ValType>, Error> {
+    types.iter().map(|&ty| Ok(wasm_encoder::reencode::RoundtripReencoder.val_type(ty)?)).collect()
+}
+
+fn wrapper(w: &Waiting, suspend_here: u32) -> Result<Function, Error> {
+    let params = w.ty.params().len() as u32;
+    let results = value_types(w.ty.results())?;
+    let count = results.len() as u32;
+    let flag = params + count;
+    let flagged = w.flagged_type.is_some();
+    let locals = results.into_iter().chain(flagged.then_some(ValType::I32));
+    let mut function = Function::new_with_locals_types(locals);
     let mut code = function.instructions();
     code.loop_(BlockType::Empty);
-    for param in 0..w.params {
+    for param in 0..params {
         code.local_get(param);
     }
-    code.call(w.import).local_tee(result).i32_const(WOULD_BLOCK).i32_ne();
-    code.if_(BlockType::Empty).local_get(result).return_().end();
+    code.call(w.import);
+    if flagged {
+        code.local_set(flag);
+    }
+    for result in (params..flag).rev() {
+        code.local_set(result);
+    }
+    if flagged {
+        code.local_get(flag).i32_eqz();
+    } else {
+        code.local_get(params).i32_const(WOULD_BLOCK).i32_ne();
+    }
+    code.if_(BlockType::Empty);
+    for result in params..flag {
+        code.local_get(result);
+    }
+    code.return_().end();
     code.call(suspend_here).br(0).end();
     code.unreachable().end();
-    function
+    Ok(function)
 }
 
 #[cfg(test)]
@@ -218,7 +322,7 @@ mod tests {
     #[test]
     fn every_reference_goes_to_the_wrapper_and_the_result_is_valid() {
         let module = wat::parse_str(GUEST).unwrap();
-        let (out, wrappers) = add(&module).unwrap().unwrap();
+        let (out, wrappers) = add(&module, own).unwrap().unwrap();
         wasmparser::validate(&out).unwrap();
         let mut calls = Vec::new();
         for payload in Parser::new(0).parse_all(&out) {
@@ -248,13 +352,39 @@ mod tests {
         // _start calls the wrapper; the wrapper calls the import and the place of suspension, which calls nothing.
         assert_eq!(calls, [vec![3], vec![1, 4], vec![]]);
         assert_eq!(wrappers.origin(2), Origin::Own);
-        assert_eq!(wrappers.origin(3), Origin::Import(1, "write_record"));
+        assert_eq!(wrappers.origin(3), Origin::Import(1, "redpanda_transform.write_record".into()));
         assert_eq!(wrappers.origin(4), Origin::SuspendHere);
+    }
+
+    #[test]
+    fn an_import_with_a_flag_gets_another_type_and_its_wrapper_the_old_one() {
+        let module = wat::parse_str(
+            r#"(module
+                (type $void (func))
+                (import "host" "other" (func (param i32)))
+                (import "host" "two" (func $two (param i64) (result f32 i64)))
+                (func (export "f") (param i64) (result f32 i64) (call $two (local.get 0))))"#,
+        )
+        .unwrap();
+        let waits = |_: &str, name: &str| (name == "two").then_some(Waits::Flag);
+        let (out, wrappers) = add(&module, waits).unwrap().unwrap();
+        wasmparser::validate(&out).unwrap();
+        let (summary, read) = crate::module::inspect::Summary::read(&out);
+        read.unwrap();
+        use crate::module::inspect::Kind;
+        let signature = |kind: Kind| match kind {
+            Kind::Function(ty) => summary.signature(ty),
+            _ => unreachable!(),
+        };
+        assert_eq!(signature(summary.imports[0].kind), "(i32) -> ()");
+        assert_eq!(signature(summary.imports[1].kind), "(i64) -> (f32, i64, i32)");
+        assert_eq!(signature(*summary.export("f").unwrap()), "(i64) -> (f32, i64)");
+        assert_eq!(wrappers.origin(3), Origin::Import(1, "host.two".into()));
     }
 
     #[test]
     fn a_module_that_never_waits_is_left_alone() {
         let module = wat::parse_str("(module (func))").unwrap();
-        assert!(add(&module).unwrap().is_none());
+        assert!(add(&module, own).unwrap().is_none());
     }
 }

@@ -3,6 +3,7 @@
 use super::inspect::{Import, Kind, Summary};
 use crate::config::WASM_PAGE;
 use crate::error::{Error, Result};
+use crate::guest::fault::printable;
 use crate::guest::limits::MAX_TABLES;
 use crate::guest::{schema_registry, transform};
 use crate::status::wasm_status as Status;
@@ -16,6 +17,11 @@ impl HostFunctions {
     /// Adds a function with its type as text.
     pub fn add(&mut self, module: &str, name: &str, signature: String) {
         self.0.entry(module.into()).or_default().insert(name.into(), signature);
+    }
+
+    /// Whether there is a function of this name.
+    pub fn contains(&self, module: &str, name: &str) -> bool {
+        self.0.get(module).is_some_and(|functions| functions.contains_key(name))
     }
 
     fn find(&self, import: &Import) -> Option<&str> {
@@ -44,7 +50,7 @@ const NAMES_SHOWN: usize = 8;
 pub fn check(module: &[u8], bounds: Bounds, host: &HostFunctions) -> Result<Summary> {
     check_format(module, bounds.size)?;
     let (summary, read) = Summary::read(module);
-    read.map_err(|e| Error::new(Status::ModuleInvalid, format!("the module is malformed: {e}")))?;
+    read.map_err(|e| Error::new(Status::ModuleInvalid, format!("the module is malformed: {}", e.0)))?;
     check_exports(&summary, bounds.memory)?;
     check_tables(&summary, bounds.table_elements)?;
     check_abi(&summary)?;
@@ -86,9 +92,15 @@ fn check_format(module: &[u8], limit: usize) -> Result<()> {
 
 fn check_exports(summary: &Summary, memory_limit: usize) -> Result<()> {
     match summary.export("_start") {
-        Some(Kind::Function(ty)) if ty == "() -> ()" => {}
-        Some(Kind::Function(ty)) => {
-            return Err(Error::new(Status::ModuleStartSignature, format!("_start has type {ty} instead of () -> ()")));
+        Some(&Kind::Function(ty)) => {
+            let ty = summary.signature(ty);
+            if ty != "() -> ()" {
+                let ty = printable(&ty);
+                return Err(Error::new(
+                    Status::ModuleStartSignature,
+                    format!("_start has type {ty} instead of () -> ()"),
+                ));
+            }
         }
         _ => {
             return Err(Error::new(
@@ -163,7 +175,7 @@ fn check_imports(summary: &Summary, host: &HostFunctions) -> Result<()> {
         .imports
         .iter()
         .filter(|import| !matches!(import.kind, Kind::Function(_)) || host.find(import).is_none())
-        .map(|import| format!("{}.{}", import.module, import.name))
+        .map(|import| printable(&format!("{}.{}", import.module, import.name)))
         .collect();
     if !unknown.is_empty() {
         let more = unknown.len().saturating_sub(NAMES_SHOWN);
@@ -175,9 +187,10 @@ fn check_imports(summary: &Summary, host: &HostFunctions) -> Result<()> {
         ));
     }
     for import in &summary.imports {
-        if let (Kind::Function(found), Some(expected)) = (&import.kind, host.find(import))
-            && found != expected
-        {
+        let (Kind::Function(ty), Some(expected)) = (import.kind, host.find(import)) else { continue };
+        let found = summary.signature(ty);
+        if found != expected {
+            let found = printable(&found);
             return Err(Error::new(
                 Status::ModuleImportSignature,
                 format!(

@@ -1,0 +1,194 @@
+//! The host's own functions, as guests call them.
+#![allow(unsafe_code)]
+
+use super::context::{GuestState, HostCall, Suspended};
+use super::fault::Fault;
+use super::memory::GuestMemory;
+use crate::call::{Ended, Expected, Settled, wasm_call};
+use crate::value::{MAX_PARAMS, MAX_RESULTS, wasm_value, wasm_value_type};
+use core::ffi::c_void;
+use core::mem::MaybeUninit;
+use std::sync::Arc;
+use wasmtime::{AsContextMut as _, Caller, Error, FuncType, Linker, ValRaw, ValType};
+
+/// A callback with its data.
+pub struct Callback {
+    /// The host's own.
+    pub data: *mut c_void,
+    /// Frees `data`.
+    pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
+    /// The function.
+    pub call: unsafe extern "C" fn(
+        data: *mut c_void,
+        call: *mut wasm_call,
+        args: *const wasm_value,
+        results: *mut wasm_value,
+    ) -> u32,
+}
+
+// SAFETY: the header says that host functions are called on all threads that have engines, and dropped on any.
+unsafe impl Send for Callback {}
+// SAFETY: as above.
+unsafe impl Sync for Callback {}
+
+impl Drop for Callback {
+    fn drop(&mut self) {
+        if let Some(drop) = self.drop {
+            // SAFETY: a `Callback` is made once from each one that the host gives, so this runs once.
+            unsafe { drop(self.data) }
+        }
+    }
+}
+
+/// A function of the host.
+pub struct HostFunction {
+    /// Module name.
+    pub module: String,
+    /// Function name.
+    pub name: String,
+    /// Parameters.
+    pub params: Vec<wasm_value_type>,
+    /// Results.
+    pub results: Arc<[wasm_value_type]>,
+    /// It may answer pending.
+    pub may_wait: bool,
+    /// What it does.
+    pub callback: Callback,
+}
+
+impl HostFunction {
+    /// The type that guests know.
+    pub fn signature(&self) -> String {
+        let text = |ty: &wasm_value_type| ty.val_type().to_string();
+        crate::module::inspect::signature(self.params.iter().map(text), self.results.iter().map(text))
+    }
+
+    /// Adds the function to a linker. One that may wait has another result, which its wrapper in the rewritten guest looks
+    /// at (`module::suspend_points`): 1 if it must be called again after the guest was suspended, else 0.
+    pub fn define(self, linker: &mut Linker<GuestState>) -> Result<(), Error> {
+        let params = self.params.iter().map(|ty| ty.val_type());
+        let results = self.results.iter().map(|ty| ty.val_type()).chain(self.may_wait.then_some(ValType::I32));
+        let ty = FuncType::new(linker.engine(), params, results);
+        let (module, name) = (self.module.clone(), self.name.clone());
+        let function = self;
+        if function.may_wait {
+            // SAFETY: `call_waiting` reads as many arguments, and writes as many results, of the types in `ty`, plus the
+            // flag.
+            unsafe {
+                linker
+                    .func_new_unchecked(&module, &name, ty, move |caller, values| function.call_waiting(caller, values))
+            }?;
+        } else {
+            // SAFETY: `call` reads as many arguments, and writes as many results, of the types in `ty`.
+            unsafe {
+                linker.func_new_unchecked(&module, &name, ty, move |caller, values| function.call(caller, values))
+            }?;
+        }
+        Ok(())
+    }
+
+    fn call(&self, mut caller: Caller<'_, GuestState>, values: &mut [MaybeUninit<ValRaw>]) -> Result<(), Error> {
+        let mut results = [wasm_value::ZERO; MAX_RESULTS];
+        match self.invoke(&mut caller, values, &mut results)? {
+            Ended::Done => self.write(values, &results),
+            Ended::Failed(why) => return Err(self.fault(why).into()),
+            Ended::Pending(_) => {
+                let why = "it answered pending, but was not registered as a function that may wait";
+                return Err(self.fault(why.into()).into());
+            }
+        }
+        Ok(())
+    }
+
+    fn call_waiting(
+        &self,
+        mut caller: Caller<'_, GuestState>,
+        values: &mut [MaybeUninit<ValRaw>],
+    ) -> Result<(), Error> {
+        let mut results = [wasm_value::ZERO; MAX_RESULTS];
+        let ended = match caller.data().context.host_call.take() {
+            HostCall::None => self.invoke(&mut caller, values, &mut results)?,
+            HostCall::Settled(Settled::Values(settled)) => {
+                results[..settled.len()].copy_from_slice(&settled);
+                Ended::Done
+            }
+            HostCall::Settled(Settled::Continue(continuation)) => {
+                let mut call = self.begin(&mut caller)?;
+                let answer = continuation.run(&mut call, results.as_mut_ptr());
+                call.ended(answer, "its continuation")
+            }
+            HostCall::Settled(Settled::Rejected(why)) => Ended::Failed(why),
+            HostCall::Settled(Settled::Schema(_)) | HostCall::Waiting(_) => {
+                Ended::Failed("its promise was mixed up".into())
+            }
+        };
+        let flag = match ended {
+            Ended::Done => 0,
+            Ended::Failed(why) => return Err(self.fault(why).into()),
+            Ended::Pending(waiting) => {
+                let context = &caller.data().context;
+                context.host_call.set(HostCall::Waiting(waiting));
+                context.suspended.set(Some(Suspended::ForHost));
+                caller.as_context_mut().set_epoch_deadline(0);
+                1
+            }
+        };
+        self.write(values, &results);
+        values[self.results.len()] = MaybeUninit::new(ValRaw::i32(flag));
+        Ok(())
+    }
+
+    /// Calls the host.
+    fn invoke(
+        &self,
+        caller: &mut Caller<'_, GuestState>,
+        values: &[MaybeUninit<ValRaw>],
+        results: &mut [wasm_value; MAX_RESULTS],
+    ) -> Result<Ended, Error> {
+        let mut args = [MaybeUninit::<wasm_value>::uninit(); MAX_PARAMS];
+        for ((arg, raw), ty) in args.iter_mut().zip(values).zip(&self.params) {
+            // SAFETY: Wasmtime fills as many values as the function has parameters, with the members that fit the types.
+            let raw = unsafe { raw.assume_init_ref() };
+            arg.write(match ty {
+                wasm_value_type::I32 => wasm_value { i32: raw.get_i32() },
+                wasm_value_type::I64 => wasm_value { i64: raw.get_i64() },
+                wasm_value_type::F32 => wasm_value { f32: f32::from_bits(raw.get_f32()) },
+                wasm_value_type::F64 => wasm_value { f64: f64::from_bits(raw.get_f64()) },
+            });
+        }
+        let mut call = self.begin(caller)?;
+        let callback = &self.callback;
+        // SAFETY: the host gave function and data together. As many arguments as the signature has were written above, and
+        // there is room for the most results that a signature can have; all of it lives until after the call.
+        let answer =
+            unsafe { (callback.call)(callback.data, &raw mut call, args.as_ptr().cast(), results.as_mut_ptr()) };
+        Ok(call.ended(answer, "it"))
+    }
+
+    /// A call with the guest's memory, which stays as it is until the call ends: the guest waits for it, and its engine
+    /// is busy.
+    fn begin(&self, caller: &mut Caller<'_, GuestState>) -> Result<wasm_call, Fault> {
+        let (memory, state) = GuestMemory::of(caller, "a host function")?;
+        let (engine, user_data) = (state.context.owner.get(), state.context.user_data.get());
+        Ok(wasm_call::of_guest(memory.into_bytes(), engine, user_data, Expected::Values(self.results.clone())))
+    }
+
+    fn write(&self, values: &mut [MaybeUninit<ValRaw>], results: &[wasm_value; MAX_RESULTS]) {
+        for ((raw, value), ty) in values.iter_mut().zip(results).zip(&*self.results) {
+            // SAFETY: every member is plain bits, and all eight bytes are initialized.
+            let value = unsafe {
+                match ty {
+                    wasm_value_type::I32 => ValRaw::i32(value.i32),
+                    wasm_value_type::I64 => ValRaw::i64(value.i64),
+                    wasm_value_type::F32 => ValRaw::f32(value.f32.to_bits()),
+                    wasm_value_type::F64 => ValRaw::f64(value.f64.to_bits()),
+                }
+            };
+            raw.write(value);
+        }
+    }
+
+    fn fault(&self, why: String) -> Fault {
+        Fault::Host { function: format!("{}.{}", self.module, self.name), why }
+    }
+}
