@@ -225,13 +225,12 @@ impl Summary {
             let matches = |(f, n, _): &&(String, String, String)| f == field && name.is_none_or(|name| n == name);
             self.producers.iter().find(matches).map(|(_, n, _)| n.as_str())
         };
-        // Rust and C++ guests name C too, for the start-up code of their C library; Go names nothing, but exports this.
+        // Rust and C++ guests name C too, for the start-up code of their C library.
         producer("processed-by", Some("rustc"))
             .map(|_| "Rust")
             .or_else(|| producer("language", Some("Rust")))
             .or_else(|| producer("language", Some("C++")))
             .or_else(|| producer("language", None))
-            .or_else(|| self.exports.iter().any(|(name, _)| name == "go_scheduler").then_some("Go"))
     }
 
     /// The summary as a JSON document.
