@@ -42,6 +42,7 @@ test-symbols: library
 
 test-rust: library
 	cargo test --release --locked
+	cd loom && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom cargo test --release --locked
 
 test-cpp: cpp
 	cd $(CMAKE) && ctest --output-on-failure --no-tests=error -j 2

@@ -25,7 +25,7 @@ use crate::guest::{schema_registry, transform};
 use core::convert::Infallible;
 use wasm_encoder::reencode::{Error, Reencode, utils};
 use wasm_encoder::{BlockType, CodeSection, Function, FunctionSection, ValType};
-use wasmparser::{FuncType, Parser, Payload, TypeRef};
+use wasmparser::{CompositeInnerType, FuncType, Parser, Payload, TypeRef};
 
 /// An import that gets a wrapper.
 #[derive(Clone, Debug)]
@@ -125,8 +125,13 @@ fn plan(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<Op
     for payload in Parser::new(0).parse_all(module) {
         match payload? {
             Payload::TypeSection(section) => {
-                for ty in section.into_iter_err_on_gc_types() {
-                    types.push(ty?);
+                for group in section {
+                    for ty in group?.types() {
+                        types.push(match &ty.composite_type.inner {
+                            CompositeInnerType::Func(function) => Some(function.clone()),
+                            _ => None,
+                        });
+                    }
                 }
             }
             Payload::ImportSection(imports) => {
@@ -134,7 +139,7 @@ fn plan(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<Op
                     let import = import?;
                     let TypeRef::Func(type_index) = import.ty else { continue };
                     if let Some(how) = waits(import.module, import.name)
-                        && let Some(ty) = types.get(type_index as usize)
+                        && let Some(Some(ty)) = types.get(type_index as usize)
                     {
                         waiting.push(Waiting {
                             import: functions,
@@ -154,7 +159,8 @@ fn plan(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<Op
             _ => {}
         }
     }
-    let unit = types.iter().position(|ty| ty.params().is_empty() && ty.results().is_empty());
+    let is_unit = |ty: &FuncType| ty.params().is_empty() && ty.results().is_empty();
+    let unit = types.iter().position(|ty| ty.as_ref().is_some_and(is_unit));
     // Without a function of its own a module cannot call anything.
     let (false, true, Some(unit)) = (waiting.is_empty(), defined > 0, unit) else { return Ok(None) };
     let mut by_import = vec![None; functions as usize];
@@ -380,6 +386,19 @@ mod tests {
         assert_eq!(signature(summary.imports[1].kind), "(i64) -> (f32, i64, i32)");
         assert_eq!(signature(*summary.export("f").unwrap()), "(i64) -> (f32, i64)");
         assert_eq!(wrappers.origin(3), Origin::Import(1, "host.two".into()));
+    }
+
+    #[test]
+    fn types_in_recursion_groups_keep_their_places() {
+        let module = wat::parse_str(
+            r#"(module
+                (rec (type $void (func)) (type $write (func (param i32 i32) (result i32))))
+                (import "redpanda_transform" "write_record" (func $write (type $write)))
+                (func (export "_start") (type $void) (drop (call $write (i32.const 1) (i32.const 2)))))"#,
+        )
+        .unwrap();
+        let (out, _) = add(&module, own).unwrap().unwrap();
+        wasmparser::validate(&out).unwrap();
     }
 
     #[test]
