@@ -1116,7 +1116,8 @@ wasm_status wasm_future_spawn(struct wasm_future *future,
                               struct wasm_error **error);
 
 // Polls the task's future once, and either completes the task, or has it scheduled again, or leaves it until it is woken.
-// Takes the task over, except for `WASM_STATUS_WRONG_THREAD` and `WASM_STATUS_INVALID_STATE`.
+// Takes the task over with `WASM_STATUS_OK`; with `WASM_STATUS_WRONG_THREAD`, `…_INVALID_STATE`, or `…_BUSY` when this is a
+// callback of the engine that the task would poll, nothing happens, and it is still to be run.
 wasm_status wasm_task_run(struct wasm_task *task,
                           struct wasm_error **error);
 

@@ -125,7 +125,8 @@ fn schedule(task: Arc<wasm_task>) {
 }
 
 /// Polls the task's future once, and either completes the task, or has it scheduled again, or leaves it until it is woken.
-/// Takes the task over, except for `WASM_STATUS_WRONG_THREAD` and `WASM_STATUS_INVALID_STATE`.
+/// Takes the task over with `WASM_STATUS_OK`; with `WASM_STATUS_WRONG_THREAD`, `…_INVALID_STATE`, or `…_BUSY` when this is a
+/// callback of the engine that the task would poll, nothing happens, and it is still to be run.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_task_run(task: *mut wasm_task, error: *mut *mut wasm_error) -> wasm_status {
     border(error, || {
@@ -139,42 +140,41 @@ pub unsafe extern "C" fn wasm_task_run(task: *mut wasm_task, error: *mut *mut wa
             borrowed.state.again();
             return Err(e);
         }
+        let mut state = wasm_poll::Ready;
+        let mut story = core::ptr::null_mut();
+        let future = borrowed.future.get();
+        // SAFETY: the executor's reference keeps the task alive; this is another one, for the waker.
+        unsafe { Arc::increment_strong_count(task.cast_const()) };
+        let waker = wasm_waker { data: task.cast(), wake: Some(wake_task), drop: Some(drop_waker) };
+        // SAFETY: the task owns the future, and the thread was checked; the other arguments are on this stack.
+        let status = unsafe { wasm_future_poll(future, &raw const waker, &raw mut state, &raw mut story) };
+        if status.is_misuse() {
+            borrowed.state.again();
+            return super::error::take(status, story);
+        }
         // SAFETY: the executor owns one reference, and gives it back here.
-        run(unsafe { Arc::from_raw(task.cast_const()) });
-        Ok(())
-    })
-}
-
-fn run(task: Arc<wasm_task>) {
-    let waker = wasm_waker {
-        data: Arc::into_raw(task.clone()).cast_mut().cast(),
-        wake: Some(wake_task),
-        drop: Some(drop_waker),
-    };
-    let mut state = wasm_poll::Ready;
-    let mut error = core::ptr::null_mut();
-    let future = task.future.get();
-    // SAFETY: the task owns the future, and the thread was checked; the other arguments are on this stack.
-    let status = unsafe { wasm_future_poll(future, &raw const waker, &raw mut state, &raw mut error) };
-    match (status, state) {
-        (wasm_status::Ok, wasm_poll::Pending) => {
-            if task.state.pend() {
+        let task = unsafe { Arc::from_raw(task.cast_const()) };
+        match (status, state) {
+            (wasm_status::Ok, wasm_poll::Pending) => {
+                if task.state.pend() {
+                    schedule(task);
+                }
+            }
+            (wasm_status::Ok, wasm_poll::Yielded) => {
+                task.state.again();
                 schedule(task);
             }
-        }
-        (wasm_status::Ok, wasm_poll::Yielded) => {
-            task.state.again();
-            schedule(task);
-        }
-        _ => {
-            task.state.finish();
-            task.future.set(core::ptr::null_mut());
-            if let Some(complete) = task.completion.complete {
-                // SAFETY: the host gave function and data together; error and future are handed over.
-                unsafe { complete(task.completion.data, status, error, future) }
+            _ => {
+                task.state.finish();
+                task.future.set(core::ptr::null_mut());
+                if let Some(complete) = task.completion.complete {
+                    // SAFETY: the host gave function and data together; error and future are handed over.
+                    unsafe { complete(task.completion.data, status, story, future) }
+                }
             }
         }
-    }
+        Ok(())
+    })
 }
 
 unsafe extern "C" fn wake_task(data: *mut c_void) {
