@@ -6,9 +6,9 @@ BUILD   := $(CURDIR)/build
 GUESTS  := $(BUILD)/guests
 CMAKE   := $(BUILD)/cmake
 
-.PHONY: demo test bench-quick setup library guests cpp header test-rust test-header test-symbols test-cpp lint clean
+.PHONY: demo test bench-quick setup library guests configure tool cpp header test-rust test-header test-symbols test-cpp lint clean
 
-demo: setup library guests cpp
+demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
 
 test: setup library guests cpp lint test-rust test-header test-symbols test-cpp
@@ -22,9 +22,14 @@ library:
 guests: setup
 	$(MAKE) -C guests OUT=$(GUESTS)
 
-cpp: library guests
+configure: library guests
 	@cmake -S . -B $(CMAKE) -G Ninja -DWASM_ENGINE_LIBRARY=$(LIBRARY) -DWASM_ENGINE_GUESTS=$(GUESTS) >$(BUILD)/cmake.log \
 	  || { cat $(BUILD)/cmake.log; exit 1; }
+
+tool: configure
+	cmake --build $(CMAKE) --target wasm-transform
+
+cpp: configure
 	cmake --build $(CMAKE)
 
 # The header as the sources have it, written next to the build by build.rs.
@@ -55,5 +60,6 @@ clean:
 	rm -rf $(BUILD)
 	cargo clean
 
-bench-quick: library guests cpp
+bench-quick: setup configure
+	cmake --build $(CMAKE) --target bench-identity
 	$(CMAKE)/bench/bench-identity $(foreach g,c rust cpp go,$(GUESTS)/$(g)_identity.wasm)
