@@ -21,6 +21,17 @@ pub enum wasm_answer {
     Failed = 2,
 }
 
+/// What a call may be settled with. As `Expected`, but without a share in the types: most calls are over at once.
+#[derive(Clone, Copy, Debug, Default)]
+enum Wanted {
+    #[default]
+    Nothing,
+    /// Points into the host function, which outlives its calls.
+    Values(NonNull<Arc<[wasm_value_type]>>),
+    Schema,
+    SchemaId,
+}
+
 /// What kind of value settles a promise.
 #[derive(Clone, Debug, Default)]
 pub enum Expected {
@@ -104,7 +115,7 @@ pub struct wasm_call {
     /// The engine, as C knows it.
     engine: Option<NonNull<c_void>>,
     user_data: Option<NonNull<c_void>>,
-    expected: Expected,
+    wanted: Wanted,
     waiting: Option<Waiting>,
     /// Why the call failed.
     failure: Option<String>,
@@ -137,17 +148,24 @@ impl wasm_call {
     }
 
     /// A call of a schema registry, which has no use for the guest's memory.
-    pub fn of_registry(engine: *mut c_void, user_data: *mut c_void, expected: Expected) -> Self {
-        Self { engine: NonNull::new(engine), user_data: NonNull::new(user_data), expected, ..Self::default() }
+    pub fn of_registry(engine: *mut c_void, user_data: *mut c_void, creates: bool) -> Self {
+        let wanted = if creates { Wanted::SchemaId } else { Wanted::Schema };
+        Self { engine: NonNull::new(engine), user_data: NonNull::new(user_data), wanted, ..Self::default() }
     }
 
-    /// A call of a guest, whose memory does not move or change owner until the call ends.
-    pub fn of_guest(memory: &mut [u8], engine: *mut c_void, user_data: *mut c_void, expected: Expected) -> Self {
+    /// A call of a guest, whose memory does not move or change owner until the call ends. `results` outlive it too.
+    #[inline]
+    pub fn of_guest(
+        memory: &mut [u8],
+        engine: *mut c_void,
+        user_data: *mut c_void,
+        results: &Arc<[wasm_value_type]>,
+    ) -> Self {
         Self {
             memory: Some(NonNull::from(memory)),
             engine: NonNull::new(engine),
             user_data: NonNull::new(user_data),
-            expected,
+            wanted: Wanted::Values(NonNull::from(results)),
             ..Self::default()
         }
     }
@@ -190,12 +208,18 @@ impl wasm_call {
         let (sender, receiver) =
             oneshot::channel(|| Settled::Rejected("the host dropped its promise without settling it".to_owned()));
         self.waiting = Some(receiver);
-        wasm_promise { sender, expected: self.expected.clone() }
+        wasm_promise { sender, expected: self.expected() }
     }
 
     /// What the call may be settled with.
-    pub fn expected(&self) -> &Expected {
-        &self.expected
+    pub fn expected(&self) -> Expected {
+        match self.wanted {
+            Wanted::Nothing => Expected::Nothing,
+            // SAFETY: `of_guest` got it from a reference that outlives the call.
+            Wanted::Values(types) => Expected::Values(unsafe { types.as_ref() }.clone()),
+            Wanted::Schema => Expected::Schema,
+            Wanted::SchemaId => Expected::SchemaId,
+        }
     }
 
     /// Answers a schema registry's call at once.

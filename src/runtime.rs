@@ -212,7 +212,7 @@ fn wasmtime_config(config: &Config) -> wasmtime::Config {
         // Backtraces name functions; offsets into a rewritten module would mislead.
         .generate_address_map(false)
         // What transform SDKs do not need. The heap of the first two would be a second memory, beside every limit.
-        .gc_support(false)
+        .wasm_gc(false)
         .wasm_exceptions(false)
         .wasm_memory64(false)
         .wasm_multi_memory(false);

@@ -96,16 +96,22 @@ impl wasm_batch_header {
             base_sequence: i32::from_be_bytes(field(head, 53)),
             record_count: i32::from_be_bytes(field(head, 57)),
         };
-        if header.record_count < 0 || header.last_offset_delta < 0 && header.record_count > 0 {
+        Ok(header)
+    }
+
+    /// Refuses counts that contradict each other. To be asked after the CRC was checked, or a damaged batch looks like one
+    /// that was made wrong.
+    pub fn check_counts(&self) -> Result<()> {
+        if self.record_count < 0 || self.last_offset_delta < 0 && self.record_count > 0 {
             return Err(Error::new(
                 Status::BatchMalformed,
                 format!(
                     "the batch claims {} records and last offset delta {}",
-                    header.record_count, header.last_offset_delta
+                    self.record_count, self.last_offset_delta
                 ),
             ));
         }
-        Ok(header)
+        Ok(())
     }
 
     /// Writes the header to the front of `out`, which holds the batch, and seals it with its length and CRC.

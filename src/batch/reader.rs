@@ -59,6 +59,7 @@ pub fn check(bytes: &[u8], limit: usize, check_crc: bool, scratch: &mut Vec<u8>)
             ));
         }
     }
+    header.check_counts()?;
     if header.is_control() {
         return Err(Error::new(
             Status::BatchControl,

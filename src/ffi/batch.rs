@@ -72,7 +72,9 @@ pub unsafe extern "C" fn wasm_batch_read_header(
 ) -> wasm_status {
     border(error, || {
         let out = Out::new(header, "header")?;
-        out.set(wasm_batch_header::parse(bytes.bytes("bytes")?)?);
+        let header = wasm_batch_header::parse(bytes.bytes("bytes")?)?;
+        header.check_counts()?;
+        out.set(header);
         Ok(())
     })
 }

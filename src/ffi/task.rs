@@ -118,9 +118,10 @@ pub unsafe extern "C" fn wasm_future_spawn(
 /// Hands one reference of a task to its executor.
 fn schedule(task: Arc<wasm_task>) {
     if let Some(callback) = task.executor.schedule {
-        let data = task.executor.data;
-        // SAFETY: the host gave function and data together; the reference keeps both alive, and goes along.
-        unsafe { callback(data, Arc::into_raw(task).cast_mut()) }
+        // Its loop may run and finish the task before the callback has returned, which still uses the executor's data.
+        let alive = task.clone();
+        // SAFETY: the host gave function and data together; `alive` keeps both until after the call.
+        unsafe { callback(alive.executor.data, Arc::into_raw(task).cast_mut()) }
     }
 }
 

@@ -4,7 +4,7 @@
 use super::context::{GuestState, HostCall, Suspended};
 use super::fault::Fault;
 use super::memory::GuestMemory;
-use crate::call::{Ended, Expected, Settled, wasm_call};
+use crate::call::{Ended, Settled, wasm_call};
 use crate::value::{MAX_PARAMS, MAX_RESULTS, wasm_value, wasm_value_type};
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
@@ -39,6 +39,8 @@ impl Drop for Callback {
         }
     }
 }
+
+type Results = [MaybeUninit<wasm_value>; MAX_RESULTS];
 
 /// A function of the host.
 pub struct HostFunction {
@@ -87,8 +89,9 @@ impl HostFunction {
         Ok(())
     }
 
+    #[inline]
     fn call(&self, mut caller: Caller<'_, GuestState>, values: &mut [MaybeUninit<ValRaw>]) -> Result<(), Error> {
-        let mut results = [wasm_value::ZERO; MAX_RESULTS];
+        let mut results = self.room();
         match self.invoke(&mut caller, values, &mut results)? {
             Ended::Done => self.write(values, &results),
             Ended::Failed(why) => return Err(self.fault(why).into()),
@@ -105,16 +108,18 @@ impl HostFunction {
         mut caller: Caller<'_, GuestState>,
         values: &mut [MaybeUninit<ValRaw>],
     ) -> Result<(), Error> {
-        let mut results = [wasm_value::ZERO; MAX_RESULTS];
+        let mut results = self.room();
         let ended = match caller.data().context.host_call.take() {
             HostCall::None => self.invoke(&mut caller, values, &mut results)?,
             HostCall::Settled(Settled::Values(settled)) => {
-                results[..settled.len()].copy_from_slice(&settled);
+                for (result, value) in results.iter_mut().zip(&settled) {
+                    result.write(*value);
+                }
                 Ended::Done
             }
             HostCall::Settled(Settled::Continue(continuation)) => {
                 let mut call = self.begin(&mut caller)?;
-                let answer = continuation.run(&mut call, results.as_mut_ptr());
+                let answer = continuation.run(&mut call, results.as_mut_ptr().cast());
                 call.ended(answer, "its continuation")
             }
             HostCall::Settled(Settled::Rejected(why)) => Ended::Failed(why),
@@ -138,12 +143,22 @@ impl HostFunction {
         Ok(())
     }
 
+    /// Room for the results, zero as far as they are looked at.
+    #[inline]
+    fn room(&self) -> Results {
+        let mut results = [MaybeUninit::uninit(); MAX_RESULTS];
+        for result in &mut results[..self.results.len()] {
+            result.write(wasm_value::ZERO);
+        }
+        results
+    }
+
     /// Calls the host.
     fn invoke(
         &self,
         caller: &mut Caller<'_, GuestState>,
         values: &[MaybeUninit<ValRaw>],
-        results: &mut [wasm_value; MAX_RESULTS],
+        results: &mut Results,
     ) -> Result<Ended, Error> {
         let mut args = [MaybeUninit::<wasm_value>::uninit(); MAX_PARAMS];
         for ((arg, raw), ty) in args.iter_mut().zip(values).zip(&self.params) {
@@ -161,7 +176,7 @@ impl HostFunction {
         // SAFETY: the host gave function and data together. As many arguments as the signature has were written above, and
         // there is room for the most results that a signature can have; all of it lives until after the call.
         let answer =
-            unsafe { (callback.call)(callback.data, &raw mut call, args.as_ptr().cast(), results.as_mut_ptr()) };
+            unsafe { (callback.call)(callback.data, &raw mut call, args.as_ptr().cast(), results.as_mut_ptr().cast()) };
         Ok(call.ended(answer, "it"))
     }
 
@@ -170,13 +185,14 @@ impl HostFunction {
     fn begin(&self, caller: &mut Caller<'_, GuestState>) -> Result<wasm_call, Fault> {
         let (memory, state) = GuestMemory::of(caller, "a host function")?;
         let (engine, user_data) = (state.context.owner.get(), state.context.user_data.get());
-        Ok(wasm_call::of_guest(memory.into_bytes(), engine, user_data, Expected::Values(self.results.clone())))
+        Ok(wasm_call::of_guest(memory.into_bytes(), engine, user_data, &self.results))
     }
 
-    fn write(&self, values: &mut [MaybeUninit<ValRaw>], results: &[wasm_value; MAX_RESULTS]) {
+    fn write(&self, values: &mut [MaybeUninit<ValRaw>], results: &Results) {
         for ((raw, value), ty) in values.iter_mut().zip(results).zip(&*self.results) {
-            // SAFETY: every member is plain bits, and all eight bytes are initialized.
+            // SAFETY: `room` initialized as many as there are result types; every member is plain bits.
             let value = unsafe {
+                let value = value.assume_init_ref();
                 match ty {
                     wasm_value_type::I32 => ValRaw::i32(value.i32),
                     wasm_value_type::I64 => ValRaw::i64(value.i64),

@@ -7,7 +7,7 @@ use super::context::{GuestState, HostCall, Suspended};
 use super::fault::Fault;
 use super::memory::GuestMemory;
 use super::transform::WOULD_BLOCK;
-use crate::call::{Ended, Expected, Settled, wasm_call};
+use crate::call::{Ended, Settled, wasm_call};
 use crate::schema::Schema;
 use crate::schema_registry::Registry;
 use std::sync::Arc;
@@ -184,7 +184,7 @@ fn ask(
                 Some(kept) if lookup.question.as_ref() == Some(&asked) => Ok(kept),
                 _ => {
                     let mut call =
-                        wasm_call::of_registry(context.owner.get(), context.user_data.get(), asked.expects());
+                        wasm_call::of_registry(context.owner.get(), context.user_data.get(), asked.creates());
                     let ended = asked.put_to(registry, &mut call);
                     lookup.question = Some(asked);
                     match ended {
@@ -221,12 +221,9 @@ fn ask(
 }
 
 impl Question {
-    /// What a promise about this must be settled with.
-    fn expects(&self) -> Expected {
-        match self {
-            Self::Create(..) => Expected::SchemaId,
-            Self::Definition(_) | Self::Subject(..) => Expected::Schema,
-        }
+    /// Whether it is answered with an id instead of a schema.
+    fn creates(&self) -> bool {
+        matches!(self, Self::Create(..))
     }
 
     /// Asks the host.
