@@ -34,24 +34,6 @@ class output_record {
 /// A block of output.
 using output_block = std::span<const wasm_output_record>;
 
-/// An answer that comes later. Settle it once, on any thread; dropped unsettled it counts as rejected.
-class promise {
- public:
-  promise() noexcept = default;
-
-  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(_raw); }
-  result<void> resolve() noexcept {
-    return detail::call([&](wasm_error** e) { return wasm_promise_resolve(_raw.get(), e); });
-  }
-  result<void> reject(std::string_view reason) noexcept {
-    return detail::call([&](wasm_error** e) { return wasm_promise_reject(_raw.get(), as_slice(reason), e); });
-  }
-  [[nodiscard]] wasm_promise** out() noexcept { return _raw.out(); }
-
- private:
-  handle<wasm_promise, wasm_promise_release> _raw;
-};
-
 /// The call that a sink is in: where it gets a promise if it cannot finish at once.
 class output_call {
  public:
@@ -128,6 +110,12 @@ class engine {
   /// Stops the guest, whatever it is doing.
   [[nodiscard]] result<future> stop() noexcept {
     return detail::make<future>([&](wasm_future** out, wasm_error** e) { return wasm_engine_stop(get(), out, e); });
+  }
+
+  /// Attaches a pointer of the host's, for its host functions: `host_call::user_data`, `per_engine`, `engine_data`. The
+  /// library never follows it.
+  result<void> set_user_data(void* user_data) noexcept {
+    return detail::call([&](wasm_error** e) { return wasm_engine_set_user_data(get(), user_data, e); });
   }
 
   [[nodiscard]] result<wasm_engine_state> state() const noexcept {

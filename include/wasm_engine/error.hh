@@ -42,11 +42,18 @@ class error final : public std::exception {
     }
   }
 
+  /// An error of the host's own: what a host function answers to make the guest fail with this text.
+  explicit error(std::string why)
+      : _status(WASM_STATUS_HOST_FUNCTION_FAILED), _text(std::make_shared<const std::string>(std::move(why))) {}
+
   [[nodiscard]] wasm_status status() const noexcept { return _status; }
   /// Fixed name of the status, such as `guest-trap`.
   [[nodiscard]] const char* status_name() const noexcept { return wasm_status_name(_status); }
   /// What happened, to which transform, at which record, and what to do.
   [[nodiscard]] const char* what() const noexcept override {
+    if (_text) {
+      return _text->c_str();
+    }
     return _raw ? wasm_error_message(_raw.get()) : wasm_status_name(_status);
   }
   [[nodiscard]] wasm_trap trap() const noexcept { return wasm_error_trap(_raw.get()); }
@@ -75,6 +82,7 @@ class error final : public std::exception {
  private:
   wasm_status _status;
   std::shared_ptr<wasm_error> _raw;
+  std::shared_ptr<const std::string> _text;
 };
 
 /// A value or an error: what C++23 calls std::expected, as far as it is needed here.

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Operations that are going on: polled, or awaited by a C++20 coroutine.
+// Operations that are going on, to be polled, and promises; coroutine.hh has what awaits them.
 #pragma once
 
 #include "error.hh"
 
-#include <concepts>
 #include <condition_variable>
-#include <coroutine>
+#include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -42,79 +43,51 @@ class future {
     return state;
   }
 
+  /// Gives the C handle away.
+  [[nodiscard]] wasm_future* release() noexcept { return _raw.release(); }
   [[nodiscard]] wasm_future** out() noexcept { return _raw.out(); }
 
  private:
   handle<wasm_future, detail::release_future> _raw;
 };
 
-/// What an event loop must offer so that a coroutine on it can await futures: to run something later on the same thread.
-///
-/// `post(function, argument)` is noexcept, may be called on any thread, and runs `function(argument)` on the loop's
-/// thread once, never before `post` has returned on that thread.
-template <typename L>
-concept event_loop = requires(L& loop, void (*function)(void*) noexcept, void* argument) {
-  { loop.post(function, argument) } noexcept;
-};
-
-/// Awaits a future on a loop; made by `on`. Owns the future, or refers to it if `F` is a reference.
-///
-/// The coroutine is resumed on the loop's thread. A guest that uses up its time slice goes to the back of the loop's
-/// queue; one that waits for the host is not polled until it is woken. A coroutine that is suspended here must not be
-/// destroyed while the loop may still run what was posted to it.
-template <event_loop Loop, typename F>
-class awaiting {
+/// An answer that comes later. Settle it once, on any thread; dropped unsettled it counts as rejected.
+class promise {
  public:
-  awaiting(Loop& loop, F&& operation) noexcept : _loop(loop), _future(std::forward<F>(operation)) {}
-  awaiting(awaiting&&) = delete;
+  promise() noexcept = default;
 
-  [[nodiscard]] bool await_ready() noexcept { return false; }
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(_raw); }
+  [[nodiscard]] wasm_promise* get() const noexcept { return _raw.get(); }
 
-  /// Polls once; an operation that is over at once does not suspend the coroutine.
-  [[nodiscard]] bool await_suspend(std::coroutine_handle<> waiter) noexcept {
-    _waiter = waiter;
-    return !poll();
+  /// It is done: for a promise that expects no value.
+  result<void> resolve() noexcept {
+    return detail::call([&](wasm_error** e) { return wasm_promise_resolve(_raw.get(), e); });
   }
-
-  result<void> await_resume() noexcept { return std::move(_outcome); }
+  /// The results of a host function, as in its signature.
+  result<void> resolve(std::span<const wasm_value> values) noexcept {
+    return detail::call(
+        [&](wasm_error** e) { return wasm_promise_resolve_values(_raw.get(), values.data(), values.size(), e); });
+  }
+  /// Has `continuation`, `wasm_answer(wasm_call*, wasm_value* results) noexcept`, finish a host function on the engine's
+  /// thread, with the guest's memory at hand. It is dropped uncalled if the guest is gone.
+  template <typename C>
+    requires std::is_nothrow_invocable_r_v<wasm_answer, C&, wasm_call*, wasm_value*>
+  result<void> resolve_with(C continuation) {
+    const wasm_continuation raw{
+        sizeof(raw), new C(std::move(continuation)), [](void* data) noexcept { delete static_cast<C*>(data); },
+        [](void* data, wasm_call* call, wasm_value* results) noexcept -> std::uint32_t {
+          return (*static_cast<C*>(data))(call, results);
+        }};
+    return detail::call([&](wasm_error** e) { return wasm_promise_resolve_with(_raw.get(), &raw, e); });
+  }
+  result<void> reject(std::string_view reason) noexcept {
+    return detail::call([&](wasm_error** e) { return wasm_promise_reject(_raw.get(), as_slice(reason), e); });
+  }
+  [[nodiscard]] wasm_promise** out() noexcept { return _raw.out(); }
 
  private:
-  /// True when the operation is over; else something has been arranged that will poll again.
-  bool poll() noexcept {
-    const wasm_waker waker{this, wake, nullptr};
-    auto polled = _future.poll(&waker);
-    if (!polled) {
-      _outcome = polled.err();
-      return true;
-    }
-    if (*polled == WASM_POLL_YIELDED) {
-      _loop.post(poll_again, this);
-    }
-    return *polled == WASM_POLL_READY;
-  }
-
-  /// On any thread, after a poll that answered pending.
-  static void wake(void* self) noexcept { static_cast<awaiting*>(self)->_loop.post(poll_again, self); }
-
-  static void poll_again(void* self) noexcept {
-    auto* me = static_cast<awaiting*>(self);
-    if (me->poll()) {
-      me->_waiter.resume();
-    }
-  }
-
-  Loop& _loop;
-  F _future;
-  std::coroutine_handle<> _waiter;
-  result<void> _outcome;
+  handle<wasm_promise, wasm_promise_release> _raw;
 };
-
-/// `result<void> r = co_await on(loop, std::move(operation))`, or with an operation that lives on.
-template <event_loop Loop, typename F>
-  requires std::derived_from<std::remove_reference_t<F>, future>
-[[nodiscard]] awaiting<Loop, F> on(Loop& loop, F&& operation) noexcept {
-  return awaiting<Loop, F>(loop, std::forward<F>(operation));
-}
 
 /// Drives an operation to its end, blocking the thread while it waits: for tools and tests. A sink that answers pending
 /// must have its promise settled by another thread.

@@ -67,6 +67,8 @@ class compilation : public future {
   }
 };
 
+class host_module;
+
 /// Configuration and compiler. Any thread.
 class runtime {
  public:
@@ -80,6 +82,23 @@ class runtime {
     }
     return detail::make<runtime>(
         [&](wasm_runtime** out, wasm_error** e) { return wasm_runtime_create(&config, out, e); });
+  }
+
+  /// Gives guests the functions of a host module, for which host.hh must be included. Before the first `validate`,
+  /// `inspect` or `compile`. If one of them is refused, those before it stay.
+  result<void> add(const host_module& module) const;
+
+  /// Gives guests a schema registry. `registry.size` is set here; its `data` is taken over in any case.
+  result<void> set_schema_registry(wasm_schema_registry registry) const noexcept {
+    registry.size = sizeof(registry);
+    return detail::call([&](wasm_error** e) { return wasm_runtime_set_schema_registry(get(), &registry, e); });
+  }
+
+  /// Gives guests a new, empty schema registry in memory: for tests and tools.
+  result<void> set_schema_registry_in_memory() const noexcept {
+    wasm_schema_registry registry{};
+    auto made = detail::call([&](wasm_error** e) { return wasm_schema_registry_in_memory(&registry, e); });
+    return made ? set_schema_registry(registry) : made;
   }
 
   /// Judges a module without compiling it.

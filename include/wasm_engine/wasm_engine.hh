@@ -6,8 +6,10 @@
 #pragma once
 
 #include "batch.hh"
+#include "coroutine.hh"
 #include "engine.hh"
 #include "error.hh"
 #include "future.hh"
 #include "handle.hh"
+#include "host.hh"
 #include "runtime.hh"
