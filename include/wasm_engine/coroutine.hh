@@ -36,6 +36,7 @@ class awaiting {
  public:
   awaiting(Loop& loop, F&& operation) noexcept : _loop(loop), _future(std::forward<F>(operation)) {}
   awaiting(awaiting&&) = delete;
+  ~awaiting() { _polling = true; }
 
   [[nodiscard]] bool await_ready() noexcept { return false; }
 
@@ -50,8 +51,10 @@ class awaiting {
  private:
   /// True when the operation is over; else something has been arranged that will poll again.
   bool poll() noexcept {
-    const wasm_waker waker{this, wake, nullptr};
+    const wasm_waker waker{this, wake, dropped};
+    _polling = true;
     auto polled = _future.poll(&waker);
+    _polling = false;
     if (!polled) {
       _outcome = polled.err();
       return true;
@@ -65,6 +68,14 @@ class awaiting {
   /// On any thread, after a poll that answered pending.
   static void wake(void* self) noexcept { static_cast<awaiting*>(self)->_loop.post(poll_again, self); }
 
+  /// A waker that is dropped outside of a poll will never be called, because the engine was stopped or released: a poll
+  /// tells that. Only this thread drops wakers.
+  static void dropped(void* self) noexcept {
+    if (auto* me = static_cast<awaiting*>(self); !me->_polling) {
+      me->_loop.post(poll_again, self);
+    }
+  }
+
   static void poll_again(void* self) noexcept {
     auto* me = static_cast<awaiting*>(self);
     if (me->poll()) {
@@ -76,6 +87,7 @@ class awaiting {
   F _future;
   std::coroutine_handle<> _waiter;
   result<void> _outcome;
+  bool _polling = false;
 };
 
 /// `result<void> r = co_await on(loop, std::move(operation))`, or with an operation that lives on.
@@ -121,10 +133,12 @@ result<void> spawn(Loop& loop, F operation, D on_done) {
         F finished;
         *finished.out() = over;
         auto outcome = status == WASM_STATUS_OK ? result<void>() : result<void>(error(status, why));
+        // Moved out, so that what it holds ends here: the library may drop the rest of it on another thread.
+        D done(std::move(*static_cast<D*>(data)));
         if constexpr (std::invocable<D&, result<void>, F>) {
-          (*static_cast<D*>(data))(std::move(outcome), std::move(finished));
+          done(std::move(outcome), std::move(finished));
         } else {
-          (*static_cast<D*>(data))(std::move(outcome));
+          done(std::move(outcome));
         }
       }};
   auto spawned = detail::call(

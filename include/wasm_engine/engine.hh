@@ -70,6 +70,9 @@ std::uint32_t sink_trampoline(void* data, const wasm_output_record* records, std
       sink(block);
       return WASM_ANSWER_DONE;
     }
+  } catch (const std::exception& e) {
+    (void)wasm_call_fail(call, as_slice(e.what()), nullptr);
+    return WASM_ANSWER_FAILED;
   } catch (...) {
     return WASM_ANSWER_FAILED;
   }

@@ -107,6 +107,12 @@ class [[nodiscard]] result {
   /// The error; only if there is no value.
   [[nodiscard]] const error& err() const noexcept { return *std::get_if<1>(&_state); }
 
+  [[nodiscard]] const T& value() const& {
+    check();
+    return std::get<0>(_state);
+  }
+  [[nodiscard]] const T& operator*() const noexcept { return *std::get_if<0>(&_state); }
+  [[nodiscard]] const T* operator->() const noexcept { return std::get_if<0>(&_state); }
   [[nodiscard]] T& operator*() noexcept { return *std::get_if<0>(&_state); }
   [[nodiscard]] T* operator->() noexcept { return std::get_if<0>(&_state); }
 

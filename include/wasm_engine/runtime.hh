@@ -151,4 +151,12 @@ class runtime {
   handle<wasm_runtime, wasm_runtime_release> _raw;
 };
 
+/// The library's version.
+[[nodiscard]] inline std::string_view version() noexcept { return wasm_library_version(); }
+
+/// Unblocks, on this thread, the signals by which traps are noticed; see `wasm_unblock_signals`.
+inline result<void> unblock_signals() noexcept {
+  return detail::call([](wasm_error** e) { return wasm_unblock_signals(e); });
+}
+
 }  // namespace wasmengine

@@ -152,7 +152,7 @@ pub unsafe extern "C" fn wasm_call_fail(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     border(error, || {
-        handle_mut(call, "call")?.fail(reason.text("reason")?.to_owned());
+        handle_mut(call, "call")?.fail(reason.lossy("reason")?);
         Ok(())
     })
 }

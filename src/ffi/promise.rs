@@ -66,7 +66,7 @@ pub unsafe extern "C" fn wasm_promise_reject(
     reason: wasm_slice,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || settle(promise, Settled::Rejected(reason.text("reason")?.to_owned())))
+    border(error, || settle(promise, Settled::Rejected(reason.lossy("reason")?)))
 }
 
 pub(crate) fn settle(promise: *mut wasm_promise, value: Settled) -> Result<()> {

@@ -25,6 +25,11 @@ impl wasm_slice {
         unsafe { bytes(self.data, self.size, name) }
     }
 
+    /// The bytes as text for people: what is not UTF-8 is replaced, because losing a reason would be worse.
+    pub(crate) fn lossy(self, name: &str) -> Result<String> {
+        Ok(String::from_utf8_lossy(self.bytes(name)?).into_owned())
+    }
+
     /// The bytes as text.
     pub(crate) fn text<'a>(self, name: &str) -> Result<&'a str> {
         core::str::from_utf8(self.bytes(name)?)
