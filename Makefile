@@ -6,7 +6,7 @@ BUILD   := $(CURDIR)/build
 GUESTS  := $(BUILD)/guests
 CMAKE   := $(BUILD)/cmake
 
-.PHONY: demo test bench-quick setup library guests configure tool cpp header test-rust test-header test-symbols test-cpp lint clean
+.PHONY: demo test bench-quick bench-calls setup library guests configure tool cpp header test-rust test-header test-symbols test-cpp lint clean
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
@@ -63,3 +63,8 @@ clean:
 bench-quick: setup configure
 	cmake --build $(CMAKE) --target bench-identity
 	$(CMAKE)/bench/bench-identity $(foreach g,c rust cpp go,$(GUESTS)/$(g)_identity.wasm)
+
+bench-calls: setup configure
+	cmake --build $(CMAKE) --target bench-calls wat_guests
+	$(CMAKE)/bench/bench-calls $(CMAKE)/cpp_tests/wat/h_bench.wasm
+	cargo run --release --locked --example direct-calls

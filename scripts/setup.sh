@@ -13,7 +13,9 @@ core_packages=(
   cmake ninja-build g++ pkg-config         # build
   libgtest-dev libgmock-dev valgrind wabt  # test; wabt has wat2wasm and wasm-objdump
   libcli11-dev nlohmann-json3-dev libfmt-dev
-  libboost-dev                             # headers only, for boost/timer/progress_display.hpp
+  libcurl4-openssl-dev                     # the command-line tool's client of schema registries
+  libboost-dev                             # headers only, for boost/timer/progress_display.hpp and Boost.Asio
+  libuv1-dev                               # for the tests of the libuv adapter
 )
 # Rust's standard library for Wasm is built from rust-web-src, and rust-web-llvm links with lld-22: keep the
 # version of the clang family in step, since only one libc++-NN-dev-wasm32 can be installed at a time.

@@ -1,0 +1,38 @@
+;; For each batch, writes two records: the arguments, and the environment, as the bytes that WASI gives.
+(module $environment
+  (import "redpanda_transform" "check_abi_version_1" (func))
+  (import "redpanda_transform" "read_batch_header"
+    (func $read_batch_header (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "redpanda_transform" "read_next_record"
+    (func $read_next_record (param i32 i32 i32 i32 i32) (result i32)))
+  (import "redpanda_transform" "write_record" (func $write_record (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes_get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "environ_sizes_get" (func $environ_sizes_get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "environ_get" (func $environ_get (param i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func $next_batch (result i32)
+    (call $read_batch_header (i32.const 0) (i32.const 8) (i32.const 12) (i32.const 16) (i32.const 20) (i32.const 24)
+      (i32.const 32) (i32.const 40) (i32.const 48) (i32.const 52)))
+  (func $next_record (param $size i32) (result i32)
+    (call $read_next_record (i32.const 64) (i32.const 72) (i32.const 80) (i32.const 4096) (local.get $size)))
+  ;; Writes the $size bytes at 8195, whose length takes three bytes if it is padded.
+  (func $write (param $size i32) (local $z i32)
+    (local.set $z (i32.shl (local.get $size) (i32.const 1)))
+    (i32.store8 (i32.const 8191) (i32.const 1))
+    (i32.store8 (i32.const 8192) (i32.or (i32.const 0x80) (i32.and (local.get $z) (i32.const 0x7f))))
+    (i32.store8 (i32.const 8193) (i32.or (i32.const 0x80)
+      (i32.and (i32.shr_u (local.get $z) (i32.const 7)) (i32.const 0x7f))))
+    (i32.store8 (i32.const 8194) (i32.shr_u (local.get $z) (i32.const 14)))
+    (i32.store8 (i32.add (i32.const 8195) (local.get $size)) (i32.const 0))
+    (drop (call $write_record (i32.const 8191) (i32.add (local.get $size) (i32.const 5)))))
+  (func $start (export "_start")
+    (loop $forever
+      (drop (call $next_batch))
+      (drop (call $args_sizes_get (i32.const 256) (i32.const 260)))
+      (drop (call $args_get (i32.const 1024) (i32.const 8195)))
+      (call $write (i32.load (i32.const 260)))
+      (drop (call $environ_sizes_get (i32.const 256) (i32.const 260)))
+      (drop (call $environ_get (i32.const 1024) (i32.const 8195)))
+      (call $write (i32.load (i32.const 260)))
+      (br $forever))))
