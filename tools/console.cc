@@ -92,8 +92,8 @@ void console::run(const std::function<progress()>& poll) {
     lock.lock();
   }
   lock.unlock();
-  clear();
   flush();
+  clear();
 }
 
 void console::finish() {

@@ -101,6 +101,8 @@ struct parsed {
   inspect_options inspect;
   std::vector<std::string> env;
   double record_timeout_ns = 3e9;
+  std::optional<std::string> schema_registry;
+  double schema_registry_timeout_ns = 5e9;
 };
 
 void add_run(CLI::App& app, parsed& p) {
@@ -154,6 +156,17 @@ void add_run(CLI::App& app, parsed& p) {
       .add_option("--record-timeout", p.record_timeout_ns, "Time for one record at most, such as 500ms (default: 3s)")
       ->transform(duration_value())
       ->option_text("TIME");
+  auto* registry = command.add_option("--schema-registry", p.schema_registry,
+                                      "Where guests look up schemas: a Confluent-compatible registry such as "
+                                      "http://localhost:8081 or https://USER:PASSWORD@HOST, or memory: for one that is "
+                                      "empty at first (default: none)");
+  registry->option_text("URL");
+  command
+      .add_option("--schema-registry-timeout", p.schema_registry_timeout_ns,
+                  "Time for one answer of the registry at most (default: 5s)")
+      ->transform(duration_value())
+      ->option_text("TIME")
+      ->needs(registry);
   command.add_option("--threads,-j", o.threads, "Event loops, each with a guest of its own (default: 1)")
       ->check(CLI::Range(1, 256))
       ->option_text("N");
@@ -176,6 +189,15 @@ run_options complete(parsed& p) {
     wrong("--record-timeout must be from 1ms to a day");
   }
   o.record_timeout_ns = static_cast<std::uint64_t>(p.record_timeout_ns);
+  if (p.schema_registry == "memory:") {
+    o.schema_registry = memory_registry();
+  } else if (p.schema_registry) {
+    o.schema_registry = registry_address::parse(*p.schema_registry);
+  }
+  if (p.schema_registry_timeout_ns < 1e6 || p.schema_registry_timeout_ns > 3600e9) {
+    wrong("--schema-registry-timeout must be from 1ms to an hour");
+  }
+  o.schema_registry_timeout = std::chrono::milliseconds(static_cast<std::int64_t>(p.schema_registry_timeout_ns / 1e6));
   if (o.memory_limit < (64U << 10) || o.memory_limit > (std::uint64_t{4} << 30)) {
     wrong("--memory-limit must be from 64KiB to 4GiB");
   }

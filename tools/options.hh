@@ -4,8 +4,10 @@
 #pragma once
 
 #include "encoding.hh"
+#include "http_registry.hh"
 #include "record.hh"
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -14,6 +16,9 @@
 #include <vector>
 
 namespace tool {
+
+/// A schema registry in memory, empty at first.
+struct memory_registry {};
 
 /// Of `run`.
 struct run_options {
@@ -32,6 +37,8 @@ struct run_options {
   wasm_compression compression = WASM_COMPRESSION_NONE;
   std::uint64_t memory_limit = 64U << 20;
   std::uint64_t record_timeout_ns = 3'000'000'000;
+  std::variant<std::monostate, memory_registry, registry_address> schema_registry;
+  std::chrono::milliseconds schema_registry_timeout{5000};
   std::size_t threads = 1;
 };
 

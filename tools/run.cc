@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Threads of a run: the main thread shows progress; one reads lines and makes batches of them; the workers have event
-// loops with engines; one writes output. Between them are bounded queues.
+// loops with engines; one writes output. Between them are bounded queues. With a schema registry over HTTP, one more
+// thread asks it.
 #include "run.hh"
 
 #include "batcher.hh"
@@ -9,6 +10,7 @@
 #include "event_loop.hh"
 #include "exit_code.hh"
 #include "file.hh"
+#include "http_registry.hh"
 #include "line_reader.hh"
 #include "output_files.hh"
 #include "output_queue.hh"
@@ -23,6 +25,7 @@
 #include <chrono>
 #include <csignal>
 #include <deque>
+#include <optional>
 #include <thread>
 
 namespace tool {
@@ -63,6 +66,26 @@ wasmengine::runtime make_runtime(const run_options& o, console& out) {
   config.record_time_limit_ns = o.record_timeout_ns;
   config.output_buffer_limit = output_buffer_limit;
   return wasmengine::runtime::create(config, [&out](const wasmengine::log_line& line) { out.log(line); }).value();
+}
+
+/// Gives guests the schema registry that the user named. `http` keeps the client for it, if it is one over HTTP.
+void set_schema_registry(const wasmengine::runtime& runtime, const run_options& o, std::optional<http_registry>& http) {
+  wasm_schema_registry table{};
+  wasm_error* error = nullptr;
+  auto status = WASM_STATUS_OK;
+  if (const auto* address = std::get_if<registry_address>(&o.schema_registry)) {
+    table = http.emplace(*address, o.schema_registry_timeout).table();
+  } else if (std::holds_alternative<memory_registry>(o.schema_registry)) {
+    status = wasm_schema_registry_in_memory(&table, &error);
+  } else {
+    return;
+  }
+  if (status == WASM_STATUS_OK) {
+    status = wasm_runtime_set_schema_registry(runtime.get(), &table, &error);
+  }
+  if (status != WASM_STATUS_OK) {
+    throw wasmengine::error(status, error);
+  }
 }
 
 /// The body of the reading thread.
@@ -135,7 +158,9 @@ void run(const run_options& o) {
 
   const auto compile_begin = clock::now();
   out.status("compiling the module …");
+  std::optional<http_registry> registry;  // outlives the runtime
   const auto runtime = make_runtime(o, out);
+  set_schema_registry(runtime, o, registry);
   wasmengine::factory factory;
   event_loop loop;
   loop.run(compile(loop, runtime, o, factory));
