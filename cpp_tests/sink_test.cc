@@ -225,16 +225,18 @@ TEST(Promise, MayBeSettledWhenFutureEngineFactoryAndRuntimeAreGone) {
   }
 }
 
-TEST(Promise, AReasonThatIsNotUtf8IsRefusedAndThePromiseStaysOpen) {
+TEST(Promise, AReasonThatIsNotUtf8IsEscaped) {
   bench b("c_identity", unhurried);
   ASSERT_TRUE(succeeded(b.start()));
   pending_sink sink;
   const auto batch = built({"a"});
   auto operation = begin(b, batch, sink);
   ASSERT_EQ(operation.poll().value(), WASM_POLL_PENDING);
-  EXPECT_EQ(wasm_promise_reject(sink.promise, wasmengine::as_slice("\xff"), nullptr), WASM_STATUS_INVALID_UTF8);
-  sink.resolve();
-  EXPECT_EQ(operation.poll().value(), WASM_POLL_READY);
+  EXPECT_EQ(wasm_promise_reject(sink.promise, wasmengine::as_slice("full\xff"), nullptr), WASM_STATUS_OK);
+  const auto polled = operation.poll();
+  ASSERT_FALSE(polled);
+  EXPECT_EQ(polled.err().status(), WASM_STATUS_OUTPUT_REJECTED);
+  EXPECT_THAT(polled.err().what(), testing::HasSubstr("full\\xff"));
 }
 
 TEST(Promise, SettledByOtherThreadsWhileTheEngineThreadPollsAndReleases) {

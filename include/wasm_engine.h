@@ -995,8 +995,11 @@ wasm_status wasm_call_memory(struct wasm_call *call,
                              uint8_t **bytes,
                              struct wasm_error **error);
 
-// Says why the callback is about to answer `WASM_ANSWER_FAILED`.
-wasm_status wasm_call_fail(struct wasm_call *call, struct wasm_slice reason, struct wasm_error **error);
+// Says why the callback is about to answer `WASM_ANSWER_FAILED`; the last reason counts. Bytes that are not UTF-8 are
+// written as `\xNN`.
+wasm_status wasm_call_fail(struct wasm_call *call,
+                           struct wasm_slice reason,
+                           struct wasm_error **error);
 
 // The engine whose guest is calling; NULL in an output sink. Borrowed.
 struct wasm_engine *wasm_call_engine(const struct wasm_call *call);
@@ -1035,7 +1038,8 @@ wasm_status wasm_promise_resolve_with(struct wasm_promise *promise,
                                       const struct wasm_continuation *continuation,
                                       struct wasm_error **error);
 
-// Breaks the promise; `reason` is text for the error of whoever waits. Else as `wasm_promise_resolve`.
+// Breaks the promise; `reason` is text for the error of whoever waits, in which bytes that are not UTF-8 are written as
+// `\xNN`. Else as `wasm_promise_resolve`.
 wasm_status wasm_promise_reject(struct wasm_promise *promise,
                                 struct wasm_slice reason,
                                 struct wasm_error **error);

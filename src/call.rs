@@ -3,9 +3,10 @@
 
 use crate::oneshot::{self, Receiver, Sender};
 use crate::schema::SubjectSchema;
-use crate::value::{wasm_value, wasm_value_type};
+use crate::value::{MAX_RESULTS, wasm_value, wasm_value_type};
 use crate::waker::Waker;
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use std::sync::Arc;
 
@@ -87,11 +88,11 @@ impl Continuation {
         Self(continuation)
     }
 
-    /// Runs it. `results` has room for what the function returns.
-    pub fn run(self, call: &mut wasm_call, results: *mut wasm_value) -> u32 {
+    /// Runs it. `results` has room for as many as any function returns.
+    pub fn run(self, call: &mut wasm_call, results: &mut [MaybeUninit<wasm_value>; MAX_RESULTS]) -> u32 {
         let Some(run) = self.0.run else { return wasm_answer::Failed as u32 };
         // SAFETY: the host gave function and data together; both arguments live until after the call.
-        unsafe { run(self.0.data, call, results) }
+        unsafe { run(self.0.data, call, results.as_mut_ptr().cast()) }
     }
 }
 

@@ -93,8 +93,8 @@ fn whole_characters(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// Bytes that are not UTF-8 as `\xNN`.
-fn escape(bytes: &[u8]) -> Cow<'_, str> {
+/// Text, with bytes that are not UTF-8 as `\xNN`.
+pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = core::str::from_utf8(bytes) {
         return Cow::Borrowed(text);
     }

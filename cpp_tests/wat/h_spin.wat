@@ -5,7 +5,7 @@
     (func $read_batch_header (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 1)
   (func $start (export "_start") (local $i i32)
-    (local.set $i (i32.const 20000000))
+    (local.set $i (i32.const 100000000))
     (loop $spin
       (i32.store (i32.const 100) (i32.add (i32.load (i32.const 100)) (local.get $i)))
       (br_if $spin (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))

@@ -144,7 +144,8 @@ pub unsafe extern "C" fn wasm_call_memory(
     })
 }
 
-/// Says why the callback is about to answer `WASM_ANSWER_FAILED`.
+/// Says why the callback is about to answer `WASM_ANSWER_FAILED`; the last reason counts. Bytes that are not UTF-8 are
+/// written as `\xNN`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_call_fail(
     call: *mut wasm_call,
@@ -152,7 +153,7 @@ pub unsafe extern "C" fn wasm_call_fail(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     border(error, || {
-        handle_mut(call, "call")?.fail(reason.lossy("reason")?);
+        handle_mut(call, "call")?.fail(reason.escaped("reason")?);
         Ok(())
     })
 }

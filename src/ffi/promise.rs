@@ -59,14 +59,15 @@ pub unsafe extern "C" fn wasm_promise_resolve_with(
     })
 }
 
-/// Breaks the promise; `reason` is text for the error of whoever waits. Else as `wasm_promise_resolve`.
+/// Breaks the promise; `reason` is text for the error of whoever waits, in which bytes that are not UTF-8 are written as
+/// `\xNN`. Else as `wasm_promise_resolve`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_promise_reject(
     promise: *mut wasm_promise,
     reason: wasm_slice,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || settle(promise, Settled::Rejected(reason.lossy("reason")?)))
+    border(error, || settle(promise, Settled::Rejected(reason.escaped("reason")?)))
 }
 
 pub(crate) fn settle(promise: *mut wasm_promise, value: Settled) -> Result<()> {

@@ -25,9 +25,9 @@ impl wasm_slice {
         unsafe { bytes(self.data, self.size, name) }
     }
 
-    /// The bytes as text for people: what is not UTF-8 is replaced, because losing a reason would be worse.
-    pub(crate) fn lossy(self, name: &str) -> Result<String> {
-        Ok(String::from_utf8_lossy(self.bytes(name)?).into_owned())
+    /// The bytes as text for people: what is not UTF-8 is escaped, because losing a reason would be worse.
+    pub(crate) fn escaped(self, name: &str) -> Result<String> {
+        Ok(crate::log::escape(self.bytes(name)?).into_owned())
     }
 
     /// The bytes as text.

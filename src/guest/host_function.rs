@@ -119,7 +119,7 @@ impl HostFunction {
             }
             HostCall::Settled(Settled::Continue(continuation)) => {
                 let mut call = self.begin(&mut caller)?;
-                let answer = continuation.run(&mut call, results.as_mut_ptr().cast());
+                let answer = continuation.run(&mut call, &mut results);
                 call.ended(answer, "its continuation")
             }
             HostCall::Settled(Settled::Rejected(why)) => Ended::Failed(why),

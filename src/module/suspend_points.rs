@@ -272,7 +272,7 @@ impl Reencode for Rewriter {
 }
 
 fn value_types(types: &[wasmparser::ValType]) -> Result<Vec<ValType>, Error> {
-    types.iter().map(|&ty| Ok(wasm_encoder::reencode::RoundtripReencoder.val_type(ty)?)).collect()
+    types.iter().map(|&ty| wasm_encoder::reencode::RoundtripReencoder.val_type(ty)).collect()
 }
 
 fn wrapper(w: &Waiting, suspend_here: u32) -> Result<Function, Error> {
