@@ -746,7 +746,8 @@ typedef struct wasm_executor {
   // Frees `data`, once, when the task is gone, on any thread; also if `wasm_future_spawn` fails. May be NULL.
   void (*drop)(void *data);
   // Takes a task, which it owns from then on, and has `wasm_task_run` called with it once, later, on the thread to which
-  // the future belongs. Called on any thread: the one that spawns, runs, or settles a promise. Must not throw.
+  // the future belongs. Called on any thread: the one that spawns, runs, settles or releases a promise, or stops or
+  // releases the engine, which is busy then. Must not throw, and must not run the task itself.
   void (*schedule)(void *data, struct wasm_task *task);
 } wasm_executor;
 
@@ -1126,7 +1127,8 @@ wasm_status wasm_task_run(struct wasm_task *task,
                           struct wasm_error **error);
 
 // Gives a scheduled task back without running it: the loop is going down. The operation is cancelled, `complete` is not
-// called. To be called on the future's thread; elsewhere `WASM_STATUS_WRONG_THREAD`, and nothing happens. NULL is fine.
+// called. To be called on the future's thread; elsewhere `WASM_STATUS_WRONG_THREAD`, with a task that is not scheduled
+// `…_INVALID_STATE`, from a callback of its engine `…_BUSY`, and nothing happens. NULL is fine.
 wasm_status wasm_task_release(struct wasm_task *task,
                               struct wasm_error **error);
 

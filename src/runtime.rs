@@ -100,7 +100,10 @@ impl Runtime {
 
     /// Adds a function of the host's.
     pub fn register(&self, function: HostFunction) -> Result<()> {
+        // Out here, so that one that is refused is dropped, which runs code of the host's, when the lock is free again.
+        let mut slot = Some(function);
         self.shared.registering(|registering| {
+            let Some(function) = &slot else { return Ok(()) };
             let key = (function.module.clone(), function.name.clone());
             let name = format!("{}.{}", key.0, key.1);
             if RESERVED.contains(&&*key.0) {
@@ -113,18 +116,20 @@ impl Runtime {
             if function.may_wait {
                 registering.waiting.insert(key);
             }
-            function
-                .define(&mut registering.linker)
+            slot.take()
+                .map_or(Ok(()), |function| function.define(&mut registering.linker))
                 .map_err(|e| Error::new(Status::Internal, format!("host function {name} could not be defined: {e:#}")))
         })
     }
 
     /// Gives guests a schema registry.
     pub fn set_schema_registry(&self, registry: Registry) -> Result<()> {
+        // As above.
+        let mut slot = Some(registry);
         self.shared.registering(|registering| match &registering.registry {
             Some(_) => Err(Error::invalid("the runtime has a schema registry already")),
             None => {
-                registering.registry = Some(Arc::new(registry));
+                registering.registry = slot.take().map(Arc::new);
                 Ok(())
             }
         })

@@ -171,7 +171,7 @@ impl Tables {
     }
 
     fn by_id(&self, id: i32) -> Result<SubjectSchema, String> {
-        let schema = usize::try_from(id - 1).ok().and_then(|index| self.schemas.get(index));
+        let schema = usize::try_from(i64::from(id) - 1).ok().and_then(|index| self.schemas.get(index));
         let schema = schema.ok_or_else(|| format!("there is no schema with id {id}"))?;
         Ok(SubjectSchema { id, version: 0, schema: schema.clone() })
     }
@@ -179,7 +179,7 @@ impl Tables {
     fn by_subject(&self, subject: &str, version: i32) -> Result<SubjectSchema, String> {
         let versions = self.subjects.get(subject).ok_or_else(|| format!("there is no subject \"{subject}\""))?;
         let number = if version == -1 { versions.len() as i32 } else { version };
-        let index = usize::try_from(number - 1).ok().and_then(|i| versions.get(i));
+        let index = usize::try_from(i64::from(number) - 1).ok().and_then(|i| versions.get(i));
         let index = *index.ok_or_else(|| format!("subject \"{subject}\" has no version {version}"))?;
         Ok(SubjectSchema { id: index as i32 + 1, version: number, schema: self.schemas[index].clone() })
     }

@@ -81,6 +81,16 @@ impl wasm_future {
         self.thread.map_or(Ok(()), ThreadMark::check)
     }
 
+    /// Refuses a future that is over, or is not this thread's.
+    pub(crate) fn check_going_on(&self) -> Result<()> {
+        match &*self.kind()? {
+            Kind::Over { .. } => {
+                Err(Error::new(wasm_status::InvalidState, "the future is over: it was ready or had failed"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The state, on the right thread only.
     #[inline]
     fn kind(&self) -> Result<RefMut<'_, Kind>> {

@@ -23,7 +23,8 @@ pub struct wasm_executor {
     /// Frees `data`, once, when the task is gone, on any thread; also if `wasm_future_spawn` fails. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// Takes a task, which it owns from then on, and has `wasm_task_run` called with it once, later, on the thread to which
-    /// the future belongs. Called on any thread: the one that spawns, runs, or settles a promise. Must not throw.
+    /// the future belongs. Called on any thread: the one that spawns, runs, settles or releases a promise, or stops or
+    /// releases the engine, which is busy then. Must not throw, and must not run the task itself.
     pub schedule: Option<unsafe extern "C" fn(data: *mut c_void, task: *mut wasm_task)>,
 }
 
@@ -103,7 +104,7 @@ pub unsafe extern "C" fn wasm_future_spawn(
         });
         executor?;
         completion?;
-        handle(future, "future")?.check_thread()?;
+        handle(future, "future")?.check_going_on()?;
         if task.executor.schedule.is_none() || task.completion.complete.is_none() {
             return Err(Error::new(
                 wasm_status::NullArgument,
@@ -195,7 +196,8 @@ unsafe extern "C" fn drop_waker(data: *mut c_void) {
 }
 
 /// Gives a scheduled task back without running it: the loop is going down. The operation is cancelled, `complete` is not
-/// called. To be called on the future's thread; elsewhere `WASM_STATUS_WRONG_THREAD`, and nothing happens. NULL is fine.
+/// called. To be called on the future's thread; elsewhere `WASM_STATUS_WRONG_THREAD`, with a task that is not scheduled
+/// `…_INVALID_STATE`, from a callback of its engine `…_BUSY`, and nothing happens. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_task_release(task: *mut wasm_task, error: *mut *mut wasm_error) -> wasm_status {
     border(error, || {

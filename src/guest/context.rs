@@ -66,6 +66,7 @@ pub struct Context {
     memory_limit: usize,
     memory_size: Cell<usize>,
     refused_growth: Cell<Option<usize>>,
+    max_log_line: usize,
     log: RefCell<[LineBuffer; 2]>,
     sink: Arc<dyn Sink>,
 }
@@ -133,6 +134,7 @@ impl Context {
             memory_limit: config.memory_limit,
             memory_size: Cell::new(0),
             refused_growth: Cell::new(None),
+            max_log_line: config.max_log_line,
             log: RefCell::new([lines(wasm_log_level::Info), lines(wasm_log_level::Warn)]),
             sink,
         }
@@ -226,7 +228,10 @@ impl Context {
 
     /// A line of the library's own about this guest.
     pub fn warn(&self, line: &str) {
-        self.sink.line(wasm_log_level::Warn, &self.transform.name, line, false);
+        // It may quote the guest, so it is cut and divided like the guest's own lines.
+        let mut buffer = LineBuffer::new(wasm_log_level::Warn, self.max_log_line);
+        buffer.write(line.as_bytes(), &self.transform.name, &*self.sink);
+        buffer.flush(&self.transform.name, &*self.sink);
     }
 
     /// The guest is gone: hands out lines that it did not end.

@@ -55,9 +55,14 @@ impl Guest {
 fn deadline_passed(store: StoreContextMut<'_, GuestState>) -> Result<UpdateDeadline, Error> {
     let context = &store.data().context;
     context.run_time.pause();
-    if context.suspended.get().is_none() {
-        context.run_time.check()?;
-        context.suspended.set(Some(Suspended::SliceOver));
+    match context.suspended.get() {
+        None => {
+            context.run_time.check()?;
+            context.suspended.set(Some(Suspended::SliceOver));
+        }
+        // A guest that does nothing but wait for the host comes by nowhere else.
+        Some(Suspended::ForHost) => context.run_time.check()?,
+        Some(_) => {}
     }
     Ok(UpdateDeadline::Yield(TICKS_PER_SLICE))
 }
