@@ -141,7 +141,7 @@ TEST(Trap, OfARustPanicHasADemangledBacktraceAndItsMessageInTheLog) {
   const auto end = b.transform(kafka::values({"boom"}), out);
   EXPECT_EQ(end.status, WASM_STATUS_GUEST_TRAP);
   EXPECT_THAT(frames(end), testing::Contains(HasSubstr("panic")));
-  EXPECT_THAT(b.log->texts(WASM_LOG_LEVEL_WARN), testing::Contains(HasSubstr("boom, as the record asked")));
+  EXPECT_THAT(b.log->texts(WASM_LOG_SEVERITY_WARN), testing::Contains(HasSubstr("boom, as the record asked")));
 }
 
 TEST(Trap, RestartsWithFreshMemoryEachTime) {

@@ -14,8 +14,8 @@ namespace {
 TEST(Log, PutsALineTogetherFromSeveralWritesOnTwoStreamsAtATime) {
   bench b("c_logger");
   EXPECT_THAT(b.run({"first", "second"}).values(), ElementsAre("first", "second"));
-  EXPECT_THAT(b.log->texts(WASM_LOG_LEVEL_INFO), ElementsAre("record 100: first", "record 101: second"));
-  EXPECT_THAT(b.log->texts(WASM_LOG_LEVEL_WARN), ElementsAre("logger saw 100", "logger saw 101"));
+  EXPECT_THAT(b.log->texts(WASM_LOG_SEVERITY_INFO), ElementsAre("record 100: first", "record 101: second"));
+  EXPECT_THAT(b.log->texts(WASM_LOG_SEVERITY_WARN), ElementsAre("logger saw 100", "logger saw 101"));
   for (const auto& line : b.log->all()) {
     EXPECT_EQ(line.transform, "tested");
     EXPECT_FALSE(line.continues);
@@ -25,7 +25,7 @@ TEST(Log, PutsALineTogetherFromSeveralWritesOnTwoStreamsAtATime) {
 TEST(Log, SplitsWhatAGuestPrintsWithNewlinesInIt) {
   bench b("c_logger");
   b.run({"a\n\nb"});
-  EXPECT_THAT(b.log->texts(WASM_LOG_LEVEL_INFO), ElementsAre("record 100: a", "", "b"));
+  EXPECT_THAT(b.log->texts(WASM_LOG_SEVERITY_INFO), ElementsAre("record 100: a", "", "b"));
 }
 
 TEST(Log, TenMegabytesWithoutANewlineComeInBoundedPieces) {
@@ -50,7 +50,7 @@ TEST(Log, LinesAreCutAtTheConfiguredLength) {
   bench b("c_logger", config);
   b.run({std::string(100, 'x')});  // after "record 100: "
   auto lines = b.log->all();
-  std::erase_if(lines, [](const auto& line) { return line.level != WASM_LOG_LEVEL_INFO; });
+  std::erase_if(lines, [](const auto& line) { return line.level != WASM_LOG_SEVERITY_INFO; });
   ASSERT_EQ(lines.size(), 2U);
   EXPECT_EQ(lines[0].text, "record 100: " + std::string(52, 'x'));
   EXPECT_TRUE(lines[0].continues);
@@ -61,7 +61,7 @@ TEST(Log, LinesAreCutAtTheConfiguredLength) {
 TEST(Log, BytesThatAreNotUtf8AreEscaped) {
   bench b("odd_log_flood");
   b.run({"utf8"});
-  EXPECT_THAT(b.log->texts(WASM_LOG_LEVEL_INFO), ElementsAre("not \\xff\\xfe UTF-8 \\xc3( nor \\xed\\xa0\\x80"));
+  EXPECT_THAT(b.log->texts(WASM_LOG_SEVERITY_INFO), ElementsAre("not \\xff\\xfe UTF-8 \\xc3( nor \\xed\\xa0\\x80"));
 }
 
 TEST(Log, LinesThatAreEscapedStayBoundedToo) {
@@ -85,7 +85,7 @@ TEST(Log, CharactersAreNotCutInTwo) {
     }
     b.run({text});
     std::string joined;
-    for (const auto& line : b.log->texts(WASM_LOG_LEVEL_INFO)) {
+    for (const auto& line : b.log->texts(WASM_LOG_SEVERITY_INFO)) {
       joined += line;
     }
     EXPECT_EQ(joined, "record 100: " + text);
@@ -97,7 +97,7 @@ TEST(Log, ALineWithoutItsNewlineComesOutWhenTheGuestStops) {
   b.run({"open"});
   EXPECT_THAT(b.log->all(), IsEmpty());
   EXPECT_TRUE(succeeded(b.stop()));
-  EXPECT_THAT(b.log->texts(WASM_LOG_LEVEL_WARN), ElementsAre("no newline here"));
+  EXPECT_THAT(b.log->texts(WASM_LOG_SEVERITY_WARN), ElementsAre("no newline here"));
 }
 
 TEST(Log, WithoutALogFunctionLinesAreThrownAway) {

@@ -139,11 +139,11 @@ TEST(Threads, EachWithTrapsOfItsOwn) {
 TEST(Threads, ThatBlockSignalsUnblockTheOnesThatTrapsNeed) {
   const auto runtime = wasmengine::runtime::create().value();
   const auto factory = compile(runtime, "wat_traps");
-  std::thread([&factory] {
+  std::thread([&] {
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, nullptr);
-    ASSERT_EQ(wasm_unblock_signals(nullptr), WASM_STATUS_OK);
+    ASSERT_EQ(wasm_thread_unblock_signals(runtime.get(), nullptr), WASM_STATUS_OK);
     sigset_t now;
     pthread_sigmask(SIG_SETMASK, nullptr, &now);
     for (const int signal : {SIGSEGV, SIGILL, SIGFPE}) {

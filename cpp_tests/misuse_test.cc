@@ -146,7 +146,11 @@ TEST(Null, IsRefusedByEveryFunctionOfEnginesAndFutures) {
   EXPECT_NULL_REFUSED("promise", wasm_promise_resolve(nullptr, error));
   EXPECT_NULL_REFUSED("promise", wasm_promise_reject(nullptr, {}, error));
   wasm_promise_release(nullptr);
-  EXPECT_EQ(wasm_unblock_signals(nullptr), WASM_STATUS_OK);
+  EXPECT_NULL_REFUSED("runtime", wasm_thread_prepare(nullptr, nullptr, error));
+  EXPECT_NULL_REFUSED("runtime", wasm_thread_release(nullptr, error));
+  EXPECT_NULL_REFUSED("runtime", wasm_thread_unblock_signals(nullptr, error));
+  EXPECT_NULL_REFUSED("runtime", wasm_thread_clean(nullptr, 1, nullptr, error));
+  EXPECT_NULL_REFUSED("runtime", wasm_thread_get_pool(nullptr, nullptr, error));
 
   EXPECT_EQ(engine, poison<wasm_engine>());
   EXPECT_EQ(future, poison<wasm_future>());

@@ -139,7 +139,7 @@ void compilations_fail_with_their_error() {
 
 void traps_are_caught_on_every_shard() {
   const asking guest(at_once);
-  seastar::smp::invoke_on_all([] { wasmengine::prepare_shard(); }).get();
+  seastar::smp::invoke_on_all([&guest] { wasmengine::prepare_shard(guest.runtime); }).get();
   for (unsigned shard = 0; shard < seastar::this_smp_shard_count(); ++shard) {
     const auto caught = seastar::smp::submit_to(shard, [&guest] {
       return seastar::async([&guest] {

@@ -34,8 +34,8 @@ using shared_factory = seastar::foreign_ptr<std::unique_ptr<wasmengine::factory>
 /// One shard's engine.
 class transformer {
  public:
-  seastar::future<> start(const wasmengine::factory* factory) {
-    wasmengine::prepare_shard();
+  seastar::future<> start(const wasmengine::runtime* runtime, const wasmengine::factory* factory) {
+    wasmengine::prepare_shard(*runtime);
     _engine = wasmengine::engine::create(*factory).value();
     co_await wasmengine::as_future(_engine.start().value());
   }
@@ -106,7 +106,7 @@ seastar::future<> run(std::string path) {
   std::exception_ptr failure;
   try {
     co_await transformers.invoke_on_all(
-        [&factories](transformer& t) { return t.start(factories[seastar::this_shard_id()].get()); });
+        [&](transformer& t) { return t.start(&runtime, factories[seastar::this_shard_id()].get()); });
     const bytes batch = some_batch();
     const auto written = co_await transformers.map([&batch](transformer& t) { return t.transform(batch); });
     for (unsigned shard = 0; shard < written.size(); ++shard) {

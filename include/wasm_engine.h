@@ -28,7 +28,7 @@
 //              the stack answer WASM_STATUS_BUSY.
 //   Structs    that begin with `size` may grow: set it to sizeof and zero the rest, then zero means the default. Other
 //              structs never grow.
-//   Signals    Traps of guests are noticed by SIGSEGV, SIGILL and SIGFPE: see wasm_unblock_signals.
+//   Signals    Traps of guests are noticed by SIGSEGV, SIGILL and SIGFPE: see wasm_thread_prepare.
 //   Panics     of the library become WASM_STATUS_PANIC; they never cross this border.
 
 
@@ -70,6 +70,10 @@ enum wasm_status
   WASM_STATUS_NO_RESULT = 8,
   // The promise was resolved or rejected before.
   WASM_STATUS_PROMISE_SETTLED = 9,
+  // The thread has no pool for engines: call `wasm_thread_prepare` on it.
+  WASM_STATUS_THREAD_NOT_PREPARED = 10,
+  // A signal by which traps of guests are noticed is blocked on this thread: call `wasm_thread_unblock_signals`.
+  WASM_STATUS_SIGNALS_BLOCKED = 11,
   // The bytes do not begin with Wasm's magic number.
   WASM_STATUS_MODULE_NOT_WASM = 20,
   // The module is in the text format; compile it to binary first.
@@ -146,6 +150,8 @@ enum wasm_status
   WASM_STATUS_SYSTEM = 92,
   // Anything else; the message tells.
   WASM_STATUS_INTERNAL = 93,
+  // No memory or stack is left for another engine, in the thread's pool, the process's, or the host's allocator.
+  WASM_STATUS_POOL_EXHAUSTED = 94,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -241,25 +247,25 @@ typedef uint32_t wasm_poll;
 #endif // __cplusplus
 
 // How urgent a line is.
-enum wasm_log_level
+enum wasm_log_severity
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : uint32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   // Details that help to find a fault.
-  WASM_LOG_LEVEL_DEBUG = 0,
+  WASM_LOG_SEVERITY_DEBUG = 0,
   // A guest's standard output.
-  WASM_LOG_LEVEL_INFO = 1,
+  WASM_LOG_SEVERITY_INFO = 1,
   // A guest's standard error.
-  WASM_LOG_LEVEL_WARN = 2,
+  WASM_LOG_SEVERITY_WARN = 2,
   // A failure that the host will also see as a status.
-  WASM_LOG_LEVEL_ERROR = 3,
+  WASM_LOG_SEVERITY_ERROR = 3,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum wasm_log_level wasm_log_level;
+typedef enum wasm_log_severity wasm_log_severity;
 #else
-typedef uint32_t wasm_log_level;
+typedef uint32_t wasm_log_severity;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -350,6 +356,74 @@ enum wasm_schema_type
 typedef enum wasm_schema_type wasm_schema_type;
 #else
 typedef uint32_t wasm_schema_type;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Where linear memories and guests' stacks come from.
+//
+// The README has measurements of each, and says which to choose.
+enum wasm_memory_mode
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Mapped when an engine starts and unmapped when it stops. Guests run fastest, starts are slowest. Each engine takes 4
+  // GiB of address space, and five of the process's 65,530 mappings. The default: nothing has to be sized.
+  WASM_MEMORY_MODE_ON_DEMAND = 0,
+  // From a pool that each thread reserves with `wasm_thread_prepare`, of memory that the system or `memory_allocator` and
+  // `stack_allocator` give. Starts take no system call, memories lie side by side without guards, and nothing is mapped
+  // afterwards; guests check each access to memory in code.
+  WASM_MEMORY_MODE_THREAD_POOL = 1,
+  // From `memory_allocator` and `stack_allocator`, once per engine.
+  WASM_MEMORY_MODE_HOST = 2,
+  // From a pool of the process for `pool_engines` engines, Wasmtime's, in which memories begin as copy-on-write images
+  // of the module's data. Takes five mappings for each engine.
+  WASM_MEMORY_MODE_PROCESS_POOL = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum wasm_memory_mode wasm_memory_mode;
+#else
+typedef uint32_t wasm_memory_mode;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// How compiled code notices what a guest must not do.
+enum wasm_trap_mode
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // By SIGSEGV, SIGILL and SIGFPE, where that is cheaper than a check. The default.
+  WASM_TRAP_MODE_SIGNALS = 0,
+  // By checks in code only. No signal handler is installed, and none is needed.
+  WASM_TRAP_MODE_CHECKS = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum wasm_trap_mode wasm_trap_mode;
+#else
+typedef uint32_t wasm_trap_mode;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// When the library looks whether a signal that it needs is blocked on the thread.
+enum wasm_signal_check
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // At the first poll of a thread, at each start, and then at one poll per thread in half a time slice. The default; it
+  // costs less than can be measured.
+  WASM_SIGNAL_CHECK_SAMPLED = 0,
+  // At each poll: a system call. For hosts whose signal mask may change at any time, and for tests.
+  WASM_SIGNAL_CHECK_EACH_POLL = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum wasm_signal_check wasm_signal_check;
+#else
+typedef uint32_t wasm_signal_check;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -618,8 +692,8 @@ typedef struct wasm_continuation {
 
 // A line for the host's log.
 typedef struct wasm_log_line {
-  // A `wasm_log_level`.
-  wasm_log_level level;
+  // A `wasm_log_severity`.
+  wasm_log_severity level;
   // The line was longer than `max_log_line`; the next one of this level and transform goes on with it.
   bool continues;
   // The transform's name.
@@ -641,6 +715,24 @@ typedef struct wasm_log_sink {
   // left; by several threads at once if there are. It must not throw and must not block.
   void (*line)(void *data, const struct wasm_log_line *line);
 } wasm_log_sink;
+
+// The host's memory: for linear memories, or for guests' stacks.
+typedef struct wasm_allocator {
+  // `sizeof(wasm_allocator)`.
+  size_t size;
+  // The host's own.
+  void *data;
+  // Frees `data`, once: when the runtime and everything made from it are gone, or when `wasm_runtime_create` fails.
+  // May be NULL.
+  void (*drop)(void *data);
+  // Gives `bytes` bytes that can be read and written, at a multiple of `alignment`, a power of two; or NULL if there
+  // are none. What is meant for linear memory must read as zero; for stacks it need not. Called on the thread that
+  // prepares itself, or that starts an engine. Must not throw.
+  void *(*allocate)(void *data, size_t bytes, size_t alignment);
+  // Takes back what `allocate` gave. Only the first `used` bytes may differ from zero in a block for linear memory. Called
+  // on the thread of the engine, of `wasm_thread_release`, or of whoever releases the last of a runtime. Must not throw.
+  void (*release)(void *data, void *memory, size_t bytes, size_t used);
+} wasm_allocator;
 
 // Settings of a runtime. Zero in any field but `size` means the default.
 typedef struct wasm_runtime_config {
@@ -675,6 +767,27 @@ typedef struct wasm_runtime_config {
   uint32_t skip_crc_check;
   // Where guests' output goes. Default: nowhere.
   struct wasm_log_sink log;
+  // Where linear memories and stacks come from: a `wasm_memory_mode`.
+  uint32_t memory_mode;
+  // How traps of guests are noticed: a `wasm_trap_mode`.
+  uint32_t trap_mode;
+  // When blocked signals are looked for: a `wasm_signal_check`.
+  uint32_t signal_check;
+  // 1: stacks have no more than `host_stack_size` bytes, of which guests get a quarter for their own frames. No host
+  // function then ever has more than what it was promised, so that one which needs more dies in a test. Default 0.
+  uint32_t tight_stacks;
+  // Engines that run at the same time, in memory mode `WASM_MEMORY_MODE_PROCESS_POOL`. Default 1,000.
+  uint64_t pool_engines;
+  // In the modes with pools: bytes of a memory, from its start, that are wiped in place when its engine stops; pages
+  // behind are given back to the system, unless they are the host's. Default 256 KiB.
+  uint64_t keep_resident;
+  // The host's memory for linear memories, in the modes `WASM_MEMORY_MODE_THREAD_POOL` (one block per thread) and
+  // `WASM_MEMORY_MODE_HOST` (one block of `memory_limit` bytes, or what the module says it needs at most, per engine).
+  // NULL: the system's. The table is copied.
+  const struct wasm_allocator *memory_allocator;
+  // The host's memory for stacks, in the same modes. NULL: the system's. The lowest 16 KiB of each stack are made a
+  // guard, which is undone before the block is released. The table is copied.
+  const struct wasm_allocator *stack_allocator;
 } wasm_runtime_config;
 
 // A reference of a schema to another one.
@@ -764,6 +877,35 @@ typedef struct wasm_completion {
   // throw.
   void (*complete)(void *data, wasm_status status, struct wasm_error *error, struct wasm_future *future);
 } wasm_completion;
+
+// How a thread is prepared.
+typedef struct wasm_thread_config {
+  // `sizeof(wasm_thread_config)`.
+  size_t size;
+  // Engines of the runtime that this thread will have started at the same time: as many memories of `memory_limit`
+  // bytes and stacks are reserved. For memory mode `WASM_MEMORY_MODE_THREAD_POOL`; 0 in the others.
+  uint64_t engines;
+} wasm_thread_config;
+
+// The state of a thread's pool.
+typedef struct wasm_thread_pool {
+  // `sizeof(wasm_thread_pool)`, set by the caller.
+  size_t size;
+  // Engines that it is for.
+  uint64_t engines;
+  // Bytes of each memory.
+  uint64_t memory_bytes;
+  // Memories that can be taken.
+  uint64_t memories_free;
+  // Memories of stopped engines that must be cleaned first.
+  uint64_t memories_dirty;
+  // Memories of engines.
+  uint64_t memories_in_use;
+  // Bytes that cleaning has still to look at.
+  uint64_t dirty_bytes;
+  // Stacks that can be taken.
+  uint64_t stacks_free;
+} wasm_thread_pool;
 
 #ifdef __cplusplus
 extern "C" {
@@ -1011,13 +1153,6 @@ void *wasm_call_user_data(const struct wasm_call *call);
 // The library's version, such as `0.1.0`.
 const char *wasm_library_version(void);
 
-// Unblocks, on this thread, the signals by which Wasmtime notices traps of guests: SIGSEGV, SIGILL and SIGFPE.
-//
-// A host that blocks signals on its threads, as Seastar does, must call this on each thread that polls engines, before
-// the first poll and after everything that may block them again. A trap while its signal is blocked kills the process,
-// even with a handler in place. Other signals, and their handlers, stay as they are. `error` may be NULL.
-wasm_status wasm_unblock_signals(struct wasm_error **error);
-
 // Keeps a promise that expects no value: what was asked for is done. Wakes the waiting future, if it waits.
 //
 // On any thread, by one thread at a time. `WASM_STATUS_PROMISE_SETTLED` if it was settled before;
@@ -1131,6 +1266,50 @@ wasm_status wasm_task_run(struct wasm_task *task,
 // `…_INVALID_STATE`, from a callback of its engine `…_BUSY`, and nothing happens. NULL is fine.
 wasm_status wasm_task_release(struct wasm_task *task,
                               struct wasm_error **error);
+
+// Prepares the calling thread for polling engines of `runtime`: unblocks exactly the signals that the runtime uses (see
+// `wasm_thread_unblock_signals`), sets up what Wasmtime keeps for each thread, with an alternate signal stack of 256 KiB
+// unless the thread has one that large, and reserves a pool.
+//
+// To be called once on each such thread, before its first poll, for everything here may take hundreds of microseconds.
+// Only memory mode `WASM_MEMORY_MODE_THREAD_POOL` insists on it. Again with the same numbers, it changes nothing but the
+// signals. `config` may be NULL: no pool.
+//
+// The pool lives until `wasm_thread_release`, the end of the thread, or the end of the runtime and all of its engines.
+//
+// Errors: `WASM_STATUS_SYSTEM` if there is no memory for the pool, `WASM_STATUS_INVALID_STATE` if the thread has a pool of
+// another size, `WASM_STATUS_INVALID_ARGUMENT` for engines in another memory mode.
+wasm_status wasm_thread_prepare(struct wasm_runtime *runtime,
+                                const struct wasm_thread_config *config,
+                                struct wasm_error **error);
+
+// Gives the calling thread's pool back. `WASM_STATUS_INVALID_STATE` while engines use it; none is fine.
+wasm_status wasm_thread_release(struct wasm_runtime *runtime, struct wasm_error **error);
+
+// Unblocks, on the calling thread, the signals by which `runtime` notices traps of guests: SIGSEGV and SIGILL, on x86-64
+// also SIGFPE; none with `WASM_TRAP_MODE_CHECKS`. Other signals, and all handlers, stay as they are.
+//
+// `wasm_thread_prepare` does this too. A host whose mask may change afterwards (`swapcontext` restores one, Seastar blocks
+// most signals on its threads when it starts) calls this before it polls on. A trap while its signal is blocked kills the
+// process, even with a handler in place; so polls look whether one is, as `wasm_signal_check` says, and answer
+// `WASM_STATUS_SIGNALS_BLOCKED`, with nothing changed.
+wasm_status wasm_thread_unblock_signals(const struct wasm_runtime *runtime,
+                                        struct wasm_error **error);
+
+// Cleans memories of stopped engines in the calling thread's pool, so that they can be taken again: at most `bytes` bytes,
+// rounded up to steps of 64 KiB, of which one takes some 5 to 10 µs. For idle moments of an event loop. A stop cleans
+// 256 KiB by itself, and a start that finds nothing clean as much at each poll, and yields in between.
+//
+// `more` tells whether some are left; it may be NULL. `WASM_STATUS_THREAD_NOT_PREPARED` if there is no pool.
+wasm_status wasm_thread_clean(struct wasm_runtime *runtime,
+                              size_t bytes,
+                              bool *more,
+                              struct wasm_error **error);
+
+// Tells about the calling thread's pool. `pool.size` must be set. `WASM_STATUS_THREAD_NOT_PREPARED` if there is none.
+wasm_status wasm_thread_get_pool(const struct wasm_runtime *runtime,
+                                 struct wasm_thread_pool *pool,
+                                 struct wasm_error **error);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -3,6 +3,47 @@
 use crate::error::{Error, Result};
 use std::time::Duration;
 
+/// Where linear memories and guests' stacks come from.
+///
+/// The README has measurements of each, and says which to choose.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum wasm_memory_mode {
+    /// Mapped when an engine starts and unmapped when it stops. Guests run fastest, starts are slowest. Each engine takes 4
+    /// GiB of address space, and five of the process's 65,530 mappings. The default: nothing has to be sized.
+    OnDemand = 0,
+    /// From a pool that each thread reserves with `wasm_thread_prepare`, of memory that the system or `memory_allocator` and
+    /// `stack_allocator` give. Starts take no system call, memories lie side by side without guards, and nothing is mapped
+    /// afterwards; guests check each access to memory in code.
+    ThreadPool = 1,
+    /// From `memory_allocator` and `stack_allocator`, once per engine.
+    Host = 2,
+    /// From a pool of the process for `pool_engines` engines, Wasmtime's, in which memories begin as copy-on-write images
+    /// of the module's data. Takes five mappings for each engine.
+    ProcessPool = 3,
+}
+
+/// How compiled code notices what a guest must not do.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum wasm_trap_mode {
+    /// By SIGSEGV, SIGILL and SIGFPE, where that is cheaper than a check. The default.
+    Signals = 0,
+    /// By checks in code only. No signal handler is installed, and none is needed.
+    Checks = 1,
+}
+
+/// When the library looks whether a signal that it needs is blocked on the thread.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum wasm_signal_check {
+    /// At the first poll of a thread, at each start, and then at one poll per thread in half a time slice. The default; it
+    /// costs less than can be measured.
+    Sampled = 0,
+    /// At each poll: a system call. For hosts whose signal mask may change at any time, and for tests.
+    EachPoll = 1,
+}
+
 /// A runtime's settings, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -30,6 +71,18 @@ pub struct Config {
     pub compile_threads: usize,
     /// Whether a batch's CRC is compared with its content.
     pub check_crc: bool,
+    /// Where memories and stacks come from.
+    pub memory_mode: wasm_memory_mode,
+    /// How traps are noticed.
+    pub trap_mode: wasm_trap_mode,
+    /// When blocked signals are looked for.
+    pub signal_check: wasm_signal_check,
+    /// Stacks are no longer than `host_stack`, guest's frames included: for tests.
+    pub tight_stacks: bool,
+    /// Engines that the process's pool is for.
+    pub pool_engines: usize,
+    /// Bytes of a returned memory that are wiped in place; pages behind are given back to the system.
+    pub keep_resident: usize,
 }
 
 impl Default for Config {
@@ -47,6 +100,12 @@ impl Default for Config {
             max_log_line: 8 << 10,
             compile_threads: 1,
             check_crc: true,
+            memory_mode: wasm_memory_mode::OnDemand,
+            trap_mode: wasm_trap_mode::Signals,
+            signal_check: wasm_signal_check::Sampled,
+            tight_stacks: false,
+            pool_engines: 1000,
+            keep_resident: 256 << 10,
         }
     }
 }
@@ -54,7 +113,27 @@ impl Default for Config {
 /// Bytes in a page of linear memory.
 pub const WASM_PAGE: usize = 64 << 10;
 
+/// Bytes of a stack for the frames of Wasmtime's between the bottom and the guest's first, so that they do not come out of
+/// what was promised to guest and host.
+const ENTRY_FRAMES: usize = 16 << 10;
+
 impl Config {
+    /// Bytes of a memory, in whole pages.
+    pub fn memory_size(&self) -> usize {
+        self.memory_limit / WASM_PAGE * WASM_PAGE
+    }
+
+    /// Bytes of stack for guest's frames.
+    pub fn guest_share(&self) -> usize {
+        if self.tight_stacks { self.guest_stack.min(self.host_stack / 4) } else { self.guest_stack }
+    }
+
+    /// Bytes of a whole stack, without its guard.
+    pub fn stack_size(&self) -> usize {
+        let bytes = if self.tight_stacks { self.host_stack } else { self.guest_stack + self.host_stack + ENTRY_FRAMES };
+        bytes.next_multiple_of(crate::memory::block::page())
+    }
+
     /// Refuses what could not work, with the field's name and its bounds.
     pub fn check(&self) -> Result<()> {
         fn within(field: &str, value: u128, low: u128, high: u128) -> Result<()> {
@@ -73,6 +152,8 @@ impl Config {
         within("max_module_size", self.max_module_size as u128, 8, 1 << 30)?;
         within("max_batch_size", self.max_batch_size as u128, 61, i32::MAX as u128)?;
         within("max_log_line", self.max_log_line as u128, 64, 1 << 20)?;
-        within("compile_threads", self.compile_threads as u128, 1, 256)
+        within("compile_threads", self.compile_threads as u128, 1, 256)?;
+        within("pool_engines", self.pool_engines as u128, 1, 1 << 20)?;
+        within("keep_resident", self.keep_resident as u128, 0, 4 << 30)
     }
 }

@@ -8,6 +8,8 @@ use crate::factory::Compiled;
 use crate::guest::context::{Batch, Context, Current, HostCall, Suspended};
 use crate::guest::fault;
 use crate::guest::instance::Guest;
+use crate::memory::creators;
+use crate::memory::pools::not_prepared;
 use crate::sink::OutputSink;
 use crate::status::wasm_status as Status;
 use crate::waker::Waker;
@@ -209,6 +211,9 @@ impl Engine {
     pub fn start(&self) -> Result<u64> {
         let _busy = self.enter()?;
         self.expect(State::Stopped, "start")?;
+        if let Some(pools) = &self.compiled.shared.pools {
+            pools.mine().ok_or_else(not_prepared)?;
+        }
         self.context.reset();
         Ok(self.begin(State::Starting, None))
     }
@@ -304,6 +309,7 @@ impl Engine {
         if !self.is_going_on(number) {
             return Err(Error::new(Status::Cancelled, "the engine was stopped or released before this was done"));
         }
+        self.compiled.shared.check_signals(self.state.get() == State::Starting)?;
         let mut slot = self.operation.borrow_mut();
         let Some(operation) = slot.as_mut() else {
             return Err(Error::new(Status::Internal, "an operation is going on, but there is none"));
@@ -371,7 +377,18 @@ impl Engine {
         }
         self.context.run_time.resume();
         let mut slot = self.guest.borrow_mut();
-        let guest = slot.get_or_insert_with(|| Guest::new(&self.compiled, &self.context));
+        let guest = match &mut *slot {
+            Some(guest) => guest,
+            None => {
+                if let Some(pools) = &self.compiled.shared.pools
+                    && !pools.ready().map_err(|e| self.refused(e))?
+                {
+                    return Ok(false);
+                }
+                drop(creators::take_refusal());
+                slot.insert(Guest::new(&self.compiled, &self.context))
+            }
+        };
         match guest.resume() {
             TaskPoll::Pending => match self.context.suspended.take() {
                 Some(Suspended::ForBatch) => {
@@ -394,6 +411,11 @@ impl Engine {
                 None => Err(Error::new(Status::Internal, "the guest was suspended for no reason")),
             },
             TaskPoll::Ready(ended) => {
+                if !self.context.has_instance()
+                    && let Some(refusal) = creators::take_refusal()
+                {
+                    return Err(self.refused(refusal));
+                }
                 let error = fault::explain(ended, &self.context, &self.compiled.wrappers);
                 self.context.work.borrow_mut().output.drop_unfinished();
                 operation.outcome = Some(Err(error));
@@ -419,6 +441,12 @@ impl Engine {
             Ended::Pending(receiver) => Ok(Some(receiver)),
             Ended::Failed(why) => Err(self.rejected(&why)),
         }
+    }
+
+    /// A start for which there was no memory or stack.
+    fn refused(&self, why: Error) -> Error {
+        let name = &self.compiled.transform.name;
+        Error::new(why.status, format!("transform \"{name}\" could not start: {}", why.message))
     }
 
     fn rejected(&self, why: &str) -> Error {

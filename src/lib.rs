@@ -4,8 +4,8 @@
 //! batch takes: [`engine`] checks it with [`batch`], puts it where the host functions in [`guest`] find it, and lets the
 //! guest run; what the guest writes collects in [`output`] and goes to the host's [`sink`].
 //!
-//! `unsafe` is denied except where C is spoken or memory is handed over: `ffi`, `waker`, `sink`, and single functions
-//! that say why.
+//! `unsafe` is denied except where C is spoken or memory is handed over: `ffi`, `waker`, `sink`, `memory`, `signals`,
+//! `fork`, and single functions that say why.
 #![allow(non_camel_case_types)] // types that C sees have their C names
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -16,14 +16,17 @@ pub mod engine;
 pub mod error;
 pub mod factory;
 pub mod ffi;
+pub mod fork;
 pub mod guest;
 pub mod log;
+pub mod memory;
 pub mod module;
 pub mod oneshot;
 pub mod output;
 pub mod runtime;
 pub mod schema;
 pub mod schema_registry;
+pub mod signals;
 pub mod sink;
 pub mod status;
 pub mod sync;
@@ -32,3 +35,4 @@ pub mod ticker;
 pub mod transform;
 pub mod value;
 pub mod waker;
+pub mod wasmtime_config;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// How urgent a line is.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum wasm_log_level {
+pub enum wasm_log_severity {
     /// Details that help to find a fault.
     Debug = 0,
     /// A guest's standard output.
@@ -19,19 +19,19 @@ pub enum wasm_log_level {
 /// Where lines go. Called on the engine's thread, in the middle of a guest's call.
 pub trait Sink: Send + Sync {
     /// One line, without its newline. `continues` says that the line was cut: the next one of this level belongs to it.
-    fn line(&self, level: wasm_log_level, transform: &str, line: &str, continues: bool);
+    fn line(&self, level: wasm_log_severity, transform: &str, line: &str, continues: bool);
 }
 
 /// Collects what a guest writes until there is a line.
 pub struct LineBuffer {
-    level: wasm_log_level,
+    level: wasm_log_severity,
     limit: usize,
     pending: Vec<u8>,
 }
 
 impl LineBuffer {
     /// A buffer for lines of at most `limit` bytes.
-    pub fn new(level: wasm_log_level, limit: usize) -> Self {
+    pub fn new(level: wasm_log_severity, limit: usize) -> Self {
         Self { level, limit, pending: Vec::new() }
     }
 
@@ -116,14 +116,14 @@ mod tests {
     #[derive(Default)]
     struct Lines(Mutex<Vec<(String, bool)>>);
     impl Sink for Lines {
-        fn line(&self, _: wasm_log_level, _: &str, line: &str, continues: bool) {
+        fn line(&self, _: wasm_log_severity, _: &str, line: &str, continues: bool) {
             self.0.lock().push((line.to_owned(), continues));
         }
     }
 
     fn lines(limit: usize, writes: &[&[u8]]) -> Vec<(String, bool)> {
         let sink = Lines::default();
-        let mut buffer = LineBuffer::new(wasm_log_level::Info, limit);
+        let mut buffer = LineBuffer::new(wasm_log_severity::Info, limit);
         for write in writes {
             buffer.write(write, "t", &sink);
         }

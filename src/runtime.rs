@@ -1,12 +1,15 @@
 //! A runtime: configuration, the Wasmtime engine and linker made from it, and the threads that compile.
 
-use crate::config::Config;
+use crate::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
 use crate::error::{Error, Result};
 use crate::guest::context::{Context, GuestState, Local};
 use crate::guest::host_function::HostFunction;
 use crate::guest::limits::Limits;
 use crate::guest::{clock, schema_registry, transform, wasi};
 use crate::log::Sink;
+use crate::memory::block::{Allocator, Source};
+use crate::memory::creators::Provider;
+use crate::memory::pools::{Pools, Sizes};
 use crate::module::inspect::{Summary, signature};
 use crate::module::suspend_points::{self, Waits};
 use crate::module::validate::{self, Bounds, HostFunctions};
@@ -14,13 +17,14 @@ use crate::schema_registry::Registry;
 use crate::status::wasm_status as Status;
 use crate::ticker;
 use crate::transform::Transform;
+use crate::{fork, signals, wasmtime_config};
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
-use wasmtime::{Engine, Extern, Linker, OptLevel, Store};
+use wasmtime::{Engine, Extern, Linker, Store};
 
 /// Names of the compile threads begin like this; a number follows.
 pub const COMPILE_THREAD_NAME: &str = "wasm-compile-";
@@ -33,6 +37,8 @@ pub struct Shared {
     pub engine: Engine,
     /// Where guests' output goes.
     pub log: Arc<dyn Sink>,
+    /// The threads' pools, in the mode that has them.
+    pub pools: Option<Arc<Pools>>,
     /// What is being registered, until the first factory is asked for.
     registering: Mutex<Option<Registering>>,
     /// All host functions, from then on.
@@ -70,15 +76,37 @@ impl Linked {
 pub struct Runtime {
     /// What factories keep.
     pub shared: Arc<Shared>,
-    compilers: OnceCell<rayon::ThreadPool>,
+    compilers: Mutex<Option<Compilers>>,
+}
+
+/// The compile threads.
+struct Compilers {
+    pool: Arc<rayon::ThreadPool>,
+    /// `fork::generation` in which they were started.
+    generation: u64,
+}
+
+impl Drop for Compilers {
+    fn drop(&mut self) {
+        if self.generation != fork::generation() {
+            // Its threads are the parent's, and whatever locks they held stay locked.
+            core::mem::forget(self.pool.clone());
+        }
+    }
 }
 
 impl Runtime {
     /// Makes a runtime.
-    pub fn new(config: Config, log: Arc<dyn Sink>) -> Result<Self> {
+    pub fn new(config: Config, log: Arc<dyn Sink>, allocators: Allocators) -> Result<Self> {
         config.check()?;
+        fork::watch();
         let broken = |e: wasmtime::Error| Error::new(Status::System, format!("Wasmtime could not be set up: {e:#}"));
-        let engine = Engine::new(&wasmtime_config(&config)).map_err(broken)?;
+        let provider = allocators.provider(&config)?;
+        let engine = Engine::new(&wasmtime_config::make(&config, provider.as_ref())).map_err(broken)?;
+        let pools = match provider {
+            Some(Provider::Pool(pools)) => Some(pools),
+            _ => None,
+        };
         let mut linker = Linker::new(&engine);
         transform::define(&mut linker).map_err(broken)?;
         wasi::define(&mut linker).map_err(broken)?;
@@ -91,11 +119,12 @@ impl Runtime {
             config,
             engine,
             log,
+            pools,
             registering: Mutex::new(Some(registering)),
             linked: OnceCell::new(),
             _ticker: ticker,
         };
-        Ok(Self { shared: Arc::new(shared), compilers: OnceCell::new() })
+        Ok(Self { shared: Arc::new(shared), compilers: Mutex::new(None) })
     }
 
     /// Adds a function of the host's.
@@ -153,15 +182,56 @@ impl Runtime {
 
     /// Runs `job` on a compile thread.
     pub fn compile(&self, job: impl FnOnce() + Send + 'static) -> Result<()> {
-        let pool = self.compilers.get_or_try_init(|| {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(self.shared.config.compile_threads)
-                .thread_name(|i| format!("{COMPILE_THREAD_NAME}{i}"))
-                .build()
-                .map_err(|e| Error::new(Status::System, format!("the compile threads could not be started: {e}")))
-        })?;
+        let generation = fork::generation();
+        let mut compilers = self.compilers.lock();
+        let pool = match &*compilers {
+            Some(compilers) if compilers.generation == generation => compilers.pool.clone(),
+            _ => {
+                let pool = rayon::ThreadPoolBuilder::new()
+                    .num_threads(self.shared.config.compile_threads)
+                    .thread_name(|i| format!("{COMPILE_THREAD_NAME}{i}"))
+                    .build()
+                    .map_err(|e| {
+                        Error::new(Status::System, format!("the compile threads could not be started: {e}"))
+                    })?;
+                let pool = Arc::new(pool);
+                *compilers = Some(Compilers { pool: pool.clone(), generation });
+                pool
+            }
+        };
+        drop(compilers);
         pool.spawn(job);
         Ok(())
+    }
+}
+
+/// The host's allocators, if it brings its own.
+#[derive(Default)]
+pub struct Allocators {
+    /// For linear memories.
+    pub memory: Option<Allocator>,
+    /// For guests' stacks.
+    pub stack: Option<Allocator>,
+}
+
+impl Allocators {
+    /// What Wasmtime is told to ask, in the modes in which memory is not its own affair.
+    fn provider(self, config: &Config) -> Result<Option<Provider>> {
+        use wasm_memory_mode::{Host, OnDemand, ProcessPool, ThreadPool};
+        let source = |allocator: Option<Allocator>| allocator.map_or(Source::System, |a| Source::Host(Arc::new(a)));
+        let sizes =
+            Sizes { memory: config.memory_size(), stack: config.stack_size(), keep_resident: config.keep_resident };
+        match config.memory_mode {
+            OnDemand | ProcessPool if self.memory.is_some() || self.stack.is_some() => {
+                Err(Error::invalid("memory_allocator and stack_allocator are for the memory modes THREAD_POOL and HOST"))
+            }
+            OnDemand | ProcessPool => Ok(None),
+            Host if self.memory.is_none() => Err(Error::invalid("memory mode HOST needs a memory_allocator")),
+            Host => {
+                Ok(Some(Provider::Host { memories: source(self.memory), stacks: source(self.stack), sizes }))
+            }
+            ThreadPool => Ok(Some(Provider::Pool(Pools::new(source(self.memory), source(self.stack), sizes)))),
+        }
     }
 }
 
@@ -193,6 +263,37 @@ impl Shared {
         })
     }
 
+    /// Prepares the calling thread for running guests: signals, Wasmtime's thread-local state with its alternate signal
+    /// stack, and a pool for `engines` engines, if any.
+    pub fn prepare_thread(&self, engines: u32) -> Result<()> {
+        self.unblock_signals()?;
+        Engine::tls_eager_initialize();
+        ticker::Turns::of_this_thread();
+        match &self.pools {
+            Some(pools) if engines > 0 => pools.reserve(engines),
+            None if engines > 0 => Err(Error::invalid("engines can be reserved in memory mode THREAD_POOL only")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Unblocks, on the calling thread, the signals that this runtime uses.
+    pub fn unblock_signals(&self) -> Result<()> {
+        match self.config.trap_mode {
+            wasm_trap_mode::Signals => signals::unblock(),
+            wasm_trap_mode::Checks => Ok(()),
+        }
+    }
+
+    /// Refuses a thread on which a trap would kill the process, as far as the configuration says to look.
+    #[inline]
+    pub fn check_signals(&self, starting: bool) -> Result<()> {
+        match (self.config.trap_mode, self.config.signal_check) {
+            (wasm_trap_mode::Checks, _) => Ok(()),
+            (_, wasm_signal_check::Sampled) if !starting => signals::check_sampled(ticker::run_clock()),
+            _ => signals::check(),
+        }
+    }
+
     /// Judges a module without compiling it.
     pub fn validate(&self, module: &[u8]) -> Result<()> {
         let config = &self.config;
@@ -202,26 +303,6 @@ impl Shared {
         wasmtime::Module::validate(&self.engine, module)
             .map_err(|e| Error::new(Status::ModuleInvalid, format!("the module is not valid: {e:#}")))
     }
-}
-
-fn wasmtime_config(config: &Config) -> wasmtime::Config {
-    let mut wasmtime = wasmtime::Config::new();
-    wasmtime
-        .cranelift_opt_level(OptLevel::Speed)
-        .epoch_interruption(true)
-        .max_wasm_stack(config.guest_stack)
-        .async_stack_size(config.guest_stack + config.host_stack)
-        .memory_may_move(false)
-        // Else each registration of a module would make every C++ throw of the process slower.
-        .native_unwind_info(false)
-        // Backtraces name functions; offsets into a rewritten module would mislead.
-        .generate_address_map(false)
-        // What transform SDKs do not need. The heap of the first two would be a second memory, beside every limit.
-        .wasm_gc(false)
-        .wasm_exceptions(false)
-        .wasm_memory64(false)
-        .wasm_multi_memory(false);
-    wasmtime
 }
 
 /// The host functions with their types. Wasmtime tells types only with a store at hand, so one is made for it.

@@ -30,6 +30,10 @@ pub enum wasm_status {
     NoResult = 8,
     /// The promise was resolved or rejected before.
     PromiseSettled = 9,
+    /// The thread has no pool for engines: call `wasm_thread_prepare` on it.
+    ThreadNotPrepared = 10,
+    /// A signal by which traps of guests are noticed is blocked on this thread: call `wasm_thread_unblock_signals`.
+    SignalsBlocked = 11,
 
     /// The bytes do not begin with Wasm's magic number.
     ModuleNotWasm = 20,
@@ -110,6 +114,8 @@ pub enum wasm_status {
     System = 92,
     /// Anything else; the message tells.
     Internal = 93,
+    /// No memory or stack is left for another engine, in the thread's pool, the process's, or the host's allocator.
+    PoolExhausted = 94,
 }
 
 /// Each status once, with the name that metrics and messages use.
@@ -150,6 +156,8 @@ names! {
     InvalidState => c"invalid-state",
     NoResult => c"no-result",
     PromiseSettled => c"promise-settled",
+    ThreadNotPrepared => c"thread-not-prepared",
+    SignalsBlocked => c"signals-blocked",
     ModuleNotWasm => c"module-not-wasm",
     ModuleTextFormat => c"module-text-format",
     ModuleIsComponent => c"module-is-component",
@@ -188,4 +196,5 @@ names! {
     Poisoned => c"poisoned",
     System => c"system",
     Internal => c"internal",
+    PoolExhausted => c"pool-exhausted",
 }

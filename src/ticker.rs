@@ -4,12 +4,15 @@
 //! makes guests past their deadline yield, and it advances the *run clock*, the coarse clock by which time limits are
 //! measured. Reading the run clock is one relaxed load, so it may be done per record.
 //!
+//! The child of a fork has no such thread until a guest runs in it, which starts one (`crate::fork`). That is why the lock
+//! here is the standard library's, whose whole state is its own memory.
+//!
 //! While no guest runs, nobody needs ticks, and the thread sleeps. Polls tell it with [`Turns::begin`], which costs a store
 //! to a cache line of the thread's own and a load of one that all threads share but hardly ever write.
 
-use parking_lot::{Condvar, Mutex};
+use core::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*, compiler_fence};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -69,16 +72,22 @@ pub fn run_clock() -> u64 {
 #[derive(Clone, Debug)]
 pub struct Turns(Arc<AtomicU32>);
 
+thread_local! {
+    static TURNS: Turns = {
+        let turns = Arc::new(AtomicU32::new(0));
+        MINE.set(Arc::as_ptr(&turns));
+        let mut state = TICKER.lock();
+        state.turns.retain(|other| other.strong_count() > 0);
+        state.turns.push(Arc::downgrade(&turns));
+        Turns(turns)
+    };
+    /// Where this thread's count is, if it has one.
+    static MINE: Cell<*const AtomicU32> = const { Cell::new(core::ptr::null()) };
+}
+
 impl Turns {
     /// The calling thread's; every engine of a thread has the same.
     pub fn of_this_thread() -> Self {
-        thread_local!(static TURNS: Turns = {
-            let turns = Arc::new(AtomicU32::new(0));
-            let mut state = TICKER.state.lock();
-            state.turns.retain(|other| other.strong_count() > 0);
-            state.turns.push(Arc::downgrade(&turns));
-            Turns(turns)
-        });
         TURNS.with(Clone::clone)
     }
 
@@ -103,19 +112,57 @@ impl Turns {
 /// At most once per `IDLE` and process, so it may take a lock.
 #[cold]
 fn wake() {
-    ACTIVE.store(true, SeqCst);
     // The thread looks at ACTIVE with the lock held before it goes to sleep, so it cannot miss this.
-    drop(TICKER.state.lock());
+    let mut state = TICKER.lock();
+    if state.thread.is_none() {
+        // This process was forked. Without the thread there is no time limit, so the next poll tries again.
+        let Ok(thread) = spawn() else { return };
+        state.thread = Some(thread);
+    }
+    ACTIVE.store(true, SeqCst);
+    drop(state);
     TICKER.changed.notify_all();
+}
+
+fn spawn() -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(THREAD_NAME.into()).spawn(run)
+}
+
+impl Ticker {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // What could panic with the lock held leaves the state whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The lock, held over a fork so that the child's copy of the state is whole.
+pub struct Held(MutexGuard<'static, State>);
+
+/// Before a fork: takes the lock.
+pub fn hold() -> Held {
+    Held(TICKER.lock())
+}
+
+impl Held {
+    /// In the child of a fork, on its only thread.
+    pub fn in_child(mut self) {
+        // The thread is the parent's. Its handle must not be joined, nor anything else be done with it.
+        core::mem::forget(self.0.thread.take());
+        // The next poll calls `wake`.
+        ACTIVE.store(false, SeqCst);
+        // Other threads' polls will never end here.
+        let mine = MINE.get();
+        self.0.turns.retain(|turns| core::ptr::eq(turns.as_ptr(), mine));
+    }
 }
 
 /// Starts to move the engine's epoch once per `period`.
 pub fn register(engine: &wasmtime::Engine, period: Duration) -> std::io::Result<Registration> {
     static NEXT_ID: AtomicU64 = AtomicU64::new(0);
     let id = NEXT_ID.fetch_add(1, Relaxed);
-    let mut state = TICKER.state.lock();
+    let mut state = TICKER.lock();
     if state.thread.is_none() {
-        state.thread = Some(std::thread::Builder::new().name(THREAD_NAME.into()).spawn(run)?);
+        state.thread = Some(spawn()?);
     }
     state.entries.push(Entry { id, period, due: Instant::now() + period, engine: engine.clone() });
     drop(state);
@@ -125,7 +172,7 @@ pub fn register(engine: &wasmtime::Engine, period: Duration) -> std::io::Result<
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let mut state = TICKER.state.lock();
+        let mut state = TICKER.lock();
         state.entries.retain(|entry| entry.id != self.0);
         if !state.entries.is_empty() {
             return;
@@ -144,7 +191,7 @@ impl Drop for Registration {
 fn run() {
     let mut last = Instant::now();
     let mut quiet_since = last;
-    let mut state = TICKER.state.lock();
+    let mut state = TICKER.lock();
     let me = std::thread::current().id();
     // A registration that came while this thread was ending has started another one.
     while !state.entries.is_empty() && state.thread.as_ref().is_some_and(|t| t.thread().id() == me) {
@@ -170,13 +217,14 @@ fn run() {
             let running = state.turns.iter().filter_map(Weak::upgrade).any(|turns| turns.load(Relaxed) > 0);
             if !ACTIVE.swap(false, SeqCst) && !running {
                 if !ACTIVE.load(SeqCst) {
-                    TICKER.changed.wait(&mut state);
+                    state = TICKER.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }
                 last = Instant::now();
                 continue;
             }
         }
-        TICKER.changed.wait_until(&mut state, next);
+        let left = next.saturating_duration_since(Instant::now());
+        state = TICKER.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
     }
 }
 

@@ -18,15 +18,15 @@ namespace {
 constexpr std::size_t most_queued = 16U << 20;
 constexpr std::chrono::milliseconds frame(100);
 
-const char* name_of(wasm_log_level level) {
+const char* name_of(wasm_log_severity level) {
   switch (level) {
-    case WASM_LOG_LEVEL_DEBUG:
+    case WASM_LOG_SEVERITY_DEBUG:
       return "debug";
-    case WASM_LOG_LEVEL_INFO:
+    case WASM_LOG_SEVERITY_INFO:
       return "info";
-    case WASM_LOG_LEVEL_WARN:
+    case WASM_LOG_SEVERITY_WARN:
       return "warn";
-    case WASM_LOG_LEVEL_ERROR:
+    case WASM_LOG_SEVERITY_ERROR:
       break;
   }
   return "error";

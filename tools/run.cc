@@ -173,7 +173,7 @@ void run(const run_options& o) {
   failures failed;
   const record_writer writer(o.shape, o.text, o.output_topics);
   line_reader* lines = nullptr;
-  shared common{factory, writer, files, output, failed, input_name, [&lines] { lines->interrupt(); }};
+  shared common{runtime, factory, writer, files, output, failed, input_name, [&lines] { lines->interrupt(); }};
   std::deque<worker> workers;
   for (std::size_t i = 0; i < o.threads; ++i) {
     workers.emplace_back(common);

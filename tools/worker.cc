@@ -119,9 +119,7 @@ class worker::sink {
 void worker::run() noexcept {
   const auto begin = thread_cpu_time();
   try {
-    if (const auto status = wasm_unblock_signals(nullptr); status != WASM_STATUS_OK) {
-      throw wasmengine::error(status);
-    }
+    wasmengine::prepare_thread(_shared.runtime).value();
     _loop.run(serve());
   } catch (const failure& e) {
     fail(0, e);

@@ -46,6 +46,7 @@ class failures {
 
 /// What the workers of a run share.
 struct shared {
+  const wasmengine::runtime& runtime;
   const wasmengine::factory& factory;
   const record_writer& writer;
   const output_files& files;

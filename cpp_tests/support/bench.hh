@@ -23,7 +23,7 @@ kafka::bytes module(std::string_view name);
 class log_lines {
  public:
   struct line {
-    wasm_log_level level;
+    wasm_log_severity level;
     bool continues;
     std::string transform;
     std::string text;
@@ -36,7 +36,7 @@ class log_lines {
     const std::lock_guard lock(_mutex);
     return _lines;
   }
-  [[nodiscard]] std::vector<std::string> texts(wasm_log_level level) const {
+  [[nodiscard]] std::vector<std::string> texts(wasm_log_severity level) const {
     std::vector<std::string> out;
     for (const auto& l : all()) {
       if (l.level == level) {

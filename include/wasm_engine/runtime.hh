@@ -17,7 +17,7 @@ namespace wasmengine {
 
 /// A line that a guest wrote to its standard output (info) or error (warn).
 struct log_line {
-  wasm_log_level level;
+  wasm_log_severity level;
   bool continues;  ///< The line was too long; the next one of this level and transform goes on with it.
   std::string_view transform;
   std::string_view text;
@@ -153,10 +153,5 @@ class runtime {
 
 /// The library's version.
 [[nodiscard]] inline std::string_view version() noexcept { return wasm_library_version(); }
-
-/// Unblocks, on this thread, the signals by which traps are noticed; see `wasm_unblock_signals`.
-inline result<void> unblock_signals() noexcept {
-  return detail::call([](wasm_error** e) { return wasm_unblock_signals(e); });
-}
 
 }  // namespace wasmengine

@@ -18,6 +18,7 @@
 
 #include "adapter.hh"
 #include "engine.hh"
+#include "thread.hh"
 
 #include <seastar/core/alien.hh>
 #include <seastar/core/coroutine.hh>
@@ -35,9 +36,9 @@
 
 namespace wasmengine {
 
-/// Readies a shard for guests: on each shard, before its first engine.
-inline void prepare_shard() {
-  detail::call([](wasm_error** e) { return wasm_unblock_signals(e); }).value();
+/// Readies a shard for guests of `runtime`: on each shard, before its first engine. `engines` as for `prepare_thread`.
+inline void prepare_shard(const runtime& runtime, std::uint64_t engines = 0) {
+  prepare_thread(runtime, engines).value();
 }
 
 namespace detail {

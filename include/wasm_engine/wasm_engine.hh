@@ -13,3 +13,4 @@
 #include "handle.hh"
 #include "host.hh"
 #include "runtime.hh"
+#include "thread.hh"

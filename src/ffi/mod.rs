@@ -19,6 +19,7 @@ pub mod runtime;
 pub mod schema_registry;
 pub mod slice;
 pub mod task;
+pub mod thread;
 
 use crate::error::{Error, Result};
 use crate::status::wasm_status;
@@ -148,4 +149,33 @@ pub(crate) unsafe fn sized<T: Copy>(pointer: *const T, minimum: usize, name: &st
     }
     // SAFETY: zeroed and then overwritten from a value of the same type's front part.
     Ok(unsafe { value.assume_init() })
+}
+
+/// Writes a struct whose caller has set its size: as much as the caller's version has of it; its size stays as it is.
+///
+/// # Safety
+///
+/// `pointer` is NULL or points to a struct whose first field is its size in bytes, as a `size_t`.
+pub(crate) unsafe fn fill_sized<T: Copy>(pointer: *mut T, minimum: usize, name: &str, value: T) -> Result<()> {
+    if pointer.is_null() {
+        return Err(null(name));
+    }
+    // SAFETY: the first field is the size.
+    let size = unsafe { pointer.cast::<usize>().read() };
+    if size < minimum || size > 64 << 10 {
+        return Err(Error::new(
+            wasm_status::InvalidStructSize,
+            format!("{name}: its size field says {size}; set it to sizeof"),
+        ));
+    }
+    let known = size.min(size_of::<T>());
+    // SAFETY: `size` bytes can be written, says the caller, and `value` has `known` or more. What the caller's newer
+    // version has beyond is zeroed.
+    unsafe {
+        let bytes = pointer.cast::<u8>();
+        let skip = size_of::<usize>();
+        core::ptr::copy_nonoverlapping((&raw const value).cast::<u8>().add(skip), bytes.add(skip), known - skip);
+        bytes.add(known).write_bytes(0, size - known);
+    }
+    Ok(())
 }

@@ -3,10 +3,11 @@
 use super::error::wasm_error;
 use super::slice::{self, wasm_slice};
 use super::{Out, border, first_size, handle, sized};
-use crate::config::Config;
-use crate::error::Result;
-use crate::log::{Sink, wasm_log_level};
-use crate::runtime::Runtime;
+use crate::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
+use crate::error::{Error, Result};
+use crate::log::{Sink, wasm_log_severity};
+use crate::memory::block::{Allocator, wasm_allocator};
+use crate::runtime::{Allocators, Runtime};
 use crate::status::wasm_status;
 use core::ffi::c_void;
 use std::sync::Arc;
@@ -21,8 +22,8 @@ pub struct wasm_runtime {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_log_line {
-    /// A `wasm_log_level`.
-    pub level: wasm_log_level,
+    /// A `wasm_log_severity`.
+    pub level: wasm_log_severity,
     /// The line was longer than `max_log_line`; the next one of this level and transform goes on with it.
     pub continues: bool,
     /// The transform's name.
@@ -82,6 +83,27 @@ pub struct wasm_runtime_config {
     pub skip_crc_check: u32,
     /// Where guests' output goes. Default: nowhere.
     pub log: wasm_log_sink,
+    /// Where linear memories and stacks come from: a `wasm_memory_mode`.
+    pub memory_mode: u32,
+    /// How traps of guests are noticed: a `wasm_trap_mode`.
+    pub trap_mode: u32,
+    /// When blocked signals are looked for: a `wasm_signal_check`.
+    pub signal_check: u32,
+    /// 1: stacks have no more than `host_stack_size` bytes, of which guests get a quarter for their own frames. No host
+    /// function then ever has more than what it was promised, so that one which needs more dies in a test. Default 0.
+    pub tight_stacks: u32,
+    /// Engines that run at the same time, in memory mode `WASM_MEMORY_MODE_PROCESS_POOL`. Default 1,000.
+    pub pool_engines: u64,
+    /// In the modes with pools: bytes of a memory, from its start, that are wiped in place when its engine stops; pages
+    /// behind are given back to the system, unless they are the host's. Default 256 KiB.
+    pub keep_resident: u64,
+    /// The host's memory for linear memories, in the modes `WASM_MEMORY_MODE_THREAD_POOL` (one block per thread) and
+    /// `WASM_MEMORY_MODE_HOST` (one block of `memory_limit` bytes, or what the module says it needs at most, per engine).
+    /// NULL: the system's. The table is copied.
+    pub memory_allocator: *const wasm_allocator,
+    /// The host's memory for stacks, in the same modes. NULL: the system's. The lowest 16 KiB of each stack are made a
+    /// guard, which is undone before the block is released. The table is copied.
+    pub stack_allocator: *const wasm_allocator,
 }
 
 /// A log sink that is owned.
@@ -93,7 +115,7 @@ unsafe impl Send for CSink {}
 unsafe impl Sync for CSink {}
 
 impl Sink for CSink {
-    fn line(&self, level: wasm_log_level, transform: &str, line: &str, continues: bool) {
+    fn line(&self, level: wasm_log_severity, transform: &str, line: &str, continues: bool) {
         if let Some(callback) = self.0.line {
             let line = wasm_log_line {
                 level,
@@ -116,7 +138,7 @@ impl Drop for CSink {
     }
 }
 
-fn settings(c: &wasm_runtime_config) -> Config {
+fn settings(c: &wasm_runtime_config) -> Result<Config> {
     fn size(value: u64, default: usize) -> usize {
         if value == 0 { default } else { usize::try_from(value).unwrap_or(usize::MAX) }
     }
@@ -124,7 +146,7 @@ fn settings(c: &wasm_runtime_config) -> Config {
         if nanoseconds == 0 { default } else { Duration::from_nanos(nanoseconds) }
     }
     let d = Config::default();
-    Config {
+    Ok(Config {
         memory_limit: size(c.memory_limit, d.memory_limit),
         table_limit: size(c.table_limit, d.table_limit),
         guest_stack: size(c.guest_stack_size, d.guest_stack),
@@ -137,7 +159,47 @@ fn settings(c: &wasm_runtime_config) -> Config {
         max_log_line: size(c.max_log_line, d.max_log_line),
         compile_threads: size(c.compile_threads.into(), d.compile_threads),
         check_crc: c.skip_crc_check == 0,
+        memory_mode: choice(
+            "memory_mode",
+            c.memory_mode,
+            &[
+                wasm_memory_mode::OnDemand,
+                wasm_memory_mode::ThreadPool,
+                wasm_memory_mode::Host,
+                wasm_memory_mode::ProcessPool,
+            ],
+        )?,
+        trap_mode: choice("trap_mode", c.trap_mode, &[wasm_trap_mode::Signals, wasm_trap_mode::Checks])?,
+        signal_check: choice(
+            "signal_check",
+            c.signal_check,
+            &[wasm_signal_check::Sampled, wasm_signal_check::EachPoll],
+        )?,
+        tight_stacks: c.tight_stacks != 0,
+        pool_engines: size(c.pool_engines, d.pool_engines),
+        keep_resident: size(c.keep_resident, d.keep_resident),
+    })
+}
+
+/// The choice with a number; they are numbered from 0.
+fn choice<T: Copy>(field: &str, number: u32, choices: &[T]) -> Result<T> {
+    choices.get(number as usize).copied().ok_or_else(|| {
+        Error::invalid(format!("config field {field} is {number}; it must be between 0 and {}", choices.len() - 1))
+    })
+}
+
+/// An allocator of the host's, if there is one.
+///
+/// # Safety
+///
+/// `table` is NULL or points to a `wasm_allocator` with its size.
+unsafe fn allocator(table: *const wasm_allocator, name: &str) -> Result<Option<Allocator>> {
+    if table.is_null() {
+        return Ok(None);
     }
+    // SAFETY: says the caller; and all zeros is a valid table.
+    let table = unsafe { sized(table, first_size!(wasm_allocator, release), name)? };
+    Allocator::new(table, name).map(Some)
 }
 
 /// Makes a runtime. `config` may be NULL for the defaults; what it holds is copied. Any thread; any number of runtimes.
@@ -154,15 +216,23 @@ pub unsafe extern "C" fn wasm_runtime_create(
 ) -> wasm_status {
     border(error, || {
         let mut sink = CSink(wasm_log_sink { data: core::ptr::null_mut(), drop: None, line: None });
-        let mut settings_ = Config::default();
+        let mut chosen = Config::default();
+        let mut allocators = Allocators::default();
         if !config.is_null() {
             // SAFETY: the header says so; and all zeros is a valid config.
-            let config = unsafe { sized(config, first_size!(wasm_runtime_config, log), "config")? };
-            settings_ = settings(&config);
+            let config = unsafe { sized(config, first_size!(wasm_runtime_config, stack_allocator), "config")? };
+            // First of all what the host gives away, so that it is dropped whatever comes next.
             sink = CSink(config.log);
+            // SAFETY: the header says so.
+            let (memory, stack) = unsafe {
+                let memory = allocator(config.memory_allocator, "memory_allocator");
+                (memory, allocator(config.stack_allocator, "stack_allocator"))
+            };
+            allocators = Allocators { memory: memory?, stack: stack? };
+            chosen = settings(&config)?;
         }
         let out = Out::new(runtime, "runtime")?;
-        let runtime = Runtime::new(settings_, Arc::new(sink))?;
+        let runtime = Runtime::new(chosen, Arc::new(sink), allocators)?;
         out.set(Arc::into_raw(Arc::new(wasm_runtime { runtime })).cast_mut());
         Ok(())
     })

@@ -9,7 +9,7 @@ use crate::batch::reader::Records;
 use crate::call::{Settled, Waiting};
 use crate::config::Config;
 use crate::error::RecordAt;
-use crate::log::{LineBuffer, Sink, wasm_log_level};
+use crate::log::{LineBuffer, Sink, wasm_log_severity};
 use crate::output::OutputBuffer;
 use crate::transform::Transform;
 use core::cell::{Cell, RefCell};
@@ -135,7 +135,7 @@ impl Context {
             memory_size: Cell::new(0),
             refused_growth: Cell::new(None),
             max_log_line: config.max_log_line,
-            log: RefCell::new([lines(wasm_log_level::Info), lines(wasm_log_level::Warn)]),
+            log: RefCell::new([lines(wasm_log_severity::Info), lines(wasm_log_severity::Warn)]),
             sink,
         }
     }
@@ -229,7 +229,7 @@ impl Context {
     /// A line of the library's own about this guest.
     pub fn warn(&self, line: &str) {
         // It may quote the guest, so it is cut and divided like the guest's own lines.
-        let mut buffer = LineBuffer::new(wasm_log_level::Warn, self.max_log_line);
+        let mut buffer = LineBuffer::new(wasm_log_severity::Warn, self.max_log_line);
         buffer.write(line.as_bytes(), &self.transform.name, &*self.sink);
         buffer.flush(&self.transform.name, &*self.sink);
     }

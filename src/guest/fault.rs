@@ -124,6 +124,10 @@ fn classify(error: &wasmtime::Error, context: &Context, detail: &mut GuestDetail
         detail.trap = Some(wasm_trap::Host);
         return (Status::GuestBadCall, format!("a host call failed: {:#}", error.root_cause()));
     }
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        let what = "the process's pool has no place for another engine; stop an engine, or raise pool_engines";
+        return (Status::PoolExhausted, format!("{what} ({})", error.root_cause()));
+    }
     (Status::System, format!("the guest could not be instantiated: {error:#}"))
 }
 

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Once it is warm, the data path takes no memory from anybody and gives none back: neither the heap's nor the kernel's.
+#include "process/counting_malloc.hh"
+#include "process/interposed.hh"
+#include "process/process.hh"
+#include "support/bench.hh"
+
+#include <gmock/gmock.h>
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include <csignal>
+#include <cstddef>
+#include <cstdlib>
+#include <string_view>
+
+using namespace testing_support;
+
+namespace {
+
+constexpr int batches = 1'000;
+
+/// From here on, this thread ends the process with 3 when it asks the kernel for memory, or gives any back. The library
+/// makes some system calls by itself, so functions that replace the C library's would not see all.
+void forbid_memory_calls() {
+  struct sigaction action {};
+  action.sa_flags = SA_SIGINFO;
+  action.sa_sigaction = [](int, siginfo_t* info, void*) {
+    std::fprintf(stderr, "system call %d\n", info->si_syscall);
+    _exit(3);
+  };
+  ASSERT_EQ(sigaction(SIGSYS, &action, nullptr), 0);
+  constexpr std::uint32_t calls[] = {SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_brk};
+  std::vector<sock_filter> program{BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))};
+  for (const auto call : calls) {
+    program.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1));
+    program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP));
+  }
+  program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  const sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
+  ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+  ASSERT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
+}
+
+/// How the function answers that a guest calls.
+enum class answers { no_call, at_once, suspended };
+
+/// The host's side of a batch: nothing in it allocates.
+struct host {
+  std::size_t records = 0;
+  std::size_t wakes = 0;
+  std::size_t calls = 0;
+  answers how = answers::no_call;
+  wasm_promise* promise = nullptr;
+
+  std::uint32_t answer(wasm_call* call, wasm_value* results) {
+    ++calls;
+    if (how == answers::suspended) {
+      return wasm_call_promise(call, &promise, nullptr) == WASM_STATUS_OK ? WASM_ANSWER_PENDING : WASM_ANSWER_FAILED;
+    }
+    results->i64 = 42;
+    return WASM_ANSWER_DONE;
+  }
+
+  /// Keeps the promise, as a loop would when its operation is over.
+  bool settle() {
+    const wasm_value value{.i64 = 42};
+    const bool settled = wasm_promise_resolve_values(promise, &value, 1, nullptr) == WASM_STATUS_OK;
+    wasm_promise_release(std::exchange(promise, nullptr));
+    return settled;
+  }
+
+  /// Transforms a batch; false if anything goes wrong.
+  bool transform(wasm_engine* engine, wasm_slice batch) {
+    const wasm_output_sink sink{sizeof(sink), this, [](void*) {},
+                                [](void* self, const wasm_output_record*, std::size_t count, wasm_call*) {
+                                  static_cast<host*>(self)->records += count;
+                                  return std::uint32_t{WASM_ANSWER_DONE};
+                                }};
+    wasm_future* future = nullptr;
+    if (wasm_engine_transform(engine, batch, &sink, &future, nullptr) != WASM_STATUS_OK) {
+      return false;
+    }
+    const wasm_waker waker{this, [](void* self) { ++static_cast<host*>(self)->wakes; }, [](void*) {}};
+    wasm_poll state = WASM_POLL_YIELDED;
+    bool fine = true;
+    while (fine && state != WASM_POLL_READY) {
+      fine = wasm_future_poll(future, &waker, &state, nullptr) == WASM_STATUS_OK;
+      if (fine && state == WASM_POLL_PENDING) {
+        fine = settle();
+      }
+    }
+    return wasm_future_release(future, nullptr) == WASM_STATUS_OK && fine;
+  }
+};
+
+struct shape {
+  const char* name;
+  const char* guest;
+  answers how;
+  std::size_t records;
+  std::size_t value_size;
+};
+
+std::ostream& operator<<(std::ostream& out, const shape& s) { return out << s.name; }
+
+/// A guest that runs, and its host. Beside them there is the ticker's thread, and no thread that compiles.
+class running {
+ public:
+  explicit running(const shape& s) {
+    const auto ticker = process::plus(process::threads(), {"wasm-ticker"});
+    host.how = s.how;
+    auto runtime = wasmengine::runtime::create(unhurried).value();
+    const std::uint32_t i64 = WASM_VALUE_TYPE_I64;
+    wasm_host_function later{};
+    later.size = sizeof(later);
+    later.module = wasmengine::as_slice("host");
+    later.name = wasmengine::as_slice("later");
+    later.params = &i64;
+    later.param_count = 1;
+    later.results = &i64;
+    later.result_count = 1;
+    later.may_wait = 1;
+    later.data = &host;
+    later.call = [](void* self, wasm_call* call, const wasm_value*, wasm_value* results) {
+      return static_cast<struct host*>(self)->answer(call, results);
+    };
+    EXPECT_EQ(wasm_runtime_register(runtime.get(), &later, nullptr), WASM_STATUS_OK);
+    _engine = wasmengine::engine::create(compile(runtime, s.guest)).value();
+    runtime = {};
+    EXPECT_TRUE(process::threads_become(ticker));
+    EXPECT_TRUE(succeeded(finish(_engine.start())));
+    // The guest that calls the host does so for values that begin with w.
+    _batch = built(std::vector<std::string>(s.records, std::string(s.value_size, 'w')));
+    EXPECT_EQ(transform(20), 0) << "warms up";
+    host.records = 0;
+    host.calls = 0;
+  }
+
+  /// Transforms the batch so many times; gives the number of those that failed.
+  int transform(int times) {
+    int failed = 0;
+    for (int i = 0; i < times; ++i) {
+      failed += host.transform(_engine.get(), wasmengine::as_slice(_batch)) ? 0 : 1;
+    }
+    return failed;
+  }
+
+  struct host host;
+
+ private:
+  wasmengine::engine _engine;
+  kafka::bytes _batch;
+};
+
+class DataPath : public testing::TestWithParam<shape> {};
+
+TEST_P(DataPath, AllocatesNothing) {
+  const auto& shape = GetParam();
+  running r(shape);
+  counting::begin();
+  const int failed = r.transform(batches);
+  const auto counted = counting::end();
+  EXPECT_EQ(failed, 0);
+  EXPECT_EQ(r.host.records, batches * shape.records);
+  EXPECT_EQ(r.host.calls, shape.how == answers::no_call ? 0 : batches * shape.records);
+  EXPECT_EQ(counted.allocations, 0U);
+  EXPECT_EQ(counted.frees, 0U);
+}
+
+TEST_P(DataPath, AsksTheKernelForNoMemory) {
+  // In a child, since what is forbidden cannot be allowed again, and without an end, which gives memory back.
+  const auto ending = process::in_child([] {
+    auto& r = *new running(GetParam());
+    forbid_memory_calls();
+    EXPECT_EQ(r.transform(batches), 0);
+  });
+  EXPECT_EQ(ending, "exit 0");
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    With, DataPath,
+    testing::Values(shape{"OneRecord", "c_identity", answers::no_call, 1, 128},
+                    shape{"TenRecords", "c_identity", answers::no_call, 10, 128},
+                    shape{"AThousandRecords", "c_identity", answers::no_call, 1'000, 128},
+                    // More than one engine may hold: it comes in several blocks.
+                    shape{"AThousandLargeRecords", "c_identity", answers::no_call, 1'000, 4'096},
+                    shape{"TheRustSdk", "rust_identity", answers::no_call, 10, 128},
+                    shape{"AHostFunctionThatAnswersAtOnce", "t_later", answers::at_once, 10, 128},
+                    shape{"AHostFunctionThatSuspends", "t_later", answers::suspended, 10, 128}),
+    [](const auto& s) { return std::string(s.param.name); });
+
+// Without this, everything above could be true because nobody looks.
+TEST(Counting, SeesWhatTheLibraryAllocates) {
+  for (const auto& [function, name] : std::vector<std::pair<void*, const char*>>{
+           {reinterpret_cast<void*>(malloc), "malloc"},
+           {reinterpret_cast<void*>(free), "free"},
+           {reinterpret_cast<void*>(calloc), "calloc"},
+           {reinterpret_cast<void*>(realloc), "realloc"},
+           {reinterpret_cast<void*>(posix_memalign), "posix_memalign"}}) {
+    EXPECT_EQ(process::bound(name), function) << name;
+  }
+  counting::begin(false);
+  wasm_runtime* runtime = nullptr;
+  const auto created = wasm_runtime_create(nullptr, &runtime, nullptr);
+  const auto made = counting::end();
+  EXPECT_EQ(created, WASM_STATUS_OK);
+  EXPECT_GT(made.allocations, 100U);
+  counting::begin(false);
+  wasm_runtime_release(runtime);
+  EXPECT_GT(counting::end().frees, 100U);
+}
+
+TEST(Counting, SeesWhatTheLibraryMaps) {
+  const auto ending = process::in_child([] {
+    auto& b = *new bench("c_identity");
+    forbid_memory_calls();
+    (void)b.start();
+  });
+  EXPECT_THAT(ending, testing::StartsWith("exit 3")) << "a guest's memory and stack come from the kernel";
+}
+
+}  // namespace

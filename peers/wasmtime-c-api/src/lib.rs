@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Exports Wasmtime's C functions, all of them.
+pub use wasmtime_c_api::*;

@@ -1,0 +1,49 @@
+//! What the library does when its process forks: the child has only the thread that forked, so neither the ticker's nor the
+//! compile threads exist in it. What the child inherited goes on working; threads are started again when they are needed.
+//!
+//! A host must not fork while another thread is inside the library, nor while a module is being compiled: a lock that such a
+//! thread held would stay locked in the child for ever.
+#![allow(unsafe_code)]
+
+use crate::ticker;
+use core::cell::Cell;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Forks between the first process and this one.
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
+thread_local!(static HELD: Cell<Option<ticker::Held>> = const { Cell::new(None) });
+
+/// A number that differs between a process and its children: threads made in another generation do not exist.
+pub fn generation() -> u64 {
+    GENERATION.load(Relaxed)
+}
+
+/// Makes sure that forks are noticed from now on.
+pub fn watch() {
+    static WATCHING: Once = Once::new();
+    WATCHING.call_once(|| {
+        // SAFETY: the functions do nothing but what is said at them, and stay loaded, because the library does. If there is
+        // no memory for it, children of a fork have no ticker: nothing else depends on it.
+        unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+    });
+}
+
+/// Takes the ticker's lock.
+unsafe extern "C" fn before() {
+    HELD.set(Some(ticker::hold()));
+}
+
+/// Gives it back.
+unsafe extern "C" fn in_parent() {
+    drop(HELD.take());
+}
+
+/// Gives it back, after the threads that do not exist here were forgotten.
+unsafe extern "C" fn in_child() {
+    GENERATION.fetch_add(1, Relaxed);
+    if let Some(held) = HELD.take() {
+        held.in_child();
+    }
+}

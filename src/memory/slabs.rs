@@ -1,0 +1,245 @@
+//! A pool of linear memories of one size, cut from one block.
+//!
+//! Invariant: a slab that is free reads as zero from its first byte to its last. A memory only ever grows, so its final
+//! size says how far it can have been written; that far a returned slab is *dirty*, until [`SlabPool::clean`] has been
+//! over it. The pages of a slab are not protected: guests of these memories check every access.
+#![allow(unsafe_code)]
+
+use super::block::{Block, Source, page};
+use core::ptr::NonNull;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+
+/// Bytes that cleaning looks at between two looks at its budget.
+const STEP: usize = 64 << 10;
+
+/// Size from which on slabs are aligned so that the kernel can use huge pages.
+const HUGE: usize = 2 << 20;
+
+/// The pool.
+pub struct SlabPool {
+    block: Block,
+    slab: usize,
+    keep_resident: usize,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The one that was used last is taken first, because it is warm.
+    free: Vec<u32>,
+    dirty: VecDeque<Dirty>,
+    in_use: u32,
+}
+
+/// A slab with the range that is still to be cleaned.
+struct Dirty {
+    index: u32,
+    from: usize,
+    to: usize,
+}
+
+/// How many slabs are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Can be taken.
+    pub free: u32,
+    /// Must be cleaned first.
+    pub dirty: u32,
+    /// Are some engine's.
+    pub in_use: u32,
+    /// Bytes that cleaning has still to look at.
+    pub dirty_bytes: u64,
+}
+
+impl SlabPool {
+    /// A pool of `count` slabs of `slab` bytes. None if the source has no block that large.
+    ///
+    /// `keep_resident`: so much of a returned slab, from its start, is wiped in place; the pages behind that are given back
+    /// to the system, if they are the system's.
+    pub fn new(source: &Source, slab: usize, count: u32, keep_resident: usize) -> Option<Self> {
+        let alignment = if slab >= HUGE { HUGE } else { page() };
+        let block = source.allocate(slab.checked_mul(count as usize)?, alignment)?;
+        let keep_resident = if block.is_system() { keep_resident.next_multiple_of(page()) } else { usize::MAX };
+        let free = (0..count).rev().collect();
+        let state = State { free, dirty: VecDeque::with_capacity(count as usize), in_use: 0 };
+        Some(Self { block, slab, keep_resident, state: Mutex::new(state) })
+    }
+
+    /// Bytes of each slab.
+    pub fn slab(&self) -> usize {
+        self.slab
+    }
+
+    /// A clean slab, if there is one.
+    pub fn take(&self) -> Option<u32> {
+        let mut state = self.state.lock();
+        let index = state.free.pop()?;
+        state.in_use += 1;
+        Some(index)
+    }
+
+    /// Whether `take` would succeed.
+    pub fn has_free(&self) -> bool {
+        !self.state.lock().free.is_empty()
+    }
+
+    /// Takes back slab `index`, of which the first `used` bytes may have been written.
+    pub fn give_back(&self, index: u32, used: usize) {
+        let mut state = self.state.lock();
+        state.in_use -= 1;
+        let used = used.next_multiple_of(page()).min(self.slab);
+        state.dirty.push_back(Dirty { index, from: 0, to: used });
+    }
+
+    /// Where slab `index` begins.
+    pub fn start(&self, index: u32) -> NonNull<u8> {
+        // SAFETY: `index` is below the count, so the result is inside of the block.
+        unsafe { self.block.start().add(index as usize * self.slab) }
+    }
+
+    /// The slabs.
+    pub fn counts(&self) -> Counts {
+        let state = self.state.lock();
+        Counts {
+            free: state.free.len() as u32,
+            dirty: state.dirty.len() as u32,
+            in_use: state.in_use,
+            dirty_bytes: state.dirty.iter().map(|dirty| (dirty.to - dirty.from) as u64).sum(),
+        }
+    }
+
+    /// Cleans at most `budget` bytes, rounded up to steps of 64 KiB; true if some are left to be cleaned.
+    pub fn clean(&self, budget: usize) -> bool {
+        let mut left = budget.max(1);
+        let mut state = self.state.lock();
+        while let Some(dirty) = state.dirty.front_mut() {
+            if left == 0 {
+                return true;
+            }
+            let step = STEP.min(dirty.to - dirty.from);
+            let start = self.start(dirty.index);
+            // SAFETY: a range of a slab that is neither free nor in use, so nobody else looks at it.
+            unsafe { self.clean_range(start.add(dirty.from).as_ptr(), dirty.from, step) };
+            dirty.from += step;
+            left = left.saturating_sub(STEP);
+            if dirty.from == dirty.to
+                && let Some(done) = state.dirty.pop_front()
+            {
+                state.free.push(done.index);
+            }
+        }
+        false
+    }
+
+    /// Makes `bytes` bytes from `start`, which is `offset` into its slab, read as zero.
+    ///
+    /// # Safety
+    ///
+    /// The range is whole pages of one slab that nobody uses.
+    unsafe fn clean_range(&self, start: *mut u8, offset: usize, bytes: usize) {
+        let wiped = self.keep_resident.saturating_sub(offset).min(bytes);
+        for at in (0..wiped).step_by(page()) {
+            // SAFETY: a page of the range.
+            let page = unsafe { core::slice::from_raw_parts_mut(start.add(at), page()) };
+            // What was never written is not written now either, so that it does not become resident.
+            if !is_zero(page) {
+                page.fill(0);
+            }
+        }
+        if wiped < bytes {
+            // SAFETY: whole pages of a private anonymous mapping of ours, which read as zero afterwards.
+            let given = unsafe { libc::madvise(start.add(wiped).cast(), bytes - wiped, libc::MADV_DONTNEED) };
+            if given != 0 {
+                // Locked memory cannot be given back.
+                // SAFETY: inside of the range.
+                unsafe { start.add(wiped).write_bytes(0, bytes - wiped) };
+            }
+        }
+    }
+
+    /// Tells the host, when it gets the block back, how much of it is not zero.
+    fn used(&self) -> usize {
+        let state = self.state.lock();
+        // Slabs that are in use keep the pool alive, so all that is not clean is in the list.
+        state.dirty.iter().map(|dirty| dirty.index as usize * self.slab + dirty.to).max().unwrap_or(0)
+    }
+}
+
+impl Drop for SlabPool {
+    fn drop(&mut self) {
+        let used = self.used();
+        self.block.set_used(used);
+    }
+}
+
+/// Whether a page is all zero; word by word, without a way out in between, which the compiler turns into vectors.
+fn is_zero(page: &[u8]) -> bool {
+    page.chunks_exact(8).fold(0, |all, word| all | word.iter().fold(0, |all, byte| all | byte)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(count: u32, keep_resident: usize) -> SlabPool {
+        SlabPool::new(&Source::System, 256 << 10, count, keep_resident).unwrap()
+    }
+
+    fn bytes(pool: &SlabPool, index: u32) -> &mut [u8] {
+        // SAFETY: tests look at one slab at a time.
+        unsafe { core::slice::from_raw_parts_mut(pool.start(index).as_ptr(), pool.slab()) }
+    }
+
+    #[test]
+    fn a_slab_is_zero_whenever_it_is_taken() {
+        for keep_resident in [0, 100 << 10, usize::MAX >> 1] {
+            let pool = pool(1, keep_resident);
+            for used in [0, 1, 5000, 130 << 10, 256 << 10] {
+                let index = pool.take().unwrap();
+                assert!(bytes(&pool, index).iter().all(|&byte| byte == 0), "{keep_resident} {used}");
+                bytes(&pool, index)[..used].fill(0xaa);
+                pool.give_back(index, used);
+                assert_eq!(pool.take(), None, "it must be cleaned first");
+                while pool.clean(1) {}
+            }
+        }
+    }
+
+    #[test]
+    fn cleaning_is_bounded() {
+        let pool = pool(2, usize::MAX >> 1);
+        let (a, b) = (pool.take().unwrap(), pool.take().unwrap());
+        bytes(&pool, a).fill(1);
+        bytes(&pool, b).fill(1);
+        pool.give_back(a, 256 << 10);
+        pool.give_back(b, 256 << 10);
+        assert_eq!(pool.counts().dirty_bytes, 512 << 10);
+        assert!(pool.clean(64 << 10));
+        assert_eq!(pool.counts().dirty_bytes, 448 << 10);
+        assert!(pool.clean(192 << 10));
+        assert_eq!(pool.counts(), Counts { free: 1, dirty: 1, in_use: 0, dirty_bytes: 256 << 10 });
+        assert!(!pool.clean(usize::MAX));
+        assert_eq!(pool.counts(), Counts { free: 2, dirty: 0, in_use: 0, dirty_bytes: 0 });
+    }
+
+    #[test]
+    fn a_pool_that_is_used_up_gives_nothing() {
+        let pool = pool(2, 0);
+        assert_eq!((pool.take(), pool.take(), pool.take()), (Some(0), Some(1), None));
+        pool.give_back(1, 0);
+        // Nothing was written, but that is for `clean` to find out.
+        assert!(!pool.clean(1));
+        assert_eq!(pool.take(), Some(1));
+    }
+
+    #[test]
+    fn one_byte_that_is_not_zero_is_found() {
+        let mut page = vec![0u8; 4096];
+        assert!(is_zero(&page));
+        for at in [0, 7, 8, 2049, 4095] {
+            page[at] = 0x80;
+            assert!(!is_zero(&page));
+            page[at] = 0;
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Wasmtime's configuration from ours.
+
+use crate::config::{Config, WASM_PAGE, wasm_memory_mode as Mode, wasm_trap_mode};
+use crate::memory::creators::Provider;
+use std::sync::Arc;
+use wasmtime::{InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+
+/// Address space that the process's pool may take for memories that need no checks in code, of the 128 TiB of a process.
+const POOL_ADDRESS_SPACE: u64 = 32 << 40;
+
+/// Address space of one such memory: all that 32 bits can say, and a guard for constant offsets.
+const UNCHECKED_MEMORY: u64 = (4 << 30) + (32 << 20);
+
+/// Bytes of the process's pool for one table: as many elements as Wasmtime's own default.
+pub const POOLED_TABLE_ELEMENTS: usize = 20_000;
+
+/// The configuration. `provider` is there in the modes in which the library provides memory.
+pub fn make(config: &Config, provider: Option<&Provider>) -> wasmtime::Config {
+    let mut wasmtime = wasmtime::Config::new();
+    wasmtime
+        .cranelift_opt_level(OptLevel::Speed)
+        .epoch_interruption(true)
+        .max_wasm_stack(config.guest_share())
+        .async_stack_size(config.stack_size())
+        .memory_may_move(false)
+        // Else each registration of a module would make every C++ throw of the process slower.
+        .native_unwind_info(false)
+        // Backtraces name functions; offsets into a rewritten module would mislead.
+        .generate_address_map(false)
+        // What transform SDKs do not need. The heap of the first two would be a second memory, beside every limit.
+        .wasm_gc(false)
+        .wasm_exceptions(false)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false);
+    if config.trap_mode == wasm_trap_mode::Checks {
+        wasmtime.signals_based_traps(false).memory_guard_size(0);
+    }
+    if let Some(provider) = provider {
+        let provider = Arc::new(provider.clone());
+        wasmtime
+            .with_host_memory(provider.clone())
+            .with_host_stack(provider)
+            // Nothing around these memories faults: every access is compared with the memory's size.
+            .memory_reservation(0)
+            .memory_guard_size(0)
+            .memory_init_cow(false);
+    }
+    if config.memory_mode == Mode::ProcessPool {
+        pool(config, &mut wasmtime);
+    }
+    wasmtime
+}
+
+fn pool(config: &Config, wasmtime: &mut wasmtime::Config) {
+    let engines = config.pool_engines as u32;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_core_instances(engines)
+        .total_memories(engines)
+        .total_stacks(engines)
+        .total_tables(engines)
+        .max_memory_size(config.memory_size())
+        .table_elements(config.table_limit.min(POOLED_TABLE_ELEMENTS))
+        .linear_memory_keep_resident(config.keep_resident);
+    wasmtime.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    if u64::from(engines) * UNCHECKED_MEMORY > POOL_ADDRESS_SPACE {
+        // Memories side by side, so that they fit. What lies past a memory's size still faults, but not past its limit.
+        wasmtime.memory_reservation(config.memory_size() as u64).memory_guard_size(WASM_PAGE as u64);
+    }
+}
