@@ -5,13 +5,15 @@ LIBRARY := $(CARGO_TARGET_DIR)/release/libwasm_engine.so
 BUILD   := $(CURDIR)/build
 GUESTS  := $(BUILD)/guests
 CMAKE   := $(BUILD)/cmake
+# Other Wasm libraries, for tests that have them beside this one.
+PEERS   := $(CARGO_TARGET_DIR)/peers
 
-.PHONY: demo test bench-quick bench-calls setup library guests configure tool cpp header test-rust test-header test-symbols test-cpp lint clean
+.PHONY: demo test bench-quick bench-calls setup library peers guests configure tool cpp header test-rust test-header test-symbols test-cpp lint clean
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
 
-test: setup library guests cpp lint test-rust test-header test-symbols test-cpp
+test: setup library peers guests cpp lint test-rust test-header test-symbols test-cpp
 
 setup:
 	@scripts/setup.sh all
@@ -19,11 +21,15 @@ setup:
 library:
 	cargo build --release --locked
 
+peers:
+	cd peers/wasmtime-c-api && CARGO_TARGET_DIR=$(PEERS) cargo build --release --locked
+
 guests: setup
 	$(MAKE) -C guests OUT=$(GUESTS)
 
 configure: library guests
-	@cmake -S . -B $(CMAKE) -G Ninja -DWASM_ENGINE_LIBRARY=$(LIBRARY) -DWASM_ENGINE_GUESTS=$(GUESTS) >$(BUILD)/cmake.log \
+	@cmake -S . -B $(CMAKE) -G Ninja -DWASM_ENGINE_LIBRARY=$(LIBRARY) -DWASM_ENGINE_GUESTS=$(GUESTS) \
+	  -DWASMTIME_C_API=$(PEERS)/release >$(BUILD)/cmake.log \
 	  || { cat $(BUILD)/cmake.log; exit 1; }
 
 tool: configure

@@ -1,65 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+//
 // Time per record of an identity guest through the C++ layer, beside the floor of two plain copies, in one run.
 //
 //   bench-identity [--shape RECORDSxBYTES] GUEST.wasm [GUEST.wasm ...]
-#include "wasm_engine/wasm_engine.hh"
+#include "measure.hh"
 
-#include <algorithm>
-#include <chrono>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <iterator>
-#include <string>
-#include <vector>
 
-namespace we = wasmengine;
-using bytes = std::vector<std::uint8_t>;
+using namespace bench;
 
 namespace {
-
-constexpr int rounds = 7;
-constexpr double seconds_per_round = 0.25;
-
-struct shape {
-  int records;
-  std::size_t value_size;
-};
-
-bytes read_file(const char* path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) {
-    std::fprintf(stderr, "bench-identity: cannot read %s\n", path);
-    std::exit(2);
-  }
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-bytes make_batch(shape s) {
-  auto builder = we::batch_builder::create().value();
-  const std::string value(s.value_size, 'x');
-  for (int i = 0; i < s.records; ++i) {
-    builder.add(i, we::payload{std::nullopt, value, {}}).value();
-  }
-  const auto batch = builder.finish().value();
-  return {batch.begin(), batch.end()};
-}
-
-/// Nanoseconds per call of `f`, which is called for about a round's time.
-template <typename F>
-double time_of(F&& f) {
-  using clock = std::chrono::steady_clock;
-  std::size_t calls = 0;
-  const auto start = clock::now();
-  double elapsed = 0;
-  do {
-    for (int i = 0; i < 16; ++i, ++calls) {
-      f();
-    }
-    elapsed = std::chrono::duration<double>(clock::now() - start).count();
-  } while (elapsed < seconds_per_round);
-  return elapsed * 1e9 / static_cast<double>(calls);
-}
 
 /// The work without a sandbox: each payload copied to the guest's place and from there to the output.
 double time_copies(shape s) {
@@ -76,21 +26,6 @@ double time_copies(shape s) {
            }
          }) /
          s.records;
-}
-
-double time_guest(we::engine& engine, const bytes& batch, int records) {
-  std::size_t count = 0;
-  auto sink = [&](we::output_block block) { count += block.size(); };
-  const double ns = time_of([&] {
-    count = 0;
-    auto operation = engine.transform(batch, sink).value();
-    we::drive(operation).value();
-    if (count != static_cast<std::size_t>(records)) {
-      std::fprintf(stderr, "bench-identity: %zu records came out of %d\n", count, records);
-      std::exit(1);
-    }
-  });
-  return ns / records;
 }
 
 }  // namespace
@@ -115,12 +50,7 @@ int main(int argc, char** argv) {
   auto runtime = we::runtime::create(config).value();
   std::vector<we::engine> engines;
   for (int i = 1; i < argc; ++i) {
-    auto compilation = runtime.compile(read_file(argv[i]), {"bench", "in", {"out"}, {}}).value();
-    we::drive(compilation).value();
-    auto engine = we::engine::create(compilation.take().value()).value();
-    auto start = engine.start().value();
-    we::drive(start).value();
-    engines.push_back(std::move(engine));
+    engines.push_back(started(runtime, argv[i]));
   }
   std::printf("%-24s %8s %8s %12s %12s %8s\n", "guest", "records", "bytes", "ns/record", "records/s", "x copies");
   for (const shape s : shapes) {
@@ -133,16 +63,11 @@ int main(int argc, char** argv) {
         times[i + 1].push_back(time_guest(engines[i], batch, s.records));
       }
     }
-    for (auto& t : times) {
-      std::sort(t.begin(), t.end());
-    }
-    const double floor = times[0][rounds / 2];
+    const double floor = median(times[0]);
     for (std::size_t i = 0; i < times.size(); ++i) {
-      const double ns = times[i][rounds / 2];
-      const std::string name = i == 0 ? "(two copies, native)" : argv[i];
-      const auto slash = name.rfind('/');
-      std::printf("%-24s %8d %8zu %12.1f %12.0f %8.2f\n", name.substr(slash + 1).c_str(), s.records, s.value_size, ns,
-                  1e9 / ns, ns / floor);
+      const double ns = median(times[i]);
+      const std::string name(i == 0 ? "(two copies, native)" : file_name(argv[i]));
+      std::printf("%-24s %8d %8zu %12.1f %12.0f %8.2f\n", name.c_str(), s.records, s.value_size, ns, 1e9 / ns, ns / floor);
     }
   }
 }

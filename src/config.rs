@@ -105,7 +105,7 @@ impl Default for Config {
             signal_check: wasm_signal_check::Sampled,
             tight_stacks: false,
             pool_engines: 1000,
-            keep_resident: 256 << 10,
+            keep_resident: Self::default_keep_resident(wasm_memory_mode::OnDemand),
         }
     }
 }
@@ -118,6 +118,12 @@ pub const WASM_PAGE: usize = 64 << 10;
 const ENTRY_FRAMES: usize = 16 << 10;
 
 impl Config {
+    /// The default of `keep_resident` by mode. A thread's pool has reserved its memory anyway, and taking a page anew costs
+    /// more than wiping it; Wasmtime's pool wipes all of it, whether it was used or not.
+    pub fn default_keep_resident(mode: wasm_memory_mode) -> usize {
+        if mode == wasm_memory_mode::ThreadPool { 4 << 20 } else { 64 << 10 }
+    }
+
     /// Bytes of a memory, in whole pages.
     pub fn memory_size(&self) -> usize {
         self.memory_limit / WASM_PAGE * WASM_PAGE

@@ -2,8 +2,8 @@
 //
 // An allocator like that of a host with one thread per core: each thread has an arena of its own, which it uses without
 // locks; memory that is freed on another thread goes back to its owner by a queue. Link core_malloc.cc, and the whole
-// process allocates by it. It takes nothing back that is not its own, nothing twice, and fills what it hands out and what
-// it gets back with rubbish.
+// process allocates by it. It takes nothing back that is not its own, nothing twice, and fills what it hands out and
+// what it gets back with rubbish.
 #pragma once
 
 #include <cstdint>

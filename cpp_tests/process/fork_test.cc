@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Children of fork(), in which only the forking thread lives on: the library's threads must come back in a child that needs
-// them, and nobody may wait for those that are gone. A host forks while none of its other threads is in the library.
+// Children of fork(), in which only the forking thread lives on: the library's threads must come back in a child that
+// needs them, and nobody may wait for those that are gone. A host forks while none of its other threads is in the
+// library.
 #include "process/process.hh"
 #include "support/asking.hh"
 
@@ -120,7 +121,19 @@ TEST_P(ForkOf, ChildThatReleasesEverything) {
             fine);
 }
 
-TEST_P(ForkOf, ChildThatStartsAgain) { EXPECT_EQ(in_child(use_from_nothing), fine); }
+TEST_P(ForkOf, ChildThatStartsAgain) {
+  EXPECT_EQ(in_child([] {
+              const auto alone = threads();
+              {
+                bench another("wat_traps", busy);
+                expect_copies(another.engine);
+                expect_limits(another.engine);
+              }
+              // What was inherited is alive, and keeps the ticker.
+              EXPECT_TRUE(threads_become(plus(alone, {"wasm-ticker"})));
+            }),
+            fine);
+}
 
 TEST_P(ForkOf, ChildThatReleasesEverythingAndStartsAgain) {
   EXPECT_EQ(in_child([&] {

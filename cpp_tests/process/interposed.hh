@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Whose function the library really calls. A program that defines `malloc`, or another function of the system, means the
-// library to use it; if the linker bound the library to something else, a test that watches it would see nothing.
+// Whose function the library really calls. A program that defines `malloc`, or another function of the system, means
+// the library to use it; if the linker bound the library to something else, a test that watches it would see nothing.
 #pragma once
 
 #include <elf.h>

@@ -62,12 +62,12 @@ inline strings plus(strings names, std::initializer_list<const char*> more) {
   return names;
 }
 
-constexpr std::chrono::seconds patience{20};
+constexpr std::chrono::seconds patience{10};
 
 /// Whether something comes true before patience is at its end.
 template <typename F>
-bool eventually(F&& true_now) {
-  const auto deadline = std::chrono::steady_clock::now() + patience;
+bool eventually(F&& true_now, std::chrono::seconds limit = patience) {
+  const auto deadline = std::chrono::steady_clock::now() + limit;
   while (!true_now()) {
     if (std::chrono::steady_clock::now() > deadline) {
       return false;
@@ -97,8 +97,8 @@ inline std::string ending(int status) {
 /// A child, which owns what it does from the fork on.
 class child {
  public:
-  /// Forks. The child does `work`, whose expectations count, and then `leave`, by which it must not come back; it exits with
-  /// 1 if an expectation failed.
+  /// Forks. The child does `work`, whose expectations count, and then `leave`, by which it must not come back; it exits
+  /// with 1 if an expectation failed.
   template <typename Work, typename Leave>
   child(Work&& work, Leave&& leave) : _errors(memfd_create("stderr", MFD_CLOEXEC)) {
     std::fflush(nullptr);
@@ -124,11 +124,11 @@ class child {
   child(const child&) = delete;
   child& operator=(const child&) = delete;
 
-  /// Waits for its end and tells it: "exit 0" if all is well. What it wrote to its standard error follows: a library that
-  /// panicked says so there, and perhaps nowhere else. A child that hangs is killed.
+  /// Waits for its end and tells it: "exit 0" if all is well. What it wrote to its standard error follows: a library
+  /// that panicked says so there, and perhaps nowhere else. A child that hangs is killed.
   std::string ending() {
     int status = 0;
-    if (!eventually([&] { return waitpid(_id, &status, WNOHANG) == _id; })) {
+    if (!eventually([&] { return waitpid(_id, &status, WNOHANG) == _id; }, 3 * patience)) {
       kill(_id, SIGKILL);
       waitpid(_id, &status, 0);
       return "none: it hangs" + said();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Guests' code is not made known to the unwinder: each registered piece makes every C++ throw of the whole process slower,
-// whoever throws.
+// Guests' code is not made known to the unwinder: each registered piece makes every C++ throw of the whole process
+// slower, whoever throws.
 #include "process/interposed.hh"
 #include "process/process.hh"
 #include "support/bench.hh"

@@ -95,7 +95,8 @@ pub struct wasm_runtime_config {
     /// Engines that run at the same time, in memory mode `WASM_MEMORY_MODE_PROCESS_POOL`. Default 1,000.
     pub pool_engines: u64,
     /// In the modes with pools: bytes of a memory, from its start, that are wiped in place when its engine stops; pages
-    /// behind are given back to the system, unless they are the host's. Default 256 KiB.
+    /// behind are given back to the system, unless they are the host's. Default 4 MiB in pools of threads, where pages that
+    /// were not used are not touched; 64 KiB in the process's.
     pub keep_resident: u64,
     /// The host's memory for linear memories, in the modes `WASM_MEMORY_MODE_THREAD_POOL` (one block per thread) and
     /// `WASM_MEMORY_MODE_HOST` (one block of `memory_limit` bytes, or what the module says it needs at most, per engine).
@@ -146,6 +147,16 @@ fn settings(c: &wasm_runtime_config) -> Result<Config> {
         if nanoseconds == 0 { default } else { Duration::from_nanos(nanoseconds) }
     }
     let d = Config::default();
+    let memory_mode = choice(
+        "memory_mode",
+        c.memory_mode,
+        &[
+            wasm_memory_mode::OnDemand,
+            wasm_memory_mode::ThreadPool,
+            wasm_memory_mode::Host,
+            wasm_memory_mode::ProcessPool,
+        ],
+    )?;
     Ok(Config {
         memory_limit: size(c.memory_limit, d.memory_limit),
         table_limit: size(c.table_limit, d.table_limit),
@@ -159,16 +170,7 @@ fn settings(c: &wasm_runtime_config) -> Result<Config> {
         max_log_line: size(c.max_log_line, d.max_log_line),
         compile_threads: size(c.compile_threads.into(), d.compile_threads),
         check_crc: c.skip_crc_check == 0,
-        memory_mode: choice(
-            "memory_mode",
-            c.memory_mode,
-            &[
-                wasm_memory_mode::OnDemand,
-                wasm_memory_mode::ThreadPool,
-                wasm_memory_mode::Host,
-                wasm_memory_mode::ProcessPool,
-            ],
-        )?,
+        memory_mode,
         trap_mode: choice("trap_mode", c.trap_mode, &[wasm_trap_mode::Signals, wasm_trap_mode::Checks])?,
         signal_check: choice(
             "signal_check",
@@ -177,7 +179,7 @@ fn settings(c: &wasm_runtime_config) -> Result<Config> {
         )?,
         tight_stacks: c.tight_stacks != 0,
         pool_engines: size(c.pool_engines, d.pool_engines),
-        keep_resident: size(c.keep_resident, d.keep_resident),
+        keep_resident: size(c.keep_resident, Config::default_keep_resident(memory_mode)),
     })
 }
 

@@ -119,7 +119,7 @@ fn classify(error: &wasmtime::Error, context: &Context, detail: &mut GuestDetail
         };
         return (status, with_growth(context, trap.to_string()));
     }
-    if context.has_instance() || !detail.frames.is_empty() {
+    if error.is::<wasmtime::WasmBacktrace>() {
         // A host function of wasmtime-wasi: it refuses bad pointers with errors of its own.
         detail.trap = Some(wasm_trap::Host);
         return (Status::GuestBadCall, format!("a host call failed: {:#}", error.root_cause()));
