@@ -34,7 +34,8 @@ foreach(name IN ITEMS dlopen_cycles dlopen_ends)
 endforeach()
 add_test(NAME process.dlopen.cycles
   COMMAND process_dlopen_cycles "${WASM_ENGINE_LIBRARY}" "${WAT_DIR}/t_later.wasm")
-set_tests_properties(process.dlopen.cycles PROPERTIES TIMEOUT 300)
+set_tests_properties(process.dlopen.cycles PROPERTIES TIMEOUT 300 ENVIRONMENT
+  "GLIBC_TUNABLES=glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0:glibc.malloc.arena_max=1")
 
 # process.dlopen.WHAT.HOW ends with this status, and says nothing.
 function(add_end_test what how status)

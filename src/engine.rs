@@ -309,7 +309,12 @@ impl Engine {
         if !self.is_going_on(number) {
             return Err(Error::new(Status::Cancelled, "the engine was stopped or released before this was done"));
         }
-        self.compiled.shared.check_signals(self.state.get() == State::Starting)?;
+        let shared = &self.compiled.shared;
+        let begins = self.state.get() == State::Starting && self.guest.borrow().is_none();
+        shared.check_signals(begins)?;
+        if begins && let Some(pools) = &shared.pools {
+            pools.mine().ok_or_else(not_prepared)?;
+        }
         let mut slot = self.operation.borrow_mut();
         let Some(operation) = slot.as_mut() else {
             return Err(Error::new(Status::Internal, "an operation is going on, but there is none"));

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Loads the library, works with it, and closes it, a thousand times in one process, which must not grow. Before that it
- * takes some hundreds until the C library's caches of thread stacks and small blocks are full.
+/* Loads the library, works with it, and closes it, a thousand times in one process, which must not grow.
  *
- *   dlopen_cycles LIBRARY GUEST.wasm */
+ *   dlopen_cycles LIBRARY GUEST.wasm
+ *
+ * The C library's malloc counts blocks as used that are in its caches, so these must be switched off by GLIBC_TUNABLES:
+ * glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0:glibc.malloc.arena_max=1. */
 #define _GNU_SOURCE
 #include "dlopen_host.h"
 
@@ -12,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { WARM_UP = 500, CYCLES = 1500 };
+enum { WARM_UP = 100, CYCLES = 1100 };
 
 /* What the process has. */
 struct belongings {
@@ -81,9 +83,9 @@ int main(int argc, char **argv) {
   check(after.threads == before.threads, "as many threads");
   check(after.files == before.files, "as many files");
   check(after.mappings <= before.mappings + 4, "as many mappings");
-  /* Less than a page for each cycle in which something small is left; and the heap knows it by the byte. */
+  /* Both vary a little. The smallest block that is left over by each cycle has 32 bytes. */
+  check(after.heap < before.heap + (CYCLES - WARM_UP) * 8, "as much of the heap");
   check(after.resident < before.resident + (CYCLES - WARM_UP) * 1024, "as much memory");
-  check(after.heap < before.heap + (CYCLES - WARM_UP) * 16, "as much of the heap");
   puts("dlopen_cycles: ok");
   return 0;
 }

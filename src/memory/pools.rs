@@ -52,7 +52,11 @@ struct Mine {
 impl Drop for Mine {
     fn drop(&mut self) {
         if let (Some(pools), Some(pool)) = (self.pools.upgrade(), self.pool.upgrade()) {
-            pools.all.lock().retain(|other| !Arc::ptr_eq(other, &pool));
+            let mut all = pools.all.lock();
+            let taken = all.iter().position(|other| Arc::ptr_eq(other, &pool)).map(|at| all.swap_remove(at));
+            // Without the lock, because it may call the host's allocator, which may call the library.
+            drop(all);
+            drop(taken);
         }
     }
 }
@@ -67,10 +71,13 @@ impl Pools {
 
     /// This thread's pool.
     pub fn mine(self: &Arc<Self>) -> Option<Arc<ThreadPool>> {
-        MINE.with_borrow(|all| {
+        let find = |all: &RefCell<Vec<Mine>>| {
+            let all = all.borrow();
             let mine = all.iter().find(|mine| core::ptr::eq(mine.pools.as_ptr(), Arc::as_ptr(self)))?;
             mine.pool.upgrade()
-        })
+        };
+        // At the very end of a thread, when its list is gone, it has no pool any more.
+        MINE.try_with(find).ok().flatten()
     }
 
     /// Reserves a pool for `engines` engines of this thread.
@@ -96,12 +103,13 @@ impl Pools {
         let pool = Arc::new(ThreadPool { slabs, stacks, engines });
         let mine = Mine { pools: Arc::downgrade(self), pool: Arc::downgrade(&pool) };
         self.all.lock().push(pool);
-        MINE.with_borrow_mut(|all| {
+        let kept = MINE.try_with(|all| {
+            let mut all = all.borrow_mut();
             // Also what is left over from runtimes that are gone.
             all.retain(|other| other.pool.strong_count() > 0);
             all.push(mine);
         });
-        Ok(())
+        kept.map_err(|_| Error::new(Status::InvalidState, "the thread is ending: it can have no pool any more"))
     }
 
     /// Gives this thread's pool up. Refused while engines have parts of it.
@@ -115,7 +123,8 @@ impl Pools {
             ));
         }
         drop(pool);
-        let mine = MINE.with_borrow_mut(|all| {
+        let mine = MINE.try_with(|all| {
+            let mut all = all.borrow_mut();
             let at = all.iter().position(|mine| core::ptr::eq(mine.pools.as_ptr(), Arc::as_ptr(self)));
             at.map(|at| all.swap_remove(at))
         });

@@ -110,7 +110,7 @@ impl SlabPool {
 
     /// Cleans at most `budget` bytes, rounded up to steps of 64 KiB; true if some are left to be cleaned.
     pub fn clean(&self, budget: usize) -> bool {
-        let mut left = budget.max(1);
+        let mut left = budget;
         let mut state = self.state.lock();
         while let Some(dirty) = state.dirty.front_mut() {
             if left == 0 {
