@@ -8,7 +8,7 @@ CMAKE   := $(BUILD)/cmake
 # Other Wasm libraries, for tests that have them beside this one.
 PEERS   := $(CARGO_TARGET_DIR)/peers
 
-.PHONY: demo test bench-quick bench-calls setup library peers guests configure tool cpp header test-rust test-header test-symbols test-cpp lint clean
+.PHONY: demo test bench-quick bench-calls bench-density bench-modes bench-throws setup library peers guests configure tool cpp header test-rust test-header test-symbols test-cpp lint clean
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
@@ -74,3 +74,15 @@ bench-calls: setup configure
 	cmake --build $(CMAKE) --target bench-calls wat_guests
 	$(CMAKE)/bench/bench-calls $(CMAKE)/cpp_tests/wat/h_bench.wasm
 	cargo run --release --locked --example direct-calls
+
+bench-density: setup configure
+	cmake --build $(CMAKE) --target bench-density
+	$(CMAKE)/bench/bench-density $(foreach g,c rust cpp go,$(GUESTS)/$(g)_identity.wasm)
+
+bench-modes: setup configure
+	cmake --build $(CMAKE) --target bench-modes
+	$(CMAKE)/bench/bench-modes $(foreach g,c rust,$(GUESTS)/$(g)_identity.wasm)
+
+bench-throws: setup configure
+	cmake --build $(CMAKE) --target bench-throws
+	$(CMAKE)/bench/bench-throws $(GUESTS)/c_identity.wasm

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // How long an engine takes from its start to its first read, and what an idle one costs, in each memory mode:
-// bench-density GUEST.wasm... Each row is a process of its own. `bench-density --one MODE GUEST.wasm ENGINES` is one row.
+// bench-density GUEST.wasm..., 1,000 engines of each, and 100,000 of the first. Each row is a process of its own. `bench-density --one MODE GUEST.wasm ENGINES` is one row.
 //
 //   start     median of starting one engine over and over, while no other runs
 //   among     median of starting all of the engines, one after the other, while the earlier ones idle
@@ -148,6 +148,9 @@ int main(int argc, char** argv) try {
     for (int i = 1; i < argc; ++i) {
       row(argv[0], m.name, argv[i], "1000");
     }
+  }
+  if (argc > 1) {
+    row(argv[0], "thread-pool", argv[1], "100000");
   }
   return 0;
 } catch (const std::exception& e) {

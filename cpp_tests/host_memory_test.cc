@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Memory and stacks that the host gives: what it is asked for, on which thread, what it gets back and when; and what happens
-// when it has none.
+// Memory and stacks that the host gives: what it is asked for, on which thread, what it gets back and when; and what
+// happens when it has none.
 #include "support/host_allocator.hh"
 
 #include <gmock/gmock.h>
@@ -56,6 +56,14 @@ TEST(HostMemory, IsTakenAndGivenBackOncePerEngine) {
     }
   }
   host.expect_dropped_once("after everything");
+}
+
+TEST(HostMemory, IsOneBlockForEachGuestWhateverItUses) {
+  host_allocators host;
+  const auto runtime = exactly(host.config(per_engine)).value();
+  // It has a table of references to the host's objects.
+  auto engine = started(compile_guest(runtime, "odd_hog"));
+  EXPECT_EQ(host.memory.live(), 1U);
 }
 
 TEST(HostMemory, IsOnlyAsLargeAsTheModuleNeedsAtMost) {

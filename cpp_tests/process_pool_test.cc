@@ -74,18 +74,41 @@ TEST(ProcessPool, IsSharedByThreads) {
   EXPECT_EQ(refused, 4);
 }
 
-TEST(ProcessPool, HasPlaceForAsManyEnginesAsItSaysOfEveryGuest) {
-  // Among them guests with a table, and with two.
-  for (const auto* name : {"c_identity", "wat_traps", "rust_identity", "cpp_identity", "t_table_budget"}) {
+TEST(ProcessPool, HasPlaceForAsManyEnginesAsItSays) {
+  // Whatever the guests: these have no table, a table, many functions, and one of references to the host's objects.
+  for (const auto* name : {memory_guest, "c_identity", "wat_traps", "rust_identity", "cpp_identity", "odd_hog"}) {
     const auto runtime = exactly(with_engines(6)).value();
-    const auto factory = [&] { return compile_guest(runtime, name); };
-    we::factory made;
-    ASSERT_NO_THROW(made = factory()) << name << " runs in the other modes";
+    const auto factory = compile_guest(runtime, name);
     std::vector<we::engine> engines;
     for (int i = 0; i < 6; ++i) {
-      engines.push_back(we::engine::create(made).value());
+      engines.push_back(we::engine::create(factory).value());
       EXPECT_TRUE(succeeded(finish(engines.back().start()))) << name << ", number " << i;
     }
+  }
+}
+
+TEST(ProcessPool, SaysSoIfAModulesTablesDoNotFit) {
+  const auto runtime = exactly(with_engines(1)).value();
+  // Two tables; and one of 2,000,000 elements.
+  for (const auto* name : {"t_table_budget", "t_big_table"}) {
+    const auto judged = runtime.validate(guest(name));
+    ASSERT_FALSE(judged) << name;
+    EXPECT_EQ(judged.err().status(), WASM_STATUS_MODULE_TABLE_LIMIT) << judged.err().what();
+    auto compilation = runtime.compile(guest(name), {"tested", "in", {}, {}}).value();
+    EXPECT_EQ(we::drive(compilation).err().status(), WASM_STATUS_MODULE_TABLE_LIMIT);
+  }
+}
+
+TEST(ProcessPool, HasTablesOf20000Elements) {
+  for (const auto& [limit, most] : {std::pair{0, 20'000}, {100'000, 20'000}, {5'500, 5'000}}) {
+    auto config = with_engines(2);
+    config.table_limit = static_cast<std::uint64_t>(limit);
+    const auto runtime = exactly(config).value();
+    auto engine = started(compile_guest(runtime, "odd_hog"));
+    recorder out;
+    const auto batch = built({"table"});
+    ASSERT_TRUE(succeeded(finish(engine.transform(batch, out))));
+    EXPECT_THAT(out.values(), testing::ElementsAre(std::to_string(most))) << "growth is refused inside the guest";
   }
 }
 

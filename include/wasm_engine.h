@@ -29,6 +29,9 @@
 //   Structs    that begin with `size` may grow: set it to sizeof and zero the rest, then zero means the default. Other
 //              structs never grow.
 //   Signals    Traps of guests are noticed by SIGSEGV, SIGILL and SIGFPE: see wasm_thread_prepare.
+//   Fork       The child of a fork can go on using everything, on the thread that forked; the library starts its threads
+//              again when they are needed. But no other thread may be inside the library, no module may be compiling, and
+//              no callback may be running at that moment. A child that only calls exec or _exit may come at any time.
 //   Panics     of the library become WASM_STATUS_PANIC; they never cross this border.
 
 
@@ -368,16 +371,17 @@ enum wasm_memory_mode
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   // Mapped when an engine starts and unmapped when it stops. Guests run fastest, starts are slowest. Each engine takes 4
-  // GiB of address space, and five of the process's 65,530 mappings. The default: nothing has to be sized.
+  // GiB of address space, and four to six of the process's 65,530 mappings. The default: nothing has to be sized.
   WASM_MEMORY_MODE_ON_DEMAND = 0,
   // From a pool that each thread reserves with `wasm_thread_prepare`, of memory that the system or `memory_allocator` and
-  // `stack_allocator` give. Starts take no system call, memories lie side by side without guards, and nothing is mapped
-  // afterwards; guests check each access to memory in code.
+  // `stack_allocator` give. Nothing is mapped afterwards. Memories lie side by side without guards, so guests check each
+  // access in code; stacks have guards, which before Linux 6.13 are two mappings for each.
   WASM_MEMORY_MODE_THREAD_POOL = 1,
   // From `memory_allocator` and `stack_allocator`, once per engine.
   WASM_MEMORY_MODE_HOST = 2,
   // From a pool of the process for `pool_engines` engines, Wasmtime's, in which memories begin as copy-on-write images
-  // of the module's data. Takes five mappings for each engine.
+  // of the module's data. Takes four to six of the process's 65,530 mappings for each engine. A module can have one
+  // table, of up to 20,000 elements.
   WASM_MEMORY_MODE_PROCESS_POOL = 3,
 };
 #ifndef __cplusplus
@@ -722,15 +726,17 @@ typedef struct wasm_allocator {
   size_t size;
   // The host's own.
   void *data;
-  // Frees `data`, once: when the runtime and everything made from it are gone, or when `wasm_runtime_create` fails.
-  // May be NULL.
+  // Frees `data`, once for each config field that names the table: when the runtime and everything made from it are
+  // gone, or when `wasm_runtime_create` fails. On any thread, of the library's too. May be NULL.
   void (*drop)(void *data);
   // Gives `bytes` bytes that can be read and written, at a multiple of `alignment`, a power of two; or NULL if there
   // are none. What is meant for linear memory must read as zero; for stacks it need not. Called on the thread that
   // prepares itself, or that starts an engine. Must not throw.
   void *(*allocate)(void *data, size_t bytes, size_t alignment);
   // Takes back what `allocate` gave. Only the first `used` bytes may differ from zero in a block for linear memory. Called
-  // on the thread of the engine, of `wasm_thread_release`, or of whoever releases the last of a runtime. Must not throw.
+  // on the thread that it was allocated on: when the engine stops, in `wasm_thread_release`, or as the thread ends. Only
+  // what is left when a runtime goes is released on the thread that lets go of the last of it, which a compile thread
+  // can be. Must not throw.
   void (*release)(void *data, void *memory, size_t bytes, size_t used);
 } wasm_allocator;
 
@@ -773,20 +779,22 @@ typedef struct wasm_runtime_config {
   uint32_t trap_mode;
   // When blocked signals are looked for: a `wasm_signal_check`.
   uint32_t signal_check;
-  // 1: stacks have no more than `host_stack_size` bytes, of which guests get a quarter for their own frames. No host
-  // function then ever has more than what it was promised, so that one which needs more dies in a test. Default 0.
+  // 1: stacks have no more than `host_stack_size` bytes, of which guests get up to a quarter for their own frames. No host
+  // function then ever has more than what it was promised, and some have a quarter less, so that one which needs more
+  // dies in a test. Default 0.
   uint32_t tight_stacks;
   // Engines that run at the same time, in memory mode `WASM_MEMORY_MODE_PROCESS_POOL`. Default 1,000.
   uint64_t pool_engines;
   // In the modes with pools: bytes of a memory, from its start, that are wiped in place when its engine stops; pages
-  // behind are given back to the system, unless they are the host's. Default 256 KiB.
+  // behind are given back to the system, unless they are the host's. Default 4 MiB in pools of threads, where pages that
+  // were not used are not touched; 64 KiB in the process's.
   uint64_t keep_resident;
   // The host's memory for linear memories, in the modes `WASM_MEMORY_MODE_THREAD_POOL` (one block per thread) and
   // `WASM_MEMORY_MODE_HOST` (one block of `memory_limit` bytes, or what the module says it needs at most, per engine).
   // NULL: the system's. The table is copied.
   const struct wasm_allocator *memory_allocator;
-  // The host's memory for stacks, in the same modes. NULL: the system's. The lowest 16 KiB of each stack are made a
-  // guard, which is undone before the block is released. The table is copied.
+  // The host's memory for stacks, in the same modes: ordinary pages, which can be protected. NULL: the system's. The
+  // lowest 16 KiB of each stack are made a guard, which is undone before the block is released. The table is copied.
   const struct wasm_allocator *stack_allocator;
 } wasm_runtime_config;
 
@@ -883,7 +891,7 @@ typedef struct wasm_thread_config {
   // `sizeof(wasm_thread_config)`.
   size_t size;
   // Engines of the runtime that this thread will have started at the same time: as many memories of `memory_limit`
-  // bytes and stacks are reserved. For memory mode `WASM_MEMORY_MODE_THREAD_POOL`; 0 in the others.
+  // bytes and stacks are reserved. For memory mode `WASM_MEMORY_MODE_THREAD_POOL`; 0 in the others. At most 2^20.
   uint64_t engines;
 } wasm_thread_config;
 
@@ -969,8 +977,9 @@ wasm_status wasm_engine_create(const struct wasm_factory *factory,
 
 // Starts the guest: instantiates the module and lets it run until it waits for a batch.
 //
-// `future` becomes ready when it does, or fails with a `WASM_STATUS_GUEST_…`. `WASM_STATUS_INVALID_STATE` if the engine is
-// not stopped.
+// `future` becomes ready when it does, or fails: with a `WASM_STATUS_GUEST_…`, or with `WASM_STATUS_POOL_EXHAUSTED` if there is
+// no memory or stack for it. `WASM_STATUS_INVALID_STATE` if the engine is not stopped, and in memory mode
+// `WASM_MEMORY_MODE_THREAD_POOL` `WASM_STATUS_THREAD_NOT_PREPARED` on a thread without a pool.
 wasm_status wasm_engine_start(struct wasm_engine *engine,
                               struct wasm_future **future,
                               struct wasm_error **error);
@@ -1258,6 +1267,9 @@ wasm_status wasm_future_spawn(struct wasm_future *future,
 // Polls the task's future once, and either completes the task, or has it scheduled again, or leaves it until it is woken.
 // Takes the task over with `WASM_STATUS_OK`; with `WASM_STATUS_WRONG_THREAD`, `…_INVALID_STATE`, or `…_BUSY` when this is a
 // callback of the engine that the task would poll, nothing happens, and it is still to be run.
+//
+// On a thread that cannot run guests the task completes with `WASM_STATUS_SIGNALS_BLOCKED` or
+// `WASM_STATUS_THREAD_NOT_PREPARED`, though its operation is not over: the future can be spawned again, or released.
 wasm_status wasm_task_run(struct wasm_task *task,
                           struct wasm_error **error);
 
@@ -1272,10 +1284,11 @@ wasm_status wasm_task_release(struct wasm_task *task,
 // unless the thread has one that large, and reserves a pool.
 //
 // To be called once on each such thread, before its first poll, for everything here may take hundreds of microseconds.
-// Only memory mode `WASM_MEMORY_MODE_THREAD_POOL` insists on it. Again with the same numbers, it changes nothing but the
-// signals. `config` may be NULL: no pool.
+// Memory mode `WASM_MEMORY_MODE_THREAD_POOL` insists on it, and so does a thread on which the signals are blocked. Again
+// with the same numbers, it changes nothing but the signals. `config` may be NULL: no pool.
 //
-// The pool lives until `wasm_thread_release`, the end of the thread, or the end of the runtime and all of its engines.
+// The pool lives until `wasm_thread_release`, the end of the thread, or the end of the runtime with all of its factories
+// and engines.
 //
 // Errors: `WASM_STATUS_SYSTEM` if there is no memory for the pool, `WASM_STATUS_INVALID_STATE` if the thread has a pool of
 // another size, `WASM_STATUS_INVALID_ARGUMENT` for engines in another memory mode.

@@ -10,16 +10,17 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum wasm_memory_mode {
     /// Mapped when an engine starts and unmapped when it stops. Guests run fastest, starts are slowest. Each engine takes 4
-    /// GiB of address space, and five of the process's 65,530 mappings. The default: nothing has to be sized.
+    /// GiB of address space, and four to six of the process's 65,530 mappings. The default: nothing has to be sized.
     OnDemand = 0,
     /// From a pool that each thread reserves with `wasm_thread_prepare`, of memory that the system or `memory_allocator` and
-    /// `stack_allocator` give. Starts take no system call, memories lie side by side without guards, and nothing is mapped
-    /// afterwards; guests check each access to memory in code.
+    /// `stack_allocator` give. Nothing is mapped afterwards. Memories lie side by side without guards, so guests check each
+    /// access in code; stacks have guards, which before Linux 6.13 are two mappings for each.
     ThreadPool = 1,
     /// From `memory_allocator` and `stack_allocator`, once per engine.
     Host = 2,
     /// From a pool of the process for `pool_engines` engines, Wasmtime's, in which memories begin as copy-on-write images
-    /// of the module's data. Takes five mappings for each engine.
+    /// of the module's data. Takes four to six of the process's 65,530 mappings for each engine. A module can have one
+    /// table, of up to 20,000 elements.
     ProcessPool = 3,
 }
 

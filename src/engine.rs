@@ -416,9 +416,7 @@ impl Engine {
                 None => Err(Error::new(Status::Internal, "the guest was suspended for no reason")),
             },
             TaskPoll::Ready(ended) => {
-                if !self.context.has_instance()
-                    && let Some(refusal) = creators::take_refusal()
-                {
+                if let Some(refusal) = creators::take_refusal() {
                     return Err(self.refused(refusal));
                 }
                 let error = fault::explain(ended, &self.context, &self.compiled.wrappers);

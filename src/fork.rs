@@ -5,15 +5,21 @@
 //! thread held would stay locked in the child for ever.
 #![allow(unsafe_code)]
 
+use crate::error::{Error, Result};
+use crate::status::wasm_status as Status;
 use crate::ticker;
 use core::cell::Cell;
-use std::sync::Once;
+use core::mem::ManuallyDrop;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Forks between the first process and this one.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
-thread_local!(static HELD: Cell<Option<ticker::Held>> = const { Cell::new(None) });
+thread_local! {
+    /// The ticker's lock between the handlers. Without a destructor, so that it is there as long as its thread can fork.
+    static HELD: Cell<Option<ManuallyDrop<ticker::Held>>> = const { Cell::new(None) };
+}
 
 /// A number that differs between a process and its children: threads made in another generation do not exist.
 pub fn generation() -> u64 {
@@ -21,29 +27,33 @@ pub fn generation() -> u64 {
 }
 
 /// Makes sure that forks are noticed from now on.
-pub fn watch() {
-    static WATCHING: Once = Once::new();
-    WATCHING.call_once(|| {
-        // SAFETY: the functions do nothing but what is said at them, and stay loaded, because the library does. If there is
-        // no memory for it, children of a fork have no ticker: nothing else depends on it.
-        unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+pub fn watch() -> Result<()> {
+    static WATCHING: OnceLock<libc::c_int> = OnceLock::new();
+    let failed = *WATCHING.get_or_init(|| {
+        // SAFETY: the functions do nothing but what is said at them, and stay loaded, because the library does.
+        unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) }
     });
+    if failed == 0 {
+        return Ok(());
+    }
+    let why = std::io::Error::from_raw_os_error(failed);
+    Err(Error::new(Status::System, format!("forks could not be watched for: {why}")))
 }
 
 /// Takes the ticker's lock.
 unsafe extern "C" fn before() {
-    HELD.set(Some(ticker::hold()));
+    HELD.set(Some(ManuallyDrop::new(ticker::hold())));
 }
 
 /// Gives it back.
 unsafe extern "C" fn in_parent() {
-    drop(HELD.take());
+    drop(HELD.take().map(ManuallyDrop::into_inner));
 }
 
 /// Gives it back, after the threads that do not exist here were forgotten.
 unsafe extern "C" fn in_child() {
     GENERATION.fetch_add(1, Relaxed);
     if let Some(held) = HELD.take() {
-        held.in_child();
+        ManuallyDrop::into_inner(held).in_child();
     }
 }

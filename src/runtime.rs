@@ -99,7 +99,7 @@ impl Runtime {
     /// Makes a runtime.
     pub fn new(config: Config, log: Arc<dyn Sink>, allocators: Allocators) -> Result<Self> {
         config.check()?;
-        fork::watch();
+        fork::watch()?;
         let broken = |e: wasmtime::Error| Error::new(Status::System, format!("Wasmtime could not be set up: {e:#}"));
         let provider = allocators.provider(&config)?;
         let engine = Engine::new(&wasmtime_config::make(&config, provider.as_ref())).map_err(broken)?;
@@ -222,14 +222,16 @@ impl Allocators {
         let sizes =
             Sizes { memory: config.memory_size(), stack: config.stack_size(), keep_resident: config.keep_resident };
         match config.memory_mode {
-            OnDemand | ProcessPool if self.memory.is_some() || self.stack.is_some() => {
-                Err(Error::invalid("memory_allocator and stack_allocator are for the memory modes THREAD_POOL and HOST"))
-            }
+            OnDemand | ProcessPool if self.memory.is_some() || self.stack.is_some() => Err(Error::invalid(
+                "memory_allocator and stack_allocator are for the memory modes THREAD_POOL and HOST",
+            )),
             OnDemand | ProcessPool => Ok(None),
             Host if self.memory.is_none() => Err(Error::invalid("memory mode HOST needs a memory_allocator")),
-            Host => {
-                Ok(Some(Provider::Host { memories: source(self.memory), stacks: source(self.stack), sizes }))
-            }
+            Host => Ok(Some(Provider::Host {
+                memories: source(self.memory),
+                stacks: source(self.stack),
+                memory: sizes.memory,
+            })),
             ThreadPool => Ok(Some(Provider::Pool(Pools::new(source(self.memory), source(self.stack), sizes)))),
         }
     }
@@ -297,11 +299,10 @@ impl Shared {
     /// Judges a module without compiling it.
     pub fn validate(&self, module: &[u8]) -> Result<()> {
         let config = &self.config;
-        let bounds =
-            Bounds { size: config.max_module_size, memory: config.memory_limit, table_elements: config.table_limit };
+        let (tables, table_elements) = wasmtime_config::tables(config);
+        let bounds = Bounds { size: config.max_module_size, memory: config.memory_limit, tables, table_elements };
         validate::check(module, bounds, &self.linked()?.functions)?;
-        wasmtime::Module::validate(&self.engine, module)
-            .map_err(|e| Error::new(Status::ModuleInvalid, format!("the module is not valid: {e:#}")))
+        validate::check_specification(module)
     }
 }
 

@@ -73,14 +73,7 @@ pub fn run_clock() -> u64 {
 pub struct Turns(Arc<AtomicU32>);
 
 thread_local! {
-    static TURNS: Turns = {
-        let turns = Arc::new(AtomicU32::new(0));
-        MINE.set(Arc::as_ptr(&turns));
-        let mut state = TICKER.lock();
-        state.turns.retain(|other| other.strong_count() > 0);
-        state.turns.push(Arc::downgrade(&turns));
-        Turns(turns)
-    };
+    static TURNS: Turns = Turns::new();
     /// Where this thread's count is, if it has one.
     static MINE: Cell<*const AtomicU32> = const { Cell::new(core::ptr::null()) };
 }
@@ -88,7 +81,17 @@ thread_local! {
 impl Turns {
     /// The calling thread's; every engine of a thread has the same.
     pub fn of_this_thread() -> Self {
-        TURNS.with(Clone::clone)
+        // At the very end of a thread, when its own is gone, engines have one each.
+        TURNS.try_with(Clone::clone).unwrap_or_else(|_| Self::new())
+    }
+
+    fn new() -> Self {
+        let turns = Arc::new(AtomicU32::new(0));
+        MINE.set(Arc::as_ptr(&turns));
+        let mut state = TICKER.lock();
+        state.turns.retain(|other| other.strong_count() > 0);
+        state.turns.push(Arc::downgrade(&turns));
+        Self(turns)
     }
 
     /// A guest is about to run. To be undone by `end`. Only this thread writes, so no read-modify-write is needed.
@@ -173,8 +176,11 @@ pub fn register(engine: &wasmtime::Engine, period: Duration) -> std::io::Result<
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut state = TICKER.lock();
-        state.entries.retain(|entry| entry.id != self.0);
+        let at = state.entries.iter().position(|entry| entry.id == self.0);
+        // Dropped without the lock: it may be the last of its engine, whose memory goes back to the host then.
+        let _entry = at.map(|at| state.entries.swap_remove(at));
         if !state.entries.is_empty() {
+            drop(state);
             return;
         }
         // The thread ends when nothing is registered. Waiting for it keeps the promise that no thread is left over;

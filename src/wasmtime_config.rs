@@ -1,6 +1,7 @@
 //! Wasmtime's configuration from ours.
 
 use crate::config::{Config, WASM_PAGE, wasm_memory_mode as Mode, wasm_trap_mode};
+use crate::guest::limits::MAX_TABLES;
 use crate::memory::creators::Provider;
 use std::sync::Arc;
 use wasmtime::{InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
@@ -11,8 +12,16 @@ const POOL_ADDRESS_SPACE: u64 = 32 << 40;
 /// Address space of one such memory: all that 32 bits can say, and a guard for constant offsets.
 const UNCHECKED_MEMORY: u64 = (4 << 30) + (32 << 20);
 
-/// Bytes of the process's pool for one table: as many elements as Wasmtime's own default.
-pub const POOLED_TABLE_ELEMENTS: usize = 20_000;
+/// Elements of a table in the process's pool, where it is set aside in full: Wasmtime's own default.
+const POOLED_TABLE_ELEMENTS: usize = 20_000;
+
+/// Tables that a module may have, and the elements of all of them together.
+pub fn tables(config: &Config) -> (usize, usize) {
+    match config.memory_mode {
+        Mode::ProcessPool => (1, config.table_limit.min(POOLED_TABLE_ELEMENTS)),
+        _ => (MAX_TABLES, config.table_limit),
+    }
+}
 
 /// The configuration. `provider` is there in the modes in which the library provides memory.
 pub fn make(config: &Config, provider: Option<&Provider>) -> wasmtime::Config {
@@ -59,7 +68,7 @@ fn pool(config: &Config, wasmtime: &mut wasmtime::Config) {
         .total_stacks(engines)
         .total_tables(engines)
         .max_memory_size(config.memory_size())
-        .table_elements(config.table_limit.min(POOLED_TABLE_ELEMENTS))
+        .table_elements(tables(config).1)
         .linear_memory_keep_resident(config.keep_resident);
     wasmtime.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     if u64::from(engines) * UNCHECKED_MEMORY > POOL_ADDRESS_SPACE {

@@ -159,8 +159,13 @@ class running {
 
 class DataPath : public testing::TestWithParam<shape> {};
 
-TEST_P(DataPath, AllocatesNothing) {
+// A promise may outlive its call and its engine, so a call that suspends allocates: the promise, what its two ends share,
+// and the values that it is settled with.
+constexpr std::size_t allocations_of_a_promise = 3;
+
+TEST_P(DataPath, AllocatesNothingButPromises) {
   const auto& shape = GetParam();
+  const auto expected = shape.how == answers::suspended ? batches * shape.records * allocations_of_a_promise : 0;
   running r(shape);
   counting::begin();
   const int failed = r.transform(batches);
@@ -168,8 +173,8 @@ TEST_P(DataPath, AllocatesNothing) {
   EXPECT_EQ(failed, 0);
   EXPECT_EQ(r.host.records, batches * shape.records);
   EXPECT_EQ(r.host.calls, shape.how == answers::no_call ? 0 : batches * shape.records);
-  EXPECT_EQ(counted.allocations, 0U);
-  EXPECT_EQ(counted.frees, 0U);
+  EXPECT_EQ(counted.allocations, expected);
+  EXPECT_EQ(counted.frees, expected);
 }
 
 TEST_P(DataPath, AsksTheKernelForNoMemory) {

@@ -55,7 +55,7 @@ static struct belongings measure(void) {
 /* Compile threads end a little after their runtime. */
 static void wait_for_threads(size_t count) {
   const struct timespec pause = {0, 1000000};
-  for (int i = 0; i < 20000 && entries("/proc/self/task") > count; i++) nanosleep(&pause, NULL);
+  for (int i = 0; i < 10000 && entries("/proc/self/task") > count; i++) nanosleep(&pause, NULL);
   check(entries("/proc/self/task") == count, "all threads end");
 }
 

@@ -41,8 +41,8 @@ inline strings entries(const char* directory) {
   return names;
 }
 
-/// The names of all threads, sorted.
-inline strings threads() {
+namespace detail {
+inline strings threads_once() {
   strings names;
   for (const auto& id : entries("/proc/self/task")) {
     std::ifstream file("/proc/self/task/" + id + "/comm");
@@ -54,6 +54,19 @@ inline strings threads() {
   }
   std::sort(names.begin(), names.end());
   return names;
+}
+}  // namespace detail
+
+/// The names of all threads, sorted.
+inline strings threads() {
+  // While a thread ends, the kernel's list may lack another one that goes on.
+  for (auto before = detail::threads_once();;) {
+    auto names = detail::threads_once();
+    if (names == before) {
+      return names;
+    }
+    before = std::move(names);
+  }
 }
 
 inline strings plus(strings names, std::initializer_list<const char*> more) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the tests of memory modes, stacks and signals share: runtimes with exactly one config, engines in every mode, and a
-// guest that works on its memory.
+// What the tests of memory modes, stacks and signals share: runtimes with exactly one config, engines in every mode, and
+// a guest that works on its memory.
 #pragma once
 
 #include "bench.hh"
@@ -53,7 +53,8 @@ inline const wasm_allocator mapping{
     sizeof(wasm_allocator), nullptr, nullptr,
     [](void*, std::size_t bytes, std::size_t alignment) -> void* {
       const std::size_t spare = alignment > 4'096 ? alignment : 0;
-      void* all = mmap(nullptr, bytes + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+      void* all = mmap(nullptr, bytes + spare, PROT_READ | PROT_WRITE, flags, -1, 0);
       if (all == MAP_FAILED) {
         return nullptr;
       }

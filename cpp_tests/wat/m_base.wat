@@ -1,5 +1,5 @@
-;; For each record, two i32 a and b: grows its memory by a pages, tells the result to t.report, and calls t.f with the end of
-;; its memory and b.
+;; For each record, two i32 a and b: grows its memory by a pages, tells the result to t.report, and calls t.f with the end
+;; of its memory and b.
 (module $m_base
   (import "redpanda_transform" "check_abi_version_1" (func))
   (import "redpanda_transform" "read_batch_header"

@@ -1,4 +1,4 @@
-;; Works on its memory as each record's value says, two i32 what and n, and writes the result as a record of eight bytes:
+;; Works on its memory as each record's value says, two i32 what and n; writes the result as a record of eight bytes:
 ;;
 ;;   0  pages of memory                       3  bytes from 8192 to the end that are not zero
 ;;   1  memory.grow by n, -1 if refused       4  bytes that were not zero when it started, but for its data at 60000

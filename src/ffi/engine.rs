@@ -58,8 +58,9 @@ pub unsafe extern "C" fn wasm_engine_create(
 
 /// Starts the guest: instantiates the module and lets it run until it waits for a batch.
 ///
-/// `future` becomes ready when it does, or fails with a `WASM_STATUS_GUEST_…`. `WASM_STATUS_INVALID_STATE` if the engine is
-/// not stopped.
+/// `future` becomes ready when it does, or fails: with a `WASM_STATUS_GUEST_…`, or with `WASM_STATUS_POOL_EXHAUSTED` if there is
+/// no memory or stack for it. `WASM_STATUS_INVALID_STATE` if the engine is not stopped, and in memory mode
+/// `WASM_MEMORY_MODE_THREAD_POOL` `WASM_STATUS_THREAD_NOT_PREPARED` on a thread without a pool.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_engine_start(
     engine: *mut wasm_engine,

@@ -89,8 +89,9 @@ pub struct wasm_runtime_config {
     pub trap_mode: u32,
     /// When blocked signals are looked for: a `wasm_signal_check`.
     pub signal_check: u32,
-    /// 1: stacks have no more than `host_stack_size` bytes, of which guests get a quarter for their own frames. No host
-    /// function then ever has more than what it was promised, so that one which needs more dies in a test. Default 0.
+    /// 1: stacks have no more than `host_stack_size` bytes, of which guests get up to a quarter for their own frames. No host
+    /// function then ever has more than what it was promised, and some have a quarter less, so that one which needs more
+    /// dies in a test. Default 0.
     pub tight_stacks: u32,
     /// Engines that run at the same time, in memory mode `WASM_MEMORY_MODE_PROCESS_POOL`. Default 1,000.
     pub pool_engines: u64,
@@ -102,8 +103,8 @@ pub struct wasm_runtime_config {
     /// `WASM_MEMORY_MODE_HOST` (one block of `memory_limit` bytes, or what the module says it needs at most, per engine).
     /// NULL: the system's. The table is copied.
     pub memory_allocator: *const wasm_allocator,
-    /// The host's memory for stacks, in the same modes. NULL: the system's. The lowest 16 KiB of each stack are made a
-    /// guard, which is undone before the block is released. The table is copied.
+    /// The host's memory for stacks, in the same modes: ordinary pages, which can be protected. NULL: the system's. The
+    /// lowest 16 KiB of each stack are made a guard, which is undone before the block is released. The table is copied.
     pub stack_allocator: *const wasm_allocator,
 }
 

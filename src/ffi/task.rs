@@ -129,6 +129,9 @@ fn schedule(task: Arc<wasm_task>) {
 /// Polls the task's future once, and either completes the task, or has it scheduled again, or leaves it until it is woken.
 /// Takes the task over with `WASM_STATUS_OK`; with `WASM_STATUS_WRONG_THREAD`, `…_INVALID_STATE`, or `…_BUSY` when this is a
 /// callback of the engine that the task would poll, nothing happens, and it is still to be run.
+///
+/// On a thread that cannot run guests the task completes with `WASM_STATUS_SIGNALS_BLOCKED` or
+/// `WASM_STATUS_THREAD_NOT_PREPARED`, though its operation is not over: the future can be spawned again, or released.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_task_run(task: *mut wasm_task, error: *mut *mut wasm_error) -> wasm_status {
     border(error, || {
@@ -150,7 +153,7 @@ pub unsafe extern "C" fn wasm_task_run(task: *mut wasm_task, error: *mut *mut wa
         let waker = wasm_waker { data: task.cast(), wake: Some(wake_task), drop: Some(drop_waker) };
         // SAFETY: the task owns the future, and the thread was checked; the other arguments are on this stack.
         let status = unsafe { wasm_future_poll(future, &raw const waker, &raw mut state, &raw mut story) };
-        if status.is_misuse() {
+        if status == wasm_status::Busy {
             borrowed.state.again();
             return super::error::take(status, story);
         }

@@ -8,6 +8,9 @@ use crate::memory::pools::{Pools, ThreadPool, not_prepared};
 use crate::status::wasm_status;
 use std::sync::Arc;
 
+/// Engines that one thread can have.
+const MOST_ENGINES: u32 = 1 << 20;
+
 /// How a thread is prepared.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -15,7 +18,7 @@ pub struct wasm_thread_config {
     /// `sizeof(wasm_thread_config)`.
     pub size: usize,
     /// Engines of the runtime that this thread will have started at the same time: as many memories of `memory_limit`
-    /// bytes and stacks are reserved. For memory mode `WASM_MEMORY_MODE_THREAD_POOL`; 0 in the others.
+    /// bytes and stacks are reserved. For memory mode `WASM_MEMORY_MODE_THREAD_POOL`; 0 in the others. At most 2^20.
     pub engines: u64,
 }
 
@@ -46,10 +49,11 @@ pub struct wasm_thread_pool {
 /// unless the thread has one that large, and reserves a pool.
 ///
 /// To be called once on each such thread, before its first poll, for everything here may take hundreds of microseconds.
-/// Only memory mode `WASM_MEMORY_MODE_THREAD_POOL` insists on it. Again with the same numbers, it changes nothing but the
-/// signals. `config` may be NULL: no pool.
+/// Memory mode `WASM_MEMORY_MODE_THREAD_POOL` insists on it, and so does a thread on which the signals are blocked. Again
+/// with the same numbers, it changes nothing but the signals. `config` may be NULL: no pool.
 ///
-/// The pool lives until `wasm_thread_release`, the end of the thread, or the end of the runtime and all of its engines.
+/// The pool lives until `wasm_thread_release`, the end of the thread, or the end of the runtime with all of its factories
+/// and engines.
 ///
 /// Errors: `WASM_STATUS_SYSTEM` if there is no memory for the pool, `WASM_STATUS_INVALID_STATE` if the thread has a pool of
 /// another size, `WASM_STATUS_INVALID_ARGUMENT` for engines in another memory mode.
@@ -66,8 +70,9 @@ pub unsafe extern "C" fn wasm_thread_prepare(
             // SAFETY: the header says so; and all zeros is a valid config.
             engines = unsafe { sized(config, first_size!(wasm_thread_config, engines), "config")? }.engines;
         }
-        let engines = u32::try_from(engines)
-            .map_err(|_| Error::invalid(format!("engines is {engines}; no thread has that many")))?;
+        let engines = u32::try_from(engines).ok().filter(|&engines| engines <= MOST_ENGINES).ok_or_else(|| {
+            Error::invalid(format!("config field engines is {engines}; it must be between 0 and {MOST_ENGINES}"))
+        })?;
         runtime.runtime.shared.prepare_thread(engines)
     })
 }

@@ -15,15 +15,17 @@ pub struct wasm_allocator {
     pub size: usize,
     /// The host's own.
     pub data: *mut c_void,
-    /// Frees `data`, once: when the runtime and everything made from it are gone, or when `wasm_runtime_create` fails.
-    /// May be NULL.
+    /// Frees `data`, once for each config field that names the table: when the runtime and everything made from it are
+    /// gone, or when `wasm_runtime_create` fails. On any thread, of the library's too. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// Gives `bytes` bytes that can be read and written, at a multiple of `alignment`, a power of two; or NULL if there
     /// are none. What is meant for linear memory must read as zero; for stacks it need not. Called on the thread that
     /// prepares itself, or that starts an engine. Must not throw.
     pub allocate: Option<unsafe extern "C" fn(data: *mut c_void, bytes: usize, alignment: usize) -> *mut c_void>,
     /// Takes back what `allocate` gave. Only the first `used` bytes may differ from zero in a block for linear memory. Called
-    /// on the thread of the engine, of `wasm_thread_release`, or of whoever releases the last of a runtime. Must not throw.
+    /// on the thread that it was allocated on: when the engine stops, in `wasm_thread_release`, or as the thread ends. Only
+    /// what is left when a runtime goes is released on the thread that lets go of the last of it, which a compile thread
+    /// can be. Must not throw.
     pub release: Option<unsafe extern "C" fn(data: *mut c_void, memory: *mut c_void, bytes: usize, used: usize)>,
 }
 
@@ -132,8 +134,7 @@ fn map(bytes: usize, alignment: usize) -> Option<NonNull<u8>> {
     let whole = bytes.checked_add(spare)?;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
-    let mapped =
-        unsafe { libc::mmap(core::ptr::null_mut(), whole, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    let mapped = unsafe { libc::mmap(core::ptr::null_mut(), whole, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
     if mapped == libc::MAP_FAILED {
         return None;
     }

@@ -2,8 +2,9 @@
 #![allow(unsafe_code)]
 
 use super::block::{Block, Source, page};
-use super::pools::{Pools, Sizes, ThreadPool, not_prepared};
-use super::stacks::{Place, SingleStack};
+use super::pools::{Pools, ThreadPool, not_prepared};
+use super::slabs;
+use super::stacks::{Missing, Place, SingleStack};
 use crate::error::Error;
 use crate::status::wasm_status as Status;
 use core::cell::Cell;
@@ -38,16 +39,14 @@ pub enum Provider {
         memories: Source,
         /// Stacks.
         stacks: Source,
-        /// How large they are.
-        sizes: Sizes,
+        /// Bytes of a memory.
+        memory: usize,
     },
 }
 
 fn no_block(what: &str, bytes: usize) -> Error {
-    Error::new(
-        Status::PoolExhausted,
-        format!("the host's allocator gave no {what} of {bytes} bytes; stop an engine, or give it more memory"),
-    )
+    let what_to_do = "stop an engine, or give the allocator more memory";
+    Error::new(Status::PoolExhausted, format!("the allocator gave no {what} of {bytes} bytes; {what_to_do}"))
 }
 
 // SAFETY: memories are zeroed, at least as large as asked for, and stay where they are. They have no guard: the runtime's
@@ -71,9 +70,9 @@ unsafe impl MemoryCreator for Provider {
                 let index = pool.slabs.take().ok_or_else(|| refuse(pool.used_up("memory")))?;
                 Holder::Slab { pool, index }
             }
-            Self::Host { memories, sizes, .. } => {
+            Self::Host { memories, memory, .. } => {
                 // What the module itself rules out is not asked for.
-                let bytes = sizes.memory.min(maximum.unwrap_or(usize::MAX)).max(page());
+                let bytes = (*memory).min(maximum.unwrap_or(usize::MAX)).max(page());
                 Holder::Block(memories.allocate(bytes, page()).ok_or_else(|| refuse(no_block("memory", bytes)))?)
             }
         };
@@ -87,9 +86,6 @@ unsafe impl MemoryCreator for Provider {
         Ok(Box::new(memory))
     }
 }
-
-/// Bytes that a stop cleans: some 20 µs of work.
-const CLEANED_PER_STOP: usize = 256 << 10;
 
 /// One linear memory.
 struct Memory {
@@ -138,7 +134,7 @@ impl Drop for Memory {
             Holder::Slab { pool, index } => {
                 pool.slabs.give_back(*index, size);
                 // So a small memory can be taken again at once, while it is warm; the rest is left for idle moments.
-                pool.slabs.clean(CLEANED_PER_STOP);
+                pool.slabs.clean(slabs::AT_ONCE);
             }
             Holder::Block(block) => block.set_used(size),
         }
@@ -153,52 +149,43 @@ unsafe impl StackCreator for Provider {
             Self::Pool(pools) => {
                 let pool = pools.mine().ok_or_else(|| refuse(not_prepared()))?;
                 let index = pool.stacks.take().ok_or_else(|| refuse(pool.used_up("stack")))?;
-                Box::new(PooledStack { place: pool.stacks.place(index), pool, index })
+                Box::new(Stack { place: pool.stacks.place(index), holder: StackHolder::Pool(pool, index) })
             }
             Self::Host { stacks, .. } => {
-                let single = SingleStack::new(stacks, size).ok_or_else(|| refuse(no_block("stack", size)))?;
-                Box::new(HostStack { place: single.place(), _single: single })
+                let single = SingleStack::new(stacks, size).map_err(|why| {
+                    refuse(match why {
+                        Missing::Block => no_block("stack", size),
+                        guard => Error::new(Status::System, guard.to_string()),
+                    })
+                })?;
+                Box::new(Stack { place: single.place(), holder: StackHolder::Host(single) })
             }
         })
     }
 }
 
-/// A stack of a pool's.
-struct PooledStack {
-    pool: Arc<ThreadPool>,
-    index: u32,
+/// One stack.
+struct Stack {
     place: Place,
+    holder: StackHolder,
 }
 
-impl Drop for PooledStack {
+enum StackHolder {
+    Pool(Arc<ThreadPool>, u32),
+    /// Kept until the drop.
+    Host(#[allow(dead_code)] SingleStack),
+}
+
+impl Drop for Stack {
     fn drop(&mut self) {
-        self.pool.stacks.give_back(self.index);
+        if let StackHolder::Pool(pool, index) = &self.holder {
+            pool.stacks.give_back(*index);
+        }
     }
 }
 
 // SAFETY: the place is the stack's own until the drop.
-unsafe impl StackMemory for PooledStack {
-    fn top(&self) -> *mut u8 {
-        self.place.top()
-    }
-
-    fn range(&self) -> Range<usize> {
-        self.place.range()
-    }
-
-    fn guard_range(&self) -> Range<*mut u8> {
-        self.place.guard_range()
-    }
-}
-
-/// A stack from the host.
-struct HostStack {
-    place: Place,
-    _single: SingleStack,
-}
-
-// SAFETY: the place is the stack's own until the drop.
-unsafe impl StackMemory for HostStack {
+unsafe impl StackMemory for Stack {
     fn top(&self) -> *mut u8 {
         self.place.top()
     }

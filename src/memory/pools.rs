@@ -4,16 +4,13 @@
 //! from it keeps it alive. It goes when the thread gives it up or ends, or when the runtime goes.
 
 use super::block::Source;
-use super::slabs::{Counts, SlabPool};
-use super::stacks::StackPool;
+use super::slabs::{self, Counts, SlabPool};
+use super::stacks::{Missing, StackPool};
 use crate::error::{Error, Result};
 use crate::status::wasm_status as Status;
 use core::cell::RefCell;
 use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
-
-/// Bytes that a start cleans before it gives the thread back to its host: some 20 µs of work.
-const CLEANED_PER_POLL: usize = 256 << 10;
 
 /// What one thread reserved.
 pub struct ThreadPool {
@@ -93,13 +90,12 @@ impl Pools {
             ));
         }
         let Sizes { memory, stack, keep_resident } = self.sizes;
-        let refused = |what: &str, bytes: usize| {
-            let why = "the allocator, or the system, has no such block";
+        let refused = |what: &str, bytes: usize, why: Missing| {
             Error::new(Status::System, format!("{engines} {what} of {bytes} bytes could not be reserved: {why}"))
         };
         let slabs = SlabPool::new(&self.memories, memory, engines, keep_resident)
-            .ok_or_else(|| refused("memories", memory))?;
-        let stacks = StackPool::new(&self.stacks, stack, engines).ok_or_else(|| refused("stacks", stack))?;
+            .ok_or_else(|| refused("memories", memory, Missing::Block))?;
+        let stacks = StackPool::new(&self.stacks, stack, engines).map_err(|why| refused("stacks", stack, why))?;
         let pool = Arc::new(ThreadPool { slabs, stacks, engines });
         let mine = Mine { pools: Arc::downgrade(self), pool: Arc::downgrade(&pool) };
         self.all.lock().push(pool);
@@ -146,7 +142,7 @@ impl Pools {
         if pool.slabs.counts().dirty == 0 {
             return Err(pool.used_up("memory"));
         }
-        pool.slabs.clean(CLEANED_PER_POLL);
+        pool.slabs.clean(slabs::AT_ONCE);
         Ok(pool.slabs.has_free())
     }
 }

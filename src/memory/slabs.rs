@@ -10,8 +10,14 @@ use core::ptr::NonNull;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 
-/// Bytes that cleaning looks at between two looks at its budget.
+/// Bytes that cleaning looks at between two looks at its budget: some 5 µs of work.
 const STEP: usize = 64 << 10;
+
+/// Bytes that it gives back to the system in that time.
+const STEP_GIVEN: usize = 1 << 20;
+
+/// Bytes that a stop cleans, and a start at each poll: some 20 µs of work.
+pub const AT_ONCE: usize = 256 << 10;
 
 /// Size from which on slabs are aligned so that the kernel can use huge pages.
 const HUGE: usize = 2 << 20;
@@ -88,7 +94,9 @@ impl SlabPool {
         let mut state = self.state.lock();
         state.in_use -= 1;
         let used = used.next_multiple_of(page()).min(self.slab);
-        state.dirty.push_back(Dirty { index, from: 0, to: used });
+        let dirty = Dirty { index, from: 0, to: used };
+        // So that small ones, which are soon clean, do not wait for large ones.
+        if used <= AT_ONCE { state.dirty.push_front(dirty) } else { state.dirty.push_back(dirty) }
     }
 
     /// Where slab `index` begins.
@@ -108,7 +116,8 @@ impl SlabPool {
         }
     }
 
-    /// Cleans at most `budget` bytes, rounded up to steps of 64 KiB; true if some are left to be cleaned.
+    /// Cleans at most `budget` bytes, rounded up to steps of 64 KiB, where bytes that are given back to the system count as
+    /// a sixteenth; true if some are left to be cleaned.
     pub fn clean(&self, budget: usize) -> bool {
         let mut left = budget;
         let mut state = self.state.lock();
@@ -116,10 +125,17 @@ impl SlabPool {
             if left == 0 {
                 return true;
             }
-            let step = STEP.min(dirty.to - dirty.from);
+            let step = match self.keep_resident.saturating_sub(dirty.from) {
+                0 => STEP_GIVEN,
+                wiped => STEP.min(wiped),
+            };
+            let step = step.min(dirty.to - dirty.from);
             let start = self.start(dirty.index);
             // SAFETY: a range of a slab that is neither free nor in use, so nobody else looks at it.
-            unsafe { self.clean_range(start.add(dirty.from).as_ptr(), dirty.from, step) };
+            unsafe {
+                let start = start.add(dirty.from).as_ptr();
+                if dirty.from < self.keep_resident { wipe(start, step) } else { give(start, step) }
+            }
             dirty.from += step;
             left = left.saturating_sub(STEP);
             if dirty.from == dirty.to
@@ -129,32 +145,6 @@ impl SlabPool {
             }
         }
         false
-    }
-
-    /// Makes `bytes` bytes from `start`, which is `offset` into its slab, read as zero.
-    ///
-    /// # Safety
-    ///
-    /// The range is whole pages of one slab that nobody uses.
-    unsafe fn clean_range(&self, start: *mut u8, offset: usize, bytes: usize) {
-        let wiped = self.keep_resident.saturating_sub(offset).min(bytes);
-        for at in (0..wiped).step_by(page()) {
-            // SAFETY: a page of the range.
-            let page = unsafe { core::slice::from_raw_parts_mut(start.add(at), page()) };
-            // What was never written is not written now either, so that it does not become resident.
-            if !is_zero(page) {
-                page.fill(0);
-            }
-        }
-        if wiped < bytes {
-            // SAFETY: whole pages of a private anonymous mapping of ours, which read as zero afterwards.
-            let given = unsafe { libc::madvise(start.add(wiped).cast(), bytes - wiped, libc::MADV_DONTNEED) };
-            if given != 0 {
-                // Locked memory cannot be given back.
-                // SAFETY: inside of the range.
-                unsafe { start.add(wiped).write_bytes(0, bytes - wiped) };
-            }
-        }
     }
 
     /// Tells the host, when it gets the block back, how much of it is not zero.
@@ -169,6 +159,37 @@ impl Drop for SlabPool {
     fn drop(&mut self) {
         let used = self.used();
         self.block.set_used(used);
+    }
+}
+
+/// Makes a range read as zero, in place.
+///
+/// # Safety
+///
+/// The range is whole pages of one slab that nobody uses.
+unsafe fn wipe(start: *mut u8, bytes: usize) {
+    for at in (0..bytes).step_by(page()) {
+        // SAFETY: a page of the range.
+        let page = unsafe { core::slice::from_raw_parts_mut(start.add(at), page()) };
+        // What was never written is not written now either, so that it does not become resident.
+        if !is_zero(page) {
+            page.fill(0);
+        }
+    }
+}
+
+/// Makes a range read as zero by giving its pages back to the system.
+///
+/// # Safety
+///
+/// As for `wipe`, and the pages are the system's: of a private anonymous mapping of ours.
+unsafe fn give(start: *mut u8, bytes: usize) {
+    // SAFETY: such pages read as zero afterwards.
+    let given = unsafe { libc::madvise(start.cast(), bytes, libc::MADV_DONTNEED) };
+    if given != 0 {
+        // Locked memory cannot be given back.
+        // SAFETY: says the caller.
+        unsafe { wipe(start, bytes) };
     }
 }
 

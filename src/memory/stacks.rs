@@ -15,7 +15,23 @@ use core::ptr::NonNull;
 use parking_lot::Mutex;
 
 /// Bytes of a guard. More than a page, because code that was not compiled to probe its stack can step over one.
-const GUARD: usize = 16 << 10;
+fn guard_size() -> usize {
+    page().max(16 << 10)
+}
+
+/// Why there is no stack.
+#[derive(Debug, thiserror::Error)]
+pub enum Missing {
+    /// The source has no block that large.
+    #[error("the allocator, or the system, has no such block")]
+    Block,
+    /// The system refused the guard.
+    #[error(
+        "no guard could be made below a stack ({0}); stacks need ordinary pages, and before Linux 6.13 two mappings each \
+         (vm.max_map_count)"
+    )]
+    Guard(std::io::Error),
+}
 
 const MADV_GUARD_INSTALL: libc::c_int = 102;
 const MADV_GUARD_REMOVE: libc::c_int = 103;
@@ -27,19 +43,22 @@ enum Guard {
     Protection,
 }
 
-/// Makes the guard that begins at `start`. None if the system refuses.
+/// Makes the guard that begins at `start`.
 ///
 /// # Safety
 ///
 /// The range is part of a block of ours, and nobody uses it.
-unsafe fn protect(start: NonNull<u8>) -> Option<Guard> {
+unsafe fn protect(start: NonNull<u8>) -> Result<Guard, Missing> {
     let start = start.as_ptr().cast();
     // SAFETY: says the caller.
     unsafe {
-        if libc::madvise(start, GUARD, MADV_GUARD_INSTALL) == 0 {
-            return Some(Guard::Advice);
+        if libc::madvise(start, guard_size(), MADV_GUARD_INSTALL) == 0 {
+            return Ok(Guard::Advice);
         }
-        (libc::mprotect(start, GUARD, libc::PROT_NONE) == 0).then_some(Guard::Protection)
+        if libc::mprotect(start, guard_size(), libc::PROT_NONE) == 0 {
+            return Ok(Guard::Protection);
+        }
+        Err(Missing::Guard(std::io::Error::last_os_error()))
     }
 }
 
@@ -53,8 +72,8 @@ unsafe fn unprotect(start: NonNull<u8>, guard: Guard) {
     // SAFETY: says the caller.
     unsafe {
         match guard {
-            Guard::Advice => libc::madvise(start, GUARD, MADV_GUARD_REMOVE),
-            Guard::Protection => libc::mprotect(start, GUARD, libc::PROT_READ | libc::PROT_WRITE),
+            Guard::Advice => libc::madvise(start, guard_size(), MADV_GUARD_REMOVE),
+            Guard::Protection => libc::mprotect(start, guard_size(), libc::PROT_READ | libc::PROT_WRITE),
         };
     }
 }
@@ -69,10 +88,12 @@ struct Stacks {
 }
 
 impl Stacks {
-    /// `count` stacks of `size` bytes. None if the source has no block that large, or guards cannot be made.
-    fn new(source: &Source, size: usize, count: u32) -> Option<Self> {
-        let stride = size.checked_next_multiple_of(page())?.checked_add(GUARD)?;
-        let block = source.allocate(stride.checked_mul(count as usize)?, page())?;
+    /// `count` stacks of `size` bytes.
+    fn new(source: &Source, size: usize, count: u32) -> Result<Self, Missing> {
+        let stride = size.checked_next_multiple_of(page()).and_then(|size| size.checked_add(guard_size()));
+        let whole = stride.and_then(|stride| stride.checked_mul(count as usize));
+        let (Some(stride), Some(whole)) = (stride, whole) else { return Err(Missing::Block) };
+        let block = source.allocate(whole, page()).ok_or(Missing::Block)?;
         if block.is_system() {
             // SAFETY: a whole mapping of ours. Of a stack a few pages at the top are used: a huge page would be wasted, and
             // the guards would break it up anyway. It does not matter if the kernel does not know huge pages.
@@ -84,7 +105,7 @@ impl Stacks {
             let guard = unsafe { protect(stacks.start(index)) }?;
             stacks.guards.push(guard);
         }
-        Some(stacks)
+        Ok(stacks)
     }
 
     /// Where the guard of stack `index` begins.
@@ -116,10 +137,10 @@ pub struct StackPool {
 }
 
 impl StackPool {
-    /// A pool of `count` stacks of `size` bytes. None if the source has no block that large, or guards cannot be made.
-    pub fn new(source: &Source, size: usize, count: u32) -> Option<Self> {
+    /// A pool of `count` stacks of `size` bytes.
+    pub fn new(source: &Source, size: usize, count: u32) -> Result<Self, Missing> {
         let stacks = Stacks::new(source, size, count)?;
-        Some(Self { stacks, free: Mutex::new((0..count).rev().collect()) })
+        Ok(Self { stacks, free: Mutex::new((0..count).rev().collect()) })
     }
 
     /// A stack, if one is free.
@@ -147,8 +168,8 @@ impl StackPool {
 pub struct SingleStack(Stacks);
 
 impl SingleStack {
-    /// A stack of `size` bytes. None if the source has no block that large, or the guard cannot be made.
-    pub fn new(source: &Source, size: usize) -> Option<Self> {
+    /// A stack of `size` bytes.
+    pub fn new(source: &Source, size: usize) -> Result<Self, Missing> {
         Stacks::new(source, size, 1).map(Self)
     }
 
@@ -168,7 +189,7 @@ pub struct Place {
 impl Place {
     fn new(start: NonNull<u8>, stride: usize) -> Self {
         let guard = start.as_ptr().expose_provenance();
-        Self { guard, bottom: guard + GUARD, top: guard + stride }
+        Self { guard, bottom: guard + guard_size(), top: guard + stride }
     }
 
     /// One past the highest address.
@@ -215,7 +236,7 @@ mod tests {
             assert!(range.start >= last);
             last = range.end;
             assert!(is_readable(range.start) && is_readable(range.end - 1));
-            assert!(!is_readable(range.start - 1) && !is_readable(range.start - GUARD));
+            assert!(!is_readable(range.start - 1) && !is_readable(range.start - guard_size()));
         }
         assert_eq!(pool.take(), None);
         pool.give_back(1);
@@ -225,12 +246,12 @@ mod tests {
     #[test]
     fn the_host_gets_back_memory_that_it_can_use() {
         for make in [MADV_GUARD_INSTALL, 0] {
-            let block = Source::System.allocate(GUARD + page(), page()).unwrap();
+            let block = Source::System.allocate(guard_size() + page(), page()).unwrap();
             let start = block.start();
             // SAFETY: nobody else has the block.
             unsafe {
                 let guard = if make == 0 {
-                    assert_eq!(libc::mprotect(start.as_ptr().cast(), GUARD, libc::PROT_NONE), 0);
+                    assert_eq!(libc::mprotect(start.as_ptr().cast(), guard_size(), libc::PROT_NONE), 0);
                     Guard::Protection
                 } else {
                     protect(start).unwrap()

@@ -4,10 +4,10 @@ use super::inspect::{Import, Kind, Summary};
 use crate::config::WASM_PAGE;
 use crate::error::{Error, Result};
 use crate::guest::fault::printable;
-use crate::guest::limits::MAX_TABLES;
 use crate::guest::{schema_registry, transform};
 use crate::status::wasm_status as Status;
 use std::collections::HashMap;
+use wasmparser::{Validator, WasmFeatures};
 
 /// The functions that guests may import: type by module and name.
 #[derive(Debug, Default)]
@@ -36,9 +36,20 @@ pub struct Bounds {
     pub size: usize,
     /// Bytes of the memory that it starts with.
     pub memory: usize,
+    /// Its tables.
+    pub tables: usize,
     /// Elements that its tables start with, together.
     pub table_elements: usize,
 }
+
+/// What modules may use: Wasmtime's defaults without what `wasmtime_config` turns off. A test compares the two.
+const FEATURES: WasmFeatures = WasmFeatures::WASM3
+    .union(WasmFeatures::GC_TYPES)
+    .difference(WasmFeatures::GC)
+    .difference(WasmFeatures::EXCEPTIONS)
+    .difference(WasmFeatures::MEMORY64)
+    .difference(WasmFeatures::MULTI_MEMORY)
+    .difference(WasmFeatures::THREADS);
 
 const MAGIC: &[u8] = b"\0asm";
 const CORE_VERSION: &[u8] = &[1, 0, 0, 0];
@@ -46,13 +57,22 @@ const CORE_VERSION: &[u8] = &[1, 0, 0, 0];
 /// How many names a message lists.
 const NAMES_SHOWN: usize = 8;
 
-/// All checks but the one of the code itself, which is Wasmtime's.
+/// Checks the module against the Wasm specification, on the calling thread. Wasmtime's own function does it on threads of
+/// Rayon's, which it would start for that.
+pub fn check_specification(module: &[u8]) -> Result<()> {
+    Validator::new_with_features(FEATURES)
+        .validate_all(module)
+        .map(drop)
+        .map_err(|e| Error::new(Status::ModuleInvalid, format!("the module is not valid: {e}")))
+}
+
+/// All checks but the one of the specification.
 pub fn check(module: &[u8], bounds: Bounds, host: &HostFunctions) -> Result<Summary> {
     check_format(module, bounds.size)?;
     let (summary, read) = Summary::read(module);
     read.map_err(|e| Error::new(Status::ModuleInvalid, format!("the module is malformed: {}", e.0)))?;
     check_exports(&summary, bounds.memory)?;
-    check_tables(&summary, bounds.table_elements)?;
+    check_tables(&summary, bounds.tables, bounds.table_elements)?;
     check_abi(&summary)?;
     check_imports(&summary, host)?;
     Ok(summary)
@@ -128,18 +148,18 @@ fn check_exports(summary: &Summary, memory_limit: usize) -> Result<()> {
     Ok(())
 }
 
-fn check_tables(summary: &Summary, limit: usize) -> Result<()> {
-    if summary.tables.len() > MAX_TABLES {
+fn check_tables(summary: &Summary, tables: usize, limit: usize) -> Result<()> {
+    if summary.tables.len() > tables {
         return Err(Error::new(
             Status::ModuleTableLimit,
-            format!("the module has {} tables; {MAX_TABLES} are allowed", summary.tables.len()),
+            format!("the module has {} tables; this host allows {tables}", summary.tables.len()),
         ));
     }
     let elements = summary.tables.iter().fold(0u64, |sum, &initial| sum.saturating_add(initial));
     if elements > limit as u64 {
         return Err(Error::new(
             Status::ModuleTableLimit,
-            format!("the module's tables start with {elements} elements, more than table_limit, {limit}"),
+            format!("the module's tables start with {elements} elements; this host allows {limit}"),
         ));
     }
     Ok(())
@@ -201,4 +221,50 @@ fn check_imports(summary: &Summary, host: &HostFunctions) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_are_those_of_the_engine() {
+        let engine =
+            wasmtime::Engine::new(&crate::wasmtime_config::make(&crate::config::Config::default(), None)).unwrap();
+        let proposals = [
+            ("nothing", "(module)", true),
+            ("multi-value", "(module (func (result i32 i32) i32.const 1 i32.const 2))", true),
+            ("sign extension", "(module (func (param i32) (result i32) local.get 0 i32.extend8_s))", true),
+            ("bulk memory", "(module (memory 1) (func i32.const 0 i32.const 0 i32.const 0 memory.fill))", true),
+            ("reference types", "(module (table 1 externref) (func (param externref)))", true),
+            ("simd", "(module (func (result v128) v128.const i64x2 0 0))", true),
+            (
+                "relaxed simd",
+                "(module (func (param v128 v128) (result v128) local.get 0 local.get 1 i8x16.relaxed_swizzle))",
+                true,
+            ),
+            ("tail calls", "(module (func $f return_call $f))", true),
+            ("extended constants", "(module (global i32 (i32.add (i32.const 1) (i32.const 2))))", true),
+            ("typed references", "(module (type $t (func)) (func (param (ref $t)) local.get 0 call_ref $t))", true),
+            ("gc", "(module (type (struct (field i32))))", false),
+            ("i31", "(module (func (result i31ref) i32.const 1 ref.i31))", false),
+            ("exceptions", "(module (tag) (func throw 0))", false),
+            ("memory64", "(module (memory i64 1))", false),
+            ("several memories", "(module (memory 1) (memory 1))", false),
+            ("shared memory", "(module (memory 1 1 shared))", false),
+            ("atomics", "(module (memory 1) (func (drop (i32.atomic.load (i32.const 0)))))", false),
+            ("custom page sizes", "(module (memory 1 (pagesize 1)))", false),
+            (
+                "wide arithmetic",
+                "(module (func (param i64 i64) (result i64 i64) local.get 0 local.get 1 i64.mul_wide_u))",
+                false,
+            ),
+            ("stack switching", "(module (type $f (func)) (type (cont $f)))", false),
+        ];
+        for (proposal, text, allowed) in proposals {
+            let module = wat::parse_str(text).unwrap();
+            assert_eq!(wasmtime::Module::validate(&engine, &module).is_ok(), allowed, "Wasmtime: {proposal}");
+            assert_eq!(check_specification(&module).is_ok(), allowed, "we: {proposal}");
+        }
+    }
 }
