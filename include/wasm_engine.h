@@ -28,7 +28,10 @@
 //              the stack answer WASM_STATUS_BUSY.
 //   Structs    that begin with `size` may grow: set it to sizeof and zero the rest, then zero means the default. Other
 //              structs never grow.
-//   Signals    Traps of guests are noticed by SIGSEGV, SIGILL and SIGFPE: see wasm_thread_prepare.
+//   Signals    Traps of guests are noticed by SIGSEGV, SIGILL and SIGFPE: see wasm_thread_prepare. The handlers pass on
+//              what is no guest's fault. But such a signal that is sent (kill, raise) rather than caused, while its
+//              disposition was the default, removes the handler, and a second one kills: Wasmtime counts on the fault to
+//              happen again.
 //   Fork       The child of a fork can go on using everything, on the thread that forked; the library starts its threads
 //              again when they are needed. But no other thread may be inside the library, no module may be compiling, and
 //              no callback may be running at that moment. A child that only calls exec or _exit may come at any time.
@@ -1310,7 +1313,7 @@ wasm_status wasm_thread_unblock_signals(const struct wasm_runtime *runtime,
                                         struct wasm_error **error);
 
 // Cleans memories of stopped engines in the calling thread's pool, so that they can be taken again: at most `bytes` bytes,
-// rounded up to steps of 64 KiB, of which one takes some 5 to 10 µs. For idle moments of an event loop. A stop cleans
+// in steps of 64 KiB, of which one takes some 5 to 10 µs; of what is given back to the system, 1 MiB counts as one step. For idle moments of an event loop. A stop cleans
 // 256 KiB by itself, and a start that finds nothing clean as much at each poll, and yields in between.
 //
 // `more` tells whether some are left; it may be NULL. `WASM_STATUS_THREAD_NOT_PREPARED` if there is no pool.

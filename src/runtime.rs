@@ -102,7 +102,15 @@ impl Runtime {
         fork::watch()?;
         let broken = |e: wasmtime::Error| Error::new(Status::System, format!("Wasmtime could not be set up: {e:#}"));
         let provider = allocators.provider(&config)?;
-        let engine = Engine::new(&wasmtime_config::make(&config, provider.as_ref())).map_err(broken)?;
+        let engine = Engine::new(&wasmtime_config::make(&config, provider.as_ref())).map_err(|e| {
+            if config.memory_mode != wasm_memory_mode::ProcessPool {
+                return broken(e);
+            }
+            let (engines, memory) = (config.pool_engines, config.memory_size());
+            let what_to_do = "lower pool_engines, or raise vm.max_map_count and set vm.overcommit_memory to 1";
+            let what = format!("the pool for {engines} engines with memories of {memory} bytes could not be made");
+            Error::new(Status::System, format!("{what}: {e:#}. If the system refused: {what_to_do}"))
+        })?;
         let pools = match provider {
             Some(Provider::Pool(pools)) => Some(pools),
             _ => None,

@@ -36,9 +36,9 @@ pub fn make(config: &Config, provider: Option<&Provider>) -> wasmtime::Config {
         .native_unwind_info(false)
         // Backtraces name functions; offsets into a rewritten module would mislead.
         .generate_address_map(false)
-        // What transform SDKs do not need. The heap of the first two would be a second memory, beside every limit.
+        // What transform SDKs do not need. Nor do they need what lives on a garbage-collected heap, which would be a second
+        // memory for the guest: externref, exceptions, GC itself. Wasmtime is compiled without it.
         .wasm_gc(false)
-        .wasm_exceptions(false)
         .wasm_memory64(false)
         .wasm_multi_memory(false);
     if config.trap_mode == wasm_trap_mode::Checks {

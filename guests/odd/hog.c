@@ -4,7 +4,8 @@
 
 #include "report.h"
 
-static __externref_t table[0];
+typedef void (*__funcref function)(void);
+static function table[0];
 
 static int64_t hog_memory(void) {
   while (__builtin_wasm_memory_grow(0, 1) != SIZE_MAX) {
@@ -13,7 +14,7 @@ static int64_t hog_memory(void) {
 }
 
 static int64_t hog_table(void) {
-  while (__builtin_wasm_table_grow(table, __builtin_wasm_ref_null_extern(), 1000) != -1) {
+  while (__builtin_wasm_table_grow(table, __builtin_wasm_ref_null_func(), 1000) != -1) {
   }
   return (int64_t)(uint32_t)__builtin_wasm_table_size(table);
 }

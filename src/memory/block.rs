@@ -73,6 +73,23 @@ impl Drop for Allocator {
     }
 }
 
+/// Why there is no block, or no stack in it.
+#[derive(Debug, thiserror::Error)]
+pub enum Missing {
+    /// The source has none that large.
+    #[error("the allocator, or the system, has no block of {0} bytes")]
+    Block(usize),
+    /// The host's mistake; it got its block back.
+    #[error("the host's allocator gave a block that is not aligned to {0} bytes, as it was asked to")]
+    Alignment(usize),
+    /// The system refused a guard.
+    #[error(
+        "no guard could be made below a stack ({0}); stacks need ordinary pages, and before Linux 6.13 two mappings each \
+         (vm.max_map_count)"
+    )]
+    Guard(std::io::Error),
+}
+
 /// Where blocks come from.
 #[derive(Clone)]
 pub enum Source {
@@ -103,23 +120,23 @@ pub fn page() -> usize {
 }
 
 impl Source {
-    /// A block of `bytes` at a multiple of `alignment`; both are multiples of the page size. None if there is no more.
-    pub fn allocate(&self, bytes: usize, alignment: usize) -> Option<Block> {
+    /// A block of `bytes` at a multiple of `alignment`; both are multiples of the page size.
+    pub fn allocate(&self, bytes: usize, alignment: usize) -> Result<Block, Missing> {
         let start = match self {
-            Self::System => map(bytes, alignment)?,
+            Self::System => map(bytes, alignment).ok_or(Missing::Block(bytes))?,
             Self::Host(host) => {
                 // SAFETY: function and data came together from the host.
-                let start = NonNull::new(unsafe { (host.allocate)(host.table.data, bytes, alignment) }.cast::<u8>())?;
+                let given = unsafe { (host.allocate)(host.table.data, bytes, alignment) };
+                let start = NonNull::new(given.cast::<u8>()).ok_or(Missing::Block(bytes))?;
                 if start.addr().get() % alignment != 0 {
-                    // Unusable, and the host's mistake; it gets its block back.
                     // SAFETY: as above, with what `allocate` gave.
                     unsafe { (host.release)(host.table.data, start.as_ptr().cast(), bytes, 0) };
-                    return None;
+                    return Err(Missing::Alignment(alignment));
                 }
                 start
             }
         };
-        Some(Block { source: self.clone(), start, bytes, used: 0 })
+        Ok(Block { source: self.clone(), start, bytes, used: 0 })
     }
 
     /// Whether it is the system.
@@ -209,6 +226,6 @@ mod tests {
 
     #[test]
     fn more_than_there_is_is_refused() {
-        assert!(Source::System.allocate(usize::MAX / 2 & !(page() - 1), 2 << 20).is_none());
+        assert!(Source::System.allocate(usize::MAX / 2 & !(page() - 1), 2 << 20).is_err());
     }
 }

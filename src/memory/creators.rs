@@ -1,10 +1,10 @@
 //! What Wasmtime asks for memories and stacks in the modes in which the library provides them.
 #![allow(unsafe_code)]
 
-use super::block::{Block, Source, page};
+use super::block::{Block, Missing, Source, page};
 use super::pools::{Pools, ThreadPool, not_prepared};
 use super::slabs;
-use super::stacks::{Missing, Place, SingleStack};
+use super::stacks::{Place, SingleStack};
 use crate::error::Error;
 use crate::status::wasm_status as Status;
 use core::cell::Cell;
@@ -44,9 +44,15 @@ pub enum Provider {
     },
 }
 
-fn no_block(what: &str, bytes: usize) -> Error {
-    let what_to_do = "stop an engine, or give the allocator more memory";
-    Error::new(Status::PoolExhausted, format!("the allocator gave no {what} of {bytes} bytes; {what_to_do}"))
+/// What `Missing` means for an engine that starts.
+fn missing(why: Missing, what: &str) -> Error {
+    match why {
+        Missing::Block(bytes) => Error::new(
+            Status::PoolExhausted,
+            format!("the allocator gave no {what} of {bytes} bytes; stop an engine, or give it more memory"),
+        ),
+        other => Error::new(Status::System, other.to_string()),
+    }
 }
 
 // SAFETY: memories are zeroed, at least as large as asked for, and stay where they are. They have no guard: the runtime's
@@ -73,7 +79,7 @@ unsafe impl MemoryCreator for Provider {
             Self::Host { memories, memory, .. } => {
                 // What the module itself rules out is not asked for.
                 let bytes = (*memory).min(maximum.unwrap_or(usize::MAX)).max(page());
-                Holder::Block(memories.allocate(bytes, page()).ok_or_else(|| refuse(no_block("memory", bytes)))?)
+                Holder::Block(memories.allocate(bytes, page()).map_err(|why| refuse(missing(why, "memory")))?)
             }
         };
         let memory = Memory { holder, size: minimum };
@@ -152,12 +158,7 @@ unsafe impl StackCreator for Provider {
                 Box::new(Stack { place: pool.stacks.place(index), holder: StackHolder::Pool(pool, index) })
             }
             Self::Host { stacks, .. } => {
-                let single = SingleStack::new(stacks, size).map_err(|why| {
-                    refuse(match why {
-                        Missing::Block => no_block("stack", size),
-                        guard => Error::new(Status::System, guard.to_string()),
-                    })
-                })?;
+                let single = SingleStack::new(stacks, size).map_err(|why| refuse(missing(why, "stack")))?;
                 Box::new(Stack { place: single.place(), holder: StackHolder::Host(single) })
             }
         })

@@ -3,9 +3,9 @@
 //! A pool belongs to a runtime and a thread. The runtime owns it, the thread finds it without a lock, and what was taken
 //! from it keeps it alive. It goes when the thread gives it up or ends, or when the runtime goes.
 
-use super::block::Source;
+use super::block::{Missing, Source};
 use super::slabs::{self, Counts, SlabPool};
-use super::stacks::{Missing, StackPool};
+use super::stacks::StackPool;
 use crate::error::{Error, Result};
 use crate::status::wasm_status as Status;
 use core::cell::RefCell;
@@ -91,10 +91,10 @@ impl Pools {
         }
         let Sizes { memory, stack, keep_resident } = self.sizes;
         let refused = |what: &str, bytes: usize, why: Missing| {
-            Error::new(Status::System, format!("{engines} {what} of {bytes} bytes could not be reserved: {why}"))
+            Error::new(Status::System, format!("{what} of {bytes} bytes for {engines} engines: {why}"))
         };
         let slabs = SlabPool::new(&self.memories, memory, engines, keep_resident)
-            .ok_or_else(|| refused("memories", memory, Missing::Block))?;
+            .map_err(|why| refused("memories", memory, why))?;
         let stacks = StackPool::new(&self.stacks, stack, engines).map_err(|why| refused("stacks", stack, why))?;
         let pool = Arc::new(ThreadPool { slabs, stacks, engines });
         let mine = Mine { pools: Arc::downgrade(self), pool: Arc::downgrade(&pool) };

@@ -5,7 +5,7 @@
 //! over it. The pages of a slab are not protected: guests of these memories check every access.
 #![allow(unsafe_code)]
 
-use super::block::{Block, Source, page};
+use super::block::{Block, Missing, Source, page};
 use core::ptr::NonNull;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -58,17 +58,17 @@ pub struct Counts {
 }
 
 impl SlabPool {
-    /// A pool of `count` slabs of `slab` bytes. None if the source has no block that large.
+    /// A pool of `count` slabs of `slab` bytes.
     ///
     /// `keep_resident`: so much of a returned slab, from its start, is wiped in place; the pages behind that are given back
     /// to the system, if they are the system's.
-    pub fn new(source: &Source, slab: usize, count: u32, keep_resident: usize) -> Option<Self> {
+    pub fn new(source: &Source, slab: usize, count: u32, keep_resident: usize) -> Result<Self, Missing> {
         let alignment = if slab >= HUGE { HUGE } else { page() };
-        let block = source.allocate(slab.checked_mul(count as usize)?, alignment)?;
+        let block = source.allocate(slab.saturating_mul(count as usize) / page() * page(), alignment)?;
         let keep_resident = if block.is_system() { keep_resident.next_multiple_of(page()) } else { usize::MAX };
         let free = (0..count).rev().collect();
         let state = State { free, dirty: VecDeque::with_capacity(count as usize), in_use: 0 };
-        Some(Self { block, slab, keep_resident, state: Mutex::new(state) })
+        Ok(Self { block, slab, keep_resident, state: Mutex::new(state) })
     }
 
     /// Bytes of each slab.

@@ -9,7 +9,7 @@
 //! thread lie in one block keeps the guards from breaking up huge pages elsewhere.
 #![allow(unsafe_code)]
 
-use super::block::{Block, Source, page};
+use super::block::{Block, Missing, Source, page};
 use core::ops::Range;
 use core::ptr::NonNull;
 use parking_lot::Mutex;
@@ -17,20 +17,6 @@ use parking_lot::Mutex;
 /// Bytes of a guard. More than a page, because code that was not compiled to probe its stack can step over one.
 fn guard_size() -> usize {
     page().max(16 << 10)
-}
-
-/// Why there is no stack.
-#[derive(Debug, thiserror::Error)]
-pub enum Missing {
-    /// The source has no block that large.
-    #[error("the allocator, or the system, has no such block")]
-    Block,
-    /// The system refused the guard.
-    #[error(
-        "no guard could be made below a stack ({0}); stacks need ordinary pages, and before Linux 6.13 two mappings each \
-         (vm.max_map_count)"
-    )]
-    Guard(std::io::Error),
 }
 
 const MADV_GUARD_INSTALL: libc::c_int = 102;
@@ -92,8 +78,8 @@ impl Stacks {
     fn new(source: &Source, size: usize, count: u32) -> Result<Self, Missing> {
         let stride = size.checked_next_multiple_of(page()).and_then(|size| size.checked_add(guard_size()));
         let whole = stride.and_then(|stride| stride.checked_mul(count as usize));
-        let (Some(stride), Some(whole)) = (stride, whole) else { return Err(Missing::Block) };
-        let block = source.allocate(whole, page()).ok_or(Missing::Block)?;
+        let (Some(stride), Some(whole)) = (stride, whole) else { return Err(Missing::Block(usize::MAX)) };
+        let block = source.allocate(whole, page())?;
         if block.is_system() {
             // SAFETY: a whole mapping of ours. Of a stack a few pages at the top are used: a huge page would be wasted, and
             // the guards would break it up anyway. It does not matter if the kernel does not know huge pages.
