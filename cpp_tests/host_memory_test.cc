@@ -251,12 +251,11 @@ TEST(HostMemory, ThatIsNotAlignedGoesBackAndTheMessageSaysWhy) {
       if (in == per_thread) {
         const wasm_thread_config one{sizeof(one), 1};
         end = told([&](wasm_error** e) { return wasm_thread_prepare(runtime.get(), &one, e); });
-        EXPECT_EQ(end.first, WASM_STATUS_SYSTEM);
       } else {
         const auto started = finish(engine.start());
         end = {started.status, started.message()};
-        EXPECT_EQ(end.first, WASM_STATUS_POOL_EXHAUSTED);
       }
+      EXPECT_EQ(end.first, WASM_STATUS_SYSTEM);
       EXPECT_THAT(end.second, HasSubstr("align")) << "else somebody looks for memory that is there";
       EXPECT_EQ(odd.live(), 0U);
       odd.shift = 0;

@@ -97,9 +97,9 @@ void expect_every_trap(we::engine& engine) {
 
 // ---- The mask ----
 
-class EveryTrap : public testing::TestWithParam<mode> {};
+class EveryTrapUnblocked : public testing::TestWithParam<mode> {};
 
-TEST_P(EveryTrap, IsNoticedOnAThreadThatBeganWithEverySignalBlocked) {
+TEST_P(EveryTrapUnblocked, IsNoticedOnAThreadThatBeganWithEverySignalBlocked) {
   const auto runtime = exactly(GetParam().config()).value();
   const auto factory = compile_guest(runtime, "wat_traps");
   on_a_thread([&] {
@@ -120,7 +120,7 @@ TEST_P(EveryTrap, IsNoticedOnAThreadThatBeganWithEverySignalBlocked) {
   });
 }
 
-TEST_P(EveryTrap, NeedsThreeSignalsOrNone) {
+TEST_P(EveryTrapUnblocked, NeedsThreeSignalsOrNone) {
   const auto runtime = exactly(GetParam().config()).value();
   const auto factory = compile_guest(runtime, "wat_traps");
   on_a_thread([&] {
@@ -154,7 +154,7 @@ TEST_P(EveryTrap, NeedsThreeSignalsOrNone) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Modes, EveryTrap, testing::ValuesIn(every_mode), name_of);
+INSTANTIATE_TEST_SUITE_P(Modes, EveryTrapUnblocked, testing::ValuesIn(every_mode), name_of);
 
 /// What the tests below do on a thread with an engine of this guest.
 struct prepared {

@@ -188,14 +188,20 @@ TEST_P(EveryMode, WithoutHandlersTheHostDiesOfItsOwnFaults) {
   }
 }
 
-TEST(Handlers, ASignalThatIsSentKillsToo) {
+// Wasmtime's handler counts on a fault to happen again, which one that was only sent does not do. The header says so.
+TEST(Handlers, ASignalThatIsSentKillsWhenItComesAgain) {
   for (const int signal : all_signals) {
-    EXPECT_THAT(in_child([&] {
-                  ::signal(signal, SIG_DFL);
-                  rig r(every_mode[0]);
-                  kill(getpid(), signal);
-                }),
-                StartsWith(killed_by(signal)));
+    const auto sent = [&](int times) {
+      return in_child([&] {
+        ::signal(signal, SIG_DFL);
+        rig r(every_mode[0]);
+        for (int i = 0; i < times; ++i) {
+          kill(getpid(), signal);
+        }
+      });
+    };
+    EXPECT_EQ(sent(1), "exit 0");
+    EXPECT_THAT(sent(2), StartsWith(killed_by(signal)));
   }
 }
 
@@ -230,10 +236,9 @@ TEST_P(EveryMode, AnActionIsChangedOnlyIfTrapsAreSignals) {
             fine);
 }
 
-TEST_P(EveryMode, TrapsNeedNoSignalWithChecks) {
-  if (!checks()) {
-    GTEST_SKIP() << "they do without";
-  }
+class EveryModeWithChecks : public EveryMode {};
+
+TEST_P(EveryModeWithChecks, TrapsNeedNoSignal) {
   EXPECT_EQ(in_child([] {
               install([](int, siginfo_t*, void*) { _exit(7); });
               sigset_t all;
@@ -319,5 +324,7 @@ TEST_P(EveryMode, HandlersRunOnTheAlternateStack) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, EveryMode, testing::ValuesIn(every_mode), name_of);
+INSTANTIATE_TEST_SUITE_P(Modes, EveryModeWithChecks, testing::ValuesIn(every_mode.begin() + 4, every_mode.end()),
+                         name_of);
 
 }  // namespace
