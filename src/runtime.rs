@@ -222,14 +222,12 @@ impl Allocators {
         let sizes =
             Sizes { memory: config.memory_size(), stack: config.stack_size(), keep_resident: config.keep_resident };
         match config.memory_mode {
-            OnDemand | ProcessPool if self.memory.is_some() || self.stack.is_some() => {
-                Err(Error::invalid("memory_allocator and stack_allocator are for the memory modes THREAD_POOL and HOST"))
-            }
+            OnDemand | ProcessPool if self.memory.is_some() || self.stack.is_some() => Err(Error::invalid(
+                "memory_allocator and stack_allocator are for the memory modes THREAD_POOL and HOST",
+            )),
             OnDemand | ProcessPool => Ok(None),
             Host if self.memory.is_none() => Err(Error::invalid("memory mode HOST needs a memory_allocator")),
-            Host => {
-                Ok(Some(Provider::Host { memories: source(self.memory), stacks: source(self.stack), sizes }))
-            }
+            Host => Ok(Some(Provider::Host { memories: source(self.memory), stacks: source(self.stack), sizes })),
             ThreadPool => Ok(Some(Provider::Pool(Pools::new(source(self.memory), source(self.stack), sizes)))),
         }
     }
