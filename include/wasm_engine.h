@@ -434,6 +434,32 @@ typedef uint32_t wasm_signal_check;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// What happens when the guest ends at a record: it traps, exits, runs for too long, hits a limit, or makes a bad call.
+enum wasm_on_error
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // The transform fails, with the record's index and offset in the error, and the engine is stopped. The sink has the
+  // output of all records before that one. The host may go on from any record with `wasm_engine_transform_from`.
+  WASM_ON_ERROR_FAIL = 0,
+  // The record is dropped and counted, the guest is started again, and the batch goes on with the next record.
+  WASM_ON_ERROR_SKIP = 1,
+  // As `WASM_ON_ERROR_SKIP`, but the sink gets the input record first, in a block of its own, as an output record whose
+  // topic is the number of the factory's output topics. Behind the record's own headers it has four more:
+  // `wasm-transform`, the transform's name; `wasm-offset`, in decimal; `wasm-error`, the name of the status; and
+  // `wasm-error-message`, at most 1,024 characters. It is not counted before the sink has taken it; if the sink fails,
+  // so does the transform.
+  WASM_ON_ERROR_DEAD_LETTER = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum wasm_on_error wasm_on_error;
+#else
+typedef uint32_t wasm_on_error;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // Packs records into batches. Owned; used by one thread at a time.
 typedef struct wasm_batch_builder wasm_batch_builder;
 
@@ -683,6 +709,71 @@ typedef struct wasm_host_function {
   // `WASM_STATUS_BUSY`.
   uint32_t (*call)(void *data, struct wasm_call *call, const union wasm_value *args, union wasm_value *results);
 } wasm_host_function;
+
+// The host's clock, for waiting before a guest is started again. No thread of the library's waits.
+typedef struct wasm_timer {
+  // `sizeof(wasm_timer)`.
+  size_t size;
+  // The host's own.
+  void *data;
+  // Frees `data`, once: when the engine is released, when another policy is set, or when `wasm_engine_set_policy` fails.
+  // May be NULL.
+  void (*drop)(void *data);
+  // Nanoseconds of a clock that never goes back.
+  uint64_t (*now)(void *data);
+  // Lets time pass: takes the call's promise, answers `WASM_ANSWER_PENDING`, and resolves the promise after
+  // `nanoseconds`. A promise that is never resolved means that the engine never starts again by itself; one that is
+  // rejected or dropped, or another answer than pending or done, that the operation fails.
+  uint32_t (*sleep)(void *data, uint64_t nanoseconds, struct wasm_call *call);
+} wasm_timer;
+
+// What becomes of an engine whose guest fails. Zero in any field but `size` means the default.
+//
+// What is promised, with at-least-once hosts in mind. Output comes once and in the order of the input records. Each
+// record's output comes whole or not at all, unless it exceeds `output_buffer_limit` and comes in parts. When a transform
+// is *ready*, each record's output was taken by the sink, or the record was dropped and counted, or went to the dead
+// letters. When it *failed* at a record that its error names (`wasm_error_record`), the same holds for all records before
+// that one, and the sink has nothing of it or from behind it. When it failed with an error that names no record, because
+// the sink failed, or the guest ended between two records or did not start again, or when it was cancelled, the same holds
+// for the records up to the last `input_offset` that the sink took. A guest that is started again has forgotten all that
+// it knew.
+typedef struct wasm_engine_policy {
+  // `sizeof(wasm_engine_policy)`.
+  size_t size;
+  // What happens when the guest ends at a record: a `wasm_on_error`.
+  //
+  // Only for what the guest did itself: `WASM_STATUS_GUEST_…`. Failures of the host's (`WASM_STATUS_HOST_FUNCTION_FAILED`,
+  // `WASM_STATUS_OUTPUT_REJECTED`, `WASM_STATUS_SYSTEM`, …) always fail the transform, because another record would
+  // fare no better. So does a guest that ends without having taken a record. One that ends between two records is
+  // started again, and no record is lost.
+  uint32_t on_error;
+  // Nanoseconds from a failure to the next start. They double with each further failure in a row, up to
+  // `backoff_max_ns`; what is waited is a random time between half of that and all of it. Default 1 s.
+  uint64_t backoff_min_ns;
+  // The longest wait. Default 30 s.
+  uint64_t backoff_max_ns;
+  // A guest that ran for so long since it last started, before it failed, begins a new row. Default 10 s.
+  uint64_t healthy_after_ns;
+  // For waiting. With it, a start that fails is tried again until it succeeds or the engine is stopped, its future
+  // pending meanwhile (`wasm_engine_get_last_error` says why); and `wasm_engine_start` after a transform that failed
+  // waits first. A guest that is started again within a batch, to go on behind a lost record, does not wait, unless that
+  // start fails. NULL: a start that fails has failed, and none waits. The table is copied.
+  const struct wasm_timer *timer;
+} wasm_engine_policy;
+
+// How an engine has fared since it was made.
+typedef struct wasm_engine_tally {
+  // `sizeof(wasm_engine_tally)`, set by the caller.
+  size_t size;
+  // Starts after the first one, also those that failed.
+  uint64_t restarts;
+  // Records that `WASM_ON_ERROR_SKIP` dropped.
+  uint64_t skipped;
+  // Records that the sink took as dead letters.
+  uint64_t dead_lettered;
+  // Failures in a row, as far as they make starts wait: 0 without a timer.
+  uint64_t failures;
+} wasm_engine_tally;
 
 // What a host function does when its promise was settled: on the engine's thread, with the guest's memory at hand.
 typedef struct wasm_continuation {
@@ -1009,6 +1100,16 @@ wasm_status wasm_engine_transform(struct wasm_engine *engine,
                                   struct wasm_future **future,
                                   struct wasm_error **error);
 
+// As `wasm_engine_transform`, from the record with index `first_record` on: after a failure, to go on with the record
+// behind the one that failed, or to try that one again. The guest is told how many records are left; indices in errors
+// still count from the batch's first record. `WASM_STATUS_INVALID_ARGUMENT` if the batch has no such record.
+wasm_status wasm_engine_transform_from(struct wasm_engine *engine,
+                                       struct wasm_slice batch,
+                                       uint32_t first_record,
+                                       const struct wasm_output_sink *sink,
+                                       struct wasm_future **future,
+                                       struct wasm_error **error);
+
 // Stops the guest, whatever it is doing, and frees its memory and stack. A start or transform that is going on fails with
 // `WASM_STATUS_CANCELLED`. Stopping a stopped engine is fine.
 //
@@ -1164,6 +1265,27 @@ void *wasm_call_user_data(const struct wasm_call *call);
 
 // The library's version, such as `0.1.0`.
 const char *wasm_library_version(void);
+
+// Says what happens from now on when the engine's guest fails. Without a policy, every failure is its host's affair.
+//
+// `WASM_STATUS_INVALID_STATE` if the engine is not stopped. The timer's `data` is taken over in any case, unless with
+// `WASM_STATUS_INVALID_STRUCT_SIZE`, when it cannot be read. `now` and `sleep` are called on the engine's thread, from
+// within polls; they must not throw. Functions that would change the state of the same engine, or poll or release a future
+// of it, answer `WASM_STATUS_BUSY`.
+wasm_status wasm_engine_set_policy(struct wasm_engine *engine,
+                                   const struct wasm_engine_policy *policy,
+                                   struct wasm_error **error);
+
+// Tells how the engine has fared. `tally.size` must be set.
+wasm_status wasm_engine_get_tally(const struct wasm_engine *engine,
+                                  struct wasm_engine_tally *tally,
+                                  struct wasm_error **error);
+
+// Why a start or a transform failed last, also when the host was not told because the policy goes on: an owned error, or
+// NULL if none has failed under a policy yet.
+wasm_status wasm_engine_get_last_error(const struct wasm_engine *engine,
+                                       struct wasm_error **last,
+                                       struct wasm_error **error);
 
 // Keeps a promise that expects no value: what was asked for is done. Wakes the waiting future, if it waits.
 //

@@ -103,7 +103,7 @@ impl ThreadMark {
 }
 
 /// Marks an engine as busy for as long as it lives, and as poisoned if a panic ends that.
-struct Busy<'a>(&'a Engine);
+pub struct Busy<'a>(&'a Engine);
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
@@ -156,8 +156,9 @@ impl Engine {
         self.thread.check()
     }
 
+    /// Marks the engine as busy; refuses other threads, callbacks of this very engine, and an engine that panicked.
     #[inline]
-    fn enter(&self) -> Result<Busy<'_>> {
+    pub fn enter(&self) -> Result<Busy<'_>> {
         self.check_thread()?;
         if self.busy.replace(true) {
             return Err(Error::new(Status::Busy, "the engine is at work further up this call stack; call it later"));
@@ -167,6 +168,16 @@ impl Engine {
             return Err(Error::new(Status::Poisoned, "the engine is unusable after a panic; release it"));
         }
         Ok(Busy(self))
+    }
+
+    /// What its guest is made from.
+    pub fn compiled(&self) -> &Compiled {
+        &self.compiled
+    }
+
+    /// Number of the operation that is going on, or of the last one.
+    pub fn number(&self) -> u64 {
+        self.number.get()
     }
 
     /// What the engine is doing.
@@ -207,22 +218,33 @@ impl Engine {
         self.number.get()
     }
 
-    /// Begins a start; gives the operation's number.
-    pub fn start(&self) -> Result<u64> {
+    /// Whether `start` would begin.
+    pub fn check_start(&self) -> Result<()> {
         let _busy = self.enter()?;
+        self.may_start()
+    }
+
+    fn may_start(&self) -> Result<()> {
         self.expect(State::Stopped, "start")?;
         if let Some(pools) = &self.compiled.shared.pools {
             pools.mine().ok_or_else(not_prepared)?;
         }
+        Ok(())
+    }
+
+    /// Begins a start; gives the operation's number.
+    pub fn start(&self) -> Result<u64> {
+        let _busy = self.enter()?;
+        self.may_start()?;
         self.context.reset();
         Ok(self.begin(State::Starting, None))
     }
 
-    /// Begins to transform a batch; gives the operation's number.
+    /// Begins to transform a batch from record `first` on; gives the operation's number.
     ///
     /// The records keep pointing into `batch`, whatever lifetime it claims to have: the caller answers for it until the
     /// operation is over or cancelled.
-    pub fn transform(&self, batch: &'static [u8], sink: OutputSink) -> Result<u64> {
+    pub fn transform(&self, batch: &'static [u8], first: u32, sink: OutputSink) -> Result<u64> {
         let _busy = self.enter()?;
         self.expect(State::Idle, "transform")?;
         let config = &self.compiled.shared.config;
@@ -231,22 +253,41 @@ impl Engine {
             Error::new(e.status, format!("transform \"{}\": {}", self.compiled.transform.name, e.message))
         })?;
         let records = if checked.decompressed { scratch_records(&scratch) } else { &batch[header::SIZE..] };
+        let mut header = checked.header;
+        let mut records = Records::new(&header, records);
+        let mut latest = Current::before(&header);
+        if first > 0 {
+            let count = header.record_count;
+            if first >= count as u32 {
+                return Err(Error::invalid(format!("first_record is {first}; the batch has {count} records")));
+            }
+            records.skip(first);
+            // What the guest is told is how many it will get.
+            header.record_count -= first as i32;
+            // What it writes before the first of them is not attributed to a record that others are done with.
+            if let Some(peeked) = records.peek() {
+                latest = Current { offset: peeked.record.offset, timestamp: peeked.record.timestamp };
+            }
+        }
         self.context.work.borrow_mut().batch = Some(Batch {
-            header: checked.header,
+            header,
             largest_payload: checked.largest_payload as u32,
-            records: Records::new(&checked.header, records),
+            records,
             announced: false,
-            taken: 0,
+            taken: first,
             at_hand: false,
-            latest: Current::before(&checked.header),
+            latest,
         });
         Ok(self.begin(State::Transforming, Some(sink)))
     }
 
     /// Stops: drops the guest, and cancels what is going on.
-    pub fn stop(&self) -> Result<()> {
+    ///
+    /// `lender` has what the operation that is going on was lent: it is dropped where that is, after the guest and before
+    /// the output that its sink may still read.
+    pub fn stop<T>(&self, lender: T) -> Result<()> {
         let _busy = self.enter_to_stop()?;
-        self.drop_guest();
+        self.drop_guest(lender);
         Ok(())
     }
 
@@ -264,7 +305,7 @@ impl Engine {
     pub fn cancel(&self, number: u64) -> Result<()> {
         let _busy = self.enter_to_stop()?;
         if self.is_going_on(number) {
-            self.drop_guest();
+            self.drop_guest(());
         }
         Ok(())
     }
@@ -274,7 +315,7 @@ impl Engine {
         self.number.get() == number && matches!(self.state.get(), State::Starting | State::Transforming)
     }
 
-    fn drop_guest(&self) {
+    fn drop_guest<T>(&self, lender: T) {
         self.state.set(State::Stopped);
         // The guest first: its stack may still hold records of the batch.
         let guest = self.guest.borrow_mut().take();
@@ -285,6 +326,7 @@ impl Engine {
         // Its sink comes before the output: the host may read a pending block until the sink's drop returns.
         let operation = self.operation.borrow_mut().take();
         drop(operation);
+        drop(lender);
         let mut work = self.context.work.borrow_mut();
         work.batch = None;
         work.output.release();
@@ -333,7 +375,7 @@ impl Engine {
             Ok(wasm_poll::Pending | wasm_poll::Yielded) => {}
             Err(_) => {
                 drop(slot);
-                self.drop_guest();
+                self.drop_guest(());
             }
         }
         outcome
@@ -452,7 +494,13 @@ impl Engine {
         Error::new(why.status, format!("transform \"{name}\" could not start: {}", why.message))
     }
 
-    fn rejected(&self, why: &str) -> Error {
+    /// How many records a batch has.
+    pub fn record_count(&self, batch: &[u8]) -> Result<u32> {
+        Ok(header::wasm_batch_header::parse(batch)?.record_count as u32)
+    }
+
+    /// The error of a sink that did not take its output.
+    pub fn rejected(&self, why: &str) -> Error {
         let name = &self.compiled.transform.name;
         Error::new(Status::OutputRejected, format!("transform \"{name}\": its output was not taken: {why}"))
     }
@@ -460,7 +508,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.drop_guest();
+        self.drop_guest(());
     }
 }
 

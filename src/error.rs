@@ -6,7 +6,7 @@ use crate::status::wasm_status as Status;
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
 /// What went wrong. Cheap to pass on: the parts that only guest failures have are boxed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error {
     /// The number that crosses the border.
     pub status: Status,
@@ -17,7 +17,7 @@ pub struct Error {
 }
 
 /// Where a guest was when it failed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct GuestDetail {
     /// Which trap, if any.
     pub trap: Option<wasm_trap>,
@@ -25,6 +25,8 @@ pub struct GuestDetail {
     pub exit_code: Option<i32>,
     /// The record that the guest was working on, if any.
     pub record: Option<RecordAt>,
+    /// How many records of the batch it had taken, with those before the first one that it was given.
+    pub taken: u32,
     /// The guest's frames, innermost first.
     pub frames: Vec<Frame>,
 }
@@ -39,7 +41,7 @@ pub struct RecordAt {
 }
 
 /// A frame of the guest's call stack.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Frame {
     /// Demangled name from the module's name section, if it has one.
     pub function: Option<String>,

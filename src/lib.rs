@@ -4,14 +4,15 @@
 //! batch takes: [`engine`] checks it with [`batch`], puts it where the host functions in [`guest`] find it, and lets the
 //! guest run; what the guest writes collects in [`output`] and goes to the host's [`sink`].
 //!
-//! `unsafe` is denied except where C is spoken or memory is handed over: `ffi`, `waker`, `sink`, `memory`, `signals`,
-//! `fork`, and single functions that say why.
+//! `unsafe` is denied except where C is spoken or memory is handed over: `ffi`, `waker`, `sink`, `policy`, `memory`,
+//! `signals`, `fork`, and single functions that say why.
 #![allow(non_camel_case_types)] // types that C sees have their C names
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod batch;
 pub mod call;
 pub mod config;
+pub mod dead_letter;
 pub mod engine;
 pub mod error;
 pub mod factory;
@@ -23,12 +24,14 @@ pub mod memory;
 pub mod module;
 pub mod oneshot;
 pub mod output;
+pub mod policy;
 pub mod runtime;
 pub mod schema;
 pub mod schema_registry;
 pub mod signals;
 pub mod sink;
 pub mod status;
+pub mod supervisor;
 pub mod sync;
 pub mod task;
 pub mod ticker;

@@ -45,6 +45,11 @@ impl OutputSink {
         Self(sink)
     }
 
+    /// The same sink for somebody who does not own it; it must not outlive this one.
+    pub fn lent(&self) -> Self {
+        Self(wasm_output_sink { drop: None, ..self.0 })
+    }
+
     /// Whether there is a callback.
     pub fn is_complete(&self) -> bool {
         self.0.records.is_some()

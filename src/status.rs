@@ -136,6 +136,12 @@ macro_rules! names {
                 (1..20).contains(&(self as u32))
             }
 
+            /// Whether it says that a guest ended by its own doing: not because of its host, nor of one that stopped it.
+            #[must_use]
+            pub fn is_guests(self) -> bool {
+                (50..59).contains(&(self as u32))
+            }
+
             /// The status of a number from C.
             #[must_use]
             pub fn from_number(number: u32) -> Option<Self> {

@@ -23,7 +23,7 @@ constexpr const char* exit_codes =
     "  2  wrong usage\n"
     "  3  the module was refused\n"
     "  4  the guest failed, or wrote what the output format cannot express; the output of the records before that is\n"
-    "     kept, with several threads or partitions also that of some after it\n"
+    "     kept, with several threads or partitions also that of some after it; not for records that --on-error loses\n"
     "  5  bad input data; output files are not written, standard output has what came before\n";
 
 constexpr const char* about_run =
@@ -42,6 +42,11 @@ constexpr const char* about_run =
     "partitions, records with the same key. Their order is kept, and nothing else: with more than one thread, or\n"
     "several partitions, lines of different partitions or keys come out in any order, and records that have neither\n"
     "keep none on several threads.\n"
+    "\n"
+    "A guest that fails at a record (it traps, exits, takes too long, hits a limit) ends the run, unless --on-error says\n"
+    "to go on: the guest is started again, and the batch goes on behind that record. Dead letters are in the format\n"
+    "records, whatever --format says, with the topic that they came from and the story in added headers:\n"
+    "wasm-transform, wasm-offset, wasm-error and wasm-error-message.\n"
     "\n"
     "Output files get their names when they are complete. Guests' output and a summary go to standard error.\n"
     "\n";
@@ -127,6 +132,18 @@ void add_run(CLI::App& app, parsed& p) {
       ->transform(one_of<encoding>({{"utf8", encoding::utf8}, {"base64", encoding::base64}, {"hex", encoding::hex}}))
       ->option_text("ENCODING");
 
+  auto* on_error = command.add_option("--on-error", o.on_error,
+                                      "What becomes of a record at which the guest fails: fail ends the run (the "
+                                      "default), skip loses it, dead-letter writes it to a file of its own");
+  on_error
+      ->transform(one_of<wasm_on_error>({{"fail", WASM_ON_ERROR_FAIL},
+                                         {"skip", WASM_ON_ERROR_SKIP},
+                                         {"dead-letter", WASM_ON_ERROR_DEAD_LETTER}}))
+      ->option_text("WHAT");
+  command.add_option("--dead-letter", o.dead_letters, "Where dead letters go; - is standard output")
+      ->option_text("FILE")
+      ->needs(on_error);
+
   command.add_option("--name", o.name, "The transform's name (default: the file's, without .wasm)")
       ->option_text("NAME");
   command.add_option("--input-topic", o.input_topic, "What the guest knows as its input topic (default: input)")
@@ -184,6 +201,12 @@ run_options complete(parsed& p) {
   }
   if (o.text != encoding::utf8 && o.shape == format::json) {
     wrong("--encoding goes with --format lines and records only: JSON is UTF-8");
+  }
+  if ((o.on_error == WASM_ON_ERROR_DEAD_LETTER) == o.dead_letters.empty()) {
+    wrong("--on-error dead-letter and --dead-letter FILE go together");
+  }
+  if (!o.dead_letters.empty() && o.output_directory.empty() && o.dead_letters == o.output) {
+    wrong("--dead-letter and --output are the same");
   }
   if (p.record_timeout_ns < 1e6 || p.record_timeout_ns > 86'400e9) {
     wrong("--record-timeout must be from 1ms to a day");

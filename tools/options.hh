@@ -26,6 +26,8 @@ struct run_options {
   std::string input = "-";
   std::string output = "-";
   std::string output_directory;
+  wasm_on_error on_error = WASM_ON_ERROR_FAIL;
+  std::string dead_letters;  ///< Where they go, with WASM_ON_ERROR_DEAD_LETTER.
   format shape = format::lines;
   encoding text = encoding::utf8;
   std::string key_field;

@@ -101,17 +101,21 @@ void output_file::commit() {
   _temporary.clear();
 }
 
-output_files::output_files(const settings& s, const std::vector<std::string>& topics) {
-  if (s.directory.empty()) {
+output_files::output_files(const settings& s, const std::vector<std::string>& topics)
+    : _topics(topics.size()), _file_per_topic(!s.directory.empty()) {
+  _files.reserve(topics.size() + 1);
+  if (!_file_per_topic) {
     _files.emplace_back(s.file);
-    return;
+  } else {
+    if (::mkdir(s.directory.c_str(), 0777) != 0 && errno != EEXIST) {
+      fail("create the directory", s.directory);
+    }
+    for (const auto& topic : topics) {
+      _files.emplace_back(fmt::format("{}/{}{}", s.directory, topic, s.suffix));
+    }
   }
-  if (::mkdir(s.directory.c_str(), 0777) != 0 && errno != EEXIST) {
-    fail("create the directory", s.directory);
-  }
-  _files.reserve(topics.size());
-  for (const auto& topic : topics) {
-    _files.emplace_back(fmt::format("{}/{}{}", s.directory, topic, s.suffix));
+  if (!s.dead_letters.empty()) {
+    _files.emplace_back(s.dead_letters);
   }
 }
 

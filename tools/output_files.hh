@@ -40,18 +40,28 @@ class output_files {
     std::string file = "-";
     std::string directory;  ///< If not empty: a file per topic in it, instead of `file`.
     std::string suffix;     ///< Of those files' names, after the topic's.
+    std::string dead_letters = {};  ///< If not empty: a file for what is of no topic.
   };
 
   output_files(const settings& s, const std::vector<std::string>& topics);
 
   [[nodiscard]] std::size_t count() const noexcept { return _files.size(); }
-  /// Number of the file that a topic's records go to.
-  [[nodiscard]] std::size_t file_of(std::size_t topic) const noexcept { return count() == 1 ? 0 : topic; }
+  /// Whether it is the number of a topic, and not of the dead letters.
+  [[nodiscard]] bool is_topic(std::size_t topic) const noexcept { return topic < _topics; }
+  /// Number of the file that a topic's records go to; dead letters have the number behind the last topic's.
+  [[nodiscard]] std::size_t file_of(std::size_t topic) const noexcept {
+    if (!is_topic(topic)) {
+      return count() - 1;
+    }
+    return _file_per_topic ? topic : 0;
+  }
   void write(std::size_t file, std::string_view bytes) { _files[file].write(bytes); }
   void commit();
   void remove() noexcept;
 
  private:
+  std::size_t _topics;
+  bool _file_per_topic;
   std::vector<output_file> _files;
 };
 

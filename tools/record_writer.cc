@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include <iterator>
+#include <utility>
 
 namespace tool {
 
@@ -14,8 +15,8 @@ namespace {
 std::string json_text(std::string_view text) { return nlohmann::json(text).dump(); }
 }  // namespace
 
-record_writer::record_writer(format shape, encoding text, const std::vector<std::string>& topics)
-    : _shape(shape), _text(text) {
+record_writer::record_writer(format shape, encoding text, const std::vector<std::string>& topics, std::string origin)
+    : _shape(shape), _text(text), _origin(std::move(origin)) {
   for (const auto& topic : topics) {
     _topics.push_back(json_text(topic));
   }
@@ -41,7 +42,7 @@ void record_writer::write(const wasmengine::output_record& written, std::optiona
     try {
       out += json_text(header.key);
     } catch (const nlohmann::json::type_error&) {
-      throw failure(exit_code::guest_failed, "the guest wrote a header whose key is not valid UTF-8");
+      throw failure(exit_code::guest_failed, fmt::format("{} a header whose key is not valid UTF-8", _origin));
     }
     out += R"(,"value":)";
     quote(header.value, "a header's value", out);
@@ -85,7 +86,7 @@ void record_writer::quote(std::string_view bytes, const char* what, std::string&
     out += json_text(bytes);
   } catch (const nlohmann::json::type_error&) {
     throw failure(exit_code::guest_failed,
-                  fmt::format("the guest wrote {} that is not valid UTF-8; use --encoding base64 or hex", what));
+                  fmt::format("{} {} that is not valid UTF-8; use --encoding base64 or hex", _origin, what));
   }
 }
 

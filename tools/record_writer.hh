@@ -17,7 +17,9 @@ namespace tool {
 /// Immutable, so any thread may use it.
 class record_writer {
  public:
-  record_writer(format shape, encoding text, const std::vector<std::string>& topics);
+  /// `origin` begins the messages about what cannot be expressed.
+  record_writer(format shape, encoding text, const std::vector<std::string>& topics,
+                std::string origin = "the guest wrote");
 
   /// Appends the record's line to `out`; throws `failure` if the format cannot express it.
   void write(const wasmengine::output_record& written, std::optional<std::int32_t> partition, std::string& out) const;
@@ -30,6 +32,7 @@ class record_writer {
   format _shape;
   encoding _text;
   std::vector<std::string> _topics;  ///< In quotes.
+  std::string _origin;
 };
 
 }  // namespace tool

@@ -91,6 +91,11 @@ void statistics::merge(const statistics& other) {
   records_out += other.records_out;
   bytes_out += other.bytes_out;
   batches += other.batches;
+  skipped += other.skipped;
+  dead_letters += other.dead_letters;
+  if (!other.last_loss.empty()) {
+    last_loss = other.last_loss;
+  }
   guest_memory = std::max(guest_memory, other.guest_memory);
   cpu_time += other.cpu_time;
   latency.merge(other.latency);
@@ -106,6 +111,12 @@ std::string report(const statistics& s, const summary& u) {
   line("records in", fmt::format("{} ({} of keys, values and headers, in {})", grouped(s.records_in),
                                  byte_count(s.bytes_in), plural(s.batches, "batch", "batches")));
   line("records out", fmt::format("{} ({} with their lengths)", grouped(s.records_out), byte_count(s.bytes_out)));
+  if (s.skipped > 0) {
+    line("skipped", fmt::format("{}; the last: {}", grouped(s.skipped), s.last_loss));
+  }
+  if (s.dead_letters > 0) {
+    line("dead letters", fmt::format("{}; the last: {}", grouped(s.dead_letters), s.last_loss));
+  }
   line("wall time", fmt::format("{}, after {} for compiling the module", time,
                                 duration(static_cast<std::uint64_t>(u.compile_time.count()))));
   line("records/s",

@@ -35,6 +35,9 @@ struct statistics {
   std::uint64_t records_out = 0;
   std::uint64_t bytes_out = 0;
   std::uint64_t batches = 0;
+  std::uint64_t skipped = 0;       ///< Records that were lost.
+  std::uint64_t dead_letters = 0;  ///< Records that the guest failed at, and that were kept.
+  std::string last_loss;           ///< Why the last of those was.
   std::uint64_t guest_memory = 0;        ///< Of the largest guest.
   std::chrono::nanoseconds cpu_time{0};  ///< Of the worker's thread.
   histogram latency;                     ///< Per record.

@@ -168,12 +168,18 @@ void run(const run_options& o) {
   out.clear();
 
   catch_signals();
-  output_files files({o.output, o.output_directory, o.shape == format::lines ? ".txt" : ".ndjson"}, o.output_topics);
+  output_files files({o.output, o.output_directory, o.shape == format::lines ? ".txt" : ".ndjson", o.dead_letters},
+                     o.output_topics);
   output_queue output(files);
   failures failed;
   const record_writer writer(o.shape, o.text, o.output_topics);
+  // Their number is the one behind the last topic's; they say which topic they came from.
+  auto topics = o.output_topics;
+  topics.push_back(o.input_topic.value_or("input"));
+  const record_writer letters(format::records, o.text, topics, "a dead letter has");
   line_reader* lines = nullptr;
-  shared common{runtime, factory, writer, files, output, failed, input_name, [&lines] { lines->interrupt(); }};
+  shared common{runtime, factory, o.on_error, writer, letters, files, output, failed, input_name,
+                [&lines] { lines->interrupt(); }};
   std::deque<worker> workers;
   for (std::size_t i = 0; i < o.threads; ++i) {
     workers.emplace_back(common);

@@ -97,7 +97,11 @@ class worker::sink {
   bool write(const wasmengine::output_record& record, std::string& lines) {
     const auto before = lines.size();
     try {
-      _shared.writer.write(record, _partition, lines);
+      const bool letter = !_shared.files.is_topic(record.topic());
+      (letter ? _shared.letter_writer : _shared.writer).write(record, _partition, lines);
+      if (letter) {
+        return true;
+      }
     } catch (const failure& e) {
       lines.resize(before);
       _error = e;
@@ -134,6 +138,7 @@ void worker::run() noexcept {
 
 task worker::serve() {
   auto engine = wasmengine::engine::create(_shared.factory).value();
+  engine.set_policy({.on_error = _shared.on_error}).value();
   co_await start(engine);
   while (auto batch = co_await _input.pop()) {
     // After a failure, what lies before it in the input is still done, and nothing else is begun.
@@ -145,6 +150,17 @@ task worker::serve() {
     }
     co_await transform(engine, *batch);
     _counted.guest_memory = std::max(_counted.guest_memory, engine.memory_size().value());
+  }
+  count_losses(engine);
+}
+
+void worker::count_losses(const wasmengine::engine& engine) {
+  const auto tally = engine.tally().value();
+  _counted.skipped = tally.skipped;
+  _counted.dead_letters = tally.dead_lettered;
+  if (const auto last = engine.last_error().value(); last && tally.skipped + tally.dead_lettered > 0) {
+    const auto text = story(*last);
+    _counted.last_loss = text.substr(0, text.find('\n'));
   }
 }
 

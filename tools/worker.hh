@@ -48,7 +48,9 @@ class failures {
 struct shared {
   const wasmengine::runtime& runtime;
   const wasmengine::factory& factory;
+  wasm_on_error on_error;
   const record_writer& writer;
+  const record_writer& letter_writer;
   const output_files& files;
   output_queue& output;
   failures& failed;
@@ -76,6 +78,7 @@ class worker {
 
   task serve();
   task start(wasmengine::engine& engine);
+  void count_losses(const wasmengine::engine& engine);
   task transform(wasmengine::engine& engine, input_batch& batch);
   void count(const input_batch& batch, std::size_t records);
   void fail(std::uint64_t line, const failure& what);

@@ -16,7 +16,7 @@ namespace testing_support {
 
 using wasmengine::output_block;
 
-/// The bytes of a guest: `c_identity`, … from guests/, `t_…` from cpp_tests/wat.
+/// The bytes of a guest: `c_identity`, … from guests/, `t_…` and `p_…` from cpp_tests/wat.
 kafka::bytes module(std::string_view name);
 
 /// Log lines, from any thread.

@@ -3,12 +3,14 @@
 // Engines: one running guest, fed with batches.
 #pragma once
 
+#include "policy.hh"
 #include "runtime.hh"
 
 #include <concepts>
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -99,20 +101,78 @@ class engine {
   /// Gives the guest a batch. Both must live until the operation is over: `batch` is borrowed, and so is `sink`.
   template <output_function S>
   [[nodiscard]] result<future> transform(std::span<const std::uint8_t> batch, S& sink) noexcept {
-    return begin(batch, {sizeof(wasm_output_sink), &sink, nullptr, detail::sink_trampoline<S>});
+    return transform_from(batch, 0, sink);
   }
 
   /// The same with a sink that the operation owns.
   template <output_function S>
     requires(!std::is_lvalue_reference_v<S>)
   [[nodiscard]] result<future> transform(std::span<const std::uint8_t> batch, S&& sink) {
-    return begin(batch, {sizeof(wasm_output_sink), new S(std::move(sink)),
-                         [](void* data) { delete static_cast<S*>(data); }, detail::sink_trampoline<S>});
+    return transform_from(batch, 0, std::move(sink));
+  }
+
+  /// Gives the guest a batch from the record with index `first_record` on: after a failure, to go on behind the record
+  /// that the error names, or to try that one again.
+  template <output_function S>
+  [[nodiscard]] result<future> transform_from(std::span<const std::uint8_t> batch, std::uint32_t first_record,
+                                              S& sink) noexcept {
+    return begin(batch, first_record, {sizeof(wasm_output_sink), &sink, nullptr, detail::sink_trampoline<S>});
+  }
+
+  /// The same with a sink that the operation owns.
+  template <output_function S>
+    requires(!std::is_lvalue_reference_v<S>)
+  [[nodiscard]] result<future> transform_from(std::span<const std::uint8_t> batch, std::uint32_t first_record,
+                                              S&& sink) {
+    return begin(batch, first_record,
+                 {sizeof(wasm_output_sink), new S(std::move(sink)), [](void* data) { delete static_cast<S*>(data); },
+                  detail::sink_trampoline<S>});
   }
 
   /// Stops the guest, whatever it is doing.
   [[nodiscard]] result<future> stop() noexcept {
     return detail::make<future>([&](wasm_future** out, wasm_error** e) { return wasm_engine_stop(get(), out, e); });
+  }
+
+  /// Says what happens from now on when the guest fails; the engine must be stopped. Without a timer no start is tried
+  /// again, and none waits.
+  result<void> set_policy(const policy& p) noexcept { return detail::set_policy(get(), p, nullptr); }
+
+  /// The same with a timer that outlives the engine.
+  template <restart_timer T>
+    requires(!std::is_const_v<T>)
+  result<void> set_policy(const policy& p, T& timer) noexcept {
+    const wasm_timer raw{sizeof(raw), &timer, nullptr, detail::timer_now<T>, detail::timer_sleep<T>};
+    return detail::set_policy(get(), p, &raw);
+  }
+
+  /// The same with a timer that the engine owns.
+  template <restart_timer T>
+    requires(!std::is_lvalue_reference_v<T>)
+  result<void> set_policy(const policy& p, T&& timer) {
+    const wasm_timer raw{sizeof(raw), new T(std::move(timer)), [](void* data) { delete static_cast<T*>(data); },
+                         detail::timer_now<T>, detail::timer_sleep<T>};
+    return detail::set_policy(get(), p, &raw);
+  }
+
+  /// How the engine has fared since it was made.
+  [[nodiscard]] result<wasm_engine_tally> tally() const noexcept {
+    wasm_engine_tally tally{sizeof(tally), 0, 0, 0, 0};
+    auto got = detail::call([&](wasm_error** e) { return wasm_engine_get_tally(get(), &tally, e); });
+    if (!got) {
+      return got.err();
+    }
+    return tally;
+  }
+
+  /// Why a start or a transform failed last under a policy, also when that goes on; none if none has.
+  [[nodiscard]] result<std::optional<error>> last_error() const noexcept {
+    wasm_error* last = nullptr;
+    auto got = detail::call([&](wasm_error** e) { return wasm_engine_get_last_error(get(), &last, e); });
+    if (!got) {
+      return got.err();
+    }
+    return last == nullptr ? std::optional<error>() : std::optional(error(wasm_error_status(last), last));
   }
 
   /// Attaches a pointer of the host's, for its host functions: `host_call::user_data`, `per_engine`, `engine_data`. The
@@ -145,9 +205,10 @@ class engine {
   [[nodiscard]] wasm_engine** out() noexcept { return _raw.out(); }
 
  private:
-  [[nodiscard]] result<future> begin(std::span<const std::uint8_t> batch, const wasm_output_sink& sink) noexcept {
+  [[nodiscard]] result<future> begin(std::span<const std::uint8_t> batch, std::uint32_t first_record,
+                                     const wasm_output_sink& sink) noexcept {
     return detail::make<future>([&](wasm_future** out, wasm_error** e) {
-      return wasm_engine_transform(get(), as_slice(batch), &sink, out, e);
+      return wasm_engine_transform_from(get(), as_slice(batch), first_record, &sink, out, e);
     });
   }
 

@@ -12,5 +12,6 @@
 #include "future.hh"
 #include "handle.hh"
 #include "host.hh"
+#include "policy.hh"
 #include "runtime.hh"
 #include "thread.hh"

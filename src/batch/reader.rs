@@ -145,6 +145,14 @@ pub struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
+    /// Leaves out the first `count` records.
+    pub fn skip(&mut self, count: u32) {
+        for _ in 0..count {
+            let Some(peeked) = self.peek() else { return };
+            self.advance(&peeked);
+        }
+    }
+
     /// A reader of `records`, the part of a batch after its header, decompressed.
     pub fn new(header: &wasm_batch_header, records: &'a [u8]) -> Self {
         Self {

@@ -9,22 +9,23 @@ use crate::engine::{Engine, wasm_engine_state};
 use crate::error::{Error, Result};
 use crate::sink::{OutputSink, wasm_output_sink};
 use crate::status::wasm_status;
+use crate::supervisor::Supervisor;
 use core::cell::Cell;
 use core::ffi::c_void;
 use std::rc::Rc;
 
 /// An engine. Owned by whoever made it, and used only on the thread that made it.
 pub struct wasm_engine {
-    pub(crate) engine: Engine,
+    pub(crate) engine: Supervisor,
     /// Memory for the next future.
     pub(crate) spare: Cell<Option<Box<wasm_future>>>,
 }
 
 /// An engine that the calling thread may use.
 #[inline]
-fn owned<'a>(engine: *const wasm_engine) -> Result<&'a wasm_engine> {
+pub(crate) fn owned<'a>(engine: *const wasm_engine) -> Result<&'a wasm_engine> {
     let engine = handle(engine, "engine")?;
-    engine.engine.check_thread()?;
+    engine.engine.engine().check_thread()?;
     Ok(engine)
 }
 
@@ -48,9 +49,10 @@ pub unsafe extern "C" fn wasm_engine_create(
     border(error, || {
         let factory = handle(factory, "factory")?;
         let out = Out::new(engine, "engine")?;
-        let engine = wasm_engine { engine: Engine::new(factory.compiled.clone()), spare: Cell::new(None) };
+        let engine =
+            wasm_engine { engine: Supervisor::new(Engine::new(factory.compiled.clone())), spare: Cell::new(None) };
         let raw = Rc::into_raw(Rc::new(engine)).cast_mut();
-        handle(raw, "engine")?.engine.context().owner.set(raw.cast());
+        handle(raw, "engine")?.engine.engine().context().owner.set(raw.cast());
         out.set(raw);
         Ok(())
     })
@@ -100,6 +102,38 @@ pub unsafe extern "C" fn wasm_engine_transform(
     future: *mut *mut wasm_future,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
+    // SAFETY: as the header says.
+    unsafe { transform(engine, batch, 0, sink, future, error) }
+}
+
+/// As `wasm_engine_transform`, from the record with index `first_record` on: after a failure, to go on with the record
+/// behind the one that failed, or to try that one again. The guest is told how many records are left; indices in errors
+/// still count from the batch's first record. `WASM_STATUS_INVALID_ARGUMENT` if the batch has no such record.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_engine_transform_from(
+    engine: *mut wasm_engine,
+    batch: wasm_slice,
+    first_record: u32,
+    sink: *const wasm_output_sink,
+    future: *mut *mut wasm_future,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    // SAFETY: as the header says.
+    unsafe { transform(engine, batch, first_record, sink, future, error) }
+}
+
+/// # Safety
+///
+/// As the header says.
+#[inline]
+unsafe fn transform(
+    engine: *mut wasm_engine,
+    batch: wasm_slice,
+    first: u32,
+    sink: *const wasm_output_sink,
+    future: *mut *mut wasm_future,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
     border(error, || {
         // First of all, so that it is dropped whatever comes next.
         // SAFETY: the header says so; and all zeros is a valid sink.
@@ -110,7 +144,7 @@ pub unsafe extern "C" fn wasm_engine_transform(
             return Err(Error::new(wasm_status::NullArgument, "the sink's callback records is NULL"));
         }
         // The header asks for a batch that outlives the operation, which is what `'static` stands for here.
-        let number = inner.engine.transform(batch.bytes("batch")?, sink)?;
+        let number = inner.engine.transform(batch.bytes("batch")?, first, sink)?;
         out.set(wasm_future::working(reference(engine), number));
         Ok(())
     })
@@ -144,7 +178,7 @@ pub unsafe extern "C" fn wasm_engine_set_user_data(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     border(error, || {
-        owned(engine)?.engine.context().user_data.set(user_data);
+        owned(engine)?.engine.engine().context().user_data.set(user_data);
         Ok(())
     })
 }
@@ -172,7 +206,7 @@ pub unsafe extern "C" fn wasm_engine_get_memory_size(
 ) -> wasm_status {
     border(error, || {
         let inner = owned(engine)?;
-        Out::new(bytes, "bytes")?.set(inner.engine.memory_size() as u64);
+        Out::new(bytes, "bytes")?.set(inner.engine.engine().memory_size() as u64);
         Ok(())
     })
 }
@@ -188,7 +222,7 @@ pub unsafe extern "C" fn wasm_engine_release(engine: *mut wasm_engine, error: *m
         if engine.is_null() {
             return Ok(());
         }
-        owned(engine)?.engine.stop()?;
+        owned(engine)?.engine.close()?;
         // SAFETY: the header says that it is an engine that the library gave out, released once; and this is its thread.
         drop(unsafe { Rc::from_raw(engine.cast_const()) });
         Ok(())

@@ -169,6 +169,11 @@ impl Context {
         batch.at_hand.then(|| RecordAt { index: batch.taken - 1, offset: batch.latest.offset })
     }
 
+    /// How many records of the batch at hand the guest has taken.
+    pub fn taken(&self) -> u32 {
+        self.work.borrow().batch.as_ref().map_or(0, |batch| batch.taken)
+    }
+
     /// Whether the guest has come as far as waiting for batches.
     pub fn has_started(&self) -> bool {
         self.started.get()

@@ -62,7 +62,7 @@ fn trap_code(trap: wasmtime::Trap) -> wasm_trap {
 
 /// The error of a guest that ended, however it did.
 pub fn explain(ended: Result<(), wasmtime::Error>, context: &Context, wrappers: &Wrappers) -> Error {
-    let mut detail = GuestDetail { record: context.record(), ..GuestDetail::default() };
+    let mut detail = GuestDetail { record: context.record(), taken: context.taken(), ..GuestDetail::default() };
     let (status, what) = match &ended {
         Ok(()) => {
             detail.exit_code = Some(0);

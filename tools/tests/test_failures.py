@@ -306,6 +306,12 @@ class Usage(ToolTest):
             (["run", module, "--output-topic", "../x"], '"../x" is no topic name'),
             (["run", module, "--output-topic", "a", "--output-topic", "a"], "the same topic is named twice"),
             (["run", module, "--output", "a", "--output-dir", "b"], "--output"),
+            (["run", module, "--on-error", "ignore"], "--on-error"),
+            (["run", module, "--on-error", "dead-letter"], "--on-error dead-letter and --dead-letter FILE go together"),
+            (["run", module, "--on-error", "skip", "--dead-letter", "a"], "go together"),
+            (["run", module, "--dead-letter", "a"], "--dead-letter"),
+            (["run", module, "-o", "a", "--on-error", "dead-letter", "--dead-letter", "a"], "are the same"),
+            (["run", module, "--on-error", "dead-letter", "--dead-letter", "-"], "are the same"),
         ):
             with self.subTest(arguments):
                 ended = self.tool(*arguments, code=USAGE)

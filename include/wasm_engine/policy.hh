@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What becomes of an engine whose guest fails: `engine::set_policy`.
+#pragma once
+
+#include "future.hh"
+
+#include <chrono>
+#include <concepts>
+#include <cstdint>
+#include <exception>
+#include <optional>
+#include <utility>
+
+namespace wasmengine {
+
+/// As `wasm_engine_policy`, which says what is promised. Zero times mean the defaults.
+struct policy {
+  wasm_on_error on_error = WASM_ON_ERROR_FAIL;
+  std::chrono::nanoseconds backoff_min{0};    ///< From the first failure in a row to the next start. 1 s.
+  std::chrono::nanoseconds backoff_max{0};    ///< To which that doubles. 30 s.
+  std::chrono::nanoseconds healthy_after{0};  ///< A guest that ran for so long begins a new row. 10 s.
+};
+
+/// The host's clock, for waiting before a guest is started again:
+///
+///   std::chrono::nanoseconds now() noexcept;                 // never goes back
+///   void sleep(std::chrono::nanoseconds time, promise p);    // resolves `p` after that, on any thread
+///
+/// Called on the engine's thread, while a future of it is polled. What `sleep` throws fails that operation, and so does a
+/// promise that is dropped.
+template <typename T>
+concept restart_timer = requires(T& timer, std::chrono::nanoseconds time, promise p) {
+  { timer.now() } noexcept -> std::convertible_to<std::chrono::nanoseconds>;
+  timer.sleep(time, std::move(p));
+};
+
+namespace detail {
+
+template <restart_timer T>
+std::uint64_t timer_now(void* data) noexcept {
+  const std::chrono::nanoseconds now = static_cast<T*>(data)->now();
+  return static_cast<std::uint64_t>(now.count());
+}
+
+template <restart_timer T>
+std::uint32_t timer_sleep(void* data, std::uint64_t nanoseconds, wasm_call* call) noexcept {
+  try {
+    auto done = make<promise>([&](wasm_promise** out, wasm_error** e) { return wasm_call_promise(call, out, e); });
+    const std::chrono::nanoseconds time(static_cast<std::int64_t>(nanoseconds));
+    static_cast<T*>(data)->sleep(time, std::move(done.value()));
+    return WASM_ANSWER_PENDING;
+  } catch (const std::exception& e) {
+    (void)wasm_call_fail(call, as_slice(e.what()), nullptr);
+    return WASM_ANSWER_FAILED;
+  } catch (...) {
+    return WASM_ANSWER_FAILED;
+  }
+}
+
+/// `timer` may be null.
+inline result<void> set_policy(wasm_engine* engine, const policy& p, const wasm_timer* timer) noexcept {
+  const auto time = [](std::chrono::nanoseconds t) { return static_cast<std::uint64_t>(t.count()); };
+  const wasm_engine_policy raw{sizeof(raw),          p.on_error, time(p.backoff_min), time(p.backoff_max),
+                               time(p.healthy_after), timer};
+  return call([&](wasm_error** e) { return wasm_engine_set_policy(engine, &raw, e); });
+}
+
+}  // namespace detail
+
+}  // namespace wasmengine
