@@ -254,9 +254,9 @@ enum wasm_log_severity
  {
   // Details that help to find a fault.
   WASM_LOG_SEVERITY_DEBUG = 0,
-  // A guest's standard output.
+  // A guest's standard output; of the library's own, what is worth knowing.
   WASM_LOG_SEVERITY_INFO = 1,
-  // A guest's standard error.
+  // A guest's standard error; of the library's own, what somebody should look at.
   WASM_LOG_SEVERITY_WARN = 2,
   // A failure that the host will also see as a status.
   WASM_LOG_SEVERITY_ERROR = 3,
@@ -266,6 +266,25 @@ enum wasm_log_severity
 typedef enum wasm_log_severity wasm_log_severity;
 #else
 typedef uint32_t wasm_log_severity;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Whose line it is.
+enum wasm_log_source
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // The guest wrote it.
+  WASM_LOG_SOURCE_GUEST = 0,
+  // The library wrote it, about the guest or its transform.
+  WASM_LOG_SOURCE_LIBRARY = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum wasm_log_source wasm_log_source;
+#else
+typedef uint32_t wasm_log_source;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -445,6 +464,9 @@ typedef struct wasm_factory wasm_factory;
 // An operation that is going on. Owned by whoever got it; used by one thread at a time, and if it is an engine's, only by
 // the engine's thread.
 typedef struct wasm_future wasm_future;
+
+// All metrics of a runtime at one moment. Owned; used by one thread at a time. It keeps no engine alive.
+typedef struct wasm_metrics wasm_metrics;
 
 // A callback's promise to answer later. It may be used on any thread, and outlive the engine.
 typedef struct wasm_promise wasm_promise;
@@ -677,6 +699,96 @@ typedef struct wasm_host_function {
   uint32_t (*call)(void *data, struct wasm_call *call, const union wasm_value *args, union wasm_value *results);
 } wasm_host_function;
 
+// A runtime's own numbers.
+typedef struct wasm_runtime_metrics {
+  // `sizeof(wasm_runtime_metrics)`, set by the caller.
+  size_t size;
+  // Engines that were made and not released yet.
+  uint64_t engines;
+  // Compiled modules in memory.
+  uint64_t factories;
+  // Bytes of their machine code.
+  uint64_t executable_bytes;
+  // Compilations that ended, well or not.
+  uint64_t compilations;
+  // Those that failed.
+  uint64_t compilations_failed;
+  // Nanoseconds that all of them took on the compile threads.
+  uint64_t compile_ns;
+  // Modules whose machine code was found in a cache.
+  uint64_t cache_hits;
+  // Modules whose machine code was looked for in a cache, in vain.
+  uint64_t cache_misses;
+  // Pools: one for each thread that reserved one, or the process's.
+  uint64_t pools;
+  // Engines that these are for.
+  uint64_t pool_engines;
+  // Memories of pools that engines have.
+  uint64_t pool_memories_in_use;
+  // Memories of pools that must be cleaned before they can be taken again.
+  uint64_t pool_memories_dirty;
+  // Stacks of pools that engines have.
+  uint64_t pool_stacks_in_use;
+} wasm_runtime_metrics;
+
+// Records whose latency fell into one range.
+typedef struct wasm_latency_bucket {
+  // The range's end in nanoseconds, itself included; it begins behind the end of the bucket before. The last one's is
+  // `UINT64_MAX`.
+  uint64_t end_ns;
+  // Records in this range, not counting those of other buckets.
+  uint64_t records;
+} wasm_latency_bucket;
+
+// Failures of one kind.
+typedef struct wasm_error_count {
+  // A `wasm_status`; `wasm_status_name` has its name.
+  wasm_status status;
+  // Operations that failed with it; never 0.
+  uint64_t count;
+} wasm_error_count;
+
+// One transform on one shard: all of its engines there, added up. Counters never go back while one of them is there.
+typedef struct wasm_transform_metrics {
+  // `sizeof(wasm_transform_metrics)`, set by the caller.
+  size_t size;
+  // The transform's name.
+  struct wasm_slice transform;
+  // The shard: the label that the engines' thread had when they were made.
+  uint32_t shard;
+  // Engines that were made and not released yet.
+  uint64_t engines;
+  // Nanoseconds for which engines had their thread, checks of batches, host functions and sinks included.
+  uint64_t cpu_ns;
+  // Bytes of linear memory that the guests have.
+  uint64_t memory_bytes;
+  // Bytes that they may have: `memory_limit` times `engines`.
+  uint64_t memory_limit_bytes;
+  // Records that guests took.
+  uint64_t input_records;
+  // Bytes of their keys, values and headers.
+  uint64_t input_bytes;
+  // Records of guests that sinks accepted.
+  uint64_t output_records;
+  // Bytes of their keys, values and headers.
+  uint64_t output_bytes;
+  // Starts of engines that were started before.
+  uint64_t restarts;
+  // Log lines that the host did not get, because there were too many.
+  uint64_t log_suppressed_lines;
+  // Nanoseconds of `cpu_ns` that went to transforms: the sum of all records' latencies.
+  uint64_t latency_sum_ns;
+  // Latencies of records, from the shortest to the longest. A record's latency is its batch's time on the thread, without
+  // waiting, divided by the batch's records.
+  const struct wasm_latency_bucket *latency;
+  // Number of `latency`; the same, with the same ends, for all.
+  size_t latency_count;
+  // Failed starts and transforms by kind, each operation once; kinds that did not happen are left out.
+  const struct wasm_error_count *errors;
+  // Number of `errors`.
+  size_t error_count;
+} wasm_transform_metrics;
+
 // What a host function does when its promise was settled: on the engine's thread, with the guest's memory at hand.
 typedef struct wasm_continuation {
   // `sizeof(wasm_continuation)`.
@@ -692,14 +804,24 @@ typedef struct wasm_continuation {
 
 // A line for the host's log.
 typedef struct wasm_log_line {
-  // A `wasm_log_severity`.
+  // `sizeof(wasm_log_line)`, set by the library: what lies beyond it does not exist in the library's version.
+  size_t size;
+  // How urgent it is.
   wasm_log_severity level;
+  // Whether it is the guest's, or the library's own.
+  wasm_log_source source;
+  // The label of the engine's thread.
+  uint32_t shard;
   // The line was longer than `max_log_line`; the next one of this level and transform goes on with it.
   bool continues;
   // The transform's name.
   struct wasm_slice transform;
   // The text, valid UTF-8 without a newline; bytes that were not UTF-8 are written as `\xNN`.
   struct wasm_slice text;
+  // The engine that it comes from, to tell one of several by; it is at work, or being stopped.
+  const struct wasm_engine *engine;
+  // What `wasm_engine_set_user_data` attached to that.
+  void *user_data;
 } wasm_log_line;
 
 // Where guests' standard output and error go.
@@ -779,7 +901,8 @@ typedef struct wasm_runtime_config {
   // Engines that run at the same time, in memory mode `WASM_MEMORY_MODE_PROCESS_POOL`. Default 1,000.
   uint64_t pool_engines;
   // In the modes with pools: bytes of a memory, from its start, that are wiped in place when its engine stops; pages
-  // behind are given back to the system, unless they are the host's. Default 256 KiB.
+  // behind are given back to the system, unless they are the host's. Default 4 MiB in pools of threads, where pages that
+  // were not used are not touched; 64 KiB in the process's.
   uint64_t keep_resident;
   // The host's memory for linear memories, in the modes `WASM_MEMORY_MODE_THREAD_POOL` (one block per thread) and
   // `WASM_MEMORY_MODE_HOST` (one block of `memory_limit` bytes, or what the module says it needs at most, per engine).
@@ -788,6 +911,12 @@ typedef struct wasm_runtime_config {
   // The host's memory for stacks, in the same modes. NULL: the system's. The lowest 16 KiB of each stack are made a
   // guard, which is undone before the block is released. The table is copied.
   const struct wasm_allocator *stack_allocator;
+  // Lines per second that the guests of one transform may write to the log, on each shard; a part of a line that is cut
+  // counts as one. What is more is thrown away and counted, and one line of the library's tells how many there were, as
+  // soon as lines pass again, and at the latest when the last engine is released. Default 1,000; `UINT32_MAX` for all.
+  uint32_t log_lines_per_second;
+  // Lines that they may write at once, after they wrote less for a while. Default 5,000.
+  uint32_t log_burst_lines;
 } wasm_runtime_config;
 
 // A reference of a schema to another one.
@@ -885,6 +1014,9 @@ typedef struct wasm_thread_config {
   // Engines of the runtime that this thread will have started at the same time: as many memories of `memory_limit`
   // bytes and stacks are reserved. For memory mode `WASM_MEMORY_MODE_THREAD_POOL`; 0 in the others.
   uint64_t engines;
+  // A label for the thread: engines that it makes from now on count under it in the metrics, of every runtime. 0 leaves
+  // the label as it was, which is 0 at first.
+  uint32_t shard;
 } wasm_thread_config;
 
 // The state of a thread's pool.
@@ -1152,6 +1284,50 @@ void *wasm_call_user_data(const struct wasm_call *call);
 
 // The library's version, such as `0.1.0`.
 const char *wasm_library_version(void);
+
+// Reads the runtime's own numbers. `metrics.size` must be set. Any thread, also while engines run on others.
+wasm_status wasm_runtime_get_metrics(const struct wasm_runtime *runtime,
+                                     struct wasm_runtime_metrics *metrics,
+                                     struct wasm_error **error);
+
+// Reads all metrics and gives them as text in Prometheus's format (version 0.0.4), for an answer with
+// `Content-Type: text/plain; version=0.0.4`. The README lists them. Any thread, also while engines run on others.
+//
+// There are some 40 lines for each transform and shard: how many of these there are is the host's affair. Runtimes of one
+// process have the same names; a host that has several adds a label of its own. `text` must be freed with
+// `wasm_text_release`.
+wasm_status wasm_runtime_metrics_text(const struct wasm_runtime *runtime,
+                                      struct wasm_text **text,
+                                      struct wasm_error **error);
+
+// Reads all metrics, for one transform and shard after the other to be looked at. Any thread, also while engines run on
+// others. The runtime may be released before the metrics.
+wasm_status wasm_metrics_create(const struct wasm_runtime *runtime,
+                                struct wasm_metrics **metrics,
+                                struct wasm_error **error);
+
+// Reads all metrics anew. Takes memory only if there is more than there ever was. What was got from `metrics` before ends.
+wasm_status wasm_metrics_update(struct wasm_metrics *metrics,
+                                struct wasm_error **error);
+
+// Number of transforms and shards; 0 for NULL.
+size_t wasm_metrics_count(const struct wasm_metrics *metrics);
+
+// Writes the numbers of transform and shard `index`, from 0, in the order of names and shards; `transform.size` must be set.
+// What it points to ends with the next `wasm_metrics_update` or `wasm_metrics_release`. `WASM_STATUS_INVALID_ARGUMENT` if
+// there is no such index.
+wasm_status wasm_metrics_get(const struct wasm_metrics *metrics,
+                             size_t index,
+                             struct wasm_transform_metrics *transform,
+                             struct wasm_error **error);
+
+// Writes the runtime's own numbers as they were when `metrics` was read; `runtime.size` must be set.
+wasm_status wasm_metrics_get_runtime(const struct wasm_metrics *metrics,
+                                     struct wasm_runtime_metrics *runtime,
+                                     struct wasm_error **error);
+
+// Frees the metrics. NULL is fine.
+void wasm_metrics_release(struct wasm_metrics *metrics);
 
 // Keeps a promise that expects no value: what was asked for is done. Wakes the waiting future, if it waits.
 //

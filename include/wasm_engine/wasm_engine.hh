@@ -12,5 +12,6 @@
 #include "future.hh"
 #include "handle.hh"
 #include "host.hh"
+#include "metrics.hh"
 #include "runtime.hh"
 #include "thread.hh"

@@ -187,7 +187,7 @@ pub unsafe extern "C" fn wasm_engine_release(engine: *mut wasm_engine, error: *m
         if engine.is_null() {
             return Ok(());
         }
-        owned(engine)?.engine.stop()?;
+        owned(engine)?.engine.retire()?;
         // SAFETY: the header says that it is an engine that the library gave out, released once; and this is its thread.
         drop(unsafe { Rc::from_raw(engine.cast_const()) });
         Ok(())
