@@ -72,7 +72,8 @@ TEST(LogLimit, OneLineTellsHowManyThereWereWhenLinesFlowAgain) {
     ASSERT_LT(std::chrono::steady_clock::now() - begun, patience);
   }
   const auto all = b.log->all();
-  const auto at = std::find_if(all.begin(), all.end(), [](const auto& l) { return l.source == WASM_LOG_SOURCE_LIBRARY; });
+  const auto at =
+      std::find_if(all.begin(), all.end(), [](const auto& l) { return l.source == WASM_LOG_SOURCE_LIBRARY; });
   EXPECT_THAT(at->text, MatchesRegex("[0-9,]+ lines? of transform \"tested\" w(as|ere) suppressed: .*"));
   EXPECT_EQ(at->level, WASM_LOG_SEVERITY_WARN);
   ASSERT_NE(at + 1, all.end());

@@ -733,8 +733,8 @@ typedef struct wasm_runtime_metrics {
 
 // Records whose latency fell into one range.
 typedef struct wasm_latency_bucket {
-  // The range's end in nanoseconds, itself included; it begins behind the end of the bucket before. The last one's is
-  // `UINT64_MAX`.
+  // The range's end in nanoseconds, itself included; it begins behind the end of the bucket before. The last one's
+  // is `UINT64_MAX`.
   uint64_t end_ns;
   // Records in this range, not counting those of other buckets.
   uint64_t records;
@@ -778,8 +778,8 @@ typedef struct wasm_transform_metrics {
   uint64_t log_suppressed_lines;
   // Nanoseconds of `cpu_ns` that went to transforms: the sum of all records' latencies.
   uint64_t latency_sum_ns;
-  // Latencies of records, from the shortest to the longest. A record's latency is its batch's time on the thread, without
-  // waiting, divided by the batch's records.
+  // Latencies of records, from the shortest to the longest. A record's latency is its batch's time on the thread,
+  // without waiting, divided by the batch's records.
   const struct wasm_latency_bucket *latency;
   // Number of `latency`; the same, with the same ends, for all.
   size_t latency_count;
@@ -1293,29 +1293,30 @@ wasm_status wasm_runtime_get_metrics(const struct wasm_runtime *runtime,
 // Reads all metrics and gives them as text in Prometheus's format (version 0.0.4), for an answer with
 // `Content-Type: text/plain; version=0.0.4`. The README lists them. Any thread, also while engines run on others.
 //
-// There are some 40 lines for each transform and shard: how many of these there are is the host's affair. Runtimes of one
-// process have the same names; a host that has several adds a label of its own. `text` must be freed with
+// There are some 40 lines for each transform and shard: how many of these there are is the host's affair. Runtimes of
+// one process have the same names; a host that has several adds a label of its own. `text` must be freed with
 // `wasm_text_release`.
 wasm_status wasm_runtime_metrics_text(const struct wasm_runtime *runtime,
                                       struct wasm_text **text,
                                       struct wasm_error **error);
 
-// Reads all metrics, for one transform and shard after the other to be looked at. Any thread, also while engines run on
-// others. The runtime may be released before the metrics.
+// Reads all metrics, for one transform and shard after the other to be looked at. Any thread, also while engines run
+// on others. The runtime may be released before the metrics.
 wasm_status wasm_metrics_create(const struct wasm_runtime *runtime,
                                 struct wasm_metrics **metrics,
                                 struct wasm_error **error);
 
-// Reads all metrics anew. Takes memory only if there is more than there ever was. What was got from `metrics` before ends.
+// Reads all metrics anew. Takes memory only if there is more than there ever was. What was got from `metrics` before
+// ends.
 wasm_status wasm_metrics_update(struct wasm_metrics *metrics,
                                 struct wasm_error **error);
 
 // Number of transforms and shards; 0 for NULL.
 size_t wasm_metrics_count(const struct wasm_metrics *metrics);
 
-// Writes the numbers of transform and shard `index`, from 0, in the order of names and shards; `transform.size` must be set.
-// What it points to ends with the next `wasm_metrics_update` or `wasm_metrics_release`. `WASM_STATUS_INVALID_ARGUMENT` if
-// there is no such index.
+// Writes the numbers of transform and shard `index`, from 0, in the order of names and shards; `transform.size` must be
+// set. What it points to ends with the next `wasm_metrics_update` or `wasm_metrics_release`.
+// `WASM_STATUS_INVALID_ARGUMENT` if there is no such index.
 wasm_status wasm_metrics_get(const struct wasm_metrics *metrics,
                              size_t index,
                              struct wasm_transform_metrics *transform,

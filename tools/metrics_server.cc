@@ -71,7 +71,8 @@ std::uint16_t port_of(int fd) {
 
 std::string answer(std::string_view status, std::string_view type, std::string_view body, bool with_body) {
   return fmt::format(
-      "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\nConnection: close\r\n{}\r\n{}",
+      "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\nConnection: close\r\n"
+      "{}\r\n{}",
       status, type, body.size(), status.starts_with("405") ? "Allow: GET, HEAD\r\n" : "", with_body ? body : "");
 }
 
@@ -82,7 +83,8 @@ std::string answer(std::string_view request, const wasmengine::runtime& runtime)
   const auto line = request.substr(0, request.find_first_of("\r\n"));
   const auto first = line.find(' ');
   const auto last = line.rfind(' ');
-  if (first == 0 || first == std::string_view::npos || last <= first + 1 || !line.substr(last + 1).starts_with("HTTP/1.")) {
+  if (first == 0 || first == std::string_view::npos || last <= first + 1 ||
+      !line.substr(last + 1).starts_with("HTTP/1.")) {
     return error("400 Bad Request");
   }
   const auto method = line.substr(0, first);

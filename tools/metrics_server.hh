@@ -22,8 +22,8 @@ struct listen_address {
   [[nodiscard]] static listen_address parse(const std::string& text);
 };
 
-/// Answers `GET /metrics` on a thread of its own until it is destroyed. HTTP/1.1, one request per connection. A client that
-/// is slow, sends too much, or sends nonsense holds up nobody else for long: see the limits in the source.
+/// Answers `GET /metrics` on a thread of its own until it is destroyed. HTTP/1.1, one request per connection. A client
+/// that is slow, sends too much, or sends nonsense holds up nobody else for long: see the limits in the source.
 class metrics_server {
  public:
   /// Listens. Throws `failure`. `runtime` must outlive the server.

@@ -48,8 +48,8 @@ class transform_metrics {
   wasm_transform_metrics _raw;
 };
 
-/// All metrics of a runtime at one moment: a range of `transform_metrics`, by name and shard. One thread at a time. Views
-/// that it gave end with the next `update`.
+/// All metrics of a runtime at one moment: a range of `transform_metrics`, by name and shard. One thread at a time.
+/// Views that it gave end with the next `update`.
 class metrics {
  public:
   class iterator {

@@ -78,8 +78,8 @@ pub struct wasm_transform_metrics {
     pub log_suppressed_lines: u64,
     /// Nanoseconds of `cpu_ns` that went to transforms: the sum of all records' latencies.
     pub latency_sum_ns: u64,
-    /// Latencies of records, from the shortest to the longest. A record's latency is its batch's time on the thread, without
-    /// waiting, divided by the batch's records.
+    /// Latencies of records, from the shortest to the longest. A record's latency is its batch's time on the thread,
+    /// without waiting, divided by the batch's records.
     pub latency: *const wasm_latency_bucket,
     /// Number of `latency`; the same, with the same ends, for all.
     pub latency_count: usize,
@@ -163,8 +163,8 @@ pub unsafe extern "C" fn wasm_runtime_get_metrics(
 /// Reads all metrics and gives them as text in Prometheus's format (version 0.0.4), for an answer with
 /// `Content-Type: text/plain; version=0.0.4`. The README lists them. Any thread, also while engines run on others.
 ///
-/// There are some 40 lines for each transform and shard: how many of these there are is the host's affair. Runtimes of one
-/// process have the same names; a host that has several adds a label of its own. `text` must be freed with
+/// There are some 40 lines for each transform and shard: how many of these there are is the host's affair. Runtimes of
+/// one process have the same names; a host that has several adds a label of its own. `text` must be freed with
 /// `wasm_text_release`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_metrics_text(
@@ -184,8 +184,8 @@ pub unsafe extern "C" fn wasm_runtime_metrics_text(
     })
 }
 
-/// Reads all metrics, for one transform and shard after the other to be looked at. Any thread, also while engines run on
-/// others. The runtime may be released before the metrics.
+/// Reads all metrics, for one transform and shard after the other to be looked at. Any thread, also while engines run
+/// on others. The runtime may be released before the metrics.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_metrics_create(
     runtime: *const wasm_runtime,
@@ -202,7 +202,8 @@ pub unsafe extern "C" fn wasm_metrics_create(
     })
 }
 
-/// Reads all metrics anew. Takes memory only if there is more than there ever was. What was got from `metrics` before ends.
+/// Reads all metrics anew. Takes memory only if there is more than there ever was. What was got from `metrics` before
+/// ends.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_metrics_update(metrics: *mut wasm_metrics, error: *mut *mut wasm_error) -> wasm_status {
     border(error, || {
@@ -218,9 +219,9 @@ pub unsafe extern "C" fn wasm_metrics_count(metrics: *const wasm_metrics) -> usi
     handle(metrics, "metrics").map_or(0, |metrics| metrics.snapshot.transforms.len())
 }
 
-/// Writes the numbers of transform and shard `index`, from 0, in the order of names and shards; `transform.size` must be set.
-/// What it points to ends with the next `wasm_metrics_update` or `wasm_metrics_release`. `WASM_STATUS_INVALID_ARGUMENT` if
-/// there is no such index.
+/// Writes the numbers of transform and shard `index`, from 0, in the order of names and shards; `transform.size` must be
+/// set. What it points to ends with the next `wasm_metrics_update` or `wasm_metrics_release`.
+/// `WASM_STATUS_INVALID_ARGUMENT` if there is no such index.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_metrics_get(
     metrics: *const wasm_metrics,

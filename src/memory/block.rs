@@ -207,6 +207,6 @@ mod tests {
 
     #[test]
     fn more_than_there_is_is_refused() {
-        assert!(Source::System.allocate(usize::MAX / 2 & !(page() - 1), 2 << 20).is_none());
+        assert!(Source::System.allocate((usize::MAX / 2) & !(page() - 1), 2 << 20).is_none());
     }
 }

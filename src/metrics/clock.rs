@@ -1,7 +1,7 @@
 //! A clock that can be read twice per batch: the processor's time stamp counter, where that runs at one speed.
 //!
-//! Reading it takes some 10 ns, a system clock twice as much. Counts are kept in ticks and converted when they are read.
-//! The crates for this compare it with the system's clock for up to 200 ms, in which a host's loop would stand still; a
+//! Reading it takes some 10 ns, a system clock twice as much. Counts are kept in ticks and converted when they are
+//! read. The crates for this compare it with the system's clock for up to 200 ms, in which a host's loop would stand still; a
 //! fifth of a millisecond makes it as exact as metrics need.
 
 use std::sync::OnceLock;
@@ -14,7 +14,8 @@ static SCALE: AtomicU64 = AtomicU64::new(0);
 /// How long ticks are compared with the system's clock: reading that is off by some 20 ns, so this is off by 0.01 %.
 const COMPARED: Duration = Duration::from_micros(200);
 
-/// Finds out how long ticks are, once per process. Until then, and where there is no such counter, a tick is a nanosecond.
+/// Finds out how long ticks are, once per process. Until then, and where there is no such counter, a tick is a
+/// nanosecond.
 pub fn calibrate() {
     static ONCE: OnceLock<()> = OnceLock::new();
     ONCE.get_or_init(|| {

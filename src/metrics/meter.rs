@@ -1,8 +1,8 @@
 //! An engine's side of its metrics: what is counted when.
 //!
-//! Short operations are not all timed, because the clock would cost up to a tenth of them: after one that took less than
-//! [`SHORT`], the next [`UNTIMED`] are taken to be like it. One among them that runs for a time slice or longer is noticed,
-//! by the run clock, and counted as long as that says. Large batches are always timed, and so is what goes on after a
+//! Short operations are not all timed, because the clock would cost up to a tenth of them: after one that took less
+//! than [`SHORT`], the next [`UNTIMED`] are taken to be like it. One among them that runs for a time slice or longer is
+//! noticed, by the run clock, and counted as long as that says. Large batches are always timed, and so is what goes on after a
 //! first poll. Numbers of records and bytes are always exact.
 
 use super::clock;

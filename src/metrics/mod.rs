@@ -1,8 +1,9 @@
 //! Metrics: what engines count, per transform and shard, and what a runtime knows about itself.
 //!
-//! An engine counts in its own [`tally`], which only its thread writes and any thread may read; its [`meter`] decides what
-//! is written, and when a clock is read. A runtime's [`registry`] adds tallies up for those who ask: a [`snapshot`] has the
-//! numbers, [`text`] the names. Its lock is taken when engines come and go and when numbers are read, never in between.
+//! An engine counts in its own [`tally`], which only its thread writes and any thread may read; its [`meter`] decides
+//! what is written, and when a clock is read. A runtime's [`registry`] adds tallies up for those who ask: a [`snapshot`]
+//! has the numbers, [`text`] the names. Its lock is taken when engines come and go and when numbers are read, never in
+//! between.
 
 pub mod clock;
 pub mod meter;

@@ -12,8 +12,8 @@ use std::sync::atomic::Ordering::Relaxed;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct wasm_latency_bucket {
-    /// The range's end in nanoseconds, itself included; it begins behind the end of the bucket before. The last one's is
-    /// `UINT64_MAX`.
+    /// The range's end in nanoseconds, itself included; it begins behind the end of the bucket before. The last one's
+    /// is `UINT64_MAX`.
     pub end_ns: u64,
     /// Records in this range, not counting those of other buckets.
     pub records: u64,
@@ -150,14 +150,17 @@ impl Snapshot {
         shared.metrics.series(&mut self.series);
         let limit = shared.metrics.memory_limit();
         self.spare.extend(self.transforms.drain(..).map(|old| old.errors));
+        // In the same order, so that each series gets the memory that it had.
+        let mut spare = self.spare.drain(..);
         for series in &self.series {
-            let read = TransformMetrics::read(series, limit, self.spare.pop().unwrap_or_default());
+            let read = TransformMetrics::read(series, limit, spare.next().unwrap_or_default());
             // Its last engine may just have gone.
             if read.engines > 0 {
                 self.transforms.push(read);
             }
         }
+        drop(spare);
         self.series.clear();
-        self.spare.clear();
+        self.spare.reserve(self.transforms.len());
     }
 }

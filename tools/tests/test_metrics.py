@@ -18,7 +18,8 @@ class Served(ToolTest):
 
     def begin(self, listen="0", *arguments):
         process = subprocess.Popen(
-            [TOOL, "run", guest("c_identity"), "--name", 'a "b"', "--batch-size", "1", "--metrics-listen", listen, *arguments],
+            [TOOL, "run", guest("c_identity"), "--name", 'a "b"', "--batch-size", "1", "--metrics-listen", listen,
+             *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         self.addCleanup(self.finish, process)
