@@ -225,7 +225,7 @@ TEST(HostMemory, ThatIsUsedUpAtAPreparationLeavesAThreadThatCanBePreparedLater) 
     const auto factory = compile_guest(runtime, memory_guest);
     auto& empty = memory ? host.memory : host.stack;
     empty.left = 0;
-    const wasm_thread_config two{sizeof(two), 2};
+    const wasm_thread_config two{sizeof(two), 2, 0};
     for (int i = 0; i < 3; ++i) {
       const auto [status, message] = told([&](wasm_error** e) { return wasm_thread_prepare(runtime.get(), &two, e); });
       EXPECT_EQ(status, WASM_STATUS_SYSTEM);
@@ -249,7 +249,7 @@ TEST(HostMemory, ThatIsNotAlignedGoesBackAndTheMessageSaysWhy) {
       odd.shift = 64;
       std::pair<wasm_status, std::string> end;
       if (in == per_thread) {
-        const wasm_thread_config one{sizeof(one), 1};
+        const wasm_thread_config one{sizeof(one), 1, 0};
         end = told([&](wasm_error** e) { return wasm_thread_prepare(runtime.get(), &one, e); });
       } else {
         const auto started = finish(engine.start());

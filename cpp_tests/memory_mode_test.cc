@@ -31,7 +31,7 @@ wasm_thread_pool numbers(const we::runtime& runtime) {
 }
 
 std::pair<wasm_status, std::string> prepared(const we::runtime& runtime, std::uint64_t engines) {
-  const wasm_thread_config config{sizeof(config), engines};
+  const wasm_thread_config config{sizeof(config), engines, 0};
   return told([&](wasm_error** e) { return wasm_thread_prepare(runtime.get(), &config, e); });
 }
 
@@ -96,7 +96,7 @@ TEST(ThreadPool, IsForItsModeOnly) {
 TEST(ThreadPool, RefusesConfigsOfNoSize) {
   const auto runtime = exactly(pooled.config()).value();
   for (const std::size_t size : {std::size_t{0}, std::size_t{8}, std::size_t{15}, std::size_t{1} << 40}) {
-    const wasm_thread_config config{size, 1};
+    const wasm_thread_config config{size, 1, 0};
     EXPECT_EQ(wasm_thread_prepare(runtime.get(), &config, nullptr), WASM_STATUS_INVALID_STRUCT_SIZE);
   }
   EXPECT_EQ(pool_status(runtime), WASM_STATUS_THREAD_NOT_PREPARED);

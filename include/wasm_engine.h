@@ -260,9 +260,9 @@ enum wasm_log_severity
  {
   // Details that help to find a fault.
   WASM_LOG_SEVERITY_DEBUG = 0,
-  // A guest's standard output.
+  // A guest's standard output; of the library's own, what is worth knowing.
   WASM_LOG_SEVERITY_INFO = 1,
-  // A guest's standard error.
+  // A guest's standard error; of the library's own, what somebody should look at.
   WASM_LOG_SEVERITY_WARN = 2,
   // A failure that the host will also see as a status.
   WASM_LOG_SEVERITY_ERROR = 3,
@@ -272,6 +272,25 @@ enum wasm_log_severity
 typedef enum wasm_log_severity wasm_log_severity;
 #else
 typedef uint32_t wasm_log_severity;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Whose line it is.
+enum wasm_log_source
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // The guest wrote it.
+  WASM_LOG_SOURCE_GUEST = 0,
+  // The library wrote it, about the guest or its transform.
+  WASM_LOG_SOURCE_LIBRARY = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum wasm_log_source wasm_log_source;
+#else
+typedef uint32_t wasm_log_source;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -478,6 +497,9 @@ typedef struct wasm_factory wasm_factory;
 // An operation that is going on. Owned by whoever got it; used by one thread at a time, and if it is an engine's, only by
 // the engine's thread.
 typedef struct wasm_future wasm_future;
+
+// All metrics of a runtime at one moment. Owned; used by one thread at a time. It keeps no engine alive.
+typedef struct wasm_metrics wasm_metrics;
 
 // A callback's promise to answer later. It may be used on any thread, and outlive the engine.
 typedef struct wasm_promise wasm_promise;
@@ -790,14 +812,24 @@ typedef struct wasm_continuation {
 
 // A line for the host's log.
 typedef struct wasm_log_line {
-  // A `wasm_log_severity`.
+  // `sizeof(wasm_log_line)`, set by the library: what lies beyond it does not exist in the library's version.
+  size_t size;
+  // How urgent it is.
   wasm_log_severity level;
+  // Whether it is the guest's, or the library's own.
+  wasm_log_source source;
+  // The label of the engine's thread.
+  uint32_t shard;
   // The line was longer than `max_log_line`; the next one of this level and transform goes on with it.
   bool continues;
   // The transform's name.
   struct wasm_slice transform;
   // The text, valid UTF-8 without a newline; bytes that were not UTF-8 are written as `\xNN`.
   struct wasm_slice text;
+  // The engine that it comes from, to tell one of several by; it is at work, or being stopped.
+  const struct wasm_engine *engine;
+  // What `wasm_engine_set_user_data` attached to that.
+  void *user_data;
 } wasm_log_line;
 
 // Where guests' standard output and error go.
@@ -890,6 +922,12 @@ typedef struct wasm_runtime_config {
   // The host's memory for stacks, in the same modes: ordinary pages, which can be protected. NULL: the system's. The
   // lowest 16 KiB of each stack are made a guard, which is undone before the block is released. The table is copied.
   const struct wasm_allocator *stack_allocator;
+  // Lines per second that the guests of one transform may write to the log, on each shard; a part of a line that is cut
+  // counts as one. What is more is thrown away and counted, and one line of the library's tells how many there were, as
+  // soon as lines pass again, and at the latest when the last engine is released. Default 1,000; `UINT32_MAX` for all.
+  uint32_t log_lines_per_second;
+  // Lines that they may write at once, after they wrote less for a while. Default 5,000.
+  uint32_t log_burst_lines;
 } wasm_runtime_config;
 
 // A reference of a schema to another one.
@@ -987,6 +1025,9 @@ typedef struct wasm_thread_config {
   // Engines of the runtime that this thread will have started at the same time: as many memories of `memory_limit`
   // bytes and stacks are reserved. For memory mode `WASM_MEMORY_MODE_THREAD_POOL`; 0 in the others. At most 2^20.
   uint64_t engines;
+  // A label for the thread: engines that it makes from now on count under it in the metrics, of every runtime. 0 leaves
+  // the label as it was, which is 0 at first.
+  uint32_t shard;
 } wasm_thread_config;
 
 // The state of a thread's pool.

@@ -16,6 +16,7 @@ core_packages=(
   libcurl4-openssl-dev                     # the command-line tool's client of schema registries
   libboost-dev                             # headers only, for boost/timer/progress_display.hpp and Boost.Asio
   libuv1-dev                               # for the tests of the libuv adapter
+  prometheus curl                          # test; promtool judges the metrics, curl fetches them
 )
 # Rust's standard library for Wasm is built from rust-web-src, and rust-web-llvm links with lld-22: keep the
 # version of the clang family in step, since only one libc++-NN-dev-wasm32 can be installed at a time.

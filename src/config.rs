@@ -68,6 +68,10 @@ pub struct Config {
     pub max_batch_size: usize,
     /// Bytes of a log line; a longer one is cut into several.
     pub max_log_line: usize,
+    /// Log lines per second that the guests of one transform and shard may write.
+    pub log_lines_per_second: u32,
+    /// Lines that they may write at once.
+    pub log_burst_lines: u32,
     /// Threads that compile.
     pub compile_threads: usize,
     /// Whether a batch's CRC is compared with its content.
@@ -99,6 +103,8 @@ impl Default for Config {
             max_module_size: 64 << 20,
             max_batch_size: 128 << 20,
             max_log_line: 8 << 10,
+            log_lines_per_second: 1_000,
+            log_burst_lines: 5_000,
             compile_threads: 1,
             check_crc: true,
             memory_mode: wasm_memory_mode::OnDemand,

@@ -110,6 +110,7 @@ impl Drop for Busy<'_> {
         self.0.busy.set(false);
         if std::thread::panicking() {
             self.0.poisoned.set(true);
+            self.0.context.meter.fail(Status::Panic);
         }
     }
 }
@@ -121,6 +122,7 @@ impl<'a> Turn<'a> {
     #[inline]
     fn begin(context: &'a Context) -> Self {
         context.run_time.begin_turn();
+        context.meter.begin_turn();
         Self(context)
     }
 }
@@ -129,13 +131,16 @@ impl Drop for Turn<'_> {
     #[inline]
     fn drop(&mut self) {
         self.0.run_time.end_turn();
+        self.0.meter.end_turn(self.0.run_time.long_turn());
     }
 }
 
 impl Engine {
     /// A stopped engine that belongs to this thread.
     pub fn new(compiled: Arc<Compiled>) -> Self {
-        let context = Context::new(compiled.transform.clone(), &compiled.shared.config, compiled.shared.log.clone());
+        let shared = &compiled.shared;
+        let meter = shared.metrics.join(&compiled.transform.name);
+        let context = Context::new(compiled.transform.clone(), &shared.config, shared.log.clone(), meter);
         Self {
             thread: ThreadMark::current(),
             compiled,
@@ -237,6 +242,7 @@ impl Engine {
         let _busy = self.enter()?;
         self.may_start()?;
         self.context.reset();
+        self.context.meter.begin_start();
         Ok(self.begin(State::Starting, None))
     }
 
@@ -248,8 +254,12 @@ impl Engine {
         let _busy = self.enter()?;
         self.expect(State::Idle, "transform")?;
         let config = &self.compiled.shared.config;
+        let meter = &self.context.meter;
+        meter.begin_transform(batch.len());
         let mut scratch = self.scratch.borrow_mut();
         let checked = reader::check(batch, config.max_batch_size, config.check_crc, &mut scratch).map_err(|e| {
+            meter.end_check();
+            meter.fail(e.status);
             Error::new(e.status, format!("transform \"{}\": {}", self.compiled.transform.name, e.message))
         })?;
         let records = if checked.decompressed { scratch_records(&scratch) } else { &batch[header::SIZE..] };
@@ -278,6 +288,7 @@ impl Engine {
             at_hand: false,
             latest,
         });
+        meter.end_check();
         Ok(self.begin(State::Transforming, Some(sink)))
     }
 
@@ -287,8 +298,21 @@ impl Engine {
     /// the output that its sink may still read.
     pub fn stop<T>(&self, lender: T) -> Result<()> {
         let _busy = self.enter_to_stop()?;
+        self.count_cancelled();
         self.drop_guest(lender);
         Ok(())
+    }
+
+    /// The engine's metrics go; it is stopped for good.
+    pub fn leave(&self) {
+        self.context.leave();
+    }
+
+    /// An operation that is going on is about to be cancelled. After a panic it has been counted already.
+    fn count_cancelled(&self) {
+        if self.is_going_on(self.number.get()) && !self.poisoned.get() {
+            self.context.meter.fail(Status::Cancelled);
+        }
     }
 
     /// As `enter`, but lets a poisoned engine pass.
@@ -305,6 +329,7 @@ impl Engine {
     pub fn cancel(&self, number: u64) -> Result<()> {
         let _busy = self.enter_to_stop()?;
         if self.is_going_on(number) {
+            self.count_cancelled();
             self.drop_guest(());
         }
         Ok(())
@@ -362,8 +387,10 @@ impl Engine {
             return Err(Error::new(Status::Internal, "an operation is going on, but there is none"));
         };
         let outcome = self.drive(operation, waker);
-        match outcome {
+        self.context.count_passed();
+        match &outcome {
             Ok(wasm_poll::Ready) => {
+                self.context.meter.end();
                 let finished = slot.take();
                 drop(slot);
                 self.state.set(State::Idle);
@@ -373,7 +400,8 @@ impl Engine {
                 drop(finished);
             }
             Ok(wasm_poll::Pending | wasm_poll::Yielded) => {}
-            Err(_) => {
+            Err(e) => {
+                self.context.meter.fail(e.status);
                 drop(slot);
                 self.drop_guest(());
             }
@@ -508,7 +536,9 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        self.count_cancelled();
         self.drop_guest(());
+        self.context.leave();
     }
 }
 

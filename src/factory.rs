@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::guest::context::GuestState;
+use crate::metrics::registry::Executable;
 use crate::module::suspend_points::{self, Wrappers};
 use crate::oneshot::{self, Receiver, Wake};
 use crate::runtime::{Runtime, Shared};
@@ -20,6 +21,8 @@ pub struct Compiled {
     pub pre: InstancePre<GuestState>,
     /// What was added to the module.
     pub wrappers: Wrappers,
+    /// Its code, as the metrics count it.
+    pub executable: Executable,
 }
 
 /// A factory, as a compile job delivers it.
@@ -45,7 +48,8 @@ pub fn compile<W: Wake + 'static>(
                 // Its future was released while it was queued.
                 return;
             }
-            let outcome = compile_now(shared, &module, transform);
+            let metrics = shared.metrics.clone();
+            let outcome = metrics.compiling(|| compile_now(shared, &module, transform));
             drop(module);
             if let Some(Some(waker)) = sender.send(outcome) {
                 waker.wake();
@@ -69,5 +73,6 @@ fn compile_now(shared: Arc<Shared>, module: &[u8], transform: Transform) -> Outc
         .linker
         .instantiate_pre(&module)
         .map_err(|e| named(Status::ModuleUnknownImport, format!("the module could not be linked: {e:#}")))?;
-    Ok(Arc::new(Compiled { shared, transform: Arc::new(transform), pre, wrappers }))
+    let executable = shared.metrics.executable(module.text().len());
+    Ok(Arc::new(Compiled { shared, transform: Arc::new(transform), pre, wrappers, executable }))
 }

@@ -1,5 +1,6 @@
 //! Guests' output becomes the host's log: lines, bounded, always valid UTF-8.
 
+use core::ffi::c_void;
 use std::borrow::Cow;
 
 /// How urgent a line is.
@@ -8,18 +9,60 @@ use std::borrow::Cow;
 pub enum wasm_log_severity {
     /// Details that help to find a fault.
     Debug = 0,
-    /// A guest's standard output.
+    /// A guest's standard output; of the library's own, what is worth knowing.
     Info = 1,
-    /// A guest's standard error.
+    /// A guest's standard error; of the library's own, what somebody should look at.
     Warn = 2,
     /// A failure that the host will also see as a status.
     Error = 3,
 }
 
+/// Whose line it is.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum wasm_log_source {
+    /// The guest wrote it.
+    Guest = 0,
+    /// The library wrote it, about the guest or its transform.
+    Library = 1,
+}
+
+/// One line, without its newline.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// How urgent it is.
+    pub level: wasm_log_severity,
+    /// Whose it is.
+    pub source: wasm_log_source,
+    /// The line was cut: the next one of this level belongs to it.
+    pub continues: bool,
+    /// The engine's shard.
+    pub shard: u32,
+    /// The transform's name.
+    pub transform: &'a str,
+    /// The text.
+    pub text: &'a str,
+    /// The engine, as C knows it; null if C does not know it yet.
+    pub engine: *mut c_void,
+    /// What the host attached to the engine.
+    pub user_data: *mut c_void,
+}
+
 /// Where lines go. Called on the engine's thread, in the middle of a guest's call.
 pub trait Sink: Send + Sync {
-    /// One line, without its newline. `continues` says that the line was cut: the next one of this level belongs to it.
-    fn line(&self, level: wasm_log_severity, transform: &str, line: &str, continues: bool);
+    /// Takes a line.
+    fn line(&self, line: &Line<'_>);
+}
+
+/// A line, or a part of one that was too long.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a> {
+    /// The stream's.
+    pub level: wasm_log_severity,
+    /// As the guest wrote it.
+    pub bytes: &'a [u8],
+    /// The line goes on with the next piece of this level.
+    pub continues: bool,
 }
 
 /// Collects what a guest writes until there is a line.
@@ -36,7 +79,7 @@ impl LineBuffer {
     }
 
     /// Takes some bytes and hands out the lines that they complete.
-    pub fn write(&mut self, mut bytes: &[u8], transform: &str, sink: &dyn Sink) {
+    pub fn write(&mut self, mut bytes: &[u8], mut emit: impl FnMut(Piece<'_>)) {
         while !bytes.is_empty() {
             let room = self.limit - self.pending.len();
             let newline = bytes.iter().take(room + 1).position(|&b| b == b'\n');
@@ -44,7 +87,7 @@ impl LineBuffer {
                 Some(end) => {
                     self.pending.extend_from_slice(&bytes[..end]);
                     bytes = &bytes[end + 1..];
-                    self.emit(self.pending.len(), transform, sink, false);
+                    self.emit(self.pending.len(), &mut emit, false);
                 }
                 None if bytes.len() <= room => {
                     self.pending.extend_from_slice(bytes);
@@ -54,22 +97,22 @@ impl LineBuffer {
                     self.pending.extend_from_slice(&bytes[..room]);
                     bytes = &bytes[room..];
                     let whole = whole_characters(&self.pending);
-                    self.emit(whole, transform, sink, true);
+                    self.emit(whole, &mut emit, true);
                 }
             }
         }
     }
 
     /// Hands out what is left of a line that was never ended.
-    pub fn flush(&mut self, transform: &str, sink: &dyn Sink) {
+    pub fn flush(&mut self, mut emit: impl FnMut(Piece<'_>)) {
         if !self.pending.is_empty() {
-            self.emit(self.pending.len(), transform, sink, false);
+            self.emit(self.pending.len(), &mut emit, false);
         }
         self.pending = Vec::new();
     }
 
-    fn emit(&mut self, length: usize, transform: &str, sink: &dyn Sink, continues: bool) {
-        sink.line(self.level, transform, &escape(&self.pending[..length]), continues);
+    fn emit(&mut self, length: usize, emit: &mut impl FnMut(Piece<'_>), continues: bool) {
+        emit(Piece { level: self.level, bytes: &self.pending[..length], continues });
         self.pending.drain(..length);
     }
 }
@@ -111,24 +154,16 @@ pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use parking_lot::Mutex;
-
-    #[derive(Default)]
-    struct Lines(Mutex<Vec<(String, bool)>>);
-    impl Sink for Lines {
-        fn line(&self, _: wasm_log_severity, _: &str, line: &str, continues: bool) {
-            self.0.lock().push((line.to_owned(), continues));
-        }
-    }
 
     fn lines(limit: usize, writes: &[&[u8]]) -> Vec<(String, bool)> {
-        let sink = Lines::default();
+        let mut out = Vec::new();
+        let mut keep = |piece: Piece<'_>| out.push((escape(piece.bytes).into_owned(), piece.continues));
         let mut buffer = LineBuffer::new(wasm_log_severity::Info, limit);
         for write in writes {
-            buffer.write(write, "t", &sink);
+            buffer.write(write, &mut keep);
         }
-        buffer.flush("t", &sink);
-        sink.0.into_inner()
+        buffer.flush(&mut keep);
+        out
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Output records on their way from a guest to its host: collected in a buffer, handed over in blocks.
 
+use crate::metrics::meter::Passed;
+
 /// One output record, as the host sees it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +45,8 @@ pub struct OutputBuffer {
     finished: Extent,
     /// The part that `block` gave out.
     given: Extent,
+    /// What the host has accepted since it was last asked for.
+    accepted: Passed,
     block_size: usize,
     limit: usize,
 }
@@ -67,6 +71,7 @@ impl OutputBuffer {
             records: Vec::new(),
             finished: Extent::default(),
             given: Extent::default(),
+            accepted: Passed::default(),
             block_size: BLOCK_SIZE.min(limit),
             limit,
         }
@@ -142,11 +147,19 @@ impl OutputBuffer {
     pub fn consume(&mut self) {
         let given = core::mem::take(&mut self.given);
         self.finished = Extent::default();
+        self.accepted.records += given.records as u64;
+        self.accepted.bytes += given.bytes as u64;
         self.bytes.drain(..given.bytes);
         self.records.drain(..given.records);
         for record in &mut self.records {
             record.payload = record.payload.wrapping_sub(given.bytes);
         }
+    }
+
+    /// What was handed over and consumed since this was last called.
+    #[inline]
+    pub fn take_accepted(&mut self) -> Passed {
+        core::mem::take(&mut self.accepted)
     }
 
     /// Gives memory back that giant records took. For when a batch is over: growing anew for every block would cost more

@@ -10,6 +10,8 @@ use crate::log::Sink;
 use crate::memory::block::{Allocator, Source};
 use crate::memory::creators::Provider;
 use crate::memory::pools::{Pools, Sizes};
+use crate::metrics::registry::Registry as Metrics;
+use crate::metrics::snapshot::Pooled;
 use crate::module::inspect::{Summary, signature};
 use crate::module::suspend_points::{self, Waits};
 use crate::module::validate::{self, Bounds, HostFunctions};
@@ -39,6 +41,8 @@ pub struct Shared {
     pub log: Arc<dyn Sink>,
     /// The threads' pools, in the mode that has them.
     pub pools: Option<Arc<Pools>>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// What is being registered, until the first factory is asked for.
     registering: Mutex<Option<Registering>>,
     /// All host functions, from then on.
@@ -123,8 +127,10 @@ impl Runtime {
             .map_err(|e| Error::new(Status::System, format!("the ticker's thread could not be started: {e}")))?;
         let registering =
             Registering { linker, functions: HostFunctions::default(), waiting: HashSet::new(), registry: None };
+        let metrics = Metrics::new(&config);
         let shared = Shared {
             config,
+            metrics,
             engine,
             log,
             pools,
@@ -268,7 +274,7 @@ impl Shared {
             };
             schema_registry::define(&mut linker, registry)
                 .map_err(|e| Error::new(Status::Internal, format!("the schema registry could not be linked: {e:#}")))?;
-            let functions = list_functions(&linker, functions, &self.config, &self.log);
+            let functions = list_functions(&linker, functions, self);
             Ok(Linked { linker, functions, waiting })
         })
     }
@@ -283,6 +289,21 @@ impl Shared {
             Some(pools) if engines > 0 => pools.reserve(engines),
             None if engines > 0 => Err(Error::invalid("engines can be reserved in memory mode THREAD_POOL only")),
             _ => Ok(()),
+        }
+    }
+
+    /// What pools there are, in the modes that have them.
+    pub fn pooled(&self) -> Pooled {
+        match (&self.pools, self.engine.pooling_allocator_metrics()) {
+            (Some(pools), _) => pools.total(),
+            (None, Some(metrics)) => Pooled {
+                pools: 1,
+                engines: self.config.pool_engines as u64,
+                memories_in_use: metrics.memories() as u64,
+                memories_dirty: 0,
+                stacks_in_use: metrics.stacks() as u64,
+            },
+            (None, None) => Pooled::default(),
         }
     }
 
@@ -315,14 +336,10 @@ impl Shared {
 }
 
 /// The host functions with their types. Wasmtime tells types only with a store at hand, so one is made for it.
-fn list_functions(
-    linker: &Linker<GuestState>,
-    mut functions: HostFunctions,
-    config: &Config,
-    log: &Arc<dyn Sink>,
-) -> HostFunctions {
+fn list_functions(linker: &Linker<GuestState>, mut functions: HostFunctions, shared: &Shared) -> HostFunctions {
     let nobody = Arc::new(Transform::default());
-    let context = Rc::new(Context::new(nobody.clone(), config, log.clone()));
+    let meter = shared.metrics.detached();
+    let context = Rc::new(Context::new(nobody.clone(), &shared.config, shared.log.clone(), meter));
     let local = Local::new(&context);
     let state = GuestState {
         memory: None,

@@ -122,6 +122,9 @@ pub enum wasm_status {
 macro_rules! names {
     ($($status:ident => $name:literal,)*) => {
         impl wasm_status {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$status),*];
+
             /// The constant's name in words, for messages and metrics.
             #[must_use]
             pub fn name(self) -> &'static core::ffi::CStr {
@@ -145,7 +148,7 @@ macro_rules! names {
             /// The status of a number from C.
             #[must_use]
             pub fn from_number(number: u32) -> Option<Self> {
-                [$(Self::$status),*].into_iter().find(|&status| status as u32 == number)
+                Self::ALL.iter().copied().find(|&status| status as u32 == number)
             }
         }
     };

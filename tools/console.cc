@@ -62,7 +62,8 @@ void console::clear() {
 }
 
 void console::log(const wasmengine::log_line& line) {
-  auto text = fmt::format("[{}] {}: {}{}\n", line.transform, name_of(line.level), printable(line.text),
+  const char* const who = line.source == WASM_LOG_SOURCE_LIBRARY ? "library: " : "";
+  auto text = fmt::format("[{}] {}{}: {}{}\n", line.transform, who, name_of(line.level), printable(line.text),
                           line.continues ? " …" : "");
   const std::lock_guard lock(_mutex);
   if (_lines.size() + text.size() > most_queued) {

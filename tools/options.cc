@@ -108,6 +108,7 @@ struct parsed {
   double record_timeout_ns = 3e9;
   std::optional<std::string> schema_registry;
   double schema_registry_timeout_ns = 5e9;
+  std::optional<std::string> metrics_listen;
 };
 
 void add_run(CLI::App& app, parsed& p) {
@@ -187,6 +188,11 @@ void add_run(CLI::App& app, parsed& p) {
   command.add_option("--threads,-j", o.threads, "Event loops, each with a guest of its own (default: 1)")
       ->check(CLI::Range(1, 256))
       ->option_text("N");
+  command
+      .add_option("--metrics-listen", p.metrics_listen,
+                  "While it runs, serves http://ADDR:PORT/metrics for Prometheus; ADDR is 127.0.0.1 unless given, PORT 0 "
+                  "is any that is free, and standard error has the address (default: none)")
+      ->option_text("[ADDR:]PORT");
 }
 
 [[noreturn]] void wrong(const std::string& message) {
@@ -221,6 +227,9 @@ run_options complete(parsed& p) {
     wrong("--schema-registry-timeout must be from 1ms to an hour");
   }
   o.schema_registry_timeout = std::chrono::milliseconds(static_cast<std::int64_t>(p.schema_registry_timeout_ns / 1e6));
+  if (p.metrics_listen) {
+    o.metrics_listen = listen_address::parse(*p.metrics_listen);
+  }
   if (o.memory_limit < (64U << 10) || o.memory_limit > (std::uint64_t{4} << 30)) {
     wrong("--memory-limit must be from 64KiB to 4GiB");
   }

@@ -5,6 +5,7 @@
 
 #include "encoding.hh"
 #include "http_registry.hh"
+#include "metrics_server.hh"
 #include "record.hh"
 
 #include <chrono>
@@ -42,6 +43,7 @@ struct run_options {
   std::variant<std::monostate, memory_registry, registry_address> schema_registry;
   std::chrono::milliseconds schema_registry_timeout{5000};
   std::size_t threads = 1;
+  std::optional<listen_address> metrics_listen;
 };
 
 struct validate_options {

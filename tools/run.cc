@@ -2,7 +2,7 @@
 //
 // Threads of a run: the main thread shows progress; one reads lines and makes batches of them; the workers have event
 // loops with engines; one writes output. Between them are bounded queues. With a schema registry over HTTP, one more
-// thread asks it.
+// thread asks it, and one more serves metrics if there is somebody to ask for them.
 #include "run.hh"
 
 #include "batcher.hh"
@@ -12,6 +12,7 @@
 #include "file.hh"
 #include "http_registry.hh"
 #include "line_reader.hh"
+#include "metrics_server.hh"
 #include "output_files.hh"
 #include "output_queue.hh"
 #include "record_reader.hh"
@@ -25,6 +26,7 @@
 #include <chrono>
 #include <csignal>
 #include <deque>
+#include <limits>
 #include <optional>
 #include <thread>
 
@@ -65,6 +67,7 @@ wasmengine::runtime make_runtime(const run_options& o, console& out) {
   config.memory_limit = o.memory_limit;
   config.record_time_limit_ns = o.record_timeout_ns;
   config.output_buffer_limit = output_buffer_limit;
+  config.log_lines_per_second = std::numeric_limits<std::uint32_t>::max();  // the console has a limit of its own
   return wasmengine::runtime::create(config, [&out](const wasmengine::log_line& line) { out.log(line); }).value();
 }
 
@@ -161,6 +164,12 @@ void run(const run_options& o) {
   std::optional<http_registry> registry;  // outlives the runtime
   const auto runtime = make_runtime(o, out);
   set_schema_registry(runtime, o, registry);
+  std::optional<metrics_server> metrics;
+  if (o.metrics_listen) {
+    metrics.emplace(*o.metrics_listen, runtime);
+    out.clear();
+    out.print(fmt::format("wasm-transform: metrics are at {}\n", metrics->url()));
+  }
   wasmengine::factory factory;
   event_loop loop;
   loop.run(compile(loop, runtime, o, factory));
@@ -182,7 +191,7 @@ void run(const run_options& o) {
                 [&lines] { lines->interrupt(); }};
   std::deque<worker> workers;
   for (std::size_t i = 0; i < o.threads; ++i) {
-    workers.emplace_back(common);
+    workers.emplace_back(common, static_cast<std::uint32_t>(i));
   }
   reading reader(o, std::move(input), failed, input_name, workers);
   lines = &reader.lines();

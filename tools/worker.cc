@@ -123,7 +123,7 @@ class worker::sink {
 void worker::run() noexcept {
   const auto begin = thread_cpu_time();
   try {
-    wasmengine::prepare_thread(_shared.runtime).value();
+    wasmengine::prepare_thread(_shared.runtime, 0, _shard).value();
     _loop.run(serve());
   } catch (const failure& e) {
     fail(0, e);

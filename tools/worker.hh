@@ -62,7 +62,7 @@ struct shared {
 /// Takes batches from a channel, and sends what the guest makes of them to the output.
 class worker {
  public:
-  explicit worker(shared& s) : _shared(s) {}
+  worker(shared& s, std::uint32_t shard) : _shared(s), _shard(shard) {}
   worker(worker&&) = delete;
 
   /// Called on another thread than `run`.
@@ -85,6 +85,7 @@ class worker {
   void fail_transform(const input_batch& batch, const sink& output, const wasmengine::error& e);
 
   shared& _shared;
+  const std::uint32_t _shard;
   event_loop _loop;
   channel<input_batch> _input{_loop, 4};
   statistics _counted;

@@ -199,6 +199,29 @@ INSTANTIATE_TEST_SUITE_P(
                     shape{"AHostFunctionThatSuspends", "t_later", answers::suspended, 10, 128}),
     [](const auto& s) { return std::string(s.param.name); });
 
+TEST(Metrics, ReadingThemAgainAllocatesNothing) {
+  bench b("c_identity");
+  auto second = wasmengine::engine::create(b.factory).value();
+  auto other = wasmengine::engine::create(compile(b.runtime, "wat_start_trap", {"other", "in", {"out"}, {}})).value();
+  EXPECT_EQ(finish(other.start()).status, WASM_STATUS_GUEST_TRAP);
+  b.run({"x"});
+  auto snapshot = wasmengine::metrics::create(b.runtime).value();
+  std::uint64_t records = 0;
+  int failed = 0;
+  counting::begin();
+  for (int i = 0; i < 100; ++i) {
+    failed += snapshot.update() ? 0 : 1;
+    for (const auto m : snapshot) {
+      records += m->input_records + m.errors().size();
+    }
+  }
+  const auto counted = counting::end();
+  EXPECT_EQ(failed, 0);
+  EXPECT_EQ(records, 200U);
+  EXPECT_EQ(counted.allocations, 0U);
+  EXPECT_EQ(counted.frees, 0U);
+}
+
 // Without this, everything above could be true because nobody looks.
 TEST(Counting, SeesWhatTheLibraryAllocates) {
   for (const auto& [function, name] : std::vector<std::pair<void*, const char*>>{

@@ -27,10 +27,15 @@ class log_lines {
     bool continues;
     std::string transform;
     std::string text;
+    wasm_log_source source;
+    std::uint32_t shard;
+    const wasm_engine* engine;
+    void* user_data;
   };
   void add(const wasmengine::log_line& l) {
     const std::lock_guard lock(_mutex);
-    _lines.push_back({l.level, l.continues, std::string(l.transform), std::string(l.text)});
+    _lines.push_back({l.level, l.continues, std::string(l.transform), std::string(l.text), l.source, l.shard, l.engine,
+                      l.user_data});
   }
   [[nodiscard]] std::vector<line> all() const {
     const std::lock_guard lock(_mutex);

@@ -45,7 +45,7 @@ std::mutex lock;
 std::vector<wasm_runtime*> runtimes;
 
 void prepare(wasm_runtime* runtime) {
-  const wasm_thread_config config{sizeof(config), engines};
+  const wasm_thread_config config{sizeof(config), engines, 0};
   // A thread that has another pool already keeps that.
   wasm_thread_prepare(runtime, &config, nullptr);
 }

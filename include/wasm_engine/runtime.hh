@@ -15,12 +15,16 @@
 
 namespace wasmengine {
 
-/// A line that a guest wrote to its standard output (info) or error (warn).
+/// A line that a guest wrote to its standard output (info) or error (warn), or one of the library's own about it.
 struct log_line {
   wasm_log_severity level;
   bool continues;  ///< The line was too long; the next one of this level and transform goes on with it.
   std::string_view transform;
   std::string_view text;
+  wasm_log_source source;
+  std::uint32_t shard;        ///< The label of the engine's thread.
+  const wasm_engine* engine;  ///< To tell one of several by; see `engine::get`.
+  void* user_data;            ///< The engine's.
 };
 
 /// Takes log lines: on the engines' threads, so on several at once if there are. What it throws is swallowed.
@@ -142,7 +146,8 @@ class runtime {
 
   static void log_trampoline(void* data, const wasm_log_line* line) noexcept {
     try {
-      (*static_cast<log_function*>(data))({line->level, line->continues, as_text(line->transform), as_text(line->text)});
+      (*static_cast<log_function*>(data))({line->level, line->continues, as_text(line->transform), as_text(line->text),
+                                           line->source, line->shard, line->engine, line->user_data});
     } catch (...) {
       // A log that fails must not end the guest that wrote to it.
     }

@@ -11,9 +11,11 @@
 namespace wasmengine {
 
 /// Prepares this thread for polling engines of `runtime`; see `wasm_thread_prepare`. `engines` is for memory mode
-/// THREAD_POOL: how many this thread will have started at the same time.
-[[nodiscard]] inline result<void> prepare_thread(const runtime& runtime, std::uint64_t engines = 0) noexcept {
-  const wasm_thread_config config{sizeof(config), engines};
+/// THREAD_POOL: how many this thread will have started at the same time. `shard` labels the thread in metrics; 0 leaves
+/// the label as it was.
+[[nodiscard]] inline result<void> prepare_thread(const runtime& runtime, std::uint64_t engines = 0,
+                                                 std::uint32_t shard = 0) noexcept {
+  const wasm_thread_config config{sizeof(config), engines, shard};
   return detail::call([&](wasm_error** e) { return wasm_thread_prepare(runtime.get(), &config, e); });
 }
 

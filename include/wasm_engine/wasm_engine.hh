@@ -13,5 +13,6 @@
 #include "handle.hh"
 #include "host.hh"
 #include "policy.hh"
+#include "metrics.hh"
 #include "runtime.hh"
 #include "thread.hh"

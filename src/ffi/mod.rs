@@ -14,6 +14,7 @@ pub mod factory;
 pub mod future;
 pub mod host_function;
 pub mod library;
+pub mod metrics;
 pub mod policy;
 pub mod promise;
 pub mod runtime;

@@ -1,11 +1,12 @@
 //! `wasm_runtime_*`: configuration and compiler.
 
+use super::engine::wasm_engine;
 use super::error::wasm_error;
 use super::slice::{self, wasm_slice};
 use super::{Out, border, first_size, handle, sized};
 use crate::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
 use crate::error::{Error, Result};
-use crate::log::{Sink, wasm_log_severity};
+use crate::log::{Line, Sink, wasm_log_severity, wasm_log_source};
 use crate::memory::block::{Allocator, wasm_allocator};
 use crate::runtime::{Allocators, Runtime};
 use crate::status::wasm_status;
@@ -22,14 +23,24 @@ pub struct wasm_runtime {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_log_line {
-    /// A `wasm_log_severity`.
+    /// `sizeof(wasm_log_line)`, set by the library: what lies beyond it does not exist in the library's version.
+    pub size: usize,
+    /// How urgent it is.
     pub level: wasm_log_severity,
+    /// Whether it is the guest's, or the library's own.
+    pub source: wasm_log_source,
+    /// The label of the engine's thread.
+    pub shard: u32,
     /// The line was longer than `max_log_line`; the next one of this level and transform goes on with it.
     pub continues: bool,
     /// The transform's name.
     pub transform: wasm_slice,
     /// The text, valid UTF-8 without a newline; bytes that were not UTF-8 are written as `\xNN`.
     pub text: wasm_slice,
+    /// The engine that it comes from, to tell one of several by; it is at work, or being stopped.
+    pub engine: *const wasm_engine,
+    /// What `wasm_engine_set_user_data` attached to that.
+    pub user_data: *mut c_void,
 }
 
 /// Where guests' standard output and error go.
@@ -106,6 +117,12 @@ pub struct wasm_runtime_config {
     /// The host's memory for stacks, in the same modes: ordinary pages, which can be protected. NULL: the system's. The
     /// lowest 16 KiB of each stack are made a guard, which is undone before the block is released. The table is copied.
     pub stack_allocator: *const wasm_allocator,
+    /// Lines per second that the guests of one transform may write to the log, on each shard; a part of a line that is cut
+    /// counts as one. What is more is thrown away and counted, and one line of the library's tells how many there were, as
+    /// soon as lines pass again, and at the latest when the last engine is released. Default 1,000; `UINT32_MAX` for all.
+    pub log_lines_per_second: u32,
+    /// Lines that they may write at once, after they wrote less for a while. Default 5,000.
+    pub log_burst_lines: u32,
 }
 
 /// A log sink that is owned.
@@ -117,13 +134,18 @@ unsafe impl Send for CSink {}
 unsafe impl Sync for CSink {}
 
 impl Sink for CSink {
-    fn line(&self, level: wasm_log_severity, transform: &str, line: &str, continues: bool) {
+    fn line(&self, line: &Line<'_>) {
         if let Some(callback) = self.0.line {
             let line = wasm_log_line {
-                level,
-                continues,
-                transform: wasm_slice::of(transform.as_bytes()),
-                text: wasm_slice::of(line.as_bytes()),
+                size: size_of::<wasm_log_line>(),
+                level: line.level,
+                source: line.source,
+                shard: line.shard,
+                continues: line.continues,
+                transform: wasm_slice::of(line.transform.as_bytes()),
+                text: wasm_slice::of(line.text.as_bytes()),
+                engine: line.engine.cast_const().cast(),
+                user_data: line.user_data,
             };
             // SAFETY: function and data came together from the host; the line lives until after the call.
             unsafe { callback(self.0.data, &raw const line) }
@@ -169,6 +191,8 @@ fn settings(c: &wasm_runtime_config) -> Result<Config> {
         max_module_size: size(c.max_module_size, d.max_module_size),
         max_batch_size: size(c.max_batch_size, d.max_batch_size),
         max_log_line: size(c.max_log_line, d.max_log_line),
+        log_lines_per_second: if c.log_lines_per_second == 0 { d.log_lines_per_second } else { c.log_lines_per_second },
+        log_burst_lines: if c.log_burst_lines == 0 { d.log_burst_lines } else { c.log_burst_lines },
         compile_threads: size(c.compile_threads.into(), d.compile_threads),
         check_crc: c.skip_crc_check == 0,
         memory_mode,
@@ -287,7 +311,7 @@ pub unsafe extern "C" fn wasm_runtime_release(runtime: *mut wasm_runtime) {
 }
 
 /// Text that the library made. Belongs to no thread.
-pub struct wasm_text(String);
+pub struct wasm_text(pub(crate) String);
 
 /// The text: UTF-8 without a final NUL. Lives as long as its owner. For NULL empty.
 #[unsafe(no_mangle)]

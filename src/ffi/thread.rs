@@ -20,6 +20,9 @@ pub struct wasm_thread_config {
     /// Engines of the runtime that this thread will have started at the same time: as many memories of `memory_limit`
     /// bytes and stacks are reserved. For memory mode `WASM_MEMORY_MODE_THREAD_POOL`; 0 in the others. At most 2^20.
     pub engines: u64,
+    /// A label for the thread: engines that it makes from now on count under it in the metrics, of every runtime. 0 leaves
+    /// the label as it was, which is 0 at first.
+    pub shard: u32,
 }
 
 /// The state of a thread's pool.
@@ -65,15 +68,20 @@ pub unsafe extern "C" fn wasm_thread_prepare(
 ) -> wasm_status {
     border(error, || {
         let runtime = handle(runtime, "runtime")?;
-        let mut engines = 0;
+        let (mut engines, mut shard) = (0, 0);
         if !config.is_null() {
             // SAFETY: the header says so; and all zeros is a valid config.
-            engines = unsafe { sized(config, first_size!(wasm_thread_config, engines), "config")? }.engines;
+            let config = unsafe { sized(config, first_size!(wasm_thread_config, engines), "config")? };
+            (engines, shard) = (config.engines, config.shard);
         }
         let engines = u32::try_from(engines).ok().filter(|&engines| engines <= MOST_ENGINES).ok_or_else(|| {
             Error::invalid(format!("config field engines is {engines}; it must be between 0 and {MOST_ENGINES}"))
         })?;
-        runtime.runtime.shared.prepare_thread(engines)
+        runtime.runtime.shared.prepare_thread(engines)?;
+        if shard != 0 {
+            crate::metrics::set_shard(shard);
+        }
+        Ok(())
     })
 }
 

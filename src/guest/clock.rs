@@ -57,8 +57,16 @@ impl RunTime {
     }
 
     /// Whether this turn has lasted for a slice.
+    #[inline]
     pub fn turn_is_over(&self) -> bool {
-        ticker::run_clock().wrapping_sub(self.turn.get()) >= self.slice
+        self.long_turn().is_some()
+    }
+
+    /// Nanoseconds that this turn has lasted, if it is a slice or more.
+    #[inline]
+    pub fn long_turn(&self) -> Option<u64> {
+        let passed = ticker::run_clock().wrapping_sub(self.turn.get());
+        (passed >= self.slice).then_some(passed)
     }
 
     /// The guest loses the thread.

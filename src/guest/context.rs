@@ -9,7 +9,10 @@ use crate::batch::reader::Records;
 use crate::call::{Settled, Waiting};
 use crate::config::Config;
 use crate::error::RecordAt;
-use crate::log::{LineBuffer, Sink, wasm_log_severity};
+use crate::log::{Line, LineBuffer, Piece, Sink, escape, wasm_log_severity, wasm_log_source};
+use crate::log_limit::grouped;
+use crate::metrics::clock;
+use crate::metrics::meter::{Meter, Passed};
 use crate::output::OutputBuffer;
 use crate::transform::Transform;
 use core::cell::{Cell, RefCell};
@@ -58,13 +61,14 @@ pub struct Context {
     pub work: RefCell<Work>,
     /// How long it has been running.
     pub run_time: RunTime,
+    /// What is counted.
+    pub meter: Meter,
     /// The guest's wall clock, milliseconds since 1970: the timestamp of the record at hand.
     pub wall_clock: Cell<i64>,
     transform: Arc<Transform>,
     started: Cell<bool>,
     instance: Cell<bool>,
     memory_limit: usize,
-    memory_size: Cell<usize>,
     refused_growth: Cell<Option<usize>>,
     max_log_line: usize,
     log: RefCell<[LineBuffer; 2]>,
@@ -77,6 +81,8 @@ pub struct Work {
     pub batch: Option<Batch>,
     /// Output that the host does not have yet.
     pub output: OutputBuffer,
+    /// Records that the guest took and that are not counted yet.
+    pub taken: Passed,
 }
 
 /// A batch that a guest works on.
@@ -117,7 +123,7 @@ impl Current {
 
 impl Context {
     /// A context for a guest that is about to start.
-    pub fn new(transform: Arc<Transform>, config: &Config, sink: Arc<dyn Sink>) -> Self {
+    pub fn new(transform: Arc<Transform>, config: &Config, sink: Arc<dyn Sink>, meter: Meter) -> Self {
         let lines = |level| LineBuffer::new(level, config.max_log_line);
         Self {
             suspended: Cell::new(None),
@@ -125,14 +131,18 @@ impl Context {
             schemas: RefCell::default(),
             owner: Cell::new(core::ptr::null_mut()),
             user_data: Cell::new(core::ptr::null_mut()),
-            work: RefCell::new(Work { batch: None, output: OutputBuffer::new(config.output_buffer_limit) }),
+            work: RefCell::new(Work {
+                batch: None,
+                output: OutputBuffer::new(config.output_buffer_limit),
+                taken: Passed::default(),
+            }),
             run_time: RunTime::new(config.record_time_limit, config.time_slice),
+            meter,
             wall_clock: Cell::new(0),
             transform,
             started: Cell::new(false),
             instance: Cell::new(false),
             memory_limit: config.memory_limit,
-            memory_size: Cell::new(0),
             refused_growth: Cell::new(None),
             max_log_line: config.max_log_line,
             log: RefCell::new([lines(wasm_log_severity::Info), lines(wasm_log_severity::Warn)]),
@@ -153,7 +163,7 @@ impl Context {
         self.wall_clock.set(0);
         self.started.set(false);
         self.instance.set(false);
-        self.memory_size.set(0);
+        self.note_memory_size(0);
         self.refused_growth.set(None);
     }
 
@@ -201,12 +211,12 @@ impl Context {
 
     /// Bytes that it has.
     pub fn memory_size(&self) -> usize {
-        self.memory_size.get()
+        self.meter.memory().get() as usize
     }
 
     /// The memory has, or had at some time, this size.
     pub fn note_memory_size(&self, size: usize) {
-        self.memory_size.set(size);
+        self.meter.memory().set(size as u64);
     }
 
     /// The memory was refused to grow to `wanted` bytes.
@@ -226,24 +236,69 @@ impl Context {
         self.refused_growth.set(None);
     }
 
+    /// Counts what went in and out since this was last called.
+    #[inline]
+    pub fn count_passed(&self) {
+        let mut work = self.work.borrow_mut();
+        self.meter.pass(core::mem::take(&mut work.taken), work.output.take_accepted());
+    }
+
     /// The guest wrote to standard output (0) or standard error (1).
     pub fn log(&self, stream: usize, bytes: &[u8]) {
-        self.log.borrow_mut()[stream].write(bytes, &self.transform.name, &*self.sink);
+        self.log.borrow_mut()[stream].write(bytes, |piece| self.emit(wasm_log_source::Guest, piece));
     }
 
     /// A line of the library's own about this guest.
     pub fn warn(&self, line: &str) {
-        // It may quote the guest, so it is cut and divided like the guest's own lines.
+        // It may quote the guest, so it is cut, divided and limited like the guest's own lines.
         let mut buffer = LineBuffer::new(wasm_log_severity::Warn, self.max_log_line);
-        buffer.write(line.as_bytes(), &self.transform.name, &*self.sink);
-        buffer.flush(&self.transform.name, &*self.sink);
+        buffer.write(line.as_bytes(), |piece| self.emit(wasm_log_source::Library, piece));
+        buffer.flush(|piece| self.emit(wasm_log_source::Library, piece));
     }
 
     /// The guest is gone: hands out lines that it did not end.
     pub fn flush_log(&self) {
         for buffer in &mut *self.log.borrow_mut() {
-            buffer.flush(&self.transform.name, &*self.sink);
+            buffer.flush(|piece| self.emit(wasm_log_source::Guest, piece));
         }
+    }
+
+    /// The engine is released: stops counting, and says what was not said yet.
+    pub fn leave(&self) {
+        if self.meter.leave() {
+            self.tell_suppressed();
+        }
+    }
+
+    fn emit(&self, source: wasm_log_source, piece: Piece<'_>) {
+        if self.meter.series().log.admit(clock::nanoseconds(clock::ticks())) {
+            self.tell_suppressed();
+            self.hand_out(source, piece.level, &escape(piece.bytes), piece.continues);
+        }
+    }
+
+    /// Says in one line how many there would have been.
+    fn tell_suppressed(&self) {
+        let lines = self.meter.series().log.take_untold();
+        if lines > 0 {
+            let (number, verb) = (grouped(lines), if lines == 1 { "line … was" } else { "lines … were" });
+            let text = verb.replace('…', &format!("of transform \"{}\"", self.transform.name));
+            let text = format!("{number} {text} suppressed: it writes more than log_lines_per_second allows");
+            self.hand_out(wasm_log_source::Library, wasm_log_severity::Warn, &text, false);
+        }
+    }
+
+    fn hand_out(&self, source: wasm_log_source, level: wasm_log_severity, text: &str, continues: bool) {
+        self.sink.line(&Line {
+            level,
+            source,
+            continues,
+            shard: self.meter.series().shard,
+            transform: &self.transform.name,
+            text,
+            engine: self.owner.get(),
+            user_data: self.user_data.get(),
+        });
     }
 }
 

@@ -118,7 +118,9 @@ fn read_next_record(
     let mut work = context.work.borrow_mut();
     // A call that takes no record must not begin the time limit anew, or a guest could go on for ever that way.
     context.run_time.check()?;
-    let Work { batch: Some(batch @ Batch { announced: true, .. }), output } = &mut *work else { return Ok(NO_RECORD) };
+    let Work { batch: Some(batch @ Batch { announced: true, .. }), output, taken } = &mut *work else {
+        return Ok(NO_RECORD);
+    };
     if core::mem::take(&mut batch.at_hand) {
         context.finish_record(output);
     }
@@ -133,6 +135,8 @@ fn read_next_record(
     memory.write("offset", offset, record.offset.to_le_bytes())?;
     batch.records.advance(&peeked);
     batch.taken += 1;
+    taken.records += 1;
+    taken.bytes += record.payload.len() as u64;
     batch.at_hand = true;
     batch.latest = Current { offset: record.offset, timestamp: record.timestamp };
     context.run_time.restart();
@@ -151,7 +155,7 @@ fn write(
     let (memory, state) = GuestMemory::of(&mut caller, call)?;
     let context = &state.context;
     let mut work = context.work.borrow_mut();
-    let Work { batch: Some(batch), output } = &mut *work else { return Ok(NO_RECORD) };
+    let Work { batch: Some(batch), output, .. } = &mut *work else { return Ok(NO_RECORD) };
     if !batch.announced {
         return Ok(NO_RECORD);
     }

@@ -7,6 +7,7 @@ use super::block::{Missing, Source};
 use super::slabs::{self, Counts, SlabPool};
 use super::stacks::StackPool;
 use crate::error::{Error, Result};
+use crate::metrics::snapshot::Pooled;
 use crate::status::wasm_status as Status;
 use core::cell::RefCell;
 use parking_lot::Mutex;
@@ -106,6 +107,20 @@ impl Pools {
             all.push(mine);
         });
         kept.map_err(|_| Error::new(Status::InvalidState, "the thread is ending: it can have no pool any more"))
+    }
+
+    /// All threads' pools together. Any thread.
+    pub fn total(&self) -> Pooled {
+        let mut total = Pooled::default();
+        for pool in &*self.all.lock() {
+            let counts = pool.slabs.counts();
+            total.pools += 1;
+            total.engines += u64::from(pool.engines);
+            total.memories_in_use += u64::from(counts.in_use);
+            total.memories_dirty += u64::from(counts.dirty);
+            total.stacks_in_use += u64::from(pool.engines - pool.stacks.free());
+        }
+        total
     }
 
     /// Gives this thread's pool up. Refused while engines have parts of it.

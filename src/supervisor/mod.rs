@@ -210,6 +210,7 @@ impl Supervisor {
     pub fn close(&self) -> Result<()> {
         let _busy = self.enter()?;
         self.stop_now()?;
+        self.engine.leave();
         let policy = self.policy.borrow_mut().take();
         drop(policy);
         Ok(())

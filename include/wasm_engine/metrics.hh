@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Metrics: as numbers for a metrics system of the host's, or as text for Prometheus.
+//
+//     auto snapshot = we::metrics::create(runtime).value();   // once
+//     snapshot.update().value();                              // whenever the host's system asks
+//     for (const auto m : snapshot) { gauge(m.transform(), m.shard()).set(m->memory_bytes); }
+#pragma once
+
+#include "runtime.hh"
+
+#include <cstddef>
+#include <iterator>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace wasmengine {
+
+/// One transform on one shard. Names, latencies and errors are views into the snapshot.
+class transform_metrics {
+ public:
+  explicit transform_metrics(const wasm_transform_metrics& raw) noexcept : _raw(raw) {}
+
+  [[nodiscard]] std::string_view transform() const noexcept { return as_text(_raw.transform); }
+  [[nodiscard]] std::uint32_t shard() const noexcept { return _raw.shard; }
+  /// How many records took how long; the last bucket has no end.
+  [[nodiscard]] std::span<const wasm_latency_bucket> latency() const noexcept {
+    return {_raw.latency, _raw.latency_count};
+  }
+  /// Kinds of failures that happened.
+  [[nodiscard]] std::span<const wasm_error_count> errors() const noexcept { return {_raw.errors, _raw.error_count}; }
+  /// Failures with this status.
+  [[nodiscard]] std::uint64_t errors(wasm_status status) const noexcept {
+    for (const auto& error : errors()) {
+      if (error.status == status) {
+        return error.count;
+      }
+    }
+    return 0;
+  }
+
+  /// The numbers.
+  [[nodiscard]] const wasm_transform_metrics& operator*() const noexcept { return _raw; }
+  [[nodiscard]] const wasm_transform_metrics* operator->() const noexcept { return &_raw; }
+
+ private:
+  wasm_transform_metrics _raw;
+};
+
+/// All metrics of a runtime at one moment: a range of `transform_metrics`, by name and shard. One thread at a time.
+/// Views that it gave end with the next `update`.
+class metrics {
+ public:
+  class iterator {
+   public:
+    using value_type = transform_metrics;
+    using difference_type = std::ptrdiff_t;
+
+    iterator() noexcept = default;
+    iterator(const metrics* all, std::size_t index) noexcept : _all(all), _index(index) {}
+    [[nodiscard]] transform_metrics operator*() const noexcept { return (*_all)[_index]; }
+    iterator& operator++() noexcept {
+      ++_index;
+      return *this;
+    }
+    iterator operator++(int) noexcept { return {_all, _index++}; }
+    [[nodiscard]] bool operator==(const iterator&) const noexcept = default;
+
+   private:
+    const metrics* _all = nullptr;
+    std::size_t _index = 0;
+  };
+
+  metrics() noexcept = default;
+
+  /// Reads all metrics of a runtime. Any thread, also while engines run on others.
+  [[nodiscard]] static result<metrics> create(const runtime& runtime) noexcept {
+    return detail::make<metrics>(
+        [&](wasm_metrics** out, wasm_error** e) { return wasm_metrics_create(runtime.get(), out, e); });
+  }
+
+  /// Reads them anew. Takes memory only if there is more than there ever was.
+  result<void> update() noexcept {
+    return detail::call([&](wasm_error** e) { return wasm_metrics_update(get(), e); });
+  }
+
+  [[nodiscard]] std::size_t size() const noexcept { return wasm_metrics_count(get()); }
+  /// All zero if `index` is not below `size()`.
+  [[nodiscard]] transform_metrics operator[](std::size_t index) const noexcept {
+    wasm_transform_metrics raw{};
+    raw.size = sizeof(raw);
+    (void)wasm_metrics_get(get(), index, &raw, nullptr);
+    return transform_metrics(raw);
+  }
+  [[nodiscard]] iterator begin() const noexcept { return {this, 0}; }
+  [[nodiscard]] iterator end() const noexcept { return {this, size()}; }
+
+  /// The runtime's own.
+  [[nodiscard]] wasm_runtime_metrics runtime_metrics() const noexcept {
+    wasm_runtime_metrics raw{};
+    raw.size = sizeof(raw);
+    (void)wasm_metrics_get_runtime(get(), &raw, nullptr);
+    return raw;
+  }
+
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(_raw); }
+  [[nodiscard]] wasm_metrics* get() const noexcept { return _raw.get(); }
+  [[nodiscard]] wasm_metrics** out() noexcept { return _raw.out(); }
+
+ private:
+  handle<wasm_metrics, wasm_metrics_release> _raw;
+};
+
+/// The runtime's own numbers, now. Allocates nothing but what kinds of failed compilations take.
+[[nodiscard]] inline result<wasm_runtime_metrics> runtime_metrics(const runtime& runtime) noexcept {
+  wasm_runtime_metrics raw{};
+  raw.size = sizeof(raw);
+  auto done = detail::call([&](wasm_error** e) { return wasm_runtime_get_metrics(runtime.get(), &raw, e); });
+  if (!done) {
+    return done.err();
+  }
+  return raw;
+}
+
+/// All metrics, now, in Prometheus's text format.
+[[nodiscard]] inline result<std::string> metrics_text(const runtime& runtime) {
+  handle<wasm_text, wasm_text_release> text;
+  auto done =
+      detail::call([&](wasm_error** e) { return wasm_runtime_metrics_text(runtime.get(), text.out(), e); });
+  if (!done) {
+    return done.err();
+  }
+  return std::string(as_text(wasm_text_view(text.get())));
+}
+
+}  // namespace wasmengine

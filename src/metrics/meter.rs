@@ -1,0 +1,189 @@
+//! An engine's side of its metrics: what is counted when.
+//!
+//! Short operations are not all timed, because the clock would cost up to a tenth of them: after one that took less
+//! than [`SHORT`], the next [`UNTIMED`] are taken to be like it. One among them that runs for a time slice or longer is
+//! noticed, by the run clock, and counted as long as that says. Large batches are always timed, and so is what goes on after a
+//! first poll. Numbers of records and bytes are always exact.
+
+use super::clock;
+use super::registry::{Registry, Series};
+use super::tally::{Counted, Tally};
+use crate::status::wasm_status as Status;
+use core::cell::Cell;
+use std::sync::Arc;
+
+/// Nanoseconds: for operations that take longer, reading the clock costs less than one in a hundred.
+pub const SHORT: u64 = 4_000;
+
+/// Operations after a short one that are not timed.
+pub const UNTIMED: u32 = 7;
+
+/// Bytes of a batch from which on it is always timed.
+pub const LARGE: usize = 32 << 10;
+
+/// What went through an engine since it was last asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Passed {
+    /// Records.
+    pub records: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+}
+
+/// Counts for one engine. Leaves the registry when it goes.
+pub struct Meter {
+    tally: Arc<Tally>,
+    series: Arc<Series>,
+    registry: Arc<Registry>,
+    joined: Cell<bool>,
+    started: Cell<bool>,
+    /// The operation, from here on, is timed.
+    timed: Cell<bool>,
+    /// The operation is a transform that is timed from its beginning.
+    sample: Cell<bool>,
+    /// Ticks at which the clock was last read.
+    since: Cell<u64>,
+    /// Ticks of the operation so far.
+    spent: Cell<u64>,
+    /// Records of the operation so far.
+    records: Cell<u64>,
+    /// Operations that are not to be timed.
+    untimed: Cell<u32>,
+    /// Ticks of the last sample.
+    usual: Cell<u64>,
+}
+
+impl Meter {
+    /// For an engine that counts as `tally` in `series`, if `joined`.
+    pub(super) fn new(registry: Arc<Registry>, series: Arc<Series>, tally: Arc<Tally>, joined: bool) -> Self {
+        Self {
+            tally,
+            series,
+            registry,
+            joined: Cell::new(joined),
+            started: Cell::new(false),
+            timed: Cell::new(false),
+            sample: Cell::new(false),
+            since: Cell::new(0),
+            spent: Cell::new(0),
+            records: Cell::new(0),
+            untimed: Cell::new(0),
+            usual: Cell::new(0),
+        }
+    }
+
+    /// The engine's transform and shard.
+    pub fn series(&self) -> &Series {
+        &self.series
+    }
+
+    /// Bytes of linear memory.
+    pub fn memory(&self) -> &super::tally::Count {
+        &self.tally.memory
+    }
+
+    /// A start begins.
+    pub fn begin_start(&self) {
+        if self.started.replace(true) {
+            self.series.note_restart();
+        }
+        self.timed.set(true);
+        self.sample.set(false);
+        self.spent.set(0);
+    }
+
+    /// A batch of so many bytes comes.
+    #[inline]
+    pub fn begin_transform(&self, bytes: usize) {
+        let untimed = self.untimed.get();
+        let timed = untimed == 0 || bytes >= LARGE;
+        self.timed.set(timed);
+        self.sample.set(timed);
+        self.spent.set(0);
+        if timed {
+            self.since.set(clock::ticks());
+        } else {
+            self.untimed.set(untimed - 1);
+        }
+    }
+
+    /// The batch is checked, and the host has the thread again.
+    #[inline]
+    pub fn end_check(&self) {
+        if self.timed.get() {
+            self.spend(clock::ticks().wrapping_sub(self.since.get()));
+        }
+    }
+
+    /// A poll begins.
+    #[inline]
+    pub fn begin_turn(&self) {
+        if self.timed.get() {
+            self.since.set(clock::ticks());
+        }
+    }
+
+    /// A poll ends. `long` gives its length in nanoseconds, by the run clock, if it took a time slice or more.
+    #[inline]
+    pub fn end_turn(&self, long: Option<u64>) {
+        let spent = if self.timed.replace(true) {
+            clock::ticks().wrapping_sub(self.since.get())
+        } else if let Some(nanoseconds) = long {
+            self.untimed.set(0);
+            clock::from_nanoseconds(nanoseconds)
+        } else {
+            self.usual.get()
+        };
+        self.spend(spent);
+    }
+
+    #[inline]
+    fn spend(&self, ticks: u64) {
+        self.spent.set(self.spent.get() + ticks);
+        self.tally.add(Counted::Cpu, ticks);
+    }
+
+    /// Publishes what went in and out since the last time.
+    #[inline]
+    pub fn pass(&self, input: Passed, output: Passed) {
+        self.records.set(self.records.get() + input.records);
+        self.tally.add(Counted::RecordsIn, input.records);
+        self.tally.add(Counted::BytesIn, input.bytes);
+        self.tally.add(Counted::RecordsOut, output.records);
+        self.tally.add(Counted::BytesOut, output.bytes);
+    }
+
+    /// The operation is over, whatever came of it.
+    #[inline]
+    pub fn end(&self) {
+        let (spent, records) = (self.spent.get(), self.records.replace(0));
+        if records > 0 {
+            let nanoseconds = clock::nanoseconds(spent);
+            self.tally.add(Counted::Latency, spent);
+            self.tally.observe(if records == 1 { nanoseconds } else { nanoseconds / records }, records);
+        }
+        if self.sample.replace(false) {
+            self.usual.set(spent);
+            self.untimed.set(if clock::nanoseconds(spent) < SHORT { UNTIMED } else { 0 });
+        }
+    }
+
+    /// The operation is over and failed, or could not begin.
+    #[cold]
+    pub fn fail(&self, status: Status) {
+        self.series.errors.count(status);
+        self.sample.set(false);
+        self.end();
+    }
+
+    /// The engine is released: leaves the registry, if it has not done so. True for the last one of its series.
+    pub fn leave(&self) -> bool {
+        self.joined.replace(false) && self.registry.leave(&self.series, &self.tally)
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}

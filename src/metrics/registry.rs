@@ -1,0 +1,221 @@
+//! A runtime's metrics: its series, one per transform and shard, and its own counts.
+
+use super::clock;
+use super::meter::Meter;
+use super::tally::{Sums, Tally};
+use crate::config::Config;
+use crate::error::Result;
+use crate::log_limit::LogLimit;
+use crate::status::wasm_status as Status;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Failures, by status.
+#[derive(Debug)]
+pub struct Errors([AtomicU64; Status::ALL.len()]);
+
+impl Default for Errors {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; Status::ALL.len()])
+    }
+}
+
+impl Errors {
+    /// Counts one.
+    pub fn count(&self, status: Status) {
+        if let Some(at) = Status::ALL.iter().position(|&other| other == status) {
+            self.0[at].fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Those that happened.
+    pub fn counted(&self) -> impl Iterator<Item = (Status, u64)> {
+        let counts = self.0.iter().map(|count| count.load(Relaxed));
+        Status::ALL.iter().copied().zip(counts).filter(|&(_, count)| count > 0)
+    }
+}
+
+/// The engines of one transform on one shard: by rule of one thread, but nothing forbids several.
+pub struct Series {
+    /// The transform's name.
+    pub transform: Arc<str>,
+    /// The label of the engines' threads.
+    pub shard: u32,
+    /// Failed operations.
+    pub errors: Errors,
+    /// Limits what its guests write to the log.
+    pub log: LogLimit,
+    restarts: AtomicU64,
+    members: Mutex<Members>,
+}
+
+#[derive(Default)]
+struct Members {
+    engines: Vec<Arc<Tally>>,
+    /// What engines counted that are gone.
+    gone: Sums,
+}
+
+impl Series {
+    fn new(transform: &str, shard: u32, config: &Config) -> Self {
+        Self {
+            transform: transform.into(),
+            shard,
+            errors: Errors::default(),
+            log: LogLimit::new(config.log_lines_per_second, config.log_burst_lines),
+            restarts: AtomicU64::new(0),
+            members: Mutex::default(),
+        }
+    }
+
+    /// A start that is not an engine's first.
+    pub fn note_restart(&self) {
+        self.restarts.fetch_add(1, Relaxed);
+    }
+
+    /// Such starts.
+    pub fn restarts(&self) -> u64 {
+        self.restarts.load(Relaxed)
+    }
+
+    /// All engines' counts, and the number of engines that are there.
+    pub fn sums(&self) -> (Sums, u64) {
+        let members = self.members.lock();
+        let mut sums = members.gone;
+        for tally in &members.engines {
+            sums.add(tally);
+        }
+        (sums, members.engines.len() as u64)
+    }
+}
+
+type Key = (String, u32);
+
+/// A runtime's metrics.
+pub struct Registry {
+    config: Config,
+    series: Mutex<BTreeMap<Key, Arc<Series>>>,
+    pub(super) engines: AtomicU64,
+    pub(super) factories: AtomicU64,
+    pub(super) executable: AtomicU64,
+    pub(super) compilations: AtomicU64,
+    pub(super) compile_ticks: AtomicU64,
+    pub(super) cache_hits: AtomicU64,
+    pub(super) cache_misses: AtomicU64,
+    pub(super) compile_errors: Errors,
+}
+
+/// Compiled code, counted for as long as it is there.
+pub struct Executable {
+    registry: Arc<Registry>,
+    bytes: u64,
+}
+
+impl Drop for Executable {
+    fn drop(&mut self) {
+        self.registry.executable.fetch_sub(self.bytes, Relaxed);
+        self.registry.factories.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Registry {
+    /// No engines, nothing compiled.
+    pub fn new(config: &Config) -> Arc<Self> {
+        clock::calibrate();
+        Arc::new(Self {
+            config: config.clone(),
+            series: Mutex::default(),
+            engines: AtomicU64::new(0),
+            factories: AtomicU64::new(0),
+            executable: AtomicU64::new(0),
+            compilations: AtomicU64::new(0),
+            compile_ticks: AtomicU64::new(0),
+            cache_hits: AtomicU64::new(0),
+            cache_misses: AtomicU64::new(0),
+            compile_errors: Errors::default(),
+        })
+    }
+
+    /// Bytes of memory that each engine may have.
+    pub fn memory_limit(&self) -> u64 {
+        self.config.memory_limit as u64
+    }
+
+    /// A meter for a new engine of this thread.
+    pub fn join(self: &Arc<Self>, transform: &str) -> Meter {
+        let tally = Arc::new(Tally::default());
+        let key = (transform.to_owned(), super::shard());
+        let mut all = self.series.lock();
+        let shard = key.1;
+        let series = all.entry(key).or_insert_with(|| Arc::new(Series::new(transform, shard, &self.config))).clone();
+        // With the lock still held: else the series might go meanwhile.
+        series.members.lock().engines.push(tally.clone());
+        drop(all);
+        self.engines.fetch_add(1, Relaxed);
+        Meter::new(self.clone(), series, tally, true)
+    }
+
+    /// A meter that nobody reads.
+    pub fn detached(self: &Arc<Self>) -> Meter {
+        let series = Arc::new(Series::new("", 0, &self.config));
+        Meter::new(self.clone(), series, Arc::new(Tally::default()), false)
+    }
+
+    /// An engine goes. Its counts stay as long as its series does, which is until its last engine goes: true then.
+    pub(super) fn leave(&self, series: &Series, tally: &Arc<Tally>) -> bool {
+        let mut all = self.series.lock();
+        let mut members = series.members.lock();
+        if let Some(at) = members.engines.iter().position(|other| Arc::ptr_eq(other, tally)) {
+            members.engines.swap_remove(at);
+            members.gone.retire(tally);
+            self.engines.fetch_sub(1, Relaxed);
+        }
+        let last = members.engines.is_empty();
+        drop(members);
+        let gone = if last { all.remove(&(series.transform.to_string(), series.shard)) } else { None };
+        drop(all);
+        drop(gone);
+        last
+    }
+
+    /// All series, by name and shard.
+    pub fn series(&self, into: &mut Vec<Arc<Series>>) {
+        into.clear();
+        into.extend(self.series.lock().values().cloned());
+    }
+
+    /// Runs, times and counts a compilation. One that is spared by a cache is to be counted by `note_cache` alone.
+    pub fn compiling<T>(&self, compile: impl FnOnce() -> Result<T>) -> Result<T> {
+        /// Counts also when a panic passes.
+        struct Timer<'a>(&'a Registry, u64, Option<Status>);
+        impl Drop for Timer<'_> {
+            fn drop(&mut self) {
+                self.0.compilations.fetch_add(1, Relaxed);
+                self.0.compile_ticks.fetch_add(clock::ticks().wrapping_sub(self.1), Relaxed);
+                if let Some(status) = self.2 {
+                    self.0.compile_errors.count(status);
+                }
+            }
+        }
+        let mut timer = Timer(self, clock::ticks(), Some(Status::Panic));
+        let outcome = compile();
+        timer.2 = outcome.as_ref().err().map(|e| e.status);
+        outcome
+    }
+
+    /// Counts a look into a cache of compiled code.
+    pub fn note_cache(&self, hit: bool) {
+        let which = if hit { &self.cache_hits } else { &self.cache_misses };
+        which.fetch_add(1, Relaxed);
+    }
+
+    /// Counts `bytes` of compiled code until the result is dropped.
+    pub fn executable(self: &Arc<Self>, bytes: usize) -> Executable {
+        let bytes = bytes as u64;
+        self.executable.fetch_add(bytes, Relaxed);
+        self.factories.fetch_add(1, Relaxed);
+        Executable { registry: self.clone(), bytes }
+    }
+}

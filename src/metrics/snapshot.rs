@@ -1,0 +1,166 @@
+//! All of a runtime's metrics at one moment, as numbers.
+
+use super::clock;
+use super::registry::Series;
+use super::tally::{BUCKETS, Counted, Sums, bucket_end};
+use crate::runtime::Shared;
+use crate::status::wasm_status;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Records whose latency fell into one range.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct wasm_latency_bucket {
+    /// The range's end in nanoseconds, itself included; it begins behind the end of the bucket before. The last one's
+    /// is `UINT64_MAX`.
+    pub end_ns: u64,
+    /// Records in this range, not counting those of other buckets.
+    pub records: u64,
+}
+
+/// Failures of one kind.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct wasm_error_count {
+    /// A `wasm_status`; `wasm_status_name` has its name.
+    pub status: wasm_status,
+    /// Operations that failed with it; never 0.
+    pub count: u64,
+}
+
+/// One transform on one shard.
+#[derive(Debug)]
+pub struct TransformMetrics {
+    /// The name.
+    pub transform: Arc<str>,
+    /// The shard.
+    pub shard: u32,
+    /// Engines that are there.
+    pub engines: u64,
+    /// Bytes of memory that these may have together.
+    pub memory_limit: u64,
+    /// What was counted.
+    pub sums: Sums,
+    /// Starts after an engine's first.
+    pub restarts: u64,
+    /// Log lines that were suppressed.
+    pub log_suppressed: u64,
+    /// The latency histogram.
+    pub latency: [wasm_latency_bucket; BUCKETS],
+    /// Kinds of failures that happened.
+    pub errors: Vec<wasm_error_count>,
+}
+
+impl TransformMetrics {
+    /// A counter; times are nanoseconds.
+    pub fn get(&self, counter: Counted) -> u64 {
+        self.sums.get(counter)
+    }
+
+    fn read(series: &Series, memory_limit: u64, mut errors: Vec<wasm_error_count>) -> Self {
+        let (sums, engines) = series.sums();
+        errors.clear();
+        errors.extend(series.errors.counted().map(|(status, count)| wasm_error_count { status, count }));
+        Self {
+            transform: series.transform.clone(),
+            shard: series.shard,
+            engines,
+            memory_limit: memory_limit * engines,
+            sums,
+            restarts: series.restarts(),
+            log_suppressed: series.log.suppressed(),
+            latency: core::array::from_fn(|i| wasm_latency_bucket { end_ns: bucket_end(i), records: sums.latency[i] }),
+            errors,
+        }
+    }
+}
+
+/// A runtime's own.
+#[derive(Debug, Default)]
+pub struct RuntimeMetrics {
+    /// Engines that are there.
+    pub engines: u64,
+    /// Compiled modules that are there.
+    pub factories: u64,
+    /// Bytes of their code.
+    pub executable: u64,
+    /// Compilations that are over.
+    pub compilations: u64,
+    /// Nanoseconds that they took.
+    pub compile_ns: u64,
+    /// Looks into a cache of compiled code that found it.
+    pub cache_hits: u64,
+    /// Those that did not.
+    pub cache_misses: u64,
+    /// Compilations that failed.
+    pub compile_errors: Vec<wasm_error_count>,
+    /// Pools.
+    pub pools: Pooled,
+}
+
+/// What is reserved in pools: those of a runtime's threads together, or the process's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pooled {
+    /// Pools.
+    pub pools: u64,
+    /// Engines that they are for.
+    pub engines: u64,
+    /// Memories of engines.
+    pub memories_in_use: u64,
+    /// Memories of stopped engines that must be cleaned before they can be taken.
+    pub memories_dirty: u64,
+    /// Stacks of engines.
+    pub stacks_in_use: u64,
+}
+
+impl RuntimeMetrics {
+    /// Reads them, into memory that is there already.
+    pub fn read(&mut self, shared: &Shared) {
+        let registry = &shared.metrics;
+        self.engines = registry.engines.load(Relaxed);
+        self.factories = registry.factories.load(Relaxed);
+        self.executable = registry.executable.load(Relaxed);
+        self.compilations = registry.compilations.load(Relaxed);
+        self.compile_ns = clock::nanoseconds(registry.compile_ticks.load(Relaxed));
+        self.cache_hits = registry.cache_hits.load(Relaxed);
+        self.cache_misses = registry.cache_misses.load(Relaxed);
+        self.compile_errors.clear();
+        let errors = registry.compile_errors.counted();
+        self.compile_errors.extend(errors.map(|(status, count)| wasm_error_count { status, count }));
+        self.pools = shared.pooled();
+    }
+}
+
+/// A snapshot. Each number is right by itself; engines run on while they are read one after the other.
+#[derive(Default)]
+pub struct Snapshot {
+    /// The runtime's own.
+    pub runtime: RuntimeMetrics,
+    /// By name and shard.
+    pub transforms: Vec<TransformMetrics>,
+    series: Vec<Arc<Series>>,
+    spare: Vec<Vec<wasm_error_count>>,
+}
+
+impl Snapshot {
+    /// Reads everything anew; takes no memory unless there is more than before.
+    pub fn update(&mut self, shared: &Shared) {
+        self.runtime.read(shared);
+        shared.metrics.series(&mut self.series);
+        let limit = shared.metrics.memory_limit();
+        self.spare.extend(self.transforms.drain(..).map(|old| old.errors));
+        // In the same order, so that each series gets the memory that it had.
+        let mut spare = self.spare.drain(..);
+        for series in &self.series {
+            let read = TransformMetrics::read(series, limit, spare.next().unwrap_or_default());
+            // Its last engine may just have gone.
+            if read.engines > 0 {
+                self.transforms.push(read);
+            }
+        }
+        drop(spare);
+        self.series.clear();
+        self.spare.reserve(self.transforms.len());
+    }
+}

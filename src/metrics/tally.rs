@@ -1,0 +1,169 @@
+//! What one engine has counted.
+
+use super::clock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A number that one thread writes and any thread reads.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds to it. Only its one writer may: the processor's locked addition would cost twenty times as much.
+    #[inline]
+    pub fn add(&self, more: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
+    }
+
+    /// Replaces it. Only its one writer may.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
+    /// The number.
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// What engines count on the data path. To add one: append it here, in `text.rs`, and to `wasm_transform_metrics`.
+#[derive(Clone, Copy, Debug)]
+pub enum Counted {
+    /// Ticks for which the engine had the thread.
+    Cpu,
+    /// Ticks of these that went to transforms that took records.
+    Latency,
+    /// Records that guests took.
+    RecordsIn,
+    /// Bytes of their payloads.
+    BytesIn,
+    /// Records that sinks accepted.
+    RecordsOut,
+    /// Bytes of their payloads.
+    BytesOut,
+}
+
+/// How many there are.
+pub const COUNTERS: usize = 6;
+const _: () = assert!(COUNTERS == Counted::BytesOut as usize + 1);
+
+/// The first bucket of the latency histogram ends at 2⁸ ns, and each further one at twice the one before.
+const FIRST_BUCKET_BITS: u32 = 8;
+
+/// Buckets of the latency histogram: the last but one ends at 2³² ns, the last one has no end.
+pub const BUCKETS: usize = 26;
+
+/// The bucket of a latency.
+#[inline]
+pub fn bucket(nanoseconds: u64) -> usize {
+    let bits = u64::BITS - nanoseconds.saturating_sub(1).leading_zeros();
+    (bits.saturating_sub(FIRST_BUCKET_BITS) as usize).min(BUCKETS - 1)
+}
+
+/// The longest latency that belongs into a bucket.
+pub fn bucket_end(index: usize) -> u64 {
+    if index + 1 < BUCKETS { 1 << (FIRST_BUCKET_BITS as usize + index) } else { u64::MAX }
+}
+
+/// One engine's counts, in cache lines that it shares with nobody; 128 bytes, because processors fetch lines in pairs.
+#[repr(align(128))]
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Bytes of linear memory, now.
+    pub memory: Count,
+    counters: [Count; COUNTERS],
+    latency: [Count; BUCKETS],
+}
+
+impl Tally {
+    /// Adds to a counter.
+    #[inline]
+    pub fn add(&self, counter: Counted, more: u64) {
+        self.counters[counter as usize].add(more);
+    }
+
+    /// Counts records of one latency.
+    #[inline]
+    pub fn observe(&self, nanoseconds: u64, records: u64) {
+        self.latency[bucket(nanoseconds)].add(records);
+    }
+}
+
+/// Counts of several engines, added up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sums {
+    /// Bytes of linear memory, of engines that are there.
+    pub memory: u64,
+    counters: [u64; COUNTERS],
+    /// Records in each bucket.
+    pub latency: [u64; BUCKETS],
+}
+
+impl Sums {
+    /// Adds an engine's.
+    pub fn add(&mut self, tally: &Tally) {
+        self.memory += tally.memory.get();
+        self.retire(tally);
+    }
+
+    /// Adds what stays of an engine that goes: all but its memory.
+    pub fn retire(&mut self, tally: &Tally) {
+        for (sum, count) in self.counters.iter_mut().zip(&tally.counters) {
+            *sum += count.get();
+        }
+        for (sum, count) in self.latency.iter_mut().zip(&tally.latency) {
+            *sum += count.get();
+        }
+    }
+
+    /// A counter; times are nanoseconds here.
+    pub fn get(&self, counter: Counted) -> u64 {
+        let sum = self.counters[counter as usize];
+        match counter {
+            Counted::Cpu | Counted::Latency => clock::nanoseconds(sum),
+            _ => sum,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_powers_of_two_and_have_their_ends() {
+        assert_eq!((bucket(0), bucket(1), bucket(256), bucket(257), bucket(512), bucket(513)), (0, 0, 0, 1, 1, 2));
+        for i in 0..BUCKETS - 1 {
+            assert_eq!((bucket(bucket_end(i)), bucket(bucket_end(i) + 1)), (i, i + 1));
+        }
+        assert_eq!(
+            (bucket_end(BUCKETS - 2), bucket(u64::MAX), bucket_end(BUCKETS - 1)),
+            (1 << 32, BUCKETS - 1, u64::MAX)
+        );
+    }
+
+    #[test]
+    fn engines_share_no_pair_of_cache_lines() {
+        assert_eq!((align_of::<Tally>(), size_of::<Tally>() % 128), (128, 0));
+        let shared = std::sync::Arc::new(Tally::default());
+        let count = std::sync::Arc::as_ptr(&shared).addr() - 16;
+        assert_ne!(
+            count / 128,
+            std::sync::Arc::as_ptr(&shared).addr() / 128,
+            "readers' references are counted elsewhere"
+        );
+    }
+
+    #[test]
+    fn what_goes_leaves_its_counts_but_not_its_memory() {
+        let tally = Tally::default();
+        tally.memory.set(10);
+        tally.add(Counted::RecordsIn, 3);
+        tally.observe(300, 3);
+        let mut sums = Sums::default();
+        sums.add(&tally);
+        sums.retire(&tally);
+        assert_eq!((sums.memory, sums.get(Counted::RecordsIn), sums.latency[1]), (10, 6, 6));
+    }
+}

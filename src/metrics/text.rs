@@ -1,0 +1,273 @@
+//! Metrics as text, in the format that Prometheus reads; and the list of all of them.
+
+use super::snapshot::{RuntimeMetrics, Snapshot, TransformMetrics, wasm_error_count, wasm_latency_bucket};
+use super::tally::Counted::{BytesIn, BytesOut, Cpu, Latency, RecordsIn, RecordsOut};
+use core::fmt::{Error, Result};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+/// What a metric says of one transform and shard, or of the runtime.
+enum Value<'a> {
+    Gauge(u64),
+    Counter(u64),
+    /// A counter of nanoseconds, shown in seconds.
+    Seconds(u64),
+    /// A counter per kind.
+    Errors(&'a [wasm_error_count]),
+    /// The sum in nanoseconds, and the buckets.
+    Latency(u64, &'a [wasm_latency_bucket]),
+}
+
+/// One metric.
+struct Metric<T> {
+    name: &'static str,
+    help: &'static str,
+    value: fn(&T) -> Value<'_>,
+}
+
+const fn metric<T>(name: &'static str, help: &'static str, value: fn(&T) -> Value<'_>) -> Metric<T> {
+    Metric { name, help, value }
+}
+
+/// Of a transform and shard. Further ones need a line here.
+const OF_TRANSFORMS: &[Metric<TransformMetrics>] = &[
+    metric("wasm_transform_engines", "Engines that were made and not released yet.", |m| Value::Gauge(m.engines)),
+    metric(
+        "wasm_cpu_seconds_total",
+        "Time for which engines had their thread: checks of batches, guests, host functions and sinks that they call.",
+        |m| Value::Seconds(m.get(Cpu)),
+    ),
+    metric("wasm_memory_bytes", "Linear memory that the guests have.", |m| Value::Gauge(m.sums.memory)),
+    metric("wasm_memory_limit_bytes", "Linear memory that they may have: memory_limit times engines.", |m| {
+        Value::Gauge(m.memory_limit)
+    }),
+    metric("wasm_input_records_total", "Records that guests took.", |m| Value::Counter(m.get(RecordsIn))),
+    metric("wasm_input_bytes_total", "Bytes of keys, values and headers of these records.", |m| {
+        Value::Counter(m.get(BytesIn))
+    }),
+    metric("wasm_output_records_total", "Records of guests that the host's sink accepted.", |m| {
+        Value::Counter(m.get(RecordsOut))
+    }),
+    metric("wasm_output_bytes_total", "Bytes of keys, values and headers of these records.", |m| {
+        Value::Counter(m.get(BytesOut))
+    }),
+    metric(
+        "wasm_record_latency_seconds",
+        "Time of its thread that a record took: its batch's time, without waiting, divided by the batch's records.",
+        |m| Value::Latency(m.get(Latency), &m.latency),
+    ),
+    metric("wasm_errors_total", "Starts and transforms that failed, by the name of their status.", |m| {
+        Value::Errors(&m.errors)
+    }),
+    metric("wasm_restarts_total", "Starts of engines that were started before.", |m| Value::Counter(m.restarts)),
+    metric(
+        "wasm_log_suppressed_lines_total",
+        "Log lines that the host did not get, because there were too many.",
+        |m| Value::Counter(m.log_suppressed),
+    ),
+];
+
+/// Of the runtime.
+const OF_RUNTIME: &[Metric<RuntimeMetrics>] = &[
+    metric("wasm_engines", "Engines that were made and not released yet.", |m| Value::Gauge(m.engines)),
+    metric("wasm_factories", "Compiled modules in memory.", |m| Value::Gauge(m.factories)),
+    metric("wasm_executable_bytes", "Machine code of these modules.", |m| Value::Gauge(m.executable)),
+    metric("wasm_compilations_total", "Compilations that ended, well or not.", |m| Value::Counter(m.compilations)),
+    metric("wasm_compile_seconds_total", "Time that these took on their threads.", |m| Value::Seconds(m.compile_ns)),
+    metric("wasm_compile_errors_total", "Compilations that failed, by the name of their status.", |m| {
+        Value::Errors(&m.compile_errors)
+    }),
+    metric("wasm_cache_hits_total", "Modules whose machine code was found in a cache.", |m| {
+        Value::Counter(m.cache_hits)
+    }),
+    metric("wasm_cache_misses_total", "Modules whose machine code was looked for in a cache, in vain.", |m| {
+        Value::Counter(m.cache_misses)
+    }),
+    metric("wasm_pools", "Pools that threads, or the process, reserved.", |m| Value::Gauge(m.pools.pools)),
+    metric("wasm_pool_engines", "Engines that these pools are for.", |m| Value::Gauge(m.pools.engines)),
+    metric("wasm_pool_memories_in_use", "Memories of pools that engines have.", |m| {
+        Value::Gauge(m.pools.memories_in_use)
+    }),
+    metric("wasm_pool_memories_dirty", "Memories of pools that must be cleaned before they can be taken again.", |m| {
+        Value::Gauge(m.pools.memories_dirty)
+    }),
+    metric("wasm_pool_stacks_in_use", "Stacks of pools that engines have.", |m| Value::Gauge(m.pools.stacks_in_use)),
+];
+
+const OF_TRANSFORMS_LABELS: [&str; 2] = ["transform", "shard"];
+const ERROR_LABEL: &str = "error";
+
+fn seconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e9
+}
+
+type Label<'a> = (&'static str, &'a str);
+
+impl Value<'_> {
+    fn kind(&self) -> MetricType {
+        match self {
+            Value::Gauge(_) => MetricType::Gauge,
+            Value::Counter(_) | Value::Seconds(_) | Value::Errors(_) => MetricType::Counter,
+            Value::Latency(..) => MetricType::Histogram,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self, Value::Errors([]))
+    }
+
+    /// Counters are written as the crate writes gauges: with their `_total` in the name, as Prometheus has it, and not
+    /// behind it, as OpenMetrics would.
+    fn encode(&self, encoder: &mut MetricEncoder<'_>, labels: &[Label<'_>]) -> Result {
+        match self {
+            // Else there would be empty braces.
+            Value::Gauge(value) | Value::Counter(value) if labels.is_empty() => encoder.encode_gauge(value),
+            Value::Seconds(value) if labels.is_empty() => encoder.encode_gauge(&seconds(*value)),
+            Value::Gauge(value) | Value::Counter(value) => encoder.encode_family(&labels)?.encode_gauge(value),
+            Value::Seconds(value) => encoder.encode_family(&labels)?.encode_gauge(&seconds(*value)),
+            Value::Errors(errors) => errors.iter().try_for_each(|error| {
+                let kind = error.status.name().to_str().map_err(|_| Error)?;
+                let labels: Vec<_> = labels.iter().copied().chain([(ERROR_LABEL, kind)]).collect();
+                encoder.encode_family(&labels.as_slice())?.encode_gauge(&error.count)
+            }),
+            Value::Latency(sum, buckets) => {
+                let end = |end| if end == u64::MAX { f64::INFINITY } else { seconds(end) };
+                let buckets: Vec<_> = buckets.iter().map(|bucket| (end(bucket.end_ns), bucket.records)).collect();
+                let count = buckets.iter().map(|(_, records)| records).sum();
+                encoder.encode_family(&labels)?.encode_histogram::<[Label<'_>; 0]>(seconds(*sum), count, &buckets, None)
+            }
+        }
+    }
+}
+
+fn encode<T>(encoder: &mut DescriptorEncoder<'_>, metrics: &[Metric<T>], items: &[(&T, Vec<Label<'_>>)]) -> Result {
+    for metric in metrics {
+        let values: Vec<_> = items.iter().map(|(item, labels)| ((metric.value)(item), labels)).collect();
+        // A metric that nothing has is left out as a whole.
+        let Some(kind) = values.iter().find(|(value, _)| !value.is_empty()).map(|(value, _)| value.kind()) else {
+            continue;
+        };
+        let mut encoder = encoder.encode_descriptor(metric.name, metric.help, None, kind)?;
+        for (value, labels) in values {
+            value.encode(&mut encoder, labels)?;
+        }
+    }
+    Ok(())
+}
+
+/// A snapshot as the crate wants to be asked for it.
+struct Snapshots(Snapshot);
+
+impl core::fmt::Debug for Snapshots {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> Result {
+        f.debug_struct("Snapshots").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Snapshots {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result {
+        let shards: Vec<_> = self.0.transforms.iter().map(|m| m.shard.to_string()).collect();
+        let [transform, shard] = OF_TRANSFORMS_LABELS;
+        let of_transforms: Vec<_> = self
+            .0
+            .transforms
+            .iter()
+            .zip(&shards)
+            .map(|(m, number)| (m, vec![(transform, &*m.transform), (shard, number.as_str())]))
+            .collect();
+        encode(&mut encoder, OF_TRANSFORMS, &of_transforms)?;
+        encode(&mut encoder, OF_RUNTIME, &[(&self.0.runtime, Vec::new())])
+    }
+}
+
+/// The snapshot in Prometheus's text format, version 0.0.4.
+pub fn of(snapshot: Snapshot) -> core::result::Result<String, Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Snapshots(snapshot)));
+    let mut text = String::new();
+    // Without the mark of the end, which is OpenMetrics'.
+    text::encode_registry(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::tally::{BUCKETS, Sums, bucket_end};
+    use crate::status::wasm_status as Status;
+
+    fn one(name: &str) -> TransformMetrics {
+        TransformMetrics {
+            transform: name.into(),
+            shard: 3,
+            engines: 1,
+            memory_limit: 1 << 20,
+            sums: Sums::default(),
+            restarts: 2,
+            log_suppressed: 0,
+            latency: core::array::from_fn(|i| wasm_latency_bucket { end_ns: bucket_end(i), records: i as u64 }),
+            errors: vec![wasm_error_count { status: Status::GuestTrap, count: 7 }],
+        }
+    }
+
+    fn text_of(transforms: Vec<TransformMetrics>) -> String {
+        let mut snapshot = Snapshot::default();
+        snapshot.transforms = transforms;
+        of(snapshot).unwrap()
+    }
+
+    #[test]
+    fn names_are_escaped() {
+        let text = text_of(vec![one("a\"b\\c\nd é")]);
+        assert!(text.contains("wasm_restarts_total{transform=\"a\\\"b\\\\c\\nd é\",shard=\"3\"} 2\n"), "{text}");
+    }
+
+    #[test]
+    fn kinds_of_errors_are_labels() {
+        let text = text_of(vec![one("t")]);
+        assert!(text.contains("wasm_errors_total{transform=\"t\",shard=\"3\",error=\"guest-trap\"} 7\n"), "{text}");
+    }
+
+    #[test]
+    fn histograms_are_cumulative_and_end_in_infinity() {
+        let text = text_of(vec![one("t")]);
+        let total: usize = (0..BUCKETS).sum();
+        let lines = [
+            "wasm_record_latency_seconds_bucket{le=\"0.000001024\",transform=\"t\",shard=\"3\"} 3\n".to_owned(),
+            format!("wasm_record_latency_seconds_bucket{{le=\"+Inf\",transform=\"t\",shard=\"3\"}} {total}\n"),
+            format!("wasm_record_latency_seconds_count{{transform=\"t\",shard=\"3\"}} {total}\n"),
+        ];
+        for line in lines {
+            assert!(text.contains(&line), "{line} {text}");
+        }
+    }
+
+    #[test]
+    fn each_metric_is_described_once_and_what_nobody_has_not_at_all() {
+        let text = text_of(vec![one("a"), one("b")]);
+        assert_eq!(text.matches("# TYPE wasm_input_records_total counter\n").count(), 1);
+        assert_eq!(text.matches("# HELP wasm_input_records_total ").count(), 1);
+        assert_eq!(text.matches("wasm_input_records_total{").count(), 2);
+        let text = text_of(Vec::new());
+        assert!(!text.contains("transform") && !text.contains("errors") && text.contains("wasm_engines 0\n"), "{text}");
+    }
+
+    #[test]
+    fn the_readme_lists_every_metric() {
+        fn rows<T>(metrics: &[Metric<T>], item: &T, labels: &[&str]) -> String {
+            let row = |metric: &Metric<T>| {
+                let value = (metric.value)(item);
+                let own = matches!(value, Value::Errors(_)).then_some(ERROR_LABEL);
+                let labels: Vec<_> = labels.iter().copied().chain(own).map(|label| format!("`{label}`")).collect();
+                format!("| `{}` | {} | {} | {} |\n", metric.name, value.kind().as_str(), labels.join(", "), metric.help)
+            };
+            metrics.iter().map(row).collect()
+        }
+        let table =
+            rows(OF_TRANSFORMS, &one("t"), &OF_TRANSFORMS_LABELS) + &rows(OF_RUNTIME, &RuntimeMetrics::default(), &[]);
+        let table = format!("| metric | type | labels | what it says |\n| --- | --- | --- | --- |\n{table}\n");
+        assert!(include_str!("../../README.md").contains(&table), "README.md must have this table:\n{table}");
+    }
+}
