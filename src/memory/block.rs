@@ -132,8 +132,7 @@ fn map(bytes: usize, alignment: usize) -> Option<NonNull<u8>> {
     let whole = bytes.checked_add(spare)?;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
-    let mapped =
-        unsafe { libc::mmap(core::ptr::null_mut(), whole, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    let mapped = unsafe { libc::mmap(core::ptr::null_mut(), whole, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
     if mapped == libc::MAP_FAILED {
         return None;
     }
@@ -208,6 +207,6 @@ mod tests {
 
     #[test]
     fn more_than_there_is_is_refused() {
-        assert!(Source::System.allocate(usize::MAX / 2 & !(page() - 1), 2 << 20).is_none());
+        assert!(Source::System.allocate((usize::MAX / 2) & !(page() - 1), 2 << 20).is_none());
     }
 }

@@ -97,8 +97,8 @@ impl Pools {
             let why = "the allocator, or the system, has no such block";
             Error::new(Status::System, format!("{engines} {what} of {bytes} bytes could not be reserved: {why}"))
         };
-        let slabs = SlabPool::new(&self.memories, memory, engines, keep_resident)
-            .ok_or_else(|| refused("memories", memory))?;
+        let slabs =
+            SlabPool::new(&self.memories, memory, engines, keep_resident).ok_or_else(|| refused("memories", memory))?;
         let stacks = StackPool::new(&self.stacks, stack, engines).ok_or_else(|| refused("stacks", stack))?;
         let pool = Arc::new(ThreadPool { slabs, stacks, engines });
         let mine = Mine { pools: Arc::downgrade(self), pool: Arc::downgrade(&pool) };
