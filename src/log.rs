@@ -16,7 +16,8 @@ pub enum wasm_log_severity {
     Error = 3,
 }
 
-/// Where lines go. Called on the engine's thread, in the middle of a guest's call.
+/// Where lines go. Called on the engine's thread, in the middle of a guest's call; for the cache's troubles, on a
+/// compile thread.
 pub trait Sink: Send + Sync {
     /// One line, without its newline. `continues` says that the line was cut: the next one of this level belongs to it.
     fn line(&self, level: wasm_log_severity, transform: &str, line: &str, continues: bool);
