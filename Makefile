@@ -8,7 +8,7 @@ CMAKE   := $(BUILD)/cmake
 # Other Wasm libraries, for tests that have them beside this one.
 PEERS   := $(CARGO_TARGET_DIR)/peers
 
-.PHONY: demo test bench-quick bench-calls setup library peers guests configure tool cpp header test-rust test-header test-symbols test-cpp lint clean
+.PHONY: demo test bench-quick bench-calls bench-cache setup library peers guests configure tool cpp header test-rust test-header test-symbols test-cpp lint clean
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
@@ -74,3 +74,7 @@ bench-calls: setup configure
 	cmake --build $(CMAKE) --target bench-calls wat_guests
 	$(CMAKE)/bench/bench-calls $(CMAKE)/cpp_tests/wat/h_bench.wasm
 	cargo run --release --locked --example direct-calls
+
+bench-cache: setup configure
+	cmake --build $(CMAKE) --target bench-cache
+	$(CMAKE)/bench/bench-cache $(foreach g,c rust cpp go,$(GUESTS)/$(g)_identity.wasm)
