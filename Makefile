@@ -8,7 +8,7 @@ CMAKE   := $(BUILD)/cmake
 # Other Wasm libraries, for tests that have them beside this one.
 PEERS   := $(CARGO_TARGET_DIR)/peers
 
-.PHONY: demo test bench-quick bench-calls bench-density bench-modes bench-throws setup library peers guests configure tool cpp header test-rust test-header test-symbols test-cpp lint clean
+.PHONY: demo test bench-quick bench-calls bench-density bench-modes bench-throws bench-cache setup library peers guests configure tool cpp header test-rust test-header test-symbols test-cpp lint clean
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
@@ -86,3 +86,7 @@ bench-modes: setup configure
 bench-throws: setup configure
 	cmake --build $(CMAKE) --target bench-throws
 	$(CMAKE)/bench/bench-throws $(GUESTS)/c_identity.wasm
+
+bench-cache: setup configure
+	cmake --build $(CMAKE) --target bench-cache
+	$(CMAKE)/bench/bench-cache $(foreach g,c rust cpp go,$(GUESTS)/$(g)_identity.wasm)

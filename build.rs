@@ -1,11 +1,17 @@
-//! Writes the C header next to the build's output and names the shared library for the linker.
+//! Writes the C header next to the build's output, names the shared library for the linker, and tells the sources which
+//! Wasmtime they are built with, of which compiled modules are.
 
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=src");
     println!("cargo:rerun-if-changed=cbindgen.toml");
+    println!("cargo:rerun-if-changed=Cargo.lock");
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?);
+    println!(
+        "cargo:rustc-env=WASMTIME_VERSION={}",
+        wasmtime_version(&std::fs::read_to_string(root.join("Cargo.lock"))?)?
+    );
     let out = PathBuf::from(std::env::var("OUT_DIR")?).join("wasm_engine.h");
     cbindgen::generate_with_config(&root, cbindgen::Config::from_file(root.join("cbindgen.toml"))?)?.write_to_file(out);
 
@@ -18,4 +24,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("cargo:rustc-cdylib-link-arg=-Wl,--strip-all");
     }
     Ok(())
+}
+
+/// Wasmtime tells its version to nobody, but the lock file does.
+fn wasmtime_version(lock: &str) -> Result<&str, &'static str> {
+    let mut lines = lock.lines().skip_while(|line| *line != "name = \"wasmtime\"").skip(1);
+    let version = lines.next().and_then(|line| line.strip_prefix("version = \""));
+    version.and_then(|version| version.strip_suffix('"')).ok_or("Cargo.lock does not name the version of wasmtime")
 }

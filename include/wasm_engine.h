@@ -114,6 +114,11 @@ enum wasm_status
   WASM_STATUS_MODULE_COMPILE = 35,
   // The module has more tables, or larger ones at the start, than the runtime allows.
   WASM_STATUS_MODULE_TABLE_LIMIT = 36,
+  // The bytes are no artifact of `wasm_runtime_precompile`, or were damaged since.
+  WASM_STATUS_MODULE_ARTIFACT_DAMAGED = 37,
+  // The artifact was made by another version of the library, for another processor, or with another configuration; the
+  // message says which. Compile the module again.
+  WASM_STATUS_MODULE_ARTIFACT_INCOMPATIBLE = 38,
   // The guest trapped; see `wasm_error_trap`.
   WASM_STATUS_GUEST_TRAP = 50,
   // The guest ended by itself: `proc_exit`, or a return from `_start`; see `wasm_error_exit_code`.
@@ -158,6 +163,8 @@ enum wasm_status
   WASM_STATUS_INTERNAL = 93,
   // No memory or stack is left for another engine, in the thread's pool, the process's, or the host's allocator.
   WASM_STATUS_POOL_EXHAUSTED = 94,
+  // The directory cannot be used for a cache; the message says why, and what to do.
+  WASM_STATUS_CACHE_UNUSABLE = 95,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -521,6 +528,35 @@ typedef struct wasm_slice {
   size_t size;
 } wasm_slice;
 
+// An environment variable.
+typedef struct wasm_env {
+  // The name: not empty, without `=` and NUL.
+  struct wasm_slice name;
+  // The value, without NUL.
+  struct wasm_slice value;
+} wasm_env;
+
+// A transform: its module and what the guest may know.
+typedef struct wasm_factory_config {
+  // `sizeof(wasm_factory_config)`.
+  size_t size;
+  // The module in Wasm's binary format.
+  struct wasm_slice module;
+  // The transform's name: in the guest `argv[0]`, and in every log line and error. Not empty.
+  struct wasm_slice name;
+  // In the guest `REDPANDA_INPUT_TOPIC`.
+  struct wasm_slice input_topic;
+  // In the guest `REDPANDA_OUTPUT_TOPIC_0`, …; the first is where records go that name no topic. Without any, every
+  // write of the guest fails.
+  const struct wasm_slice *output_topics;
+  // Number of `output_topics`.
+  size_t output_topic_count;
+  // The guest's environment beside that.
+  const struct wasm_env *env;
+  // Number of `env`.
+  size_t env_count;
+} wasm_factory_config;
+
 // The fields of a batch header, in the order of the wire.
 typedef struct wasm_batch_header {
   // Offset of the first record.
@@ -592,6 +628,43 @@ typedef struct wasm_batch_config {
   int64_t append_timestamp;
 } wasm_batch_config;
 
+// Where compiled modules are kept. Zero in `max_bytes` means the default.
+typedef struct wasm_cache_config {
+  // `sizeof(wasm_cache_config)`.
+  size_t size;
+  // Path of the directory, without NUL, on a local file system. It is made if only its last part is missing.
+  struct wasm_slice directory;
+  // Bytes that all entries may have together. When there are more, those used longest ago are removed; one that is
+  // larger by itself is not kept. Default 1 GiB.
+  uint64_t max_bytes;
+} wasm_cache_config;
+
+// What a runtime counted since it was made. Numbers that only grow; read one by one, so not all at the same instant.
+typedef struct wasm_cache_stats {
+  // `sizeof(wasm_cache_stats)`, set by the caller.
+  size_t size;
+  // Modules that were found in the cache and loaded.
+  uint64_t hits;
+  // Modules that were looked for in the cache and had to be compiled.
+  uint64_t misses;
+  // Entries written.
+  uint64_t stores;
+  // Entries removed because all together had more than `max_bytes`.
+  uint64_t evictions;
+  // Entries ignored because they were damaged, or others could have written them. Each is a miss, too.
+  uint64_t rejected;
+  // Troubles with the directory or the disk. None of them made a compilation fail.
+  uint64_t faults;
+  // Modules compiled, with a cache or without, also those whose compilation failed.
+  uint64_t compilations;
+  // Nanoseconds that those took, from judging the module to code; storing not included.
+  uint64_t compile_ns;
+  // Modules loaded, from the cache or from an artifact.
+  uint64_t loads;
+  // Nanoseconds that those took, from judging and hashing to code.
+  uint64_t load_ns;
+} wasm_cache_stats;
+
 // One output record, as the host sees it.
 typedef struct wasm_output_record {
   // Key, value and headers in the encoding of a Kafka record; `wasm_payload_read` takes them apart.
@@ -638,35 +711,6 @@ typedef struct wasm_frame {
   // Index of the function in the module's function index space.
   uint32_t function_index;
 } wasm_frame;
-
-// An environment variable.
-typedef struct wasm_env {
-  // The name: not empty, without `=` and NUL.
-  struct wasm_slice name;
-  // The value, without NUL.
-  struct wasm_slice value;
-} wasm_env;
-
-// A transform: its module and what the guest may know.
-typedef struct wasm_factory_config {
-  // `sizeof(wasm_factory_config)`.
-  size_t size;
-  // The module in Wasm's binary format.
-  struct wasm_slice module;
-  // The transform's name: in the guest `argv[0]`, and in every log line and error. Not empty.
-  struct wasm_slice name;
-  // In the guest `REDPANDA_INPUT_TOPIC`.
-  struct wasm_slice input_topic;
-  // In the guest `REDPANDA_OUTPUT_TOPIC_0`, …; the first is where records go that name no topic. Without any, every
-  // write of the guest fails.
-  const struct wasm_slice *output_topics;
-  // Number of `output_topics`.
-  size_t output_topic_count;
-  // The guest's environment beside that.
-  const struct wasm_env *env;
-  // Number of `env`.
-  size_t env_count;
-} wasm_factory_config;
 
 // What to call when a pending future is worth polling again.
 //
@@ -822,7 +866,7 @@ typedef struct wasm_log_line {
   uint32_t shard;
   // The line was longer than `max_log_line`; the next one of this level and transform goes on with it.
   bool continues;
-  // The transform's name.
+  // The transform's name; empty if the line is about none in particular.
   struct wasm_slice transform;
   // The text, valid UTF-8 without a newline; bytes that were not UTF-8 are written as `\xNN`.
   struct wasm_slice text;
@@ -841,8 +885,9 @@ typedef struct wasm_log_sink {
   void (*drop)(void *data);
   // Takes a line, which lives until the callback returns. NULL: lines are thrown away.
   //
-  // Called on the threads of engines, while their guests run and on the guests' stacks, so with `host_stack_size` bytes
-  // left; by several threads at once if there are. It must not throw and must not block.
+  // Called on the threads of engines, while their guests run and on the guests' stacks, so with `host_stack_size`
+  // bytes left; by several threads at once if there are. With a cache, its troubles are told on compile threads, and
+  // by `wasm_runtime_set_cache`. It must not throw and must not block.
   void (*line)(void *data, const struct wasm_log_line *line);
 } wasm_log_sink;
 
@@ -1054,6 +1099,37 @@ typedef struct wasm_thread_pool {
 extern "C" {
 #endif // __cplusplus
 
+// Compiles a module to an artifact, for an embedder that keeps compiled modules itself. The module is copied, and
+// judged and compiled on a compile thread of the runtime, or found in its cache. Any thread.
+//
+// `future` becomes ready with an artifact, to be had by `wasm_future_take_artifact`, or fails with a
+// `WASM_STATUS_MODULE_…`. Else it is like that of `wasm_factory_create`.
+wasm_status wasm_runtime_precompile(const struct wasm_runtime *runtime,
+                                    struct wasm_slice module,
+                                    struct wasm_future **future,
+                                    struct wasm_error **error);
+
+// Makes a factory of an artifact instead of a module: as `wasm_factory_create`, but `module` in `config` is an
+// artifact, which is copied, checked and loaded on a compile thread. What it says is checked against this runtime as
+// its module would be.
+//
+// **The artifact is believed.** Give it nothing but the bytes of a `wasm_artifact` that nobody else could have
+// changed.
+//
+// `future` fails with `WASM_STATUS_MODULE_ARTIFACT_DAMAGED` if the bytes are no artifact, or not as they were made;
+// with `WASM_STATUS_MODULE_ARTIFACT_INCOMPATIBLE` if it does not fit this runtime, and a message that says what
+// differs; or with any `WASM_STATUS_MODULE_…` that the module would get here. Then compile the module.
+wasm_status wasm_factory_load(const struct wasm_runtime *runtime,
+                              const struct wasm_factory_config *config,
+                              struct wasm_future **future,
+                              struct wasm_error **error);
+
+// The artifact's bytes. They live as long as it. For NULL empty.
+struct wasm_slice wasm_artifact_view(const struct wasm_artifact *artifact);
+
+// Frees the artifact. NULL is fine.
+void wasm_artifact_release(struct wasm_artifact *artifact);
+
 // Reads the header at the front of `bytes`, after which more batches may follow: `total_size` tells where. Checks that
 // the whole batch is there, but neither its CRC nor its records. `WASM_STATUS_BATCH_TRUNCATED`, `…_MAGIC`, `…_MALFORMED`.
 wasm_status wasm_batch_read_header(struct wasm_slice bytes,
@@ -1104,6 +1180,35 @@ wasm_status wasm_batch_builder_finish(struct wasm_batch_builder *builder,
 
 // Frees the builder. NULL is fine.
 void wasm_batch_builder_release(struct wasm_batch_builder *builder);
+
+// Keeps compiled modules in a directory, where `wasm_factory_create` and `wasm_runtime_precompile` find them from then
+// on: on a compile thread, without a difference but in time. `config` is copied. Any number of runtimes, processes and
+// versions of this library may share a directory; entries fit only the version, processor features and configuration
+// that they were made with. Loading an entry is no way around any check: limits and host functions are compared with
+// the module as if it were compiled.
+//
+// Entries are machine code, which the process will run. So the directory and its entries must belong to this user or
+// root, with no permission to write for group or others; the same goes for the directories above, after symbolic links
+// in the path were resolved, except that one with the sticky bit (`/tmp`) may be writable by all. The directory and
+// each entry are looked at again at each use, the directories above only here.
+//
+// Afterwards no trouble with the cache makes a compilation fail: it is counted, and told in the log, as a warning
+// under the name of the transform at hand, at once and then once a minute at most. The log is called on compile
+// threads for that.
+//
+// Before the runtime's first `wasm_runtime_validate`, `…_inspect`, `…_precompile` or `wasm_factory_create`: afterwards
+// `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_CACHE_UNUSABLE` if the directory cannot be used: the message says why and
+// what to do, the runtime stays without a cache, and another directory may be tried. `WASM_STATUS_INVALID_ARGUMENT` if
+// there is a cache already. Touches the disk, on the calling thread. Any thread.
+wasm_status wasm_runtime_set_cache(const struct wasm_runtime *runtime,
+                                   const struct wasm_cache_config *config,
+                                   struct wasm_error **error);
+
+// Fills `stats`, whose `size` the caller has set. Without a cache, only what concerns compiling and loading is not
+// zero. Costs nothing. Any thread.
+wasm_status wasm_runtime_get_cache_stats(const struct wasm_runtime *runtime,
+                                         struct wasm_cache_stats *stats,
+                                         struct wasm_error **error);
 
 // Makes an engine that belongs to the calling thread. It is stopped. Cheap: nothing is instantiated yet.
 wasm_status wasm_engine_create(const struct wasm_factory *factory,
@@ -1217,7 +1322,7 @@ void wasm_error_release(struct wasm_error *error);
 const char *wasm_status_name(uint32_t status);
 
 // Compiles a transform. What `config` holds is copied; the module is judged and compiled on a compile thread of the
-// runtime. Any thread.
+// runtime, or found in its cache if it has one. Any thread.
 //
 // `future` becomes ready with a factory, to be had by `wasm_future_take_factory`, or fails with a
 // `WASM_STATUS_MODULE_…`. It may be polled on any thread, by one at a time. Releasing it early is fine: the compilation
@@ -1255,6 +1360,12 @@ wasm_status wasm_future_poll(struct wasm_future *future,
 wasm_status wasm_future_take_factory(struct wasm_future *future,
                                      struct wasm_factory **factory,
                                      struct wasm_error **error);
+
+// Takes the artifact out of a future of `wasm_runtime_precompile` that is ready. Errors as of
+// `wasm_future_take_factory`.
+wasm_status wasm_future_take_artifact(struct wasm_future *future,
+                                      struct wasm_artifact **artifact,
+                                      struct wasm_error **error);
 
 // Frees the future, at any time. NULL is fine.
 //

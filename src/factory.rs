@@ -1,15 +1,16 @@
 //! A factory: a module compiled and linked, from which engines are made.
 
+use crate::compiler::{self, Code};
 use crate::error::{Error, Result};
 use crate::guest::context::GuestState;
 use crate::metrics::registry::Executable;
-use crate::module::suspend_points::{self, Wrappers};
+use crate::module::suspend_points::Wrappers;
 use crate::oneshot::{self, Receiver, Wake};
 use crate::runtime::{Runtime, Shared};
 use crate::status::wasm_status as Status;
 use crate::transform::Transform;
 use std::sync::Arc;
-use wasmtime::{InstancePre, Module};
+use wasmtime::InstancePre;
 
 /// A compiled transform.
 pub struct Compiled {
@@ -28,6 +29,9 @@ pub struct Compiled {
 /// A factory, as a compile job delivers it.
 pub type Outcome = Result<Arc<Compiled>>;
 
+/// An artifact, as a compile job delivers it.
+pub type Precompiled = Result<Vec<u8>>;
+
 /// Checks a transform's description and starts to compile its module on a compile thread.
 pub fn compile<W: Wake + 'static>(
     runtime: &Runtime,
@@ -35,10 +39,33 @@ pub fn compile<W: Wake + 'static>(
     transform: Transform,
 ) -> Result<Receiver<Outcome, W>> {
     transform.check()?;
+    start(runtime, move |shared| make(shared, transform, |shared, name| compiler::compile(shared, &module, name)))
+}
+
+/// The same from an artifact of the module, which is machine code and believed to be what `precompile` made.
+pub fn load<W: Wake + 'static>(
+    runtime: &Runtime,
+    artifact: Vec<u8>,
+    transform: Transform,
+) -> Result<Receiver<Outcome, W>> {
+    transform.check()?;
+    start(runtime, move |shared| make(shared, transform, |shared, _| compiler::load(shared, artifact)))
+}
+
+/// Starts to compile a module to an artifact.
+pub fn precompile<W: Wake + 'static>(runtime: &Runtime, module: Vec<u8>) -> Result<Receiver<Precompiled, W>> {
+    start(runtime, move |shared| compiler::precompile(&shared, &module))
+}
+
+/// Runs a job on a compile thread.
+fn start<T: Send + 'static, W: Wake + 'static>(
+    runtime: &Runtime,
+    job: impl FnOnce(Arc<Shared>) -> Result<T> + Send + 'static,
+) -> Result<Receiver<Result<T>, W>> {
     // From here on, no host function can be added.
     runtime.shared.linked()?;
     let shared = runtime.shared.clone();
-    let (mut sender, receiver) = oneshot::channel::<Outcome, W>(|| {
+    let (mut sender, receiver) = oneshot::channel::<Result<T>, W>(|| {
         Err(Error::new(Status::Panic, "the compiler panicked; please report this module"))
     });
     runtime.compile(move || {
@@ -48,10 +75,7 @@ pub fn compile<W: Wake + 'static>(
                 // Its future was released while it was queued.
                 return;
             }
-            let metrics = shared.metrics.clone();
-            let outcome = metrics.compiling(|| compile_now(shared, &module, transform));
-            drop(module);
-            if let Some(Some(waker)) = sender.send(outcome) {
+            if let Some(Some(waker)) = sender.send(job(shared)) {
                 waker.wake();
             }
         }));
@@ -59,17 +83,17 @@ pub fn compile<W: Wake + 'static>(
     Ok(receiver)
 }
 
-fn compile_now(shared: Arc<Shared>, module: &[u8], transform: Transform) -> Outcome {
+/// A factory of code, however that is come by.
+fn make(
+    shared: Arc<Shared>,
+    transform: Transform,
+    code: impl FnOnce(&Shared, &str) -> Result<Code>,
+) -> Result<Arc<Compiled>> {
     let name = transform.name.clone();
     let named = |status, what: String| Error::new(status, format!("transform \"{name}\": {what}"));
-    shared.validate(module).map_err(|e| named(e.status, e.message))?;
-    let linked = shared.linked()?;
-    let rewritten = suspend_points::add(module, |module, name| linked.waits(module, name))
-        .map_err(|e| named(Status::ModuleCompile, format!("the module could not be rewritten: {e}")))?;
-    let (code, wrappers) = rewritten.map_or((None, Wrappers::default()), |(code, wrappers)| (Some(code), wrappers));
-    let module = Module::from_binary(&shared.engine, code.as_deref().unwrap_or(module))
-        .map_err(|e| named(Status::ModuleCompile, format!("the module could not be compiled: {e:#}")))?;
-    let pre = linked
+    let Code { module, wrappers } = code(&shared, &transform.name).map_err(|e| named(e.status, e.message))?;
+    let pre = shared
+        .linked()?
         .linker
         .instantiate_pre(&module)
         .map_err(|e| named(Status::ModuleUnknownImport, format!("the module could not be linked: {e:#}")))?;

@@ -10,7 +10,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod batch;
+pub mod cache;
 pub mod call;
+pub mod compiler;
 pub mod config;
 pub mod dead_letter;
 pub mod engine;

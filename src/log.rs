@@ -48,7 +48,8 @@ pub struct Line<'a> {
     pub user_data: *mut c_void,
 }
 
-/// Where lines go. Called on the engine's thread, in the middle of a guest's call.
+/// Where lines go. Called on the engine's thread, in the middle of a guest's call; for the cache's troubles, on a
+/// compile thread.
 pub trait Sink: Send + Sync {
     /// Takes a line.
     fn line(&self, line: &Line<'_>);

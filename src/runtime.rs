@@ -1,5 +1,7 @@
 //! A runtime: configuration, the Wasmtime engine and linker made from it, and the threads that compile.
 
+use crate::cache::Cache;
+use crate::cache::counters::{CacheStats, Counters};
 use crate::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
 use crate::error::{Error, Result};
 use crate::guest::context::{Context, GuestState, Local};
@@ -24,6 +26,7 @@ use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::HashSet;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use wasmtime::{Engine, Extern, Linker, Store};
@@ -39,6 +42,8 @@ pub struct Shared {
     pub engine: Engine,
     /// Where guests' output goes.
     pub log: Arc<dyn Sink>,
+    /// What was compiled, and how the cache does.
+    pub counters: Arc<Counters>,
     /// The threads' pools, in the mode that has them.
     pub pools: Option<Arc<Pools>>,
     /// What is counted.
@@ -56,12 +61,15 @@ struct Registering {
     functions: HostFunctions,
     waiting: HashSet<(String, String)>,
     registry: Option<Arc<Registry>>,
+    cache: Option<Arc<Cache>>,
 }
 
 /// The host functions of a runtime.
 pub struct Linked {
     /// All of them.
     pub linker: Linker<GuestState>,
+    /// Where compiled modules are kept, if anywhere.
+    pub cache: Option<Arc<Cache>>,
     functions: HostFunctions,
     waiting: HashSet<(String, String)>,
 }
@@ -125,14 +133,20 @@ impl Runtime {
         let period = config.time_slice.min(config.record_time_limit) / clock::TICKS_PER_SLICE as u32;
         let ticker = ticker::register(&engine, period)
             .map_err(|e| Error::new(Status::System, format!("the ticker's thread could not be started: {e}")))?;
-        let registering =
-            Registering { linker, functions: HostFunctions::default(), waiting: HashSet::new(), registry: None };
+        let registering = Registering {
+            linker,
+            functions: HostFunctions::default(),
+            waiting: HashSet::new(),
+            registry: None,
+            cache: None,
+        };
         let metrics = Metrics::new(&config);
         let shared = Shared {
             config,
             metrics,
             engine,
             log,
+            counters: Arc::default(),
             pools,
             registering: Mutex::new(Some(registering)),
             linked: OnceCell::new(),
@@ -176,6 +190,29 @@ impl Runtime {
                 Ok(())
             }
         })
+    }
+
+    /// Keeps compiled modules in a directory, of which they may take `max_bytes`.
+    pub fn set_cache(&self, directory: &Path, max_bytes: u64) -> Result<()> {
+        let shared = &self.shared;
+        let set = |cache: Option<Arc<Cache>>| {
+            shared.registering(|registering| match &registering.cache {
+                Some(_) => Err(Error::invalid("the runtime has a cache already")),
+                None => {
+                    registering.cache = cache;
+                    Ok(())
+                }
+            })
+        };
+        set(None)?;
+        // Made outside of the lock: it takes a while, and may tell the host's log something.
+        let (counters, log) = (shared.counters.clone(), shared.log.clone());
+        set(Some(Arc::new(Cache::new(directory, max_bytes, counters, log, shared.config.max_log_line)?)))
+    }
+
+    /// What was compiled, and how the cache does.
+    pub fn cache_stats(&self) -> CacheStats {
+        self.shared.counters.read()
     }
 
     /// Judges a module without compiling it.
@@ -260,7 +297,7 @@ impl Shared {
             Some(registering) => change(registering),
             None => Err(Error::new(
                 Status::InvalidState,
-                "a module was validated or compiled already; register host functions and schema registry before that",
+                "a module was validated or compiled already; register host functions, schema registry and cache before that",
             )),
         }
     }
@@ -269,13 +306,13 @@ impl Shared {
     pub fn linked(&self) -> Result<&Linked> {
         self.linked.get_or_try_init(|| {
             let taken = self.registering.lock().take();
-            let Some(Registering { mut linker, functions, waiting, registry }) = taken else {
+            let Some(Registering { mut linker, functions, waiting, registry, cache }) = taken else {
                 return Err(Error::new(Status::Internal, "the runtime's host functions could not be linked before"));
             };
             schema_registry::define(&mut linker, registry)
                 .map_err(|e| Error::new(Status::Internal, format!("the schema registry could not be linked: {e:#}")))?;
             let functions = list_functions(&linker, functions, self);
-            Ok(Linked { linker, functions, waiting })
+            Ok(Linked { linker, cache, functions, waiting })
         })
     }
 
@@ -327,11 +364,16 @@ impl Shared {
 
     /// Judges a module without compiling it.
     pub fn validate(&self, module: &[u8]) -> Result<()> {
+        self.judge(module)?;
+        validate::check_specification(module)
+    }
+
+    /// Everything that a module can be refused for but its code: what depends on this runtime, and is soon looked at.
+    pub fn judge(&self, module: &[u8]) -> Result<Summary> {
         let config = &self.config;
         let (tables, table_elements) = wasmtime_config::tables(config);
         let bounds = Bounds { size: config.max_module_size, memory: config.memory_limit, tables, table_elements };
-        validate::check(module, bounds, &self.linked()?.functions)?;
-        validate::check_specification(module)
+        validate::check(module, bounds, &self.linked()?.functions)
     }
 }
 

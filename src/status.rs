@@ -69,6 +69,11 @@ pub enum wasm_status {
     ModuleCompile = 35,
     /// The module has more tables, or larger ones at the start, than the runtime allows.
     ModuleTableLimit = 36,
+    /// The bytes are no artifact of `wasm_runtime_precompile`, or were damaged since.
+    ModuleArtifactDamaged = 37,
+    /// The artifact was made by another version of the library, for another processor, or with another configuration; the
+    /// message says which. Compile the module again.
+    ModuleArtifactIncompatible = 38,
 
     /// The guest trapped; see `wasm_error_trap`.
     GuestTrap = 50,
@@ -116,6 +121,8 @@ pub enum wasm_status {
     Internal = 93,
     /// No memory or stack is left for another engine, in the thread's pool, the process's, or the host's allocator.
     PoolExhausted = 94,
+    /// The directory cannot be used for a cache; the message says why, and what to do.
+    CacheUnusable = 95,
 }
 
 /// Each status once, with the name that metrics and messages use.
@@ -184,6 +191,8 @@ names! {
     ModuleImportSignature => c"module-import-signature",
     ModuleCompile => c"module-compile",
     ModuleTableLimit => c"module-table-limit",
+    ModuleArtifactDamaged => c"module-artifact-damaged",
+    ModuleArtifactIncompatible => c"module-artifact-incompatible",
     GuestTrap => c"guest-trap",
     GuestExit => c"guest-exit",
     GuestTimeout => c"guest-timeout",
@@ -206,4 +215,5 @@ names! {
     System => c"system",
     Internal => c"internal",
     PoolExhausted => c"pool-exhausted",
+    CacheUnusable => c"cache-unusable",
 }

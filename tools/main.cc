@@ -2,6 +2,7 @@
 #include "exit_code.hh"
 #include "inspect.hh"
 #include "options.hh"
+#include "precompile.hh"
 #include "run.hh"
 #include "validate.hh"
 
@@ -15,6 +16,7 @@ namespace {
 void dispatch(const tool::run_options& o) { tool::run(o); }
 void dispatch(const tool::validate_options& o) { tool::validate(o); }
 void dispatch(const tool::inspect_options& o) { tool::inspect(o); }
+void dispatch(const tool::precompile_options& o) { tool::precompile(o); }
 
 int end(tool::exit_code code, const char* message) {
   fmt::print(stderr, "wasm-transform: {}\n", message);

@@ -48,7 +48,16 @@ constexpr const char* about_run =
     "records, whatever --format says, with the topic that they came from and the story in added headers:\n"
     "wasm-transform, wasm-offset, wasm-error and wasm-error-message.\n"
     "\n"
+    "Compiled modules: with --cache-dir, what was compiled is kept in a directory, which must belong to you or root\n"
+    "and be writable by nobody else, and need not be compiled again. A guest whose name ends with .cwasm is what\n"
+    "`wasm-transform precompile` wrote: machine code, so run none that you do not trust like a program.\n"
+    "\n"
     "Output files get their names when they are complete. Guests' output and a summary go to standard error.\n"
+    "\n";
+
+constexpr const char* about_precompile =
+    "The file is for this version of wasm-transform, and for processors with at least the features of this one; `run`\n"
+    "refuses it elsewhere. It is machine code: whoever can change it can run anything as whoever runs it.\n"
     "\n";
 
 /// `64MiB`, `65536`.
@@ -104,6 +113,7 @@ struct parsed {
   run_options run;
   validate_options validate;
   inspect_options inspect;
+  precompile_options precompile;
   std::vector<std::string> env;
   double record_timeout_ns = 3e9;
   std::optional<std::string> schema_registry;
@@ -145,7 +155,7 @@ void add_run(CLI::App& app, parsed& p) {
       ->option_text("FILE")
       ->needs(on_error);
 
-  command.add_option("--name", o.name, "The transform's name (default: the file's, without .wasm)")
+  command.add_option("--name", o.name, "The transform's name (default: the file's, without its ending)")
       ->option_text("NAME");
   command.add_option("--input-topic", o.input_topic, "What the guest knows as its input topic (default: input)")
       ->check(topic_name())
@@ -159,6 +169,9 @@ void add_run(CLI::App& app, parsed& p) {
       ->option_text("NAME=VALUE")
       ->allow_extra_args(false);
 
+  command
+      .add_option("--cache-dir", o.cache_directory, "Keeps compiled modules in this directory, for the next time")
+      ->option_text("DIR");
   command.add_option("--batch-size", o.batch_size, "Records in a batch at most (default: 1000)")
       ->check(CLI::Range(1, 1'000'000))
       ->option_text("N");
@@ -264,10 +277,17 @@ std::optional<options> parse_options(int argc, char** argv) {
   auto& inspect = *app.add_subcommand("inspect", "Tells about a module, also about one that would be refused.");
   add_guest(inspect, p.inspect.guest);
   inspect.add_flag("--json", p.inspect.json, "As JSON");
+  auto& precompile = *app.add_subcommand("precompile", "Compiles a module to a file that `run` starts at once.");
+  add_guest(precompile, p.precompile.guest);
+  precompile.add_option("--output,-o", p.precompile.output, "The compiled module, such as transform.cwasm")
+      ->required()
+      ->option_text("FILE");
+  add_memory_limit(precompile, p.precompile.memory_limit);
   app.footer(exit_codes);
   app.get_subcommand("run")->footer(std::string(about_run) + exit_codes);
   validate.footer(exit_codes);
   inspect.footer(exit_codes);
+  precompile.footer(std::string(about_precompile) + exit_codes);
 
   try {
     app.parse(argc, argv);
@@ -282,6 +302,12 @@ std::optional<options> parse_options(int argc, char** argv) {
   }
   if (inspect.parsed()) {
     return p.inspect;
+  }
+  if (precompile.parsed()) {
+    if (!p.precompile.output.ends_with(compiled_suffix)) {
+      wrong(fmt::format("--output must end with {}, by which `run` knows compiled modules", compiled_suffix));
+    }
+    return p.precompile;
   }
   return complete(p);
 }

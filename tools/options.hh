@@ -29,6 +29,7 @@ struct run_options {
   std::string output_directory;
   wasm_on_error on_error = WASM_ON_ERROR_FAIL;
   std::string dead_letters;  ///< Where they go, with WASM_ON_ERROR_DEAD_LETTER.
+  std::string cache_directory;
   format shape = format::lines;
   encoding text = encoding::utf8;
   std::string key_field;
@@ -56,7 +57,17 @@ struct inspect_options {
   bool json = false;
 };
 
-using options = std::variant<run_options, validate_options, inspect_options>;
+struct precompile_options {
+  std::string guest;
+  std::string output;
+  std::uint64_t memory_limit = 64U << 20;
+};
+
+/// How the names of compiled modules end. Not told by content: they are machine code, and nobody should run some
+/// unawares.
+inline constexpr const char* compiled_suffix = ".cwasm";
+
+using options = std::variant<run_options, validate_options, inspect_options, precompile_options>;
 
 /// Reads the command line. Throws `failure`; gives nothing when it asked for help, which has been printed.
 [[nodiscard]] std::optional<options> parse_options(int argc, char** argv);

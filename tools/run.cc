@@ -54,7 +54,8 @@ void catch_signals() {
 task compile(event_loop& loop, const wasmengine::runtime& runtime, const run_options& o, wasmengine::factory& factory) {
   const auto module = read_module(o.guest);
   const wasmengine::transform_config transform{o.name, o.input_topic.value_or("input"), o.output_topics, o.env};
-  auto compilation = runtime.compile(module, transform).value();
+  auto compilation = o.guest.ends_with(compiled_suffix) ? runtime.load(module, transform).value()
+                                                        : runtime.compile(module, transform).value();
   if (const auto done = co_await wasmengine::on(loop, compilation); !done) {
     throw failure(exit_code::module_refused,
                   fmt::format("{}: {}: {}", o.guest, done.err().status_name(), printable(done.err().what())));
@@ -68,7 +69,14 @@ wasmengine::runtime make_runtime(const run_options& o, console& out) {
   config.record_time_limit_ns = o.record_timeout_ns;
   config.output_buffer_limit = output_buffer_limit;
   config.log_lines_per_second = std::numeric_limits<std::uint32_t>::max();  // the console has a limit of its own
-  return wasmengine::runtime::create(config, [&out](const wasmengine::log_line& line) { out.log(line); }).value();
+  auto runtime =
+      wasmengine::runtime::create(config, [&out](const wasmengine::log_line& line) { out.log(line); }).value();
+  if (!o.cache_directory.empty()) {
+    if (const auto set = runtime.set_cache({o.cache_directory}); !set) {
+      throw failure(exit_code::usage, fmt::format("--cache-dir: {}", printable(set.err().what())));
+    }
+  }
+  return runtime;
 }
 
 /// Gives guests the schema registry that the user named. `http` keeps the client for it, if it is one over HTTP.

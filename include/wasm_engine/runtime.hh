@@ -3,6 +3,7 @@
 // Runtimes and factories: configuration, modules, compilation.
 #pragma once
 
+#include "cache.hh"
 #include "future.hh"
 
 #include <functional>
@@ -105,6 +106,23 @@ class runtime {
     return made ? set_schema_registry(registry) : made;
   }
 
+  /// Keeps compiled modules in a directory. Before the first `validate`, `inspect`, `compile`, `precompile` or `load`.
+  result<void> set_cache(const cache_config& cache) const noexcept {
+    const wasm_cache_config config{sizeof(config), as_slice(cache.directory), cache.max_bytes};
+    return detail::call([&](wasm_error** e) { return wasm_runtime_set_cache(get(), &config, e); });
+  }
+
+  /// What was counted about compiling and the cache.
+  [[nodiscard]] result<cache_stats> get_cache_stats() const noexcept {
+    wasm_cache_stats stats{};
+    stats.size = sizeof(stats);
+    auto got = detail::call([&](wasm_error** e) { return wasm_runtime_get_cache_stats(get(), &stats, e); });
+    if (!got) {
+      return got.err();
+    }
+    return stats;
+  }
+
   /// Judges a module without compiling it.
   [[nodiscard]] result<void> validate(std::span<const std::uint8_t> module) const noexcept {
     return detail::call([&](wasm_error** e) { return wasm_runtime_validate(get(), as_slice(module), e); });
@@ -123,6 +141,28 @@ class runtime {
 
   /// Begins to compile a transform. Everything is copied.
   [[nodiscard]] result<compilation> compile(std::span<const std::uint8_t> module, const transform_config& t) const {
+    return make_factory(module, t, wasm_factory_create);
+  }
+
+  /// Begins to compile a module to an artifact. It is copied.
+  [[nodiscard]] result<precompilation> precompile(std::span<const std::uint8_t> module) const noexcept {
+    return detail::make<precompilation>(
+        [&](wasm_future** out, wasm_error** e) { return wasm_runtime_precompile(get(), as_slice(module), out, e); });
+  }
+
+  /// Begins to load a transform from the bytes of an artifact, which are believed: whoever could change them could run
+  /// anything in this process. Everything is copied.
+  [[nodiscard]] result<compilation> load(std::span<const std::uint8_t> artifact, const transform_config& t) const {
+    return make_factory(artifact, t, wasm_factory_load);
+  }
+
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(_raw); }
+  [[nodiscard]] wasm_runtime* get() const noexcept { return _raw.get(); }
+  [[nodiscard]] wasm_runtime** out() noexcept { return _raw.out(); }
+
+ private:
+  [[nodiscard]] result<compilation> make_factory(std::span<const std::uint8_t> module, const transform_config& t,
+                                                 decltype(wasm_factory_create)* begin) const {
     std::vector<wasm_slice> topics;
     for (const auto& topic : t.output_topics) {
       topics.push_back(as_slice(topic));
@@ -134,14 +174,9 @@ class runtime {
     const wasm_factory_config config{sizeof(config), as_slice(module), as_slice(t.name), as_slice(t.input_topic),
                                      topics.data(), topics.size(),     env.data(),       env.size()};
     return detail::make<compilation>(
-        [&](wasm_future** out, wasm_error** e) { return wasm_factory_create(get(), &config, out, e); });
+        [&](wasm_future** out, wasm_error** e) { return begin(get(), &config, out, e); });
   }
 
-  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(_raw); }
-  [[nodiscard]] wasm_runtime* get() const noexcept { return _raw.get(); }
-  [[nodiscard]] wasm_runtime** out() noexcept { return _raw.out(); }
-
- private:
   static void drop_log(void* data) noexcept { delete static_cast<log_function*>(data); }
 
   static void log_trampoline(void* data, const wasm_log_line* line) noexcept {

@@ -49,7 +49,7 @@ pub struct wasm_factory_config {
     pub env_count: usize,
 }
 
-fn description(config: &wasm_factory_config) -> Result<Transform> {
+pub(crate) fn description(config: &wasm_factory_config) -> Result<Transform> {
     // SAFETY: the header says that arrays in arguments can be read for the call.
     let env = unsafe { slice::array(config.env, config.env_count, "env")? };
     Ok(Transform {
@@ -64,7 +64,7 @@ fn description(config: &wasm_factory_config) -> Result<Transform> {
 }
 
 /// Compiles a transform. What `config` holds is copied; the module is judged and compiled on a compile thread of the
-/// runtime. Any thread.
+/// runtime, or found in its cache if it has one. Any thread.
 ///
 /// `future` becomes ready with a factory, to be had by `wasm_future_take_factory`, or fails with a
 /// `WASM_STATUS_MODULE_…`. It may be polled on any thread, by one at a time. Releasing it early is fine: the compilation

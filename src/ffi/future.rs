@@ -1,12 +1,13 @@
 //! `wasm_future_*`: an operation that is going on.
 
+use super::artifact::wasm_artifact;
 use super::engine::wasm_engine;
 use super::error::wasm_error;
 use super::factory::wasm_factory;
 use super::{Out, border, handle};
 use crate::engine::{ThreadMark, wasm_poll};
 use crate::error::{Error, Result};
-use crate::factory::Outcome;
+use crate::factory;
 use crate::oneshot::Receiver;
 use crate::status::wasm_status;
 use crate::waker::{Waker, wasm_waker};
@@ -29,9 +30,13 @@ pub struct wasm_future {
 
 enum Kind {
     /// A factory is being made.
-    Compiling(Receiver<Outcome, Waker>),
+    Compiling(Receiver<factory::Outcome, Waker>),
     /// A factory is there.
     Compiled(Arc<wasm_factory>),
+    /// An artifact is being made.
+    Precompiling(Receiver<factory::Precompiled, Waker>),
+    /// An artifact is there.
+    Precompiled(Vec<u8>),
     /// An engine works.
     Working { engine: Rc<wasm_engine>, number: u64 },
     /// It was done from the beginning.
@@ -41,12 +46,16 @@ enum Kind {
 }
 
 impl wasm_future {
-    pub(crate) fn compiling(receiver: Receiver<Outcome, Waker>) -> *mut Self {
-        Box::into_raw(Box::new(Self {
-            thread: None,
-            polling: Cell::new(false),
-            kind: RefCell::new(Kind::Compiling(receiver)),
-        }))
+    pub(crate) fn compiling(receiver: Receiver<factory::Outcome, Waker>) -> *mut Self {
+        Self::of_no_thread(Kind::Compiling(receiver))
+    }
+
+    pub(crate) fn precompiling(receiver: Receiver<factory::Precompiled, Waker>) -> *mut Self {
+        Self::of_no_thread(Kind::Precompiling(receiver))
+    }
+
+    fn of_no_thread(kind: Kind) -> *mut Self {
+        Box::into_raw(Box::new(Self { thread: None, polling: Cell::new(false), kind: RefCell::new(kind) }))
     }
 
     pub(crate) fn working(engine: Rc<wasm_engine>, number: u64) -> *mut Self {
@@ -130,7 +139,15 @@ impl wasm_future {
                     Ok(wasm_poll::Ready)
                 }
             },
-            Kind::Compiled(_) => Ok(wasm_poll::Ready),
+            Kind::Precompiling(receiver) => match receiver.poll(|| waker) {
+                None => Ok(wasm_poll::Pending),
+                Some(outcome) => {
+                    *kind = Kind::Over { engine: None };
+                    *kind = Kind::Precompiled(outcome?);
+                    Ok(wasm_poll::Ready)
+                }
+            },
+            Kind::Compiled(_) | Kind::Precompiled(_) => Ok(wasm_poll::Ready),
             Kind::Done { engine } => {
                 let engine = engine.clone();
                 *kind = Kind::Over { engine: Some(engine) };
@@ -191,6 +208,31 @@ pub unsafe extern "C" fn wasm_future_take_factory(
                 Err(Error::new(wasm_status::InvalidState, "the factory is not ready; poll the future until it is"))
             }
             _ => Err(Error::new(wasm_status::NoResult, "the future has no factory, or it was taken before")),
+        }
+    })
+}
+
+/// Takes the artifact out of a future of `wasm_runtime_precompile` that is ready. Errors as of
+/// `wasm_future_take_factory`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_future_take_artifact(
+    future: *mut wasm_future,
+    artifact: *mut *mut wasm_artifact,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    border(error, || {
+        let mut kind = handle(future, "future")?.kind()?;
+        let out = Out::new(artifact, "artifact")?;
+        match &mut *kind {
+            Kind::Precompiled(bytes) => {
+                out.set(Box::into_raw(Box::new(wasm_artifact(core::mem::take(bytes)))));
+                *kind = Kind::Over { engine: None };
+                Ok(())
+            }
+            Kind::Precompiling(_) => {
+                Err(Error::new(wasm_status::InvalidState, "the artifact is not ready; poll the future until it is"))
+            }
+            _ => Err(Error::new(wasm_status::NoResult, "the future has no artifact, or it was taken before")),
         }
     })
 }

@@ -7,7 +7,9 @@
 //! each function; that contract stands there and is not repeated in a section of its own.
 #![allow(unsafe_code, clippy::missing_safety_doc)]
 
+pub mod artifact;
 pub mod batch;
+pub mod cache;
 pub mod engine;
 pub mod error;
 pub mod factory;

@@ -33,7 +33,7 @@ pub struct wasm_log_line {
     pub shard: u32,
     /// The line was longer than `max_log_line`; the next one of this level and transform goes on with it.
     pub continues: bool,
-    /// The transform's name.
+    /// The transform's name; empty if the line is about none in particular.
     pub transform: wasm_slice,
     /// The text, valid UTF-8 without a newline; bytes that were not UTF-8 are written as `\xNN`.
     pub text: wasm_slice,
@@ -54,8 +54,9 @@ pub struct wasm_log_sink {
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// Takes a line, which lives until the callback returns. NULL: lines are thrown away.
     ///
-    /// Called on the threads of engines, while their guests run and on the guests' stacks, so with `host_stack_size` bytes
-    /// left; by several threads at once if there are. It must not throw and must not block.
+    /// Called on the threads of engines, while their guests run and on the guests' stacks, so with `host_stack_size`
+    /// bytes left; by several threads at once if there are. With a cache, its troubles are told on compile threads, and
+    /// by `wasm_runtime_set_cache`. It must not throw and must not block.
     pub line: Option<unsafe extern "C" fn(data: *mut c_void, line: *const wasm_log_line)>,
 }
 

@@ -63,12 +63,12 @@ pub fn own(module: &str, name: &str) -> Option<Waits> {
 }
 
 /// What was added to a module, so that backtraces can speak of the module as its author knows it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wrappers {
     /// Index of the first wrapper.
-    first: u32,
+    pub first: u32,
     /// The import behind each wrapper, in order: its index and name.
-    imports: Vec<(u32, String)>,
+    pub imports: Vec<(u32, String)>,
 }
 
 /// A function of a rewritten module.

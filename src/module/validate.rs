@@ -1,6 +1,7 @@
 //! Judges a module before it is compiled, and says precisely what is wrong with it.
 
 use super::inspect::{Import, Kind, Summary};
+use crate::cache::artifact;
 use crate::config::WASM_PAGE;
 use crate::error::{Error, Result};
 use crate::guest::fault::printable;
@@ -89,6 +90,8 @@ fn check_format(module: &[u8], limit: usize) -> Result<()> {
         }
         let what = if module.is_empty() {
             "the module is empty"
+        } else if module.starts_with(artifact::MAGIC) {
+            "this is an artifact of wasm_runtime_precompile, not a module; it is for wasm_factory_load"
         } else {
             "this is not WebAssembly: it does not begin with \\0asm"
         };

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Compiling a module, against loading what was compiled: from the cache, with a runtime that has it set up anew each
+// time, and from an artifact in memory. All in one run: bench-cache GUEST.wasm...
+#include "measure.hh"
+
+#include <cstring>
+#include <filesystem>
+#include <unistd.h>
+
+using namespace bench;
+
+namespace {
+
+constexpr int compilations = 5;
+constexpr int loads = 25;
+
+/// A directory that goes away again.
+struct scratch {
+  std::string path = (std::filesystem::temp_directory_path() / "bench-cache-XXXXXX").string();
+  scratch() {
+    if (::mkdtemp(path.data()) == nullptr) {
+      std::fprintf(stderr, "cannot make %s: %s\n", path.c_str(), std::strerror(errno));
+      std::exit(1);
+    }
+  }
+  scratch(const scratch&) = delete;
+  scratch& operator=(const scratch&) = delete;
+  ~scratch() { std::filesystem::remove_all(path); }
+};
+
+/// Milliseconds until the factory is there, as its host sees them.
+template <typename B>
+double time_factory(B&& begin) {
+  const auto start = std::chrono::steady_clock::now();
+  auto compiling = begin().value();
+  we::drive(compiling).value();
+  const auto factory = compiling.take().value();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+}
+
+we::runtime with_cache(const std::string& directory) {
+  auto runtime = we::runtime::create().value();
+  runtime.set_cache({directory}).value();
+  // Starts the compile thread, which is no part of what is measured.
+  auto warm = runtime.compile({}, {"warm", "in", {"out"}, {}}).value();
+  (void)we::drive(warm);
+  return runtime;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::printf("| guest | module, KiB | artifact, KiB | compile, ms | from the cache, ms | times faster |"
+              " artifact, ms | times faster |\n"
+              "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
+  for (int i = 1; i < argc; ++i) {
+    const bytes module = read_file(argv[i]);
+    const we::transform_config transform{"bench", "in", {"out"}, {}};
+    const scratch directory;
+    std::vector<double> compile;
+    std::vector<double> hit;
+    std::vector<double> load;
+    const auto plain = we::runtime::create().value();
+    for (int n = 0; n < compilations; ++n) {
+      compile.push_back(time_factory([&] { return plain.compile(module, transform); }));
+    }
+    const auto caching = with_cache(directory.path);
+    auto making = caching.precompile(module).value();
+    we::drive(making).value();
+    const auto artifact = making.take().value();
+    for (int n = 0; n < loads; ++n) {
+      const auto runtime = with_cache(directory.path);
+      hit.push_back(time_factory([&] { return runtime.compile(module, transform); }));
+      if (runtime.get_cache_stats().value().hits != 1) {
+        std::fprintf(stderr, "%s did not come from the cache\n", argv[i]);
+        return 1;
+      }
+      load.push_back(time_factory([&] { return runtime.load(artifact.bytes(), transform); }));
+    }
+    std::printf("| %s | %zu | %zu | %.1f | %.2f | %.0f | %.2f | %.0f |\n", std::string(file_name(argv[i])).c_str(),
+                module.size() >> 10, artifact.bytes().size() >> 10, median(compile), median(hit),
+                median(compile) / median(hit), median(load), median(compile) / median(load));
+  }
+}

@@ -1,0 +1,111 @@
+//! What a runtime counts about compiling and its cache.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Counters of a runtime, written by its compile threads and read by anyone. All of them only grow.
+#[derive(Debug, Default)]
+pub struct Counters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    stores: AtomicU64,
+    evictions: AtomicU64,
+    rejected: AtomicU64,
+    faults: AtomicU64,
+    compilations: AtomicU64,
+    compile_ns: AtomicU64,
+    loads: AtomicU64,
+    load_ns: AtomicU64,
+}
+
+/// The counters at one moment; each is exact, but they are not read at the same instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheStats {
+    /// Modules that were found in the cache and loaded.
+    pub hits: u64,
+    /// Modules that were looked for in the cache and had to be compiled.
+    pub misses: u64,
+    /// Entries written.
+    pub stores: u64,
+    /// Entries removed because the cache was larger than its limit.
+    pub evictions: u64,
+    /// Entries ignored because they were damaged, foreign, or not to be trusted.
+    pub rejected: u64,
+    /// Troubles with the directory or the disk, none of which made a compilation fail.
+    pub faults: u64,
+    /// Modules compiled, with a cache or without, also those whose compilation failed.
+    pub compilations: u64,
+    /// Time that those took, judging and rewriting included.
+    pub compile_time: Duration,
+    /// Modules loaded from the cache or from an artifact.
+    pub loads: u64,
+    /// Time that those took, hashing and checking included.
+    pub load_time: Duration,
+}
+
+/// What is counted one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// See `CacheStats`, as for the others.
+    Hit,
+    /// A module that was not there.
+    Miss,
+    /// An entry written.
+    Store,
+    /// An entry ignored.
+    Rejected,
+    /// A trouble.
+    Fault,
+}
+
+impl Counters {
+    /// Counts one.
+    pub fn count(&self, event: Event) {
+        let counter = match event {
+            Event::Hit => &self.hits,
+            Event::Miss => &self.misses,
+            Event::Store => &self.stores,
+            Event::Rejected => &self.rejected,
+            Event::Fault => &self.faults,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// Counts entries removed to make room.
+    pub fn evicted(&self, entries: u64) {
+        self.evictions.fetch_add(entries, Relaxed);
+    }
+
+    /// Counts a compilation.
+    pub fn compiled(&self, time: Duration) {
+        self.compilations.fetch_add(1, Relaxed);
+        self.compile_ns.fetch_add(nanoseconds(time), Relaxed);
+    }
+
+    /// Counts a module that was loaded.
+    pub fn loaded(&self, time: Duration) {
+        self.loads.fetch_add(1, Relaxed);
+        self.load_ns.fetch_add(nanoseconds(time), Relaxed);
+    }
+
+    /// The counters now.
+    pub fn read(&self) -> CacheStats {
+        let value = |counter: &AtomicU64| counter.load(Relaxed);
+        CacheStats {
+            hits: value(&self.hits),
+            misses: value(&self.misses),
+            stores: value(&self.stores),
+            evictions: value(&self.evictions),
+            rejected: value(&self.rejected),
+            faults: value(&self.faults),
+            compilations: value(&self.compilations),
+            compile_time: Duration::from_nanos(value(&self.compile_ns)),
+            loads: value(&self.loads),
+            load_time: Duration::from_nanos(value(&self.load_ns)),
+        }
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

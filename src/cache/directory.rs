@@ -1,0 +1,269 @@
+//! The directory of a cache: whom it must belong to, and everything that is done in it.
+//!
+//! What lies in it is machine code that will be run, so nobody but this user (and root) may be able to put anything
+//! there. When a cache is set up, symbolic links in the path are resolved once, and every directory on the resolved
+//! path must belong to this user or root and be writable by neither group nor others; above the cache's own directory,
+//! one with the sticky bit, as `/tmp` has it, will do. Each use after that opens the directory anew, without following
+//! a symbolic link in its place, and checks the opened directory's owner and mode again; the directories above it are
+//! not looked at again, since only this user or root could have changed them. Entries are opened relative to the opened
+//! directory, never through a symbolic link, and must be regular files of the same owners with the same restriction.
+//!
+//! Access control lists count as far as the mode shows them, which on Linux it does: the group's bits are their mask.
+
+use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// The directory's place.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    path: PathBuf,
+}
+
+/// The directory, opened and found good.
+pub struct Opened {
+    fd: OwnedFd,
+}
+
+/// Something that is not as it should be, in words, with the path and what to do.
+#[derive(Debug)]
+pub struct Trouble(pub String);
+
+/// Permissions for others than the owner to change something.
+const OTHERS_WRITE: Mode = Mode::WGRP.union(Mode::WOTH);
+
+/// Owner, mode and kind of something that is to be trusted.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// The owner.
+    pub owner: u32,
+    /// Its mode with its kind, as `stat` tells them.
+    pub mode: u32,
+}
+
+impl Standing {
+    fn of(stat: &Stat) -> Self {
+        Self { owner: stat.st_uid, mode: stat.st_mode }
+    }
+
+    /// Why somebody else than `user` or root could change it, if so. `above` is for directories above the one that
+    /// counts.
+    pub fn objection(self, user: u32, above: bool) -> Option<String> {
+        let mode = Mode::from_raw_mode(self.mode);
+        if self.owner != user && self.owner != 0 {
+            return Some(format!(
+                "belongs to user {}, but must belong to user {user}, as whom this process runs, or to root",
+                self.owner
+            ));
+        }
+        if mode.intersects(OTHERS_WRITE) && !(above && mode.contains(Mode::SVTX)) {
+            return Some(format!(
+                "can be changed by others than its owner (mode {:04o}): chmod go-w takes that from them",
+                mode.as_raw_mode()
+            ));
+        }
+        None
+    }
+}
+
+impl Directory {
+    /// Checks a directory, its path, and that files can be written to it. It is made, for this user alone, if only its
+    /// last part is missing.
+    pub fn new(path: &Path) -> Result<Self, Trouble> {
+        let shown = path.display();
+        let resolved = match path.canonicalize() {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                use std::os::unix::fs::DirBuilderExt as _;
+                std::fs::DirBuilder::new().mode(0o700).create(path).and_then(|()| path.canonicalize()).map_err(|e| {
+                    Trouble(format!("{shown} does not exist and cannot be made: {e}; make it beforehand"))
+                })?
+            }
+            other => other.map_err(|e| Trouble(format!("{shown} cannot be reached: {e}")))?,
+        };
+        let user = geteuid().as_raw();
+        for above in resolved.ancestors().skip(1) {
+            let stat = rustix::fs::stat(above)
+                .map_err(|e| Trouble(format!("{}, above {shown}, cannot be examined: {e}", above.display())))?;
+            if let Some(why) = Standing::of(&stat).objection(user, true) {
+                return Err(Trouble(format!("{}, above {shown}, {why}", above.display())));
+            }
+        }
+        let directory = Self { path: resolved };
+        directory.open()?.probe().map_err(|e| {
+            Trouble(format!("{} cannot be written to: {e}; give this user the permission and room", directory.shown()))
+        })?;
+        Ok(directory)
+    }
+
+    /// The resolved path, for messages.
+    pub fn shown(&self) -> std::path::Display<'_> {
+        self.path.display()
+    }
+
+    /// Opens the directory and checks it.
+    pub fn open(&self) -> Result<Opened, Trouble> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let trouble = |e: Errno| Trouble(format!("{} cannot be opened: {e}", self.shown()));
+        let fd = rustix::fs::open(&self.path, flags, Mode::empty()).map_err(trouble)?;
+        let stat = rustix::fs::fstat(&fd).map_err(trouble)?;
+        match Standing::of(&stat).objection(geteuid().as_raw(), false) {
+            None => Ok(Opened { fd }),
+            Some(why) => Err(Trouble(format!("{} {why}", self.shown()))),
+        }
+    }
+}
+
+/// A file in the directory, as a listing tells it.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// When it was written or touched: seconds and nanoseconds since 1970.
+    pub used: (i64, i64),
+}
+
+impl Opened {
+    /// Opens an entry for reading, if it is there; the second value is its size. An error says why it cannot be used.
+    pub fn entry(&self, name: &str) -> Result<Option<(File, u64)>, Unusable> {
+        // Without blocking, should somebody have put a FIFO there.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let fd = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP) => return Err(Unusable::Untrusted("is a symbolic link".into())),
+            Err(Errno::NXIO) => return Err(Unusable::Untrusted("is not a regular file".into())),
+            Err(e) => return Err(Unusable::Fault(e)),
+        };
+        let stat = rustix::fs::fstat(&fd).map_err(Unusable::Fault)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Unusable::Untrusted("is not a regular file".into()));
+        }
+        match Standing::of(&stat).objection(geteuid().as_raw(), false) {
+            Some(why) => Err(Unusable::Untrusted(why)),
+            None => Ok(Some((File::from(fd), stat.st_size as u64))),
+        }
+    }
+
+    /// Makes a temporary file with a name of its own, locked for as long as it is open. The lock says that its writer
+    /// lives: the system gives it back however a process ends.
+    pub fn temporary(&self, stem: &str) -> Result<Temporary<'_>, Errno> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let process = std::process::id();
+        for number in 0..u32::MAX {
+            let name = format!("{stem}.{process}-{number}{TEMPORARY}");
+            let fd = match rustix::fs::openat(&self.fd, &name, flags, Mode::RUSR | Mode::WUSR) {
+                Ok(fd) => fd,
+                // Another thread's, or that of a process with the same number in another container.
+                Err(Errno::EXIST) => continue,
+                Err(e) => return Err(e),
+            };
+            let mut temporary = Temporary { directory: self, name, file: File::from(fd), done: false };
+            // In between, somebody may have taken it for a leftover.
+            match rustix::fs::flock(&temporary.file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) if rustix::fs::fstat(&temporary.file)?.st_nlink > 0 => return Ok(temporary),
+                Ok(()) | Err(Errno::WOULDBLOCK) => temporary.done = true,
+                Err(e) => return Err(e),
+            }
+        }
+        Err(Errno::EXIST)
+    }
+
+    /// Removes a temporary file if its writer is gone, and tells whether it was removed.
+    pub fn collect(&self, name: &str) -> bool {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let Ok(fd) = rustix::fs::openat(&self.fd, name, flags, Mode::empty()) else { return false };
+        if rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return false;
+        }
+        // The name may be another file's by now; from here on it cannot change, because whoever changes it has the
+        // lock.
+        let same = match (rustix::fs::fstat(&fd), rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)) {
+            (Ok(ours), Ok(named)) => (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino),
+            _ => false,
+        };
+        same && self.remove(name).is_ok()
+    }
+
+    /// Removes a file.
+    pub fn remove(&self, name: &str) -> Result<(), Errno> {
+        rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())
+    }
+
+    /// All regular files and symbolic links; what goes away meanwhile is left out.
+    pub fn list(&self) -> Result<Vec<Listed>, Errno> {
+        let mut files = Vec::new();
+        for item in Dir::read_from(&self.fd)? {
+            let item = item?;
+            let Ok(name) = item.file_name().to_str() else { continue };
+            let Ok(stat) = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+            if matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Symlink) {
+                let used = (stat.st_mtime, stat.st_mtime_nsec as i64);
+                files.push(Listed { name: name.to_owned(), size: stat.st_size as u64, used });
+            }
+        }
+        Ok(files)
+    }
+
+    /// Whether files can be written.
+    fn probe(&self) -> std::io::Result<()> {
+        use std::io::Write as _;
+        let mut probe = self.temporary(PROBE)?;
+        probe.file.write_all(b"?")
+    }
+}
+
+/// How the names of temporary files end.
+pub const TEMPORARY: &str = ".tmp";
+/// How the name of one begins that only shows whether files can be written.
+pub const PROBE: &str = "probe";
+
+/// Why an entry cannot be used.
+#[derive(Debug)]
+pub enum Unusable {
+    /// Others could have written it.
+    Untrusted(String),
+    /// The system refused.
+    Fault(Errno),
+}
+
+/// A temporary file, removed when it is dropped unless it was given a name.
+pub struct Temporary<'a> {
+    directory: &'a Opened,
+    name: String,
+    /// The file, open for writing.
+    pub file: File,
+    done: bool,
+}
+
+impl Temporary<'_> {
+    /// Gives the file its final name, in place of whatever has that name.
+    pub fn rename(mut self, name: &str) -> Result<(), Errno> {
+        rustix::fs::renameat(&self.directory.fd, &self.name, &self.directory.fd, name)?;
+        self.done = true;
+        Ok(())
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            // If that fails as well, it is collected as a leftover.
+            let _ = self.directory.remove(&self.name);
+        }
+    }
+}
+
+/// Notes that a file was used just now. More finely than the system's clock for files, so that the order is right.
+pub fn touch(file: &File) {
+    // A file of root's cannot be touched by others, nor one on a file system that is read-only. It is evicted earlier.
+    let _ = file.set_modified(SystemTime::now());
+}
+
+#[cfg(test)]
+mod tests;
