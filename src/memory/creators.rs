@@ -19,12 +19,13 @@ thread_local! {
 
 /// Why this thread was refused a memory or a stack since this was last asked.
 pub fn take_refusal() -> Option<Error> {
-    REFUSAL.take()
+    // Engines may start at the very end of a thread, when this is gone.
+    REFUSAL.try_with(Cell::take).ok().flatten()
 }
 
 fn refuse(error: Error) -> String {
     let message = error.message.clone();
-    REFUSAL.set(Some(error));
+    let _ = REFUSAL.try_with(|refusal| refusal.set(Some(error)));
     message
 }
 
