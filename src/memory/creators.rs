@@ -19,7 +19,7 @@ thread_local! {
 
 /// Why this thread was refused a memory or a stack since this was last asked.
 pub fn take_refusal() -> Option<Error> {
-    // Engines may start at the very end of a thread, when this is gone.
+    // Engines may be polled at the very end of a thread, when this is gone.
     REFUSAL.try_with(Cell::take).ok().flatten()
 }
 
