@@ -83,13 +83,14 @@ unsafe impl MemoryCreator for Provider {
                 Holder::Block(memories.allocate(bytes, page()).map_err(|why| refuse(missing(why, "memory")))?)
             }
         };
-        let memory = Memory { holder, size: minimum };
+        let mut memory = Memory { holder, size: 0 };
         if memory.byte_capacity() < minimum {
             return Err(refuse(Error::new(
                 Status::GuestMemoryLimit,
                 format!("a memory of {minimum} bytes was asked for; memories have {}", memory.byte_capacity()),
             )));
         }
+        memory.size = minimum;
         Ok(Box::new(memory))
     }
 }
