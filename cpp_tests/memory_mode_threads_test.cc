@@ -143,7 +143,7 @@ TEST(ThreadPools, AnswerWithAStatusAtTheVeryEndOfAThread) {
         return;
       }
       const auto started = engine.start();
-      EXPECT_EQ(started ? WASM_STATUS_OK : started.err().status(), WASM_STATUS_THREAD_NOT_PREPARED)
+      EXPECT_EQ(started ? WASM_STATUS_OK : started.err().status(), WASM_STATUS_INVALID_STATE)
           << (started ? "" : started.err().what());
       wasm_thread_pool pool{};
       pool.size = sizeof(pool);

@@ -63,7 +63,7 @@ if(EXISTS "${WASMTIME_C_API}/libwasmtime.so")
   target_include_directories(wasmtime_c_api INTERFACE "${WASMTIME_C_API}/include")
   add_process_test(beside_wasmtime 120 beside_wasmtime_test.cc LIBRARIES wasmtime_c_api)
 else()
-  add_skipped_test(process.beside_wasmtime "Wasmtime's C API was not built: make peers")
+  add_skipped_test(process.beside_wasmtime "the C API of Wasmtime was not built: make peers")
 endif()
 
 # A figure, not a test: bench-throws.

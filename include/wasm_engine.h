@@ -1058,8 +1058,8 @@ typedef struct wasm_completion {
   // Frees `data`, once, after `complete` or instead of it, on any thread; also if `wasm_future_spawn` fails. May be NULL.
   void (*drop)(void *data);
   // Called at most once, by `wasm_task_run`: with the operation's status; its error, owned, NULL with
-  // `WASM_STATUS_OK`; and the future, owned, for `wasm_future_take_factory` and to be released, also later. Must not
-  // throw.
+  // `WASM_STATUS_OK`; and the future, owned, for `wasm_future_take_factory` and to be released, also later. With a status
+  // below 20 the operation is not over: see `wasm_task_run`. Must not throw.
   void (*complete)(void *data, wasm_status status, struct wasm_error *error, struct wasm_future *future);
 } wasm_completion;
 
@@ -1218,7 +1218,8 @@ wasm_status wasm_engine_create(const struct wasm_factory *factory,
 // Starts the guest: instantiates the module and lets it run until it waits for a batch.
 //
 // `future` becomes ready when it does, or fails: with a `WASM_STATUS_GUEST_…`, or with `WASM_STATUS_POOL_EXHAUSTED` if there is
-// no memory or stack for it. `WASM_STATUS_INVALID_STATE` if the engine is not stopped, and in memory mode
+// no memory or stack for it. `WASM_STATUS_INVALID_STATE` if the engine is not stopped, or the thread is at its very end,
+// where what libraries keep for each thread is gone; and in memory mode
 // `WASM_MEMORY_MODE_THREAD_POOL` `WASM_STATUS_THREAD_NOT_PREPARED` on a thread without a pool.
 wasm_status wasm_engine_start(struct wasm_engine *engine,
                               struct wasm_future **future,
@@ -1345,7 +1346,8 @@ void wasm_factory_release(struct wasm_factory *factory);
 //
 // With `WASM_STATUS_OK`, `state` is written: `WASM_POLL_READY` when the operation is over and succeeded, `…_PENDING` when
 // it waits for a host promise or a compile thread, `…_YIELDED` when the guest used up its time slice. With a status from 1
-// to 19 the call was wrong and the operation goes on as if it had not been made. With any other status the operation is
+// to 19 the call was wrong and the operation goes on as if it had not been made; so it does on a thread that cannot run
+// guests (`WASM_STATUS_SIGNALS_BLOCKED`, `WASM_STATUS_THREAD_NOT_PREPARED`), to be polled again when that is mended. With any other status the operation is
 // over and failed, `error` has the story, and an engine is stopped and can be started again.
 //
 // `waker` may be NULL for a host that polls anyway; see `wasm_waker` for what becomes of it, in every case. The sink of a
@@ -1587,8 +1589,9 @@ wasm_status wasm_thread_unblock_signals(const struct wasm_runtime *runtime,
                                         struct wasm_error **error);
 
 // Cleans memories of stopped engines in the calling thread's pool, so that they can be taken again: at most `bytes` bytes,
-// in steps of 64 KiB, of which one takes some 5 to 10 µs; of what is given back to the system, 1 MiB counts as one step. For idle moments of an event loop. A stop cleans
-// 256 KiB by itself, and a start that finds nothing clean as much at each poll, and yields in between.
+// in steps of 64 KiB, of which one takes some 5 to 10 µs; of what is given back to the system, 1 MiB counts as one step.
+// For idle moments of an event loop. A stop cleans 256 KiB by itself, and a start that finds nothing clean as much at each
+// poll, and yields in between.
 //
 // `more` tells whether some are left; it may be NULL. `WASM_STATUS_THREAD_NOT_PREPARED` if there is no pool.
 wasm_status wasm_thread_clean(struct wasm_runtime *runtime,

@@ -12,6 +12,7 @@ use crate::memory::creators;
 use crate::memory::pools::not_prepared;
 use crate::sink::OutputSink;
 use crate::status::wasm_status as Status;
+use crate::ticker::Turns;
 use crate::waker::Waker;
 use core::cell::{Cell, RefCell};
 use core::task::Poll as TaskPoll;
@@ -231,6 +232,11 @@ impl Engine {
 
     fn may_start(&self) -> Result<()> {
         self.expect(State::Stopped, "start")?;
+        if Turns::thread_is_ending() {
+            // Random numbers, for one, come from something thread-local: wasmtime-wasi's seed for a guest.
+            let why = "the thread is ending, or the program: no guest can start any more";
+            return Err(Error::new(Status::InvalidState, why));
+        }
         if let Some(pools) = &self.compiled.shared.pools {
             pools.mine().ok_or_else(not_prepared)?;
         }

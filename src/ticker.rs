@@ -85,6 +85,11 @@ impl Turns {
         TURNS.try_with(Clone::clone).unwrap_or_else(|_| Self::new())
     }
 
+    /// Whether this thread is at its very end, where what libraries keep for each thread is gone.
+    pub fn thread_is_ending() -> bool {
+        TURNS.try_with(|_| ()).is_err()
+    }
+
     fn new() -> Self {
         let turns = Arc::new(AtomicU32::new(0));
         MINE.set(Arc::as_ptr(&turns));

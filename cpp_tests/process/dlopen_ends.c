@@ -5,7 +5,7 @@
  *
  * WHAT is alive at the end: `runtime`; an `engine` whose guest is idle; one whose guest has asked the host for something
  * (`suspended`); `nothing`, because a destructor of the program releases it all; or the same, after the destructor has
- * gone on with the engine (`used`), or with a new one in its place (`renewed`).
+ * gone on with the engine (`used`), or been told that no new guest can start (`renewed`).
  *
  * HOW it ends: by `return` from main, by `exit` there, by exit() on another `thread`; or by a fault of the host's own,
  * which its own handler, installed before, must get: `fault` after the library was closed, `fault-open` before. */
@@ -29,9 +29,12 @@ static char *volatile nowhere = (char *)8;
 __attribute__((destructor)) static void static_destructor(void) {
   if (at_end == USE || at_end == RENEW) {
     answer(&world);
-    if (at_end == RENEW) renew_engine(&world);
-    ask(&world);
-    answer(&world);
+    if (at_end == RENEW) {
+      refuse_to_renew(&world);
+    } else {
+      ask(&world);
+      answer(&world);
+    }
   }
   if (at_end != LEAVE) end_world(&world);
 }

@@ -92,6 +92,14 @@ void renew_engine(struct world *w) {
   finish(&w->lib, future, NULL);
 }
 
+void refuse_to_renew(struct world *w) {
+  wasm_future *future = NULL;
+  check(w->lib.wasm_engine_release(w->engine, NULL) == WASM_STATUS_OK, "release the engine");
+  check(w->lib.wasm_engine_create(w->factory, &w->engine, NULL) == WASM_STATUS_OK, "create an engine");
+  check(w->lib.wasm_engine_start(w->engine, &future, NULL) == WASM_STATUS_INVALID_STATE, "a start is refused");
+  check(future == NULL, "without a future");
+}
+
 static uint32_t count_records(void *data, const wasm_output_record *records, size_t count, wasm_call *call) {
   (void)records;
   (void)call;

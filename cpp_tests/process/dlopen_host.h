@@ -67,6 +67,8 @@ void begin_world(struct world *w, const char *library, const struct module *modu
 void renew_engine(struct world *w);
 /* Begins to transform a record, polls once, and leaves the guest suspended. */
 void ask(struct world *w);
+/* Releases the engine and makes another, which cannot start: the thread is at its very end. */
+void refuse_to_renew(struct world *w);
 /* Answers, and polls to the end. */
 void answer(struct world *w);
 /* Releases what there is, and closes the library. */

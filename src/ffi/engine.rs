@@ -61,7 +61,8 @@ pub unsafe extern "C" fn wasm_engine_create(
 /// Starts the guest: instantiates the module and lets it run until it waits for a batch.
 ///
 /// `future` becomes ready when it does, or fails: with a `WASM_STATUS_GUEST_…`, or with `WASM_STATUS_POOL_EXHAUSTED` if there is
-/// no memory or stack for it. `WASM_STATUS_INVALID_STATE` if the engine is not stopped, and in memory mode
+/// no memory or stack for it. `WASM_STATUS_INVALID_STATE` if the engine is not stopped, or the thread is at its very end,
+/// where what libraries keep for each thread is gone; and in memory mode
 /// `WASM_MEMORY_MODE_THREAD_POOL` `WASM_STATUS_THREAD_NOT_PREPARED` on a thread without a pool.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_engine_start(

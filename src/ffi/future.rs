@@ -164,7 +164,8 @@ impl wasm_future {
 ///
 /// With `WASM_STATUS_OK`, `state` is written: `WASM_POLL_READY` when the operation is over and succeeded, `…_PENDING` when
 /// it waits for a host promise or a compile thread, `…_YIELDED` when the guest used up its time slice. With a status from 1
-/// to 19 the call was wrong and the operation goes on as if it had not been made. With any other status the operation is
+/// to 19 the call was wrong and the operation goes on as if it had not been made; so it does on a thread that cannot run
+/// guests (`WASM_STATUS_SIGNALS_BLOCKED`, `WASM_STATUS_THREAD_NOT_PREPARED`), to be polled again when that is mended. With any other status the operation is
 /// over and failed, `error` has the story, and an engine is stopped and can be started again.
 ///
 /// `waker` may be NULL for a host that polls anyway; see `wasm_waker` for what becomes of it, in every case. The sink of a

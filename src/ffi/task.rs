@@ -39,8 +39,8 @@ pub struct wasm_completion {
     /// Frees `data`, once, after `complete` or instead of it, on any thread; also if `wasm_future_spawn` fails. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// Called at most once, by `wasm_task_run`: with the operation's status; its error, owned, NULL with
-    /// `WASM_STATUS_OK`; and the future, owned, for `wasm_future_take_factory` and to be released, also later. Must not
-    /// throw.
+    /// `WASM_STATUS_OK`; and the future, owned, for `wasm_future_take_factory` and to be released, also later. With a status
+    /// below 20 the operation is not over: see `wasm_task_run`. Must not throw.
     pub complete: Option<
         unsafe extern "C" fn(data: *mut c_void, status: wasm_status, error: *mut wasm_error, future: *mut wasm_future),
     >,

@@ -116,8 +116,9 @@ fn mine(runtime: *const wasm_runtime) -> Result<Arc<ThreadPool>> {
 }
 
 /// Cleans memories of stopped engines in the calling thread's pool, so that they can be taken again: at most `bytes` bytes,
-/// in steps of 64 KiB, of which one takes some 5 to 10 µs; of what is given back to the system, 1 MiB counts as one step. For idle moments of an event loop. A stop cleans
-/// 256 KiB by itself, and a start that finds nothing clean as much at each poll, and yields in between.
+/// in steps of 64 KiB, of which one takes some 5 to 10 µs; of what is given back to the system, 1 MiB counts as one step.
+/// For idle moments of an event loop. A stop cleans 256 KiB by itself, and a start that finds nothing clean as much at each
+/// poll, and yields in between.
 ///
 /// `more` tells whether some are left; it may be NULL. `WASM_STATUS_THREAD_NOT_PREPARED` if there is no pool.
 #[unsafe(no_mangle)]

@@ -226,6 +226,6 @@ mod tests {
 
     #[test]
     fn more_than_there_is_is_refused() {
-        assert!(Source::System.allocate(usize::MAX / 2 & !(page() - 1), 2 << 20).is_err());
+        assert!(Source::System.allocate((usize::MAX / 2) & !(page() - 1), 2 << 20).is_err());
     }
 }

@@ -19,12 +19,13 @@ thread_local! {
 
 /// Why this thread was refused a memory or a stack since this was last asked.
 pub fn take_refusal() -> Option<Error> {
-    REFUSAL.take()
+    // Engines may be polled at the very end of a thread, when this is gone.
+    REFUSAL.try_with(Cell::take).ok().flatten()
 }
 
 fn refuse(error: Error) -> String {
     let message = error.message.clone();
-    REFUSAL.set(Some(error));
+    let _ = REFUSAL.try_with(|refusal| refusal.set(Some(error)));
     message
 }
 
@@ -82,13 +83,14 @@ unsafe impl MemoryCreator for Provider {
                 Holder::Block(memories.allocate(bytes, page()).map_err(|why| refuse(missing(why, "memory")))?)
             }
         };
-        let memory = Memory { holder, size: minimum };
+        let mut memory = Memory { holder, size: 0 };
         if memory.byte_capacity() < minimum {
             return Err(refuse(Error::new(
                 Status::GuestMemoryLimit,
                 format!("a memory of {minimum} bytes was asked for; memories have {}", memory.byte_capacity()),
             )));
         }
+        memory.size = minimum;
         Ok(Box::new(memory))
     }
 }

@@ -206,7 +206,7 @@ mod tests {
         SlabPool::new(&Source::System, 256 << 10, count, keep_resident).unwrap()
     }
 
-    #[allow(clippy::mut_from_ref)] // the memory is not part of the pool's value
+    #[allow(clippy::mut_from_ref)] // each test looks at a slab through one reference at a time
     fn bytes(pool: &SlabPool, index: u32) -> &mut [u8] {
         // SAFETY: tests look at one slab at a time.
         unsafe { core::slice::from_raw_parts_mut(pool.start(index).as_ptr(), pool.slab()) }
