@@ -486,6 +486,16 @@ typedef uint32_t wasm_on_error;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// A compiled module as bytes. Belongs to no thread.
+//
+// It is machine code with what has to be known about it: as long as it is kept, guard it as you would guard the
+// program itself, since loading one that was forged runs what the forger wrote. Its checksum tells of accidents only.
+//
+// It fits runtimes of the same version of this library, on processors with at least the features that it was made on,
+// with the same `memory_mode` and `trap_mode`, and with the same of its host functions that may wait; in memory mode
+// `WASM_MEMORY_MODE_PROCESS_POOL` also with the same `pool_engines` and `memory_limit`, where these are large.
+typedef struct wasm_artifact wasm_artifact;
+
 // Packs records into batches. Owned; used by one thread at a time.
 typedef struct wasm_batch_builder wasm_batch_builder;
 
@@ -775,6 +785,96 @@ typedef struct wasm_host_function {
   // `WASM_STATUS_BUSY`.
   uint32_t (*call)(void *data, struct wasm_call *call, const union wasm_value *args, union wasm_value *results);
 } wasm_host_function;
+
+// A runtime's own numbers.
+typedef struct wasm_runtime_metrics {
+  // `sizeof(wasm_runtime_metrics)`, set by the caller.
+  size_t size;
+  // Engines that were made and not released yet.
+  uint64_t engines;
+  // Compiled modules in memory.
+  uint64_t factories;
+  // Bytes of their machine code.
+  uint64_t executable_bytes;
+  // Compilations that ended, well or not.
+  uint64_t compilations;
+  // Those that failed.
+  uint64_t compilations_failed;
+  // Nanoseconds that all of them took on the compile threads.
+  uint64_t compile_ns;
+  // Modules whose machine code was found in a cache.
+  uint64_t cache_hits;
+  // Modules whose machine code was looked for in a cache, in vain.
+  uint64_t cache_misses;
+  // Pools: one for each thread that reserved one, or the process's.
+  uint64_t pools;
+  // Engines that these are for.
+  uint64_t pool_engines;
+  // Memories of pools that engines have.
+  uint64_t pool_memories_in_use;
+  // Memories of pools that must be cleaned before they can be taken again.
+  uint64_t pool_memories_dirty;
+  // Stacks of pools that engines have.
+  uint64_t pool_stacks_in_use;
+} wasm_runtime_metrics;
+
+// Records whose latency fell into one range.
+typedef struct wasm_latency_bucket {
+  // The range's end in nanoseconds, itself included; it begins behind the end of the bucket before. The last one's
+  // is `UINT64_MAX`.
+  uint64_t end_ns;
+  // Records in this range, not counting those of other buckets.
+  uint64_t records;
+} wasm_latency_bucket;
+
+// Failures of one kind.
+typedef struct wasm_error_count {
+  // A `wasm_status`; `wasm_status_name` has its name.
+  wasm_status status;
+  // Operations that failed with it; never 0.
+  uint64_t count;
+} wasm_error_count;
+
+// One transform on one shard: all of its engines there, added up. Counters never go back while one of them is there.
+typedef struct wasm_transform_metrics {
+  // `sizeof(wasm_transform_metrics)`, set by the caller.
+  size_t size;
+  // The transform's name.
+  struct wasm_slice transform;
+  // The shard: the label that the engines' thread had when they were made.
+  uint32_t shard;
+  // Engines that were made and not released yet.
+  uint64_t engines;
+  // Nanoseconds for which engines had their thread, checks of batches, host functions and sinks included.
+  uint64_t cpu_ns;
+  // Bytes of linear memory that the guests have.
+  uint64_t memory_bytes;
+  // Bytes that they may have: `memory_limit` times `engines`.
+  uint64_t memory_limit_bytes;
+  // Records that guests took.
+  uint64_t input_records;
+  // Bytes of their keys, values and headers.
+  uint64_t input_bytes;
+  // Records of guests that sinks accepted.
+  uint64_t output_records;
+  // Bytes of their keys, values and headers.
+  uint64_t output_bytes;
+  // Starts of engines that were started before.
+  uint64_t restarts;
+  // Log lines that the host did not get, because there were too many.
+  uint64_t log_suppressed_lines;
+  // Nanoseconds of `cpu_ns` that went to transforms: the sum of all records' latencies.
+  uint64_t latency_sum_ns;
+  // Latencies of records, from the shortest to the longest. A record's latency is its batch's time on the thread,
+  // without waiting, divided by the batch's records.
+  const struct wasm_latency_bucket *latency;
+  // Number of `latency`; the same, with the same ends, for all.
+  size_t latency_count;
+  // Failed starts and transforms by kind, each operation once; kinds that did not happen are left out.
+  const struct wasm_error_count *errors;
+  // Number of `errors`.
+  size_t error_count;
+} wasm_transform_metrics;
 
 // The host's clock, for waiting before a guest is started again. No thread of the library's waits.
 typedef struct wasm_timer {
@@ -1419,6 +1519,51 @@ void *wasm_call_user_data(const struct wasm_call *call);
 
 // The library's version, such as `0.1.0`.
 const char *wasm_library_version(void);
+
+// Reads the runtime's own numbers. `metrics.size` must be set. Any thread, also while engines run on others.
+wasm_status wasm_runtime_get_metrics(const struct wasm_runtime *runtime,
+                                     struct wasm_runtime_metrics *metrics,
+                                     struct wasm_error **error);
+
+// Reads all metrics and gives them as text in Prometheus's format (version 0.0.4), for an answer with
+// `Content-Type: text/plain; version=0.0.4`. The README lists them. Any thread, also while engines run on others.
+//
+// There are some 40 lines for each transform and shard: how many of these there are is the host's affair. Runtimes of
+// one process have the same names; a host that has several adds a label of its own. `text` must be freed with
+// `wasm_text_release`.
+wasm_status wasm_runtime_metrics_text(const struct wasm_runtime *runtime,
+                                      struct wasm_text **text,
+                                      struct wasm_error **error);
+
+// Reads all metrics, for one transform and shard after the other to be looked at. Any thread, also while engines run
+// on others. The runtime may be released before the metrics.
+wasm_status wasm_metrics_create(const struct wasm_runtime *runtime,
+                                struct wasm_metrics **metrics,
+                                struct wasm_error **error);
+
+// Reads all metrics anew. Takes memory only if there is more than there ever was. What was got from `metrics` before
+// ends.
+wasm_status wasm_metrics_update(struct wasm_metrics *metrics,
+                                struct wasm_error **error);
+
+// Number of transforms and shards; 0 for NULL.
+size_t wasm_metrics_count(const struct wasm_metrics *metrics);
+
+// Writes the numbers of transform and shard `index`, from 0, in the order of names and shards; `transform.size` must be
+// set. What it points to ends with the next `wasm_metrics_update` or `wasm_metrics_release`.
+// `WASM_STATUS_INVALID_ARGUMENT` if there is no such index.
+wasm_status wasm_metrics_get(const struct wasm_metrics *metrics,
+                             size_t index,
+                             struct wasm_transform_metrics *transform,
+                             struct wasm_error **error);
+
+// Writes the runtime's own numbers as they were when `metrics` was read; `runtime.size` must be set.
+wasm_status wasm_metrics_get_runtime(const struct wasm_metrics *metrics,
+                                     struct wasm_runtime_metrics *runtime,
+                                     struct wasm_error **error);
+
+// Frees the metrics. NULL is fine.
+void wasm_metrics_release(struct wasm_metrics *metrics);
 
 // Says what happens from now on when the engine's guest fails. Without a policy, every failure is its host's affair.
 //

@@ -4,14 +4,14 @@ use super::*;
 use crate::cache::DEFAULT_MAX_BYTES;
 use crate::config::{wasm_memory_mode, wasm_trap_mode};
 use crate::guest::host_function::{Callback, HostFunction};
-use crate::log::wasm_log_severity;
+use crate::log::Line;
 use crate::runtime::{Allocators, Runtime};
 use core::ffi::c_void;
 use std::sync::Arc;
 
 struct Silent;
 impl crate::log::Sink for Silent {
-    fn line(&self, _: wasm_log_severity, _: &str, _: &str, _: bool) {}
+    fn line(&self, _: &Line<'_>) {}
 }
 
 fn runtime(config: Config) -> Runtime {
