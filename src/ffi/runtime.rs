@@ -248,7 +248,7 @@ pub unsafe extern "C" fn wasm_runtime_create(
         let mut allocators = Allocators::default();
         if !config.is_null() {
             // SAFETY: the header says so; and all zeros is a valid config.
-            let config = unsafe { sized(config, first_size!(wasm_runtime_config, stack_allocator), "config")? };
+            let config = unsafe { sized(config, first_size!(wasm_runtime_config, log_burst_lines), "config")? };
             // First of all what the host gives away, so that it is dropped whatever comes next.
             sink = CSink(config.log);
             // SAFETY: the header says so.

@@ -33,6 +33,8 @@ class Served(ToolTest):
 
     @staticmethod
     def finish(process):
+        if process.stdin.closed:
+            process.stdin = None  # communicate() would flush it
         with contextlib.suppress(BrokenPipeError):
             process.communicate(timeout=60)
 
