@@ -331,8 +331,6 @@ impl core::ops::Deref for Local {
 pub struct GuestState {
     /// The meeting point.
     pub context: Local,
-    /// The exported memory, once a host function asked for it.
-    pub memory: Option<wasmtime::Memory>,
     /// Memory and table limits.
     pub limits: Limits,
     /// The guest's random numbers.
