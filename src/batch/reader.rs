@@ -3,8 +3,8 @@
 use super::compression::{self, wasm_compression};
 use super::cursor::Cursor;
 use super::header::{CRC_START, SIZE, wasm_batch_header};
-use super::varint::{self, unzigzag};
 use super::payload;
+use super::varint::{self, unzigzag};
 use crate::error::{Error, Result};
 use crate::status::wasm_status as Status;
 
