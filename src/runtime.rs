@@ -384,9 +384,8 @@ fn list_functions(linker: &Linker<GuestState>, mut functions: HostFunctions, sha
     let context = Rc::new(Context::new(nobody.clone(), &shared.config, shared.log.clone(), meter));
     let local = Local::new(&context);
     let state = GuestState {
-        memory: None,
         random: wasi::random(),
-        limits: Limits { context: local.clone(), previous_size: 0, table_elements: 0, table_limit: 0 },
+        limits: Limits { context: local.clone(), previous_size: 0, table_elements: 0, table_limit: 0, memory: None },
         wasi: wasi::context(&nobody, &local),
         context: local,
     };

@@ -132,7 +132,7 @@ impl wasm_batch_header {
         put(out, 51, &self.producer_epoch.to_be_bytes());
         put(out, 53, &self.base_sequence.to_be_bytes());
         put(out, 57, &self.record_count.to_be_bytes());
-        self.crc = crc32c::crc32c(&out[CRC_START..]);
+        self.crc = crc_fast::crc32_iscsi(&out[CRC_START..]);
         put(out, 17, &self.crc.to_be_bytes());
     }
 

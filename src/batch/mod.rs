@@ -5,6 +5,7 @@
 
 pub mod builder;
 pub mod compression;
+pub mod cursor;
 pub mod header;
 pub mod payload;
 pub mod reader;

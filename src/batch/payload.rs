@@ -4,6 +4,7 @@
 //! the count varints, −1 for a null key or value, nothing after the last header. It is the tail of a record in a Kafka
 //! batch, so it travels from the batch to the guest and back without being taken apart.
 
+use super::cursor::Cursor;
 use super::varint;
 
 /// Whether `payload` is one well-formed payload and nothing else.
@@ -13,15 +14,21 @@ pub fn is_valid(payload: &[u8]) -> bool {
 }
 
 #[inline(always)]
-fn valid_or_none(mut rest: &[u8]) -> Option<()> {
-    skip_nullable(&mut rest)?;
-    skip_nullable(&mut rest)?;
-    let headers = take_count(&mut rest)?;
-    for _ in 0..headers {
-        take_bytes(&mut rest)?;
-        skip_nullable(&mut rest)?;
+fn valid_or_none(payload: &[u8]) -> Option<()> {
+    let mut cursor = Cursor::new(payload);
+    skip_nullable(&mut cursor)?;
+    skip_nullable(&mut cursor)?;
+    if let [0] = cursor.rest() {
+        // No headers: nearly all there are.
+        return Some(());
     }
-    rest.is_empty().then_some(())
+    let headers = take_count(&mut cursor)?;
+    for _ in 0..headers {
+        let key = cursor.length()?;
+        cursor.skip(key)?;
+        skip_nullable(&mut cursor)?;
+    }
+    (cursor.left() == 0).then_some(())
 }
 
 /// A key, a value, or null.
@@ -40,15 +47,17 @@ pub struct Payload<'a> {
 
 impl<'a> Payload<'a> {
     /// Takes a payload apart; `None` if it is malformed.
-    pub fn parse(mut rest: &'a [u8]) -> Option<Self> {
-        let key = take_nullable(&mut rest)?;
-        let value = take_nullable(&mut rest)?;
-        let count = take_count(&mut rest)?;
+    pub fn parse(payload: &'a [u8]) -> Option<Self> {
+        let mut cursor = Cursor::new(payload);
+        let key = take_nullable(&mut cursor)?;
+        let value = take_nullable(&mut cursor)?;
+        let count = take_count(&mut cursor)?;
         let mut headers = Vec::with_capacity(count);
         for _ in 0..count {
-            headers.push((take_bytes(&mut rest)?, take_nullable(&mut rest)?));
+            let length = cursor.length()?;
+            headers.push((cursor.bytes(length)?, take_nullable(&mut cursor)?));
         }
-        rest.is_empty().then_some(Self { key, value, headers })
+        (cursor.left() == 0).then_some(Self { key, value, headers })
     }
 
     /// Appends the payload's encoding.
@@ -64,32 +73,24 @@ impl<'a> Payload<'a> {
 }
 
 /// Takes a count of headers off the front; more than could possibly follow are refused, so it may size a buffer.
-fn take_count(rest: &mut &[u8]) -> Option<usize> {
-    let count = usize::try_from(varint::take(rest)?).ok()?;
-    (count <= rest.len() / 2).then_some(count)
+#[inline(always)]
+fn take_count(cursor: &mut Cursor<'_>) -> Option<usize> {
+    let count = cursor.length()?;
+    (count <= cursor.left() / 2).then_some(count)
 }
 
 #[inline(always)]
-fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = usize::try_from(varint::take(rest)?).ok()?;
-    let (bytes, tail) = rest.split_at_checked(length)?;
-    *rest = tail;
-    Some(bytes)
-}
-
-#[inline(always)]
-fn take_nullable<'a>(rest: &mut &'a [u8]) -> Option<Field<'a>> {
-    if rest.first() == Some(&1) {
-        // The varint −1.
-        *rest = &rest[1..];
-        return Some(None);
+fn take_nullable<'a>(cursor: &mut Cursor<'a>) -> Option<Field<'a>> {
+    match cursor.nullable()? {
+        None => Some(None),
+        Some(length) => cursor.bytes(length).map(Some),
     }
-    take_bytes(rest).map(Some)
 }
 
 #[inline(always)]
-fn skip_nullable(rest: &mut &[u8]) -> Option<()> {
-    take_nullable(rest).map(|_| ())
+fn skip_nullable(cursor: &mut Cursor<'_>) -> Option<()> {
+    let length = cursor.nullable()?.unwrap_or(0);
+    cursor.skip(length)
 }
 
 fn put_nullable(out: &mut Vec<u8>, field: Field<'_>) {

@@ -1,8 +1,10 @@
 //! A batch as the engine reads it: checked as a whole when it comes in, then record by record without copying.
 
 use super::compression::{self, wasm_compression};
+use super::cursor::Cursor;
 use super::header::{CRC_START, SIZE, wasm_batch_header};
-use super::{payload, varint};
+use super::payload;
+use super::varint::{self, unzigzag};
 use crate::error::{Error, Result};
 use crate::status::wasm_status as Status;
 
@@ -51,7 +53,7 @@ pub fn check(bytes: &[u8], limit: usize, check_crc: bool, scratch: &mut Vec<u8>)
         ));
     }
     if check_crc {
-        let crc = crc32c::crc32c(&bytes[CRC_START..]);
+        let crc = crc_fast::crc32_iscsi(&bytes[CRC_START..]);
         if crc != header.crc {
             return Err(Error::new(
                 Status::BatchCrc,
@@ -88,7 +90,7 @@ fn check_records(header: &wasm_batch_header, records: &[u8]) -> Result<usize> {
         )
     };
     let mut largest = 0;
-    let mut rest = records;
+    let mut rest = Cursor::new(records);
     for index in 0..header.record_count {
         let raw = RawRecord::take(&mut rest).ok_or_else(|| malformed(index, "its length or its varints are broken"))?;
         let delta_fits = (0..=i64::from(header.last_offset_delta)).contains(&raw.offset_delta);
@@ -103,7 +105,7 @@ fn check_records(header: &wasm_batch_header, records: &[u8]) -> Result<usize> {
         }
         largest = largest.max(raw.payload.len());
     }
-    if !rest.is_empty() {
+    if rest.left() > 0 {
         return Err(malformed(header.record_count, "bytes follow the last record"));
     }
     Ok(largest)
@@ -118,16 +120,34 @@ struct RawRecord<'a> {
 
 impl<'a> RawRecord<'a> {
     #[inline(always)]
-    fn take(rest: &mut &'a [u8]) -> Option<Self> {
-        let length = usize::try_from(varint::take(rest)?).ok()?;
-        let (mut body, tail) = rest.split_at_checked(length)?;
-        let (&attributes, after) = body.split_first()?;
-        body = after;
-        let timestamp_delta = varint::take(&mut body)?;
-        let offset_delta = varint::take(&mut body)?;
-        *rest = tail;
-        Some(Self { attributes, timestamp_delta, offset_delta, payload: body })
+    fn take(rest: &mut Cursor<'a>) -> Option<Self> {
+        let length = rest.length()?;
+        let body = rest.bytes(length)?;
+        // The smallest record has more than five bytes. Within them are both deltas, if they have one or two bytes each.
+        let &[attributes, a, b, c, d] = body.first_chunk()?;
+        let two = |low: u8, high: u8| u64::from(low & 0x7F) | u64::from(high) << 7;
+        let (timestamp, offset, start) = match (a < 0x80, b < 0x80, c < 0x80, d < 0x80) {
+            (true, true, ..) => (u64::from(a), u64::from(b), 3),
+            (true, false, true, _) => (u64::from(a), two(b, c), 4),
+            (false, true, true, _) => (two(a, b), u64::from(c), 4),
+            (false, true, false, true) => (two(a, b), two(c, d), 5),
+            _ => long_deltas(body)?,
+        };
+        Some(Self {
+            attributes,
+            timestamp_delta: unzigzag(timestamp),
+            offset_delta: unzigzag(offset),
+            payload: body.get(start..)?,
+        })
     }
+}
+
+/// Both deltas of a record, whatever their length, before they are unzigzagged; and where the payload starts.
+#[cold]
+fn long_deltas(body: &[u8]) -> Option<(u64, u64, usize)> {
+    let (timestamp, at) = varint::raw(body, 1)?;
+    let (offset, at) = varint::raw(body, at)?;
+    Some((timestamp, offset, at))
 }
 
 /// Reads the records of a checked batch one after the other.
@@ -170,7 +190,7 @@ impl<'a> Records<'a> {
         if self.left <= 0 {
             return None;
         }
-        let mut rest = self.rest;
+        let mut rest = Cursor::new(self.rest);
         let raw = RawRecord::take(&mut rest)?;
         let record = Record {
             attributes: raw.attributes,
@@ -178,7 +198,7 @@ impl<'a> Records<'a> {
             offset: self.base_offset.wrapping_add(raw.offset_delta),
             payload: raw.payload,
         };
-        Some(Peeked { record, rest })
+        Some(Peeked { record, rest: rest.rest() })
     }
 
     /// Goes past a record that `peek` gave.

@@ -4,40 +4,50 @@
 pub const MAX_LEN: usize = 10;
 
 /// Takes an integer off the front of `bytes`. `None`: truncated, longer than 10 bytes, or wider than 64 bits.
-#[inline(always)]
+#[inline]
 pub fn take(bytes: &mut &[u8]) -> Option<i64> {
-    // One or two bytes are what records have nearly everywhere.
-    match **bytes {
-        [first, ref rest @ ..] if first < 0x80 => {
-            *bytes = rest;
-            Some(unzigzag(u64::from(first)))
-        }
-        [first, second, ref rest @ ..] if second < 0x80 => {
-            *bytes = rest;
-            Some(unzigzag(u64::from(first & 0x7F) | u64::from(second) << 7))
-        }
-        _ => take_long(bytes),
-    }
+    let (value, after) = raw(bytes, 0)?;
+    *bytes = bytes.get(after..)?;
+    Some(unzigzag(value))
 }
 
+/// The integer at `at`, not unzigzagged, and where the next byte is. `None` as for `take`.
+#[inline(always)]
+pub fn raw(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
+    // One or two bytes are what records have nearly everywhere.
+    let first = *bytes.get(at)?;
+    if first < 0x80 {
+        return Some((u64::from(first), at + 1));
+    }
+    let second = *bytes.get(at + 1)?;
+    if second < 0x80 {
+        return Some((u64::from(first & 0x7F) | u64::from(second) << 7, at + 2));
+    }
+    let (value, after) = long(bytes, at);
+    if after == 0 { None } else { Some((value, after)) }
+}
+
+/// As `raw`; 0 for *after* if there is no integer. A pair goes through registers, an `Option` of one through memory, which
+/// would slow down the short ones.
 #[cold]
-fn take_long(bytes: &mut &[u8]) -> Option<i64> {
+#[inline(never)]
+fn long(bytes: &[u8], at: usize) -> (u64, usize) {
     let mut value = 0u64;
-    for (i, &byte) in bytes.iter().take(MAX_LEN).enumerate() {
+    for (i, &byte) in bytes.get(at..).unwrap_or_default().iter().take(MAX_LEN).enumerate() {
         if i == MAX_LEN - 1 && byte > 1 {
-            return None;
+            break;
         }
         value |= u64::from(byte & 0x7F) << (7 * i);
         if byte < 0x80 {
-            *bytes = &bytes[i + 1..];
-            return Some(unzigzag(value));
+            return (value, at + i + 1);
         }
     }
-    None
+    (0, 0)
 }
 
-#[inline]
-fn unzigzag(value: u64) -> i64 {
+/// Even numbers stand for those from 0 up, odd ones for those from −1 down.
+#[inline(always)]
+pub fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 

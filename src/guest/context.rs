@@ -100,8 +100,11 @@ pub struct Batch {
     pub taken: u32,
     /// The record that the guest has taken last is not finished.
     pub at_hand: bool,
-    /// That record; before the first one, the batch itself.
-    pub latest: Current,
+    /// Offset of that record; before the first one, the batch's own. Its timestamp is `Context::wall_clock`: were both
+    /// here, they would be written one by one and soon read as one, for which the processor would have to wait.
+    pub latest_offset: i64,
+    /// What the clock shows before the first record.
+    pub first_timestamp: i64,
 }
 
 /// What output is attributed to.
@@ -176,7 +179,7 @@ impl Context {
     pub fn record(&self) -> Option<RecordAt> {
         let work = self.work.borrow();
         let batch = work.batch.as_ref()?;
-        batch.at_hand.then(|| RecordAt { index: batch.taken - 1, offset: batch.latest.offset })
+        batch.at_hand.then(|| RecordAt { index: batch.taken - 1, offset: batch.latest_offset })
     }
 
     /// How many records of the batch at hand the guest has taken.
@@ -331,8 +334,6 @@ impl core::ops::Deref for Local {
 pub struct GuestState {
     /// The meeting point.
     pub context: Local,
-    /// The exported memory, once a host function asked for it.
-    pub memory: Option<wasmtime::Memory>,
     /// Memory and table limits.
     pub limits: Limits,
     /// The guest's random numbers.

@@ -19,13 +19,13 @@ impl Guest {
     pub fn new(compiled: &Compiled, context: &Rc<Context>) -> Self {
         let local = Local::new(context);
         let state = GuestState {
-            memory: None,
             random: wasi::random(),
             limits: Limits {
                 context: local.clone(),
                 previous_size: 0,
                 table_elements: 0,
                 table_limit: compiled.shared.config.table_limit,
+                memory: None,
             },
             wasi: wasi::context(context.transform(), &local),
             context: local,

@@ -1,6 +1,7 @@
 //! What a guest may take of memory and tables.
 
 use super::context::Local;
+use super::memory::Place;
 use wasmtime::{Error, ResourceLimiter};
 
 /// Tables that a module may have.
@@ -16,10 +17,13 @@ pub struct Limits {
     pub table_elements: usize,
     /// Elements that all tables may have.
     pub table_limit: usize,
+    /// Where the memory is; forgotten whenever it is about to grow.
+    pub memory: Option<Place>,
 }
 
 impl ResourceLimiter for Limits {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool, Error> {
+        self.memory = None;
         if maximum.is_some_and(|maximum| desired > maximum) {
             // The module's own limit: no concern of ours.
             self.previous_size = current;

@@ -5,7 +5,7 @@
 //! (`module::suspend_points`) so that each call of them goes through a loop: call, and if it would block, enter an
 //! empty function, where Wasmtime's epoch check suspends the guest, and call again.
 
-use super::context::{Batch, Current, GuestState, Suspended, Work};
+use super::context::{Batch, GuestState, Suspended, Work};
 use super::memory::GuestMemory;
 use crate::batch::{payload, varint};
 use crate::output::Pushed;
@@ -50,6 +50,8 @@ pub fn define(linker: &mut Linker<GuestState>) -> Result<(), Error> {
 }
 
 /// Makes the guest's next function entry a suspension.
+#[cold]
+#[inline(never)]
 fn suspend(caller: &mut Caller<'_, GuestState>, why: Suspended) -> i32 {
     caller.data().context.suspended.set(Some(why));
     caller.as_context_mut().set_epoch_deadline(0);
@@ -90,7 +92,7 @@ fn read_batch_header(
             memory.write("producer_id", producer_id, header.producer_id.to_le_bytes())?;
             memory.write("producer_epoch", producer_epoch, header.producer_epoch.to_le_bytes())?;
             memory.write("base_sequence", base_sequence, header.base_sequence.to_le_bytes())?;
-            context.wall_clock.set(batch.latest.timestamp);
+            context.wall_clock.set(batch.first_timestamp);
             context.run_time.restart();
             batch.announced = true;
             Ok(batch.largest_payload as i32)
@@ -138,13 +140,14 @@ fn read_next_record(
     taken.records += 1;
     taken.bytes += record.payload.len() as u64;
     batch.at_hand = true;
-    batch.latest = Current { offset: record.offset, timestamp: record.timestamp };
+    batch.latest_offset = record.offset;
     context.run_time.restart();
     context.wall_clock.set(record.timestamp);
     Ok(record.payload.len() as i32)
 }
 
-#[inline]
+/// Of each function that writes its own copy, so that one has nothing of the other's options.
+#[inline(always)]
 fn write(
     mut caller: Caller<'_, GuestState>,
     call: &'static str,
@@ -177,8 +180,7 @@ fn write(
         Some(name) => topics.topic_index(name),
     };
     let Some(index) = index else { return Ok(BAD_WRITE) };
-    let Current { offset, timestamp } = batch.latest;
-    match output.push(payload, index, offset, timestamp) {
+    match output.push(payload, index, batch.latest_offset, context.wall_clock.get()) {
         Pushed::Stored => Ok(length as i32),
         Pushed::TooLarge => Ok(BAD_WRITE),
         Pushed::Full => {
