@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::factory::Compiled;
 use crate::guest::clock;
 use crate::guest::context::GuestState;
+use crate::guest::fault::demangle;
 use crate::module::suspend_points::Origin;
 use crate::status::wasm_status as Status;
 use crate::ticker::run_clock;
@@ -86,11 +87,12 @@ impl Profile {
         let imports =
             compiled.pre.module().imports().filter(|import| matches!(import.ty(), ExternType::Func(_))).count() as u32;
         let json = String::from_utf8(json).map_err(|e| broken(&e))?;
-        Ok(with_names(&json, |defined| match compiled.wrappers.origin(imports.saturating_add(defined)) {
+        let name = |defined| match compiled.wrappers.origin(imports.saturating_add(defined)) {
             Origin::Own => format!("function {}", imports.saturating_add(defined)),
             Origin::Import(_, name) => name,
             Origin::SuspendHere => "suspended".into(),
-        }))
+        };
+        with_names(&json, name).map_err(|e| broken(&e))
     }
 
     /// Takes a look at a guest inside a call from its epoch check, if one is due.
@@ -111,49 +113,48 @@ impl Profile {
     }
 }
 
-/// A profile in which functions without a name have one. Wasmtime's for them is a number, not counting imports, so it
-/// would mean another function everywhere else; `name` gives a better one for that number, without characters that JSON
-/// has to escape.
-fn with_names(json: &str, name: impl Fn(u32) -> String) -> String {
-    const BEFORE: &str = "\"<wasm function ";
-    const AFTER: &str = ">\"";
-    let mut out = String::with_capacity(json.len());
-    let mut rest = json;
-    while let Some((before, after)) = rest.split_once(BEFORE) {
-        out.push_str(before);
-        rest = after;
-        let number = after.split_once(AFTER).and_then(|(number, after)| Some((number.parse().ok()?, after)));
-        match number {
-            Some((number, after)) => {
-                // An import's name is anything that its module's author likes.
-                out.push_str(&serde_json::Value::String(name(number)).to_string());
-                rest = after;
-            }
-            None => out.push_str(BEFORE),
-        }
-    }
-    out.push_str(rest);
-    out
+/// A profile with the names of functions as people wrote them, and in which all have one. Wasmtime's for those without
+/// is a number, not counting imports, so it would mean another function everywhere else; `name` gives a better one.
+fn with_names(json: &str, name: impl Fn(u32) -> String) -> serde_json::Result<String> {
+    // All texts are in one array. Inside of a text, these quotes would be escaped.
+    let Some((before, rest)) = json.split_once(TEXTS) else { return Ok(json.into()) };
+    let mut parser = serde_json::Deserializer::from_str(rest).into_iter::<Vec<String>>();
+    let texts = parser.next().transpose()?.unwrap_or_default();
+    let after = rest.get(parser.byte_offset()..).unwrap_or_default();
+    let named = |text: &String| {
+        let nameless = text.strip_prefix("<wasm function ").and_then(|text| text.strip_suffix('>'));
+        nameless.and_then(|number| number.parse().ok()).map_or_else(|| demangle(text), &name)
+    };
+    let texts: Vec<String> = texts.iter().map(named).collect();
+    Ok(format!("{before}{TEXTS}{}{after}", serde_json::to_string(&texts)?))
 }
+
+/// What texts come behind.
+const TEXTS: &str = "\"stringArray\":";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn nameless_functions_get_names_and_nothing_else_changes() {
+    fn functions_have_readable_names_and_nothing_else_changes() {
         let name = |defined| format!("n\"{defined}");
         for (before, after) in [
             (r#"["a","<wasm function 12>","b"]"#, r#"["a","n\"12","b"]"#),
-            (r#"["<wasm function 1>","<wasm function 2>"]"#, r#"["n\"1","n\"2"]"#),
             (
                 r#"["<wasm function x>","<wasm function 99999999999>"]"#,
                 r#"["<wasm function x>","<wasm function 99999999999>"]"#,
             ),
-            (r#"["<wasm function ","a"]"#, r#"["<wasm function ","a"]"#),
-            (r#"["a <wasm function 3>"]"#, r#"["a <wasm function 3>"]"#),
+            (
+                r#"["_ZN4core3fmt9Formatter3pad17h0123456789abcdefE","_ZN3foo3barEi"]"#,
+                r#"["core::fmt::Formatter::pad","foo::bar(int)"]"#,
+            ),
+            (r#"["\\\"stringArray\\\":[]","ä"]"#, r#"["\\\"stringArray\\\":[]","ä"]"#),
         ] {
-            assert_eq!(with_names(before, name), after);
+            let (before, after) = [before, after]
+                .map(|texts| format!(r#"{{"threads":[{{"stringArray":{texts},"tid":0,"x":"<wasm function 1>"}}]}}"#))
+                .into();
+            assert_eq!(with_names(&before, name).unwrap(), after);
         }
     }
 }

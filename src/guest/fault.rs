@@ -168,7 +168,7 @@ fn frames(backtrace: &wasmtime::WasmBacktrace, wrappers: &Wrappers) -> Vec<Frame
 const LONGEST_NAME: usize = 512;
 
 /// Names as people wrote them, for Rust and C++ guests; cut, and without control characters.
-fn demangle(name: &str) -> String {
+pub fn demangle(name: &str) -> String {
     if name.len() > LONGEST_NAME {
         return printable(name);
     }
