@@ -175,6 +175,10 @@ pub fn demangle(name: &str) -> String {
     if let Ok(rust) = rustc_demangle::try_demangle(name) {
         return printable(&bounded(format_args!("{rust:#}")));
     }
+    // It would take `a` for a type, signed char.
+    if !name.starts_with('_') {
+        return printable(name);
+    }
     match cpp_demangle::Symbol::new(name) {
         Ok(symbol) => {
             let mut out = Bounded(String::new());
