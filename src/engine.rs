@@ -18,7 +18,6 @@ use core::cell::{Cell, RefCell};
 use core::task::Poll as TaskPoll;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Memory that an engine keeps for the records of its next compressed batch.
 const KEPT_SCRATCH: usize = 1 << 20;
@@ -200,18 +199,6 @@ impl Engine {
     /// Bytes of the guest's memory.
     pub fn memory_size(&self) -> usize {
         self.context.memory_size()
-    }
-
-    /// Begins to profile its guests; see `Profile::start`.
-    pub fn start_profile(&self, interval: Duration) -> Result<()> {
-        let _busy = self.enter()?;
-        self.context.profile.start(&self.compiled, interval)
-    }
-
-    /// Ends the profile, and gives it as JSON.
-    pub fn finish_profile(&self) -> Result<String> {
-        let _busy = self.enter()?;
-        self.context.profile.finish(&self.compiled)
     }
 
     fn expect(&self, wanted: State, call: &str) -> Result<()> {

@@ -27,7 +27,9 @@ pub unsafe extern "C" fn wasm_engine_start_profile(
 ) -> wasm_status {
     border(error, || {
         let interval = if interval_ns == 0 { INTERVAL } else { Duration::from_nanos(interval_ns) };
-        owned(engine)?.engine.engine().start_profile(interval)
+        let engine = owned(engine)?.engine.engine();
+        let _busy = engine.enter()?;
+        engine.context().profile.start(engine.compiled(), interval)
     })
 }
 
@@ -44,9 +46,10 @@ pub unsafe extern "C" fn wasm_engine_finish_profile(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     border(error, || {
-        let inner = owned(engine)?;
+        let engine = owned(engine)?.engine.engine();
         let out = Out::new(json, "json")?;
-        let profile = inner.engine.engine().finish_profile()?;
+        let _busy = engine.enter()?;
+        let profile = engine.context().profile.finish(engine.compiled())?;
         out.set(Box::into_raw(Box::new(wasm_text(profile))));
         Ok(())
     })
