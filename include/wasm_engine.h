@@ -1073,6 +1073,14 @@ typedef struct wasm_runtime_config {
   uint32_t log_lines_per_second;
   // Lines that they may write at once, after they wrote less for a while. Default 5,000.
   uint32_t log_burst_lines;
+  // 1: the error of a guest that failed has a core dump, which `wasm_error_coredump` gives. It is made by the poll that
+  // reports the failure, which takes up to some 4 ms per MiB of the guest's memory that is not zero, and the
+  // error keeps them. Default 0.
+  uint32_t core_dumps;
+  // 1: guests' functions are appended to `/tmp/perf-PID.map`, where `perf report` finds their names, as their modules
+  // are compiled or loaded. The file stays; its lines are wrong as soon as a factory is freed and its place is taken
+  // by another. Default 0.
+  uint32_t perf_map;
 } wasm_runtime_config;
 
 // A reference of a schema to another one.
@@ -1416,6 +1424,17 @@ wasm_status wasm_error_frame(const struct wasm_error *error,
                              size_t index,
                              struct wasm_frame *frame);
 
+// Whether the error has a core dump of its guest; if so, writes it to `dump`, which may be NULL. It lives as long as the
+// error.
+//
+// Guests have one that trapped, were ended, or exited with a code other than 0, if `core_dumps` was set for their runtime,
+// and if their memory has no more than 1 GiB. It is a WebAssembly module in the format for core dumps of WebAssembly's tool
+// conventions: memory, globals, and the stack with the indices of functions, of which it has the innermost 10,000. Where
+// in a function a frame is, and the values of its variables, are not known. What the memory holds is in it, secrets
+// included.
+bool wasm_error_coredump(const struct wasm_error *error,
+                         struct wasm_slice *dump);
+
 // Frees the error. NULL is fine.
 void wasm_error_release(struct wasm_error *error);
 
@@ -1584,6 +1603,31 @@ wasm_status wasm_engine_get_tally(const struct wasm_engine *engine,
 // NULL if none has failed under a policy yet.
 wasm_status wasm_engine_get_last_error(const struct wasm_engine *engine,
                                        struct wasm_error **last,
+                                       struct wasm_error **error);
+
+// Begins to profile the engine's guest: from now on its stack is looked at every `interval_ns` nanoseconds in which it
+// runs, or 1,000,000 if that is 0, until `wasm_engine_finish_profile`. In any state; if the engine is stopped and started
+// again, the profile goes on. Releasing the engine throws it away.
+//
+// Looks are taken at the ticks of which a time slice has two, so not more often than that; where a guest loops or calls
+// a function next, so what host functions take is seen at their callers, or not at all. One takes about a microsecond and
+// some more for each frame, on the engine's thread, and 70 bytes; the first 1,048,576 are kept. An engine that is not
+// profiled pays nothing.
+//
+// `WASM_STATUS_INVALID_STATE` if the engine is being profiled already, `WASM_STATUS_INVALID_ARGUMENT` if the interval is
+// more than ten seconds, `WASM_STATUS_BUSY` from one of the engine's own callbacks.
+wasm_status wasm_engine_start_profile(struct wasm_engine *engine,
+                                      uint64_t interval_ns,
+                                      struct wasm_error **error);
+
+// Ends the engine's profile and gives it, as a JSON document in the processed format of Firefox's profiler, which
+// https://profiler.firefox.com shows. Names of functions are those of the module; functions without one are called
+// `function N`, with their index. The document has no addresses and nothing of the guest's data.
+//
+// `json` gets text that must be freed with `wasm_text_release`. `WASM_STATUS_INVALID_STATE` if the engine is not being
+// profiled, `WASM_STATUS_BUSY` from one of its own callbacks. Takes some milliseconds per thousand looks.
+wasm_status wasm_engine_finish_profile(struct wasm_engine *engine,
+                                       struct wasm_text **json,
                                        struct wasm_error **error);
 
 // Keeps a promise that expects no value: what was asked for is done. Wakes the waiting future, if it waits.

@@ -88,6 +88,10 @@ pub struct Config {
     pub pool_engines: usize,
     /// Bytes of a returned memory that are wiped in place; pages behind are given back to the system.
     pub keep_resident: usize,
+    /// Whether errors of guests have core dumps.
+    pub core_dumps: bool,
+    /// Whether functions are listed for `perf`.
+    pub perf_map: bool,
 }
 
 impl Default for Config {
@@ -113,6 +117,8 @@ impl Default for Config {
             tight_stacks: false,
             pool_engines: 1000,
             keep_resident: Self::default_keep_resident(wasm_memory_mode::OnDemand),
+            core_dumps: false,
+            perf_map: false,
         }
     }
 }

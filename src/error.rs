@@ -1,5 +1,6 @@
 //! The one error type: a status, the story in words, and where a guest was when it happened.
 
+use crate::core_dump::CoreDump;
 use crate::status::wasm_status as Status;
 
 /// `Result` with the library's own error.
@@ -29,6 +30,8 @@ pub struct GuestDetail {
     pub taken: u32,
     /// The guest's frames, innermost first.
     pub frames: Vec<Frame>,
+    /// What is kept of it, if that was asked for.
+    pub core_dump: Option<CoreDump>,
 }
 
 /// A record of the batch at hand.

@@ -130,8 +130,7 @@ impl Runtime {
         let mut linker = Linker::new(&engine);
         transform::define(&mut linker).map_err(broken)?;
         wasi::define(&mut linker).map_err(broken)?;
-        let period = config.time_slice.min(config.record_time_limit) / clock::TICKS_PER_SLICE as u32;
-        let ticker = ticker::register(&engine, period)
+        let ticker = ticker::register(&engine, clock::tick(&config))
             .map_err(|e| Error::new(Status::System, format!("the ticker's thread could not be started: {e}")))?;
         let registering = Registering {
             linker,

@@ -1,10 +1,11 @@
 //! Wasmtime's configuration from ours.
 
 use crate::config::{Config, WASM_PAGE, wasm_memory_mode as Mode, wasm_trap_mode};
+use crate::core_dump;
 use crate::guest::limits::MAX_TABLES;
 use crate::memory::creators::Provider;
 use std::sync::Arc;
-use wasmtime::{InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+use wasmtime::{InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, ProfilingStrategy};
 
 /// Address space that the process's pool may take for memories that need no checks in code, of the 128 TiB of a process.
 const POOL_ADDRESS_SPACE: u64 = 32 << 40;
@@ -43,6 +44,12 @@ pub fn make(config: &Config, provider: Option<&Provider>) -> wasmtime::Config {
         .wasm_multi_memory(false);
     if config.trap_mode == wasm_trap_mode::Checks {
         wasmtime.signals_based_traps(false).memory_guard_size(0);
+    }
+    if config.core_dumps {
+        wasmtime.coredump_on_trap(true).wasm_backtrace_max_frames(Some(core_dump::MOST_FRAMES));
+    }
+    if config.perf_map {
+        wasmtime.profiler(ProfilingStrategy::PerfMap);
     }
     if let Some(provider) = provider {
         let provider = Arc::new(provider.clone());

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <sys/ioctl.h>
 #include <system_error>
 #include <unistd.h>
 #include <utility>
@@ -40,9 +41,15 @@ void write_stderr(const std::string& text) {
   }
 }
 
+/// Columns of the terminal.
+std::size_t width() {
+  winsize size{};
+  return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
+}
+
 }  // namespace
 
-console::console() : _terminal(::isatty(STDERR_FILENO) == 1) {}
+console::console(bool lines) : _terminal(::isatty(STDERR_FILENO) == 1), _progress_lines(lines && !_terminal) {}
 
 void console::status(const std::string& text) {
   if (_terminal) {
@@ -88,8 +95,12 @@ void console::run(const std::function<progress()>& poll) {
         _bar.emplace(now.total);
       }
       _bar->set(now.done, now.records);
+      _bar->set_line(now.line.substr(0, width() - 1));
     }
     show(lines);
+    if (_progress_lines && now.line_is_new) {
+      write_stderr(fmt::format("wasm-transform: {}\n", now.line));
+    }
     lock.lock();
   }
   lock.unlock();

@@ -25,11 +25,14 @@ class console {
     std::uint64_t done = 0;
     std::uint64_t records = 0;
     std::optional<std::uint64_t> total;
+    std::string line = {};    ///< How fast it goes on.
+    bool line_is_new = false;  ///< Since the last time.
   };
 
   console(const console&) = delete;
 
-  console();
+  /// With `lines`, the progress is also shown where standard error is no terminal: its line, when that is new.
+  explicit console(bool lines);
   ~console() { clear(); }
 
   /// On a terminal, says what is going on, until `clear` or until there is something else to show.
@@ -55,6 +58,7 @@ class console {
   std::string take();
 
   const bool _terminal;
+  const bool _progress_lines;
   bool _status = false;
   std::optional<progress_bar> _bar;
   std::mutex _mutex;

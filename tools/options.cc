@@ -201,6 +201,18 @@ void add_run(CLI::App& app, parsed& p) {
   command.add_option("--threads,-j", o.threads, "Event loops, each with a guest of its own (default: 1)")
       ->check(CLI::Range(1, 256))
       ->option_text("N");
+  command.add_flag("--progress", o.progress,
+                   "Shows records per second, errors and lag while it runs, also where standard error is no terminal: a "
+                   "line each second");
+  command
+      .add_option("--coredump", o.coredump,
+                  "If the guest fails, where its core dump goes; in a directory it is NAME.coredump (default: none)")
+      ->option_text("FILE|DIR");
+  command
+      .add_option("--profile", o.profile, "Where the guest's profile goes, JSON for https://profiler.firefox.com (default: "
+                                          "none)")
+      ->option_text("FILE");
+  command.add_flag("--perf-map", o.perf_map, "Lists the guest's functions in /tmp/perf-PID.map, for perf report");
   command
       .add_option("--metrics-listen", p.metrics_listen,
                   "While it runs, serves http://ADDR:PORT/metrics for Prometheus; ADDR is 127.0.0.1 unless given, PORT 0 "

@@ -45,6 +45,10 @@ struct run_options {
   std::chrono::milliseconds schema_registry_timeout{5000};
   std::size_t threads = 1;
   std::optional<listen_address> metrics_listen;
+  std::string coredump;  ///< File, or directory, for the core dump of a guest that fails.
+  std::string profile;   ///< File.
+  bool perf_map = false;
+  bool progress = false;  ///< Also where standard error is no terminal.
 };
 
 struct validate_options {

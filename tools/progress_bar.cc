@@ -24,7 +24,10 @@ void progress_bar::set(std::uint64_t done, std::uint64_t records) {
 }
 
 std::string progress_bar::show() {
-  const std::string text = fmt::format("{}{}", _drawn.str(), _bar ? "" : fmt::format("{} records …", _records));
+  std::string text = fmt::format("{}{}", _drawn.str(), _bar ? "" : fmt::format("{} records …", _records));
+  if (!_line.empty()) {
+    text += '\n' + _line;
+  }
   _lines_above = static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
   _shown = true;
   return text;

@@ -20,6 +20,8 @@ class progress_bar {
 
   /// `done` of the total.
   void set(std::uint64_t done, std::uint64_t records);
+  /// What else to show, in a line below; empty for none. It must fit into the terminal's width.
+  void set_line(const std::string& line) { _line = line; }
   /// What to write to the terminal to show it, when the cursor is at the beginning of a line.
   [[nodiscard]] std::string show();
   /// What to write to take it off; empty if it is not there.
@@ -30,6 +32,7 @@ class progress_bar {
   std::optional<boost::timer::progress_display> _bar;
   std::uint64_t _total = 0;
   std::uint64_t _records = 0;
+  std::string _line;
   std::size_t _lines_above = 0;
   bool _shown = false;
 };

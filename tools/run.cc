@@ -7,6 +7,7 @@
 
 #include "batcher.hh"
 #include "console.hh"
+#include "diagnosis.hh"
 #include "event_loop.hh"
 #include "exit_code.hh"
 #include "file.hh"
@@ -18,6 +19,7 @@
 #include "record_reader.hh"
 #include "record_writer.hh"
 #include "report.hh"
+#include "traffic.hh"
 #include "worker.hh"
 
 #include <fmt/format.h>
@@ -29,6 +31,7 @@
 #include <limits>
 #include <optional>
 #include <thread>
+#include <vector>
 
 namespace tool {
 
@@ -68,6 +71,8 @@ wasmengine::runtime make_runtime(const run_options& o, console& out) {
   config.memory_limit = o.memory_limit;
   config.record_time_limit_ns = o.record_timeout_ns;
   config.output_buffer_limit = output_buffer_limit;
+  config.core_dumps = o.coredump.empty() ? 0 : 1;
+  config.perf_map = o.perf_map ? 1 : 0;
   config.log_lines_per_second = std::numeric_limits<std::uint32_t>::max();  // the console has a limit of its own
   auto runtime =
       wasmengine::runtime::create(config, [&out](const wasmengine::log_line& line) { out.log(line); }).value();
@@ -102,8 +107,10 @@ void set_schema_registry(const wasmengine::runtime& runtime, const run_options& 
 /// The body of the reading thread.
 class reading {
  public:
-  reading(const run_options& o, descriptor input, failures& failed, std::string input_name, std::deque<worker>& workers)
-      : _failed(failed),
+  reading(const run_options& o, descriptor input, failures& failed, std::string input_name, std::deque<worker>& workers,
+          traffic& passed)
+      : _passed(passed),
+        _failed(failed),
         _input_name(std::move(input_name)),
         _workers(workers),
         _records({o.shape, o.text, o.key_field, o.input_topic}),
@@ -135,6 +142,9 @@ class reading {
           return;
         }
         if (const auto record = _records.read(*text)) {
+          // Before it is in a batch. Nobody else writes.
+          auto& read = _passed.records_read;
+          read.store(read.load(std::memory_order_relaxed) + 1, std::memory_order_release);
           _batches.add(*record, line);
         }
       }
@@ -143,6 +153,7 @@ class reading {
     }
   }
 
+  traffic& _passed;
   failures& _failed;
   const std::string _input_name;
   std::deque<worker>& _workers;
@@ -160,10 +171,31 @@ void obey_signal(console& out, output_files& files) {
   }
 }
 
+/// Writes what the user wants to know about the guests.
+void diagnose(const run_options& o, const std::deque<worker>& workers, const failures& failed, console& out) {
+  if (!o.profile.empty()) {
+    std::vector<std::string> profiles;
+    for (const auto& w : workers) {
+      profiles.push_back(w.profile());
+    }
+    write_profile(o.profile, profiles);
+  }
+  if (!o.coredump.empty()) {
+    auto why = failed.first_error();
+    for (const auto& w : workers) {
+      why = why ? why : w.last_loss();
+    }
+    if (why && why->coredump()) {
+      const auto file = write_coredump(o.coredump, o.name, *why);
+      out.print(fmt::format("wasm-transform: the guest's core dump is in {}\n", file));
+    }
+  }
+}
+
 }  // namespace
 
 void run(const run_options& o) {
-  console out;
+  console out(o.progress);
   auto input = open_input(o.input);
   const std::string input_name = o.input == "-" ? "standard input" : o.input;
 
@@ -196,12 +228,12 @@ void run(const run_options& o) {
   const record_writer letters(format::records, o.text, topics, "a dead letter has");
   line_reader* lines = nullptr;
   shared common{runtime, factory, o.on_error, writer, letters, files, output, failed, input_name,
-                [&lines] { lines->interrupt(); }};
+                [&lines] { lines->interrupt(); }, !o.profile.empty()};
   std::deque<worker> workers;
   for (std::size_t i = 0; i < o.threads; ++i) {
     workers.emplace_back(common, static_cast<std::uint32_t>(i));
   }
-  reading reader(o, std::move(input), failed, input_name, workers);
+  reading reader(o, std::move(input), failed, input_name, workers, common.passed);
   lines = &reader.lines();
 
   std::thread write_thread([&] { output.run(); });
@@ -218,9 +250,11 @@ void run(const run_options& o) {
     write_thread.join();
     out.finish();
   });
+  throughput pace(clock::now());
   out.run([&] {
     obey_signal(out, files);
-    return console::progress{lines->bytes(), common.records_done, lines->total()};
+    const bool is_new = pace.update(common.passed, failed.count(), clock::now());
+    return console::progress{lines->bytes(), common.passed.records_in, lines->total(), pace.line(), is_new};
   });
   rest.join();
 
@@ -228,6 +262,15 @@ void run(const run_options& o) {
   // After bad input the output is not what anyone asked for; after a guest's failure it is complete up to there.
   if (!error || error->code() == exit_code::guest_failed) {
     files.commit();
+  }
+  try {
+    diagnose(o, workers, failed, out);
+  } catch (const failure& e) {
+    if (error) {
+      out.print(fmt::format("wasm-transform: {}\n", e.what()));
+    } else {
+      error = e;
+    }
   }
   statistics sum;
   for (const auto& w : workers) {

@@ -38,11 +38,12 @@ std::string story(const wasmengine::error& e) {
 
 }  // namespace
 
-void failures::add(std::uint64_t line, const failure& what) {
+void failures::add(std::uint64_t line, const failure& what, std::optional<wasmengine::error> why) {
   const std::lock_guard lock(_mutex);
   ++_count;
   if (line < _first_line) {
     _first = what;
+    _first_error = std::move(why);
     _first_line = line;
   }
 }
@@ -56,6 +57,44 @@ std::optional<failure> failures::first() const {
   const std::lock_guard lock(_mutex);
   return _first;
 }
+
+std::optional<wasmengine::error> failures::first_error() const {
+  const std::lock_guard lock(_mutex);
+  return _first_error;
+}
+
+/// A guest that could not be started.
+class start_failure : public failure {
+ public:
+  explicit start_failure(const wasmengine::error& why)
+      : failure(exit_code::guest_failed,
+                fmt::format("the guest failed when it was started, before it got any record\n  {}", story(why))),
+        _why(why) {}
+  [[nodiscard]] const wasmengine::error& why() const noexcept { return _why; }
+
+ private:
+  wasmengine::error _why;
+};
+
+/// Profiles an engine's guest for as long as it lives.
+class profiling {
+ public:
+  profiling(wasmengine::engine& engine, std::string& profile) : _engine(engine), _profile(profile) {
+    _engine.start_profile().value();
+  }
+  profiling(profiling&&) = delete;
+  ~profiling() {
+    try {
+      _profile = _engine.finish_profile().value();
+    } catch (const std::exception&) {
+      // There is none then, and the user is told so.
+    }
+  }
+
+ private:
+  wasmengine::engine& _engine;
+  std::string& _profile;
+};
 
 /// Turns a batch's output into lines.
 class worker::sink {
@@ -125,6 +164,8 @@ void worker::run() noexcept {
   try {
     wasmengine::prepare_thread(_shared.runtime, 0, _shard).value();
     _loop.run(serve());
+  } catch (const start_failure& e) {
+    fail(0, e, e.why());
   } catch (const failure& e) {
     fail(0, e);
   } catch (const wasmengine::error& e) {
@@ -139,6 +180,10 @@ void worker::run() noexcept {
 task worker::serve() {
   auto engine = wasmengine::engine::create(_shared.factory).value();
   engine.set_policy({.on_error = _shared.on_error}).value();
+  std::optional<profiling> profile;
+  if (_shared.profile) {
+    profile.emplace(engine, _profile);
+  }
   co_await start(engine);
   while (auto batch = co_await _input.pop()) {
     // After a failure, what lies before it in the input is still done, and nothing else is begun.
@@ -149,26 +194,43 @@ task worker::serve() {
       co_await start(engine);
     }
     co_await transform(engine, *batch);
+    note_losses(engine);
+    note_traffic();
     _counted.guest_memory = std::max(_counted.guest_memory, engine.memory_size().value());
   }
-  count_losses(engine);
+  note_last_loss(engine);
 }
 
-void worker::count_losses(const wasmengine::engine& engine) {
+void worker::note_losses(const wasmengine::engine& engine) {
   const auto tally = engine.tally().value();
   _counted.skipped = tally.skipped;
   _counted.dead_letters = tally.dead_lettered;
-  if (const auto last = engine.last_error().value(); last && tally.skipped + tally.dead_lettered > 0) {
+}
+
+void worker::note_last_loss(const wasmengine::engine& engine) {
+  if (const auto last = engine.last_error().value(); last && _counted.skipped + _counted.dead_letters > 0) {
     const auto text = story(*last);
     _counted.last_loss = text.substr(0, text.find('\n'));
+    _last_loss = last;
   }
+}
+
+/// Tells others what was counted since this was last called.
+void worker::note_traffic() {
+  const auto& c = _counted;
+  const auto add = [](std::atomic<std::uint64_t>& to, std::uint64_t now, std::uint64_t& told) {
+    to += now - std::exchange(told, now);
+  };
+  add(_shared.passed.records_in, c.records_in, _told.records_in);
+  add(_shared.passed.bytes_in, c.bytes_in, _told.bytes_in);
+  add(_shared.passed.records_out, c.records_out, _told.records_out);
+  add(_shared.passed.bytes_out, c.bytes_out, _told.bytes_out);
+  add(_shared.passed.lost, c.skipped + c.dead_letters, _told.lost);
 }
 
 task worker::start(wasmengine::engine& engine) {
   if (const auto started = co_await wasmengine::on(_loop, engine.start().value()); !started) {
-    throw failure(
-        exit_code::guest_failed,
-        fmt::format("the guest failed when it was started, before it got any record\n  {}", story(started.err())));
+    throw start_failure(started.err());
   }
   _counted.guest_memory = std::max(_counted.guest_memory, engine.memory_size().value());
 }
@@ -202,11 +264,10 @@ void worker::count(const input_batch& batch, std::size_t records) {
   for (std::size_t i = 0; i < records; ++i) {
     _counted.bytes_in += batch.origins[i].size;
   }
-  _shared.records_done += records;
 }
 
-void worker::fail(std::uint64_t line, const failure& what) {
-  _shared.failed.add(line, what);
+void worker::fail(std::uint64_t line, const failure& what, std::optional<wasmengine::error> why) {
+  _shared.failed.add(line, what, std::move(why));
   _shared.on_failure();
 }
 
@@ -227,7 +288,8 @@ void worker::fail_transform(const input_batch& batch, const sink& output, const 
     count(batch, 0);
     fail(origins.front().line,
          failure(code, fmt::format("{}: {} failed with the batch of lines {} to {}\n  {}", name(origins.front().line),
-                                   who, origins.front().line, origins.back().line, story(e))));
+                                   who, origins.front().line, origins.back().line, story(e))),
+         e);
     return;
   }
   const auto index = static_cast<std::size_t>(at - origins.begin());
@@ -240,7 +302,7 @@ void worker::fail_transform(const input_batch& batch, const sink& output, const 
     fail(at->line, failure(refused.code(), fmt::format("{}: {} ({})", name(at->line), refused.what(), where)));
   } else {
     fail(at->line,
-         failure(code, fmt::format("{}: {} failed at this record ({})\n  {}", name(at->line), who, where, story(e))));
+         failure(code, fmt::format("{}: {} failed at this record ({})\n  {}", name(at->line), who, where, story(e))), e);
   }
 }
 

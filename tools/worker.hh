@@ -11,6 +11,7 @@
 #include "record_writer.hh"
 #include "report.hh"
 #include "task.hh"
+#include "traffic.hh"
 
 #include <wasm_engine/wasm_engine.hh>
 
@@ -27,20 +28,23 @@ namespace tool {
 /// What went wrong, anywhere; of several failures, the one at the first line of input counts. Any thread.
 class failures {
  public:
-  /// `line` 0 is before all input.
-  void add(std::uint64_t line, const failure& what);
+  /// `line` 0 is before all input. `why` is the library's error behind it, if there is one.
+  void add(std::uint64_t line, const failure& what, std::optional<wasmengine::error> why = {});
 
   /// The line of the first failure; the greatest number if there is none.
   [[nodiscard]] std::uint64_t first_line() const noexcept { return _first_line; }
   [[nodiscard]] bool any() const noexcept { return first_line() != none; }
   [[nodiscard]] std::size_t count() const;
   [[nodiscard]] std::optional<failure> first() const;
+  /// What is behind that one.
+  [[nodiscard]] std::optional<wasmengine::error> first_error() const;
 
  private:
   static constexpr auto none = std::numeric_limits<std::uint64_t>::max();
   mutable std::mutex _mutex;
   std::atomic<std::uint64_t> _first_line = none;
   std::optional<failure> _first;
+  std::optional<wasmengine::error> _first_error;
   std::size_t _count = 0;
 };
 
@@ -56,7 +60,8 @@ struct shared {
   failures& failed;
   std::string input_name;            ///< For messages.
   std::function<void()> on_failure;  ///< Any thread.
-  std::atomic<std::uint64_t> records_done = 0;
+  bool profile = false;              ///< Whether guests are profiled.
+  traffic passed = {};
 };
 
 /// Takes batches from a channel, and sends what the guest makes of them to the output.
@@ -72,16 +77,22 @@ class worker {
   void run() noexcept;
   /// After `run`.
   [[nodiscard]] const statistics& counted() const noexcept { return _counted; }
+  /// After `run`: the guest's profile as JSON, if there is one.
+  [[nodiscard]] const std::string& profile() const noexcept { return _profile; }
+  /// After `run`: why the last record was lost, if one was.
+  [[nodiscard]] const std::optional<wasmengine::error>& last_loss() const noexcept { return _last_loss; }
 
  private:
   class sink;
 
   task serve();
   task start(wasmengine::engine& engine);
-  void count_losses(const wasmengine::engine& engine);
+  void note_losses(const wasmengine::engine& engine);
+  void note_last_loss(const wasmengine::engine& engine);
+  void note_traffic();
   task transform(wasmengine::engine& engine, input_batch& batch);
   void count(const input_batch& batch, std::size_t records);
-  void fail(std::uint64_t line, const failure& what);
+  void fail(std::uint64_t line, const failure& what, std::optional<wasmengine::error> why = {});
   void fail_transform(const input_batch& batch, const sink& output, const wasmengine::error& e);
 
   shared& _shared;
@@ -89,6 +100,15 @@ class worker {
   event_loop _loop;
   channel<input_batch> _input{_loop, 4};
   statistics _counted;
+  struct {
+    std::uint64_t records_in = 0;
+    std::uint64_t bytes_in = 0;
+    std::uint64_t records_out = 0;
+    std::uint64_t bytes_out = 0;
+    std::uint64_t lost = 0;
+  } _told;  ///< What of it has been added to the traffic.
+  std::string _profile;
+  std::optional<wasmengine::error> _last_loss;
 };
 
 }  // namespace tool

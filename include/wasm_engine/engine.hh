@@ -6,12 +6,14 @@
 #include "policy.hh"
 #include "runtime.hh"
 
+#include <chrono>
 #include <concepts>
 #include <cstdint>
 #include <exception>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -173,6 +175,23 @@ class engine {
       return got.err();
     }
     return last == nullptr ? std::optional<error>() : std::optional(error(wasm_error_status(last), last));
+  }
+
+  /// Begins to profile the guest: its stack is looked at in such intervals of time in which it runs.
+  result<void> start_profile(std::chrono::nanoseconds interval = std::chrono::milliseconds(1)) noexcept {
+    return detail::call([&](wasm_error** e) {
+      return wasm_engine_start_profile(get(), static_cast<std::uint64_t>(interval.count()), e);
+    });
+  }
+
+  /// Ends the profile, and gives it as JSON for Firefox's profiler.
+  [[nodiscard]] result<std::string> finish_profile() {
+    handle<wasm_text, wasm_text_release> text;
+    auto done = detail::call([&](wasm_error** e) { return wasm_engine_finish_profile(get(), text.out(), e); });
+    if (!done) {
+      return done.err();
+    }
+    return std::string(as_text(wasm_text_view(text.get())));
   }
 
   /// Attaches a pointer of the host's, for its host functions: `host_call::user_data`, `per_engine`, `engine_data`. The

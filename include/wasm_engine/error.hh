@@ -8,6 +8,7 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -66,6 +67,12 @@ class error final : public std::exception {
   [[nodiscard]] std::optional<record_position> record() const noexcept {
     record_position at{};
     return wasm_error_record(_raw.get(), &at.index, &at.offset) ? std::optional(at) : std::nullopt;
+  }
+  /// The guest's core dump, if the runtime's `core_dumps` asks for one and the guest has one. Lives as long as the error
+  /// and its copies.
+  [[nodiscard]] std::optional<std::span<const std::uint8_t>> coredump() const noexcept {
+    wasm_slice dump{};
+    return wasm_error_coredump(_raw.get(), &dump) ? std::optional(std::span(dump.data, dump.size)) : std::nullopt;
   }
   /// The guest's call stack, innermost first.
   [[nodiscard]] std::vector<frame> backtrace() const {

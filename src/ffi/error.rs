@@ -117,6 +117,23 @@ pub unsafe extern "C" fn wasm_error_frame(
     })
 }
 
+/// Whether the error has a core dump of its guest; if so, writes it to `dump`, which may be NULL. It lives as long as the
+/// error.
+///
+/// Guests have one that trapped, were ended, or exited with a code other than 0, if `core_dumps` was set for their runtime,
+/// and if their memory has no more than 1 GiB. It is a WebAssembly module in the format for core dumps of WebAssembly's tool
+/// conventions: memory, globals, and the stack with the indices of functions, of which it has the innermost 10,000. Where
+/// in a function a frame is, and the values of its variables, are not known. What the memory holds is in it, secrets
+/// included.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_error_coredump(error: *const wasm_error, dump: *mut wasm_slice) -> bool {
+    let Some(found) = handle(error, "error").ok().and_then(|e| e.guest()?.core_dump.as_ref()) else { return false };
+    if let Ok(out) = Out::new(dump, "dump") {
+        out.set(wasm_slice::of(found.bytes()));
+    }
+    true
+}
+
 /// Frees the error. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_error_release(error: *mut wasm_error) {

@@ -18,6 +18,7 @@ pub mod host_function;
 pub mod library;
 pub mod metrics;
 pub mod policy;
+pub mod profile;
 pub mod promise;
 pub mod runtime;
 pub mod schema_registry;

@@ -124,6 +124,14 @@ pub struct wasm_runtime_config {
     pub log_lines_per_second: u32,
     /// Lines that they may write at once, after they wrote less for a while. Default 5,000.
     pub log_burst_lines: u32,
+    /// 1: the error of a guest that failed has a core dump, which `wasm_error_coredump` gives. It is made by the poll that
+    /// reports the failure, which takes up to some 4 ms per MiB of the guest's memory that is not zero, and the
+    /// error keeps them. Default 0.
+    pub core_dumps: u32,
+    /// 1: guests' functions are appended to `/tmp/perf-PID.map`, where `perf report` finds their names, as their modules
+    /// are compiled or loaded. The file stays; its lines are wrong as soon as a factory is freed and its place is taken
+    /// by another. Default 0.
+    pub perf_map: u32,
 }
 
 /// A log sink that is owned.
@@ -206,6 +214,8 @@ fn settings(c: &wasm_runtime_config) -> Result<Config> {
         tight_stacks: c.tight_stacks != 0,
         pool_engines: size(c.pool_engines, d.pool_engines),
         keep_resident: size(c.keep_resident, Config::default_keep_resident(memory_mode)),
+        core_dumps: c.core_dumps != 0,
+        perf_map: c.perf_map != 0,
     })
 }
 
@@ -248,7 +258,7 @@ pub unsafe extern "C" fn wasm_runtime_create(
         let mut allocators = Allocators::default();
         if !config.is_null() {
             // SAFETY: the header says so; and all zeros is a valid config.
-            let config = unsafe { sized(config, first_size!(wasm_runtime_config, log_burst_lines), "config")? };
+            let config = unsafe { sized(config, first_size!(wasm_runtime_config, perf_map), "config")? };
             // First of all what the host gives away, so that it is dropped whatever comes next.
             sink = CSink(config.log);
             // SAFETY: the header says so.

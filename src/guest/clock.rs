@@ -1,6 +1,7 @@
 //! How long a guest has been running, in time that its host can be held to: only while it had the thread.
 
 use super::fault::Fault;
+use crate::config::Config;
 use crate::ticker::{self, Turns};
 use core::cell::Cell;
 use std::time::Duration;
@@ -8,6 +9,11 @@ use std::time::Duration;
 /// Ticks of the epoch in a time slice: a guest's deadline lies this many ahead, so it runs for between one and two
 /// halves of its slice, never more.
 pub const TICKS_PER_SLICE: u64 = 2;
+
+/// The time between two ticks of a runtime's epoch.
+pub fn tick(config: &Config) -> Duration {
+    config.time_slice.min(config.record_time_limit) / TICKS_PER_SLICE as u32
+}
 
 /// Adds up running time and compares it with the limit, by the ticker's run clock.
 #[derive(Debug)]
@@ -67,6 +73,11 @@ impl RunTime {
     pub fn long_turn(&self) -> Option<u64> {
         let passed = ticker::run_clock().wrapping_sub(self.turn.get());
         (passed >= self.slice).then_some(passed)
+    }
+
+    /// The run clock when this turn began.
+    pub fn turn_began(&self) -> u64 {
+        self.turn.get()
     }
 
     /// The guest loses the thread.

@@ -8,12 +8,14 @@ use crate::batch::header::wasm_batch_header;
 use crate::batch::reader::Records;
 use crate::call::{Settled, Waiting};
 use crate::config::Config;
+use crate::core_dump::CoreDump;
 use crate::error::RecordAt;
 use crate::log::{Line, LineBuffer, Piece, Sink, escape, wasm_log_severity, wasm_log_source};
 use crate::log_limit::grouped;
 use crate::metrics::clock;
 use crate::metrics::meter::{Meter, Passed};
 use crate::output::OutputBuffer;
+use crate::profile::Profile;
 use crate::transform::Transform;
 use core::cell::{Cell, RefCell};
 use core::ffi::c_void;
@@ -65,6 +67,10 @@ pub struct Context {
     pub meter: Meter,
     /// The guest's wall clock, milliseconds since 1970: the timestamp of the record at hand.
     pub wall_clock: Cell<i64>,
+    /// What is kept of the guest that ended just now, until its error is made.
+    pub core_dump: Cell<Option<CoreDump>>,
+    /// Where the guest spends its time, if somebody wants to know.
+    pub profile: Profile,
     transform: Arc<Transform>,
     started: Cell<bool>,
     instance: Cell<bool>,
@@ -142,6 +148,8 @@ impl Context {
             run_time: RunTime::new(config.record_time_limit, config.time_slice),
             meter,
             wall_clock: Cell::new(0),
+            core_dump: Cell::new(None),
+            profile: Profile::default(),
             transform,
             started: Cell::new(false),
             instance: Cell::new(false),

@@ -42,6 +42,9 @@ pub enum Fault {
     },
 }
 
+/// Frames that an error has: Wasmtime's own default.
+const MOST_FRAMES: usize = 20;
+
 /// The trap numbers of the C ABI for Wasmtime's.
 fn trap_code(trap: wasmtime::Trap) -> wasm_trap {
     use wasmtime::Trap;
@@ -62,7 +65,12 @@ fn trap_code(trap: wasmtime::Trap) -> wasm_trap {
 
 /// The error of a guest that ended, however it did.
 pub fn explain(ended: Result<(), wasmtime::Error>, context: &Context, wrappers: &Wrappers) -> Error {
-    let mut detail = GuestDetail { record: context.record(), taken: context.taken(), ..GuestDetail::default() };
+    let mut detail = GuestDetail {
+        record: context.record(),
+        taken: context.taken(),
+        core_dump: context.core_dump.take(),
+        ..GuestDetail::default()
+    };
     let (status, what) = match &ended {
         Ok(()) => {
             detail.exit_code = Some(0);
@@ -151,7 +159,8 @@ fn frames(backtrace: &wasmtime::WasmBacktrace, wrappers: &Wrappers) -> Vec<Frame
         Origin::Import(index, name) => Some(Frame { function: Some(name), index }),
         Origin::SuspendHere => None,
     };
-    backtrace.frames().iter().filter_map(frame).collect()
+    // With core dumps Wasmtime gives more.
+    backtrace.frames().iter().take(MOST_FRAMES).filter_map(frame).collect()
 }
 
 /// Longest name that is demangled, and longest name that is shown. Demangled C++ can be exponentially longer than what it
@@ -159,12 +168,16 @@ fn frames(backtrace: &wasmtime::WasmBacktrace, wrappers: &Wrappers) -> Vec<Frame
 const LONGEST_NAME: usize = 512;
 
 /// Names as people wrote them, for Rust and C++ guests; cut, and without control characters.
-fn demangle(name: &str) -> String {
+pub fn demangle(name: &str) -> String {
     if name.len() > LONGEST_NAME {
         return printable(name);
     }
     if let Ok(rust) = rustc_demangle::try_demangle(name) {
         return printable(&bounded(format_args!("{rust:#}")));
+    }
+    // It would take `a` for a type, signed char.
+    if !name.starts_with('_') {
+        return printable(name);
     }
     match cpp_demangle::Symbol::new(name) {
         Ok(symbol) => {

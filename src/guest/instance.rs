@@ -4,12 +4,13 @@ use super::clock::TICKS_PER_SLICE;
 use super::context::{Context, GuestState, Local, Suspended};
 use super::limits::Limits;
 use super::wasi;
+use crate::core_dump::CoreDump;
 use crate::factory::Compiled;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context as TaskContext, Poll, Waker};
 use std::rc::Rc;
-use wasmtime::{Error, Store, StoreContextMut, UpdateDeadline};
+use wasmtime::{Error, InstancePre, Store, StoreContextMut, UpdateDeadline};
 
 /// A guest that is running or suspended. Dropping it unwinds its stack and frees its store.
 pub struct Guest(Pin<Box<dyn Future<Output = Result<(), Error>>>>);
@@ -17,6 +18,7 @@ pub struct Guest(Pin<Box<dyn Future<Output = Result<(), Error>>>>);
 impl Guest {
     /// A guest that will begin with its first poll.
     pub fn new(compiled: &Compiled, context: &Rc<Context>) -> Self {
+        let config = &compiled.shared.config;
         let local = Local::new(context);
         let state = GuestState {
             random: wasi::random(),
@@ -24,7 +26,7 @@ impl Guest {
                 context: local.clone(),
                 previous_size: 0,
                 table_elements: 0,
-                table_limit: compiled.shared.config.table_limit,
+                table_limit: config.table_limit,
                 memory: None,
             },
             wasi: wasi::context(context.transform(), &local),
@@ -32,14 +34,18 @@ impl Guest {
         };
         let mut store = Store::new(compiled.pre.module().engine(), state);
         store.limiter(|state| &mut state.limits);
-        store.set_epoch_deadline(TICKS_PER_SLICE);
+        store.set_epoch_deadline(ticks(context));
         store.epoch_deadline_callback(deadline_passed);
         let pre = compiled.pre.clone();
+        let wrappers = config.core_dumps.then(|| compiled.wrappers.clone());
         Self(Box::pin(async move {
-            let instance = pre.instantiate_async(&mut store).await?;
-            store.data().context.note_instance();
-            let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
-            start.call_async(&mut store, ()).await
+            let ended = run(&mut store, pre).await;
+            if let (Err(error), Some(wrappers)) = (&ended, &wrappers) {
+                // Here, because it needs the store, which goes with this future.
+                let context = store.data().context.clone();
+                context.core_dump.set(CoreDump::of(&mut store, error, &context.transform().name, wrappers));
+            }
+            ended
         }))
     }
 
@@ -50,6 +56,19 @@ impl Guest {
     }
 }
 
+async fn run(store: &mut Store<GuestState>, pre: InstancePre<GuestState>) -> Result<(), Error> {
+    let instance = pre.instantiate_async(&mut *store).await?;
+    store.data().context.note_instance();
+    let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
+    start.call_async(&mut *store, ()).await
+}
+
+/// How far ahead the guest's deadline is. A guest that is profiled comes by at each tick, also when it never has the thread
+/// for two.
+fn ticks(context: &Context) -> u64 {
+    if context.profile.is_on() { 1 } else { TICKS_PER_SLICE }
+}
+
 /// Called inside the guest when its epoch deadline has passed: because its slice is over, or because a host function set
 /// the deadline to now in order to suspend it.
 fn deadline_passed(store: StoreContextMut<'_, GuestState>) -> Result<UpdateDeadline, Error> {
@@ -58,11 +77,17 @@ fn deadline_passed(store: StoreContextMut<'_, GuestState>) -> Result<UpdateDeadl
     match context.suspended.get() {
         None => {
             context.run_time.check()?;
+            if context.profile.is_on() {
+                context.profile.sample(&store);
+                if !context.run_time.turn_is_over() {
+                    return Ok(UpdateDeadline::Continue(ticks(context)));
+                }
+            }
             context.suspended.set(Some(Suspended::SliceOver));
         }
         // A guest that does nothing but wait for the host comes by nowhere else.
         Some(Suspended::ForHost) => context.run_time.check()?,
         Some(_) => {}
     }
-    Ok(UpdateDeadline::Yield(TICKS_PER_SLICE))
+    Ok(UpdateDeadline::Yield(ticks(context)))
 }
