@@ -82,6 +82,22 @@ impl Meter {
         &self.tally.memory
     }
 
+    /// A record is dropped, because of the policy.
+    pub fn skip(&self) {
+        self.tally.add(Counted::Skipped, 1);
+    }
+
+    /// A record went to the dead letters, because of the policy.
+    pub fn dead_letter(&self) {
+        self.tally.add(Counted::DeadLettered, 1);
+    }
+
+    /// So many more batches wait for the engine, or fewer. On the engine's thread only.
+    pub fn queued(&self, change: i64) {
+        let queued = &self.tally.queued;
+        queued.set(queued.get().saturating_add_signed(change));
+    }
+
     /// A start begins.
     pub fn begin_start(&self) {
         if self.started.replace(true) {
