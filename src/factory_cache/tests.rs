@@ -79,7 +79,7 @@ struct Held(#[allow(dead_code)] mpsc::Sender<()>);
 impl FactoryCache {
     fn hold(&self) -> Held {
         let (sender, receiver) = mpsc::channel::<()>();
-        self.runtime.compile(move || drop(receiver.recv())).unwrap();
+        self.runtime.compile(move || _ = receiver.recv()).unwrap();
         Held(sender)
     }
 
