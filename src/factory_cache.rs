@@ -241,7 +241,7 @@ impl FactoryCache {
     fn finish(&self, key: &Key, made: Result<Compiled>) {
         let mut state = self.state.lock();
         let waiting = state.remove_compiling(key);
-        let (content, senders) = match waiting {
+        let (content, mut senders) = match waiting {
             Some(Entry { content, progress: Progress::Compiling(senders) }) => (content, senders),
             _ => return,
         };
@@ -253,12 +253,16 @@ impl FactoryCache {
             lent
         });
         drop(state);
+        let Some(mut last) = senders.pop() else { return };
+        let mut wakers = Vec::with_capacity(senders.len() + 1);
         for mut sender in senders {
-            let waker = sender.send(outcome.clone()).flatten();
-            drop(sender);
-            if let Some(waker) = waker {
-                waker.wake();
-            }
+            wakers.extend(sender.send(outcome.clone()).flatten());
+        }
+        // Not a copy: from here on only those who waited use the factory.
+        wakers.extend(last.send(outcome).flatten());
+        drop(last);
+        for waker in wakers {
+            waker.wake();
         }
     }
 
