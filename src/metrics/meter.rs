@@ -203,3 +203,41 @@ impl Drop for Meter {
         self.leave();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn queues_are_as_long_as_they_are_now_and_go_with_their_engine() {
+        let registry = Registry::new(&Config::default());
+        let queued = || {
+            let mut all = Vec::new();
+            registry.series(&mut all);
+            all[0].sums().0.queued
+        };
+        let (one, other) = (registry.join("t"), registry.join("t"));
+        one.queued(3);
+        one.queued(-1);
+        other.queued(5);
+        assert_eq!(queued(), 7);
+        one.queued(-9);
+        assert_eq!(queued(), 5, "no queue is shorter than none");
+        other.leave();
+        assert_eq!(queued(), 0);
+    }
+
+    #[test]
+    fn records_that_a_policy_takes_out_stay_counted() {
+        let registry = Registry::new(&Config::default());
+        let (one, other) = (registry.join("t"), registry.join("t"));
+        one.skip();
+        one.skip();
+        other.dead_letter();
+        let sums = || one.series().sums().0;
+        assert_eq!((sums().get(Counted::Skipped), sums().get(Counted::DeadLettered)), (2, 1));
+        other.leave();
+        assert_eq!((sums().get(Counted::Skipped), sums().get(Counted::DeadLettered)), (2, 1));
+    }
+}
