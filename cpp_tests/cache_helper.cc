@@ -56,7 +56,7 @@ struct arguments {
   bool read_only = false;
   rlim_t file_limit = 0;
   bool die = false;
-  std::string mount;
+  std::string mount{};
   bool fill = false;
   int remount = 0;
 };
