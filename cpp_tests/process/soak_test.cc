@@ -19,7 +19,7 @@ struct held {
 
   static void expect_flat(const held& before) {
     const held now;
-    EXPECT_LE(now.resident, before.resident + 4 * mib);
+    EXPECT_LE(now.resident, before.resident + mib);
     EXPECT_EQ(now.files, before.files);
     // Two neighbours that are mapped alike count as one, and an arena of the allocator's may be split.
     EXPECT_LE(now.mapped.count, before.mapped.count + 8);
