@@ -1511,8 +1511,8 @@ wasm_status wasm_factory_cache_create(const struct wasm_runtime *runtime,
 //
 // With a key, `config` may be NULL, or its `module` empty: then nothing else in it is looked at, and nothing is compiled.
 // If the factory is neither there nor being compiled: `WASM_STATUS_NOT_CACHED`, without a future. Where the time counts,
-// ask like this first, since a module that is given is hashed on the calling thread each time: 0.5 to 3 ms per megabyte,
-// as the processor has instructions for SHA-256 or not.
+// ask like this first, since a module that is given is hashed on the calling thread each time: half a millisecond per
+// megabyte, and several without the processor's instructions for SHA-256.
 //
 // A key with a module belongs to that one, with that description: `WASM_STATUS_INVALID_ARGUMENT`, and a message that
 // says what differs, if the key is already that of another. A new version of a transform needs a new key, or none. Other
@@ -1527,7 +1527,7 @@ wasm_status wasm_factory_cache_get(const struct wasm_factory_cache *cache,
 // Drops the factories that nobody has used for at least `min_idle_ns`, with their machine code; 0 for all that nobody
 // uses now. A factory is used by handles, by futures that have it, and by engines, also stopped ones; the time counts
 // from when the last of them was released, on whichever thread, and does not go on while the machine sleeps. `collected`
-// gets their number; it may be NULL. Takes some 20 µs for each on the calling thread. Any thread.
+// gets their number; it may be NULL. Takes some 30 µs for each on the calling thread. Any thread.
 wasm_status wasm_factory_cache_collect(const struct wasm_factory_cache *cache,
                                        uint64_t min_idle_ns,
                                        uint64_t *collected,
