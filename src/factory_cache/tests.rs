@@ -296,7 +296,8 @@ fn a_key_belongs_to_one_module_and_description() {
     let held = cache.hold();
     let one = module(1);
     let Ok(Found::Soon(receiver)) = cache.get(b"k", Some((&one, full()))) else { panic!() };
-    let others: [(u32, fn(&mut Transform), &str); 5] = [
+    type Change = fn(&mut Transform);
+    let others: [(u32, Change, &str); 5] = [
         (2, |_| {}, "another module, whose SHA-256 begins with "),
         (1, |t| t.name = "u".into(), "another name, \"t\""),
         (1, |t| t.input_topic = "x".into(), "another input_topic, \"in\""),
