@@ -13,6 +13,7 @@ using namespace cache_tests;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::ElementsAre;
 using testing::SizeIs;
 
@@ -88,7 +89,7 @@ TEST(CacheEntry, DamagedIsReplaced) {
   compile(cached(dir.cache).runtime, "c_identity");
   const auto good = read(dir.entry());
   ASSERT_GT(good.size(), 4096U);
-  for (std::size_t at = 0; at < good.size(); at += at < 56 ? 7 : 1999) {
+  for (std::size_t at = 0; at < good.size(); at += at < 56 ? 1 : 1999) {
     auto bytes = good;
     bytes[at] ^= 0x01;
     write(dir.entry(), bytes);
@@ -177,6 +178,51 @@ TEST(CacheTrouble, AFullDisk) {
   EXPECT_THAT(dir.files(), IsEmpty()) << "what was half written is removed";
   helper again({dir.cache, "2", guest_path("c_identity")});
   EXPECT_EQ(again.counted(), (counts{1, 1, 1, 0, 0}));
+}
+
+/// A helper whose directory is on a small file system of its own.
+std::unique_ptr<helper> on_mount(const scratch& dir, std::vector<std::string> options) {
+  fs::create_directory(dir.cache);
+  ::chmod(dir.cache.c_str(), 0700);
+  options.insert(options.begin() + 1, guest_path("c_identity"));
+  options.insert(options.begin(), dir.cache);
+  auto out = std::make_unique<helper>(std::move(options));
+  return WEXITSTATUS(out->end()) == 77 ? nullptr : std::move(out);
+}
+
+TEST(CacheTrouble, AFileSystemWithoutRoom) {
+  scratch dir;
+  const auto full = on_mount(dir, {"2", "mount=size=8k"});
+  if (!full) {
+    GTEST_SKIP() << "only whoever may mount can have a file system of their own";
+  }
+  EXPECT_EQ(full->counted(), (counts{0, 2, 0, 0, 2}));
+  EXPECT_THAT(full->text, HasSubstr("No space left on device"));
+  EXPECT_THAT(full->text, Not(HasSubstr("has "))) << "what was half written is removed";
+}
+
+TEST(CacheTrouble, AFileSystemWithoutRoomForAnotherFile) {
+  scratch dir;
+  const auto full = on_mount(dir, {"1", "mount=nr_inodes=10", "fill"});
+  if (!full) {
+    GTEST_SKIP() << "only whoever may mount can have a file system of their own";
+  }
+  EXPECT_EQ(full->counted(), (counts{0, 1, 0, 0, 1}));
+  EXPECT_THAT(full->text, HasSubstr("No space left on device"));
+}
+
+TEST(CacheTrouble, AFileSystemThatBecomesReadOnly) {
+  scratch dir;
+  const auto unable = on_mount(dir, {"1", "mount=size=1m", "remount=1"});
+  if (!unable) {
+    GTEST_SKIP() << "only whoever may mount can have a file system of their own";
+  }
+  EXPECT_EQ(unable->counted(), (counts{0, 1, 0, 0, 1}));
+  EXPECT_THAT(unable->text, HasSubstr("Read-only file system"));
+  scratch another;
+  const auto later = on_mount(another, {"2", "mount=size=1m", "remount=2"});
+  EXPECT_EQ(later->counted(), (counts{1, 1, 1, 0, 0})) << "what is there can still be used";
+  EXPECT_THAT(later->text, HasSubstr("has .cwasm"));
 }
 
 TEST(CacheTrouble, ADirectoryThatIsReadOnly) {

@@ -9,8 +9,14 @@
 //   read-only      takes the permission to write from the directory when the cache has been set up
 //   file-limit=N   no file can have more bytes (RLIMIT_FSIZE): writes fail as on a full disk
 //   die            and such a write kills the process
+//   mount=OPTIONS  mounts a tmpfs in the directory's place, for this process alone, and tells at last what is in it; ends
+//                  with 77 if it may not
+//   fill           fills that, when the cache has been set up, until there is no room for another file
+//   remount=N      makes that read-only, when the cache has been set up for the Nth time
 #include <wasm_engine/wasm_engine.hh>
 
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,6 +25,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <mutex>
@@ -49,6 +56,9 @@ struct arguments {
   bool read_only = false;
   rlim_t file_limit = 0;
   bool die = false;
+  std::string mount{};
+  bool fill = false;
+  int remount = 0;
 };
 
 arguments parse(int argc, char** argv) {
@@ -64,6 +74,12 @@ arguments parse(int argc, char** argv) {
       a.file_limit = static_cast<rlim_t>(std::atoll(argv[i] + 11));
     } else if (option == "die") {
       a.die = true;
+    } else if (option.starts_with("mount=")) {
+      a.mount = option.substr(6);
+    } else if (option == "fill") {
+      a.fill = true;
+    } else if (option.starts_with("remount=")) {
+      a.remount = std::atoi(argv[i] + 8);
     } else {
       fail("what is " + std::string(option) + "?");
     }
@@ -79,6 +95,24 @@ void limit_files(const arguments& a) {
   }
   const rlimit limit{a.file_limit, a.file_limit};
   check(::setrlimit(RLIMIT_FSIZE, &limit) == 0, "setrlimit failed");
+}
+
+/// The file system that the directory is on, from here on.
+void mount_there(const arguments& a) {
+  if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+      ::mount("none", a.directory.c_str(), "tmpfs", 0, ("mode=700," + a.mount).c_str()) != 0) {
+    std::exit(77);
+  }
+}
+
+void fill(const std::string& directory) {
+  for (int n = 0;; ++n) {
+    std::FILE* file = std::fopen((directory + "/filler" + std::to_string(n)).c_str(), "w");
+    if (file == nullptr) {
+      return;
+    }
+    std::fclose(file);
+  }
 }
 
 void run(const we::runtime& runtime, const std::vector<std::uint8_t>& module) {
@@ -108,6 +142,9 @@ int main(int argc, char** argv) {
     if (a.user != 0) {
       check(::setgid(a.user) == 0 && ::setuid(a.user) == 0, "cannot be another user");
     }
+    if (!a.mount.empty()) {
+      mount_there(a);
+    }
     std::uint64_t sums[5] = {};
     std::mutex mutex;
     std::string log;
@@ -123,6 +160,12 @@ int main(int argc, char** argv) {
       if (a.file_limit != 0) {
         limit_files(a);
       }
+      if (a.fill) {
+        fill(a.directory);
+      }
+      if (a.remount == n + 1) {
+        check(::mount("none", a.directory.c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr) == 0, "no remount");
+      }
       run(runtime, module);
       const auto s = runtime.get_cache_stats().value();
       const std::uint64_t now[5] = {s.hits, s.misses, s.stores, s.rejected, s.faults};
@@ -134,6 +177,11 @@ int main(int argc, char** argv) {
       std::printf("%llu ", static_cast<unsigned long long>(sum));
     }
     std::printf("\n%s", log.c_str());
+    if (!a.mount.empty()) {
+      for (const auto& file : std::filesystem::directory_iterator(a.directory)) {
+        std::printf("has %s\n", file.path().extension().c_str());
+      }
+    }
   } catch (const std::exception& e) {
     fail(e.what());
   }

@@ -2,6 +2,7 @@
 //
 // Metrics of transforms: that what is counted is what happened.
 #include "support/metrics.hh"
+#include "support/policy.hh"
 
 #include <gmock/gmock.h>
 
@@ -130,6 +131,34 @@ TEST(Metrics, CountEachFailedOperationOnceByItsStatus) {
   EXPECT_EQ(m.errors.at(WASM_STATUS_OUTPUT_REJECTED), 1U);
   EXPECT_EQ(m.raw.output_records, 1U) << "what the sink did not accept is not output";
   EXPECT_EQ(m.raw.input_records, 3U);
+}
+
+TEST(Metrics, RecordsThatAPolicyTakesOutAreCounted) {
+  policed skipping(WASM_ON_ERROR_SKIP);
+  policed lettering(WASM_ON_ERROR_DEAD_LETTER);
+  recorder out;
+  const auto batch = built({"a", "u", "b", "x", "c"});
+  for (auto* p : {&skipping, &lettering}) {
+    ASSERT_TRUE(succeeded(p->start()));
+    ASSERT_TRUE(succeeded(p->transform(batch, out)));
+  }
+  const auto skipped = only(skipping.runtime).raw;
+  EXPECT_EQ(skipped.skipped_records, 2U);
+  EXPECT_EQ(skipped.dead_lettered_records, 0U);
+  EXPECT_EQ(skipped.queued_batches, 0U);
+  const auto lettered = only(lettering.runtime).raw;
+  EXPECT_EQ(lettered.skipped_records, 0U);
+  EXPECT_EQ(lettered.dead_lettered_records, 2U);
+  EXPECT_THAT(text(skipping.runtime), HasSubstr("wasm_skipped_records_total{transform=\"tested\",shard=\"0\"} 2\n"));
+  EXPECT_THAT(text(lettering.runtime),
+              HasSubstr("wasm_dead_lettered_records_total{transform=\"tested\",shard=\"0\"} 2\n"));
+  EXPECT_THAT(text(lettering.runtime), HasSubstr("wasm_queued_batches{transform=\"tested\",shard=\"0\"} 0\n"));
+  // A letter that was not taken is none.
+  c_sink refuses([](we::output_block, wasm_call*) { return WASM_ANSWER_FAILED; });
+  const auto letter = built({"u"});
+  auto operation = begin(lettering, letter, refuses);
+  EXPECT_EQ(finish(operation).status, WASM_STATUS_OUTPUT_REJECTED);
+  EXPECT_EQ(only(lettering.runtime).raw.dead_lettered_records, 2U);
 }
 
 TEST(Metrics, FailedStartsCount) {

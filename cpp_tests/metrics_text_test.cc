@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
@@ -96,8 +97,14 @@ TEST(Metrics, StructsOfOtherVersionsAreUnderstood) {
   const auto snapshot = we::metrics::create(b.runtime).value();
   wasm_transform_metrics m{};
   EXPECT_EQ(wasm_metrics_get(snapshot.get(), 0, &m, nullptr), WASM_STATUS_INVALID_STRUCT_SIZE);
-  m.size = sizeof(m) - 1;
+  constexpr std::size_t first_version = offsetof(wasm_transform_metrics, skipped_records);
+  m.size = first_version - 1;
   EXPECT_EQ(wasm_metrics_get(snapshot.get(), 0, &m, nullptr), WASM_STATUS_INVALID_STRUCT_SIZE);
+  m.size = first_version;
+  m.skipped_records = 7;
+  EXPECT_EQ(wasm_metrics_get(snapshot.get(), 0, &m, nullptr), WASM_STATUS_OK);
+  EXPECT_EQ(m.engines, 1U);
+  EXPECT_EQ(m.skipped_records, 7U) << "an older caller has no such field";
   m.size = sizeof(m);
   EXPECT_EQ(wasm_metrics_get(snapshot.get(), 1, &m, nullptr), WASM_STATUS_INVALID_ARGUMENT);
   EXPECT_EQ(wasm_metrics_get(snapshot.get(), 0, nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);

@@ -23,6 +23,7 @@ add_process_test(allocations 120 allocations_test.cc counting_malloc.cc)
 add_process_test(core_malloc 120 core_malloc_test.cc core_malloc.cc)
 add_process_test(unwinder 120 unwinder_test.cc)
 add_process_test(fork 120 fork_test.cc)
+add_process_test(soak 300 soak_test.cc)
 
 # ---- dlopen ----
 foreach(name IN ITEMS dlopen_cycles dlopen_ends)

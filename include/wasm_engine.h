@@ -80,6 +80,8 @@ enum wasm_status
   WASM_STATUS_THREAD_NOT_PREPARED = 10,
   // A signal by which traps of guests are noticed is blocked on this thread: call `wasm_thread_unblock_signals`.
   WASM_STATUS_SIGNALS_BLOCKED = 11,
+  // The factory cache has nothing with this key, and no module to compile was given.
+  WASM_STATUS_NOT_CACHED = 12,
   // The bytes do not begin with Wasm's magic number.
   WASM_STATUS_MODULE_NOT_WASM = 20,
   // The module is in the text format; compile it to binary first.
@@ -511,6 +513,9 @@ typedef struct wasm_error wasm_error;
 // A factory. Shared: it may be used on any thread, by several at once.
 typedef struct wasm_factory wasm_factory;
 
+// A cache of factories. Owned; it may be used on any thread, by several at once.
+typedef struct wasm_factory_cache wasm_factory_cache;
+
 // An operation that is going on. Owned by whoever got it; used by one thread at a time, and if it is an engine's, only by
 // the engine's thread.
 typedef struct wasm_future wasm_future;
@@ -722,6 +727,38 @@ typedef struct wasm_frame {
   uint32_t function_index;
 } wasm_frame;
 
+// Settings of a factory cache. Zero in any field but `size` means the default.
+typedef struct wasm_factory_cache_config {
+  // `sizeof(wasm_factory_cache_config)`.
+  size_t size;
+  // Nanoseconds for which nobody must have used a factory before `wasm_factory_cache_get` drops it by itself. Default
+  // 300,000,000,000, five minutes.
+  uint64_t idle_ns;
+  // Nanoseconds between two times that `wasm_factory_cache_get` looks for such factories, on the thread of whoever
+  // calls it then. Default 0: never, so that `wasm_factory_cache_collect` alone drops factories.
+  uint64_t collect_interval_ns;
+} wasm_factory_cache_config;
+
+// What a factory cache has, and what it counted since it was made.
+typedef struct wasm_factory_cache_stats {
+  // `sizeof(wasm_factory_cache_stats)`, set by the caller.
+  size_t size;
+  // Factories that it has.
+  uint64_t entries;
+  // Factories that are being compiled, or wait for a compile thread.
+  uint64_t compiling;
+  // Requests for a factory that was there.
+  uint64_t hits;
+  // Requests for one that was being compiled for somebody else.
+  uint64_t joined;
+  // Requests for one that was neither, also those without a module.
+  uint64_t misses;
+  // Compilations that were begun, also those that failed.
+  uint64_t compilations;
+  // Factories that were dropped because nobody used them.
+  uint64_t collected;
+} wasm_factory_cache_stats;
+
 // What to call when a pending future is worth polling again.
 //
 // Each waker that is given to a poll is used up: exactly one of `wake` and `drop` is called with its `data`, exactly
@@ -816,6 +853,14 @@ typedef struct wasm_runtime_metrics {
   uint64_t pool_memories_dirty;
   // Stacks of pools that engines have.
   uint64_t pool_stacks_in_use;
+  // Requests to factory caches for a factory that was there.
+  uint64_t factory_cache_hits;
+  // Requests to factory caches that waited for a compilation which another one had begun.
+  uint64_t factory_cache_joined;
+  // Requests to factory caches that found neither.
+  uint64_t factory_cache_misses;
+  // Factories that factory caches dropped, because nobody used them.
+  uint64_t factory_cache_collected;
 } wasm_runtime_metrics;
 
 // Records whose latency fell into one range.
@@ -874,6 +919,12 @@ typedef struct wasm_transform_metrics {
   const struct wasm_error_count *errors;
   // Number of `errors`.
   size_t error_count;
+  // Records at which guests failed and that were dropped, by policy.
+  uint64_t skipped_records;
+  // Records at which guests failed and that sinks took as dead letters, by policy.
+  uint64_t dead_lettered_records;
+  // Batches that wait for a shared engine.
+  uint64_t queued_batches;
 } wasm_transform_metrics;
 
 // The host's clock, for waiting before a guest is started again. No thread of the library's waits.
@@ -1460,6 +1511,55 @@ struct wasm_factory *wasm_factory_clone(const struct wasm_factory *factory);
 
 // Gives one reference up. Engines made from the factory go on living. Any thread. NULL is fine.
 void wasm_factory_release(struct wasm_factory *factory);
+
+// Makes an empty cache of factories: what is asked for twice is compiled once and kept. `config` may be NULL for the
+// defaults. It is for factories of this runtime only, which it keeps alive; a runtime may have several. Any thread.
+wasm_status wasm_factory_cache_create(const struct wasm_runtime *runtime,
+                                      const struct wasm_factory_cache_config *config,
+                                      struct wasm_factory_cache **cache,
+                                      struct wasm_error **error);
+
+// Asks for a factory by its key: any bytes of the embedder's, which are copied. With an empty key it is the SHA-256 of
+// the module together with all else in `config`, with names in the same order.
+//
+// `future` is like that of `wasm_factory_create`. It is ready from the beginning if the factory is there. If it is not,
+// its module is compiled, as by `wasm_factory_create`; whoever asks for the same key meanwhile gets a future of their own
+// for the same compilation. Releasing one of them takes nothing from the others; when all were released before the
+// compilation began, it is left out. When it fails, all of these futures fail with the same error, and nothing is kept:
+// the next request compiles again. The factory is one like any other: it and its engines may outlive the cache.
+//
+// With a key, `config` may be NULL, or its `module` empty: then nothing else in it is looked at, and nothing is compiled.
+// If the factory is neither there nor being compiled: `WASM_STATUS_NOT_CACHED`, without a future. Where the time counts,
+// ask like this first, since a module that is given is hashed on the calling thread each time: half a millisecond per
+// megabyte, and several without the processor's instructions for SHA-256.
+//
+// A key with a module belongs to that one, with that description: `WASM_STATUS_INVALID_ARGUMENT`, and a message that
+// says what differs, if the key is already that of another. A new version of a transform needs a new key, or none. Other
+// errors of the call are those of `wasm_factory_create`; threads that cannot be started fail the future instead. Any
+// thread.
+wasm_status wasm_factory_cache_get(const struct wasm_factory_cache *cache,
+                                   struct wasm_slice key,
+                                   const struct wasm_factory_config *config,
+                                   struct wasm_future **future,
+                                   struct wasm_error **error);
+
+// Drops the factories that nobody has used for at least `min_idle_ns`, with their machine code; 0 for all that nobody
+// uses now. A factory is used by handles, by futures that have it, and by engines, also stopped ones; the time counts
+// from when the last of them was released, on whichever thread, and does not go on while the machine sleeps. `collected`
+// gets their number; it may be NULL. Takes some 30 µs for each on the calling thread. Any thread.
+wasm_status wasm_factory_cache_collect(const struct wasm_factory_cache *cache,
+                                       uint64_t min_idle_ns,
+                                       uint64_t *collected,
+                                       struct wasm_error **error);
+
+// Fills `stats`, whose `size` the caller has set, with what is true at one moment. Any thread.
+wasm_status wasm_factory_cache_get_stats(const struct wasm_factory_cache *cache,
+                                         struct wasm_factory_cache_stats *stats,
+                                         struct wasm_error **error);
+
+// Frees the cache. Its factories go with it as far as nobody uses them, and compilations that are asked for go on; the
+// runtime's compile threads end after those. NULL is fine. No other call may use the cache meanwhile.
+void wasm_factory_cache_release(struct wasm_factory_cache *cache);
 
 // Drives the operation on.
 //

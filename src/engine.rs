@@ -10,6 +10,7 @@ use crate::guest::fault;
 use crate::guest::instance::Guest;
 use crate::memory::creators;
 use crate::memory::pools::not_prepared;
+use crate::metrics::meter::Meter;
 use crate::sink::OutputSink;
 use crate::status::wasm_status as Status;
 use crate::ticker::Turns;
@@ -194,6 +195,11 @@ impl Engine {
     /// What its guest is made from.
     pub fn compiled(&self) -> &Compiled {
         &self.compiled
+    }
+
+    /// Where it is counted.
+    pub fn meter(&self) -> &Meter {
+        &self.context.meter
     }
 
     /// Number of the operation that is going on, or of the last one.

@@ -9,7 +9,8 @@ use crate::oneshot::{self, Receiver, Wake};
 use crate::runtime::{Runtime, Shared};
 use crate::status::wasm_status as Status;
 use crate::transform::Transform;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 use wasmtime::InstancePre;
 
 /// A compiled transform.
@@ -23,7 +24,37 @@ pub struct Compiled {
     /// What was added to the module.
     pub wrappers: Wrappers,
     /// Its code, as the metrics count it.
-    pub executable: Executable,
+    pub executable: Arc<Executable>,
+    /// For whoever lent it. The last field, so that all the others are gone when it is dropped.
+    _lent: Option<Lent>,
+}
+
+/// When something that was lent came back: not yet, or then.
+pub type CameBack = Arc<OnceLock<Instant>>;
+
+/// Notes when it is dropped.
+struct Lent(CameBack);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // It is dropped once, so nobody was before.
+        let _ = self.0.set(Instant::now());
+    }
+}
+
+impl Compiled {
+    /// The same for others: what they have of it is gone when `came_back` says so.
+    pub fn lend(&self, came_back: CameBack) -> Self {
+        let Self { shared, transform, pre, wrappers, executable, _lent: _ } = self;
+        Self {
+            shared: shared.clone(),
+            transform: transform.clone(),
+            pre: pre.clone(),
+            wrappers: wrappers.clone(),
+            executable: executable.clone(),
+            _lent: Some(Lent(came_back)),
+        }
+    }
 }
 
 /// A factory, as a compile job delivers it.
@@ -39,7 +70,17 @@ pub fn compile<W: Wake + 'static>(
     transform: Transform,
 ) -> Result<Receiver<Outcome, W>> {
     transform.check()?;
-    start(runtime, move |shared| make(shared, transform, |shared, name| compiler::compile(shared, &module, name)))
+    start(runtime, move |shared| compile_now(shared, Arc::new(transform), &module).map(Arc::new))
+}
+
+/// Compiles on this thread. The transform's description is believed to be checked.
+pub fn compile_now(shared: Arc<Shared>, transform: Arc<Transform>, module: &[u8]) -> Result<Compiled> {
+    make(shared, transform, |shared, name| compiler::compile(shared, module, name))
+}
+
+/// What becomes of a compilation that panicked.
+pub fn panicked() -> Error {
+    Error::new(Status::Panic, "the compiler panicked; please report this module")
 }
 
 /// The same from an artifact of the module, which is machine code and believed to be what `precompile` made.
@@ -49,7 +90,8 @@ pub fn load<W: Wake + 'static>(
     transform: Transform,
 ) -> Result<Receiver<Outcome, W>> {
     transform.check()?;
-    start(runtime, move |shared| make(shared, transform, |shared, _| compiler::load(shared, artifact)))
+    let load = |shared: &Shared, _: &str| compiler::load(shared, artifact);
+    start(runtime, move |shared| make(shared, Arc::new(transform), load).map(Arc::new))
 }
 
 /// Starts to compile a module to an artifact.
@@ -65,9 +107,7 @@ fn start<T: Send + 'static, W: Wake + 'static>(
     // From here on, no host function can be added.
     runtime.shared.linked()?;
     let shared = runtime.shared.clone();
-    let (mut sender, receiver) = oneshot::channel::<Result<T>, W>(|| {
-        Err(Error::new(Status::Panic, "the compiler panicked; please report this module"))
-    });
+    let (mut sender, receiver) = oneshot::channel::<Result<T>, W>(|| Err(panicked()));
     runtime.compile(move || {
         // Should this panic, the sender is dropped unsent, and that is the outcome. Rayon would abort otherwise.
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
@@ -86,9 +126,9 @@ fn start<T: Send + 'static, W: Wake + 'static>(
 /// A factory of code, however that is come by.
 fn make(
     shared: Arc<Shared>,
-    transform: Transform,
+    transform: Arc<Transform>,
     code: impl FnOnce(&Shared, &str) -> Result<Code>,
-) -> Result<Arc<Compiled>> {
+) -> Result<Compiled> {
     let name = transform.name.clone();
     let named = |status, what: String| Error::new(status, format!("transform \"{name}\": {what}"));
     let Code { module, wrappers } = code(&shared, &transform.name).map_err(|e| named(e.status, e.message))?;
@@ -97,6 +137,6 @@ fn make(
         .linker
         .instantiate_pre(&module)
         .map_err(|e| named(Status::ModuleUnknownImport, format!("the module could not be linked: {e:#}")))?;
-    let executable = shared.metrics.executable(module.text().len());
-    Ok(Arc::new(Compiled { shared, transform: Arc::new(transform), pre, wrappers, executable }))
+    let executable = Arc::new(shared.metrics.executable(module.text().len()));
+    Ok(Compiled { shared, transform, pre, wrappers, executable, _lent: None })
 }

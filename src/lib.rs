@@ -19,6 +19,7 @@ pub mod dead_letter;
 pub mod engine;
 pub mod error;
 pub mod factory;
+pub mod factory_cache;
 pub mod ffi;
 pub mod fork;
 pub mod guest;

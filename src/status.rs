@@ -34,6 +34,8 @@ pub enum wasm_status {
     ThreadNotPrepared = 10,
     /// A signal by which traps of guests are noticed is blocked on this thread: call `wasm_thread_unblock_signals`.
     SignalsBlocked = 11,
+    /// The factory cache has nothing with this key, and no module to compile was given.
+    NotCached = 12,
 
     /// The bytes do not begin with Wasm's magic number.
     ModuleNotWasm = 20,
@@ -174,6 +176,7 @@ names! {
     PromiseSettled => c"promise-settled",
     ThreadNotPrepared => c"thread-not-prepared",
     SignalsBlocked => c"signals-blocked",
+    NotCached => c"not-cached",
     ModuleNotWasm => c"module-not-wasm",
     ModuleTextFormat => c"module-text-format",
     ModuleIsComponent => c"module-is-component",

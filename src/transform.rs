@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 
 /// A transform's description, checked.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub struct Transform {
     /// The name; the guest's `argv[0]`, and in every log line and error.
     pub name: String,

@@ -72,6 +72,27 @@ class compilation : public future {
   }
 };
 
+namespace detail {
+
+/// Begins to make a factory: `begin` gets the C config, which lives until it returns, and where to write.
+template <typename F>
+[[nodiscard]] result<compilation> make_factory(std::span<const std::uint8_t> module, const transform_config& t,
+                                               F begin) {
+  std::vector<wasm_slice> topics;
+  for (const auto& topic : t.output_topics) {
+    topics.push_back(as_slice(topic));
+  }
+  std::vector<wasm_env> env;
+  for (const auto& [name, value] : t.env) {
+    env.push_back({as_slice(name), as_slice(value)});
+  }
+  const wasm_factory_config config{sizeof(config), as_slice(module), as_slice(t.name), as_slice(t.input_topic),
+                                   topics.data(), topics.size(),     env.data(),       env.size()};
+  return make<compilation>([&](wasm_future** out, wasm_error** e) { return begin(config, out, e); });
+}
+
+}  // namespace detail
+
 class host_module;
 
 /// Configuration and compiler. Any thread.
@@ -163,18 +184,9 @@ class runtime {
  private:
   [[nodiscard]] result<compilation> make_factory(std::span<const std::uint8_t> module, const transform_config& t,
                                                  decltype(wasm_factory_create)* begin) const {
-    std::vector<wasm_slice> topics;
-    for (const auto& topic : t.output_topics) {
-      topics.push_back(as_slice(topic));
-    }
-    std::vector<wasm_env> env;
-    for (const auto& [name, value] : t.env) {
-      env.push_back({as_slice(name), as_slice(value)});
-    }
-    const wasm_factory_config config{sizeof(config), as_slice(module), as_slice(t.name), as_slice(t.input_topic),
-                                     topics.data(), topics.size(),     env.data(),       env.size()};
-    return detail::make<compilation>(
-        [&](wasm_future** out, wasm_error** e) { return begin(get(), &config, out, e); });
+    return detail::make_factory(module, t, [&](const wasm_factory_config& config, wasm_future** out, wasm_error** e) {
+      return begin(get(), &config, out, e);
+    });
   }
 
   static void drop_log(void* data) noexcept { delete static_cast<log_function*>(data); }

@@ -9,6 +9,7 @@
 #include "coroutine.hh"
 #include "engine.hh"
 #include "error.hh"
+#include "factory_cache.hh"
 #include "future.hh"
 #include "handle.hh"
 #include "host.hh"

@@ -26,6 +26,7 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bytes that a cache may have, if the embedder does not say.
 pub const DEFAULT_MAX_BYTES: u64 = 1 << 30;
@@ -145,7 +146,8 @@ impl Cache {
             }
         }
         // Another process may be at the same: what it removed is gone, and not counted twice.
-        let evicted = too_much(entries, self.max_bytes).iter().filter(|file| opened.remove(&file.name).is_ok()).count();
+        let evicted =
+            too_much(entries, self.max_bytes, now()).iter().filter(|file| opened.remove(&file.name).is_ok()).count();
         self.counters.evicted(evicted as u64);
     }
 }
@@ -167,10 +169,17 @@ fn is_temporary(name: &str) -> bool {
         && writer.split_once('-').is_some_and(|(process, count)| number(process) && number(count))
 }
 
-/// The entries used longest ago, as many as have to go.
-fn too_much(mut entries: Vec<Listed>, max_bytes: u64) -> Vec<Listed> {
+/// The time as entries have it.
+fn now() -> (i64, i64) {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (since.as_secs() as i64, since.subsec_nanos().into())
+}
+
+/// The entries used longest ago, as many as have to go. Before those go the ones that were used in the future: the clock
+/// was set back since, and until it is there again, whatever is stored now would be older than they.
+fn too_much(mut entries: Vec<Listed>, max_bytes: u64, now: (i64, i64)) -> Vec<Listed> {
     let mut total: u64 = entries.iter().map(|entry| entry.size).sum();
-    entries.sort_by(|a, b| (a.used, &a.name).cmp(&(b.used, &b.name)));
+    entries.sort_by(|a, b| (a.used <= now, a.used, &a.name).cmp(&(b.used <= now, b.used, &b.name)));
     entries
         .into_iter()
         .take_while(|entry| {

@@ -151,6 +151,31 @@ fn the_entries_used_longest_ago_go_first() {
 }
 
 #[test]
+fn a_clock_that_jumps_costs_no_more_than_the_order() {
+    let b = bench(3 * SIZE as u64);
+    for n in 1..=3 {
+        b.store([n; 32], n);
+        let file = File::open(b.file([n; 32])).unwrap();
+        file.set_modified(SystemTime::now() + Duration::from_secs(86_400 * u64::from(n))).unwrap();
+    }
+    // It was set back: what is stored now stays, and the others go one by one.
+    b.store([4; 32], 4);
+    assert_eq!([1, 2, 3, 4].map(|n| b.file([n; 32]).exists()), [false, true, true, true]);
+    // What is found is of now, whatever it was of before.
+    assert_eq!(b.find([2; 32]), Some(2));
+    b.store([5; 32], 5);
+    assert_eq!([2, 3, 4, 5].map(|n| b.find([n; 32]).is_some()), [true, false, true, true]);
+    // It was set forward by half a century: all are old, in their order.
+    for n in [5, 4, 2] {
+        let file = File::open(b.file([n; 32])).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(10 - u64::from(n))).unwrap();
+    }
+    b.store([6; 32], 6);
+    assert_eq!([2, 4, 5, 6].map(|n| b.find([n; 32]).is_some()), [true, true, false, true]);
+    assert_eq!(b.counts(), (6, 3, 0, 0));
+}
+
+#[test]
 fn the_limit_holds_to_the_byte() {
     let b = bench(2 * SIZE as u64);
     b.store([1; 32], 1);

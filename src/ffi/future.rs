@@ -7,7 +7,7 @@ use super::factory::wasm_factory;
 use super::{Out, border, handle};
 use crate::engine::{ThreadMark, wasm_poll};
 use crate::error::{Error, Result};
-use crate::factory;
+use crate::factory::{self, Compiled};
 use crate::oneshot::Receiver;
 use crate::status::wasm_status;
 use crate::waker::{Waker, wasm_waker};
@@ -48,6 +48,11 @@ enum Kind {
 impl wasm_future {
     pub(crate) fn compiling(receiver: Receiver<factory::Outcome, Waker>) -> *mut Self {
         Self::of_no_thread(Kind::Compiling(receiver))
+    }
+
+    /// For a factory that is there already.
+    pub(crate) fn compiled(compiled: Arc<Compiled>) -> *mut Self {
+        Self::of_no_thread(Kind::Compiled(Arc::new(wasm_factory { compiled })))
     }
 
     pub(crate) fn precompiling(receiver: Receiver<factory::Precompiled, Waker>) -> *mut Self {

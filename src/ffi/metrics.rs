@@ -44,6 +44,14 @@ pub struct wasm_runtime_metrics {
     pub pool_memories_dirty: u64,
     /// Stacks of pools that engines have.
     pub pool_stacks_in_use: u64,
+    /// Requests to factory caches for a factory that was there.
+    pub factory_cache_hits: u64,
+    /// Requests to factory caches that waited for a compilation which another one had begun.
+    pub factory_cache_joined: u64,
+    /// Requests to factory caches that found neither.
+    pub factory_cache_misses: u64,
+    /// Factories that factory caches dropped, because nobody used them.
+    pub factory_cache_collected: u64,
 }
 
 /// One transform on one shard: all of its engines there, added up. Counters never go back while one of them is there.
@@ -87,6 +95,12 @@ pub struct wasm_transform_metrics {
     pub errors: *const wasm_error_count,
     /// Number of `errors`.
     pub error_count: usize,
+    /// Records at which guests failed and that were dropped, by policy.
+    pub skipped_records: u64,
+    /// Records at which guests failed and that sinks took as dead letters, by policy.
+    pub dead_lettered_records: u64,
+    /// Batches that wait for a shared engine.
+    pub queued_batches: u64,
 }
 
 /// All metrics of a runtime at one moment. Owned; used by one thread at a time. It keeps no engine alive.
@@ -111,6 +125,10 @@ fn of_runtime(m: &RuntimeMetrics) -> wasm_runtime_metrics {
         pool_memories_in_use: m.pools.memories_in_use,
         pool_memories_dirty: m.pools.memories_dirty,
         pool_stacks_in_use: m.pools.stacks_in_use,
+        factory_cache_hits: m.factory_hits,
+        factory_cache_joined: m.factory_joined,
+        factory_cache_misses: m.factory_misses,
+        factory_cache_collected: m.factories_collected,
     }
 }
 
@@ -134,6 +152,9 @@ fn of_transform(m: &TransformMetrics) -> wasm_transform_metrics {
         latency_count: m.latency.len(),
         errors: m.errors.as_ptr(),
         error_count: m.errors.len(),
+        skipped_records: m.get(Counted::Skipped),
+        dead_lettered_records: m.get(Counted::DeadLettered),
+        queued_batches: m.sums.queued,
     }
 }
 

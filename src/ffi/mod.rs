@@ -13,6 +13,7 @@ pub mod cache;
 pub mod engine;
 pub mod error;
 pub mod factory;
+pub mod factory_cache;
 pub mod future;
 pub mod host_function;
 pub mod library;

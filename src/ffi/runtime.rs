@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// A runtime. Shared: it may be used on any thread, by several at once.
 pub struct wasm_runtime {
-    pub(crate) runtime: Runtime,
+    pub(crate) runtime: Arc<Runtime>,
 }
 
 /// A line for the host's log.
@@ -270,7 +270,7 @@ pub unsafe extern "C" fn wasm_runtime_create(
             chosen = settings(&config)?;
         }
         let out = Out::new(runtime, "runtime")?;
-        let runtime = Runtime::new(chosen, Arc::new(sink), allocators)?;
+        let runtime = Arc::new(Runtime::new(chosen, Arc::new(sink), allocators)?);
         out.set(Arc::into_raw(Arc::new(wasm_runtime { runtime })).cast_mut());
         Ok(())
     })

@@ -82,6 +82,22 @@ impl Meter {
         &self.tally.memory
     }
 
+    /// A record is dropped, because of the policy.
+    pub fn skip(&self) {
+        self.tally.add(Counted::Skipped, 1);
+    }
+
+    /// A record went to the dead letters, because of the policy.
+    pub fn dead_letter(&self) {
+        self.tally.add(Counted::DeadLettered, 1);
+    }
+
+    /// So many more batches wait for the engine, or fewer. On the engine's thread only.
+    pub fn queued(&self, change: i64) {
+        let queued = &self.tally.queued;
+        queued.set(queued.get().saturating_add_signed(change));
+    }
+
     /// A start begins.
     pub fn begin_start(&self) {
         if self.started.replace(true) {
@@ -185,5 +201,43 @@ impl Meter {
 impl Drop for Meter {
     fn drop(&mut self) {
         self.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn queues_are_as_long_as_they_are_now_and_go_with_their_engine() {
+        let registry = Registry::new(&Config::default());
+        let queued = || {
+            let mut all = Vec::new();
+            registry.series(&mut all);
+            all[0].sums().0.queued
+        };
+        let (one, other) = (registry.join("t"), registry.join("t"));
+        one.queued(3);
+        one.queued(-1);
+        other.queued(5);
+        assert_eq!(queued(), 7);
+        one.queued(-9);
+        assert_eq!(queued(), 5, "no queue is shorter than none");
+        other.leave();
+        assert_eq!(queued(), 0);
+    }
+
+    #[test]
+    fn records_that_a_policy_takes_out_stay_counted() {
+        let registry = Registry::new(&Config::default());
+        let (one, other) = (registry.join("t"), registry.join("t"));
+        one.skip();
+        one.skip();
+        other.dead_letter();
+        let sums = || one.series().sums().0;
+        assert_eq!((sums().get(Counted::Skipped), sums().get(Counted::DeadLettered)), (2, 1));
+        other.leave();
+        assert_eq!((sums().get(Counted::Skipped), sums().get(Counted::DeadLettered)), (2, 1));
     }
 }

@@ -104,7 +104,20 @@ pub struct Registry {
     pub(super) compile_ticks: AtomicU64,
     pub(super) cache_hits: AtomicU64,
     pub(super) cache_misses: AtomicU64,
+    pub(super) factory_lookups: [AtomicU64; 3],
+    pub(super) factories_collected: AtomicU64,
     pub(super) compile_errors: Errors,
+}
+
+/// What a request to a factory cache found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FactoryLookup {
+    /// The factory.
+    Hit,
+    /// A compilation that another request began.
+    Joined,
+    /// Nothing.
+    Miss,
 }
 
 /// Compiled code, counted for as long as it is there.
@@ -134,6 +147,8 @@ impl Registry {
             compile_ticks: AtomicU64::new(0),
             cache_hits: AtomicU64::new(0),
             cache_misses: AtomicU64::new(0),
+            factory_lookups: Default::default(),
+            factories_collected: AtomicU64::new(0),
             compile_errors: Errors::default(),
         })
     }
@@ -209,6 +224,21 @@ impl Registry {
     pub fn note_cache(&self, hit: bool) {
         let which = if hit { &self.cache_hits } else { &self.cache_misses };
         which.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a request to a factory cache.
+    pub fn note_factory_lookup(&self, lookup: FactoryLookup) {
+        self.factory_lookups[lookup as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Such requests.
+    pub fn factory_lookups(&self, lookup: FactoryLookup) -> u64 {
+        self.factory_lookups[lookup as usize].load(Relaxed)
+    }
+
+    /// Counts factories that a factory cache dropped because nobody used them.
+    pub fn note_factories_collected(&self, count: u64) {
+        self.factories_collected.fetch_add(count, Relaxed);
     }
 
     /// Counts `bytes` of compiled code until the result is dropped.

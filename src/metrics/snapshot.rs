@@ -1,7 +1,7 @@
 //! All of a runtime's metrics at one moment, as numbers.
 
 use super::clock;
-use super::registry::Series;
+use super::registry::{FactoryLookup, Series};
 use super::tally::{BUCKETS, Counted, Sums, bucket_end};
 use crate::runtime::Shared;
 use crate::status::wasm_status;
@@ -93,6 +93,14 @@ pub struct RuntimeMetrics {
     pub cache_hits: u64,
     /// Those that did not.
     pub cache_misses: u64,
+    /// Requests to factory caches for a factory that was there.
+    pub factory_hits: u64,
+    /// Those that waited for a compilation that another one had begun.
+    pub factory_joined: u64,
+    /// Those that found neither.
+    pub factory_misses: u64,
+    /// Factories that factory caches dropped.
+    pub factories_collected: u64,
     /// Compilations that failed.
     pub compile_errors: Vec<wasm_error_count>,
     /// Pools.
@@ -125,6 +133,10 @@ impl RuntimeMetrics {
         self.compile_ns = clock::nanoseconds(registry.compile_ticks.load(Relaxed));
         self.cache_hits = registry.cache_hits.load(Relaxed);
         self.cache_misses = registry.cache_misses.load(Relaxed);
+        self.factory_hits = registry.factory_lookups(FactoryLookup::Hit);
+        self.factory_joined = registry.factory_lookups(FactoryLookup::Joined);
+        self.factory_misses = registry.factory_lookups(FactoryLookup::Miss);
+        self.factories_collected = registry.factories_collected.load(Relaxed);
         self.compile_errors.clear();
         let errors = registry.compile_errors.counted();
         self.compile_errors.extend(errors.map(|(status, count)| wasm_error_count { status, count }));

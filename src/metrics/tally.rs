@@ -42,11 +42,15 @@ pub enum Counted {
     RecordsOut,
     /// Bytes of their payloads.
     BytesOut,
+    /// Records that were dropped, because of the policy.
+    Skipped,
+    /// Records that went to the dead letters, because of the policy.
+    DeadLettered,
 }
 
 /// How many there are.
-pub const COUNTERS: usize = 6;
-const _: () = assert!(COUNTERS == Counted::BytesOut as usize + 1);
+pub const COUNTERS: usize = 8;
+const _: () = assert!(COUNTERS == Counted::DeadLettered as usize + 1);
 
 /// The first bucket of the latency histogram ends at 2⁸ ns, and each further one at twice the one before.
 const FIRST_BUCKET_BITS: u32 = 8;
@@ -72,6 +76,8 @@ pub fn bucket_end(index: usize) -> u64 {
 pub struct Tally {
     /// Bytes of linear memory, now.
     pub memory: Count,
+    /// Batches that wait, now.
+    pub queued: Count,
     counters: [Count; COUNTERS],
     latency: [Count; BUCKETS],
 }
@@ -95,6 +101,8 @@ impl Tally {
 pub struct Sums {
     /// Bytes of linear memory, of engines that are there.
     pub memory: u64,
+    /// Batches that wait for an engine that is there.
+    pub queued: u64,
     counters: [u64; COUNTERS],
     /// Records in each bucket.
     pub latency: [u64; BUCKETS],
@@ -104,10 +112,11 @@ impl Sums {
     /// Adds an engine's.
     pub fn add(&mut self, tally: &Tally) {
         self.memory += tally.memory.get();
+        self.queued += tally.queued.get();
         self.retire(tally);
     }
 
-    /// Adds what stays of an engine that goes: all but its memory.
+    /// Adds what stays of an engine that goes: all but its memory and its queue.
     pub fn retire(&mut self, tally: &Tally) {
         for (sum, count) in self.counters.iter_mut().zip(&tally.counters) {
             *sum += count.get();
@@ -159,11 +168,12 @@ mod tests {
     fn what_goes_leaves_its_counts_but_not_its_memory() {
         let tally = Tally::default();
         tally.memory.set(10);
+        tally.queued.set(4);
         tally.add(Counted::RecordsIn, 3);
         tally.observe(300, 3);
         let mut sums = Sums::default();
         sums.add(&tally);
         sums.retire(&tally);
-        assert_eq!((sums.memory, sums.get(Counted::RecordsIn), sums.latency[1]), (10, 6, 6));
+        assert_eq!((sums.memory, sums.queued, sums.get(Counted::RecordsIn), sums.latency[1]), (10, 4, 6, 6));
     }
 }

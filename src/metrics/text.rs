@@ -1,7 +1,7 @@
 //! Metrics as text, in the format that Prometheus reads; and the list of all of them.
 
 use super::snapshot::{RuntimeMetrics, Snapshot, TransformMetrics, wasm_error_count, wasm_latency_bucket};
-use super::tally::Counted::{BytesIn, BytesOut, Cpu, Latency, RecordsIn, RecordsOut};
+use super::tally::Counted::{BytesIn, BytesOut, Cpu, DeadLettered, Latency, RecordsIn, RecordsOut, Skipped};
 use core::fmt::{Error, Result};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, text};
@@ -67,6 +67,15 @@ const OF_TRANSFORMS: &[Metric<TransformMetrics>] = &[
         "Log lines that the host did not get, because there were too many.",
         |m| Value::Counter(m.log_suppressed),
     ),
+    metric("wasm_skipped_records_total", "Records at which guests failed and that were dropped, by policy.", |m| {
+        Value::Counter(m.get(Skipped))
+    }),
+    metric(
+        "wasm_dead_lettered_records_total",
+        "Records at which guests failed and that the host's sink took as dead letters, by policy.",
+        |m| Value::Counter(m.get(DeadLettered)),
+    ),
+    metric("wasm_queued_batches", "Batches that wait for a shared engine.", |m| Value::Gauge(m.sums.queued)),
 ];
 
 /// Of the runtime.
@@ -94,6 +103,22 @@ const OF_RUNTIME: &[Metric<RuntimeMetrics>] = &[
         Value::Gauge(m.pools.memories_dirty)
     }),
     metric("wasm_pool_stacks_in_use", "Stacks of pools that engines have.", |m| Value::Gauge(m.pools.stacks_in_use)),
+    metric("wasm_factory_cache_hits_total", "Requests to factory caches for a factory that was there.", |m| {
+        Value::Counter(m.factory_hits)
+    }),
+    metric(
+        "wasm_factory_cache_joined_total",
+        "Requests to factory caches that waited for a compilation which another one had begun.",
+        |m| Value::Counter(m.factory_joined),
+    ),
+    metric("wasm_factory_cache_misses_total", "Requests to factory caches that found neither.", |m| {
+        Value::Counter(m.factory_misses)
+    }),
+    metric(
+        "wasm_factory_cache_collected_total",
+        "Factories that factory caches dropped, because nobody used them.",
+        |m| Value::Counter(m.factories_collected),
+    ),
 ];
 
 const OF_TRANSFORMS_LABELS: [&str; 2] = ["transform", "shard"];

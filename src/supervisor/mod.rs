@@ -274,6 +274,16 @@ impl Supervisor {
         }
     }
 
+    fn note_skip(&self) {
+        self.count(|tally| tally.skipped += 1);
+        self.engine.meter().skip();
+    }
+
+    fn note_dead_letter(&self) {
+        self.count(|tally| tally.dead_lettered += 1);
+        self.engine.meter().dead_letter();
+    }
+
     fn count(&self, change: impl FnOnce(&mut Tally)) {
         let mut tally = self.tally.get();
         change(&mut tally);

@@ -43,7 +43,7 @@ impl Supervisor {
                 None => Ok(wasm_poll::Pending),
                 Some(Settled::Rejected(why)) => Err(self.failed(self.engine.rejected(&why))),
                 Some(_) => {
-                    self.count(|tally| tally.dead_lettered += 1);
+                    self.note_dead_letter();
                     operation.step = Step::StartNow;
                     Ok(wasm_poll::Yielded)
                 }
@@ -111,7 +111,7 @@ impl Supervisor {
                 match on_error {
                     wasm_on_error::DeadLetter => self.send_letter(transform, record, &error)?,
                     _ => {
-                        self.count(|tally| tally.skipped += 1);
+                        self.note_skip();
                         Step::StartNow
                     }
                 }
@@ -133,7 +133,7 @@ impl Supervisor {
         let letter = Letter::new(self.engine.compiled(), transform.batch, record, error).map_err(|e| self.failed(e))?;
         match transform.sink.accept(letter.block()) {
             Ended::Done => {
-                self.count(|tally| tally.dead_lettered += 1);
+                self.note_dead_letter();
                 Ok(Step::StartNow)
             }
             // The host reads a pending block until it has settled its promise.
