@@ -80,6 +80,8 @@ enum wasm_status
   WASM_STATUS_THREAD_NOT_PREPARED = 10,
   // A signal by which traps of guests are noticed is blocked on this thread: call `wasm_thread_unblock_signals`.
   WASM_STATUS_SIGNALS_BLOCKED = 11,
+  // `wasm_work_write`: the output must go to the host first; answer `WASM_ANSWER_AGAIN`, and write this record then.
+  WASM_STATUS_OUTPUT_FULL = 12,
   // The bytes do not begin with Wasm's magic number.
   WASM_STATUS_MODULE_NOT_WASM = 20,
   // The module is in the text format; compile it to binary first.
@@ -131,6 +133,8 @@ enum wasm_status
   WASM_STATUS_GUEST_STACK_OVERFLOW = 54,
   // The guest handed a host function a pointer outside of its memory, or called it at a wrong time.
   WASM_STATUS_GUEST_BAD_CALL = 55,
+  // An engine of the embedder's own failed, rejected its promise, or dropped it unsettled; the message has its reason.
+  WASM_STATUS_CUSTOM_ENGINE_FAILED = 56,
   // A host function failed, rejected its promise, or dropped it unsettled; the message has its reason.
   WASM_STATUS_HOST_FUNCTION_FAILED = 59,
   // The host's output sink failed, rejected its promise, or dropped it unresolved.
@@ -313,6 +317,9 @@ enum wasm_answer
   WASM_ANSWER_PENDING = 1,
   // It cannot be done; `wasm_call_fail` says why.
   WASM_ANSWER_FAILED = 2,
+  // To be called again: only for `transform` and `start` of a `wasm_custom_engine`. If `wasm_work_write` has said that the
+  // output is full, the host's sink gets that first; else other tasks have their turn first.
+  WASM_ANSWER_AGAIN = 3,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -530,6 +537,9 @@ typedef struct wasm_task wasm_task;
 // Text that the library made. Belongs to no thread.
 typedef struct wasm_text wasm_text;
 
+// The batch that a custom engine works on; valid until its `transform` returns, and used on its thread only.
+typedef struct wasm_work wasm_work;
+
 // Borrowed bytes. `(NULL, 0)` is empty. Text is UTF-8 without a final NUL.
 typedef struct wasm_slice {
   // The first byte; may be NULL when `size` is 0.
@@ -674,6 +684,65 @@ typedef struct wasm_cache_stats {
   // Nanoseconds that those took, from judging and hashing to code.
   uint64_t load_ns;
 } wasm_cache_stats;
+
+// An engine of the embedder's own: on another computer, in native code, or a dummy for tests.
+//
+// `start` and `transform` are steps. Each is called by `wasm_future_poll` and answers with a `wasm_answer`: done; failed;
+// again; or pending, with a promise that it took from its call. When that promise is resolved, from any thread, the same
+// step is called again, with the same arguments, until it answers done or failed. A rejected promise fails the step.
+// Failures have `WASM_STATUS_CUSTOM_ENGINE_FAILED`, which policies treat as a guest's, and stop the engine.
+//
+// All callbacks but `drop` are called on the engine's thread and must not throw or block; functions that would change the
+// state of the same engine answer `WASM_STATUS_BUSY` there. Calls of them know the engine and its user data
+// (`wasm_call_engine`, `wasm_call_user_data`; not in `create`), but no guest's memory.
+typedef struct wasm_custom_engine {
+  // `sizeof(wasm_custom_engine)`.
+  size_t size;
+  // The host's own, for all engines of the factory, whose threads may use it at once.
+  void *data;
+  // Frees `data`, once: when the factory and its last engine are gone, on the thread that gives the last of them up, or
+  // when `wasm_factory_create_custom` fails. May be NULL.
+  void (*drop)(void *data);
+  // Makes an engine: writes its own data to `engine_data`, NULL before, and answers done or failed, at once. Called by
+  // `wasm_engine_create`. NULL: the other callbacks get `data`.
+  uint32_t (*create)(void *data, void **engine_data, struct wasm_call *call);
+  // Starts the engine. NULL: it is started at once.
+  uint32_t (*start)(void *engine_data, struct wasm_call *call);
+  // Transforms the records of `batch` from the one with index `first_record` on. Must not be NULL.
+  //
+  // `batch` is what `wasm_engine_transform` was given, checked, and can be read until the last answer, or `stop`.
+  // `work` gives the records one by one, decompressed, and takes the output; it is valid until the callback returns.
+  // The record that was taken from it last is the one to which output and a failure belong, unless
+  // `wasm_call_fail_record` names another.
+  uint32_t (*transform)(void *engine_data,
+                        struct wasm_slice batch,
+                        uint32_t first_record,
+                        struct wasm_work *work,
+                        struct wasm_call *call);
+  // Stops an engine whose `start` was called, or would have been: in whatever state it is, after a failure, too. When it
+  // returns, nothing touches the batch any more; promises may still be settled, without effect. May be NULL.
+  void (*stop)(void *engine_data);
+  // Frees what `create` made: once, stopped, when the engine is released. May be NULL.
+  void (*release)(void *engine_data);
+  // Bytes of memory that the engine has now, for `wasm_engine_get_memory_size` and the metrics; asked after each step.
+  // NULL: 0.
+  uint64_t (*memory_size)(void *engine_data);
+} wasm_custom_engine;
+
+// An input record, as a custom engine sees it.
+typedef struct wasm_input_record {
+  // Key, value and headers in the encoding of a Kafka record; `wasm_payload_read` takes them apart. Can be read until the
+  // operation's last answer, or `stop`. NULL when there is no record left.
+  const uint8_t *payload;
+  // Bytes of the payload.
+  uint32_t payload_size;
+  // Index in the batch, from 0.
+  uint32_t index;
+  // Kafka offset.
+  int64_t offset;
+  // Milliseconds since 1970.
+  int64_t timestamp;
+} wasm_input_record;
 
 // One output record, as the host sees it.
 typedef struct wasm_output_record {
@@ -1310,10 +1379,94 @@ wasm_status wasm_runtime_get_cache_stats(const struct wasm_runtime *runtime,
                                          struct wasm_cache_stats *stats,
                                          struct wasm_error **error);
 
+// Makes a factory of engines that are `engine`'s callbacks instead of a guest. Any thread.
+//
+// `config` is as for `wasm_factory_create`, but has no module, and its environment means nothing. What `engine` points to is
+// copied; its `data` is taken over in any case, unless with `WASM_STATUS_INVALID_STRUCT_SIZE`, when it cannot be read.
+// `WASM_STATUS_NULL_ARGUMENT` if `transform` is NULL; `WASM_STATUS_INVALID_ARGUMENT` and `WASM_STATUS_INVALID_UTF8` for a
+// module, names and topics.
+wasm_status wasm_factory_create_custom(const struct wasm_runtime *runtime,
+                                       const struct wasm_factory_config *config,
+                                       const struct wasm_custom_engine *engine,
+                                       struct wasm_factory **factory,
+                                       struct wasm_error **error);
+
+// Takes the next record of the batch, the first of which is that with index `first_record`. The one before counts as
+// finished: its output may go to the host, and no failure names it any more. After the last one, `record->payload` is NULL.
+wasm_status wasm_work_next(struct wasm_work *work,
+                           struct wasm_input_record *record,
+                           struct wasm_error **error);
+
+// Writes one output record, for the input record that was taken last, to the topic with index `topic` of the factory's.
+// `payload` is key, value and headers in the encoding of a Kafka record, and is copied.
+//
+// What an input record gave rise to goes to the host's sink whole, when the next one is taken or the batch is done.
+// `WASM_STATUS_OUTPUT_FULL`, and nothing is written, if the host must have what was written before: answer
+// `WASM_ANSWER_AGAIN`, and write it then. `WASM_STATUS_BATCH_MALFORMED` if the payload is none;
+// `WASM_STATUS_INVALID_ARGUMENT` for another topic, and for a record larger than `output_buffer_limit`.
+wasm_status wasm_work_write(struct wasm_work *work,
+                            struct wasm_slice payload,
+                            uint32_t topic,
+                            struct wasm_error **error);
+
+// As `wasm_call_fail`, in a custom engine's `transform`: it fails at the record with index `index`, which is the one that
+// was taken last or a later one; those before it are finished. Policies go on behind it.
+// `WASM_STATUS_INVALID_ARGUMENT` in other callbacks.
+wasm_status wasm_call_fail_record(struct wasm_call *call,
+                                  uint32_t index,
+                                  struct wasm_slice reason,
+                                  struct wasm_error **error);
+
+// Breaks the promise of a custom engine's `transform` at the record with index `index`, as `wasm_call_fail_record`. Else as
+// `wasm_promise_reject`.
+wasm_status wasm_promise_reject_record(struct wasm_promise *promise,
+                                       uint32_t index,
+                                       struct wasm_slice reason,
+                                       struct wasm_error **error);
+
 // Makes an engine that belongs to the calling thread. It is stopped. Cheap: nothing is instantiated yet.
 wasm_status wasm_engine_create(const struct wasm_factory *factory,
                                struct wasm_engine **engine,
                                struct wasm_error **error);
+
+// Makes a user of the one engine that the calling thread shares for this factory; the first user makes that, the last one
+// takes it along. To its host it is an engine of its own, and stopped; what is shared is the guest, with its memory.
+//
+// Starting starts the guest if no user has it running, else is over at once, or when the start that is going on is.
+// Transforms queue, first come, first served. The user at the front drives the guest with its own polls; the others' futures are
+// pending until it is their turn. So a user that does not poll its future holds the others up; releasing the future, or the
+// user, lets them go on.
+//
+// A failure is that of the user whose batch it was, and so is a cancelled transform: this user is stopped. The next one in
+// the queue starts the guest again before its batch, as part of its own operation, and if that start fails, so does this operation.
+// Stopping a user leaves the guest to the others; with the last one that is started it goes, and its memory.
+//
+// Policies and tallies are each user's own. Host functions and log lines see the engine and the user data of the user whose turn it
+// is, or was last. `wasm_engine_get_memory_size` is the guest's. The metrics know one engine, whose restarts and errors
+// count once.
+//
+// `WASM_STATUS_INVALID_STATE` if the thread is at its very end.
+wasm_status wasm_engine_create_shared(const struct wasm_factory *factory,
+                                      struct wasm_engine **engine,
+                                      struct wasm_error **error);
+
+// Puts a new version in the engine's place while it works: make before break.
+//
+// The guest of `factory` is started, by polls of `future`, while the old one goes on to be fed. When it is started and no
+// operation of the engine is going on, or at the end of the one that is, the engine is the new one's, and the old guest is stopped and freed.
+// `future` is ready then. If the new guest fails to start, `future` fails with the reason, and the old one stays. An
+// engine that was stopped is started then, and a `wasm_engine_start` after that is over at once. Under a policy, a start that waits
+// because the old guest failed is over with the new one's, at its next poll.
+//
+// Releasing `future` early gives the new guest up; so do stopping and releasing the engine, with `WASM_STATUS_CANCELLED` for `future`.
+// A user of a shared engine becomes one of the new factory's. Policy, tally and user data stay. Metrics go on under the new
+// factory's name.
+//
+// `WASM_STATUS_INVALID_STATE` while another replacement is going on; and as `wasm_engine_start`.
+wasm_status wasm_engine_replace(struct wasm_engine *engine,
+                                const struct wasm_factory *factory,
+                                struct wasm_future **future,
+                                struct wasm_error **error);
 
 // Starts the guest: instantiates the module and lets it run until it waits for a batch.
 //

@@ -1,6 +1,8 @@
 //! A factory: a module compiled and linked, from which engines are made.
 
 use crate::compiler::{self, Code};
+use crate::custom_engine::Callbacks;
+use crate::engine::wasm_engine_state as State;
 use crate::error::{Error, Result};
 use crate::guest::context::GuestState;
 use crate::metrics::registry::Executable;
@@ -18,12 +20,49 @@ pub struct Compiled {
     pub shared: Arc<Shared>,
     /// Whose code it is.
     pub transform: Arc<Transform>,
+    /// What its engines run.
+    pub program: Program,
+    /// Its code, as the metrics count it.
+    pub executable: Executable,
+}
+
+impl Compiled {
+    /// Refuses what an engine in another state than `wanted` cannot do.
+    pub fn expect(&self, state: State, wanted: State, call: &str) -> Result<()> {
+        if state == wanted {
+            return Ok(());
+        }
+        let why = match state {
+            State::Stopped => "it is stopped",
+            State::Starting => "it is still starting",
+            State::Idle => "it is started already",
+            State::Transforming => "a transform is going on",
+        };
+        let name = &self.transform.name;
+        Err(Error::new(Status::InvalidState, format!("transform \"{name}\": the engine cannot {call}: {why}")))
+    }
+
+    /// The error of a sink that did not take its output.
+    pub fn rejected(&self, why: &str) -> Error {
+        let name = &self.transform.name;
+        Error::new(Status::OutputRejected, format!("transform \"{name}\": its output was not taken: {why}"))
+    }
+}
+
+/// What engines run.
+pub enum Program {
+    /// A guest.
+    Module(Linked),
+    /// Callbacks of the embedder's.
+    Custom(Arc<Callbacks>),
+}
+
+/// A module's code.
+pub struct Linked {
     /// Code and imports, linked.
     pub pre: InstancePre<GuestState>,
     /// What was added to the module.
     pub wrappers: Wrappers,
-    /// Its code, as the metrics count it.
-    pub executable: Executable,
 }
 
 /// A factory, as a compile job delivers it.
@@ -50,6 +89,15 @@ pub fn load<W: Wake + 'static>(
 ) -> Result<Receiver<Outcome, W>> {
     transform.check()?;
     start(runtime, move |shared| make(shared, transform, |shared, _| compiler::load(shared, artifact)))
+}
+
+/// A factory of engines that are the embedder's own. There is nothing to compile.
+pub fn custom(runtime: &Runtime, callbacks: Callbacks, transform: Transform) -> Outcome {
+    transform.check()?;
+    let shared = runtime.shared.clone();
+    let executable = shared.metrics.executable(0);
+    let program = Program::Custom(Arc::new(callbacks));
+    Ok(Arc::new(Compiled { shared, transform: Arc::new(transform), program, executable }))
 }
 
 /// Starts to compile a module to an artifact.
@@ -98,5 +146,6 @@ fn make(
         .instantiate_pre(&module)
         .map_err(|e| named(Status::ModuleUnknownImport, format!("the module could not be linked: {e:#}")))?;
     let executable = shared.metrics.executable(module.text().len());
-    Ok(Arc::new(Compiled { shared, transform: Arc::new(transform), pre, wrappers, executable }))
+    let program = Program::Module(Linked { pre, wrappers });
+    Ok(Arc::new(Compiled { shared, transform: Arc::new(transform), program, executable }))
 }

@@ -34,6 +34,8 @@ pub enum wasm_status {
     ThreadNotPrepared = 10,
     /// A signal by which traps of guests are noticed is blocked on this thread: call `wasm_thread_unblock_signals`.
     SignalsBlocked = 11,
+    /// `wasm_work_write`: the output must go to the host first; answer `WASM_ANSWER_AGAIN`, and write this record then.
+    OutputFull = 12,
 
     /// The bytes do not begin with Wasm's magic number.
     ModuleNotWasm = 20,
@@ -87,6 +89,8 @@ pub enum wasm_status {
     GuestStackOverflow = 54,
     /// The guest handed a host function a pointer outside of its memory, or called it at a wrong time.
     GuestBadCall = 55,
+    /// An engine of the embedder's own failed, rejected its promise, or dropped it unsettled; the message has its reason.
+    CustomEngineFailed = 56,
     /// A host function failed, rejected its promise, or dropped it unsettled; the message has its reason.
     HostFunctionFailed = 59,
     /// The host's output sink failed, rejected its promise, or dropped it unresolved.
@@ -174,6 +178,7 @@ names! {
     PromiseSettled => c"promise-settled",
     ThreadNotPrepared => c"thread-not-prepared",
     SignalsBlocked => c"signals-blocked",
+    OutputFull => c"output-full",
     ModuleNotWasm => c"module-not-wasm",
     ModuleTextFormat => c"module-text-format",
     ModuleIsComponent => c"module-is-component",
@@ -199,6 +204,7 @@ names! {
     GuestMemoryLimit => c"guest-memory-limit",
     GuestStackOverflow => c"guest-stack-overflow",
     GuestBadCall => c"guest-bad-call",
+    CustomEngineFailed => c"custom-engine-failed",
     HostFunctionFailed => c"host-function-failed",
     OutputRejected => c"output-rejected",
     Cancelled => c"cancelled",

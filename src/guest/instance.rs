@@ -4,7 +4,7 @@ use super::clock::TICKS_PER_SLICE;
 use super::context::{Context, GuestState, Local, Suspended};
 use super::limits::Limits;
 use super::wasi;
-use crate::factory::Compiled;
+use crate::factory::Linked;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context as TaskContext, Poll, Waker};
@@ -16,25 +16,20 @@ pub struct Guest(Pin<Box<dyn Future<Output = Result<(), Error>>>>);
 
 impl Guest {
     /// A guest that will begin with its first poll.
-    pub fn new(compiled: &Compiled, context: &Rc<Context>) -> Self {
+    pub fn new(code: &Linked, context: &Rc<Context>, table_limit: usize) -> Self {
         let local = Local::new(context);
         let state = GuestState {
             memory: None,
             random: wasi::random(),
-            limits: Limits {
-                context: local.clone(),
-                previous_size: 0,
-                table_elements: 0,
-                table_limit: compiled.shared.config.table_limit,
-            },
+            limits: Limits { context: local.clone(), previous_size: 0, table_elements: 0, table_limit },
             wasi: wasi::context(context.transform(), &local),
             context: local,
         };
-        let mut store = Store::new(compiled.pre.module().engine(), state);
+        let mut store = Store::new(code.pre.module().engine(), state);
         store.limiter(|state| &mut state.limits);
         store.set_epoch_deadline(TICKS_PER_SLICE);
         store.epoch_deadline_callback(deadline_passed);
-        let pre = compiled.pre.clone();
+        let pre = code.pre.clone();
         Self(Box::pin(async move {
             let instance = pre.instantiate_async(&mut store).await?;
             store.data().context.note_instance();
