@@ -74,6 +74,26 @@ class compilation : public future {
 
 class host_module;
 
+namespace detail {
+
+/// Calls `f` with a description for C, which lives as long as the call.
+template <typename F>
+auto with_raw(const transform_config& t, std::span<const std::uint8_t> module, F&& f) {
+  std::vector<wasm_slice> topics;
+  for (const auto& topic : t.output_topics) {
+    topics.push_back(as_slice(topic));
+  }
+  std::vector<wasm_env> env;
+  for (const auto& [name, value] : t.env) {
+    env.push_back({as_slice(name), as_slice(value)});
+  }
+  const wasm_factory_config config{sizeof(config), as_slice(module), as_slice(t.name), as_slice(t.input_topic),
+                                   topics.data(),  topics.size(),    env.data(),       env.size()};
+  return f(config);
+}
+
+}  // namespace detail
+
 /// Configuration and compiler. Any thread.
 class runtime {
  public:
@@ -163,18 +183,10 @@ class runtime {
  private:
   [[nodiscard]] result<compilation> make_factory(std::span<const std::uint8_t> module, const transform_config& t,
                                                  decltype(wasm_factory_create)* begin) const {
-    std::vector<wasm_slice> topics;
-    for (const auto& topic : t.output_topics) {
-      topics.push_back(as_slice(topic));
-    }
-    std::vector<wasm_env> env;
-    for (const auto& [name, value] : t.env) {
-      env.push_back({as_slice(name), as_slice(value)});
-    }
-    const wasm_factory_config config{sizeof(config), as_slice(module), as_slice(t.name), as_slice(t.input_topic),
-                                     topics.data(), topics.size(),     env.data(),       env.size()};
-    return detail::make<compilation>(
-        [&](wasm_future** out, wasm_error** e) { return begin(get(), &config, out, e); });
+    return detail::with_raw(t, module, [&](const wasm_factory_config& config) {
+      return detail::make<compilation>(
+          [&](wasm_future** out, wasm_error** e) { return begin(get(), &config, out, e); });
+    });
   }
 
   static void drop_log(void* data) noexcept { delete static_cast<log_function*>(data); }
