@@ -1,20 +1,22 @@
 //! An engine: one guest on one thread, started, fed with batches, stopped, started again.
 
+mod body;
+
 use crate::batch::header;
 use crate::batch::reader::{self, Checked, Records};
 use crate::call::{Ended, Settled, Waiting};
-use crate::custom_engine::{Engagement, Instance, Step};
+use crate::custom_engine::Instance;
 use crate::error::{Error, Result};
 use crate::factory::{Compiled, Program};
 use crate::guest::context::{Batch, Context, Current, HostCall, Suspended};
 use crate::guest::fault;
-use crate::guest::instance::Guest;
 use crate::memory::creators;
 use crate::memory::pools::not_prepared;
 use crate::sink::OutputSink;
 use crate::status::wasm_status as Status;
 use crate::ticker::Turns;
 use crate::waker::Waker;
+use body::Body;
 use core::cell::{Cell, RefCell};
 use core::task::Poll as TaskPoll;
 use std::rc::Rc;
@@ -63,12 +65,6 @@ struct Operation {
     host_call: Option<Waiting>,
     /// How it will end, once the output is handed over.
     outcome: Option<Result<()>>,
-}
-
-/// What runs in an engine.
-enum Body {
-    Guest(Guest),
-    Custom(Engagement),
 }
 
 /// An engine.
@@ -566,51 +562,6 @@ impl Engine {
                 Ok(true)
             }
         }
-    }
-
-    /// What is to be started; nothing yet if it needs memory that takes time.
-    fn new_body(&self) -> Result<Option<Body>> {
-        let shared = &self.compiled.shared;
-        match &self.compiled.program {
-            Program::Module(code) => {
-                if let Some(pools) = &shared.pools
-                    && !pools.ready().map_err(|e| self.refused(e))?
-                {
-                    return Ok(None);
-                }
-                drop(creators::take_refusal());
-                Ok(Some(Body::Guest(Guest::new(code, &self.context, shared.config.table_limit))))
-            }
-            Program::Custom(_) => {
-                let instance = self.instance.borrow().clone();
-                let gone = || Error::new(Status::Internal, "the embedder's engine is gone");
-                Ok(Some(Body::Custom(Engagement::new(instance.ok_or_else(gone)?))))
-            }
-        }
-    }
-
-    /// Lets the embedder's engine work; as `run`.
-    fn step(&self, engagement: &Engagement, operation: &mut Operation) -> bool {
-        let settled = match self.context.host_call.take() {
-            HostCall::Settled(settled) => Some(settled),
-            _ => None,
-        };
-        match engagement.step(&self.context, operation.sink.is_some(), settled) {
-            Step::Done => {
-                self.context.note_started();
-                operation.outcome = Some(Ok(()));
-                operation.output_due = true;
-            }
-            Step::Full => operation.output_due = true,
-            Step::Again => return false,
-            Step::Pending(waiting) => operation.host_call = Some(waiting),
-            Step::Failed(error) => {
-                self.context.work.borrow_mut().output.drop_unfinished();
-                operation.outcome = Some(Err(error));
-                operation.output_due = true;
-            }
-        }
-        true
     }
 
     /// Gives the host what output there is. A receiver if it wants time for it.

@@ -33,18 +33,24 @@ impl Supervisor {
                 }
             },
             Step::StartNow => self.start_now(operation),
-            Step::Starting(inner) => match self.engine.borrow().poll(*inner, waker) {
-                Ok(wasm_poll::Ready) => {
-                    self.backoff(Backoff::started);
-                    self.go_on(operation)
+            Step::Starting(inner) => {
+                let polled = self.engine.borrow().poll(*inner, waker);
+                match polled {
+                    Ok(wasm_poll::Ready) => {
+                        self.backoff(Backoff::started);
+                        self.go_on(operation)
+                    }
+                    Err(e) if !e.status.is_misuse() => self.start_failed(operation, e),
+                    other => other,
                 }
-                Err(e) if !e.status.is_misuse() => self.start_failed(operation, e),
-                other => other,
-            },
-            Step::Transforming(inner) => match self.engine.borrow().poll(*inner, waker) {
-                Err(e) if !e.status.is_misuse() => self.transform_failed(operation, e),
-                other => other,
-            },
+            }
+            Step::Transforming(inner) => {
+                let polled = self.engine.borrow().poll(*inner, waker);
+                match polled {
+                    Err(e) if !e.status.is_misuse() => self.transform_failed(operation, e),
+                    other => other,
+                }
+            }
             Step::Letter(waiting, _) => match waiting.poll(|| waker) {
                 None => Ok(wasm_poll::Pending),
                 Some(Settled::Rejected(why)) => Err(self.failed(self.rejected(&why))),
