@@ -34,6 +34,30 @@ TEST(ReplaceUnderPolicy, ABatchWhoseGuestIsRestartedIsTheOldVersionsToItsEnd) {
   EXPECT_EQ(d.run(), "new-x");
 }
 
+TEST(ReplaceUnderPolicy, ABatchThatEndsWellOrNotIsFollowedByTheNewVersion) {
+  for (const bool fails : {false, true}) {
+    deployed d;
+    we::dummy_gate batches;
+    d.engine.set_policy({}).value();
+    d.start_now();
+    d.old->delay_transform = batches.hold();
+    d.transform(d.batch);
+    EXPECT_FALSE(d.poll());
+    d.replace();
+    d.replacing.poll();
+    EXPECT_EQ(d.replacing.poll(), WASM_POLL_PENDING);
+    fails ? batches.fail("why") : batches.open();
+    EXPECT_TRUE(d.user::run());
+    EXPECT_EQ(d.status(), fails ? WASM_STATUS_CUSTOM_ENGINE_FAILED : WASM_STATUS_OK);
+    EXPECT_EQ(d.replacing.woken, 1);
+    EXPECT_EQ(d.old->alive, 0) << "at the end of the batch, not at the next one";
+    if (fails) {
+      d.start_now();
+    }
+    EXPECT_EQ(d.run(), "new-x");
+  }
+}
+
 TEST(ReplaceUnderPolicy, AStartThatWaitsAfterFailuresIsOverWithTheNewVersion) {
   deployed d;
   fake_timer timer;

@@ -97,6 +97,21 @@ TEST(SharedEngine, ThatRunsIsStartedAtOnce) {
   EXPECT_EQ(d.script->starts, 1U);
 }
 
+TEST(SharedEngine, IsNotHeldUpByAStartThatNobodyPolls) {
+  dummies d;
+  users all(d.factory, 3);
+  all[0].start();
+  all[1].start();
+  EXPECT_TRUE(all[0].run());
+  all[2].start();
+  const auto batch = built(five);
+  all[0].transform(batch);
+  EXPECT_TRUE(all[0].run()) << "two starts were begun before, and not polled";
+  EXPECT_EQ(all[0].out.values(), five);
+  EXPECT_TRUE(all[2].run());
+  EXPECT_TRUE(all[1].run());
+}
+
 TEST(SharedEngine, ServesUsersInTheOrderInWhichTheyCame) {
   dummies d;
   users all(d.factory, 3);

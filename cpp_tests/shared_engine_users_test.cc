@@ -81,11 +81,22 @@ TEST(SharedEngine, ShowsCallbacksTheUserWhoseTurnItIs) {
     EXPECT_EQ(seen[i].first, all[i].engine.get());
     EXPECT_EQ(seen[i].second, &all[i]);
   }
-  // The one of the last turn may change it at any time.
+  // The one whose turn it is may change it at any time, and others do not change it for this one.
+  held_promise promise;
+  bool waited = false;
+  table.on_transform = [&](wasm_slice bytes, std::uint32_t first, wasm_work* work, wasm_call* call) {
+    seen.emplace_back(wasm_call_engine(call), wasm_call_user_data(call));
+    return std::exchange(waited, true) ? c_engine::copy(bytes, first, work, call) : promise.take(call);
+  };
   int mark = 0;
-  all[2].engine.set_user_data(&mark).value();
+  int other = 0;
   all[2].transform(batch);
-  all.run();
+  EXPECT_FALSE(all[2].poll());
+  EXPECT_EQ(seen.back().second, &all[2]);
+  all[2].engine.set_user_data(&mark).value();
+  all[1].engine.set_user_data(&other).value();
+  EXPECT_EQ(promise.resolve(), WASM_STATUS_OK);
+  EXPECT_TRUE(all[2].run());
   EXPECT_EQ(seen.back().second, &mark);
 }
 

@@ -416,16 +416,17 @@ impl User {
         if self.left.replace(true) {
             return;
         }
+        let users = self.shared.users.get() - 1;
+        self.shared.users.set(users);
+        if users == 0 {
+            self.take_turn();
+            self.shared.close();
+        }
         if self.had_last_turn() {
             // Its host may free what this points to.
             let context = self.shared.engine.context();
             context.owner.set(core::ptr::null_mut());
             context.user_data.set(core::ptr::null_mut());
-        }
-        let users = self.shared.users.get() - 1;
-        self.shared.users.set(users);
-        if users == 0 {
-            self.shared.close();
         }
     }
 }

@@ -253,7 +253,6 @@ impl Supervisor {
     pub fn stop(&self) -> Result<()> {
         let _busy = self.enter()?;
         self.stop_now()?;
-        self.started_for_host.set(false);
         self.drop_replacement(None);
         Ok(())
     }
