@@ -424,6 +424,22 @@ TEST(CustomEngineInCpp, WhatItThrowsFailsTheRecord) {
   EXPECT_THAT(*out.records[2].content.headers[3].second, HasSubstr("not that one"));
 }
 
+TEST(CustomEngineInCpp, ItsPromiseMayNameTheRecord) {
+  dummies d;
+  we::dummy_gate gate;
+  d.script->delay_transform = gate.hold();
+  auto engine = we::engine::create(d.factory).value();
+  ASSERT_TRUE(succeeded(finish(engine.start())));
+  const auto batch = built(five);
+  recorder out;
+  auto operation = engine.transform(batch, out).value();
+  EXPECT_EQ(operation.poll().value(), WASM_POLL_PENDING);
+  EXPECT_TRUE(gate.take().reject_record(3, "the line is dead"));
+  const auto end = operation.poll().err();
+  EXPECT_THAT(end.what(), HasSubstr("record 3 of the batch (offset 103): the line is dead"));
+  EXPECT_EQ(end.record()->index, 3U);
+}
+
 TEST(CustomEngineInCpp, AMakerThatThrowsOrMakesNoneIsTold) {
   const auto runtime = we::runtime::create().value();
   int made = 0;

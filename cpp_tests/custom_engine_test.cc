@@ -414,7 +414,7 @@ TEST(CustomEngine, IsMeasuredLikeAGuest) {
   EXPECT_EQ(m.raw.restarts, 1U);
 }
 
-TEST(CustomEngine, NeedsNoPoolAndNoSignals) {
+TEST(CustomEngine, NeedsNoPoolOfItsThread) {
   c_engine table;
   wasm_runtime_config config{};
   config.memory_mode = WASM_MEMORY_MODE_THREAD_POOL;

@@ -687,14 +687,15 @@ typedef struct wasm_cache_stats {
 
 // An engine of the embedder's own: on another computer, in native code, or a dummy for tests.
 //
-// `start` and `transform` are steps. Each is called by `wasm_future_poll` and answers with a `wasm_answer`: done; failed;
-// again; or pending, with a promise that it took from its call. When that promise is resolved, from any thread, the same
-// step is called again, with the same arguments, until it answers done or failed. A rejected promise fails the step.
-// Failures have `WASM_STATUS_CUSTOM_ENGINE_FAILED`, which policies treat as a guest's, and stop the engine.
+// `start` and `transform` are steps. Each is called by `wasm_future_poll` and answers with a `wasm_answer`: done;
+// failed; again; or pending, with a promise that it took from its call. When that promise is resolved, from any
+// thread, the same step is called again, with the same arguments, until it answers done or failed. A rejected promise
+// fails the step. Failures have `WASM_STATUS_CUSTOM_ENGINE_FAILED`, which policies treat as a guest's, and stop the
+// engine.
 //
-// All callbacks but `drop` are called on the engine's thread and must not throw or block; functions that would change the
-// state of the same engine answer `WASM_STATUS_BUSY` there. Calls of them know the engine and its user data
-// (`wasm_call_engine`, `wasm_call_user_data`; not in `create`), but no guest's memory.
+// All callbacks but `drop` are called on the engine's thread and must not throw or block: no time limit holds for
+// them. Functions that would change the state of the same engine answer `WASM_STATUS_BUSY` there. Calls of them know
+// the engine and its user data (`wasm_call_engine`, `wasm_call_user_data`; not in `create`), but no guest's memory.
 typedef struct wasm_custom_engine {
   // `sizeof(wasm_custom_engine)`.
   size_t size;
@@ -1429,21 +1430,23 @@ wasm_status wasm_engine_create(const struct wasm_factory *factory,
                                struct wasm_engine **engine,
                                struct wasm_error **error);
 
-// Makes a user of the one engine that the calling thread shares for this factory; the first user makes that, the last one
-// takes it along. To its host it is an engine of its own, and stopped; what is shared is the guest, with its memory.
+// Makes a user of the one engine that the calling thread shares for this factory; the first user makes that, the last
+// one takes it along. To its host it is an engine of its own, and stopped; what is shared is the guest, with its
+// memory.
 //
 // Starting starts the guest if no user has it running, else is over at once, or when the start that is going on is.
-// Transforms queue, first come, first served. The user at the front drives the guest with its own polls; the others' futures are
-// pending until it is their turn. So a user that does not poll its future holds the others up; releasing the future, or the
-// user, lets them go on.
+// Transforms queue, first come, first served. The user at the front drives the guest with its own polls; the others'
+// futures are pending until it is their turn. So a user that does not poll its future, or whose sink does not settle
+// its promise, holds the others up; releasing the future, or the user, lets them go on.
 //
-// A failure is that of the user whose batch it was, and so is a cancelled transform: this user is stopped. The next one in
-// the queue starts the guest again before its batch, as part of its own operation, and if that start fails, so does this operation.
-// Stopping a user leaves the guest to the others; with the last one that is started it goes, and its memory.
+// A failure is that of the user whose batch it was, and so is a cancelled transform: this user is stopped. The next
+// one in the queue starts the guest again before its batch, as part of its own operation, and if that start fails, so
+// does this operation. Stopping a user leaves the guest to the others; with the last one that is started it goes, and
+// its memory.
 //
-// Policies and tallies are each user's own. Host functions and log lines see the engine and the user data of the user whose turn it
-// is, or was last. `wasm_engine_get_memory_size` is the guest's. The metrics know one engine, whose restarts and errors
-// count once.
+// Policies and tallies are each user's own. Host functions and log lines see the engine and the user data of the user
+// whose turn it is, or was last. `wasm_engine_get_memory_size` is the guest's. The metrics know one engine, whose
+// restarts and errors count once.
 //
 // `WASM_STATUS_INVALID_STATE` if the thread is at its very end.
 wasm_status wasm_engine_create_shared(const struct wasm_factory *factory,
@@ -1452,15 +1455,15 @@ wasm_status wasm_engine_create_shared(const struct wasm_factory *factory,
 
 // Puts a new version in the engine's place while it works: make before break.
 //
-// The guest of `factory` is started, by polls of `future`, while the old one goes on to be fed. When it is started and no
-// operation of the engine is going on, or at the end of the one that is, the engine is the new one's, and the old guest is stopped and freed.
-// `future` is ready then. If the new guest fails to start, `future` fails with the reason, and the old one stays. An
-// engine that was stopped is started then, and a `wasm_engine_start` after that is over at once. Under a policy, a start that waits
-// because the old guest failed is over with the new one's, at its next poll.
+// The guest of `factory` is started, by polls of `future`, while the old one goes on to be fed. When it is started and
+// no operation of the engine is going on, or at the end of the one that is, the engine is the new one's, and the old
+// guest is stopped and freed. `future` is ready then. If the new guest fails to start, `future` fails with the reason,
+// and the old one stays. An engine that was stopped is started then, and a `wasm_engine_start` after that is over at
+// once. Under a policy, a start that waits because the old guest failed is over with the new one's, at its next poll.
 //
-// Releasing `future` early gives the new guest up; so do stopping and releasing the engine, with `WASM_STATUS_CANCELLED` for `future`.
-// A user of a shared engine becomes one of the new factory's. Policy, tally and user data stay. Metrics go on under the new
-// factory's name.
+// Releasing `future` early gives the new guest up; so do stopping and releasing the engine, with
+// `WASM_STATUS_CANCELLED` for `future`. A user of a shared engine becomes one of the new factory's. Policy, tally and
+// user data stay. Metrics go on under the new factory's name.
 //
 // `WASM_STATUS_INVALID_STATE` while another replacement is going on; and as `wasm_engine_start`.
 wasm_status wasm_engine_replace(struct wasm_engine *engine,

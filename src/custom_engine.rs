@@ -16,14 +16,15 @@ use std::sync::Arc;
 
 /// An engine of the embedder's own: on another computer, in native code, or a dummy for tests.
 ///
-/// `start` and `transform` are steps. Each is called by `wasm_future_poll` and answers with a `wasm_answer`: done; failed;
-/// again; or pending, with a promise that it took from its call. When that promise is resolved, from any thread, the same
-/// step is called again, with the same arguments, until it answers done or failed. A rejected promise fails the step.
-/// Failures have `WASM_STATUS_CUSTOM_ENGINE_FAILED`, which policies treat as a guest's, and stop the engine.
+/// `start` and `transform` are steps. Each is called by `wasm_future_poll` and answers with a `wasm_answer`: done;
+/// failed; again; or pending, with a promise that it took from its call. When that promise is resolved, from any
+/// thread, the same step is called again, with the same arguments, until it answers done or failed. A rejected promise
+/// fails the step. Failures have `WASM_STATUS_CUSTOM_ENGINE_FAILED`, which policies treat as a guest's, and stop the
+/// engine.
 ///
-/// All callbacks but `drop` are called on the engine's thread and must not throw or block; functions that would change the
-/// state of the same engine answer `WASM_STATUS_BUSY` there. Calls of them know the engine and its user data
-/// (`wasm_call_engine`, `wasm_call_user_data`; not in `create`), but no guest's memory.
+/// All callbacks but `drop` are called on the engine's thread and must not throw or block: no time limit holds for
+/// them. Functions that would change the state of the same engine answer `WASM_STATUS_BUSY` there. Calls of them know
+/// the engine and its user data (`wasm_call_engine`, `wasm_call_user_data`; not in `create`), but no guest's memory.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_custom_engine {
