@@ -58,7 +58,6 @@ struct walk {
     user& u = m->u;
     switch (choose(16)) {
       case 0:
-        u.stopping = true;
         (void)u.engine.stop().value();
         break;
       case 1:
@@ -122,6 +121,7 @@ struct walk {
     }
     // A replacement may have started the engine: that is over at once then.
     if (u.state() == WASM_ENGINE_STATE_STOPPED) {
+      m.expected = 0;
       u.start();
     } else if (u.state() == WASM_ENGINE_STATE_IDLE) {
       u.out = {};
