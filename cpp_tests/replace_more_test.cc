@@ -8,6 +8,7 @@
 #include <dirent.h>
 
 #include <fstream>
+#include <thread>
 
 using namespace testing_support;
 using testing::ElementsAre;
@@ -179,6 +180,24 @@ TEST(ReplaceGuest, SwitchesFromOneModuleToAnother) {
   EXPECT_TRUE(succeeded(finish(b.engine.replace(second))));
   EXPECT_NE(b.engine.memory_size().value(), small);
   EXPECT_THAT(b.run({"c"}).values(), ElementsAre("c"));
+}
+
+TEST(ReplaceGuest, RollsBackIfThePoolHasNoRoomForBoth) {
+  for (const std::uint32_t room : {1U, 2U}) {
+    wasm_runtime_config config{};
+    config.memory_mode = WASM_MEMORY_MODE_THREAD_POOL;
+    bench b("c_identity", config);
+    std::thread([&] {
+      ASSERT_TRUE(we::prepare_thread(b.runtime, room, 0));
+      auto engine = we::engine::create(b.factory).value();
+      ASSERT_TRUE(succeeded(finish(engine.start())));
+      const auto replaced = finish(engine.replace(b.factory));
+      EXPECT_EQ(replaced.status, room == 1 ? WASM_STATUS_POOL_EXHAUSTED : WASM_STATUS_OK) << replaced.message();
+      recorder out;
+      EXPECT_TRUE(succeeded(finish(engine.transform(built({"x"}), out))));
+      EXPECT_THAT(out.values(), ElementsAre("x"));
+    }).join();
+  }
 }
 
 TEST(ReplaceGuest, IsAwaitedLikeOtherOperations) {

@@ -124,6 +124,35 @@ TEST(SharedEngine, CountsAsOneEngine) {
   EXPECT_EQ(m.raw.restarts, 1U);
 }
 
+/// Does something at the very end of a thread, after everything that the library keeps for it is gone.
+struct last_words {
+  std::function<void()> say;
+  ~last_words() { say(); }
+};
+
+TEST(SharedEngine, IsLeftButNotMadeAtTheVeryEndOfAThread) {
+  c_engine table;
+  custom_bench b(table);
+  int said = 0;
+  std::thread([&] {
+    // Made before the library is first used here, so it goes after what the library keeps.
+    thread_local last_words last;
+    auto kept = std::make_shared<we::engine>();
+    last.say = [&, kept] {
+      ++said;
+      const auto late = we::engine::create_shared(b.factory);
+      EXPECT_EQ(late.err().status(), WASM_STATUS_INVALID_STATE);
+      EXPECT_EQ(kept->state().value(), WASM_ENGINE_STATE_IDLE);
+      *kept = we::engine();
+      EXPECT_EQ(table.stops, 1);
+      EXPECT_EQ(table.releases, 1);
+    };
+    *kept = we::engine::create_shared(b.factory).value();
+    ASSERT_TRUE(succeeded(finish(kept->start())));
+  }).join();
+  EXPECT_EQ(said, 1);
+}
+
 TEST(SharedEngine, RefusesABatchAtOnceAlsoWhileOthersAreInFront) {
   dummies d;
   users all(d.factory, 2);

@@ -1465,7 +1465,9 @@ wasm_status wasm_engine_create_shared(const struct wasm_factory *factory,
 // `WASM_STATUS_CANCELLED` for `future`. A user of a shared engine becomes one of the new factory's. Policy, tally and
 // user data stay. Metrics go on under the new factory's name.
 //
-// `WASM_STATUS_INVALID_STATE` while another replacement is going on; and as `wasm_engine_start`.
+// For that while there are two guests: a pool must have room for both, else `future` fails with
+// `WASM_STATUS_POOL_EXHAUSTED`. `WASM_STATUS_INVALID_STATE` while another replacement is going on; and as
+// `wasm_engine_start`.
 wasm_status wasm_engine_replace(struct wasm_engine *engine,
                                 const struct wasm_factory *factory,
                                 struct wasm_future **future,

@@ -107,7 +107,9 @@ fn made(engine: Inner) -> *mut wasm_engine {
 /// `WASM_STATUS_CANCELLED` for `future`. A user of a shared engine becomes one of the new factory's. Policy, tally and
 /// user data stay. Metrics go on under the new factory's name.
 ///
-/// `WASM_STATUS_INVALID_STATE` while another replacement is going on; and as `wasm_engine_start`.
+/// For that while there are two guests: a pool must have room for both, else `future` fails with
+/// `WASM_STATUS_POOL_EXHAUSTED`. `WASM_STATUS_INVALID_STATE` while another replacement is going on; and as
+/// `wasm_engine_start`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_engine_replace(
     engine: *mut wasm_engine,
