@@ -80,8 +80,8 @@ enum wasm_status
   WASM_STATUS_THREAD_NOT_PREPARED = 10,
   // A signal by which traps of guests are noticed is blocked on this thread: call `wasm_thread_unblock_signals`.
   WASM_STATUS_SIGNALS_BLOCKED = 11,
-  // The factory cache has nothing with this key, and no module to compile was given.
-  WASM_STATUS_NOT_CACHED = 12,
+  // `wasm_work_write`: the output must go to the host first; answer `WASM_ANSWER_AGAIN`, and write this record then.
+  WASM_STATUS_OUTPUT_FULL = 12,
   // The bytes do not begin with Wasm's magic number.
   WASM_STATUS_MODULE_NOT_WASM = 20,
   // The module is in the text format; compile it to binary first.
@@ -133,6 +133,8 @@ enum wasm_status
   WASM_STATUS_GUEST_STACK_OVERFLOW = 54,
   // The guest handed a host function a pointer outside of its memory, or called it at a wrong time.
   WASM_STATUS_GUEST_BAD_CALL = 55,
+  // An engine of the embedder's own failed, rejected its promise, or dropped it unsettled; the message has its reason.
+  WASM_STATUS_CUSTOM_ENGINE_FAILED = 56,
   // A host function failed, rejected its promise, or dropped it unsettled; the message has its reason.
   WASM_STATUS_HOST_FUNCTION_FAILED = 59,
   // The host's output sink failed, rejected its promise, or dropped it unresolved.
@@ -315,6 +317,9 @@ enum wasm_answer
   WASM_ANSWER_PENDING = 1,
   // It cannot be done; `wasm_call_fail` says why.
   WASM_ANSWER_FAILED = 2,
+  // To be called again: only for `transform` and `start` of a `wasm_custom_engine`. If `wasm_work_write` has said that the
+  // output is full, the host's sink gets that first; else other tasks have their turn first.
+  WASM_ANSWER_AGAIN = 3,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -513,9 +518,6 @@ typedef struct wasm_error wasm_error;
 // A factory. Shared: it may be used on any thread, by several at once.
 typedef struct wasm_factory wasm_factory;
 
-// A cache of factories. Owned; it may be used on any thread, by several at once.
-typedef struct wasm_factory_cache wasm_factory_cache;
-
 // An operation that is going on. Owned by whoever got it; used by one thread at a time, and if it is an engine's, only by
 // the engine's thread.
 typedef struct wasm_future wasm_future;
@@ -534,6 +536,9 @@ typedef struct wasm_task wasm_task;
 
 // Text that the library made. Belongs to no thread.
 typedef struct wasm_text wasm_text;
+
+// The batch that a custom engine works on; valid until its `transform` returns, and used on its thread only.
+typedef struct wasm_work wasm_work;
 
 // Borrowed bytes. `(NULL, 0)` is empty. Text is UTF-8 without a final NUL.
 typedef struct wasm_slice {
@@ -680,6 +685,66 @@ typedef struct wasm_cache_stats {
   uint64_t load_ns;
 } wasm_cache_stats;
 
+// An engine of the embedder's own: on another computer, in native code, or a dummy for tests.
+//
+// `start` and `transform` are steps. Each is called by `wasm_future_poll` and answers with a `wasm_answer`: done;
+// failed; again; or pending, with a promise that it took from its call. When that promise is resolved, from any
+// thread, the same step is called again, with the same arguments, until it answers done or failed. A rejected promise
+// fails the step. Failures have `WASM_STATUS_CUSTOM_ENGINE_FAILED`, which policies treat as a guest's, and stop the
+// engine.
+//
+// All callbacks but `drop` are called on the engine's thread and must not throw or block: no time limit holds for
+// them. Functions that would change the state of the same engine answer `WASM_STATUS_BUSY` there. Calls of them know
+// the engine and its user data (`wasm_call_engine`, `wasm_call_user_data`; not in `create`), but no guest's memory.
+typedef struct wasm_custom_engine {
+  // `sizeof(wasm_custom_engine)`.
+  size_t size;
+  // The host's own, for all engines of the factory, whose threads may use it at once.
+  void *data;
+  // Frees `data`, once: when the factory and its last engine are gone, on the thread that gives the last of them up, or
+  // when `wasm_factory_create_custom` fails. May be NULL.
+  void (*drop)(void *data);
+  // Makes an engine: writes its own data to `engine_data`, NULL before, and answers done or failed, at once. Called by
+  // `wasm_engine_create`. NULL: the other callbacks get `data`.
+  uint32_t (*create)(void *data, void **engine_data, struct wasm_call *call);
+  // Starts the engine. NULL: it is started at once.
+  uint32_t (*start)(void *engine_data, struct wasm_call *call);
+  // Transforms the records of `batch` from the one with index `first_record` on. Must not be NULL.
+  //
+  // `batch` is what `wasm_engine_transform` was given, checked, and can be read until the last answer, or `stop`.
+  // `work` gives the records one by one, decompressed, and takes the output; it is valid until the callback returns.
+  // The record that was taken from it last is the one to which output and a failure belong, unless
+  // `wasm_call_fail_record` names another.
+  uint32_t (*transform)(void *engine_data,
+                        struct wasm_slice batch,
+                        uint32_t first_record,
+                        struct wasm_work *work,
+                        struct wasm_call *call);
+  // Stops an engine whose `start` was called, or would have been: in whatever state it is, after a failure, too. When it
+  // returns, nothing touches the batch any more; promises may still be settled, without effect. May be NULL.
+  void (*stop)(void *engine_data);
+  // Frees what `create` made: once, stopped, when the engine is released. May be NULL.
+  void (*release)(void *engine_data);
+  // Bytes of memory that the engine has now, for `wasm_engine_get_memory_size` and the metrics; asked after each step.
+  // NULL: 0.
+  uint64_t (*memory_size)(void *engine_data);
+} wasm_custom_engine;
+
+// An input record, as a custom engine sees it.
+typedef struct wasm_input_record {
+  // Key, value and headers in the encoding of a Kafka record; `wasm_payload_read` takes them apart. Can be read until the
+  // operation's last answer, or `stop`. NULL when there is no record left.
+  const uint8_t *payload;
+  // Bytes of the payload.
+  uint32_t payload_size;
+  // Index in the batch, from 0.
+  uint32_t index;
+  // Kafka offset.
+  int64_t offset;
+  // Milliseconds since 1970.
+  int64_t timestamp;
+} wasm_input_record;
+
 // One output record, as the host sees it.
 typedef struct wasm_output_record {
   // Key, value and headers in the encoding of a Kafka record; `wasm_payload_read` takes them apart.
@@ -726,38 +791,6 @@ typedef struct wasm_frame {
   // Index of the function in the module's function index space.
   uint32_t function_index;
 } wasm_frame;
-
-// Settings of a factory cache. Zero in any field but `size` means the default.
-typedef struct wasm_factory_cache_config {
-  // `sizeof(wasm_factory_cache_config)`.
-  size_t size;
-  // Nanoseconds for which nobody must have used a factory before `wasm_factory_cache_get` drops it by itself. Default
-  // 300,000,000,000, five minutes.
-  uint64_t idle_ns;
-  // Nanoseconds between two times that `wasm_factory_cache_get` looks for such factories, on the thread of whoever
-  // calls it then. Default 0: never, so that `wasm_factory_cache_collect` alone drops factories.
-  uint64_t collect_interval_ns;
-} wasm_factory_cache_config;
-
-// What a factory cache has, and what it counted since it was made.
-typedef struct wasm_factory_cache_stats {
-  // `sizeof(wasm_factory_cache_stats)`, set by the caller.
-  size_t size;
-  // Factories that it has.
-  uint64_t entries;
-  // Factories that are being compiled, or wait for a compile thread.
-  uint64_t compiling;
-  // Requests for a factory that was there.
-  uint64_t hits;
-  // Requests for one that was being compiled for somebody else.
-  uint64_t joined;
-  // Requests for one that was neither, also those without a module.
-  uint64_t misses;
-  // Compilations that were begun, also those that failed.
-  uint64_t compilations;
-  // Factories that were dropped because nobody used them.
-  uint64_t collected;
-} wasm_factory_cache_stats;
 
 // What to call when a pending future is worth polling again.
 //
@@ -853,14 +886,6 @@ typedef struct wasm_runtime_metrics {
   uint64_t pool_memories_dirty;
   // Stacks of pools that engines have.
   uint64_t pool_stacks_in_use;
-  // Requests to factory caches for a factory that was there.
-  uint64_t factory_cache_hits;
-  // Requests to factory caches that waited for a compilation which another one had begun.
-  uint64_t factory_cache_joined;
-  // Requests to factory caches that found neither.
-  uint64_t factory_cache_misses;
-  // Factories that factory caches dropped, because nobody used them.
-  uint64_t factory_cache_collected;
 } wasm_runtime_metrics;
 
 // Records whose latency fell into one range.
@@ -919,12 +944,6 @@ typedef struct wasm_transform_metrics {
   const struct wasm_error_count *errors;
   // Number of `errors`.
   size_t error_count;
-  // Records at which guests failed and that were dropped, by policy.
-  uint64_t skipped_records;
-  // Records at which guests failed and that sinks took as dead letters, by policy.
-  uint64_t dead_lettered_records;
-  // Batches that wait for a shared engine.
-  uint64_t queued_batches;
 } wasm_transform_metrics;
 
 // The host's clock, for waiting before a guest is started again. No thread of the library's waits.
@@ -1124,14 +1143,6 @@ typedef struct wasm_runtime_config {
   uint32_t log_lines_per_second;
   // Lines that they may write at once, after they wrote less for a while. Default 5,000.
   uint32_t log_burst_lines;
-  // 1: the error of a guest that failed has a core dump, which `wasm_error_coredump` gives. It is made by the poll that
-  // reports the failure, which takes up to some 4 ms per MiB of the guest's memory that is not zero, and the
-  // error keeps them. Default 0.
-  uint32_t core_dumps;
-  // 1: guests' functions are appended to `/tmp/perf-PID.map`, where `perf report` finds their names, as their modules
-  // are compiled or loaded. The file stays; its lines are wrong as soon as a factory is freed and its place is taken
-  // by another. Default 0.
-  uint32_t perf_map;
 } wasm_runtime_config;
 
 // A reference of a schema to another one.
@@ -1369,10 +1380,98 @@ wasm_status wasm_runtime_get_cache_stats(const struct wasm_runtime *runtime,
                                          struct wasm_cache_stats *stats,
                                          struct wasm_error **error);
 
+// Makes a factory of engines that are `engine`'s callbacks instead of a guest. Any thread.
+//
+// `config` is as for `wasm_factory_create`, but has no module, and its environment means nothing. What `engine` points to is
+// copied; its `data` is taken over in any case, unless with `WASM_STATUS_INVALID_STRUCT_SIZE`, when it cannot be read.
+// `WASM_STATUS_NULL_ARGUMENT` if `transform` is NULL; `WASM_STATUS_INVALID_ARGUMENT` and `WASM_STATUS_INVALID_UTF8` for a
+// module, names and topics.
+wasm_status wasm_factory_create_custom(const struct wasm_runtime *runtime,
+                                       const struct wasm_factory_config *config,
+                                       const struct wasm_custom_engine *engine,
+                                       struct wasm_factory **factory,
+                                       struct wasm_error **error);
+
+// Takes the next record of the batch, the first of which is that with index `first_record`. The one before counts as
+// finished: its output may go to the host, and no failure names it any more. After the last one, `record->payload` is NULL.
+wasm_status wasm_work_next(struct wasm_work *work,
+                           struct wasm_input_record *record,
+                           struct wasm_error **error);
+
+// Writes one output record, for the input record that was taken last, to the topic with index `topic` of the factory's.
+// `payload` is key, value and headers in the encoding of a Kafka record, and is copied.
+//
+// What an input record gave rise to goes to the host's sink whole, when the next one is taken or the batch is done.
+// `WASM_STATUS_OUTPUT_FULL`, and nothing is written, if the host must have what was written before: answer
+// `WASM_ANSWER_AGAIN`, and write it then. `WASM_STATUS_BATCH_MALFORMED` if the payload is none;
+// `WASM_STATUS_INVALID_ARGUMENT` for another topic, and for a record larger than `output_buffer_limit`.
+wasm_status wasm_work_write(struct wasm_work *work,
+                            struct wasm_slice payload,
+                            uint32_t topic,
+                            struct wasm_error **error);
+
+// As `wasm_call_fail`, in a custom engine's `transform`: it fails at the record with index `index`, which is the one that
+// was taken last or a later one; those before it are finished. Policies go on behind it.
+// `WASM_STATUS_INVALID_ARGUMENT` in other callbacks.
+wasm_status wasm_call_fail_record(struct wasm_call *call,
+                                  uint32_t index,
+                                  struct wasm_slice reason,
+                                  struct wasm_error **error);
+
+// Breaks the promise of a custom engine's `transform` at the record with index `index`, as `wasm_call_fail_record`. Else as
+// `wasm_promise_reject`.
+wasm_status wasm_promise_reject_record(struct wasm_promise *promise,
+                                       uint32_t index,
+                                       struct wasm_slice reason,
+                                       struct wasm_error **error);
+
 // Makes an engine that belongs to the calling thread. It is stopped. Cheap: nothing is instantiated yet.
 wasm_status wasm_engine_create(const struct wasm_factory *factory,
                                struct wasm_engine **engine,
                                struct wasm_error **error);
+
+// Makes a user of the one engine that the calling thread shares for this factory; the first user makes that, the last
+// one takes it along. To its host it is an engine of its own, and stopped; what is shared is the guest, with its
+// memory.
+//
+// Starting starts the guest if no user has it running, else is over at once, or when the start that is going on is.
+// Transforms queue, first come, first served. The user at the front drives the guest with its own polls; the others'
+// futures are pending until it is their turn. So a user that does not poll its future, or whose sink does not settle
+// its promise, holds the others up; releasing the future, or the user, lets them go on.
+//
+// A failure is that of the user whose batch it was, and so is a cancelled transform: this user is stopped. The next
+// one in the queue starts the guest again before its batch, as part of its own operation, and if that start fails, so
+// does this operation. Stopping a user leaves the guest to the others; with the last one that is started it goes, and
+// its memory.
+//
+// Policies and tallies are each user's own. Host functions and log lines see the engine and the user data of the user
+// whose turn it is, or was last. `wasm_engine_get_memory_size` is the guest's. The metrics know one engine, whose
+// restarts and errors count once.
+//
+// `WASM_STATUS_INVALID_STATE` if the thread is at its very end.
+wasm_status wasm_engine_create_shared(const struct wasm_factory *factory,
+                                      struct wasm_engine **engine,
+                                      struct wasm_error **error);
+
+// Puts a new version in the engine's place while it works: make before break.
+//
+// The guest of `factory` is started, by polls of `future`, while the old one goes on to be fed. When it is started and
+// no operation of the engine is going on, or at the end of the one that is, the engine is the new one's, and the old
+// guest is stopped and freed. `future` is ready then. If the new guest fails to start, `future` fails with the reason,
+// and the old one stays. An engine that was stopped is started then, and a `wasm_engine_start` after that is over at
+// once. Under a policy, a start that waits because the old guest failed is over with the new one's, at its next poll.
+//
+// Releasing `future` early gives the new guest up; so do stopping and releasing the engine, with
+// `WASM_STATUS_CANCELLED` for `future`. A user of a shared engine becomes one of the new factory's. Policy, tally and
+// user data stay. Metrics go on under the new factory's name.
+//
+// For that while there are two guests: a pool must have room for both, else `future` fails with
+// `WASM_STATUS_POOL_EXHAUSTED`. `WASM_STATUS_INVALID_STATE` while another replacement is going on; and as
+// `wasm_engine_start`.
+wasm_status wasm_engine_replace(struct wasm_engine *engine,
+                                const struct wasm_factory *factory,
+                                struct wasm_future **future,
+                                struct wasm_error **error);
 
 // Starts the guest: instantiates the module and lets it run until it waits for a batch.
 //
@@ -1475,17 +1574,6 @@ wasm_status wasm_error_frame(const struct wasm_error *error,
                              size_t index,
                              struct wasm_frame *frame);
 
-// Whether the error has a core dump of its guest; if so, writes it to `dump`, which may be NULL. It lives as long as the
-// error.
-//
-// Guests have one that trapped, were ended, or exited with a code other than 0, if `core_dumps` was set for their runtime,
-// and if their memory has no more than 1 GiB. It is a WebAssembly module in the format for core dumps of WebAssembly's tool
-// conventions: memory, globals, and the stack with the indices of functions, of which it has the innermost 10,000. Where
-// in a function a frame is, and the values of its variables, are not known. What the memory holds is in it, secrets
-// included.
-bool wasm_error_coredump(const struct wasm_error *error,
-                         struct wasm_slice *dump);
-
 // Frees the error. NULL is fine.
 void wasm_error_release(struct wasm_error *error);
 
@@ -1511,55 +1599,6 @@ struct wasm_factory *wasm_factory_clone(const struct wasm_factory *factory);
 
 // Gives one reference up. Engines made from the factory go on living. Any thread. NULL is fine.
 void wasm_factory_release(struct wasm_factory *factory);
-
-// Makes an empty cache of factories: what is asked for twice is compiled once and kept. `config` may be NULL for the
-// defaults. It is for factories of this runtime only, which it keeps alive; a runtime may have several. Any thread.
-wasm_status wasm_factory_cache_create(const struct wasm_runtime *runtime,
-                                      const struct wasm_factory_cache_config *config,
-                                      struct wasm_factory_cache **cache,
-                                      struct wasm_error **error);
-
-// Asks for a factory by its key: any bytes of the embedder's, which are copied. With an empty key it is the SHA-256 of
-// the module together with all else in `config`, with names in the same order.
-//
-// `future` is like that of `wasm_factory_create`. It is ready from the beginning if the factory is there. If it is not,
-// its module is compiled, as by `wasm_factory_create`; whoever asks for the same key meanwhile gets a future of their own
-// for the same compilation. Releasing one of them takes nothing from the others; when all were released before the
-// compilation began, it is left out. When it fails, all of these futures fail with the same error, and nothing is kept:
-// the next request compiles again. The factory is one like any other: it and its engines may outlive the cache.
-//
-// With a key, `config` may be NULL, or its `module` empty: then nothing else in it is looked at, and nothing is compiled.
-// If the factory is neither there nor being compiled: `WASM_STATUS_NOT_CACHED`, without a future. Where the time counts,
-// ask like this first, since a module that is given is hashed on the calling thread each time: half a millisecond per
-// megabyte, and several without the processor's instructions for SHA-256.
-//
-// A key with a module belongs to that one, with that description: `WASM_STATUS_INVALID_ARGUMENT`, and a message that
-// says what differs, if the key is already that of another. A new version of a transform needs a new key, or none. Other
-// errors of the call are those of `wasm_factory_create`; threads that cannot be started fail the future instead. Any
-// thread.
-wasm_status wasm_factory_cache_get(const struct wasm_factory_cache *cache,
-                                   struct wasm_slice key,
-                                   const struct wasm_factory_config *config,
-                                   struct wasm_future **future,
-                                   struct wasm_error **error);
-
-// Drops the factories that nobody has used for at least `min_idle_ns`, with their machine code; 0 for all that nobody
-// uses now. A factory is used by handles, by futures that have it, and by engines, also stopped ones; the time counts
-// from when the last of them was released, on whichever thread, and does not go on while the machine sleeps. `collected`
-// gets their number; it may be NULL. Takes some 30 µs for each on the calling thread. Any thread.
-wasm_status wasm_factory_cache_collect(const struct wasm_factory_cache *cache,
-                                       uint64_t min_idle_ns,
-                                       uint64_t *collected,
-                                       struct wasm_error **error);
-
-// Fills `stats`, whose `size` the caller has set, with what is true at one moment. Any thread.
-wasm_status wasm_factory_cache_get_stats(const struct wasm_factory_cache *cache,
-                                         struct wasm_factory_cache_stats *stats,
-                                         struct wasm_error **error);
-
-// Frees the cache. Its factories go with it as far as nobody uses them, and compilations that are asked for go on; the
-// runtime's compile threads end after those. NULL is fine. No other call may use the cache meanwhile.
-void wasm_factory_cache_release(struct wasm_factory_cache *cache);
 
 // Drives the operation on.
 //
@@ -1703,31 +1742,6 @@ wasm_status wasm_engine_get_tally(const struct wasm_engine *engine,
 // NULL if none has failed under a policy yet.
 wasm_status wasm_engine_get_last_error(const struct wasm_engine *engine,
                                        struct wasm_error **last,
-                                       struct wasm_error **error);
-
-// Begins to profile the engine's guest: from now on its stack is looked at every `interval_ns` nanoseconds in which it
-// runs, or 1,000,000 if that is 0, until `wasm_engine_finish_profile`. In any state; if the engine is stopped and started
-// again, the profile goes on. Releasing the engine throws it away.
-//
-// Looks are taken at the ticks of which a time slice has two, so not more often than that; where a guest loops or calls
-// a function next, so what host functions take is seen at their callers, or not at all. One takes about a microsecond and
-// some more for each frame, on the engine's thread, and 70 bytes; the first 1,048,576 are kept. An engine that is not
-// profiled pays nothing.
-//
-// `WASM_STATUS_INVALID_STATE` if the engine is being profiled already, `WASM_STATUS_INVALID_ARGUMENT` if the interval is
-// more than ten seconds, `WASM_STATUS_BUSY` from one of the engine's own callbacks.
-wasm_status wasm_engine_start_profile(struct wasm_engine *engine,
-                                      uint64_t interval_ns,
-                                      struct wasm_error **error);
-
-// Ends the engine's profile and gives it, as a JSON document in the processed format of Firefox's profiler, which
-// https://profiler.firefox.com shows. Names of functions are those of the module; functions without one are called
-// `function N`, with their index. The document has no addresses and nothing of the guest's data.
-//
-// `json` gets text that must be freed with `wasm_text_release`. `WASM_STATUS_INVALID_STATE` if the engine is not being
-// profiled, `WASM_STATUS_BUSY` from one of its own callbacks. Takes some milliseconds per thousand looks.
-wasm_status wasm_engine_finish_profile(struct wasm_engine *engine,
-                                       struct wasm_text **json,
                                        struct wasm_error **error);
 
 // Keeps a promise that expects no value: what was asked for is done. Wakes the waiting future, if it waits.

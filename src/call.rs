@@ -20,6 +20,9 @@ pub enum wasm_answer {
     Pending = 1,
     /// It cannot be done; `wasm_call_fail` says why.
     Failed = 2,
+    /// To be called again: only for `transform` and `start` of a `wasm_custom_engine`. If `wasm_work_write` has said that the
+    /// output is full, the host's sink gets that first; else other tasks have their turn first.
+    Again = 3,
 }
 
 /// What a call may be settled with. As `Expected`, but without a share in the types: most calls are over at once.
@@ -31,6 +34,7 @@ enum Wanted {
     Values(NonNull<Arc<[wasm_value_type]>>),
     Schema,
     SchemaId,
+    Step,
 }
 
 /// What kind of value settles a promise.
@@ -45,6 +49,8 @@ pub enum Expected {
     Schema,
     /// The number of a schema.
     SchemaId,
+    /// None, but a rejection may name a record: the step of a custom engine.
+    Step,
 }
 
 /// What a promise is settled with.
@@ -58,6 +64,8 @@ pub enum Settled {
     Schema(Box<SubjectSchema>),
     /// A failure, with the reason.
     Rejected(String),
+    /// A failure at a record of the batch at hand.
+    RejectedAt(String, u32),
 }
 
 // SAFETY: values are plain bits, and a continuation's data may go to another thread, says the header.
@@ -120,6 +128,8 @@ pub struct wasm_call {
     waiting: Option<Waiting>,
     /// Why the call failed.
     failure: Option<String>,
+    /// At which record of the batch.
+    failed_at: Option<u32>,
     /// What a schema registry found at once.
     schema: Option<Settled>,
 }
@@ -151,6 +161,12 @@ impl wasm_call {
     /// A call of a schema registry, which has no use for the guest's memory.
     pub fn of_registry(engine: *mut c_void, user_data: *mut c_void, creates: bool) -> Self {
         let wanted = if creates { Wanted::SchemaId } else { Wanted::Schema };
+        Self { engine: NonNull::new(engine), user_data: NonNull::new(user_data), wanted, ..Self::default() }
+    }
+
+    /// A call of an engine that is a table of callbacks.
+    pub fn of_custom(engine: *mut c_void, user_data: *mut c_void) -> Self {
+        let wanted = Wanted::Step;
         Self { engine: NonNull::new(engine), user_data: NonNull::new(user_data), wanted, ..Self::default() }
     }
 
@@ -202,6 +218,22 @@ impl wasm_call {
     /// Says why the call fails.
     pub fn fail(&mut self, why: String) {
         self.failure = Some(why);
+        self.failed_at = None;
+    }
+
+    /// Says at which record a step of a custom engine fails, and why. Other calls know no records: false.
+    pub fn fail_at(&mut self, why: String, index: u32) -> bool {
+        let knows = matches!(self.wanted, Wanted::Step);
+        if knows {
+            self.failure = Some(why);
+            self.failed_at = Some(index);
+        }
+        knows
+    }
+
+    /// The record that `fail_at` named.
+    pub fn failed_at(&self) -> Option<u32> {
+        self.failed_at
     }
 
     /// The promise of this call. Taking a second one makes the first worthless.
@@ -220,6 +252,7 @@ impl wasm_call {
             Wanted::Values(types) => Expected::Values(unsafe { types.as_ref() }.clone()),
             Wanted::Schema => Expected::Schema,
             Wanted::SchemaId => Expected::SchemaId,
+            Wanted::Step => Expected::Step,
         }
     }
 
@@ -249,13 +282,13 @@ impl Expected {
     /// Refuses what this does not expect; the text says what it does.
     pub fn check(&self, settled: &Settled) -> Result<(), String> {
         let wanted = match (self, settled) {
-            (_, Settled::Rejected(_)) => return Ok(()),
-            (Self::Nothing, Settled::Values(values)) if values.is_empty() => return Ok(()),
+            (_, Settled::Rejected(_)) | (Self::Step, Settled::RejectedAt(..)) => return Ok(()),
+            (Self::Nothing | Self::Step, Settled::Values(values)) if values.is_empty() => return Ok(()),
             (Self::Values(types), Settled::Values(values)) if values.len() == types.len() => return Ok(()),
             (Self::Values(_), Settled::Continue(_)) => return Ok(()),
             (Self::Schema, Settled::Schema(_)) => return Ok(()),
             (Self::SchemaId, Settled::Values(values)) if values.len() == 1 => return Ok(()),
-            (Self::Nothing, _) => "no value".to_owned(),
+            (Self::Nothing | Self::Step, _) => "no value".to_owned(),
             (Self::Values(types), _) => format!("{} values, or a continuation", types.len()),
             (Self::Schema, _) => "a schema".to_owned(),
             (Self::SchemaId, _) => "one value, the schema's id".to_owned(),
@@ -265,6 +298,7 @@ impl Expected {
             Settled::Continue(_) => "a continuation".to_owned(),
             Settled::Schema(_) => "a schema".to_owned(),
             Settled::Rejected(_) => "a rejection".to_owned(),
+            Settled::RejectedAt(..) => "a rejection at a record".to_owned(),
         };
         Err(format!("the promise expects {wanted}, but was given {given}"))
     }

@@ -1,13 +1,15 @@
 //! An engine: one guest on one thread, started, fed with batches, stopped, started again.
 
+mod body;
+
 use crate::batch::header;
-use crate::batch::reader::{self, Records};
+use crate::batch::reader::{self, Checked, Records};
 use crate::call::{Ended, Settled, Waiting};
+use crate::custom_engine::Instance;
 use crate::error::{Error, Result};
-use crate::factory::Compiled;
+use crate::factory::{Compiled, Program};
 use crate::guest::context::{Batch, Context, Current, HostCall, Suspended};
 use crate::guest::fault;
-use crate::guest::instance::Guest;
 use crate::memory::creators;
 use crate::memory::pools::not_prepared;
 use crate::metrics::meter::Meter;
@@ -15,6 +17,7 @@ use crate::sink::OutputSink;
 use crate::status::wasm_status as Status;
 use crate::ticker::Turns;
 use crate::waker::Waker;
+use body::Body;
 use core::cell::{Cell, RefCell};
 use core::task::Poll as TaskPoll;
 use std::rc::Rc;
@@ -70,7 +73,9 @@ pub struct Engine {
     thread: ThreadMark,
     compiled: Arc<Compiled>,
     context: Rc<Context>,
-    guest: RefCell<Option<Guest>>,
+    body: RefCell<Option<Body>>,
+    /// The embedder's engine, if it is one; until this one is released.
+    instance: RefCell<Option<Rc<Instance>>>,
     state: Cell<State>,
     operation: RefCell<Option<Operation>>,
     /// Number of the operation that is going on, or of the last one.
@@ -153,23 +158,29 @@ impl Drop for Turn<'_> {
 }
 
 impl Engine {
-    /// A stopped engine that belongs to this thread.
-    pub fn new(compiled: Arc<Compiled>) -> Self {
+    /// A stopped engine that belongs to this thread. Fails only if it is one of the embedder's that does not want to be
+    /// made.
+    pub fn new(compiled: Arc<Compiled>) -> Result<Self> {
+        let instance = match &compiled.program {
+            Program::Module(_) => None,
+            Program::Custom(callbacks) => Some(Rc::new(Instance::create(callbacks, &compiled.transform.name)?)),
+        };
         let shared = &compiled.shared;
         let meter = shared.metrics.join(&compiled.transform.name);
         let context = Context::new(compiled.transform.clone(), &shared.config, shared.log.clone(), meter);
-        Self {
+        Ok(Self {
             thread: ThreadMark::current(),
             compiled,
             context: Rc::new(context),
-            guest: RefCell::new(None),
+            body: RefCell::new(None),
+            instance: RefCell::new(instance),
             state: Cell::new(State::Stopped),
             operation: RefCell::new(None),
             number: Cell::new(0),
             busy: Cell::new(false),
             poisoned: Cell::new(false),
             scratch: RefCell::new(Vec::new()),
-        }
+        })
     }
 
     /// Refuses other threads. Everything but this needs to have passed it.
@@ -193,13 +204,8 @@ impl Engine {
     }
 
     /// What its guest is made from.
-    pub fn compiled(&self) -> &Compiled {
+    pub fn compiled(&self) -> &Arc<Compiled> {
         &self.compiled
-    }
-
-    /// Where it is counted.
-    pub fn meter(&self) -> &Meter {
-        &self.context.meter
     }
 
     /// Number of the operation that is going on, or of the last one.
@@ -223,18 +229,23 @@ impl Engine {
     }
 
     fn expect(&self, wanted: State, call: &str) -> Result<()> {
-        let state = self.state.get();
-        if state == wanted {
-            return Ok(());
-        }
-        let why = match state {
-            State::Stopped => "it is stopped",
-            State::Starting => "it is still starting",
-            State::Idle => "it is started already",
-            State::Transforming => "a transform is going on",
-        };
-        let name = &self.compiled.transform.name;
-        Err(Error::new(Status::InvalidState, format!("transform \"{name}\": the engine cannot {call}: {why}")))
+        self.compiled.expect(self.state.get(), wanted, call)
+    }
+
+    /// Whether nothing can be done with it any more.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.get()
+    }
+
+    /// Refuses what `enter` refuses.
+    pub fn check_free(&self) -> Result<()> {
+        self.enter().map(drop)
+    }
+
+    /// Goes on with the numbers of another engine, whose operations are not to be taken for this one's. Nothing must be
+    /// going on.
+    pub fn continue_from(&self, number: u64) {
+        self.number.set(self.number.get().max(number));
     }
 
     fn begin(&self, state: State, sink: Option<OutputSink>) -> u64 {
@@ -253,12 +264,28 @@ impl Engine {
 
     fn may_start(&self) -> Result<()> {
         self.expect(State::Stopped, "start")?;
+        self.check_place()
+    }
+
+    /// Refuses a thread on which it cannot start.
+    pub fn check_place(&self) -> Result<()> {
         if Turns::thread_is_ending() {
             // Random numbers, for one, come from something thread-local: wasmtime-wasi's seed for a guest.
             let why = "the thread is ending, or the program: no guest can start any more";
             return Err(Error::new(Status::InvalidState, why));
         }
-        if let Some(pools) = &self.compiled.shared.pools {
+        self.check_pool()
+    }
+
+    fn is_guest(&self) -> bool {
+        matches!(self.compiled.program, Program::Module(_))
+    }
+
+    /// Refuses a thread that has no pool for a guest, if there must be one.
+    fn check_pool(&self) -> Result<()> {
+        if let Some(pools) = &self.compiled.shared.pools
+            && self.is_guest()
+        {
             pools.mine().ok_or_else(not_prepared)?;
         }
         Ok(())
@@ -280,24 +307,20 @@ impl Engine {
     pub fn transform(&self, batch: &'static [u8], first: u32, sink: OutputSink) -> Result<u64> {
         let _busy = self.enter()?;
         self.expect(State::Idle, "transform")?;
-        let config = &self.compiled.shared.config;
         let meter = &self.context.meter;
         meter.begin_transform(batch.len());
         let mut scratch = self.scratch.borrow_mut();
-        let checked = reader::check(batch, config.max_batch_size, config.check_crc, &mut scratch).map_err(|e| {
-            meter.end_check();
-            meter.fail(e.status);
-            Error::new(e.status, format!("transform \"{}\": {}", self.compiled.transform.name, e.message))
+        let checked = self.check(batch, first, &mut scratch).inspect_err(|e| {
+            if !e.status.is_misuse() {
+                meter.end_check();
+                meter.fail(e.status);
+            }
         })?;
         let records = if checked.decompressed { scratch_records(&scratch) } else { &batch[header::SIZE..] };
         let mut header = checked.header;
         let mut records = Records::new(&header, records);
         let mut latest = Current::before(&header);
         if first > 0 {
-            let count = header.record_count;
-            if first >= count as u32 {
-                return Err(Error::invalid(format!("first_record is {first}; the batch has {count} records")));
-            }
             records.skip(first);
             // What the guest is told is how many it will get.
             header.record_count -= first as i32;
@@ -307,6 +330,8 @@ impl Engine {
             }
         }
         self.context.work.borrow_mut().batch = Some(Batch {
+            bytes: batch,
+            first,
             header,
             largest_payload: checked.largest_payload as u32,
             records,
@@ -320,6 +345,30 @@ impl Engine {
         Ok(self.begin(State::Transforming, Some(sink)))
     }
 
+    fn check(&self, batch: &[u8], first: u32, scratch: &mut Vec<u8>) -> Result<Checked> {
+        let config = &self.compiled.shared.config;
+        let named = |e: Error| {
+            let name = &self.compiled.transform.name;
+            Error::new(e.status, format!("transform \"{name}\": {}", e.message))
+        };
+        let checked = reader::check(batch, config.max_batch_size, config.check_crc, scratch).map_err(named)?;
+        let count = checked.header.record_count;
+        if first > 0 && first >= count as u32 {
+            return Err(Error::invalid(format!("first_record is {first}; the batch has {count} records")));
+        }
+        Ok(checked)
+    }
+
+    /// Whether `transform` would take a batch, whatever is going on.
+    pub fn check_batch(&self, batch: &[u8], first: u32) -> Result<()> {
+        // The engine's own scratch may have a batch in it.
+        self.check(batch, first, &mut Vec::new()).map(drop).inspect_err(|e| {
+            if !e.status.is_misuse() {
+                self.context.meter.series().errors.count(e.status);
+            }
+        })
+    }
+
     /// Stops: drops the guest, and cancels what is going on.
     ///
     /// `lender` has what the operation that is going on was lent: it is dropped where that is, after the guest and before
@@ -331,9 +380,11 @@ impl Engine {
         Ok(())
     }
 
-    /// The engine's metrics go; it is stopped for good.
+    /// The engine's metrics go, and the embedder's engine; it is stopped for good.
     pub fn leave(&self) {
         self.context.leave();
+        let instance = self.instance.borrow_mut().take();
+        drop(instance);
     }
 
     /// An operation that is going on is about to be cancelled. After a panic it has been counted already.
@@ -371,8 +422,8 @@ impl Engine {
     fn drop_guest<T>(&self, lender: T) {
         self.state.set(State::Stopped);
         // The guest first: its stack may still hold records of the batch.
-        let guest = self.guest.borrow_mut().take();
-        drop(guest);
+        let body = self.body.borrow_mut().take();
+        drop(body);
         self.context.note_memory_size(0);
         self.context.flush_log();
         drop(self.context.host_call.take());
@@ -405,10 +456,12 @@ impl Engine {
             return Err(Error::new(Status::Cancelled, "the engine was stopped or released before this was done"));
         }
         let shared = &self.compiled.shared;
-        let begins = self.state.get() == State::Starting && self.guest.borrow().is_none();
-        shared.check_signals(begins)?;
-        if begins && let Some(pools) = &shared.pools {
-            pools.mine().ok_or_else(not_prepared)?;
+        if self.is_guest() {
+            let begins = self.state.get() == State::Starting && self.body.borrow().is_none();
+            shared.check_signals(begins)?;
+            if begins {
+                self.check_pool()?;
+            }
         }
         let mut slot = self.operation.borrow_mut();
         let Some(operation) = slot.as_mut() else {
@@ -479,18 +532,17 @@ impl Engine {
             return Ok(false);
         }
         self.context.run_time.resume();
-        let mut slot = self.guest.borrow_mut();
-        let guest = match &mut *slot {
-            Some(guest) => guest,
-            None => {
-                if let Some(pools) = &self.compiled.shared.pools
-                    && !pools.ready().map_err(|e| self.refused(e))?
-                {
-                    return Ok(false);
-                }
-                drop(creators::take_refusal());
-                slot.insert(Guest::new(&self.compiled, &self.context))
-            }
+        let mut slot = self.body.borrow_mut();
+        let body = match &mut *slot {
+            Some(body) => body,
+            None => match self.new_body()? {
+                Some(body) => slot.insert(body),
+                None => return Ok(false),
+            },
+        };
+        let guest = match body {
+            Body::Guest(guest) => guest,
+            Body::Custom(engagement) => return Ok(self.step(engagement, operation)),
         };
         match guest.resume() {
             TaskPoll::Pending => match self.context.suspended.take() {
@@ -517,7 +569,10 @@ impl Engine {
                 if let Some(refusal) = creators::take_refusal() {
                     return Err(self.refused(refusal));
                 }
-                let error = fault::explain(ended, &self.context, &self.compiled.wrappers);
+                let Program::Module(code) = &self.compiled.program else {
+                    return Err(Error::new(Status::Internal, "a guest without code"));
+                };
+                let error = fault::explain(ended, &self.context, &code.wrappers);
                 self.context.work.borrow_mut().output.drop_unfinished();
                 operation.outcome = Some(Err(error));
                 operation.output_due = true;
@@ -550,15 +605,8 @@ impl Engine {
         Error::new(why.status, format!("transform \"{name}\" could not start: {}", why.message))
     }
 
-    /// How many records a batch has.
-    pub fn record_count(&self, batch: &[u8]) -> Result<u32> {
-        Ok(header::wasm_batch_header::parse(batch)?.record_count as u32)
-    }
-
-    /// The error of a sink that did not take its output.
-    pub fn rejected(&self, why: &str) -> Error {
-        let name = &self.compiled.transform.name;
-        Error::new(Status::OutputRejected, format!("transform \"{name}\": its output was not taken: {why}"))
+    fn rejected(&self, why: &str) -> Error {
+        self.compiled.rejected(why)
     }
 }
 
@@ -566,7 +614,7 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.count_cancelled();
         self.drop_guest(());
-        self.context.leave();
+        self.leave();
     }
 }
 

@@ -1,6 +1,8 @@
 //! A factory: a module compiled and linked, from which engines are made.
 
 use crate::compiler::{self, Code};
+use crate::custom_engine::Callbacks;
+use crate::engine::wasm_engine_state as State;
 use crate::error::{Error, Result};
 use crate::guest::context::GuestState;
 use crate::metrics::registry::Executable;
@@ -19,10 +21,8 @@ pub struct Compiled {
     pub shared: Arc<Shared>,
     /// Whose code it is.
     pub transform: Arc<Transform>,
-    /// Code and imports, linked.
-    pub pre: InstancePre<GuestState>,
-    /// What was added to the module.
-    pub wrappers: Wrappers,
+    /// What its engines run.
+    pub program: Program,
     /// Its code, as the metrics count it.
     pub executable: Arc<Executable>,
     /// For whoever lent it. The last field, so that all the others are gone when it is dropped.
@@ -45,16 +45,54 @@ impl Drop for Lent {
 impl Compiled {
     /// The same for others: what they have of it is gone when `came_back` says so.
     pub fn lend(&self, came_back: CameBack) -> Self {
-        let Self { shared, transform, pre, wrappers, executable, _lent: _ } = self;
+        let Self { shared, transform, program, executable, _lent: _ } = self;
         Self {
             shared: shared.clone(),
             transform: transform.clone(),
-            pre: pre.clone(),
-            wrappers: wrappers.clone(),
+            program: program.clone(),
             executable: executable.clone(),
             _lent: Some(Lent(came_back)),
         }
     }
+
+    /// Refuses what an engine in another state than `wanted` cannot do.
+    pub fn expect(&self, state: State, wanted: State, call: &str) -> Result<()> {
+        if state == wanted {
+            return Ok(());
+        }
+        let why = match state {
+            State::Stopped => "it is stopped",
+            State::Starting => "it is still starting",
+            State::Idle => "it is started already",
+            State::Transforming => "a transform is going on",
+        };
+        let name = &self.transform.name;
+        Err(Error::new(Status::InvalidState, format!("transform \"{name}\": the engine cannot {call}: {why}")))
+    }
+
+    /// The error of a sink that did not take its output.
+    pub fn rejected(&self, why: &str) -> Error {
+        let name = &self.transform.name;
+        Error::new(Status::OutputRejected, format!("transform \"{name}\": its output was not taken: {why}"))
+    }
+}
+
+/// What engines run.
+#[derive(Clone)]
+pub enum Program {
+    /// A guest.
+    Module(Linked),
+    /// Callbacks of the embedder's.
+    Custom(Arc<Callbacks>),
+}
+
+/// A module's code.
+#[derive(Clone)]
+pub struct Linked {
+    /// Code and imports, linked.
+    pub pre: InstancePre<GuestState>,
+    /// What was added to the module.
+    pub wrappers: Wrappers,
 }
 
 /// A factory, as a compile job delivers it.
@@ -92,6 +130,15 @@ pub fn load<W: Wake + 'static>(
     transform.check()?;
     let load = |shared: &Shared, _: &str| compiler::load(shared, artifact);
     start(runtime, move |shared| make(shared, Arc::new(transform), load).map(Arc::new))
+}
+
+/// A factory of engines that are the embedder's own. There is nothing to compile.
+pub fn custom(runtime: &Runtime, callbacks: Callbacks, transform: Transform) -> Outcome {
+    transform.check()?;
+    let shared = runtime.shared.clone();
+    let executable = Arc::new(shared.metrics.executable(0));
+    let program = Program::Custom(Arc::new(callbacks));
+    Ok(Arc::new(Compiled { shared, transform: Arc::new(transform), program, executable, _lent: None }))
 }
 
 /// Starts to compile a module to an artifact.
@@ -138,5 +185,6 @@ fn make(
         .instantiate_pre(&module)
         .map_err(|e| named(Status::ModuleUnknownImport, format!("the module could not be linked: {e:#}")))?;
     let executable = Arc::new(shared.metrics.executable(module.text().len()));
-    Ok(Compiled { shared, transform, pre, wrappers, executable, _lent: None })
+    let program = Program::Module(Linked { pre, wrappers });
+    Ok(Compiled { shared, transform, program, executable, _lent: None })
 }

@@ -4,8 +4,9 @@
 //! and is taken by whoever is told that the deadline has passed (`guest::instance`). While there is a profile, the deadline
 //! is the next tick. Otherwise all of this costs one look at an empty slot each time that a guest is suspended.
 
+use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::factory::Compiled;
+use crate::factory::{Compiled, Linked, Program};
 use crate::guest::clock;
 use crate::guest::context::GuestState;
 use crate::guest::fault::demangle;
@@ -38,12 +39,30 @@ struct Running {
     samples: u32,
 }
 
+impl Engine {
+    /// Begins to profile the guest. A misuse from one of the engine's callbacks, or as of `Profile::start`.
+    pub fn start_profile(&self, interval: Duration) -> Result<()> {
+        let _busy = self.enter()?;
+        self.context().profile.start(self.compiled(), interval)
+    }
+
+    /// Ends the profile, and gives it as JSON.
+    pub fn finish_profile(&self) -> Result<String> {
+        let _busy = self.enter()?;
+        self.context().profile.finish(self.compiled())
+    }
+}
+
 impl Profile {
     /// Begins one, with a look about every `interval`, or at each tick if that is longer. A misuse if there is one, or if
     /// the interval is more than 10 s.
-    pub fn start(&self, compiled: &Compiled, interval: Duration) -> Result<()> {
+    fn start(&self, compiled: &Compiled, interval: Duration) -> Result<()> {
         let mut slot = self.0.borrow_mut();
         let name = &compiled.transform.name;
+        let Program::Module(Linked { pre, .. }) = &compiled.program else {
+            let what = format!("transform \"{name}\": it is no guest, but a custom engine, which cannot be profiled here");
+            return Err(Error::new(Status::InvalidState, what));
+        };
         if slot.is_some() {
             return Err(Error::new(
                 Status::InvalidState,
@@ -57,7 +76,7 @@ impl Profile {
                 LONGEST.as_nanos()
             )));
         }
-        let module = compiled.pre.module();
+        let module = pre.module();
         let tick = clock::tick(&compiled.shared.config);
         let interval = interval.max(tick);
         let profiler = GuestProfiler::new(module.engine(), name, interval, [(name.clone(), module.clone())])
@@ -73,8 +92,9 @@ impl Profile {
     }
 
     /// Ends it, and gives it as JSON. A misuse if there is none.
-    pub fn finish(&self, compiled: &Compiled) -> Result<String> {
-        let Some(running) = self.0.borrow_mut().take() else {
+    fn finish(&self, compiled: &Compiled) -> Result<String> {
+        let (Some(running), Program::Module(Linked { pre, wrappers })) = (self.0.borrow_mut().take(), &compiled.program)
+        else {
             let name = &compiled.transform.name;
             let what = format!("transform \"{name}\": the engine is not being profiled");
             return Err(Error::new(Status::InvalidState, what));
@@ -85,9 +105,9 @@ impl Profile {
         let mut json = Vec::new();
         running.profiler.finish(&mut json).map_err(|e| broken(&e))?;
         let imports =
-            compiled.pre.module().imports().filter(|import| matches!(import.ty(), ExternType::Func(_))).count() as u32;
+            pre.module().imports().filter(|import| matches!(import.ty(), ExternType::Func(_))).count() as u32;
         let json = String::from_utf8(json).map_err(|e| broken(&e))?;
-        let name = |defined| match compiled.wrappers.origin(imports.saturating_add(defined)) {
+        let name = |defined| match wrappers.origin(imports.saturating_add(defined)) {
             Origin::Own => format!("function {}", imports.saturating_add(defined)),
             Origin::Import(_, name) => name,
             Origin::SuspendHere => "suspended".into(),

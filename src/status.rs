@@ -36,6 +36,8 @@ pub enum wasm_status {
     SignalsBlocked = 11,
     /// The factory cache has nothing with this key, and no module to compile was given.
     NotCached = 12,
+    /// `wasm_work_write`: the output must go to the host first; answer `WASM_ANSWER_AGAIN`, and write this record then.
+    OutputFull = 13,
 
     /// The bytes do not begin with Wasm's magic number.
     ModuleNotWasm = 20,
@@ -89,6 +91,8 @@ pub enum wasm_status {
     GuestStackOverflow = 54,
     /// The guest handed a host function a pointer outside of its memory, or called it at a wrong time.
     GuestBadCall = 55,
+    /// An engine of the embedder's own failed, rejected its promise, or dropped it unsettled; the message has its reason.
+    CustomEngineFailed = 56,
     /// A host function failed, rejected its promise, or dropped it unsettled; the message has its reason.
     HostFunctionFailed = 59,
     /// The host's output sink failed, rejected its promise, or dropped it unresolved.
@@ -177,6 +181,7 @@ names! {
     ThreadNotPrepared => c"thread-not-prepared",
     SignalsBlocked => c"signals-blocked",
     NotCached => c"not-cached",
+    OutputFull => c"output-full",
     ModuleNotWasm => c"module-not-wasm",
     ModuleTextFormat => c"module-text-format",
     ModuleIsComponent => c"module-is-component",
@@ -202,6 +207,7 @@ names! {
     GuestMemoryLimit => c"guest-memory-limit",
     GuestStackOverflow => c"guest-stack-overflow",
     GuestBadCall => c"guest-bad-call",
+    CustomEngineFailed => c"custom-engine-failed",
     HostFunctionFailed => c"host-function-failed",
     OutputRejected => c"output-rejected",
     Cancelled => c"cancelled",

@@ -95,6 +95,18 @@ class engine {
         [&](wasm_engine** out, wasm_error** e) { return wasm_engine_create(f.get(), out, e); });
   }
 
+  /// A stopped user of the one engine that the calling thread shares for this factory; see `wasm_engine_create_shared`.
+  [[nodiscard]] static result<engine> create_shared(const factory& f) noexcept {
+    return detail::make<engine>(
+        [&](wasm_engine** out, wasm_error** e) { return wasm_engine_create_shared(f.get(), out, e); });
+  }
+
+  /// Puts an engine of another factory in this one's place while it works; see `wasm_engine_replace`.
+  [[nodiscard]] result<future> replace(const factory& f) noexcept {
+    return detail::make<future>(
+        [&](wasm_future** out, wasm_error** e) { return wasm_engine_replace(get(), f.get(), out, e); });
+  }
+
   /// Starts the guest.
   [[nodiscard]] result<future> start() noexcept {
     return detail::make<future>([&](wasm_future** out, wasm_error** e) { return wasm_engine_start(get(), out, e); });

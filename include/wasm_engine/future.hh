@@ -83,6 +83,11 @@ class promise {
   result<void> reject(std::string_view reason) noexcept {
     return detail::call([&](wasm_error** e) { return wasm_promise_reject(_raw.get(), as_slice(reason), e); });
   }
+  /// For a step of a custom engine's transform: it fails at this record of the batch; see `wasm_call_fail_record`.
+  result<void> reject_record(std::uint32_t index, std::string_view reason) noexcept {
+    return detail::call(
+        [&](wasm_error** e) { return wasm_promise_reject_record(_raw.get(), index, as_slice(reason), e); });
+  }
   [[nodiscard]] wasm_promise** out() noexcept { return _raw.out(); }
 
  private:

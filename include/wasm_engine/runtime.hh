@@ -74,10 +74,9 @@ class compilation : public future {
 
 namespace detail {
 
-/// Begins to make a factory: `begin` gets the C config, which lives until it returns, and where to write.
+/// Calls `f` with a description for C, which lives as long as the call.
 template <typename F>
-[[nodiscard]] result<compilation> make_factory(std::span<const std::uint8_t> module, const transform_config& t,
-                                               F begin) {
+auto with_raw(const transform_config& t, std::span<const std::uint8_t> module, F&& f) {
   std::vector<wasm_slice> topics;
   for (const auto& topic : t.output_topics) {
     topics.push_back(as_slice(topic));
@@ -87,8 +86,17 @@ template <typename F>
     env.push_back({as_slice(name), as_slice(value)});
   }
   const wasm_factory_config config{sizeof(config), as_slice(module), as_slice(t.name), as_slice(t.input_topic),
-                                   topics.data(), topics.size(),     env.data(),       env.size()};
-  return make<compilation>([&](wasm_future** out, wasm_error** e) { return begin(config, out, e); });
+                                   topics.data(),  topics.size(),    env.data(),       env.size()};
+  return f(config);
+}
+
+/// Begins to make a factory: `begin` gets the description for C, and where to write.
+template <typename F>
+[[nodiscard]] result<compilation> make_factory(std::span<const std::uint8_t> module, const transform_config& t,
+                                               F begin) {
+  return with_raw(t, module, [&](const wasm_factory_config& config) {
+    return make<compilation>([&](wasm_future** out, wasm_error** e) { return begin(config, out, e); });
+  });
 }
 
 }  // namespace detail

@@ -7,6 +7,7 @@
 
 #include "batch.hh"
 #include "coroutine.hh"
+#include "custom_engine.hh"
 #include "engine.hh"
 #include "error.hh"
 #include "factory_cache.hh"

@@ -7,9 +7,10 @@ use super::slice::wasm_slice;
 use super::{Out, border, first_size, handle, sized};
 use crate::engine::{Engine, wasm_engine_state};
 use crate::error::{Error, Result};
+use crate::shared_engine::User;
 use crate::sink::{OutputSink, wasm_output_sink};
 use crate::status::wasm_status;
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Inner, Supervisor};
 use core::cell::Cell;
 use core::ffi::c_void;
 use std::rc::Rc;
@@ -25,7 +26,7 @@ pub struct wasm_engine {
 #[inline]
 pub(crate) fn owned<'a>(engine: *const wasm_engine) -> Result<&'a wasm_engine> {
     let engine = handle(engine, "engine")?;
-    engine.engine.engine().check_thread()?;
+    engine.engine.check_thread()?;
     Ok(engine)
 }
 
@@ -49,11 +50,79 @@ pub unsafe extern "C" fn wasm_engine_create(
     border(error, || {
         let factory = handle(factory, "factory")?;
         let out = Out::new(engine, "engine")?;
-        let engine =
-            wasm_engine { engine: Supervisor::new(Engine::new(factory.compiled.clone())), spare: Cell::new(None) };
-        let raw = Rc::into_raw(Rc::new(engine)).cast_mut();
-        handle(raw, "engine")?.engine.engine().context().owner.set(raw.cast());
-        out.set(raw);
+        out.set(made(Inner::Own(Engine::new(factory.compiled.clone())?)));
+        Ok(())
+    })
+}
+
+/// Makes a user of the one engine that the calling thread shares for this factory; the first user makes that, the last
+/// one takes it along. To its host it is an engine of its own, and stopped; what is shared is the guest, with its
+/// memory.
+///
+/// Starting starts the guest if no user has it running, else is over at once, or when the start that is going on is.
+/// Transforms queue, first come, first served. The user at the front drives the guest with its own polls; the others'
+/// futures are pending until it is their turn. So a user that does not poll its future, or whose sink does not settle
+/// its promise, holds the others up; releasing the future, or the user, lets them go on.
+///
+/// A failure is that of the user whose batch it was, and so is a cancelled transform: this user is stopped. The next
+/// one in the queue starts the guest again before its batch, as part of its own operation, and if that start fails, so
+/// does this operation. Stopping a user leaves the guest to the others; with the last one that is started it goes, and
+/// its memory.
+///
+/// Policies and tallies are each user's own. Host functions and log lines see the engine and the user data of the user
+/// whose turn it is, or was last. `wasm_engine_get_memory_size` is the guest's. The metrics know one engine, whose
+/// restarts and errors count once.
+///
+/// `WASM_STATUS_INVALID_STATE` if the thread is at its very end.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_engine_create_shared(
+    factory: *const wasm_factory,
+    engine: *mut *mut wasm_engine,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    border(error, || {
+        let factory = handle(factory, "factory")?;
+        let out = Out::new(engine, "engine")?;
+        out.set(made(Inner::Shared(User::new(&factory.compiled)?)));
+        Ok(())
+    })
+}
+
+fn made(engine: Inner) -> *mut wasm_engine {
+    let engine = Rc::new(wasm_engine { engine: Supervisor::new(engine), spare: Cell::new(None) });
+    let raw = Rc::as_ptr(&engine).cast_mut();
+    engine.engine.set_owner(raw.cast());
+    Rc::into_raw(engine).cast_mut()
+}
+
+/// Puts a new version in the engine's place while it works: make before break.
+///
+/// The guest of `factory` is started, by polls of `future`, while the old one goes on to be fed. When it is started and
+/// no operation of the engine is going on, or at the end of the one that is, the engine is the new one's, and the old
+/// guest is stopped and freed. `future` is ready then. If the new guest fails to start, `future` fails with the reason,
+/// and the old one stays. An engine that was stopped is started then, and a `wasm_engine_start` after that is over at
+/// once. Under a policy, a start that waits because the old guest failed is over with the new one's, at its next poll.
+///
+/// Releasing `future` early gives the new guest up; so do stopping and releasing the engine, with
+/// `WASM_STATUS_CANCELLED` for `future`. A user of a shared engine becomes one of the new factory's. Policy, tally and
+/// user data stay. Metrics go on under the new factory's name.
+///
+/// For that while there are two guests: a pool must have room for both, else `future` fails with
+/// `WASM_STATUS_POOL_EXHAUSTED`. `WASM_STATUS_INVALID_STATE` while another replacement is going on; and as
+/// `wasm_engine_start`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_engine_replace(
+    engine: *mut wasm_engine,
+    factory: *const wasm_factory,
+    future: *mut *mut wasm_future,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    border(error, || {
+        let inner = owned(engine)?;
+        let factory = handle(factory, "factory")?;
+        let out = Out::new(future, "future")?;
+        let switch = inner.engine.replace(&factory.compiled)?;
+        out.set(wasm_future::replacing(reference(engine), switch));
         Ok(())
     })
 }
@@ -73,8 +142,10 @@ pub unsafe extern "C" fn wasm_engine_start(
     border(error, || {
         let inner = owned(engine)?;
         let out = Out::new(future, "future")?;
-        let number = inner.engine.start()?;
-        out.set(wasm_future::working(reference(engine), number));
+        out.set(match inner.engine.start()? {
+            Some(number) => wasm_future::working(reference(engine), number),
+            None => wasm_future::done(reference(engine)),
+        });
         Ok(())
     })
 }
@@ -179,7 +250,7 @@ pub unsafe extern "C" fn wasm_engine_set_user_data(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     border(error, || {
-        owned(engine)?.engine.engine().context().user_data.set(user_data);
+        owned(engine)?.engine.set_user_data(user_data);
         Ok(())
     })
 }
@@ -207,7 +278,7 @@ pub unsafe extern "C" fn wasm_engine_get_memory_size(
 ) -> wasm_status {
     border(error, || {
         let inner = owned(engine)?;
-        Out::new(bytes, "bytes")?.set(inner.engine.engine().memory_size() as u64);
+        Out::new(bytes, "bytes")?.set(inner.engine.memory_size() as u64);
         Ok(())
     })
 }

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::factory::{self, Compiled};
 use crate::oneshot::Receiver;
 use crate::status::wasm_status;
+use crate::supervisor::Switch;
 use crate::waker::{Waker, wasm_waker};
 use core::cell::{Cell, RefCell, RefMut};
 use core::panic::AssertUnwindSafe;
@@ -39,6 +40,8 @@ enum Kind {
     Precompiled(Vec<u8>),
     /// An engine works.
     Working { engine: Rc<wasm_engine>, number: u64 },
+    /// A new version is to take an engine's place.
+    Replacing { engine: Rc<wasm_engine>, switch: Rc<Switch> },
     /// It was done from the beginning.
     Done { engine: Rc<wasm_engine> },
     /// It is over: polled until ready or failed.
@@ -66,6 +69,11 @@ impl wasm_future {
     pub(crate) fn working(engine: Rc<wasm_engine>, number: u64) -> *mut Self {
         let spare = engine.spare.take();
         Self::reuse(spare, Kind::Working { engine, number })
+    }
+
+    pub(crate) fn replacing(engine: Rc<wasm_engine>, switch: Rc<Switch>) -> *mut Self {
+        let spare = engine.spare.take();
+        Self::reuse(spare, Kind::Replacing { engine, switch })
     }
 
     pub(crate) fn done(engine: Rc<wasm_engine>) -> *mut Self {
@@ -116,6 +124,16 @@ impl wasm_future {
         self.kind.try_borrow_mut().map_err(|_| busy())
     }
 
+    /// The host's callbacks (sink, log, waker and their drops) run in here and may come back to this future, also after the
+    /// engine is no longer busy: until the poll is over, they are told that it is.
+    #[inline]
+    fn polling(&self, poll: impl FnOnce() -> Result<wasm_poll>) -> Result<wasm_poll> {
+        self.polling.set(true);
+        let polled = catch_unwind(AssertUnwindSafe(poll));
+        self.polling.set(false);
+        polled.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
     #[inline]
     fn poll(&self, waker: Waker) -> Result<wasm_poll> {
         let mut kind = self.kind()?;
@@ -123,15 +141,20 @@ impl wasm_future {
             Kind::Working { engine, number } => {
                 let (engine, number) = (engine.clone(), *number);
                 drop(kind);
-                // The host's callbacks (sink, log, waker and their drops) run in here and may come back to this future,
-                // also after the engine is no longer busy: until the poll is over, they are told that it is.
-                self.polling.set(true);
-                let polled = catch_unwind(AssertUnwindSafe(|| engine.engine.poll(number, waker)));
-                self.polling.set(false);
-                let polled = polled.unwrap_or_else(|panic| resume_unwind(panic));
+                let polled = self.polling(|| engine.engine.poll(number, waker));
                 // Errors of misuse leave the operation as it was.
                 let misuse = matches!(&polled, Err(e) if e.status.is_misuse());
                 if !misuse && !engine.engine.is_going_on(number) {
+                    *self.kind()? = Kind::Over { engine: Some(engine) };
+                }
+                polled
+            }
+            Kind::Replacing { engine, switch } => {
+                let (engine, switch) = (engine.clone(), switch.clone());
+                drop(kind);
+                let polled = self.polling(|| engine.engine.poll_replacement(&switch, waker));
+                let misuse = matches!(&polled, Err(e) if e.status.is_misuse());
+                if !misuse && !switch.is_going_on() {
                     *self.kind()? = Kind::Over { engine: Some(engine) };
                 }
                 polled
@@ -256,17 +279,29 @@ pub unsafe extern "C" fn wasm_future_release(future: *mut wasm_future, error: *m
             return Ok(());
         }
         // In two steps, because cancelling runs callbacks that may come back to this future.
+        enum Cancel {
+            Operation(Rc<wasm_engine>, u64),
+            Replacement(Rc<wasm_engine>, Rc<Switch>),
+            Nothing,
+        }
         let cancel = match &*handle(future, "future")?.kind()? {
-            Kind::Working { engine, number } => Some((engine.clone(), *number)),
-            _ => None,
+            Kind::Working { engine, number } => Cancel::Operation(engine.clone(), *number),
+            Kind::Replacing { engine, switch } => Cancel::Replacement(engine.clone(), switch.clone()),
+            _ => Cancel::Nothing,
         };
-        if let Some((engine, number)) = cancel {
-            engine.engine.cancel(number)?;
+        match cancel {
+            Cancel::Operation(engine, number) => engine.engine.cancel(number)?,
+            Cancel::Replacement(engine, switch) => engine.engine.cancel_replacement(&switch)?,
+            Cancel::Nothing => {}
         }
         // SAFETY: the header says that it is a future that the library gave out, released once.
         let mut future = unsafe { Box::from_raw(future) };
         let kind = core::mem::replace(future.kind.get_mut(), Kind::Over { engine: None });
-        if let Kind::Working { engine, .. } | Kind::Done { engine } | Kind::Over { engine: Some(engine) } = kind {
+        if let Kind::Working { engine, .. }
+        | Kind::Replacing { engine, .. }
+        | Kind::Done { engine }
+        | Kind::Over { engine: Some(engine) } = kind
+        {
             engine.spare.set(Some(future));
         }
         Ok(())

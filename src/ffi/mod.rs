@@ -10,6 +10,7 @@
 pub mod artifact;
 pub mod batch;
 pub mod cache;
+pub mod custom_engine;
 pub mod engine;
 pub mod error;
 pub mod factory;

@@ -10,14 +10,15 @@ use std::time::Duration;
 
 /// Begins to profile the engine's guest: from now on its stack is looked at every `interval_ns` nanoseconds in which it
 /// runs, or 1,000,000 if that is 0, until `wasm_engine_finish_profile`. In any state; if the engine is stopped and started
-/// again, the profile goes on. Releasing the engine throws it away.
+/// again, the profile goes on. Releasing the engine throws it away, and so does `wasm_engine_replace`, with the guest that it was
+/// of. The users of a shared engine share its profile.
 ///
 /// Looks are taken at the ticks of which a time slice has two, so not more often than that; where a guest loops or calls
 /// a function next, so what host functions take is seen at their callers, or not at all. One takes about a microsecond and
 /// some more for each frame, on the engine's thread, and 70 bytes; the first 1,048,576 are kept. An engine that is not
 /// profiled pays nothing.
 ///
-/// `WASM_STATUS_INVALID_STATE` if the engine is being profiled already, `WASM_STATUS_INVALID_ARGUMENT` if the interval is
+/// `WASM_STATUS_INVALID_STATE` if the engine is being profiled already or is a custom one, `WASM_STATUS_INVALID_ARGUMENT` if the interval is
 /// more than ten seconds, `WASM_STATUS_BUSY` from one of the engine's own callbacks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_engine_start_profile(
@@ -27,9 +28,7 @@ pub unsafe extern "C" fn wasm_engine_start_profile(
 ) -> wasm_status {
     border(error, || {
         let interval = if interval_ns == 0 { INTERVAL } else { Duration::from_nanos(interval_ns) };
-        let engine = owned(engine)?.engine.engine();
-        let _busy = engine.enter()?;
-        engine.context().profile.start(engine.compiled(), interval)
+        owned(engine)?.engine.start_profile(interval)
     })
 }
 
@@ -46,10 +45,9 @@ pub unsafe extern "C" fn wasm_engine_finish_profile(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     border(error, || {
-        let engine = owned(engine)?.engine.engine();
+        let engine = owned(engine)?;
         let out = Out::new(json, "json")?;
-        let _busy = engine.enter()?;
-        let profile = engine.context().profile.finish(engine.compiled())?;
+        let profile = engine.engine.finish_profile()?;
         out.set(Box::into_raw(Box::new(wasm_text(profile))));
         Ok(())
     })

@@ -94,6 +94,10 @@ pub struct Work {
 /// A batch that a guest works on.
 #[derive(Debug)]
 pub struct Batch {
+    /// All of it, as the host gave it.
+    pub bytes: &'static [u8],
+    /// The first record that is wanted.
+    pub first: u32,
     /// The header.
     pub header: wasm_batch_header,
     /// Bytes of the largest payload.

@@ -122,7 +122,7 @@ impl HostFunction {
                 let answer = continuation.run(&mut call, &mut results);
                 call.ended(answer, "its continuation")
             }
-            HostCall::Settled(Settled::Rejected(why)) => Ended::Failed(why),
+            HostCall::Settled(Settled::Rejected(why) | Settled::RejectedAt(why, _)) => Ended::Failed(why),
             HostCall::Settled(Settled::Schema(_)) | HostCall::Waiting(_) => {
                 Ended::Failed("its promise was mixed up".into())
             }

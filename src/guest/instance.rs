@@ -4,8 +4,9 @@ use super::clock::TICKS_PER_SLICE;
 use super::context::{Context, GuestState, Local, Suspended};
 use super::limits::Limits;
 use super::wasi;
+use crate::config::Config;
 use crate::core_dump::CoreDump;
-use crate::factory::Compiled;
+use crate::factory::Linked;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context as TaskContext, Poll, Waker};
@@ -17,8 +18,7 @@ pub struct Guest(Pin<Box<dyn Future<Output = Result<(), Error>>>>);
 
 impl Guest {
     /// A guest that will begin with its first poll.
-    pub fn new(compiled: &Compiled, context: &Rc<Context>) -> Self {
-        let config = &compiled.shared.config;
+    pub fn new(code: &Linked, context: &Rc<Context>, config: &Config) -> Self {
         let local = Local::new(context);
         let state = GuestState {
             random: wasi::random(),
@@ -32,12 +32,12 @@ impl Guest {
             wasi: wasi::context(context.transform(), &local),
             context: local,
         };
-        let mut store = Store::new(compiled.pre.module().engine(), state);
+        let mut store = Store::new(code.pre.module().engine(), state);
         store.limiter(|state| &mut state.limits);
         store.set_epoch_deadline(ticks(context));
         store.epoch_deadline_callback(deadline_passed);
-        let pre = compiled.pre.clone();
-        let wrappers = config.core_dumps.then(|| compiled.wrappers.clone());
+        let pre = code.pre.clone();
+        let wrappers = config.core_dumps.then(|| code.wrappers.clone());
         Self(Box::pin(async move {
             let ended = run(&mut store, pre).await;
             if let (Err(error), Some(wrappers)) = (&ended, &wrappers) {

@@ -3,17 +3,25 @@
 //!
 //! Without a policy everything goes straight through.
 
+mod inner;
+mod replacement;
 mod steps;
+
+pub use inner::Inner;
+pub use replacement::Switch;
 
 use crate::call::Waiting;
 use crate::dead_letter::Letter;
-use crate::engine::{Engine, wasm_engine_state as State, wasm_poll};
+use crate::engine::{ThreadMark, wasm_engine_state as State, wasm_poll};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::sink::OutputSink;
 use crate::status::wasm_status as Status;
 use crate::waker::Waker;
 use core::cell::{Cell, RefCell};
+use core::ffi::c_void;
+use replacement::Replacement;
+use std::time::Duration;
 
 /// What the host began.
 struct Operation {
@@ -64,7 +72,18 @@ pub struct Tally {
 /// cells, and what is in a `RefCell` is only touched by whoever has entered.
 pub struct Supervisor {
     operation: RefCell<Option<Operation>>,
-    engine: Engine,
+    /// Another one only while nothing is going on in it, and nothing else refers to it.
+    engine: RefCell<Inner>,
+    thread: ThreadMark,
+    /// The engine as C knows it, and what the host attached to it.
+    owner: Cell<*mut c_void>,
+    user_data: Cell<*mut c_void>,
+    /// What is to take the engine's place.
+    replacement: RefCell<Option<Replacement>>,
+    /// It is started, and waits for the end of what is going on.
+    replacement_due: Cell<bool>,
+    /// A replacement has started the engine, which its host left stopped: a start is over at once.
+    started_for_host: Cell<bool>,
     policy: RefCell<Option<Policy>>,
     /// Whether a policy was ever set: from then on operations have this one's numbers, instead of the engine's.
     governs: Cell<bool>,
@@ -90,10 +109,16 @@ impl Drop for Busy<'_> {
 
 impl Supervisor {
     /// An engine without a policy.
-    pub fn new(engine: Engine) -> Self {
+    pub fn new(engine: Inner) -> Self {
         Self {
             operation: RefCell::new(None),
-            engine,
+            engine: RefCell::new(engine),
+            thread: ThreadMark::current(),
+            owner: Cell::new(core::ptr::null_mut()),
+            user_data: Cell::new(core::ptr::null_mut()),
+            replacement: RefCell::new(None),
+            replacement_due: Cell::new(false),
+            started_for_host: Cell::new(false),
             policy: RefCell::new(None),
             governs: Cell::new(false),
             number: Cell::new(0),
@@ -105,13 +130,41 @@ impl Supervisor {
         }
     }
 
-    /// The guest's engine.
-    pub fn engine(&self) -> &Engine {
-        &self.engine
+    /// Refuses other threads. Everything but this needs to have passed it.
+    #[inline]
+    pub fn check_thread(&self) -> Result<()> {
+        self.thread.check()
+    }
+
+    /// Says what the engine is called in C.
+    pub fn set_owner(&self, owner: *mut c_void) {
+        self.owner.set(owner);
+        self.attach(&self.engine.borrow());
+    }
+
+    /// Attaches the host's pointer.
+    pub fn set_user_data(&self, user_data: *mut c_void) {
+        self.user_data.set(user_data);
+        self.attach(&self.engine.borrow());
+        // One that is being started, too.
+        if let Ok(slot) = self.replacement.try_borrow()
+            && let Some(replacement) = &*slot
+        {
+            self.attach(&replacement.new);
+        }
+    }
+
+    fn attach(&self, engine: &Inner) {
+        engine.attach(self.owner.get(), self.user_data.get());
+    }
+
+    /// Bytes of the guest's memory.
+    pub fn memory_size(&self) -> usize {
+        self.engine.borrow().memory_size()
     }
 
     fn enter(&self) -> Result<Busy<'_>> {
-        self.engine.check_thread()?;
+        self.check_thread()?;
         if self.busy.replace(true) {
             return Err(Error::new(Status::Busy, "the engine is at work further up this call stack; call it later"));
         }
@@ -122,13 +175,13 @@ impl Supervisor {
     pub fn set_policy(&self, policy: Policy) -> Result<()> {
         let _busy = self.enter()?;
         // Without a policy only the engine itself knows that it is at work.
-        let _engine_busy = self.engine.enter()?;
+        self.engine.borrow().check_free()?;
         if self.state() != State::Stopped {
             return Err(Error::new(Status::InvalidState, "a policy can only be set while the engine is stopped"));
         }
         if !self.governs.replace(true) {
             // Futures from before must not pass for later ones.
-            self.number.set(self.engine.number());
+            self.number.set(self.engine.borrow().number());
         }
         self.count(|tally| tally.failures = 0);
         let before = self.policy.borrow_mut().replace(policy);
@@ -148,7 +201,7 @@ impl Supervisor {
 
     /// What the engine is doing, as its host sees it.
     pub fn state(&self) -> State {
-        self.doing.get().unwrap_or_else(|| self.engine.state())
+        self.doing.get().unwrap_or_else(|| self.engine.borrow().state())
     }
 
     fn begin(&self, doing: State, operation: Operation) -> u64 {
@@ -158,59 +211,65 @@ impl Supervisor {
         self.number.get()
     }
 
-    /// Begins a start; gives the operation's number.
-    pub fn start(&self) -> Result<u64> {
+    /// Begins a start; gives the operation's number, or none if it is over already.
+    pub fn start(&self) -> Result<Option<u64>> {
         let _busy = self.enter()?;
+        self.switch_if_due();
+        if self.started_for_host.take() && self.state() == State::Idle {
+            return Ok(None);
+        }
         if !self.governs.get() {
-            let number = self.engine.start()?;
+            let number = self.engine.borrow().start()?;
             self.count_start();
-            return Ok(number);
+            return Ok(Some(number));
         }
         self.check_free("start")?;
         // Whoever may not start at all is told so at once.
-        self.engine.check_start()?;
-        Ok(self.begin(State::Starting, Operation { transform: None, step: Step::Start }))
+        self.engine.borrow().check_start()?;
+        Ok(Some(self.begin(State::Starting, Operation { transform: None, step: Step::Start })))
     }
 
     /// Begins to transform a batch from record `first` on; gives the operation's number. As `Engine::transform`.
     pub fn transform(&self, batch: &'static [u8], first: u32, sink: OutputSink) -> Result<u64> {
         let _busy = self.enter()?;
+        self.switch_if_due();
+        self.started_for_host.set(false);
         if !self.governs.get() {
-            return self.engine.transform(batch, first, sink);
+            return self.engine.borrow().transform(batch, first, sink);
         }
         self.check_free("transform")?;
-        let inner = self.engine.transform(batch, first, sink.lent())?;
+        let inner = self.engine.borrow().transform(batch, first, sink.lent())?;
         let transform = Some(Transform { batch, sink, next: first });
         Ok(self.begin(State::Transforming, Operation { transform, step: Step::Transforming(inner) }))
     }
 
     fn check_free(&self, call: &str) -> Result<()> {
-        let why = match self.doing.get() {
-            None => return Ok(()),
-            Some(State::Transforming) => "a transform is going on",
-            Some(_) => "it is still starting",
-        };
-        let name = &self.engine.compiled().transform.name;
-        Err(Error::new(Status::InvalidState, format!("transform \"{name}\": the engine cannot {call}: {why}")))
+        match self.doing.get() {
+            None => Ok(()),
+            Some(doing) => self.engine.borrow().compiled().expect(doing, State::Idle, call),
+        }
     }
 
     /// Stops, whatever is going on.
     pub fn stop(&self) -> Result<()> {
         let _busy = self.enter()?;
-        self.stop_now()
+        self.stop_now()?;
+        self.drop_replacement(None);
+        Ok(())
     }
 
     fn stop_now(&self) -> Result<()> {
         let operation = self.operation.borrow_mut().take();
         self.doing.set(None);
-        self.engine.stop(operation)
+        self.engine.borrow().stop(operation)
     }
 
     /// Stops for good: gives the timer back, too.
     pub fn close(&self) -> Result<()> {
         let _busy = self.enter()?;
         self.stop_now()?;
-        self.engine.leave();
+        self.drop_replacement(None);
+        self.engine.borrow().leave();
         let policy = self.policy.borrow_mut().take();
         drop(policy);
         Ok(())
@@ -218,17 +277,24 @@ impl Supervisor {
 
     /// Cancels operation `number`, if it is going on.
     pub fn cancel(&self, number: u64) -> Result<()> {
-        if !self.governs.get() {
-            return self.engine.cancel(number);
+        let cancel = || self.engine.borrow().cancel(number);
+        if !self.governs.get() && !self.replacement_due.get() {
+            return cancel();
         }
         let _busy = self.enter()?;
-        if self.is_going_on(number) { self.stop_now() } else { Ok(()) }
+        if !self.governs.get() {
+            cancel()?;
+        } else if self.is_going_on(number) {
+            self.stop_now()?;
+        }
+        self.switch_if_due();
+        Ok(())
     }
 
     /// Whether operation `number` is not over.
     pub fn is_going_on(&self, number: u64) -> bool {
         if !self.governs.get() {
-            return self.engine.is_going_on(number);
+            return self.engine.borrow().is_going_on(number);
         }
         self.number.get() == number && self.doing.get().is_some()
     }
@@ -237,7 +303,13 @@ impl Supervisor {
     #[inline]
     pub fn poll(&self, number: u64, waker: Waker) -> Result<wasm_poll> {
         if !self.governs.get() {
-            return self.engine.poll(number, waker);
+            let polled = self.engine.borrow().poll(number, waker);
+            if self.replacement_due.get()
+                && let Ok(_busy) = self.enter()
+            {
+                self.switch_if_due();
+            }
+            return polled;
         }
         self.poll_by_policy(number, waker)
     }
@@ -265,7 +337,18 @@ impl Supervisor {
             }
             _ => {}
         }
+        self.switch_if_due();
         polled
+    }
+
+    /// Begins to profile the guest.
+    pub fn start_profile(&self, interval: Duration) -> Result<()> {
+        self.engine.borrow().start_profile(interval)
+    }
+
+    /// Ends the profile, and gives it as JSON.
+    pub fn finish_profile(&self) -> Result<String> {
+        self.engine.borrow().finish_profile()
     }
 
     fn count_start(&self) {
@@ -276,12 +359,12 @@ impl Supervisor {
 
     fn note_skip(&self) {
         self.count(|tally| tally.skipped += 1);
-        self.engine.meter().skip();
+        self.engine.borrow().meter().skip();
     }
 
     fn note_dead_letter(&self) {
         self.count(|tally| tally.dead_lettered += 1);
-        self.engine.meter().dead_letter();
+        self.engine.borrow().meter().dead_letter();
     }
 
     fn count(&self, change: impl FnOnce(&mut Tally)) {

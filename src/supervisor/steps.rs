@@ -1,6 +1,7 @@
 //! What an operation does, step by step.
 
 use super::{Operation, Step, Supervisor, Transform};
+use crate::batch::header::wasm_batch_header;
 use crate::call::{Ended, Settled};
 use crate::dead_letter::Letter;
 use crate::engine::wasm_poll;
@@ -12,6 +13,11 @@ use crate::waker::Waker;
 impl Supervisor {
     /// One step. Where one ends and another begins, the host gets the thread back, since the waker may be used up.
     pub(super) fn drive(&self, operation: &mut Operation, waker: Waker) -> Result<wasm_poll> {
+        if matches!(operation.step, Step::Start | Step::Waiting(_)) && self.switch() {
+            // Instead of the guest that may not, or cannot, start.
+            self.started_for_host.set(false);
+            return self.go_on(operation);
+        }
         match &mut operation.step {
             Step::Start => {
                 let ended = self.backoff(Backoff::wait).flatten();
@@ -27,21 +33,27 @@ impl Supervisor {
                 }
             },
             Step::StartNow => self.start_now(operation),
-            Step::Starting(inner) => match self.engine.poll(*inner, waker) {
-                Ok(wasm_poll::Ready) => {
-                    self.backoff(Backoff::started);
-                    self.go_on(operation)
+            Step::Starting(inner) => {
+                let polled = self.engine.borrow().poll(*inner, waker);
+                match polled {
+                    Ok(wasm_poll::Ready) => {
+                        self.backoff(Backoff::started);
+                        self.go_on(operation)
+                    }
+                    Err(e) if !e.status.is_misuse() => self.start_failed(operation, e),
+                    other => other,
                 }
-                Err(e) if !e.status.is_misuse() => self.start_failed(operation, e),
-                other => other,
-            },
-            Step::Transforming(inner) => match self.engine.poll(*inner, waker) {
-                Err(e) if !e.status.is_misuse() => self.transform_failed(operation, e),
-                other => other,
-            },
+            }
+            Step::Transforming(inner) => {
+                let polled = self.engine.borrow().poll(*inner, waker);
+                match polled {
+                    Err(e) if !e.status.is_misuse() => self.transform_failed(operation, e),
+                    other => other,
+                }
+            }
             Step::Letter(waiting, _) => match waiting.poll(|| waker) {
                 None => Ok(wasm_poll::Pending),
-                Some(Settled::Rejected(why)) => Err(self.failed(self.engine.rejected(&why))),
+                Some(Settled::Rejected(why)) => Err(self.failed(self.rejected(&why))),
                 Some(_) => {
                     self.note_dead_letter();
                     operation.step = Step::StartNow;
@@ -54,16 +66,16 @@ impl Supervisor {
     /// The guest has started. In the middle of a batch, that goes on.
     fn go_on(&self, operation: &mut Operation) -> Result<wasm_poll> {
         let Some(transform) = &operation.transform else { return Ok(wasm_poll::Ready) };
-        if transform.next >= self.engine.record_count(transform.batch)? {
+        if transform.next >= wasm_batch_header::parse(transform.batch)?.record_count as u32 {
             return Ok(wasm_poll::Ready);
         }
-        let inner = self.engine.transform(transform.batch, transform.next, transform.sink.lent())?;
+        let inner = self.engine.borrow().transform(transform.batch, transform.next, transform.sink.lent())?;
         operation.step = Step::Transforming(inner);
         Ok(wasm_poll::Yielded)
     }
 
     fn start_now(&self, operation: &mut Operation) -> Result<wasm_poll> {
-        operation.step = Step::Starting(self.engine.start()?);
+        operation.step = Step::Starting(self.engine.borrow().start()?);
         self.count_start();
         Ok(wasm_poll::Yielded)
     }
@@ -76,6 +88,10 @@ impl Supervisor {
             Some(Ended::Failed(why)) => return Err(self.not_waited(&why)),
         };
         Ok(wasm_poll::Yielded)
+    }
+
+    fn rejected(&self, why: &str) -> Error {
+        self.engine.borrow().compiled().rejected(why)
     }
 
     fn not_waited(&self, why: &str) -> Error {
@@ -130,7 +146,8 @@ impl Supervisor {
 
     /// Gives the sink the record at which the guest ended.
     fn send_letter(&self, transform: &Transform, record: RecordAt, error: &Error) -> Result<Step> {
-        let letter = Letter::new(self.engine.compiled(), transform.batch, record, error).map_err(|e| self.failed(e))?;
+        let letter =
+            Letter::new(self.engine.borrow().compiled(), transform.batch, record, error).map_err(|e| self.failed(e))?;
         match transform.sink.accept(letter.block()) {
             Ended::Done => {
                 self.note_dead_letter();
@@ -138,7 +155,7 @@ impl Supervisor {
             }
             // The host reads a pending block until it has settled its promise.
             Ended::Pending(waiting) => Ok(Step::Letter(waiting, letter)),
-            Ended::Failed(why) => Err(self.failed(self.engine.rejected(&why))),
+            Ended::Failed(why) => Err(self.failed(self.rejected(&why))),
         }
     }
 
@@ -156,7 +173,7 @@ impl Supervisor {
         self.count(|tally| tally.failures = failures.unwrap_or(0));
     }
 
-    fn backoff<T>(&self, act: impl FnOnce(&mut Backoff) -> T) -> Option<T> {
+    pub(super) fn backoff<T>(&self, act: impl FnOnce(&mut Backoff) -> T) -> Option<T> {
         self.policy.borrow_mut().as_mut()?.backoff.as_mut().map(act)
     }
 }

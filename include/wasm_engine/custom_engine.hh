@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Engines of the embedder's own, which look like guests to everybody else.
+#pragma once
+
+#include "runtime.hh"
+
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace wasmengine {
+
+/// A record of the batch at hand; `wasmengine::payload` takes it apart. Lives until the operation is over.
+class input_record {
+ public:
+  explicit input_record(const wasm_input_record& raw) noexcept : _raw(raw) {}
+  [[nodiscard]] std::span<const std::uint8_t> payload() const noexcept { return {_raw.payload, _raw.payload_size}; }
+  /// Index in the batch, from 0.
+  [[nodiscard]] std::uint32_t index() const noexcept { return _raw.index; }
+  [[nodiscard]] std::int64_t offset() const noexcept { return _raw.offset; }
+  [[nodiscard]] std::int64_t timestamp() const noexcept { return _raw.timestamp; }
+
+ private:
+  wasm_input_record _raw;
+};
+
+/// What a custom engine throws to fail at another record than the one that it took last: a later one.
+class record_failure : public std::runtime_error {
+ public:
+  record_failure(std::uint32_t index, const std::string& why) : std::runtime_error(why), _index(index) {}
+  [[nodiscard]] std::uint32_t index() const noexcept { return _index; }
+
+ private:
+  std::uint32_t _index;
+};
+
+/// The step that a custom engine is in: where it gets a promise if it cannot finish at once.
+class custom_call {
+ public:
+  explicit custom_call(wasm_call* raw) noexcept : _raw(raw) {}
+
+  /// A promise for this step, which then returns `WASM_ANSWER_PENDING` and is called again when the promise is resolved.
+  [[nodiscard]] promise later() const {
+    return detail::make<promise>([&](wasm_promise** out, wasm_error** e) {
+             return wasm_call_promise(_raw, out, e);
+           }).value();
+  }
+  /// Of the engine that the step belongs to.
+  [[nodiscard]] void* user_data() const noexcept { return wasm_call_user_data(_raw); }
+  [[nodiscard]] wasm_engine* engine() const noexcept { return wasm_call_engine(_raw); }
+  [[nodiscard]] wasm_call* get() const noexcept { return _raw; }
+
+ private:
+  wasm_call* _raw;
+};
+
+/// A batch as a custom engine works on it. Valid until the step returns.
+class batch_work {
+ public:
+  batch_work(wasm_work* raw, std::span<const std::uint8_t> batch, std::uint32_t first_record) noexcept
+      : _raw(raw), _batch(batch), _first(first_record) {}
+
+  /// The batch as its host gave it, checked; it lives until the operation is over.
+  [[nodiscard]] std::span<const std::uint8_t> batch() const noexcept { return _batch; }
+  [[nodiscard]] std::uint32_t first_record() const noexcept { return _first; }
+
+  /// The next record from `first_record` on, if there is one left. The one before is finished then.
+  [[nodiscard]] std::optional<input_record> next() const {
+    wasm_input_record record{};
+    detail::call([&](wasm_error** e) { return wasm_work_next(_raw, &record, e); }).value();
+    return record.payload == nullptr ? std::nullopt : std::optional(input_record(record));
+  }
+
+  /// Writes a record's payload for the record that was taken last, to an output topic. False if the host must have what was
+  /// written before: return `WASM_ANSWER_AGAIN`, and write it then. Throws an `error` for what cannot be written at all.
+  [[nodiscard]] bool write(std::span<const std::uint8_t> payload, std::uint32_t topic = 0) const {
+    auto written = detail::call([&](wasm_error** e) { return wasm_work_write(_raw, as_slice(payload), topic, e); });
+    if (!written && written.err().status() == WASM_STATUS_OUTPUT_FULL) {
+      return false;
+    }
+    written.value();
+    return true;
+  }
+
+ private:
+  wasm_work* _raw;
+  std::span<const std::uint8_t> _batch;
+  std::uint32_t _first;
+};
+
+/// An engine of the embedder's own; see `wasm_custom_engine`. Made, used and destroyed on its engine's thread. What a step
+/// throws fails it.
+class custom_engine {
+ public:
+  custom_engine() = default;
+  custom_engine(const custom_engine&) = delete;
+  custom_engine& operator=(const custom_engine&) = delete;
+  virtual ~custom_engine() = default;
+
+  /// A step of the start: `WASM_ANSWER_DONE`, `…_AGAIN`, or `…_PENDING` with a promise of the call.
+  virtual wasm_answer start(custom_call) { return WASM_ANSWER_DONE; }
+  /// A step of a transform, likewise.
+  virtual wasm_answer transform(const batch_work& work, custom_call call) = 0;
+  /// Stops, whatever it is doing: when this returns, nothing touches the batch any more.
+  virtual void stop() noexcept {}
+  /// Bytes of memory that it has.
+  [[nodiscard]] virtual std::uint64_t memory_size() const noexcept { return 0; }
+};
+
+/// Makes one engine for each `engine` of the factory: on their threads, so on several at once if there are.
+using custom_engine_maker = std::function<std::unique_ptr<custom_engine>()>;
+
+namespace detail {
+
+/// Runs a callback; what it throws is why the call fails.
+template <typename F>
+std::uint32_t guarded(wasm_call* call, F&& f) noexcept {
+  try {
+    return f();
+  } catch (const record_failure& e) {
+    (void)wasm_call_fail_record(call, e.index(), as_slice(e.what()), nullptr);
+  } catch (const std::exception& e) {
+    (void)wasm_call_fail(call, as_slice(e.what()), nullptr);
+  } catch (...) {
+  }
+  return WASM_ANSWER_FAILED;
+}
+
+inline custom_engine& as_custom_engine(void* data) noexcept { return *static_cast<custom_engine*>(data); }
+
+}  // namespace detail
+
+/// A factory of engines that `make` makes. `engine`, policies, sinks and metrics do not know them from guests.
+[[nodiscard]] inline result<factory> create_custom_factory(const runtime& r, const transform_config& t,
+                                                           custom_engine_maker make) {
+  const wasm_custom_engine table{
+      sizeof(table),
+      new custom_engine_maker(std::move(make)),
+      [](void* data) noexcept { delete static_cast<custom_engine_maker*>(data); },
+      [](void* data, void** engine_data, wasm_call* call) noexcept {
+        return detail::guarded(call, [&]() -> std::uint32_t {
+          auto made = (*static_cast<custom_engine_maker*>(data))();
+          if (!made) {
+            throw std::runtime_error("the maker of the custom engine made none");
+          }
+          *engine_data = made.release();
+          return WASM_ANSWER_DONE;
+        });
+      },
+      [](void* data, wasm_call* call) noexcept {
+        return detail::guarded(
+            call, [&]() -> std::uint32_t { return detail::as_custom_engine(data).start(custom_call(call)); });
+      },
+      [](void* data, wasm_slice batch, std::uint32_t first, wasm_work* work, wasm_call* call) noexcept {
+        return detail::guarded(call, [&]() -> std::uint32_t {
+          return detail::as_custom_engine(data).transform(batch_work(work, as_bytes(batch), first), custom_call(call));
+        });
+      },
+      [](void* data) noexcept { detail::as_custom_engine(data).stop(); },
+      [](void* data) noexcept { delete static_cast<custom_engine*>(data); },
+      [](void* data) noexcept { return detail::as_custom_engine(data).memory_size(); }};
+  return detail::with_raw(t, {}, [&](const wasm_factory_config& config) {
+    return detail::make<factory>([&](wasm_factory** out, wasm_error** e) {
+      return wasm_factory_create_custom(r.get(), &config, &table, out, e);
+    });
+  });
+}
+
+}  // namespace wasmengine
