@@ -223,6 +223,35 @@ TEST(Fork, ChildThatEndsAtOnceWhileAModuleIsCompiled) {
 }
 
 // Both sides get their answers; each has a copy of the guest and of the promise.
+TEST(Fork, ChildThatUsesAFactoryCache) {
+  auto runtime = wasmengine::runtime::create(busy).value();
+  auto cache = wasmengine::factory_cache::create(runtime).value();
+  const auto get = [&](std::string_view guest) {
+    auto compilation = cache.get(guest, module(guest), with_topics({"out"})).value();
+    EXPECT_TRUE(wasmengine::drive(compilation));
+    return wasmengine::engine::create(compilation.take().value()).value();
+  };
+  auto engine = get("c_identity");
+  expect_copies(engine);
+  const auto use = [&] {
+    auto there = get("c_identity");
+    expect_copies(there);
+    auto compiled = get("c_tee");
+    expect_copies(compiled);
+    compiled = {};
+    EXPECT_EQ(cache.collect().value(), 1U) << "the other is used";
+    EXPECT_EQ(cache.stats().value().entries, 1U);
+  };
+  EXPECT_EQ(in_child(use), fine);
+  EXPECT_EQ(in_child([&] {
+              use();
+              cache = {};
+              runtime = {};
+              expect_copies(engine);
+            }), fine);
+  use();
+}
+
 TEST(Fork, WhileAGuestWaits) {
   unanswered asked;
   const asking guest([&](std::int64_t, answer a) { asked.add(std::move(a)); }, unhurried);
