@@ -80,8 +80,10 @@ enum wasm_status
   WASM_STATUS_THREAD_NOT_PREPARED = 10,
   // A signal by which traps of guests are noticed is blocked on this thread: call `wasm_thread_unblock_signals`.
   WASM_STATUS_SIGNALS_BLOCKED = 11,
+  // The factory cache has nothing with this key, and no module to compile was given.
+  WASM_STATUS_NOT_CACHED = 12,
   // `wasm_work_write`: the output must go to the host first; answer `WASM_ANSWER_AGAIN`, and write this record then.
-  WASM_STATUS_OUTPUT_FULL = 12,
+  WASM_STATUS_OUTPUT_FULL = 13,
   // The bytes do not begin with Wasm's magic number.
   WASM_STATUS_MODULE_NOT_WASM = 20,
   // The module is in the text format; compile it to binary first.
@@ -518,6 +520,9 @@ typedef struct wasm_error wasm_error;
 // A factory. Shared: it may be used on any thread, by several at once.
 typedef struct wasm_factory wasm_factory;
 
+// A cache of factories. Owned; it may be used on any thread, by several at once.
+typedef struct wasm_factory_cache wasm_factory_cache;
+
 // An operation that is going on. Owned by whoever got it; used by one thread at a time, and if it is an engine's, only by
 // the engine's thread.
 typedef struct wasm_future wasm_future;
@@ -792,6 +797,38 @@ typedef struct wasm_frame {
   uint32_t function_index;
 } wasm_frame;
 
+// Settings of a factory cache. Zero in any field but `size` means the default.
+typedef struct wasm_factory_cache_config {
+  // `sizeof(wasm_factory_cache_config)`.
+  size_t size;
+  // Nanoseconds for which nobody must have used a factory before `wasm_factory_cache_get` drops it by itself. Default
+  // 300,000,000,000, five minutes.
+  uint64_t idle_ns;
+  // Nanoseconds between two times that `wasm_factory_cache_get` looks for such factories, on the thread of whoever
+  // calls it then. Default 0: never, so that `wasm_factory_cache_collect` alone drops factories.
+  uint64_t collect_interval_ns;
+} wasm_factory_cache_config;
+
+// What a factory cache has, and what it counted since it was made.
+typedef struct wasm_factory_cache_stats {
+  // `sizeof(wasm_factory_cache_stats)`, set by the caller.
+  size_t size;
+  // Factories that it has.
+  uint64_t entries;
+  // Factories that are being compiled, or wait for a compile thread.
+  uint64_t compiling;
+  // Requests for a factory that was there.
+  uint64_t hits;
+  // Requests for one that was being compiled for somebody else.
+  uint64_t joined;
+  // Requests for one that was neither, also those without a module.
+  uint64_t misses;
+  // Compilations that were begun, also those that failed.
+  uint64_t compilations;
+  // Factories that were dropped because nobody used them.
+  uint64_t collected;
+} wasm_factory_cache_stats;
+
 // What to call when a pending future is worth polling again.
 //
 // Each waker that is given to a poll is used up: exactly one of `wake` and `drop` is called with its `data`, exactly
@@ -886,6 +923,14 @@ typedef struct wasm_runtime_metrics {
   uint64_t pool_memories_dirty;
   // Stacks of pools that engines have.
   uint64_t pool_stacks_in_use;
+  // Requests to factory caches for a factory that was there.
+  uint64_t factory_cache_hits;
+  // Requests to factory caches that waited for a compilation which another one had begun.
+  uint64_t factory_cache_joined;
+  // Requests to factory caches that found neither.
+  uint64_t factory_cache_misses;
+  // Factories that factory caches dropped, because nobody used them.
+  uint64_t factory_cache_collected;
 } wasm_runtime_metrics;
 
 // Records whose latency fell into one range.
@@ -944,6 +989,12 @@ typedef struct wasm_transform_metrics {
   const struct wasm_error_count *errors;
   // Number of `errors`.
   size_t error_count;
+  // Records at which guests failed and that were dropped, by policy.
+  uint64_t skipped_records;
+  // Records at which guests failed and that sinks took as dead letters, by policy.
+  uint64_t dead_lettered_records;
+  // Batches that wait for a shared engine.
+  uint64_t queued_batches;
 } wasm_transform_metrics;
 
 // The host's clock, for waiting before a guest is started again. No thread of the library's waits.
@@ -1143,6 +1194,14 @@ typedef struct wasm_runtime_config {
   uint32_t log_lines_per_second;
   // Lines that they may write at once, after they wrote less for a while. Default 5,000.
   uint32_t log_burst_lines;
+  // 1: the error of a guest that failed has a core dump, which `wasm_error_coredump` gives. It is made by the poll that
+  // reports the failure, which takes up to some 4 ms per MiB of the guest's memory that is not zero, and the
+  // error keeps them. Default 0.
+  uint32_t core_dumps;
+  // 1: guests' functions are appended to `/tmp/perf-PID.map`, where `perf report` finds their names, as their modules
+  // are compiled or loaded. The file stays; its lines are wrong as soon as a factory is freed and its place is taken
+  // by another. Default 0.
+  uint32_t perf_map;
 } wasm_runtime_config;
 
 // A reference of a schema to another one.
@@ -1574,6 +1633,17 @@ wasm_status wasm_error_frame(const struct wasm_error *error,
                              size_t index,
                              struct wasm_frame *frame);
 
+// Whether the error has a core dump of its guest; if so, writes it to `dump`, which may be NULL. It lives as long as the
+// error.
+//
+// Guests have one that trapped, were ended, or exited with a code other than 0, if `core_dumps` was set for their runtime,
+// and if their memory has no more than 1 GiB. It is a WebAssembly module in the format for core dumps of WebAssembly's tool
+// conventions: memory, globals, and the stack with the indices of functions, of which it has the innermost 10,000. Where
+// in a function a frame is, and the values of its variables, are not known. What the memory holds is in it, secrets
+// included.
+bool wasm_error_coredump(const struct wasm_error *error,
+                         struct wasm_slice *dump);
+
 // Frees the error. NULL is fine.
 void wasm_error_release(struct wasm_error *error);
 
@@ -1599,6 +1669,55 @@ struct wasm_factory *wasm_factory_clone(const struct wasm_factory *factory);
 
 // Gives one reference up. Engines made from the factory go on living. Any thread. NULL is fine.
 void wasm_factory_release(struct wasm_factory *factory);
+
+// Makes an empty cache of factories: what is asked for twice is compiled once and kept. `config` may be NULL for the
+// defaults. It is for factories of this runtime only, which it keeps alive; a runtime may have several. Any thread.
+wasm_status wasm_factory_cache_create(const struct wasm_runtime *runtime,
+                                      const struct wasm_factory_cache_config *config,
+                                      struct wasm_factory_cache **cache,
+                                      struct wasm_error **error);
+
+// Asks for a factory by its key: any bytes of the embedder's, which are copied. With an empty key it is the SHA-256 of
+// the module together with all else in `config`, with names in the same order.
+//
+// `future` is like that of `wasm_factory_create`. It is ready from the beginning if the factory is there. If it is not,
+// its module is compiled, as by `wasm_factory_create`; whoever asks for the same key meanwhile gets a future of their own
+// for the same compilation. Releasing one of them takes nothing from the others; when all were released before the
+// compilation began, it is left out. When it fails, all of these futures fail with the same error, and nothing is kept:
+// the next request compiles again. The factory is one like any other: it and its engines may outlive the cache.
+//
+// With a key, `config` may be NULL, or its `module` empty: then nothing else in it is looked at, and nothing is compiled.
+// If the factory is neither there nor being compiled: `WASM_STATUS_NOT_CACHED`, without a future. Where the time counts,
+// ask like this first, since a module that is given is hashed on the calling thread each time: half a millisecond per
+// megabyte, and several without the processor's instructions for SHA-256.
+//
+// A key with a module belongs to that one, with that description: `WASM_STATUS_INVALID_ARGUMENT`, and a message that
+// says what differs, if the key is already that of another. A new version of a transform needs a new key, or none. Other
+// errors of the call are those of `wasm_factory_create`; threads that cannot be started fail the future instead. Any
+// thread.
+wasm_status wasm_factory_cache_get(const struct wasm_factory_cache *cache,
+                                   struct wasm_slice key,
+                                   const struct wasm_factory_config *config,
+                                   struct wasm_future **future,
+                                   struct wasm_error **error);
+
+// Drops the factories that nobody has used for at least `min_idle_ns`, with their machine code; 0 for all that nobody
+// uses now. A factory is used by handles, by futures that have it, and by engines, also stopped ones; the time counts
+// from when the last of them was released, on whichever thread, and does not go on while the machine sleeps. `collected`
+// gets their number; it may be NULL. Takes some 30 µs for each on the calling thread. Any thread.
+wasm_status wasm_factory_cache_collect(const struct wasm_factory_cache *cache,
+                                       uint64_t min_idle_ns,
+                                       uint64_t *collected,
+                                       struct wasm_error **error);
+
+// Fills `stats`, whose `size` the caller has set, with what is true at one moment. Any thread.
+wasm_status wasm_factory_cache_get_stats(const struct wasm_factory_cache *cache,
+                                         struct wasm_factory_cache_stats *stats,
+                                         struct wasm_error **error);
+
+// Frees the cache. Its factories go with it as far as nobody uses them, and compilations that are asked for go on; the
+// runtime's compile threads end after those. NULL is fine. No other call may use the cache meanwhile.
+void wasm_factory_cache_release(struct wasm_factory_cache *cache);
 
 // Drives the operation on.
 //
@@ -1742,6 +1861,32 @@ wasm_status wasm_engine_get_tally(const struct wasm_engine *engine,
 // NULL if none has failed under a policy yet.
 wasm_status wasm_engine_get_last_error(const struct wasm_engine *engine,
                                        struct wasm_error **last,
+                                       struct wasm_error **error);
+
+// Begins to profile the engine's guest: from now on its stack is looked at every `interval_ns` nanoseconds in which it
+// runs, or 1,000,000 if that is 0, until `wasm_engine_finish_profile`. In any state; if the engine is stopped and started
+// again, the profile goes on. Releasing the engine throws it away, and so does `wasm_engine_replace`, with the guest that it was
+// of. The users of a shared engine share its profile.
+//
+// Looks are taken at the ticks of which a time slice has two, so not more often than that; where a guest loops or calls
+// a function next, so what host functions take is seen at their callers, or not at all. One takes about a microsecond and
+// some more for each frame, on the engine's thread, and 70 bytes; the first 1,048,576 are kept. An engine that is not
+// profiled pays nothing.
+//
+// `WASM_STATUS_INVALID_STATE` if the engine is being profiled already or is a custom one, `WASM_STATUS_INVALID_ARGUMENT` if the interval is
+// more than ten seconds, `WASM_STATUS_BUSY` from one of the engine's own callbacks.
+wasm_status wasm_engine_start_profile(struct wasm_engine *engine,
+                                      uint64_t interval_ns,
+                                      struct wasm_error **error);
+
+// Ends the engine's profile and gives it, as a JSON document in the processed format of Firefox's profiler, which
+// https://profiler.firefox.com shows. Names of functions are those of the module; functions without one are called
+// `function N`, with their index. The document has no addresses and nothing of the guest's data.
+//
+// `json` gets text that must be freed with `wasm_text_release`. `WASM_STATUS_INVALID_STATE` if the engine is not being
+// profiled, `WASM_STATUS_BUSY` from one of its own callbacks. Takes some milliseconds per thousand looks.
+wasm_status wasm_engine_finish_profile(struct wasm_engine *engine,
+                                       struct wasm_text **json,
                                        struct wasm_error **error);
 
 // Keeps a promise that expects no value: what was asked for is done. Wakes the waiting future, if it waits.

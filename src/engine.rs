@@ -12,7 +12,6 @@ use crate::guest::context::{Batch, Context, Current, HostCall, Suspended};
 use crate::guest::fault;
 use crate::memory::creators;
 use crate::memory::pools::not_prepared;
-use crate::metrics::meter::Meter;
 use crate::sink::OutputSink;
 use crate::status::wasm_status as Status;
 use crate::ticker::Turns;

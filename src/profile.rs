@@ -60,7 +60,8 @@ impl Profile {
         let mut slot = self.0.borrow_mut();
         let name = &compiled.transform.name;
         let Program::Module(Linked { pre, .. }) = &compiled.program else {
-            let what = format!("transform \"{name}\": it is no guest, but a custom engine, which cannot be profiled here");
+            let what =
+                format!("transform \"{name}\": it is no guest, but a custom engine, which cannot be profiled here");
             return Err(Error::new(Status::InvalidState, what));
         };
         if slot.is_some() {
@@ -93,7 +94,8 @@ impl Profile {
 
     /// Ends it, and gives it as JSON. A misuse if there is none.
     fn finish(&self, compiled: &Compiled) -> Result<String> {
-        let (Some(running), Program::Module(Linked { pre, wrappers })) = (self.0.borrow_mut().take(), &compiled.program)
+        let (Some(running), Program::Module(Linked { pre, wrappers })) =
+            (self.0.borrow_mut().take(), &compiled.program)
         else {
             let name = &compiled.transform.name;
             let what = format!("transform \"{name}\": the engine is not being profiled");
@@ -104,8 +106,7 @@ impl Profile {
         };
         let mut json = Vec::new();
         running.profiler.finish(&mut json).map_err(|e| broken(&e))?;
-        let imports =
-            pre.module().imports().filter(|import| matches!(import.ty(), ExternType::Func(_))).count() as u32;
+        let imports = pre.module().imports().filter(|import| matches!(import.ty(), ExternType::Func(_))).count() as u32;
         let json = String::from_utf8(json).map_err(|e| broken(&e))?;
         let name = |defined| match wrappers.origin(imports.saturating_add(defined)) {
             Origin::Own => format!("function {}", imports.saturating_add(defined)),
