@@ -143,6 +143,18 @@ class engine {
                   detail::sink_trampoline<S>});
   }
 
+  /// Gives the guest a batch and polls at once: an empty future if that was all. Both must live until it is over; `waker`, if
+  /// given, is used up. See `wasm_engine_transform_at_once`.
+  template <output_function S>
+  [[nodiscard]] result<future> transform_at_once(std::span<const std::uint8_t> batch, S& sink,
+                                                 const wasm_waker* waker = nullptr) noexcept {
+    const wasm_output_sink raw{sizeof(raw), &sink, nullptr, detail::sink_trampoline<S>};
+    wasm_poll state = WASM_POLL_READY;
+    return detail::make<future>([&](wasm_future** out, wasm_error** e) {
+      return wasm_engine_transform_at_once(get(), as_slice(batch), 0, &raw, waker, &state, out, e);
+    });
+  }
+
   /// Stops the guest, whatever it is doing.
   [[nodiscard]] result<future> stop() noexcept {
     return detail::make<future>([&](wasm_future** out, wasm_error** e) { return wasm_engine_stop(get(), out, e); });

@@ -206,14 +206,24 @@ pub unsafe extern "C" fn wasm_future_poll(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     border(error, || {
-        // SAFETY: NULL, or a waker that can be read, says the header. From here on it is ours, so that it is dropped also
-        // when the call was wrong.
-        let waker = unsafe { waker.as_ref() }.map_or_else(Waker::none, |waker| Waker::new(*waker));
+        // SAFETY: the header says so.
+        let waker = unsafe { taken(waker) };
         let future = handle(future, "future")?;
         let out = Out::new(state, "state")?;
         out.set(future.poll(waker)?);
         Ok(())
     })
+}
+
+/// Takes a host's waker over, so that it is dropped also when the call was wrong.
+///
+/// # Safety
+///
+/// NULL, or a waker that can be read.
+#[inline]
+pub(crate) unsafe fn taken(waker: *const wasm_waker) -> Waker {
+    // SAFETY: the caller says so.
+    unsafe { waker.as_ref() }.map_or_else(Waker::none, |waker| Waker::new(*waker))
 }
 
 /// Takes the factory out of a future that is ready. `WASM_STATUS_NO_RESULT` if it was taken before, or the future is of
