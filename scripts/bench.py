@@ -93,6 +93,19 @@ def bare_call(arguments, contender, results):
     results["batch_of_one_over_bare_call"] = statistics.median(o / b for o, b in zip(ours, bare))
 
 
+def two_threads(arguments, contenders, results):
+    """Throughput of two threads with an engine each over that of one, by turns, round by round."""
+    batch = make_input(arguments.build, arguments.out, cells.Cell("identity", 1000, 1024))
+    results["two threads"] = []
+    for contender in contenders:
+        ratios = []
+        for _ in range(3 if arguments.quick else 7):
+            one, two = (race.run(contender.command(cells.Cell("identity", 1000, 1024, n), batch, 0.3), 0.3)
+                        for n in (1, 2))
+            ratios.append(one["ns_per_record"] / two["ns_per_record"])
+        results["two threads"].append({"contender": contender.name, "times one": round(statistics.median(ratios), 3)})
+
+
 def main():
     arguments = parse()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -113,6 +126,8 @@ def main():
         results["extras"] = extras.measure(arguments.build, arguments.guests, arguments.wat or arguments.guests,
                                            arguments.quick)
         bare_call(arguments, next((c for c in contenders if c.name == report.OURS), None), results["extras"])
+        judged = {"native", "memcpy", report.OURS, "wasmtime, C"}
+        two_threads(arguments, [c for c in contenders if c.name in judged], results["extras"])
     results["targets"] = report.targets(results)
 
     print()

@@ -101,11 +101,14 @@ struct position {
   std::uint8_t attributes;
 };
 
-struct output {
-  std::size_t at;
-  std::size_t size;
-  std::uint32_t topic;
+/// Who gets output records, one by one, as they are written.
+struct sink {
+  void* data;
+  void (*record)(void* data, std::uint32_t topic, view payload);
 };
+
+/// Output goes here, over and over, as in native.cc.
+constexpr std::size_t block_size = 64 * 1024;
 
 class guest {
  public:
@@ -131,8 +134,9 @@ class guest {
     poll_until_idle();
   }
 
-  /// Puts a batch through; the output is in `out` and `bytes_out` until the next.
-  void transform(view data) {
+  /// Puts a batch through.
+  void transform(view data, sink out) {
+    _sink = out;
     _header = read_header(data);
     _positions.clear();
     _next = 0;
@@ -148,14 +152,9 @@ class guest {
       _positions.push_back({r.timestamp, r.offset, static_cast<std::uint32_t>(r.payload.data() - _header.body.data()),
                             static_cast<std::uint32_t>(r.payload.size()), r.attributes});
     }
-    out.clear();
-    bytes_out.clear();
     _idle = false;
     poll_until_idle();
   }
-
-  std::vector<output> out;
-  bytes bytes_out;
 
  private:
   friend struct calls;
@@ -181,6 +180,9 @@ class guest {
   bool _idle = false;
   // What read_batch_header has to write when there is a batch.
   std::array<std::uint8_t*, 10> _header_out{};
+  sink _sink{};
+  bytes _block = bytes(block_size);
+  std::size_t _used = 0;
   wasmtime_val_t* _header_result = nullptr;
 };
 
@@ -299,8 +301,13 @@ struct calls {
     if (!is_payload({payload, size})) {
       return malformed;
     }
-    g.out.push_back({g.bytes_out.size(), size, topic});
-    g.bytes_out.insert(g.bytes_out.end(), payload, payload + size);
+    if (g._used + size > g._block.size()) {
+      g._used = 0;
+      g._block.resize(std::max<std::size_t>(g._block.size(), size));
+    }
+    std::memcpy(g._block.data() + g._used, payload, size);
+    g._sink.record(g._sink.data, topic, {g._block.data() + g._used, size});
+    g._used += size;
     return static_cast<std::int32_t>(size);
   }
 
@@ -439,18 +446,17 @@ class worker {
   worker(wasm_engine_t* engine, const wasmtime_instance_pre_t* pre, view input) : _guest(engine, pre), _input(input) {}
 
   void batch(tally& out) {
-    _guest.transform(_input);
-    out.records += _guest.out.size();
-    for (const auto& r : _guest.out) {
-      out.bytes += r.size;
-      out.look(_guest.bytes_out.data() + r.at, r.size);
-    }
+    _guest.transform(_input, {&out, [](void* data, std::uint32_t, view payload) {
+                                auto& counted = *static_cast<tally*>(data);
+                                ++counted.records;
+                                counted.bytes += payload.size();
+                                counted.look(payload.data(), payload.size());
+                              }});
   }
   void collect(canonical& out) {
-    _guest.transform(_input);
-    for (const auto& r : _guest.out) {
-      out.add(r.topic, view(_guest.bytes_out).subspan(r.at, r.size));
-    }
+    _guest.transform(_input, {&out, [](void* data, std::uint32_t topic, view payload) {
+                                static_cast<canonical*>(data)->add(topic, payload);
+                              }});
   }
 
  private:
