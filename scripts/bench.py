@@ -140,7 +140,9 @@ def main():
             print(line)
     path = arguments.out / "results.json"
     path.write_text(json.dumps(results, indent=1) + "\n")
-    print(f"\nwritten: {path}")
+    table = arguments.out / "table.md"
+    table.write_text("\n".join(report.markdown(results)) + "\n")
+    print(f"\nwritten: {path} and {table}")
     disqualified = {name for row in results["cells"] for name in row["disqualified"]}
     if disqualified:
         print(f"DISQUALIFIED, so without figures: {', '.join(sorted(disqualified))}")

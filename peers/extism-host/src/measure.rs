@@ -123,10 +123,14 @@ pub fn run<W: Worker>(
         Ok(m)
     };
     let all = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..options.threads).map(|i| scope.spawn({
-                let thread = &thread;
-                move || thread(i)
-            })).collect();
+        let others: Vec<_> = (1..options.threads)
+            .map(|i| {
+                scope.spawn({
+                    let thread = &thread;
+                    move || thread(i)
+                })
+            })
+            .collect();
         let mut all = vec![thread(0)];
         all.extend(others.into_iter().map(|t| t.join().unwrap_or_else(|_| Err("a thread panicked".into()))));
         all.into_iter().collect::<Result<Vec<_>, _>>()
