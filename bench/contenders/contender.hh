@@ -10,8 +10,9 @@
 // records of one more batch, from the same engine, in the form that batch.hh describes.
 //
 // Time is taken of chunks of some half a millisecond, or of one batch if that takes longer, and the median of the chunks
-// counts: whoever is interrupted by other programs loses a few chunks, and not the race. With several threads their rates
-// are added.
+// counts. For one thread it is the processor's time of that thread: other programs on the machine and helper threads of a
+// contender's are not in it. For several threads it is time by the clock, since waiting for each other is what would be
+// wrong with them, and their rates are added.
 #pragma once
 
 #include "batch.hh"
@@ -23,6 +24,8 @@
 #include <memory>
 #include <string_view>
 #include <thread>
+
+#include <ctime>
 
 namespace bench {
 
@@ -100,8 +103,15 @@ struct measured {
   tally out;
 };
 
+/// Nanoseconds: of the calling thread's processor time, or by the clock.
+inline double now(bool of_thread) {
+  timespec t{};
+  clock_gettime(of_thread ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+  return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
+}
+
 template <typename Worker>
-void measure(Worker& worker, double seconds, measured& m) {
+void measure(Worker& worker, double seconds, bool of_thread, measured& m) {
   using clock = std::chrono::steady_clock;
   const auto since = [](clock::time_point begin) {
     return std::chrono::duration<double, std::nano>(clock::now() - begin).count();
@@ -110,11 +120,11 @@ void measure(Worker& worker, double seconds, measured& m) {
   std::size_t per_chunk = 1;
   double fastest = 1e18;
   while (since(begun) < seconds * 1e9) {
-    const auto chunk = clock::now();
+    const double chunk = now(of_thread);
     for (std::size_t i = 0; i < per_chunk; ++i) {
       worker.batch(m.out);
     }
-    const double ns = since(chunk);
+    const double ns = now(of_thread) - chunk;
     m.batches += per_chunk;
     m.ns_per_batch.push_back(ns / static_cast<double>(per_chunk));
     if (m.ns_per_batch.back() < fastest) {
@@ -138,10 +148,11 @@ int run(const char* name, const char* version, const options& o, std::size_t rec
   std::barrier together(static_cast<std::ptrdiff_t>(o.threads));
   const auto thread = [&](unsigned index) {
     auto worker = make();
+    const bool alone = o.threads == 1;
     measured warm;
-    measure(*worker, std::min(0.05, o.seconds / 4), warm);
+    measure(*worker, std::min(0.05, o.seconds / 4), alone, warm);
     together.arrive_and_wait();
-    measure(*worker, o.seconds, all[index]);
+    measure(*worker, o.seconds, alone, all[index]);
     together.arrive_and_wait();
     if (index == 0 && !o.output.empty()) {
       canonical out;
@@ -174,7 +185,7 @@ int run(const char* name, const char* version, const options& o, std::size_t rec
   }
   const auto n = static_cast<double>(records_in);
   std::printf("{\"contender\": \"%s\", \"version\": \"%s\", \"threads\": %u, \"batches\": %llu, \"records_in\": %zu, "
-              "\"ns_per_record\": %.3f, \"mean_ns_per_record\": %.3f, \"fastest_ns_per_record\": %.3f, "
+              "\"ns_per_record\": %.3f, \"mean_wall_ns_per_record\": %.3f, \"fastest_ns_per_record\": %.3f, "
               "\"output_records\": %llu, \"output_bytes\": %llu}\n",
               name, version, o.threads, static_cast<unsigned long long>(sum.batches), records_in, 1 / rate / n,
               1 / mean_rate / n, fastest / n, static_cast<unsigned long long>(sum.out.records),

@@ -68,7 +68,7 @@ fn main() -> Result<(), Error> {
     let options = options()?;
     let input = std::fs::read(&options.input)?;
     let records = read_records(&input)?;
-    let manifest = Manifest::new([Wasm::file(&options.guest)]).disallow_all_hosts();
+    let manifest = Manifest::new([Wasm::data(std::fs::read(&options.guest)?)]).disallow_all_hosts();
     let largest = records.iter().map(|r| r.value.len()).max().unwrap_or(0);
     run("extism", "1.30.0", &options, records.len(), || {
         Ok(Guest {
