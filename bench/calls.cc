@@ -160,15 +160,13 @@ int main(int argc, char** argv) {
     for (auto& m : all) {
       using clock = std::chrono::steady_clock;
       const bytes batch = make_batch(m.what, m.calls_per_batch);
-      std::uint64_t calls = 0;
-      const auto begun = clock::now();
-      double elapsed = 0;
-      do {
+      const auto since = [](clock::time_point then) { return std::chrono::duration<double>(clock::now() - then).count(); };
+      // Batches that other programs interrupt are lost, and not the median.
+      for (const auto begun = clock::now(); since(begun) < seconds_per_measurement;) {
+        const auto one = clock::now();
         drive(engine.transform(batch, sink).value());
-        calls += m.calls_per_batch;
-        elapsed = std::chrono::duration<double>(clock::now() - begun).count();
-      } while (elapsed < seconds_per_measurement);
-      m.times.push_back(elapsed * 1e9 / static_cast<double>(calls));
+        m.times.push_back(since(one) * 1e9 / m.calls_per_batch);
+      }
     }
   }
   if (!json) {
@@ -177,7 +175,7 @@ int main(int argc, char** argv) {
   double loop = 0;
   for (auto& m : all) {
     std::sort(m.times.begin(), m.times.end());
-    const double median = m.times[rounds / 2];
+    const double median = m.times[m.times.size() / 2];
     loop = m.what == empty ? median : loop;
     if (json) {
       std::printf("{\"call\": \"%s\", \"ns\": %.1f, \"ns_without_loop\": %.1f}\n", m.name, median, median - loop);

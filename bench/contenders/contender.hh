@@ -10,9 +10,9 @@
 // records of one more batch, from the same engine, in the form that batch.hh describes.
 //
 // Time is taken of chunks of some half a millisecond, or of one batch if that takes longer, and the median of the chunks
-// counts. For one thread it is the processor's time of that thread: other programs on the machine and helper threads of a
-// contender's are not in it. For several threads it is time by the clock, since waiting for each other is what would be
-// wrong with them, and their rates are added.
+// counts. It is the processor's time of the thread: other programs on the machine and helper threads of a contender's are
+// not in it. Time by the clock is given, too. With several threads their rates are added; "waits" is how often they gave
+// their processor up of themselves: if they never do, they do not wait for each other, and processor time is all there is.
 #pragma once
 
 #include "batch.hh"
@@ -26,6 +26,8 @@
 #include <thread>
 
 #include <ctime>
+
+#include <sys/resource.h>
 
 namespace bench {
 
@@ -97,46 +99,52 @@ inline double median(std::vector<double> values) {
 
 /// What one thread measured.
 struct measured {
-  std::vector<double> ns_per_batch;  ///< Of each chunk.
+  std::vector<double> ns_per_batch;       ///< Of each chunk: processor time,
+  std::vector<double> wall_ns_per_batch;  ///< and time by the clock.
   std::uint64_t batches = 0;
-  double seconds = 0;
+  long waits = 0;
   tally out;
 };
 
-/// Nanoseconds: of the calling thread's processor time, or by the clock.
-inline double now(bool of_thread) {
+/// Nanoseconds of a clock.
+inline double now(clockid_t clock) {
   timespec t{};
-  clock_gettime(of_thread ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+  clock_gettime(clock, &t);
   return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
 }
 
+/// How often the calling thread gave its processor up of itself.
+inline long waits() {
+  rusage usage{};
+  getrusage(RUSAGE_THREAD, &usage);
+  return usage.ru_nvcsw;
+}
+
 template <typename Worker>
-void measure(Worker& worker, double seconds, bool of_thread, measured& m) {
-  using clock = std::chrono::steady_clock;
-  const auto since = [](clock::time_point begin) {
-    return std::chrono::duration<double, std::nano>(clock::now() - begin).count();
-  };
-  const auto begun = clock::now();
+void measure(Worker& worker, double seconds, measured& m) {
+  const long waits_before = waits();
+  const double begun = now(CLOCK_MONOTONIC);
   std::size_t per_chunk = 1;
   double fastest = 1e18;
-  while (since(begun) < seconds * 1e9) {
-    const double chunk = now(of_thread);
+  do {
+    const double wall = now(CLOCK_MONOTONIC);
+    const double chunk = now(CLOCK_THREAD_CPUTIME_ID);
     for (std::size_t i = 0; i < per_chunk; ++i) {
       worker.batch(m.out);
     }
-    const double ns = now(of_thread) - chunk;
+    const double ns = (now(CLOCK_THREAD_CPUTIME_ID) - chunk) / static_cast<double>(per_chunk);
+    m.wall_ns_per_batch.push_back((now(CLOCK_MONOTONIC) - wall) / static_cast<double>(per_chunk));
+    m.ns_per_batch.push_back(ns);
     m.batches += per_chunk;
-    m.ns_per_batch.push_back(ns / static_cast<double>(per_chunk));
-    if (m.ns_per_batch.back() < fastest) {
-      fastest = m.ns_per_batch.back();
-      const auto fit = static_cast<std::size_t>(5e5 / fastest);
-      if (fit > 2 * per_chunk) {  // The first chunks find out how many batches make one; they do not count.
-        per_chunk = fit;
-        m.ns_per_batch.clear();
-      }
+    fastest = std::min(fastest, ns);
+    const auto fit = static_cast<std::size_t>(5e5 / fastest);
+    if (fit > 2 * per_chunk) {  // The first chunks find out how many batches make one; they do not count.
+      per_chunk = fit;
+      m.ns_per_batch.clear();
+      m.wall_ns_per_batch.clear();
     }
-  }
-  m.seconds = since(begun) * 1e-9;
+  } while (now(CLOCK_MONOTONIC) - begun < seconds * 1e9 || m.ns_per_batch.empty());
+  m.waits = waits() - waits_before;
   keep(m.out);
 }
 
@@ -148,11 +156,10 @@ int run(const char* name, const char* version, const options& o, std::size_t rec
   std::barrier together(static_cast<std::ptrdiff_t>(o.threads));
   const auto thread = [&](unsigned index) {
     auto worker = make();
-    const bool alone = o.threads == 1;
     measured warm;
-    measure(*worker, std::min(0.05, o.seconds / 4), alone, warm);
+    measure(*worker, std::min(0.05, o.seconds / 4), warm);
     together.arrive_and_wait();
-    measure(*worker, o.seconds, alone, all[index]);
+    measure(*worker, o.seconds, all[index]);
     together.arrive_and_wait();
     if (index == 0 && !o.output.empty()) {
       canonical out;
@@ -169,26 +176,24 @@ int run(const char* name, const char* version, const options& o, std::size_t rec
     t.join();
   }
   double rate = 0;
-  double mean_rate = 0;
+  double wall_rate = 0;
   measured sum;
   double fastest = 1e18;
   for (auto& m : all) {
-    if (m.ns_per_batch.empty()) {
-      m.ns_per_batch.push_back(m.seconds * 1e9 / static_cast<double>(m.batches));
-    }
     rate += 1 / median(m.ns_per_batch);
-    mean_rate += static_cast<double>(m.batches) / (m.seconds * 1e9);
+    wall_rate += 1 / median(m.wall_ns_per_batch);
     fastest = std::min(fastest, *std::min_element(m.ns_per_batch.begin(), m.ns_per_batch.end()));
     sum.batches += m.batches;
+    sum.waits += m.waits;
     sum.out.records += m.out.records;
     sum.out.bytes += m.out.bytes;
   }
   const auto n = static_cast<double>(records_in);
   std::printf("{\"contender\": \"%s\", \"version\": \"%s\", \"threads\": %u, \"batches\": %llu, \"records_in\": %zu, "
-              "\"ns_per_record\": %.3f, \"mean_wall_ns_per_record\": %.3f, \"fastest_ns_per_record\": %.3f, "
+              "\"ns_per_record\": %.3f, \"wall_ns_per_record\": %.3f, \"fastest_ns_per_record\": %.3f, \"waits\": %ld, "
               "\"output_records\": %llu, \"output_bytes\": %llu}\n",
               name, version, o.threads, static_cast<unsigned long long>(sum.batches), records_in, 1 / rate / n,
-              1 / mean_rate / n, fastest / n, static_cast<unsigned long long>(sum.out.records),
+              1 / wall_rate / n, fastest / n, sum.waits, static_cast<unsigned long long>(sum.out.records),
               static_cast<unsigned long long>(sum.out.bytes));
   return 0;
 }

@@ -71,26 +71,25 @@ struct Measured {
     out: Tally,
 }
 
-/// Nanoseconds: of the calling thread's processor time, or by the clock.
-fn now(of_thread: bool) -> f64 {
-    let clock = if of_thread { libc::CLOCK_THREAD_CPUTIME_ID } else { libc::CLOCK_MONOTONIC };
+/// Nanoseconds of the calling thread's processor time.
+fn now() -> f64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the struct is there to be written.
-    unsafe { libc::clock_gettime(clock, &mut time) };
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
 }
 
-fn measure(worker: &mut impl Worker, seconds: f64, of_thread: bool) -> Result<Measured, Error> {
+fn measure(worker: &mut impl Worker, seconds: f64) -> Result<Measured, Error> {
     let mut m = Measured::default();
     let begun = Instant::now();
     let mut per_chunk = 1u64;
     let mut fastest = f64::MAX;
     while begun.elapsed().as_secs_f64() < seconds {
-        let chunk = now(of_thread);
+        let chunk = now();
         for _ in 0..per_chunk {
             worker.batch(&mut m.out)?;
         }
-        let ns = (now(of_thread) - chunk) / per_chunk as f64;
+        let ns = (now() - chunk) / per_chunk as f64;
         m.batches += per_chunk;
         m.ns_per_batch.push(ns);
         if ns < fastest {
@@ -122,10 +121,9 @@ pub fn run<W: Worker>(
     let together = Barrier::new(options.threads);
     let thread = |index: usize| -> Result<Measured, Error> {
         let mut worker = make()?;
-        let alone = options.threads == 1;
-        measure(&mut worker, (options.seconds / 4.0).min(0.05), alone)?;
+        measure(&mut worker, (options.seconds / 4.0).min(0.05))?;
         together.wait();
-        let m = measure(&mut worker, options.seconds, alone)?;
+        let m = measure(&mut worker, options.seconds)?;
         together.wait();
         if let (0, Some(path)) = (index, &options.output) {
             std::fs::write(path, worker.collect()?)?;
@@ -151,7 +149,7 @@ pub fn run<W: Worker>(
     let n = records_in as f64;
     println!(
         "{{\"contender\": \"{name}\", \"version\": \"{version}\", \"threads\": {}, \"batches\": {}, \
-         \"records_in\": {records_in}, \"ns_per_record\": {:.3}, \"mean_wall_ns_per_record\": {:.3}, \
+         \"records_in\": {records_in}, \"ns_per_record\": {:.3}, \"wall_ns_per_record\": {:.3}, \
          \"fastest_ns_per_record\": {:.3}, \"output_records\": {}, \"output_bytes\": {}}}",
         options.threads,
         all.iter().map(|m| m.batches).sum::<u64>(),
