@@ -67,7 +67,7 @@ clean:
 	rm -rf $(BUILD)
 	cargo clean
 
-# Everything beside its peers, in about a quarter of an hour; bench-quick is the most telling part of it, in two minutes.
+# Everything beside its peers, in some seven minutes; bench-quick is the most telling part of it, in two minutes.
 BENCH := python3 scripts/bench.py --build $(CMAKE)/bench --guests $(GUESTS) --wat $(CMAKE)/cpp_tests/wat --peers $(PEERS) \
   --direct-calls $(CARGO_TARGET_DIR)/release/examples/direct-calls --out $(BUILD)/bench
 
@@ -84,7 +84,7 @@ bench-ready: setup bench-peers
 	cmake --build $(CMAKE) --target bench-contenders wat_guests
 	cargo build --release --locked --example direct-calls
 
-# Those who are raced against, compiled for speed: some ten minutes, once. Wasmer's build wants a directory named target.
+# Those who are raced against, compiled for speed: up to half an hour, once. Wasmer's build wants a directory named target.
 bench-peers:
 	cd peers/wasmtime-c-api && CARGO_TARGET_DIR=$(PEERS) cargo build --profile bench-peer --locked
 	cd peers/extism-host && CARGO_TARGET_DIR=$(PEERS) cargo build --release --locked

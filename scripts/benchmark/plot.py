@@ -45,6 +45,7 @@ def main():
         ax.spines[["top", "right"]].set_visible(False)
     for ax in axes.flat:
         ax.tick_params(labelbottom=True)
+        ax.minorticks_off()
         if not ax.has_data():
             ax.set_visible(False)
     machine = results["machine"]
