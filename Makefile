@@ -8,7 +8,8 @@ CMAKE   := $(BUILD)/cmake
 # Other Wasm libraries, for tests that have them beside this one.
 PEERS   := $(CARGO_TARGET_DIR)/peers
 
-.PHONY: demo test bench-quick bench-calls bench-density bench-modes bench-throws bench-cache setup library peers guests configure tool cpp header test-rust test-header test-symbols test-cpp lint clean
+.PHONY: demo test bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws bench-cache \
+  bench-stall renew-instructions setup library peers guests configure tool cpp header test-rust test-header test-symbols test-cpp lint clean
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
@@ -29,7 +30,7 @@ guests: setup
 
 configure: library guests
 	@cmake -S . -B $(CMAKE) -G Ninja -DWASM_ENGINE_LIBRARY=$(LIBRARY) -DWASM_ENGINE_GUESTS=$(GUESTS) \
-	  -DWASMTIME_C_API=$(PEERS)/release >$(BUILD)/cmake.log \
+	  -DWASMTIME_C_API=$(PEERS)/release -DBENCH_PEERS=$(PEERS) >$(BUILD)/cmake.log \
 	  || { cat $(BUILD)/cmake.log; exit 1; }
 
 tool: configure
@@ -66,7 +67,39 @@ clean:
 	rm -rf $(BUILD)
 	cargo clean
 
-bench-quick: setup configure
+# Everything beside its peers, in some seven minutes; bench-quick is the most telling part of it, in two minutes.
+BENCH := python3 scripts/bench.py --build $(CMAKE)/bench --guests $(GUESTS) --wat $(CMAKE)/cpp_tests/wat --peers $(PEERS) \
+  --direct-calls $(CARGO_TARGET_DIR)/release/examples/direct-calls --out $(BUILD)/bench
+
+bench: bench-ready
+	@scripts/setup.sh bench
+	$(BENCH)
+	/usr/bin/python3 scripts/benchmark/plot.py $(BUILD)/bench/results.json $(BUILD)/bench/time-per-record
+
+bench-quick: bench-ready
+	$(BENCH) --quick
+
+bench-ready: setup bench-peers
+	@$(MAKE) --no-print-directory configure
+	cmake --build $(CMAKE) --target bench-contenders wat_guests
+	cargo build --release --locked --example direct-calls
+
+# Those who are raced against, compiled for speed: up to half an hour, once. Wasmer's build wants a directory named target.
+bench-peers:
+	cd peers/wasmtime-c-api && CARGO_TARGET_DIR=$(PEERS) cargo build --profile bench-peer --locked
+	cd peers/extism-host && CARGO_TARGET_DIR=$(PEERS) cargo build --release --locked
+	cd peers/wasmer-c-api && CARGO_TARGET_DIR=$(PEERS)/wasmer/target cargo build --release --locked
+
+# Writes down how many instructions the hot path has; a test compares.
+renew-instructions: setup configure
+	cmake --build $(CMAKE) --target bench-instructions
+	scripts/instructions.py $(CMAKE)/bench/bench-instructions $(GUESTS)/c_identity.wasm --renew
+
+bench-stall: setup configure
+	cmake --build $(CMAKE) --target bench-stall
+	$(CMAKE)/bench/bench-stall $(GUESTS)/bench_transform_stall.wasm
+
+bench-identity: setup configure
 	cmake --build $(CMAKE) --target bench-identity
 	$(CMAKE)/bench/bench-identity $(foreach g,c rust cpp go,$(GUESTS)/$(g)_identity.wasm)
 

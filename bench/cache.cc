@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Compiling a module, against loading what was compiled: from the cache, with a runtime that has it set up anew each
-// time, and from an artifact in memory. All in one run: bench-cache GUEST.wasm...
+// time, and from an artifact in memory. All in one run: bench-cache [--json] GUEST.wasm...
 #include "measure.hh"
 
 #include <cstring>
@@ -51,10 +51,14 @@ we::runtime with_cache(const std::string& directory) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::printf("| guest | module, KiB | artifact, KiB | compile, ms | from the cache, ms | times faster |"
+  const bool json = argc > 1 && std::strcmp(argv[1], "--json") == 0;
+  const char* const head = "| guest | module, KiB | artifact, KiB | compile, ms | from the cache, ms | times faster |"
               " artifact, ms | times faster |\n"
-              "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
-  for (int i = 1; i < argc; ++i) {
+              "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |";
+  if (!json) {
+    std::puts(head);
+  }
+  for (int i = json ? 2 : 1; i < argc; ++i) {
     const bytes module = read_file(argv[i]);
     const we::transform_config transform{"bench", "in", {"out"}, {}};
     const scratch directory;
@@ -78,7 +82,13 @@ int main(int argc, char** argv) {
       }
       load.push_back(time_factory([&] { return runtime.load(artifact.bytes(), transform); }));
     }
-    std::printf("| %s | %zu | %zu | %.1f | %.2f | %.0f | %.2f | %.0f |\n", std::string(file_name(argv[i])).c_str(),
+    const std::string name(file_name(argv[i]));
+    if (json) {
+      std::printf("{\"guest\": \"%s\", \"compile_ms\": %.2f, \"cache_ms\": %.3f, \"artifact_ms\": %.3f}\n", name.c_str(),
+                  median(compile), median(hit), median(load));
+      continue;
+    }
+    std::printf("| %s | %zu | %zu | %.1f | %.2f | %.0f | %.2f | %.0f |\n", name.c_str(),
                 module.size() >> 10, artifact.bytes().size() >> 10, median(compile), median(hit),
                 median(compile) / median(hit), median(load), median(compile) / median(load));
   }

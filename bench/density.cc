@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // How long an engine takes from its start to its first read, and what an idle one costs, in each memory mode:
-// bench-density GUEST.wasm..., 1,000 engines of each, and 100,000 of the first. Each row is a process of its own. `bench-density --one MODE GUEST.wasm ENGINES` is one row.
+// bench-density [--json [--count ENGINES]] GUEST.wasm..., 1,000 engines of each, and 100,000 of the first unless it is for
+// JSON. Each row is a process of its own. `bench-density --one MODE GUEST.wasm ENGINES [--json]` is one row.
 //
 //   start     median of starting one engine over and over, while no other runs
 //   among     median of starting all of the engines, one after the other, while the earlier ones idle
@@ -59,7 +60,9 @@ double start(we::engine& engine) {
   return now() - begin;
 }
 
-void one(const mode& m, const char* path, std::size_t count, bool print = true) {
+enum class form { none, text, json };
+
+void one(const mode& m, const char* path, std::size_t count, form print) {
   const bytes module = read_file(path);
   const bytes batch = make_batch({1, 1024});
   std::vector<we::engine> engines;
@@ -104,22 +107,29 @@ void one(const mode& m, const char* path, std::size_t count, bool print = true) 
     we::drive(future).value();
   }
   const double used = status_kib("VmRSS:") - resident;
-  if (!print) {
+  if (print == form::none) {
     return;
   }
   const auto n = static_cast<double>(count);
   const std::string name(file_name(path));
-  std::printf("%-13s %-20s %8zu %9.1f %9.1f %9.1f %9.1f %9.1f %9.2f\n", m.name, name.c_str(), count, median(alone), median(among), idle / n, used / n, in_tables / n, in_mappings / n);
+  const char* const row =
+      print == form::json
+          ? "{\"mode\": \"%s\", \"guest\": \"%s\", \"engines\": %zu, \"start_us\": %.1f, \"among_us\": %.1f, "
+            "\"idle_kib\": %.1f, \"used_kib\": %.1f, \"table_kib\": %.1f, \"mappings\": %.2f}\n"
+          : "%-13s %-20s %8zu %9.1f %9.1f %9.1f %9.1f %9.1f %9.2f\n";
+  // Both rows are above, with the same arguments.
+  std::printf(row, m.name, name.c_str(), count, median(alone), median(among), idle / n, used / n, in_tables / n, in_mappings / n);
 }
 
 /// A row, in a process of its own.
-void row(char* self, const char* mode, char* guest, std::string count) {
+void row(char* self, const char* mode, char* guest, std::string count, bool json) {
   std::fflush(stdout);
   const auto child = fork();
   if (child == 0) {
     std::string option = "--one";
     std::string name = mode;
-    char* arguments[] = {self, option.data(), name.data(), guest, count.data(), nullptr};
+    std::string form = "--json";
+    char* arguments[] = {self, option.data(), name.data(), guest, count.data(), json ? form.data() : nullptr, nullptr};
     execv(self, arguments);
     std::_Exit(127);
   }
@@ -133,24 +143,34 @@ void row(char* self, const char* mode, char* guest, std::string count) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  if (argc == 5 && std::strcmp(argv[1], "--one") == 0) {
+  if (argc >= 5 && std::strcmp(argv[1], "--one") == 0) {
     for (const auto& m : modes) {
       if (std::strcmp(argv[2], m.name) == 0) {
-        one(m, argv[3], 10, false);
-        one(m, argv[3], std::strtoull(argv[4], nullptr, 10));
+        one(m, argv[3], 10, form::none);
+        one(m, argv[3], std::strtoull(argv[4], nullptr, 10), argc > 5 ? form::json : form::text);
         return 0;
       }
     }
   }
-  std::printf("%-13s %-20s %8s %9s %9s %9s %9s %9s %9s\n", "mode", "guest", "engines", "start us", "among us", "idle KiB",
-              "used KiB", "table KiB", "mappings");
+  int first = 1;
+  const char* count = "1000";
+  const bool json = argc > 1 && std::strcmp(argv[1], "--json") == 0;
+  first += json ? 1 : 0;
+  if (json && argc > 3 && std::strcmp(argv[2], "--count") == 0) {
+    count = argv[3];
+    first += 2;
+  }
+  if (!json) {
+    std::printf("%-13s %-20s %8s %9s %9s %9s %9s %9s %9s\n", "mode", "guest", "engines", "start us", "among us", "idle KiB",
+                "used KiB", "table KiB", "mappings");
+  }
   for (const auto& m : modes) {
-    for (int i = 1; i < argc; ++i) {
-      row(argv[0], m.name, argv[i], "1000");
+    for (int i = first; i < argc; ++i) {
+      row(argv[0], m.name, argv[i], count, json);
     }
   }
-  if (argc > 1) {
-    row(argv[0], "thread-pool", argv[1], "100000");
+  if (argc > first && !json) {
+    row(argv[0], "thread-pool", argv[first], "100000", false);
   }
   return 0;
 } catch (const std::exception& e) {

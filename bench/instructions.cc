@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The hot path for callgrind to count: bench-instructions GUEST.wasm RECORDS SIZE BATCHES puts a batch through an engine,
+// over and over, and has callgrind count only that loop. scripts/instructions.py runs it and compares with
+// bench/instructions.json. Through the C ABI, so that the C++ layer is not in it.
+//
+// What depends on time would make counts differ: so the time slice is ten seconds, and nothing yields.
+#include "measure.hh"
+
+#include <valgrind/callgrind.h>
+
+using namespace bench;
+
+namespace {
+
+struct counted {
+  std::size_t records = 0;
+  std::size_t bytes = 0;
+};
+
+std::uint32_t count_records(void* data, const wasm_output_record* records, std::size_t count, wasm_call*) {
+  auto& out = *static_cast<counted*>(data);
+  out.records += count;
+  for (std::size_t i = 0; i < count; ++i) {
+    out.bytes += records[i].payload_size;
+  }
+  return WASM_ANSWER_DONE;
+}
+
+bool transform(wasm_engine* engine, wasm_slice batch, counted& out) {
+  wasm_output_sink sink{};
+  sink.size = sizeof(sink);
+  sink.data = &out;
+  sink.records = count_records;
+  wasm_future* future = nullptr;
+  wasm_poll state = WASM_POLL_PENDING;
+  return wasm_engine_transform(engine, batch, &sink, &future, nullptr) == WASM_STATUS_OK &&
+         wasm_future_poll(future, nullptr, &state, nullptr) == WASM_STATUS_OK && state == WASM_POLL_READY &&
+         wasm_future_release(future, nullptr) == WASM_STATUS_OK;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 5) {
+    std::fprintf(stderr, "usage: bench-instructions GUEST.wasm RECORDS SIZE BATCHES\n");
+    return 2;
+  }
+  const int records = std::atoi(argv[2]);
+  const bytes batch = make_batch({records, std::strtoull(argv[3], nullptr, 10)});
+  const auto batches = std::strtoull(argv[4], nullptr, 10);
+  wasm_runtime_config config{};
+  config.time_slice_ns = 10'000'000'000;
+  config.record_time_limit_ns = 3'600'000'000'000;
+  const auto runtime = we::runtime::create(config).value();
+  auto engine = started(runtime, argv[1]);
+  const wasm_slice slice{batch.data(), batch.size()};
+  counted out;
+  bool fine = true;
+  for (int i = 0; i < 16; ++i) {
+    fine = fine && transform(engine.get(), slice, out);  // Buffers grow, and symbols are bound.
+  }
+  out = {};
+  CALLGRIND_START_INSTRUMENTATION;
+  for (std::uint64_t i = 0; i < batches; ++i) {
+    fine = fine && transform(engine.get(), slice, out);
+  }
+  CALLGRIND_STOP_INSTRUMENTATION;
+  if (!fine || out.records != batches * static_cast<std::size_t>(records)) {
+    std::fprintf(stderr, "bench-instructions: a batch did not come through at the first poll\n");
+    return 1;
+  }
+}
