@@ -180,6 +180,27 @@ typedef uint32_t wasm_status;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// What a poll found.
+enum wasm_poll
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // The operation is over and succeeded.
+  WASM_POLL_READY = 0,
+  // A host promise is outstanding; the waker will be called when it is settled. Polling before that is allowed.
+  WASM_POLL_PENDING = 1,
+  // The guest's time slice is used up. Poll again after other tasks had their turn; the waker is not called.
+  WASM_POLL_YIELDED = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum wasm_poll wasm_poll;
+#else
+typedef uint32_t wasm_poll;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // What an engine is doing.
 enum wasm_engine_state
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -241,27 +262,6 @@ enum wasm_trap
 typedef enum wasm_trap wasm_trap;
 #else
 typedef uint32_t wasm_trap;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
-
-// What a poll found.
-enum wasm_poll
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : uint32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  // The operation is over and succeeded.
-  WASM_POLL_READY = 0,
-  // A host promise is outstanding; the waker will be called when it is settled. Polling before that is allowed.
-  WASM_POLL_PENDING = 1,
-  // The guest's time slice is used up. Poll again after other tasks had their turn; the waker is not called.
-  WASM_POLL_YIELDED = 2,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum wasm_poll wasm_poll;
-#else
-typedef uint32_t wasm_poll;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -789,6 +789,25 @@ typedef struct wasm_output_sink {
                       struct wasm_call *call);
 } wasm_output_sink;
 
+// What to call when a pending future is worth polling again.
+//
+// Each waker that is given to a poll is used up: exactly one of `wake` and `drop` is called with its `data`, exactly
+// once. `wake` is called, from any thread and outside of every lock, if the poll answered pending and what it waits for
+// has come; on another thread that may be before the poll has returned. It may call the library, but not poll or release
+// the future itself: it schedules that. In all other cases `drop` is called: before the poll returns if it did not answer
+// pending, else when the future is polled again or released, or its engine stopped or released. `drop` may be NULL, for
+// data that nobody has to free.
+//
+// This struct has no `size`, because it is read with every poll: it will not grow.
+typedef struct wasm_waker {
+  // The host's own.
+  void *data;
+  // Schedules a poll. NULL for a host that polls anyway.
+  void (*wake)(void *data);
+  // Frees `data` without waking.
+  void (*drop)(void *data);
+} wasm_waker;
+
 // A frame of a guest's call stack.
 typedef struct wasm_frame {
   // Demangled name of the function; empty if the module has no names. Lives as long as the error.
@@ -828,25 +847,6 @@ typedef struct wasm_factory_cache_stats {
   // Factories that were dropped because nobody used them.
   uint64_t collected;
 } wasm_factory_cache_stats;
-
-// What to call when a pending future is worth polling again.
-//
-// Each waker that is given to a poll is used up: exactly one of `wake` and `drop` is called with its `data`, exactly
-// once. `wake` is called, from any thread and outside of every lock, if the poll answered pending and what it waits for
-// has come; on another thread that may be before the poll has returned. It may call the library, but not poll or release
-// the future itself: it schedules that. In all other cases `drop` is called: before the poll returns if it did not answer
-// pending, else when the future is polled again or released, or its engine stopped or released. `drop` may be NULL, for
-// data that nobody has to free.
-//
-// This struct has no `size`, because it is read with every poll: it will not grow.
-typedef struct wasm_waker {
-  // The host's own.
-  void *data;
-  // Schedules a poll. NULL for a host that polls anyway.
-  void (*wake)(void *data);
-  // Frees `data` without waking.
-  void (*drop)(void *data);
-} wasm_waker;
 
 // A value; which member is meant follows from the function's signature.
 typedef union wasm_value {
@@ -1573,6 +1573,23 @@ wasm_status wasm_engine_transform_from(struct wasm_engine *engine,
                                        const struct wasm_output_sink *sink,
                                        struct wasm_future **future,
                                        struct wasm_error **error);
+
+// `wasm_engine_transform_from` and the first `wasm_future_poll` in one call. A batch whose transform is over at once, as that
+// of nearly every small batch is, needs no future and saves a tenth of its time.
+//
+// `state` gets what the poll found, and `future` gets NULL if that is ready, else the future, to be polled on. `waker`, which
+// may be NULL, is used up as by `wasm_future_poll`, also when this call fails.
+//
+// Errors as of both calls; then the operation is over, there is no future, and the sink has been dropped. Only what a later
+// poll can mend, such as `WASM_STATUS_SIGNALS_BLOCKED`, is left to that one to tell: the state is yielded then.
+wasm_status wasm_engine_transform_at_once(struct wasm_engine *engine,
+                                          struct wasm_slice batch,
+                                          uint32_t first_record,
+                                          const struct wasm_output_sink *sink,
+                                          const struct wasm_waker *waker,
+                                          wasm_poll *state,
+                                          struct wasm_future **future,
+                                          struct wasm_error **error);
 
 // Stops the guest, whatever it is doing, and frees its memory and stack. A start or transform that is going on fails with
 // `WASM_STATUS_CANCELLED`. Stopping a stopped engine is fine.

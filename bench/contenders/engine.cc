@@ -72,11 +72,15 @@ class worker {
     sink.size = sizeof(sink);
     sink.data = out;
     sink.records = records;
+    wasm_poll state{};
     wasm_future* future = nullptr;
     wasm_error* error = nullptr;
-    check(wasm_engine_transform(_engine, _batch, &sink, &future, &error), error, "transform");
-    finish(future);
-    wasm_future_release(future, nullptr);
+    check(wasm_engine_transform_at_once(_engine, _batch, 0, &sink, nullptr, &state, &future, &error), error,
+          "transform");
+    if (future != nullptr) {
+      finish(future);
+      wasm_future_release(future, nullptr);
+    }
   }
 
   wasm_slice _batch;
