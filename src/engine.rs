@@ -1,24 +1,22 @@
 //! An engine: one guest on one thread, started, fed with batches, stopped, started again.
 
 mod body;
+mod drive;
 
 use crate::batch::header;
 use crate::batch::reader::{self, Checked, Records};
-use crate::call::{Ended, Settled, Waiting};
+use crate::call::Waiting;
 use crate::custom_engine::Instance;
 use crate::error::{Error, Result};
 use crate::factory::{Compiled, Program};
-use crate::guest::context::{Batch, Context, Current, HostCall, Suspended};
-use crate::guest::fault;
-use crate::memory::creators;
+use crate::guest::context::{Batch, Context, Current};
 use crate::memory::pools::not_prepared;
 use crate::sink::OutputSink;
 use crate::status::wasm_status as Status;
+use crate::thread_mark::ThreadMark;
 use crate::ticker::Turns;
-use crate::waker::Waker;
 use body::Body;
 use core::cell::{Cell, RefCell};
-use core::task::Poll as TaskPoll;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -86,43 +84,6 @@ pub struct Engine {
     scratch: RefCell<Vec<u8>>,
 }
 
-/// A number that no other living thread has: the address of something of the thread's own.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct ThreadMark(usize);
-
-impl ThreadMark {
-    /// This thread's.
-    #[inline]
-    #[cfg(target_arch = "x86_64")]
-    pub fn current() -> Self {
-        let thread: usize;
-        // SAFETY: on Linux, the register points to the thread's control block, whose first word is its own address, which
-        // is unique among living threads. A library that is loaded at run time needs a call for each thread-local
-        // variable; this is one load, and each call from the host comes by here several times.
-        #[allow(unsafe_code)]
-        unsafe {
-            core::arch::asm!("mov {}, fs:[0]", out(reg) thread, options(nostack, preserves_flags, readonly, pure));
-        }
-        Self(thread)
-    }
-
-    /// This thread's.
-    #[cfg(not(target_arch = "x86_64"))]
-    pub fn current() -> Self {
-        thread_local!(static MARK: core::cell::Cell<u8> = const { core::cell::Cell::new(0) });
-        MARK.with(|mark| Self(core::ptr::from_ref(mark).addr()))
-    }
-
-    /// Refuses every other thread.
-    #[inline]
-    pub fn check(self) -> Result<()> {
-        if self == Self::current() {
-            return Ok(());
-        }
-        Err(Error::new(Status::WrongThread, "an engine and its futures can only be used on the thread that made it"))
-    }
-}
-
 /// Marks an engine as busy for as long as it lives, and as poisoned if a panic ends that.
 pub struct Busy<'a>(&'a Engine);
 
@@ -133,26 +94,6 @@ impl Drop for Busy<'_> {
             self.0.poisoned.set(true);
             self.0.context.meter.fail(Status::Panic);
         }
-    }
-}
-
-/// The guest's turn on the thread.
-struct Turn<'a>(&'a Context);
-
-impl<'a> Turn<'a> {
-    #[inline]
-    fn begin(context: &'a Context) -> Self {
-        context.run_time.begin_turn();
-        context.meter.begin_turn();
-        Self(context)
-    }
-}
-
-impl Drop for Turn<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.0.run_time.end_turn();
-        self.0.meter.end_turn(self.0.run_time.long_turn());
     }
 }
 
@@ -444,158 +385,6 @@ impl Engine {
             *scratch = Vec::new();
         }
         self.context.work.borrow_mut().output.trim();
-    }
-
-    /// Drives operation `number`. An error means that it is over, and the engine stopped, unless the error is one of
-    /// misuse.
-    #[inline]
-    pub fn poll(&self, number: u64, waker: Waker) -> Result<wasm_poll> {
-        let _busy = self.enter()?;
-        if !self.is_going_on(number) {
-            return Err(Error::new(Status::Cancelled, "the engine was stopped or released before this was done"));
-        }
-        let shared = &self.compiled.shared;
-        if self.is_guest() {
-            let begins = self.state.get() == State::Starting && self.body.borrow().is_none();
-            shared.check_signals(begins)?;
-            if begins {
-                self.check_pool()?;
-            }
-        }
-        let mut slot = self.operation.borrow_mut();
-        let Some(operation) = slot.as_mut() else {
-            return Err(Error::new(Status::Internal, "an operation is going on, but there is none"));
-        };
-        let outcome = self.drive(operation, waker);
-        self.context.count_passed();
-        match &outcome {
-            Ok(wasm_poll::Ready) => {
-                self.context.meter.end();
-                let finished = slot.take();
-                drop(slot);
-                self.state.set(State::Idle);
-                self.trim();
-                // The sink's drop is the host's code: it runs while the engine still counts as busy, so that it cannot
-                // release what this call stands on.
-                drop(finished);
-            }
-            Ok(wasm_poll::Pending | wasm_poll::Yielded) => {}
-            Err(e) => {
-                self.context.meter.fail(e.status);
-                drop(slot);
-                self.drop_guest(());
-            }
-        }
-        outcome
-    }
-
-    fn drive(&self, operation: &mut Operation, waker: Waker) -> Result<wasm_poll> {
-        let mut waker = Some(waker);
-        let _turn = Turn::begin(&self.context);
-        loop {
-            if let Some(receiver) = &operation.hand_over {
-                match receiver.poll(|| waker.take().unwrap_or_else(Waker::none)) {
-                    None => return Ok(wasm_poll::Pending),
-                    Some(Settled::Rejected(why)) => return Err(self.rejected(&why)),
-                    Some(_) => {
-                        operation.hand_over = None;
-                        self.context.work.borrow_mut().output.consume();
-                    }
-                }
-            }
-            if let Some(receiver) = &operation.host_call {
-                let Some(settled) = receiver.poll(|| waker.take().unwrap_or_else(Waker::none)) else {
-                    return Ok(wasm_poll::Pending);
-                };
-                operation.host_call = None;
-                self.context.host_call.set(HostCall::Settled(settled));
-            }
-            if core::mem::take(&mut operation.output_due)
-                && let Some(receiver) = self.hand_over(operation)?
-            {
-                operation.hand_over = Some(receiver);
-                continue;
-            }
-            if let Some(outcome) = operation.outcome.take() {
-                return outcome.map(|()| wasm_poll::Ready);
-            }
-            if !self.run(operation)? {
-                return Ok(wasm_poll::Yielded);
-            }
-        }
-    }
-
-    /// Lets the guest run until there is something to do for the host: true; or until its slice is over: false.
-    fn run(&self, operation: &mut Operation) -> Result<bool> {
-        if self.context.run_time.turn_is_over() {
-            return Ok(false);
-        }
-        self.context.run_time.resume();
-        let mut slot = self.body.borrow_mut();
-        let body = match &mut *slot {
-            Some(body) => body,
-            None => match self.new_body()? {
-                Some(body) => slot.insert(body),
-                None => return Ok(false),
-            },
-        };
-        let guest = match body {
-            Body::Guest(guest) => guest,
-            Body::Custom(engagement) => return Ok(self.step(engagement, operation)),
-        };
-        match guest.resume() {
-            TaskPoll::Pending => match self.context.suspended.take() {
-                Some(Suspended::ForBatch) => {
-                    self.context.note_started();
-                    operation.outcome = Some(Ok(()));
-                    operation.output_due = true;
-                    Ok(true)
-                }
-                Some(Suspended::ForOutput) => {
-                    operation.output_due = true;
-                    Ok(true)
-                }
-                Some(Suspended::ForHost) => {
-                    if let HostCall::Waiting(waiting) = self.context.host_call.take() {
-                        operation.host_call = Some(waiting);
-                    }
-                    Ok(true)
-                }
-                Some(Suspended::SliceOver) => Ok(false),
-                None => Err(Error::new(Status::Internal, "the guest was suspended for no reason")),
-            },
-            TaskPoll::Ready(ended) => {
-                if let Some(refusal) = creators::take_refusal() {
-                    return Err(self.refused(refusal));
-                }
-                let Program::Module(code) = &self.compiled.program else {
-                    return Err(Error::new(Status::Internal, "a guest without code"));
-                };
-                let error = fault::explain(ended, &self.context, &code.wrappers);
-                self.context.work.borrow_mut().output.drop_unfinished();
-                operation.outcome = Some(Err(error));
-                operation.output_due = true;
-                Ok(true)
-            }
-        }
-    }
-
-    /// Gives the host what output there is. A receiver if it wants time for it.
-    #[inline]
-    fn hand_over(&self, operation: &Operation) -> Result<Option<Waiting>> {
-        let mut work = self.context.work.borrow_mut();
-        if work.output.is_empty() {
-            return Ok(None);
-        }
-        let Some(sink) = &operation.sink else { return Ok(None) };
-        match sink.accept(work.output.block()) {
-            Ended::Done => {
-                work.output.consume();
-                Ok(None)
-            }
-            Ended::Pending(receiver) => Ok(Some(receiver)),
-            Ended::Failed(why) => Err(self.rejected(&why)),
-        }
     }
 
     /// A start for which there was no memory or stack.

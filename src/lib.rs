@@ -43,6 +43,7 @@ pub mod status;
 pub mod supervisor;
 pub mod sync;
 pub mod task;
+pub mod thread_mark;
 pub mod ticker;
 pub mod transform;
 pub mod value;

@@ -12,11 +12,12 @@ pub use replacement::Switch;
 
 use crate::call::Waiting;
 use crate::dead_letter::Letter;
-use crate::engine::{ThreadMark, wasm_engine_state as State, wasm_poll};
+use crate::engine::{wasm_engine_state as State, wasm_poll};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::sink::OutputSink;
 use crate::status::wasm_status as Status;
+use crate::thread_mark::ThreadMark;
 use crate::waker::Waker;
 use core::cell::{Cell, RefCell};
 use core::ffi::c_void;
