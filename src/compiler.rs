@@ -114,9 +114,17 @@ fn obtain(shared: &Shared, module: &[u8], transform: &str, wanted: bool) -> Resu
     shared.counters.count(Event::Miss);
     shared.metrics.note_cache(false);
     let code = compile_now(shared, linked, module, begin)?;
-    let artifact = write(shared, module, &ingredients, &code)?;
-    cache.store(&key, &artifact, transform);
-    Ok((code, wanted.then_some(artifact)))
+    match write(shared, module, &ingredients, &code) {
+        Ok(artifact) => {
+            cache.store(&key, &artifact, transform);
+            Ok((code, wanted.then_some(artifact)))
+        }
+        Err(e) if wanted => Err(e),
+        Err(e) => {
+            cache.fault(transform, &e.message);
+            Ok((code, None))
+        }
+    }
 }
 
 fn compile_now(shared: &Shared, linked: &Linked, module: &[u8], begin: Instant) -> Result<Code> {

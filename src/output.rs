@@ -110,6 +110,12 @@ impl OutputBuffer {
         }
     }
 
+    /// Bytes that a record may have.
+    #[inline]
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Says that what is in the buffer belongs to finished input records.
     #[inline]
     pub fn mark_finished(&mut self) {

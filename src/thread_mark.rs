@@ -10,7 +10,7 @@ pub struct ThreadMark(usize);
 impl ThreadMark {
     /// This thread's.
     #[inline]
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     pub fn current() -> Self {
         let thread: usize;
         // SAFETY: on Linux, the register points to the thread's control block, whose first word is its own address, which
@@ -24,7 +24,7 @@ impl ThreadMark {
     }
 
     /// This thread's.
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
     pub fn current() -> Self {
         thread_local!(static MARK: core::cell::Cell<u8> = const { core::cell::Cell::new(0) });
         MARK.with(|mark| Self(core::ptr::from_ref(mark).addr()))

@@ -32,14 +32,6 @@ impl<'a> Cursor<'a> {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
-    /// A byte.
-    #[inline(always)]
-    pub fn byte(&mut self) -> Option<u8> {
-        let byte = *self.bytes.get(self.at)?;
-        self.at += 1;
-        Some(byte)
-    }
-
     /// So many bytes.
     #[inline(always)]
     pub fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
@@ -61,12 +53,6 @@ impl<'a> Cursor<'a> {
         Some(())
     }
 
-    /// An integer.
-    #[inline(always)]
-    pub fn varint(&mut self) -> Option<i64> {
-        self.raw().map(varint::unzigzag)
-    }
-
     /// An integer that is not negative.
     #[inline(always)]
     pub fn length(&mut self) -> Option<usize> {
@@ -74,12 +60,13 @@ impl<'a> Cursor<'a> {
         (raw & 1 == 0).then_some((raw >> 1) as usize)
     }
 
-    /// A length, `Some(None)` if it is −1, which stands for null.
+    /// A length, `Some(None)` if it is −1 in its one byte, which stands for null.
     #[inline(always)]
     pub fn nullable(&mut self) -> Option<Option<usize>> {
+        let start = self.at;
         let raw = self.raw()?;
         if raw == 1 {
-            return Some(None);
+            return (self.at == start + 1).then_some(None);
         }
         (raw & 1 == 0).then_some(Some((raw >> 1) as usize))
     }

@@ -154,6 +154,7 @@ mod tests {
             &[0, 0, 1],
             &[0, 0, 2],
             &[0, 0, 2, 1, 0],
+            &[0x81, 0, 0x81, 0, 0],
             &[0xFE, 0xFF, 0xFF, 0xFF, 0x0F, 0, 0],
         ] {
             assert!(!is_valid(bytes), "{bytes:?}");

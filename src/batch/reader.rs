@@ -92,7 +92,8 @@ fn check_records(header: &wasm_batch_header, records: &[u8]) -> Result<usize> {
     let mut largest = 0;
     let mut rest = Cursor::new(records);
     for index in 0..header.record_count {
-        let raw = RawRecord::take(&mut rest).ok_or_else(|| malformed(index, "its length or its varints are broken"))?;
+        let raw = RawRecord::take(&mut rest)
+            .ok_or_else(|| malformed(index, "it is too short, or its length or varints are broken"))?;
         let delta_fits = (0..=i64::from(header.last_offset_delta)).contains(&raw.offset_delta);
         if !delta_fits || header.base_offset.checked_add(raw.offset_delta).is_none() {
             return Err(malformed(index, "its offset is outside of the batch"));

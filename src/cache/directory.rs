@@ -86,8 +86,12 @@ impl Directory {
         };
         let user = geteuid().as_raw();
         for above in resolved.ancestors().skip(1) {
-            let stat = rustix::fs::stat(above)
+            // A resolved path has no links: one that is there now was put there meanwhile.
+            let stat = rustix::fs::lstat(above)
                 .map_err(|e| Trouble(format!("{}, above {shown}, cannot be examined: {e}", above.display())))?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                return Err(Trouble(format!("{}, above {shown}, is no directory any more", above.display())));
+            }
             if let Some(why) = Standing::of(&stat).objection(user, true) {
                 return Err(Trouble(format!("{}, above {shown}, {why}", above.display())));
             }

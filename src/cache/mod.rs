@@ -122,7 +122,8 @@ impl Cache {
         self.faults.tell(transform, why);
     }
 
-    fn fault(&self, transform: &str, what: &str) {
+    /// Something went wrong that is no fault of an entry.
+    pub fn fault(&self, transform: &str, what: &str) {
         self.counters.count(Event::Fault);
         self.faults.tell(transform, what);
     }
@@ -193,8 +194,11 @@ fn too_much(mut entries: Vec<Listed>, max_bytes: u64, now: (i64, i64)) -> Vec<Li
 /// Reads a file as a whole. Into memory instead of mapping it: what was checked cannot change any more, a disk that
 /// fails or a file that is cut ends in an error here instead of a signal, and guests' code never waits for a disk.
 fn read(file: &mut File, size: u64) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(size as usize + 1);
-    file.take(size + 1).read_to_end(&mut bytes)?;
+    let mut bytes = Vec::new();
+    // The size is what a file system says.
+    let room = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(1);
+    bytes.try_reserve_exact(room).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
+    file.take(size.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -39,11 +39,12 @@ pub struct wasm_cache_stats {
     pub stores: u64,
     /// Entries removed because all together had more than `max_bytes`.
     pub evictions: u64,
-    /// Entries ignored because they were damaged, or others could have written them. Each is a miss, too.
+    /// Entries ignored because they were damaged or too large, could not be loaded, or others could have written them. Each is a miss, too.
     pub rejected: u64,
     /// Troubles with the directory or the disk. None of them made a compilation fail.
     pub faults: u64,
-    /// Modules compiled, with a cache or without, also those whose compilation failed.
+    /// Modules compiled, with a cache or without, also those whose compilation failed; not those that were
+    /// refused before.
     pub compilations: u64,
     /// Nanoseconds that those took, from judging the module to code; storing not included.
     pub compile_ns: u64,

@@ -67,8 +67,9 @@ pub(crate) fn description(config: &wasm_factory_config) -> Result<Transform> {
 /// runtime, or found in its cache if it has one. Any thread.
 ///
 /// `future` becomes ready with a factory, to be had by `wasm_future_take_factory`, or fails with a
-/// `WASM_STATUS_MODULE_…`. It may be polled on any thread, by one at a time. Releasing it early is fine: the compilation
-/// goes on, its result is dropped.
+/// `WASM_STATUS_MODULE_…`. It may be polled on any thread, by one at a time. Releasing it early is fine: a
+/// compilation that has not begun is left out; one that has goes on, and its result is dropped, or kept by the factory
+/// cache that was asked.
 ///
 /// Errors of the call itself: `WASM_STATUS_INVALID_ARGUMENT` and `WASM_STATUS_INVALID_UTF8` for names, topics and
 /// environment.

@@ -280,7 +280,8 @@ pub unsafe extern "C" fn wasm_future_take_artifact(
 /// Frees the future, at any time. NULL is fine.
 ///
 /// An operation that is going on is cancelled: a start or a transform ends with a stopped engine, which can be started
-/// again, because its guest has seen part of a batch that goes away; a compilation goes on, and its result is dropped.
+/// again, because its guest has seen part of a batch that goes away; a compilation that has not
+/// begun is left out; one that has goes on, and its result is dropped, or kept by the factory cache that was asked.
 /// `WASM_STATUS_WRONG_THREAD` or `WASM_STATUS_BUSY`, and nothing is freed, when a future of an engine is released on
 /// another thread or from a callback of that engine.
 #[unsafe(no_mangle)]

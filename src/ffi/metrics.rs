@@ -20,11 +20,11 @@ pub struct wasm_runtime_metrics {
     pub size: usize,
     /// Engines that were made and not released yet.
     pub engines: u64,
-    /// Compiled modules in memory.
+    /// Compiled modules in memory, and factories of custom engines.
     pub factories: u64,
     /// Bytes of their machine code.
     pub executable_bytes: u64,
-    /// Compilations that ended, well or not.
+    /// Compilations that ended, well or not; modules that were refused before are among them.
     pub compilations: u64,
     /// Those that failed.
     pub compilations_failed: u64,
@@ -103,7 +103,8 @@ pub struct wasm_transform_metrics {
     pub queued_batches: u64,
 }
 
-/// All metrics of a runtime at one moment. Owned; used by one thread at a time. It keeps no engine alive.
+/// All metrics of a runtime at one moment. Owned; used by one thread at a time. It keeps no engine
+/// alive, but what engines, factories and snapshots of a runtime share: its host functions, pools and ticker.
 pub struct wasm_metrics {
     shared: Arc<Shared>,
     snapshot: Snapshot,

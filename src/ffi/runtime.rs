@@ -309,7 +309,8 @@ pub unsafe extern "C" fn wasm_runtime_inspect(
 }
 
 /// Gives the runtime up. Factories and engines made from it go on living; the compile threads end when they have
-/// finished what they are at, and the ticker's when the last factory and engine of the process is gone. NULL is fine.
+/// finished what they are at, and the ticker's when the last factory, engine, factory cache and `wasm_metrics` of the process
+/// is gone. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_release(runtime: *mut wasm_runtime) {
     if !runtime.is_null() {

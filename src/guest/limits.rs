@@ -40,7 +40,7 @@ impl ResourceLimiter for Limits {
     }
 
     fn memory_grow_failed(&mut self, _error: Error) -> Result<(), Error> {
-        // The system has no memory left, or one of the limits above was hit: either way the guest gets −1.
+        // The system has no memory left: the guest gets −1.
         self.context.note_memory_size(self.context.memory_size().min(self.previous_size));
         Ok(())
     }

@@ -27,6 +27,9 @@ const BAD_BUFFER: i32 = -2;
 /// The write is not possible.
 const BAD_WRITE: i32 = -3;
 
+/// Bytes of options; a topic's name is far shorter.
+const LONGEST_OPTIONS: usize = 64 << 10;
+
 /// The one option there is: the topic's name follows.
 const OPTION_TOPIC: u8 = 1;
 
@@ -170,6 +173,10 @@ fn write(
             None => return Ok(BAD_BUFFER),
         },
     };
+    // Before it is looked at: a guest could have gigabytes looked at in a call that nothing interrupts.
+    if payload.len() > output.limit() {
+        return Ok(BAD_WRITE);
+    }
     if !payload::is_valid(payload) {
         return Ok(BAD_BUFFER);
     }
@@ -194,6 +201,9 @@ fn write(
 
 /// The topic that options name: `Some(None)` for the default, `None` for malformed options.
 fn parse_options(mut options: &[u8]) -> Option<Option<&[u8]>> {
+    if options.len() > LONGEST_OPTIONS {
+        return None;
+    }
     let Some((&tag, rest)) = options.split_first() else { return Some(None) };
     if tag != OPTION_TOPIC {
         return None;
