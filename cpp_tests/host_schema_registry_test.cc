@@ -15,7 +15,8 @@ namespace {
 constexpr std::int32_t definition_word = 0x6922'0a00;
 constexpr std::int32_t subject_word = 0x0a00'0202;
 
-constexpr std::uint32_t create = 0, by_id = 1, by_subject = 2, too_small = 3, garbage = 4;
+constexpr std::uint32_t create = 0, by_id = 1, by_subject = 2, too_small = 3, garbage = 4,
+                        references = 5;
 
 struct sr_world : world {
   explicit sr_world(bool in_memory) {
@@ -54,6 +55,14 @@ TEST(SchemaRegistry, WhatIsNotThereIsAnErrorForTheGuest) {
             "");
   EXPECT_THAT(w.reported, ElementsAre(-2, -2, 0, -2, -2, 0, -2, -2, 0, -2, -2, 0, 0, 1, -2, -2, 0, -2, -2));
   EXPECT_THAT(w.log, testing::Contains(HasSubstr("id 9")));
+}
+
+TEST(SchemaRegistry, TakesSchemasOfAMebibyteAndNoLarger) {
+  sr_world w(true);
+  w.start("h_sr");
+  // Three bytes each: in the host's memory they would be some thirty times as large.
+  EXPECT_EQ(drive(w.begin({{references, 349'000}, {references, 350'000}})).message, "");
+  EXPECT_THAT(w.reported, ElementsAre(0, -2));
 }
 
 TEST(SchemaRegistry, IsSharedByEnginesOfARuntime) {

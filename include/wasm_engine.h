@@ -527,7 +527,8 @@ typedef struct wasm_factory_cache wasm_factory_cache;
 // the engine's thread.
 typedef struct wasm_future wasm_future;
 
-// All metrics of a runtime at one moment. Owned; used by one thread at a time. It keeps no engine alive.
+// All metrics of a runtime at one moment. Owned; used by one thread at a time. It keeps no engine
+// alive, but what engines, factories and snapshots of a runtime share: its host functions, pools and ticker.
 typedef struct wasm_metrics wasm_metrics;
 
 // A callback's promise to answer later. It may be used on any thread, and outlive the engine.
@@ -676,11 +677,12 @@ typedef struct wasm_cache_stats {
   uint64_t stores;
   // Entries removed because all together had more than `max_bytes`.
   uint64_t evictions;
-  // Entries ignored because they were damaged, or others could have written them. Each is a miss, too.
+  // Entries ignored because they were damaged or too large, could not be loaded, or others could have written them. Each is a miss, too.
   uint64_t rejected;
   // Troubles with the directory or the disk. None of them made a compilation fail.
   uint64_t faults;
-  // Modules compiled, with a cache or without, also those whose compilation failed.
+  // Modules compiled, with a cache or without, also those whose compilation failed; not those that were
+  // refused before.
   uint64_t compilations;
   // Nanoseconds that those took, from judging the module to code; storing not included.
   uint64_t compile_ns;
@@ -899,11 +901,11 @@ typedef struct wasm_runtime_metrics {
   size_t size;
   // Engines that were made and not released yet.
   uint64_t engines;
-  // Compiled modules in memory.
+  // Compiled modules in memory, and factories of custom engines.
   uint64_t factories;
   // Bytes of their machine code.
   uint64_t executable_bytes;
-  // Compilations that ended, well or not.
+  // Compilations that ended, well or not; modules that were refused before are among them.
   uint64_t compilations;
   // Those that failed.
   uint64_t compilations_failed;
@@ -1671,8 +1673,9 @@ const char *wasm_status_name(uint32_t status);
 // runtime, or found in its cache if it has one. Any thread.
 //
 // `future` becomes ready with a factory, to be had by `wasm_future_take_factory`, or fails with a
-// `WASM_STATUS_MODULE_…`. It may be polled on any thread, by one at a time. Releasing it early is fine: the compilation
-// goes on, its result is dropped.
+// `WASM_STATUS_MODULE_…`. It may be polled on any thread, by one at a time. Releasing it early is fine: a
+// compilation that has not begun is left out; one that has goes on, and its result is dropped, or kept by the factory
+// cache that was asked.
 //
 // Errors of the call itself: `WASM_STATUS_INVALID_ARGUMENT` and `WASM_STATUS_INVALID_UTF8` for names, topics and
 // environment.
@@ -1766,7 +1769,8 @@ wasm_status wasm_future_take_artifact(struct wasm_future *future,
 // Frees the future, at any time. NULL is fine.
 //
 // An operation that is going on is cancelled: a start or a transform ends with a stopped engine, which can be started
-// again, because its guest has seen part of a batch that goes away; a compilation goes on, and its result is dropped.
+// again, because its guest has seen part of a batch that goes away; a compilation that has not
+// begun is left out; one that has goes on, and its result is dropped, or kept by the factory cache that was asked.
 // `WASM_STATUS_WRONG_THREAD` or `WASM_STATUS_BUSY`, and nothing is freed, when a future of an engine is released on
 // another thread or from a callback of that engine.
 wasm_status wasm_future_release(struct wasm_future *future,
@@ -1963,7 +1967,8 @@ wasm_status wasm_runtime_inspect(const struct wasm_runtime *runtime,
                                  struct wasm_error **error);
 
 // Gives the runtime up. Factories and engines made from it go on living; the compile threads end when they have
-// finished what they are at, and the ticker's when the last factory and engine of the process is gone. NULL is fine.
+// finished what they are at, and the ticker's when the last factory, engine, factory cache and `wasm_metrics` of the process
+// is gone. NULL is fine.
 void wasm_runtime_release(struct wasm_runtime *runtime);
 
 // The text: UTF-8 without a final NUL. Lives as long as its owner. For NULL empty.
