@@ -83,6 +83,26 @@ TEST(CustomEngine, IsCreatedStartedStoppedReleasedAndDroppedOnceEach) {
   EXPECT_EQ(table.drops, 1);
 }
 
+TEST(CustomEngine, WithoutCreateIsNotReleasedSinceNothingWasMade) {
+  c_engine table;
+  {
+    const auto runtime = we::runtime::create().value();
+    auto raw = table.table();
+    raw.create = nullptr;
+    const wasm_slice out = we::as_slice(std::string_view("out"));
+    const wasm_factory_config config{sizeof(config), {}, we::as_slice(std::string_view("raw")), {}, &out, 1, nullptr, 0};
+    wasm_factory* made = nullptr;
+    ASSERT_EQ(wasm_factory_create_custom(runtime.get(), &config, &raw, &made, nullptr), WASM_STATUS_OK);
+    const we::factory factory(made);
+    auto first = we::engine::create(factory).value();
+    auto second = we::engine::create(factory).value();
+    EXPECT_TRUE(succeeded(finish(first.start())));
+  }
+  EXPECT_EQ(table.starts, 1);
+  EXPECT_EQ(table.releases, 0);
+  EXPECT_EQ(table.drops, 1);
+}
+
 TEST(CustomEngine, IsReleasedWithItsEngineAlsoIfAFutureOfItIsLeft) {
   c_engine table;
   custom_bench b(table);

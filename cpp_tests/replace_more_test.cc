@@ -71,7 +71,7 @@ TEST(ReplaceUnderPolicy, AStartThatWaitsAfterFailuresIsOverWithTheNewVersion) {
   d.replace();
   d.replacing.poll();
   EXPECT_EQ(d.replacing.poll(), WASM_POLL_PENDING);
-  EXPECT_TRUE(d.poll()) << "it does not wait any longer";
+  EXPECT_TRUE(d.user::run()) << "it is woken, and does not wait for the timer any longer";
   EXPECT_TRUE(d.ok());
   EXPECT_EQ(d.state(), WASM_ENGINE_STATE_IDLE);
   EXPECT_EQ(d.replacing.poll(), WASM_POLL_READY);
@@ -94,11 +94,41 @@ TEST(ReplaceUnderPolicy, ABatchThatWaitsForAStartGoesOnWithTheNewVersion) {
   d.replace();
   d.replacing.poll();
   EXPECT_EQ(d.replacing.poll(), WASM_POLL_PENDING);
-  timer.wake();
   EXPECT_TRUE(d.user::run());
   EXPECT_TRUE(d.ok());
   EXPECT_THAT(d.out.values(), ElementsAre("new-y")) << "x was skipped";
   EXPECT_EQ(d.engine.tally().value().skipped, 1U);
+}
+
+TEST(ReplaceUnderPolicy, AStartWaitsForTheTimerAgainIfTheNewVersionIsGivenUp) {
+  deployed d;
+  fake_timer timer;
+  timer.holds = true;
+  d.engine.set_policy({}, timer).value();
+  d.old->failing_starts = 1;
+  d.start();
+  EXPECT_FALSE(d.user::run());
+  d.replace();
+  d.replacing.poll();
+  d.replacing.operation = we::future();
+  EXPECT_FALSE(d.user::run());
+  EXPECT_EQ(d.last, WASM_POLL_PENDING);
+  timer.wake();
+  EXPECT_TRUE(d.user::run());
+  EXPECT_TRUE(d.ok());
+  EXPECT_EQ(d.run(), "old-x");
+}
+
+TEST(Replace, OfAStoppedEngineTwiceStillLeavesItsStartToTheHost) {
+  deployed d;
+  d.replace();
+  d.replaced();
+  d.replace();
+  d.replaced();
+  d.start();
+  EXPECT_TRUE(d.user::run());
+  EXPECT_TRUE(d.ok()) << "it is over at once";
+  EXPECT_EQ(d.run(), "new-x");
 }
 
 TEST(ReplaceMetrics, GoOnWithTheSameNameAndBeginWithAnother) {
@@ -140,6 +170,34 @@ TEST(ReplaceShared, MovesOneUserAndLeavesTheOthers) {
   EXPECT_EQ(d.old->alive, 0);
   EXPECT_EQ(d.fresh->starts, 1U) << "they share the new one, too";
   EXPECT_EQ(d.fresh->alive, 1);
+}
+
+TEST(ReplaceShared, GivenUpLeavesTheBatchThatIsGoingOnItsHost) {
+  c_engine table;
+  custom_bench b(table);
+  std::vector<std::pair<wasm_engine*, void*>> seen;
+  held_promise promise;
+  bool waited = false;
+  table.on_transform = [&](wasm_slice bytes, std::uint32_t first, wasm_work* work, wasm_call* call) {
+    seen.emplace_back(wasm_call_engine(call), wasm_call_user_data(call));
+    return std::exchange(waited, true) ? c_engine::copy(bytes, first, work, call) : promise.take(call);
+  };
+  user one(b.factory);
+  one.engine.set_user_data(&one).value();
+  one.start();
+  EXPECT_TRUE(one.run());
+  const auto batch = built({"x"});
+  one.transform(batch);
+  EXPECT_FALSE(one.poll());
+  {
+    auto replacing = one.engine.replace(b.factory).value();
+    (void)replacing.poll();
+  }
+  EXPECT_EQ(promise.resolve(), WASM_STATUS_OK);
+  EXPECT_TRUE(one.run());
+  EXPECT_TRUE(one.ok());
+  EXPECT_THAT(seen, testing::Each(testing::Pair(one.engine.get(), &one)));
+  EXPECT_EQ(seen.size(), 2U);
 }
 
 TEST(ReplaceShared, WhileTheUserWaitsInTheQueueComesAfterItsBatch) {

@@ -188,9 +188,10 @@ enum wasm_poll
  {
   // The operation is over and succeeded.
   WASM_POLL_READY = 0,
-  // A host promise is outstanding; the waker will be called when it is settled. Polling before that is allowed.
+  // It waits for something: a host's promise, a compile thread, the other users of a shared engine, the end of what an
+  // engine that is replaced is at. The waker will be called when that has come. Polling before that is allowed.
   WASM_POLL_PENDING = 1,
-  // The guest's time slice is used up. Poll again after other tasks had their turn; the waker is not called.
+  // The guest's time slice is used up, or one step of several is done. Poll again after other tasks had their turn; the waker is not called.
   WASM_POLL_YIELDED = 2,
 };
 #ifndef __cplusplus
@@ -708,11 +709,12 @@ typedef struct wasm_custom_engine {
   size_t size;
   // The host's own, for all engines of the factory, whose threads may use it at once.
   void *data;
-  // Frees `data`, once: when the factory and its last engine are gone, on the thread that gives the last of them up, or
+  // Frees `data`, once: when the factory and its last engine are gone, and the futures of that, on the thread that gives the last of them up, or
   // when `wasm_factory_create_custom` fails. May be NULL.
   void (*drop)(void *data);
   // Makes an engine: writes its own data to `engine_data`, NULL before, and answers done or failed, at once. Called by
-  // `wasm_engine_create`. NULL: the other callbacks get `data`.
+  // `wasm_engine_create`. NULL: the other callbacks get `data`, and `release` is not called. With another answer than done
+  // nothing that was written is ever freed.
   uint32_t (*create)(void *data, void **engine_data, struct wasm_call *call);
   // Starts the engine. NULL: it is started at once.
   uint32_t (*start)(void *engine_data, struct wasm_call *call);
@@ -1031,7 +1033,7 @@ typedef struct wasm_engine_policy {
   size_t size;
   // What happens when the guest ends at a record: a `wasm_on_error`.
   //
-  // Only for what the guest did itself: `WASM_STATUS_GUEST_…`. Failures of the host's (`WASM_STATUS_HOST_FUNCTION_FAILED`,
+  // Only for what the guest did itself: `WASM_STATUS_GUEST_…`, and `WASM_STATUS_CUSTOM_ENGINE_FAILED`. Failures of the host's (`WASM_STATUS_HOST_FUNCTION_FAILED`,
   // `WASM_STATUS_OUTPUT_REJECTED`, `WASM_STATUS_SYSTEM`, …) always fail the transform, because another record would
   // fare no better. So does a guest that ends without having taken a record. One that ends between two records is
   // started again, and no record is lost.
@@ -1473,7 +1475,8 @@ wasm_status wasm_work_write(struct wasm_work *work,
 
 // As `wasm_call_fail`, in a custom engine's `transform`: it fails at the record with index `index`, which is the one that
 // was taken last or a later one; those before it are finished. Policies go on behind it.
-// `WASM_STATUS_INVALID_ARGUMENT` in other callbacks.
+// `WASM_STATUS_INVALID_ARGUMENT` in callbacks that are not a custom engine's; in its `create` and `start` there is no record,
+// and the index is left out.
 wasm_status wasm_call_fail_record(struct wasm_call *call,
                                   uint32_t index,
                                   struct wasm_slice reason,
@@ -1742,7 +1745,8 @@ void wasm_factory_cache_release(struct wasm_factory_cache *cache);
 // Drives the operation on.
 //
 // With `WASM_STATUS_OK`, `state` is written: `WASM_POLL_READY` when the operation is over and succeeded, `…_PENDING` when
-// it waits for a host promise or a compile thread, `…_YIELDED` when the guest used up its time slice. With a status from 1
+// it waits for what its waker will tell of, `…_YIELDED` when the guest used up its time slice or there is another step
+// (`wasm_poll`). With a status from 1
 // to 19 the call was wrong and the operation goes on as if it had not been made; so it does on a thread that cannot run
 // guests (`WASM_STATUS_SIGNALS_BLOCKED`, `WASM_STATUS_THREAD_NOT_PREPARED`), to be polled again when that is mended. With any other status the operation is
 // over and failed, `error` has the story, and an engine is stopped and can be started again.
@@ -1769,7 +1773,8 @@ wasm_status wasm_future_take_artifact(struct wasm_future *future,
 // Frees the future, at any time. NULL is fine.
 //
 // An operation that is going on is cancelled: a start or a transform ends with a stopped engine, which can be started
-// again, because its guest has seen part of a batch that goes away; a compilation that has not
+// again, because its guest has seen part of a batch that goes away, and so does that of a shared engine's user, whether its
+// turn had come or not; a replacement is given up, and the engine stays as it was; a compilation that has not
 // begun is left out; one that has goes on, and its result is dropped, or kept by the factory cache that was asked.
 // `WASM_STATUS_WRONG_THREAD` or `WASM_STATUS_BUSY`, and nothing is freed, when a future of an engine is released on
 // another thread or from a callback of that engine.

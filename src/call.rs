@@ -273,6 +273,7 @@ impl wasm_call {
             (1, Some(waiting)) => Ended::Pending(waiting),
             (1, None) => Ended::Failed(format!("{who} answered pending without taking a promise")),
             (2, _) => Ended::Failed(self.failure.take().unwrap_or_else(|| format!("{who} failed"))),
+            (3, _) => Ended::Failed(format!("{who} answered again, which only a custom engine's steps may")),
             (other, _) => Ended::Failed(format!("{who} answered {other}, which is no wasm_answer")),
         }
     }

@@ -32,11 +32,12 @@ pub struct wasm_custom_engine {
     pub size: usize,
     /// The host's own, for all engines of the factory, whose threads may use it at once.
     pub data: *mut c_void,
-    /// Frees `data`, once: when the factory and its last engine are gone, on the thread that gives the last of them up, or
+    /// Frees `data`, once: when the factory and its last engine are gone, and the futures of that, on the thread that gives the last of them up, or
     /// when `wasm_factory_create_custom` fails. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// Makes an engine: writes its own data to `engine_data`, NULL before, and answers done or failed, at once. Called by
-    /// `wasm_engine_create`. NULL: the other callbacks get `data`.
+    /// `wasm_engine_create`. NULL: the other callbacks get `data`, and `release` is not called. With another answer than done
+    /// nothing that was written is ever freed.
     pub create:
         Option<unsafe extern "C" fn(data: *mut c_void, engine_data: *mut *mut c_void, call: *mut wasm_call) -> u32>,
     /// Starts the engine. NULL: it is started at once.
@@ -127,7 +128,9 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        if let Some(release) = self.callbacks.0.release {
+        if self.callbacks.0.create.is_some()
+            && let Some(release) = self.callbacks.0.release
+        {
             // SAFETY: `create` gave the data, and this runs once.
             unsafe { release(self.data) }
         }

@@ -29,9 +29,10 @@ const KEPT_SCRATCH: usize = 1 << 20;
 pub enum wasm_poll {
     /// The operation is over and succeeded.
     Ready = 0,
-    /// A host promise is outstanding; the waker will be called when it is settled. Polling before that is allowed.
+    /// It waits for something: a host's promise, a compile thread, the other users of a shared engine, the end of what an
+    /// engine that is replaced is at. The waker will be called when that has come. Polling before that is allowed.
     Pending = 1,
-    /// The guest's time slice is used up. Poll again after other tasks had their turn; the waker is not called.
+    /// The guest's time slice is used up, or one step of several is done. Poll again after other tasks had their turn; the waker is not called.
     Yielded = 2,
 }
 
@@ -177,7 +178,12 @@ impl Engine {
         self.poisoned.get()
     }
 
-    /// Refuses what `enter` refuses.
+    /// Refuses callbacks of this very engine.
+    pub fn check_not_busy(&self) -> Result<()> {
+        self.enter_to_stop().map(drop)
+    }
+
+    /// Refuses callbacks of this very engine, and one that panicked.
     pub fn check_free(&self) -> Result<()> {
         self.enter().map(drop)
     }

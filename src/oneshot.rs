@@ -101,6 +101,16 @@ impl<T, W: Wake> Receiver<T, W> {
     }
 }
 
+impl<T, W: Wake> Receiver<T, W> {
+    /// Waits no longer: gives the waker back, if there is one.
+    pub fn give_up(self) -> Option<W> {
+        match core::mem::replace(&mut *self.state.lock(), State::Cancelled) {
+            State::Waiting(waker) => Some(waker),
+            _ => None,
+        }
+    }
+}
+
 impl<T, W: Wake> Drop for Receiver<T, W> {
     fn drop(&mut self) {
         let previous = core::mem::replace(&mut *self.state.lock(), State::Cancelled);

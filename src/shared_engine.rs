@@ -3,44 +3,22 @@
 //! Each user has the contract of an engine of its own. What they have to do with the engine stands in one queue: starts, as
 //! long as it does not run, and transforms. Whoever is at the front drives the engine with its own polls.
 
-use crate::engine::{Engine, wasm_engine_state as State, wasm_poll};
+use crate::engine::{wasm_engine_state as State, wasm_poll};
 use crate::error::{Error, Result};
 use crate::factory::Compiled;
 use crate::guest::context::Context;
-use crate::oneshot::Wake as _;
 use crate::sink::OutputSink;
 use crate::status::wasm_status as Status;
 use crate::waker::Waker;
 use core::cell::{Cell, RefCell};
 use core::ffi::c_void;
-use std::collections::{HashMap, VecDeque};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-thread_local! {
-    /// The thread's shared engines, by the address of what they are made from, which they keep alive.
-    static ENGINES: RefCell<HashMap<usize, Weak<SharedEngine>>> = RefCell::default();
-}
+mod queue;
 
-/// What the users share.
-struct SharedEngine {
-    engine: Engine,
-    queue: RefCell<VecDeque<Rc<Place>>>,
-    users: Cell<usize>,
-    /// Users that are not stopped.
-    started: Cell<usize>,
-}
-
-/// A place in the queue.
-struct Place {
-    /// It is a start's, which any other start makes superfluous.
-    starts: bool,
-    /// That has happened, and it is no longer in the queue.
-    done: Cell<bool>,
-    /// Of a poll that found others in front.
-    waker: Cell<Option<Waker>>,
-}
+use queue::{Place, SharedEngine, Wakers};
 
 /// A user's operation that is going on.
 struct Operation {
@@ -54,6 +32,7 @@ struct Operation {
 /// A user of a thread's shared engine. All methods are as `Engine`'s.
 pub struct User {
     shared: Rc<SharedEngine>,
+    id: u64,
     state: Cell<State>,
     operation: RefCell<Option<Operation>>,
     number: Cell<u64>,
@@ -72,101 +51,15 @@ impl Drop for Busy<'_> {
     }
 }
 
-/// Wakers that are called when everything else is done.
-#[derive(Default)]
-struct Wakers(Vec<Waker>);
-
-impl Wakers {
-    fn wake(self) {
-        for waker in self.0 {
-            waker.wake();
-        }
-    }
-}
-
-impl SharedEngine {
-    /// This thread's engine from `compiled`; made, if there is none.
-    fn of_thread(compiled: &Arc<Compiled>) -> Result<Rc<Self>> {
-        let key = Arc::as_ptr(compiled).addr();
-        let find = || {
-            let found = ENGINES.try_with(|engines| engines.borrow().get(&key).and_then(Weak::upgrade));
-            found.map(|found| found.filter(|found| found.users.get() > 0 && !found.engine.is_poisoned())).map_err(
-                |_| Error::new(Status::InvalidState, "the thread is ending: it can have no shared engine any more"),
-            )
-        };
-        if let Some(found) = find()? {
-            return Ok(found);
-        }
-        let engine = Engine::new(compiled.clone())?;
-        // Making it may have run the embedder's code, which may have come by here.
-        if let Some(found) = find()? {
-            return Ok(found);
-        }
-        let made = Rc::new(Self { engine, queue: RefCell::default(), users: Cell::new(0), started: Cell::new(0) });
-        let _ = ENGINES.try_with(|engines| engines.borrow_mut().insert(key, Rc::downgrade(&made)));
-        Ok(made)
-    }
-
-    /// The last user is gone.
-    fn close(self: &Rc<Self>) {
-        let key = Arc::as_ptr(self.engine.compiled()).addr();
-        let _ = ENGINES.try_with(|engines| {
-            let mut engines = engines.borrow_mut();
-            // Another one may have taken the place of one that panicked.
-            if engines.get(&key).is_some_and(|other| Weak::ptr_eq(other, &Rc::downgrade(self))) {
-                engines.remove(&key);
-            }
-        });
-        self.engine.leave();
-    }
-
-    fn runs(&self) -> bool {
-        matches!(self.engine.state(), State::Idle | State::Transforming)
-    }
-
-    fn enqueue(&self, starts: bool) -> Rc<Place> {
-        let place = Rc::new(Place { starts, done: Cell::new(false), waker: Cell::new(None) });
-        self.queue.borrow_mut().push_back(place.clone());
-        place
-    }
-
-    fn is_first(&self, place: &Rc<Place>) -> bool {
-        self.queue.borrow().front().is_some_and(|first| Rc::ptr_eq(first, place))
-    }
-
-    /// Gives a place up; if it was the first, it is somebody else's turn.
-    fn dequeue(&self, place: &Rc<Place>, wakers: &mut Wakers) {
-        let mut queue = self.queue.borrow_mut();
-        let Some(at) = queue.iter().position(|other| Rc::ptr_eq(other, place)) else { return };
-        queue.remove(at);
-        if at == 0
-            && let Some(first) = queue.front()
-        {
-            wakers.0.extend(first.waker.take());
-        }
-    }
-
-    /// The engine runs: so it does for everybody who wants to start it. The first place stays.
-    fn note_started(&self, wakers: &mut Wakers) {
-        let mut first = true;
-        self.queue.borrow_mut().retain(|place| {
-            if core::mem::take(&mut first) || !place.starts {
-                return true;
-            }
-            place.done.set(true);
-            wakers.0.extend(place.waker.take());
-            false
-        });
-    }
-}
-
 impl User {
     /// A stopped user of this thread's engine from `compiled`.
     pub fn new(compiled: &Arc<Compiled>) -> Result<Self> {
         let shared = SharedEngine::of_thread(compiled)?;
-        shared.users.set(shared.users.get() + 1);
+        let id = shared.newest.get() + 1;
+        shared.newest.set(id);
         Ok(Self {
             shared,
+            id,
             state: Cell::new(State::Stopped),
             operation: RefCell::new(None),
             number: Cell::new(0),
@@ -194,6 +87,11 @@ impl User {
     }
 
     /// Refuses callbacks of this very user.
+    pub fn check_not_busy(&self) -> Result<()> {
+        self.enter_to_stop().map(drop)
+    }
+
+    /// Refuses callbacks of this very user, and an engine that panicked.
     pub fn check_free(&self) -> Result<()> {
         self.enter().map(drop)
     }
@@ -234,12 +132,12 @@ impl User {
     }
 
     fn had_last_turn(&self) -> bool {
-        let owner = self.owner.get();
-        !owner.is_null() && self.shared.engine.context().owner.get() == owner
+        self.shared.turn.get() == self.id
     }
 
     /// What the guest calls, and writes to the log, is this user's from here on.
     fn take_turn(&self) {
+        self.shared.turn.set(self.id);
         let context = self.shared.engine.context();
         context.owner.set(self.owner.get());
         context.user_data.set(self.user_data.get());
@@ -338,15 +236,14 @@ impl User {
             return Err(Error::new(Status::Internal, "an operation is going on, but there is none"));
         };
         let place = &operation.place;
+        drop(place.waker.take());
         if place.done.get() || place.starts && operation.inner.is_none() && self.shared.runs() {
             return Ok(wasm_poll::Ready);
         }
         if !self.shared.is_first(&operation.place) {
-            let before = operation.place.waker.replace(Some(waker));
-            drop(before);
+            operation.place.waker.set(Some(waker));
             return Ok(wasm_poll::Pending);
         }
-        drop(operation.place.waker.take());
         let engine = &self.shared.engine;
         let inner = match operation.inner {
             Some(inner) => inner,
@@ -393,6 +290,7 @@ impl User {
         let before = self.state.replace(state);
         if let Some(operation) = operation {
             self.shared.dequeue(&operation.place, wakers);
+            drop(operation.place.waker.take());
             if operation.waiting.is_some() {
                 self.context().meter.queued(-1);
             }

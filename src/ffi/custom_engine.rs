@@ -119,7 +119,8 @@ pub unsafe extern "C" fn wasm_work_write(
 
 /// As `wasm_call_fail`, in a custom engine's `transform`: it fails at the record with index `index`, which is the one that
 /// was taken last or a later one; those before it are finished. Policies go on behind it.
-/// `WASM_STATUS_INVALID_ARGUMENT` in other callbacks.
+/// `WASM_STATUS_INVALID_ARGUMENT` in callbacks that are not a custom engine's; in its `create` and `start` there is no record,
+/// and the index is left out.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_call_fail_record(
     call: *mut wasm_call,

@@ -192,7 +192,8 @@ impl wasm_future {
 /// Drives the operation on.
 ///
 /// With `WASM_STATUS_OK`, `state` is written: `WASM_POLL_READY` when the operation is over and succeeded, `…_PENDING` when
-/// it waits for a host promise or a compile thread, `…_YIELDED` when the guest used up its time slice. With a status from 1
+/// it waits for what its waker will tell of, `…_YIELDED` when the guest used up its time slice or there is another step
+/// (`wasm_poll`). With a status from 1
 /// to 19 the call was wrong and the operation goes on as if it had not been made; so it does on a thread that cannot run
 /// guests (`WASM_STATUS_SIGNALS_BLOCKED`, `WASM_STATUS_THREAD_NOT_PREPARED`), to be polled again when that is mended. With any other status the operation is
 /// over and failed, `error` has the story, and an engine is stopped and can be started again.
@@ -280,7 +281,8 @@ pub unsafe extern "C" fn wasm_future_take_artifact(
 /// Frees the future, at any time. NULL is fine.
 ///
 /// An operation that is going on is cancelled: a start or a transform ends with a stopped engine, which can be started
-/// again, because its guest has seen part of a batch that goes away; a compilation that has not
+/// again, because its guest has seen part of a batch that goes away, and so does that of a shared engine's user, whether its
+/// turn had come or not; a replacement is given up, and the engine stays as it was; a compilation that has not
 /// begun is left out; one that has goes on, and its result is dropped, or kept by the factory cache that was asked.
 /// `WASM_STATUS_WRONG_THREAD` or `WASM_STATUS_BUSY`, and nothing is freed, when a future of an engine is released on
 /// another thread or from a callback of that engine.

@@ -25,7 +25,7 @@ pub struct wasm_engine_policy {
     pub size: usize,
     /// What happens when the guest ends at a record: a `wasm_on_error`.
     ///
-    /// Only for what the guest did itself: `WASM_STATUS_GUEST_…`. Failures of the host's (`WASM_STATUS_HOST_FUNCTION_FAILED`,
+    /// Only for what the guest did itself: `WASM_STATUS_GUEST_…`, and `WASM_STATUS_CUSTOM_ENGINE_FAILED`. Failures of the host's (`WASM_STATUS_HOST_FUNCTION_FAILED`,
     /// `WASM_STATUS_OUTPUT_REJECTED`, `WASM_STATUS_SYSTEM`, …) always fail the transform, because another record would
     /// fare no better. So does a guest that ends without having taken a record. One that ends between two records is
     /// started again, and no record is lost.

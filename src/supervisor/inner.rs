@@ -55,6 +55,11 @@ impl Inner {
         both!(self, engine => engine.check_free())
     }
 
+    /// Refuses callbacks of this very engine.
+    pub fn check_not_busy(&self) -> Result<()> {
+        both!(self, engine => engine.check_not_busy())
+    }
+
     /// What it is made from.
     pub fn compiled(&self) -> &Arc<Compiled> {
         both!(self, engine => engine.compiled())

@@ -333,6 +333,7 @@ impl Supervisor {
                 drop(finished);
             }
             Err(e) if !e.status.is_misuse() => {
+                self.last_error.replace(Some(e.clone()));
                 drop(slot);
                 self.stop_now()?;
             }

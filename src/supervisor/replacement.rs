@@ -1,6 +1,6 @@
 //! A new version in an engine's place: started beside it, then put there between two operations.
 
-use super::{Inner, Supervisor};
+use super::{Inner, Step, Supervisor};
 use crate::engine::{wasm_engine_state as State, wasm_poll};
 use crate::error::{Error, Result};
 use crate::factory::Compiled;
@@ -66,7 +66,18 @@ impl Supervisor {
 
     /// Drives a replacement. An error means that it is over, and everything as before, unless the error is one of misuse.
     pub fn poll_replacement(&self, switch: &Rc<Switch>, waker: Waker) -> Result<wasm_poll> {
+        let mut waiting = None;
+        let polled = self.drive_replacement(switch, waker, &mut waiting);
+        // When the supervisor is no longer busy.
+        if let Some(waker) = waiting {
+            waker.wake();
+        }
+        polled
+    }
+
+    fn drive_replacement(&self, switch: &Rc<Switch>, waker: Waker, waiting: &mut Option<Waker>) -> Result<wasm_poll> {
         self.check_thread()?;
+        drop(switch.waker.take());
         match switch.outcome.get() {
             Outcome::GoingOn => {}
             Outcome::Switched => {
@@ -78,8 +89,12 @@ impl Supervisor {
             }
         }
         let _busy = self.enter()?;
-        self.engine.borrow().check_free()?;
-        drop(switch.waker.take());
+        if let Err(e) = self.engine.borrow().check_free() {
+            if e.status == Status::Poisoned {
+                self.drop_replacement(None);
+            }
+            return Err(e);
+        }
         let mut waker = Some(waker);
         if !self.replacement_due.get() {
             let polled = {
@@ -90,7 +105,10 @@ impl Supervisor {
                 replacement.new.poll(replacement.number, waker.take().unwrap_or_else(Waker::none))
             };
             match polled {
-                Ok(wasm_poll::Ready) => self.replacement_due.set(true),
+                Ok(wasm_poll::Ready) => {
+                    self.replacement_due.set(true);
+                    *waiting = self.give_up_waiting();
+                }
                 Err(e) if !e.status.is_misuse() => {
                     self.drop_replacement(None);
                     return Err(e);
@@ -113,10 +131,24 @@ impl Supervisor {
         }
     }
 
+    /// An operation that waits for the policy's timer need not any more: its waker, which is to be called.
+    fn give_up_waiting(&self) -> Option<Waker> {
+        let mut slot = self.operation.try_borrow_mut().ok()?;
+        let step = &mut slot.as_mut()?.step;
+        if !matches!(step, Step::Waiting(_)) {
+            return None;
+        }
+        // Should the new version be given up before the next poll, that waits for what is left.
+        match core::mem::replace(step, Step::Start) {
+            Step::Waiting(waiting) => waiting.give_up(),
+            _ => None,
+        }
+    }
+
     /// Gives a replacement up, if it is going on.
     pub fn cancel_replacement(&self, switch: &Rc<Switch>) -> Result<()> {
         let _busy = self.enter()?;
-        self.engine.borrow().check_free()?;
+        self.engine.borrow().check_not_busy()?;
         self.drop_replacement(Some(switch));
         Ok(())
     }
@@ -162,7 +194,9 @@ impl Supervisor {
             (core::mem::replace(&mut *engine, replacement.new), replacement.switch)
         };
         self.replacement_due.set(false);
-        self.started_for_host.set(old.state() == State::Stopped);
+        // Also if its host has not come to start the version before, which was to be started for it.
+        let left_stopped = old.state() == State::Stopped || self.started_for_host.get();
+        self.started_for_host.set(left_stopped);
         self.has_started.set(true);
         self.backoff(Backoff::started);
         switch.outcome.set(Outcome::Switched);
