@@ -34,6 +34,7 @@ pub mod output;
 pub mod policy;
 pub mod profile;
 pub mod runtime;
+pub mod scheduling;
 pub mod schema;
 pub mod schema_registry;
 pub mod shared_engine;

@@ -10,6 +10,7 @@
 //! While no guest runs, nobody needs ticks, and the thread sleeps. Polls tell it with [`Turns::begin`], which costs a store
 //! to a cache line of the thread's own and a load of one that all threads share but hardly ever write.
 
+use crate::scheduling;
 use core::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*, compiler_fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -200,6 +201,8 @@ impl Drop for Registration {
 }
 
 fn run() {
+    // Where every processor computes, a tick that comes late is a time slice that lasts too long.
+    scheduling::ask_for_short_slices();
     let mut last = Instant::now();
     let mut quiet_since = last;
     let mut state = TICKER.lock();
