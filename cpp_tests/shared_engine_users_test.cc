@@ -100,6 +100,31 @@ TEST(SharedEngine, ShowsCallbacksTheUserWhoseTurnItIs) {
   EXPECT_EQ(seen.back().second, &mark);
 }
 
+TEST(SharedEngine, CountsTheBatchesThatWait) {
+  dummies d;
+  we::dummy_gate gate;
+  d.script->delay_transform = gate.hold();
+  users all(d.factory, 4);
+  all.start();
+  const auto batch = built(five);
+  const auto queued = [&] { return only(d.runtime).raw.queued_batches; };
+  for (std::uint64_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(queued(), i == 0 ? 0 : i - 1) << "the first one does not wait";
+    all[i].transform(batch);
+    all[i].poll();
+  }
+  EXPECT_EQ(queued(), 3U);
+  all[1].cancel();
+  EXPECT_EQ(queued(), 2U);
+  gate.open();
+  EXPECT_TRUE(all[0].run());
+  all[2].run();
+  EXPECT_EQ(queued(), 1U) << "it is at work";
+  all[2].stop();
+  all[3].stop();
+  EXPECT_EQ(queued(), 0U);
+}
+
 TEST(SharedEngine, CountsAsOneEngine) {
   dummies d;
   users all(d.factory, 3);
