@@ -80,7 +80,10 @@ class Profiles(ToolTest):
         (thread,) = profile["threads"]
         self.assertEqual(thread["name"], "event loop 0")
         self.assertGreater(thread["samples"]["length"], 0)
-        self.assertEqual(self.functions(thread), {"loop"})
+        functions = self.functions(thread)
+        # Where a tick finds the guest before its loop, it is in the functions that lead there.
+        self.assertIn("loop", functions)
+        self.assertLessEqual(functions, {"start", "on_record", "loop"})
 
     def test_of_several_event_loops_has_a_thread_for_each(self):
         self.run_guest("rust_identity", "--profile", "p.json", "--threads", "3", stdin="x\n" * 10)
