@@ -161,6 +161,7 @@ TEST(DeadLetter, ThatIsNotTakenFailsTheTransform) {
     EXPECT_EQ(sink.drops, 1);
     EXPECT_EQ(p.tally().dead_lettered, 0U) << "nobody took it";
     EXPECT_EQ(p.state(), WASM_ENGINE_STATE_STOPPED);
+    EXPECT_EQ(p.engine.last_error().value()->status(), WASM_STATUS_OUTPUT_REJECTED) << "not the trap before it";
     EXPECT_TRUE(p.works());
   }
 }

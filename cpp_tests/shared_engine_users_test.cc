@@ -100,6 +100,23 @@ TEST(SharedEngine, ShowsCallbacksTheUserWhoseTurnItIs) {
   EXPECT_EQ(seen.back().second, &mark);
 }
 
+TEST(SharedEngine, WakesNobodyWhoseFutureAnotherWakeReleased) {
+  dummies d;
+  we::dummy_gate gate;
+  d.script->delay_start = gate.hold();
+  users all(d.factory, 3);
+  for (auto& u : all) {
+    u.start();
+    EXPECT_FALSE(u.poll());
+  }
+  all[1].on_wake = [&] { all[2].cancel(); };
+  gate.open();
+  EXPECT_TRUE(all[0].run());
+  EXPECT_EQ(all[1].woken, 1);
+  EXPECT_EQ(all[2].woken, 0);
+  EXPECT_EQ(all[2].dropped, 1);
+}
+
 TEST(SharedEngine, CountsTheBatchesThatWait) {
   dummies d;
   we::dummy_gate gate;

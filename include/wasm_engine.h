@@ -1523,7 +1523,8 @@ wasm_status wasm_engine_create_shared(const struct wasm_factory *factory,
 // no operation of the engine is going on, or at the end of the one that is, the engine is the new one's, and the old
 // guest is stopped and freed. `future` is ready then. If the new guest fails to start, `future` fails with the reason,
 // and the old one stays. An engine that was stopped is started then, and a `wasm_engine_start` after that is over at
-// once. Under a policy, a start that waits because the old guest failed is over with the new one's, at its next poll.
+// once. Under a policy, a start that waits because the old guest failed is over with the new one's: its
+// waker is called, whatever the timer does.
 //
 // Releasing `future` early gives the new guest up; so do stopping and releasing the engine, with
 // `WASM_STATUS_CANCELLED` for `future`. A user of a shared engine becomes one of the new factory's. Policy, tally and

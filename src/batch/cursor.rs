@@ -57,7 +57,7 @@ impl<'a> Cursor<'a> {
     #[inline(always)]
     pub fn length(&mut self) -> Option<usize> {
         let raw = self.raw()?;
-        (raw & 1 == 0).then_some((raw >> 1) as usize)
+        if raw & 1 == 0 { usize::try_from(raw >> 1).ok() } else { None }
     }
 
     /// A length, `Some(None)` if it is −1 in its one byte, which stands for null.
@@ -68,7 +68,7 @@ impl<'a> Cursor<'a> {
         if raw == 1 {
             return (self.at == start + 1).then_some(None);
         }
-        (raw & 1 == 0).then_some(Some((raw >> 1) as usize))
+        if raw & 1 == 0 { usize::try_from(raw >> 1).ok().map(Some) } else { None }
     }
 
     /// A varint before it is unzigzagged.

@@ -85,7 +85,7 @@ impl SharedEngine {
         Ok(made)
     }
 
-    pub(super) fn join(self: Rc<Self>) -> Rc<Self> {
+    fn join(self: Rc<Self>) -> Rc<Self> {
         self.users.set(self.users.get() + 1);
         self
     }

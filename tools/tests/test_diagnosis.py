@@ -9,7 +9,7 @@ import re
 import subprocess
 import time
 
-from tool import DONE, GUEST_FAILED, OTHER, TOOL, ToolTest, guest, main
+from tool import DONE, GUEST_FAILED, OTHER, TOOL, ToolTest, guest, main, read_terminal
 
 PACE = r"in [\d,]+/s, [\d.]+ \w+/s; out [\d,]+/s, [\d.]+ \w+/s; errors (\d+); lag [\d,]+"
 
@@ -161,18 +161,9 @@ class Pace(ToolTest):
                 running.stdin.flush()
                 time.sleep(0.15)
             running.stdin.close()
-            shown = b""
-            while True:
-                try:
-                    block = os.read(ours, 65536)
-                except OSError:  # how Linux says that the other end is closed
-                    break
-                if not block:
-                    break
-                shown += block
-            os.close(ours)
+            shown = read_terminal(ours)
             self.assertEqual(running.wait(timeout=60), DONE)
-        return shown.decode().replace("\r\n", "\n")
+        return shown
 
     def test_on_a_terminal_it_is_below_the_progress_and_taken_off_with_it(self):
         shown = self.on_terminal(100)

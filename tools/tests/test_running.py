@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 
-from tool import DONE, TOOL, ToolTest, guest, main
+from tool import DONE, TOOL, ToolTest, guest, main, read_terminal
 
 
 class Files(ToolTest):
@@ -246,19 +246,10 @@ class Shown(ToolTest):
                 running.stdin.flush()
                 time.sleep(0.15)
             running.stdin.close()
-            shown = b""
-            while True:
-                try:
-                    block = os.read(ours, 65536)
-                except OSError:  # how Linux says that the other end is closed
-                    break
-                if not block:
-                    break
-                shown += block
-            os.close(ours)
+            shown = read_terminal(ours)
             output = running.stdout.read()
             self.assertEqual(running.wait(timeout=60), DONE)
-        return shown.decode().replace("\r\n", "\n"), output
+        return shown, output
 
     def test_a_progress_bar_on_a_terminal(self):
         self.write("in.txt", "1\n" * 300)

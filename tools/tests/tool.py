@@ -18,6 +18,21 @@ def guest(name):
     return str(GUESTS / f"{name}.wasm")
 
 
+def read_terminal(ours):
+    """What a program wrote to a pseudo-terminal, of which `ours` is our end, until it closed its own. Closes ours."""
+    shown = b""
+    while True:
+        try:
+            block = os.read(ours, 65536)
+        except OSError:  # how Linux says that the other end is closed
+            break
+        if not block:
+            break
+        shown += block
+    os.close(ours)
+    return shown.decode().replace("\r\n", "\n")
+
+
 class Outcome:
     """How a command ended, and what it wrote."""
 
