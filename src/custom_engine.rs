@@ -199,7 +199,7 @@ impl Engagement {
                 // What it did not take one by one it has done as a whole.
                 while next(&mut work, context).is_some() {}
                 context.finish_record(&mut work.output);
-                work.batch = None;
+                work.end_batch();
                 Step::Done
             }
             step => step,
@@ -263,14 +263,13 @@ fn take_until(context: &Context, index: u32) -> bool {
 
 /// Takes the next record; the one before is finished.
 fn next(work: &mut Work, context: &Context) -> Option<(u32, Record<'static>)> {
-    let Work { batch: Some(batch), output, taken } = work else { return None };
+    let Work { batch: Some(batch), output, taken, .. } = work else { return None };
     let batch: &mut Batch = batch;
     if core::mem::take(&mut batch.at_hand) {
         context.finish_record(output);
     }
-    let peeked = batch.records.peek()?;
-    let record = peeked.record;
-    batch.records.advance(&peeked);
+    let record = batch.records.peek()?;
+    batch.records.advance();
     batch.taken += 1;
     taken.records += 1;
     taken.bytes += record.payload.len() as u64;

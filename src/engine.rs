@@ -4,7 +4,7 @@ mod body;
 mod drive;
 
 use crate::batch::header;
-use crate::batch::reader::{self, Checked, Records};
+use crate::batch::reader::{self, Ahead, Checked, Records};
 use crate::call::Waiting;
 use crate::custom_engine::Instance;
 use crate::error::{Error, Result};
@@ -256,26 +256,28 @@ impl Engine {
         let meter = &self.context.meter;
         meter.begin_transform(batch.len());
         let mut scratch = self.scratch.borrow_mut();
-        let checked = self.check(batch, first, &mut scratch).inspect_err(|e| {
+        let mut work = self.context.work.borrow_mut();
+        let mut ahead = core::mem::take(&mut work.ahead);
+        let checked = self.check(batch, first, &mut scratch, &mut ahead).inspect_err(|e| {
             if !e.status.is_misuse() {
                 meter.end_check();
                 meter.fail(e.status);
             }
         })?;
         let records = if checked.decompressed { scratch_records(&scratch) } else { &batch[header::SIZE..] };
+        let mut records = Records::new(&checked, records, ahead);
         let mut header = checked.header;
-        let mut records = Records::new(&header, records);
         let mut latest = Current::before(&header);
         if first > 0 {
             records.skip(first);
             // What the guest is told is how many it will get.
             header.record_count -= first as i32;
             // What it writes before the first of them is not attributed to a record that others are done with.
-            if let Some(peeked) = records.peek() {
-                latest = Current { offset: peeked.record.offset, timestamp: peeked.record.timestamp };
+            if let Some(record) = records.peek() {
+                latest = Current { offset: record.offset, timestamp: record.timestamp };
             }
         }
-        self.context.work.borrow_mut().batch = Some(Batch {
+        work.batch = Some(Batch {
             bytes: batch,
             first,
             header,
@@ -291,13 +293,13 @@ impl Engine {
         Ok(self.begin(State::Transforming, Some(sink)))
     }
 
-    fn check(&self, batch: &[u8], first: u32, scratch: &mut Vec<u8>) -> Result<Checked> {
+    fn check(&self, batch: &[u8], first: u32, scratch: &mut Vec<u8>, ahead: &mut Ahead) -> Result<Checked> {
         let config = &self.compiled.shared.config;
         let named = |e: Error| {
             let name = &self.compiled.transform.name;
             Error::new(e.status, format!("transform \"{name}\": {}", e.message))
         };
-        let checked = reader::check(batch, config.max_batch_size, config.check_crc, scratch).map_err(named)?;
+        let checked = reader::check(batch, config.max_batch_size, config.check_crc, scratch, ahead).map_err(named)?;
         let count = checked.header.record_count;
         if first > 0 && first >= count as u32 {
             return Err(Error::invalid(format!("first_record is {first}; the batch has {count} records")));
@@ -308,7 +310,7 @@ impl Engine {
     /// Whether `transform` would take a batch, whatever is going on.
     pub fn check_batch(&self, batch: &[u8], first: u32) -> Result<()> {
         // The engine's own scratch may have a batch in it.
-        self.check(batch, first, &mut Vec::new()).map(drop).inspect_err(|e| {
+        self.check(batch, first, &mut Vec::new(), &mut Ahead::default()).map(drop).inspect_err(|e| {
             if !e.status.is_misuse() {
                 self.context.meter.series().errors.count(e.status);
             }

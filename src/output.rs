@@ -39,7 +39,9 @@ pub enum Pushed {
 /// may still move; `block` turns offsets into pointers.
 #[derive(Debug)]
 pub struct OutputBuffer {
+    /// All of it can be written; how far it is, `filled` says.
     bytes: Vec<u8>,
+    filled: usize,
     records: Vec<wasm_output_record>,
     /// The part that belongs to finished input records.
     finished: Extent,
@@ -68,6 +70,7 @@ impl OutputBuffer {
     pub fn new(limit: usize) -> Self {
         Self {
             bytes: Vec::new(),
+            filled: 0,
             records: Vec::new(),
             finished: Extent::default(),
             given: Extent::default(),
@@ -80,15 +83,19 @@ impl OutputBuffer {
     /// Appends a record, if there is room. Inlined also where several call it: a call per record costs some thirty instructions.
     #[inline(always)]
     pub fn push(&mut self, payload: &[u8], topic: u32, input_offset: i64, input_timestamp: i64) -> Pushed {
-        let at = self.bytes.len();
-        let would_be = at + payload.len() + (self.records.len() + 1) * ENTRY;
+        let at = self.filled;
+        let end = at + payload.len();
+        let would_be = end + (self.records.len() + 1) * ENTRY;
         if would_be > self.block_size {
             let refused = self.make_room(payload.len(), would_be);
             if refused != Pushed::Stored {
                 return refused;
             }
         }
-        self.bytes.extend_from_slice(payload);
+        if end > self.bytes.len() {
+            self.grow(end);
+        }
+        self.filled = end;
         self.records.push(wasm_output_record {
             payload: core::ptr::without_provenance(at),
             payload_size: payload.len() as u32,
@@ -96,7 +103,14 @@ impl OutputBuffer {
             input_offset,
             input_timestamp,
         });
+        self.bytes[at..end].copy_from_slice(payload);
         Pushed::Stored
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, wanted: usize) {
+        self.bytes.resize(wanted.max(2 * self.bytes.len()), 0);
     }
 
     /// Whether a record may be stored although it does not fit into the block.
@@ -119,13 +133,13 @@ impl OutputBuffer {
     /// Says that what is in the buffer belongs to finished input records.
     #[inline]
     pub fn mark_finished(&mut self) {
-        self.finished = Extent { records: self.records.len(), bytes: self.bytes.len() };
+        self.finished = Extent { records: self.records.len(), bytes: self.filled };
     }
 
     /// Drops the output of the input record that was not finished.
     pub fn drop_unfinished(&mut self) {
         self.records.truncate(self.finished.records);
-        self.bytes.truncate(self.finished.bytes);
+        self.filled = self.finished.bytes;
     }
 
     /// Whether there is nothing at all.
@@ -139,7 +153,7 @@ impl OutputBuffer {
         self.given = if self.finished.records > 0 {
             self.finished
         } else {
-            Extent { records: self.records.len(), bytes: self.bytes.len() }
+            Extent { records: self.records.len(), bytes: self.filled }
         };
         let base = self.bytes.as_ptr();
         let block = &mut self.records[..self.given.records];
@@ -155,7 +169,8 @@ impl OutputBuffer {
         self.finished = Extent::default();
         self.accepted.records += given.records as u64;
         self.accepted.bytes += given.bytes as u64;
-        self.bytes.drain(..given.bytes);
+        self.bytes.copy_within(given.bytes..self.filled, 0);
+        self.filled -= given.bytes;
         self.records.drain(..given.records);
         for record in &mut self.records {
             record.payload = record.payload.wrapping_sub(given.bytes);
@@ -171,7 +186,7 @@ impl OutputBuffer {
     /// Gives memory back that giant records took. For when a batch is over: growing anew for every block would cost more
     /// than everything else.
     pub fn trim(&mut self) {
-        if self.records.is_empty() && self.bytes.capacity() > 4 * self.block_size {
+        if self.records.is_empty() && self.bytes.len() > 4 * self.block_size {
             self.bytes = Vec::new();
         }
     }
@@ -179,6 +194,7 @@ impl OutputBuffer {
     /// Gives the memory back.
     pub fn release(&mut self) {
         self.bytes = Vec::new();
+        self.filled = 0;
         self.records = Vec::new();
         self.finished = Extent::default();
         self.given = Extent::default();

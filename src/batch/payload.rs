@@ -10,7 +10,27 @@ use super::varint;
 /// Whether `payload` is one well-formed payload and nothing else.
 #[inline(always)]
 pub fn is_valid(payload: &[u8]) -> bool {
-    valid_or_none(payload).is_some()
+    is_plain(payload) || valid_or_none(payload).is_some()
+}
+
+/// Whether `payload` is valid, and one of the kind that nearly all are: a key of up to 63 bytes, a value of up to 8,191, and
+/// no headers. Takes half as many instructions as the other way of finding out.
+#[inline(always)]
+fn is_plain(payload: &[u8]) -> bool {
+    let Some(&key) = payload.first() else { return false };
+    // Null, which is 1, has no bytes, and half of 1 is 0.
+    if key >= 0x80 || key & 1 == 1 && key != 1 {
+        return false;
+    }
+    let at = 1 + usize::from(key >> 1);
+    // There are two: the count of headers is behind.
+    let Some(&[low, high]) = payload.get(at..at + 2) else { return false };
+    let (value, at) = match (low < 0x80, high < 0x80) {
+        (true, _) if low & 1 == 0 || low == 1 => (usize::from(low >> 1), at + 1),
+        (false, true) if low & 1 == 0 => (usize::from(low & 0x7F) >> 1 | usize::from(high) << 6, at + 2),
+        _ => return false,
+    };
+    at + value + 1 == payload.len() && payload.last() == Some(&0)
 }
 
 #[inline(always)]
@@ -18,10 +38,6 @@ fn valid_or_none(payload: &[u8]) -> Option<()> {
     let mut cursor = Cursor::new(payload);
     skip_nullable(&mut cursor)?;
     skip_nullable(&mut cursor)?;
-    if let [0] = cursor.rest() {
-        // No headers: nearly all there are.
-        return Some(());
-    }
     let headers = take_count(&mut cursor)?;
     for _ in 0..headers {
         let key = cursor.length()?;
@@ -141,8 +157,37 @@ mod tests {
         }
 
         #[test]
-        fn both_readers_agree_on_garbage(bytes: Vec<u8>) {
+        fn all_readers_agree_on_garbage(bytes: Vec<u8>) {
             prop_assert_eq!(is_valid(&bytes), Payload::parse(&bytes).is_some());
+            prop_assert!(!is_plain(&bytes) || valid_or_none(&bytes).is_some());
+        }
+
+        #[test]
+        fn all_readers_agree_on_what_is_nearly_plain(
+            key in prop_oneof![0u8..8, any::<u8>()], length: [u8; 2], of_two: bool, tail in 0usize..3, zero in 0u8..2
+        ) {
+            let mut bytes = vec![key];
+            bytes.resize(1 + usize::from(key >> 1), 7);
+            bytes.extend(&length[..1 + usize::from(of_two)]);
+            let value = if of_two { usize::from(length[0] & 0x7F) >> 1 | usize::from(length[1]) << 6 } else { usize::from(length[0] >> 1) };
+            bytes.resize(bytes.len() + value, 7);
+            bytes.resize(bytes.len() + tail, zero);
+            let parsed = Payload::parse(&bytes);
+            prop_assert_eq!(is_valid(&bytes), parsed.is_some());
+            prop_assert!(!is_plain(&bytes) || parsed.is_some());
+        }
+    }
+
+    #[test]
+    fn plain_ones_are_known_at_once() {
+        for (key, value) in [(None, None), (Some(0), Some(0)), (Some(63), Some(63)), (None, Some(64)), (Some(1), Some(8191))] {
+            let (key, value) = (key.map(|n| vec![7; n]), value.map(|n| vec![7; n]));
+            assert!(is_plain(&encode(&(key, value, Vec::new()))));
+        }
+        for (key, value) in [(Some(64), None), (None, Some(8192))] {
+            let (key, value) = (key.map(|n| vec![7; n]), value.map(|n| vec![7; n]));
+            let bytes = encode(&(key, value, Vec::new()));
+            assert!(!is_plain(&bytes) && is_valid(&bytes));
         }
     }
 

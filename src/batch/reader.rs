@@ -30,11 +30,41 @@ pub struct Checked {
     pub largest_payload: usize,
     /// Whether the records are in the scratch buffer, decompressed, instead of in the batch.
     pub decompressed: bool,
+    /// Where the records begin that are not in `Ahead`.
+    unread: usize,
 }
 
+/// Where a record is, and what it says of itself.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    /// Milliseconds since 1970.
+    timestamp: i64,
+    /// From the batch's base offset.
+    offset_delta: u32,
+    /// Where the payload begins.
+    start: u32,
+    /// Its bytes.
+    size: u32,
+    attributes: u8,
+}
+
+/// The first records of a batch as its check found them, so that they need not be parsed again. No more than
+/// [`MOST_AHEAD`], whatever the batch.
+#[derive(Debug, Default)]
+pub struct Ahead(Vec<Found>);
+
+/// 24 KiB.
+const MOST_AHEAD: usize = 1024;
+
 /// Checks everything about a batch: nothing of a batch that fails reaches a guest. `scratch` takes the records of a
-/// compressed batch and nothing else.
-pub fn check(bytes: &[u8], limit: usize, check_crc: bool, scratch: &mut Vec<u8>) -> Result<Checked> {
+/// compressed batch and nothing else, `ahead` what was found, for `Records::new`.
+pub fn check(
+    bytes: &[u8],
+    limit: usize,
+    check_crc: bool,
+    scratch: &mut Vec<u8>,
+    ahead: &mut Ahead,
+) -> Result<Checked> {
     if bytes.len() > limit {
         return Err(Error::new(
             Status::BatchTooLarge,
@@ -78,38 +108,56 @@ pub fn check(bytes: &[u8], limit: usize, check_crc: bool, scratch: &mut Vec<u8>)
     } else {
         &bytes[SIZE..]
     };
-    let largest_payload = check_records(&header, records)?;
-    Ok(Checked { header, largest_payload, decompressed })
+    let (largest_payload, unread) = check_records(&header, records, &mut ahead.0)?;
+    Ok(Checked { header, largest_payload, decompressed, unread })
 }
 
-fn check_records(header: &wasm_batch_header, records: &[u8]) -> Result<usize> {
-    let malformed = |index: i32, what: &str| {
-        Error::new(
-            Status::BatchMalformed,
-            format!("record {index} of the batch at offset {}: {what}", header.base_offset),
-        )
-    };
+/// Bytes of the largest payload, and where the records begin for which there is no room in `ahead`.
+fn check_records(header: &wasm_batch_header, records: &[u8], ahead: &mut Vec<Found>) -> Result<(usize, usize)> {
     let mut largest = 0;
     let mut rest = Cursor::new(records);
-    for index in 0..header.record_count {
-        let raw = RawRecord::take(&mut rest)
-            .ok_or_else(|| malformed(index, "it is too short, or its length or varints are broken"))?;
-        let delta_fits = (0..=i64::from(header.last_offset_delta)).contains(&raw.offset_delta);
-        if !delta_fits || header.base_offset.checked_add(raw.offset_delta).is_none() {
-            return Err(malformed(index, "its offset is outside of the batch"));
-        }
-        if header.base_timestamp.checked_add(raw.timestamp_delta).is_none() {
-            return Err(malformed(index, "its timestamp overflows"));
-        }
-        if !payload::is_valid(raw.payload) {
-            return Err(malformed(index, "key, value and headers do not fill it exactly"));
-        }
+    let times = Times::of(header);
+    let count = usize::try_from(header.record_count).unwrap_or(0);
+    ahead.clear();
+    // No more than there can be: the count is only the header's word.
+    ahead.resize(count.min(MOST_AHEAD).min(records.len() / SMALLEST_RECORD + 1), Found::default());
+    let mut index = 0;
+    for found in &mut *ahead {
+        let raw = RawRecord::check(&mut rest, header, index)?;
+        *found = raw.found(records.len() - rest.left(), times);
         largest = largest.max(raw.payload.len());
+        index += 1;
+    }
+    let unread = records.len() - rest.left();
+    for index in index..header.record_count {
+        largest = largest.max(RawRecord::check(&mut rest, header, index)?.payload.len());
     }
     if rest.left() > 0 {
-        return Err(malformed(header.record_count, "bytes follow the last record"));
+        return Err(malformed(header, header.record_count, "bytes follow the last record"));
     }
-    Ok(largest)
+    Ok((largest, unread))
+}
+
+#[cold]
+fn malformed(header: &wasm_batch_header, index: i32, what: &str) -> Error {
+    Error::new(Status::BatchMalformed, format!("record {index} of the batch at offset {}: {what}", header.base_offset))
+}
+
+/// Bytes of a record without key, value and headers: its length, attributes, two deltas, two lengths and a count.
+const SMALLEST_RECORD: usize = 7;
+
+/// What makes a record's timestamp of its delta.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    base: i64,
+    /// `Some` overrides the records' own times.
+    append_time: Option<i64>,
+}
+
+impl Times {
+    fn of(header: &wasm_batch_header) -> Self {
+        Self { base: header.base_timestamp, append_time: header.is_append_time().then_some(header.max_timestamp) }
+    }
 }
 
 struct RawRecord<'a> {
@@ -120,6 +168,25 @@ struct RawRecord<'a> {
 }
 
 impl<'a> RawRecord<'a> {
+    /// The next record, if nothing is wrong with it.
+    #[inline(always)]
+    fn check(rest: &mut Cursor<'a>, header: &wasm_batch_header, index: i32) -> Result<Self> {
+        let raw = Self::take(rest).ok_or_else(|| {
+            malformed(header, index, "it is too short, or its length or varints are broken")
+        })?;
+        let delta_fits = (0..=i64::from(header.last_offset_delta)).contains(&raw.offset_delta);
+        if !delta_fits || header.base_offset.checked_add(raw.offset_delta).is_none() {
+            return Err(malformed(header, index, "its offset is outside of the batch"));
+        }
+        if header.base_timestamp.checked_add(raw.timestamp_delta).is_none() {
+            return Err(malformed(header, index, "its timestamp overflows"));
+        }
+        if !payload::is_valid(raw.payload) {
+            return Err(malformed(header, index, "key, value and headers do not fill it exactly"));
+        }
+        Ok(raw)
+    }
+
     #[inline(always)]
     fn take(rest: &mut Cursor<'a>) -> Option<Self> {
         let length = rest.length()?;
@@ -141,6 +208,19 @@ impl<'a> RawRecord<'a> {
             payload: body.get(start..)?,
         })
     }
+
+    /// What is to be remembered of a record that ends at `end`.
+    #[inline(always)]
+    fn found(&self, end: usize, times: Times) -> Found {
+        // A batch has less than 4 GiB, and a checked one no larger delta.
+        Found {
+            timestamp: times.append_time.unwrap_or(times.base.wrapping_add(self.timestamp_delta)),
+            offset_delta: self.offset_delta as u32,
+            start: (end - self.payload.len()) as u32,
+            size: self.payload.len() as u32,
+            attributes: self.attributes,
+        }
+    }
 }
 
 /// Both deltas of a record, whatever their length, before they are unzigzagged; and where the payload starts.
@@ -155,65 +235,84 @@ fn long_deltas(body: &[u8]) -> Option<(u64, u64, usize)> {
 ///
 /// It trusts nothing for the sake of memory: should the host change a batch while it is borrowed, the worst that
 /// follows is a wrong record.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Records<'a> {
-    rest: &'a [u8],
-    left: i32,
+    bytes: &'a [u8],
+    ahead: Ahead,
+    /// The next one of those.
+    next: usize,
+    /// Where the others begin.
+    unread: usize,
+    /// How many they are.
+    left: usize,
     base_offset: i64,
-    base_timestamp: i64,
-    /// `Some` overrides the records' own times.
-    append_time: Option<i64>,
+    times: Times,
 }
 
 impl<'a> Records<'a> {
+    /// A reader of `records`, the part of a batch after its header, decompressed; with what `check` gave.
+    pub fn new(checked: &Checked, records: &'a [u8], ahead: Ahead) -> Self {
+        let header = &checked.header;
+        Self {
+            bytes: records,
+            left: usize::try_from(header.record_count).unwrap_or(0).saturating_sub(ahead.0.len()),
+            ahead,
+            next: 0,
+            unread: checked.unread,
+            base_offset: header.base_offset,
+            times: Times::of(header),
+        }
+    }
+
+    /// The memory, for the check of another batch.
+    pub fn into_ahead(self) -> Ahead {
+        self.ahead
+    }
+
     /// Leaves out the first `count` records.
     pub fn skip(&mut self, count: u32) {
         for _ in 0..count {
-            let Some(peeked) = self.peek() else { return };
-            self.advance(&peeked);
+            if self.peek().is_none() {
+                return;
+            }
+            self.advance();
         }
     }
 
-    /// A reader of `records`, the part of a batch after its header, decompressed.
-    pub fn new(header: &wasm_batch_header, records: &'a [u8]) -> Self {
-        Self {
-            rest: records,
-            left: header.record_count,
-            base_offset: header.base_offset,
-            base_timestamp: header.base_timestamp,
-            append_time: header.is_append_time().then_some(header.max_timestamp),
-        }
-    }
-
-    /// The next record; call `advance` with it to go on.
+    /// The next record; `advance` goes past it.
     #[inline(always)]
-    pub fn peek(&self) -> Option<Peeked<'a>> {
-        if self.left <= 0 {
-            return None;
+    pub fn peek(&mut self) -> Option<Record<'a>> {
+        if self.next >= self.ahead.0.len() {
+            self.look_ahead();
         }
-        let mut rest = Cursor::new(self.rest);
-        let raw = RawRecord::take(&mut rest)?;
-        let record = Record {
-            attributes: raw.attributes,
-            timestamp: self.append_time.unwrap_or(self.base_timestamp.wrapping_add(raw.timestamp_delta)),
-            offset: self.base_offset.wrapping_add(raw.offset_delta),
-            payload: raw.payload,
-        };
-        Some(Peeked { record, rest: rest.rest() })
+        let found = self.ahead.0.get(self.next)?;
+        let start = found.start as usize;
+        Some(Record {
+            attributes: found.attributes,
+            timestamp: found.timestamp,
+            offset: self.base_offset.wrapping_add(i64::from(found.offset_delta)),
+            payload: self.bytes.get(start..start + found.size as usize)?,
+        })
     }
 
-    /// Goes past a record that `peek` gave.
+    /// Goes past the record that `peek` gave.
     #[inline(always)]
-    pub fn advance(&mut self, peeked: &Peeked<'a>) {
-        self.rest = peeked.rest;
-        self.left -= 1;
+    pub fn advance(&mut self) {
+        self.next += 1;
     }
-}
 
-/// A record, and what comes after it.
-#[derive(Clone, Copy, Debug)]
-pub struct Peeked<'a> {
-    /// The record.
-    pub record: Record<'a>,
-    rest: &'a [u8],
+    /// Parses some more.
+    #[cold]
+    #[inline(never)]
+    fn look_ahead(&mut self) {
+        self.next = 0;
+        self.ahead.0.clear();
+        let mut rest = Cursor::new(self.bytes.get(self.unread..).unwrap_or_default());
+        for _ in 0..self.left.min(MOST_AHEAD) {
+            let Some(raw) = RawRecord::take(&mut rest) else { break };
+            self.ahead.0.push(raw.found(self.bytes.len() - rest.left(), self.times));
+        }
+        self.left -= self.ahead.0.len();
+        self.unread = self.bytes.len() - rest.left();
+    }
 }

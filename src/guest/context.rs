@@ -5,7 +5,7 @@ use super::clock::RunTime;
 use super::limits::Limits;
 use super::schema_registry::Lookup;
 use crate::batch::header::wasm_batch_header;
-use crate::batch::reader::Records;
+use crate::batch::reader::{Ahead, Records};
 use crate::call::{Settled, Waiting};
 use crate::config::Config;
 use crate::core_dump::CoreDump;
@@ -72,6 +72,8 @@ pub struct Context {
     /// Where the guest spends its time, if somebody wants to know.
     pub profile: Profile,
     transform: Arc<Transform>,
+    /// What `default_topic` tells, without the way there.
+    has_topic: bool,
     started: Cell<bool>,
     instance: Cell<bool>,
     memory_limit: usize,
@@ -89,6 +91,17 @@ pub struct Work {
     pub output: OutputBuffer,
     /// Records that the guest took and that are not counted yet.
     pub taken: Passed,
+    /// Memory for the next batch's records.
+    pub ahead: Ahead,
+}
+
+impl Work {
+    /// The guest is done with its batch.
+    pub fn end_batch(&mut self) {
+        if let Some(batch) = self.batch.take() {
+            self.ahead = batch.records.into_ahead();
+        }
+    }
 }
 
 /// A batch that a guest works on.
@@ -148,12 +161,14 @@ impl Context {
                 batch: None,
                 output: OutputBuffer::new(config.output_buffer_limit),
                 taken: Passed::default(),
+                ahead: Ahead::default(),
             }),
             run_time: RunTime::new(config.record_time_limit, config.time_slice),
             meter,
             wall_clock: Cell::new(0),
             core_dump: Cell::new(None),
             profile: Profile::default(),
+            has_topic: !transform.output_topics.is_empty(),
             transform,
             started: Cell::new(false),
             instance: Cell::new(false),
@@ -197,6 +212,12 @@ impl Context {
     /// How many records of the batch at hand the guest has taken.
     pub fn taken(&self) -> u32 {
         self.work.borrow().batch.as_ref().map_or(0, |batch| batch.taken)
+    }
+
+    /// Where a record goes that names no topic.
+    #[inline]
+    pub fn default_topic(&self) -> Option<u32> {
+        self.has_topic.then_some(0)
     }
 
     /// Whether the guest has come as far as waiting for batches.

@@ -5,7 +5,7 @@
 //! (`module::suspend_points`) so that each call of them goes through a loop: call, and if it would block, enter an
 //! empty function, where Wasmtime's epoch check suspends the guest, and call again.
 
-use super::context::{Batch, GuestState, Suspended, Work};
+use super::context::{Batch, Context, GuestState, Suspended, Work};
 use super::memory::GuestMemory;
 use crate::batch::{payload, varint};
 use crate::output::Pushed;
@@ -76,7 +76,7 @@ fn read_batch_header(
     base_sequence: u32,
 ) -> Result<i32, Error> {
     let (mut memory, state) = GuestMemory::of(&mut caller, "read_batch_header")?;
-    let context = &state.context;
+    let context: &Context = &state.context;
     let mut work = context.work.borrow_mut();
     match &mut work.batch {
         Some(batch) if !batch.announced => {
@@ -103,7 +103,7 @@ fn read_batch_header(
         _ => {
             context.run_time.check()?;
             context.finish_record(&mut work.output);
-            work.batch = None;
+            work.end_batch();
             drop(work);
             Ok(suspend(&mut caller, Suspended::ForBatch))
         }
@@ -119,34 +119,36 @@ fn read_next_record(
     length: u32,
 ) -> Result<i32, Error> {
     let (mut memory, state) = GuestMemory::of(&mut caller, "read_next_record")?;
-    let context = &state.context;
+    let context: &Context = &state.context;
     let mut work = context.work.borrow_mut();
     // A call that takes no record must not begin the time limit anew, or a guest could go on for ever that way.
     context.run_time.check()?;
-    let Work { batch: Some(batch @ Batch { announced: true, .. }), output, taken } = &mut *work else {
+    let Work { batch: Some(batch @ Batch { announced: true, .. }), output, taken, .. } = &mut *work else {
         return Ok(NO_RECORD);
     };
     if core::mem::take(&mut batch.at_hand) {
         context.finish_record(output);
     }
-    let Some(peeked) = batch.records.peek() else { return Ok(NO_RECORD) };
-    let record = peeked.record;
-    if record.payload.len() > length as usize {
+    let Some(record) = batch.records.peek() else { return Ok(NO_RECORD) };
+    let size = record.payload.len();
+    if size > length as usize {
         return Ok(BAD_BUFFER);
     }
-    memory.range("buffer", buffer, record.payload.len() as u32)?.copy_from_slice(record.payload);
     memory.write("attributes", attributes, [record.attributes])?;
     memory.write("timestamp", timestamp, record.timestamp.to_le_bytes())?;
     memory.write("offset", offset, record.offset.to_le_bytes())?;
-    batch.records.advance(&peeked);
+    let target = memory.range("buffer", buffer, size as u32)?;
+    batch.records.advance();
     batch.taken += 1;
     taken.records += 1;
-    taken.bytes += record.payload.len() as u64;
+    taken.bytes += size as u64;
     batch.at_hand = true;
     batch.latest_offset = record.offset;
     context.run_time.restart();
     context.wall_clock.set(record.timestamp);
-    Ok(record.payload.len() as i32)
+    // Last, since it is a call, over which everything else would have to be kept.
+    target.copy_from_slice(record.payload);
+    Ok(size as i32)
 }
 
 /// Of each function that writes its own copy, so that one has nothing of the other's options.
@@ -159,7 +161,7 @@ fn write(
     options: Option<(u32, u32)>,
 ) -> Result<i32, Error> {
     let (memory, state) = GuestMemory::of(&mut caller, call)?;
-    let context = &state.context;
+    let context: &Context = &state.context;
     let mut work = context.work.borrow_mut();
     let Work { batch: Some(batch), output, .. } = &mut *work else { return Ok(NO_RECORD) };
     if !batch.announced {
@@ -180,11 +182,9 @@ fn write(
     if !payload::is_valid(payload) {
         return Ok(BAD_BUFFER);
     }
-    let topics = context.transform();
     let index = match topic {
-        None if topics.output_topics.is_empty() => None,
-        None => Some(0),
-        Some(name) => topics.topic_index(name),
+        None => context.default_topic(),
+        Some(name) => context.transform().topic_index(name),
     };
     let Some(index) = index else { return Ok(BAD_WRITE) };
     match output.push(payload, index, batch.latest_offset, context.wall_clock.get()) {

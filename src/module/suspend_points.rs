@@ -6,13 +6,17 @@
 //!
 //! ```wat
 //! (func $wrapper (param …) (result i32) (local $r i32)
+//!   (local.set $r (call $import (local.get 0) …))
+//!   (if (i32.ne (local.get $r) (i32.const WOULD_BLOCK)) (then (return (local.get $r))))
 //!   (loop $again
+//!     (call $suspend_here)
 //!     (local.set $r (call $import (local.get 0) …))
 //!     (if (i32.ne (local.get $r) (i32.const WOULD_BLOCK)) (then (return (local.get $r))))
-//!     (call $suspend_here)
 //!     (br $again)))
 //! (func $suspend_here)
 //! ```
+//!
+//! The first call is before the loop, because each turn of a loop looks at the epoch.
 //!
 //! A host function of the embedder's may have any results, so there is no value left to mean *would block*. Its import gets
 //! one more result instead, a flag, and the wrapper looks at that.
@@ -284,28 +288,34 @@ fn wrapper(w: &Waiting, suspend_here: u32) -> Result<Function, Error> {
     let locals = results.into_iter().chain(flagged.then_some(ValType::I32));
     let mut function = Function::new_with_locals_types(locals);
     let mut code = function.instructions();
-    code.loop_(BlockType::Empty);
-    for param in 0..params {
-        code.local_get(param);
+    for again in [false, true] {
+        if again {
+            code.loop_(BlockType::Empty).call(suspend_here);
+        }
+        for param in 0..params {
+            code.local_get(param);
+        }
+        code.call(w.import);
+        if flagged {
+            code.local_set(flag);
+        }
+        for result in (params..flag).rev() {
+            code.local_set(result);
+        }
+        if flagged {
+            code.local_get(flag).i32_eqz();
+        } else {
+            code.local_get(params).i32_const(WOULD_BLOCK).i32_ne();
+        }
+        code.if_(BlockType::Empty);
+        for result in params..flag {
+            code.local_get(result);
+        }
+        code.return_().end();
+        if again {
+            code.br(0).end();
+        }
     }
-    code.call(w.import);
-    if flagged {
-        code.local_set(flag);
-    }
-    for result in (params..flag).rev() {
-        code.local_set(result);
-    }
-    if flagged {
-        code.local_get(flag).i32_eqz();
-    } else {
-        code.local_get(params).i32_const(WOULD_BLOCK).i32_ne();
-    }
-    code.if_(BlockType::Empty);
-    for result in params..flag {
-        code.local_get(result);
-    }
-    code.return_().end();
-    code.call(suspend_here).br(0).end();
     code.unreachable().end();
     Ok(function)
 }
@@ -356,7 +366,7 @@ mod tests {
             }
         }
         // _start calls the wrapper; the wrapper calls the import and the place of suspension, which calls nothing.
-        assert_eq!(calls, [vec![3], vec![1, 4], vec![]]);
+        assert_eq!(calls, [vec![3], vec![1, 4, 1], vec![]]);
         assert_eq!(wrappers.origin(2), Origin::Own);
         assert_eq!(wrappers.origin(3), Origin::Import(1, "redpanda_transform.write_record".into()));
         assert_eq!(wrappers.origin(4), Origin::SuspendHere);
