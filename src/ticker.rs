@@ -202,7 +202,7 @@ impl Drop for Registration {
 
 fn run() {
     // Where every processor computes, a tick that comes late is a time slice that lasts too long.
-    scheduling::ask_for_short_slices();
+    scheduling::be_punctual();
     let mut last = Instant::now();
     let mut quiet_since = last;
     let mut state = TICKER.lock();
