@@ -6,7 +6,8 @@ use crate::batch::reader::Record;
 use crate::call::{Ended, Settled, Waiting, wasm_answer, wasm_call};
 use crate::error::{Error, GuestDetail, Result};
 use crate::ffi::slice::wasm_slice;
-use crate::guest::context::{Batch, Context, Work};
+use crate::guest::context::Context;
+use crate::guest::work::Work;
 use crate::output::Pushed;
 use crate::status::wasm_status as Status;
 use core::cell::Cell;
@@ -184,8 +185,11 @@ impl Engagement {
     }
 
     fn transform(&self, context: &Context) -> Step {
-        let at_hand = context.work.borrow().batch.as_ref().map(|batch| (batch.bytes, batch.first));
-        let (Some(transform), Some((bytes, first))) = (self.0.callbacks.0.transform, at_hand) else {
+        let (there, bytes, first) = {
+            let batch = &context.work.borrow().batch;
+            (batch.is_there(), batch.bytes, batch.first)
+        };
+        let (Some(transform), true) = (self.0.callbacks.0.transform, there) else {
             return Step::Failed(Error::new(Status::Internal, "a transform is going on, but there is no batch"));
         };
         let mut call = wasm_call::of_custom(context.owner.get(), context.user_data.get());
@@ -199,7 +203,7 @@ impl Engagement {
                 // What it did not take one by one it has done as a whole.
                 while next(&mut work, context).is_some() {}
                 context.finish_record(&mut work.output);
-                work.end_batch();
+                work.batch.end();
                 Step::Done
             }
             step => step,
@@ -249,7 +253,10 @@ fn failure(context: &Context, why: &str, named: Option<u32>) -> Error {
 fn take_until(context: &Context, index: u32) -> bool {
     let mut work = context.work.borrow_mut();
     loop {
-        let Some(batch) = &work.batch else { return false };
+        let batch = &work.batch;
+        if !batch.is_there() {
+            return false;
+        }
         match (batch.at_hand, batch.taken) {
             (true, taken) if taken == index + 1 => return true,
             (_, taken) if taken > index => return false,
@@ -263,8 +270,10 @@ fn take_until(context: &Context, index: u32) -> bool {
 
 /// Takes the next record; the one before is finished.
 fn next(work: &mut Work, context: &Context) -> Option<(u32, Record<'static>)> {
-    let Work { batch: Some(batch), output, taken, .. } = work else { return None };
-    let batch: &mut Batch = batch;
+    let Work { batch, output, taken } = work;
+    if !batch.is_there() {
+        return None;
+    }
     if core::mem::take(&mut batch.at_hand) {
         context.finish_record(output);
     }
@@ -305,9 +314,10 @@ impl wasm_work {
             return Err(Error::invalid(format!("topic is {topic}; the factory has {topics} output topics")));
         }
         let mut work = context.work.borrow_mut();
-        let Work { batch: Some(batch), output, .. } = &mut *work else {
+        let Work { batch, output, .. } = &mut *work;
+        if !batch.is_there() {
             return Err(Error::new(Status::InvalidState, "there is no batch at hand"));
-        };
+        }
         let timestamp = if batch.taken == batch.first { batch.first_timestamp } else { context.wall_clock.get() };
         match output.push(payload, topic, batch.latest_offset, timestamp) {
             Pushed::Stored => Ok(()),

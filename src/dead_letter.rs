@@ -2,7 +2,7 @@
 
 use crate::batch::header;
 use crate::batch::payload::Payload;
-use crate::batch::reader::{self, Ahead, Records};
+use crate::batch::reader::Records;
 use crate::error::{Error, RecordAt, Result};
 use crate::factory::Compiled;
 use crate::output::wasm_output_record;
@@ -26,10 +26,10 @@ impl Letter {
     /// The record at `at`, of a batch that was transformed until `error`.
     pub fn new(compiled: &Compiled, batch: &[u8], at: RecordAt, error: &Error) -> Result<Self> {
         // The engine's own copy of the records went with the guest.
-        let (mut scratch, mut ahead) = (Vec::new(), Ahead::default());
-        let checked = reader::check(batch, compiled.shared.config.max_batch_size, false, &mut scratch, &mut ahead)?;
-        let bytes = if checked.decompressed { &scratch[..] } else { &batch[header::SIZE..] };
-        let mut records = Records::new(&checked, bytes, ahead);
+        let mut scratch = Vec::new();
+        let mut records = Records::default();
+        let decompressed = records.check(batch, compiled.shared.config.max_batch_size, false, &mut scratch)?;
+        records.begin(if decompressed { &scratch } else { &batch[header::SIZE..] });
         records.skip(at.index);
         let missing = || Error::new(Status::Internal, "the record that failed is not in its batch");
         let record = records.peek().ok_or_else(missing)?;

@@ -4,12 +4,13 @@ mod body;
 mod drive;
 
 use crate::batch::header;
-use crate::batch::reader::{self, Ahead, Checked, Records};
+use crate::batch::reader::Records;
 use crate::call::Waiting;
 use crate::custom_engine::Instance;
 use crate::error::{Error, Result};
 use crate::factory::{Compiled, Program};
-use crate::guest::context::{Batch, Context, Current};
+use crate::guest::context::Context;
+use crate::guest::work::Current;
 use crate::memory::pools::not_prepared;
 use crate::sink::OutputSink;
 use crate::status::wasm_status as Status;
@@ -52,7 +53,8 @@ pub enum wasm_engine_state {
 
 use wasm_engine_state as State;
 
-/// An operation that is going on.
+/// An operation that is going on; all empty if there is none. It stays where it is, and is not moved.
+#[derive(Default)]
 struct Operation {
     /// Where output goes; a start has none, as it can have no output.
     sink: Option<OutputSink>,
@@ -75,7 +77,7 @@ pub struct Engine {
     /// The embedder's engine, if it is one; until this one is released.
     instance: RefCell<Option<Rc<Instance>>>,
     state: Cell<State>,
-    operation: RefCell<Option<Operation>>,
+    operation: RefCell<Operation>,
     /// Number of the operation that is going on, or of the last one.
     number: Cell<u64>,
     /// A call into the engine is further down the stack.
@@ -116,7 +118,7 @@ impl Engine {
             body: RefCell::new(None),
             instance: RefCell::new(instance),
             state: Cell::new(State::Stopped),
-            operation: RefCell::new(None),
+            operation: RefCell::default(),
             number: Cell::new(0),
             busy: Cell::new(false),
             poisoned: Cell::new(false),
@@ -196,8 +198,7 @@ impl Engine {
 
     fn begin(&self, state: State, sink: Option<OutputSink>) -> u64 {
         self.state.set(state);
-        *self.operation.borrow_mut() =
-            Some(Operation { sink, output_due: false, hand_over: None, host_call: None, outcome: None });
+        self.operation.borrow_mut().sink = sink;
         self.number.set(self.number.get() + 1);
         self.number.get()
     }
@@ -257,60 +258,49 @@ impl Engine {
         meter.begin_transform(batch.len());
         let mut scratch = self.scratch.borrow_mut();
         let mut work = self.context.work.borrow_mut();
-        let mut ahead = core::mem::take(&mut work.ahead);
-        let checked = self.check(batch, first, &mut scratch, &mut ahead).inspect_err(|e| {
+        let at_hand = &mut work.batch;
+        let decompressed = self.check(&mut at_hand.records, batch, first, &mut scratch).inspect_err(|e| {
             if !e.status.is_misuse() {
                 meter.end_check();
                 meter.fail(e.status);
             }
         })?;
-        let records = if checked.decompressed { scratch_records(&scratch) } else { &batch[header::SIZE..] };
-        let mut records = Records::new(&checked, records, ahead);
-        let mut header = checked.header;
-        let mut latest = Current::before(&header);
+        let records = &mut at_hand.records;
+        records.begin(if decompressed { scratch_records(&scratch) } else { &batch[header::SIZE..] });
+        let mut before = Current::before(&records.header);
         if first > 0 {
             records.skip(first);
             // What the guest is told is how many it will get.
-            header.record_count -= first as i32;
+            records.header.record_count -= first as i32;
             // What it writes before the first of them is not attributed to a record that others are done with.
             if let Some(record) = records.peek() {
-                latest = Current { offset: record.offset, timestamp: record.timestamp };
+                before = Current { offset: record.offset, timestamp: record.timestamp };
             }
         }
-        work.batch = Some(Batch {
-            bytes: batch,
-            first,
-            header,
-            largest_payload: checked.largest_payload as u32,
-            records,
-            announced: false,
-            taken: first,
-            at_hand: false,
-            latest_offset: latest.offset,
-            first_timestamp: latest.timestamp,
-        });
+        at_hand.give(batch, first, before);
+        drop(work);
         meter.end_check();
         Ok(self.begin(State::Transforming, Some(sink)))
     }
 
-    fn check(&self, batch: &[u8], first: u32, scratch: &mut Vec<u8>, ahead: &mut Ahead) -> Result<Checked> {
+    fn check(&self, records: &mut Records<'_>, batch: &[u8], first: u32, scratch: &mut Vec<u8>) -> Result<bool> {
         let config = &self.compiled.shared.config;
         let named = |e: Error| {
             let name = &self.compiled.transform.name;
             Error::new(e.status, format!("transform \"{name}\": {}", e.message))
         };
-        let checked = reader::check(batch, config.max_batch_size, config.check_crc, scratch, ahead).map_err(named)?;
-        let count = checked.header.record_count;
+        let decompressed = records.check(batch, config.max_batch_size, config.check_crc, scratch).map_err(named)?;
+        let count = records.header.record_count;
         if first > 0 && first >= count as u32 {
             return Err(Error::invalid(format!("first_record is {first}; the batch has {count} records")));
         }
-        Ok(checked)
+        Ok(decompressed)
     }
 
     /// Whether `transform` would take a batch, whatever is going on.
     pub fn check_batch(&self, batch: &[u8], first: u32) -> Result<()> {
         // The engine's own scratch may have a batch in it.
-        self.check(batch, first, &mut Vec::new(), &mut Ahead::default()).map(drop).inspect_err(|e| {
+        self.check(&mut Records::default(), batch, first, &mut Vec::new()).map(drop).inspect_err(|e| {
             if !e.status.is_misuse() {
                 self.context.meter.series().errors.count(e.status);
             }
@@ -376,13 +366,10 @@ impl Engine {
         self.context.flush_log();
         drop(self.context.host_call.take());
         // Its sink comes before the output: the host may read a pending block until the sink's drop returns.
-        let operation = self.operation.borrow_mut().take();
+        let operation = core::mem::take(&mut *self.operation.borrow_mut());
         drop(operation);
         drop(lender);
-        let mut work = self.context.work.borrow_mut();
-        work.batch = None;
-        work.output.release();
-        drop(work);
+        self.context.work.borrow_mut().release();
         self.trim();
     }
 

@@ -114,7 +114,8 @@ mod tests {
     #[test]
     fn what_is_in_real_time_already_is_left_alone() {
         std::thread::spawn(|| {
-            let wanted = Attributes { policy: libc::SCHED_RR as u32, nice: 0, priority: 7, ..Attributes::get().unwrap() };
+            let wanted =
+                Attributes { policy: libc::SCHED_RR as u32, nice: 0, priority: 7, ..Attributes::get().unwrap() };
             if wanted.set() {
                 be_punctual();
                 let now = Attributes::get().unwrap();

@@ -51,6 +51,13 @@ pub struct wasm_batch_header {
 impl wasm_batch_header {
     /// Reads the header at the front of `bytes` and checks that the whole batch is there. More may follow it.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let mut header = Self::default();
+        header.read(bytes)?;
+        Ok(header)
+    }
+
+    /// As `parse`, in place. If it fails, nothing has changed.
+    pub fn read(&mut self, bytes: &[u8]) -> Result<()> {
         fn field<const N: usize>(bytes: &[u8; SIZE], at: usize) -> [u8; N] {
             core::array::from_fn(|i| bytes[at + i])
         }
@@ -82,7 +89,7 @@ impl wasm_batch_header {
                 format!("the batch says that it has {total} bytes, but only {} are there", bytes.len()),
             ));
         }
-        let header = Self {
+        *self = Self {
             base_offset: i64::from_be_bytes(field(head, 0)),
             total_size: total,
             partition_leader_epoch: i32::from_be_bytes(field(head, 12)),
@@ -96,7 +103,7 @@ impl wasm_batch_header {
             base_sequence: i32::from_be_bytes(field(head, 53)),
             record_count: i32::from_be_bytes(field(head, 57)),
         };
-        Ok(header)
+        Ok(())
     }
 
     /// Refuses counts that contradict each other. To be asked after the CRC was checked, or a damaged batch looks like one

@@ -180,7 +180,9 @@ mod tests {
 
     #[test]
     fn plain_ones_are_known_at_once() {
-        for (key, value) in [(None, None), (Some(0), Some(0)), (Some(63), Some(63)), (None, Some(64)), (Some(1), Some(8191))] {
+        for (key, value) in
+            [(None, None), (Some(0), Some(0)), (Some(63), Some(63)), (None, Some(64)), (Some(1), Some(8191))]
+        {
             let (key, value) = (key.map(|n| vec![7; n]), value.map(|n| vec![7; n]));
             assert!(is_plain(&encode(&(key, value, Vec::new()))));
         }

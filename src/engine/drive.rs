@@ -49,17 +49,14 @@ impl Engine {
                 self.check_pool()?;
             }
         }
-        let mut slot = self.operation.borrow_mut();
-        let Some(operation) = slot.as_mut() else {
-            return Err(Error::new(Status::Internal, "an operation is going on, but there is none"));
-        };
-        let outcome = self.drive(operation, waker);
+        let mut operation = self.operation.borrow_mut();
+        let outcome = self.drive(&mut operation, waker);
         self.context.count_passed();
         match &outcome {
             Ok(wasm_poll::Ready) => {
                 self.context.meter.end();
-                let finished = slot.take();
-                drop(slot);
+                let finished = operation.sink.take();
+                drop(operation);
                 self.state.set(State::Idle);
                 self.trim();
                 // The sink's drop is the host's code: it runs while the engine still counts as busy, so that it cannot
@@ -69,7 +66,7 @@ impl Engine {
             Ok(wasm_poll::Pending | wasm_poll::Yielded) => {}
             Err(e) => {
                 self.context.meter.fail(e.status);
-                drop(slot);
+                drop(operation);
                 self.drop_guest(());
             }
         }

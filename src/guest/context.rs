@@ -4,8 +4,7 @@
 use super::clock::RunTime;
 use super::limits::Limits;
 use super::schema_registry::Lookup;
-use crate::batch::header::wasm_batch_header;
-use crate::batch::reader::{Ahead, Records};
+use super::work::Work;
 use crate::call::{Settled, Waiting};
 use crate::config::Config;
 use crate::core_dump::CoreDump;
@@ -13,7 +12,7 @@ use crate::error::RecordAt;
 use crate::log::{Line, LineBuffer, Piece, Sink, escape, wasm_log_severity, wasm_log_source};
 use crate::log_limit::grouped;
 use crate::metrics::clock;
-use crate::metrics::meter::{Meter, Passed};
+use crate::metrics::meter::Meter;
 use crate::output::OutputBuffer;
 use crate::profile::Profile;
 use crate::transform::Transform;
@@ -83,70 +82,6 @@ pub struct Context {
     sink: Arc<dyn Sink>,
 }
 
-/// The batch at hand, as far as the guest has come, and what it wrote.
-pub struct Work {
-    /// The batch, until the guest asks for the next one.
-    pub batch: Option<Batch>,
-    /// Output that the host does not have yet.
-    pub output: OutputBuffer,
-    /// Records that the guest took and that are not counted yet.
-    pub taken: Passed,
-    /// Memory for the next batch's records.
-    pub ahead: Ahead,
-}
-
-impl Work {
-    /// The guest is done with its batch.
-    pub fn end_batch(&mut self) {
-        if let Some(batch) = self.batch.take() {
-            self.ahead = batch.records.into_ahead();
-        }
-    }
-}
-
-/// A batch that a guest works on.
-#[derive(Debug)]
-pub struct Batch {
-    /// All of it, as the host gave it.
-    pub bytes: &'static [u8],
-    /// The first record that is wanted.
-    pub first: u32,
-    /// The header.
-    pub header: wasm_batch_header,
-    /// Bytes of the largest payload.
-    pub largest_payload: u32,
-    /// The records that are left. They lie in memory that the engine keeps borrowed for as long as this batch is here.
-    pub records: Records<'static>,
-    /// The guest has seen the header.
-    pub announced: bool,
-    /// How many records the guest has taken.
-    pub taken: u32,
-    /// The record that the guest has taken last is not finished.
-    pub at_hand: bool,
-    /// Offset of that record; before the first one, the batch's own. Its timestamp is `Context::wall_clock`: were both
-    /// here, they would be written one by one and soon read as one, for which the processor would have to wait.
-    pub latest_offset: i64,
-    /// What the clock shows before the first record.
-    pub first_timestamp: i64,
-}
-
-/// What output is attributed to.
-#[derive(Clone, Copy, Debug)]
-pub struct Current {
-    /// Kafka offset.
-    pub offset: i64,
-    /// Milliseconds since 1970.
-    pub timestamp: i64,
-}
-
-impl Current {
-    /// A batch of which no record was taken.
-    pub fn before(header: &wasm_batch_header) -> Self {
-        let timestamp = if header.is_append_time() { header.max_timestamp } else { header.base_timestamp };
-        Self { offset: header.base_offset, timestamp }
-    }
-}
-
 impl Context {
     /// A context for a guest that is about to start.
     pub fn new(transform: Arc<Transform>, config: &Config, sink: Arc<dyn Sink>, meter: Meter) -> Self {
@@ -157,12 +92,7 @@ impl Context {
             schemas: RefCell::default(),
             owner: Cell::new(core::ptr::null_mut()),
             user_data: Cell::new(core::ptr::null_mut()),
-            work: RefCell::new(Work {
-                batch: None,
-                output: OutputBuffer::new(config.output_buffer_limit),
-                taken: Passed::default(),
-                ahead: Ahead::default(),
-            }),
+            work: RefCell::new(Work::new(config.output_buffer_limit)),
             run_time: RunTime::new(config.record_time_limit, config.time_slice),
             meter,
             wall_clock: Cell::new(0),
@@ -185,10 +115,7 @@ impl Context {
         self.suspended.set(None);
         drop(self.host_call.take());
         *self.schemas.borrow_mut() = Lookup::default();
-        let mut work = self.work.borrow_mut();
-        work.batch = None;
-        work.output.release();
-        drop(work);
+        self.work.borrow_mut().release();
         self.run_time.restart();
         self.wall_clock.set(0);
         self.started.set(false);
@@ -205,13 +132,14 @@ impl Context {
     /// The record at hand, if there is one.
     pub fn record(&self) -> Option<RecordAt> {
         let work = self.work.borrow();
-        let batch = work.batch.as_ref()?;
+        let batch = &work.batch;
         batch.at_hand.then(|| RecordAt { index: batch.taken - 1, offset: batch.latest_offset })
     }
 
     /// How many records of the batch at hand the guest has taken.
     pub fn taken(&self) -> u32 {
-        self.work.borrow().batch.as_ref().map_or(0, |batch| batch.taken)
+        let batch = &self.work.borrow().batch;
+        if batch.is_there() { batch.taken } else { 0 }
     }
 
     /// Where a record goes that names no topic.

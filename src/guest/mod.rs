@@ -10,3 +10,4 @@ pub mod memory;
 pub mod schema_registry;
 pub mod transform;
 pub mod wasi;
+pub mod work;

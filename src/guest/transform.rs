@@ -5,8 +5,9 @@
 //! (`module::suspend_points`) so that each call of them goes through a loop: call, and if it would block, enter an
 //! empty function, where Wasmtime's epoch check suspends the guest, and call again.
 
-use super::context::{Batch, Context, GuestState, Suspended, Work};
+use super::context::{Context, GuestState, Suspended};
 use super::memory::GuestMemory;
+use super::work::{Stage, Work};
 use crate::batch::{payload, varint};
 use crate::output::Pushed;
 use wasmtime::{AsContextMut as _, Caller, Error, Linker};
@@ -78,36 +79,30 @@ fn read_batch_header(
     let (mut memory, state) = GuestMemory::of(&mut caller, "read_batch_header")?;
     let context: &Context = &state.context;
     let mut work = context.work.borrow_mut();
-    match &mut work.batch {
-        Some(batch) if !batch.announced => {
-            let header = &batch.header;
-            memory.write("base_offset", base_offset, header.base_offset.to_le_bytes())?;
-            memory.write("record_count", record_count, header.record_count.to_le_bytes())?;
-            memory.write(
-                "partition_leader_epoch",
-                partition_leader_epoch,
-                header.partition_leader_epoch.to_le_bytes(),
-            )?;
-            memory.write("attributes", attributes, header.attributes.to_le_bytes())?;
-            memory.write("last_offset_delta", last_offset_delta, header.last_offset_delta.to_le_bytes())?;
-            memory.write("base_timestamp", base_timestamp, header.base_timestamp.to_le_bytes())?;
-            memory.write("max_timestamp", max_timestamp, header.max_timestamp.to_le_bytes())?;
-            memory.write("producer_id", producer_id, header.producer_id.to_le_bytes())?;
-            memory.write("producer_epoch", producer_epoch, header.producer_epoch.to_le_bytes())?;
-            memory.write("base_sequence", base_sequence, header.base_sequence.to_le_bytes())?;
-            context.wall_clock.set(batch.first_timestamp);
-            context.run_time.restart();
-            batch.announced = true;
-            Ok(batch.largest_payload as i32)
-        }
-        _ => {
-            context.run_time.check()?;
-            context.finish_record(&mut work.output);
-            work.end_batch();
-            drop(work);
-            Ok(suspend(&mut caller, Suspended::ForBatch))
-        }
+    let batch = &mut work.batch;
+    if batch.stage != Stage::Given {
+        context.run_time.check()?;
+        let Work { batch, output, .. } = &mut *work;
+        context.finish_record(output);
+        batch.end();
+        drop(work);
+        return Ok(suspend(&mut caller, Suspended::ForBatch));
     }
+    let header = &batch.records.header;
+    memory.write("base_offset", base_offset, header.base_offset.to_le_bytes())?;
+    memory.write("record_count", record_count, header.record_count.to_le_bytes())?;
+    memory.write("partition_leader_epoch", partition_leader_epoch, header.partition_leader_epoch.to_le_bytes())?;
+    memory.write("attributes", attributes, header.attributes.to_le_bytes())?;
+    memory.write("last_offset_delta", last_offset_delta, header.last_offset_delta.to_le_bytes())?;
+    memory.write("base_timestamp", base_timestamp, header.base_timestamp.to_le_bytes())?;
+    memory.write("max_timestamp", max_timestamp, header.max_timestamp.to_le_bytes())?;
+    memory.write("producer_id", producer_id, header.producer_id.to_le_bytes())?;
+    memory.write("producer_epoch", producer_epoch, header.producer_epoch.to_le_bytes())?;
+    memory.write("base_sequence", base_sequence, header.base_sequence.to_le_bytes())?;
+    context.wall_clock.set(batch.first_timestamp);
+    context.run_time.restart();
+    batch.stage = Stage::Announced;
+    Ok(batch.records.largest_payload as i32)
 }
 
 fn read_next_record(
@@ -123,9 +118,10 @@ fn read_next_record(
     let mut work = context.work.borrow_mut();
     // A call that takes no record must not begin the time limit anew, or a guest could go on for ever that way.
     context.run_time.check()?;
-    let Work { batch: Some(batch @ Batch { announced: true, .. }), output, taken, .. } = &mut *work else {
+    let Work { batch, output, taken } = &mut *work;
+    if batch.stage != Stage::Announced {
         return Ok(NO_RECORD);
-    };
+    }
     if core::mem::take(&mut batch.at_hand) {
         context.finish_record(output);
     }
@@ -163,8 +159,8 @@ fn write(
     let (memory, state) = GuestMemory::of(&mut caller, call)?;
     let context: &Context = &state.context;
     let mut work = context.work.borrow_mut();
-    let Work { batch: Some(batch), output, .. } = &mut *work else { return Ok(NO_RECORD) };
-    if !batch.announced {
+    let Work { batch, output, .. } = &mut *work;
+    if batch.stage != Stage::Announced {
         return Ok(NO_RECORD);
     }
     let payload = memory.read("buffer", buffer, length)?;
