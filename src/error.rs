@@ -85,12 +85,15 @@ pub enum wasm_trap {
 }
 
 impl Error {
-    /// An error that no guest had a part in.
+    /// An error that no guest had a part in. Cold, so that what leads here is compiled as what hardly ever happens.
+    #[cold]
+    #[inline(never)]
     pub fn new(status: Status, message: impl Into<String>) -> Self {
         Self { status, message: message.into(), guest: None }
     }
 
     /// A misuse of the C ABI or of a config field.
+    #[cold]
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(Status::InvalidArgument, message)
     }

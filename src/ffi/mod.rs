@@ -121,12 +121,18 @@ pub(crate) use first_size;
 ///
 /// `pointer` is NULL or points to a struct whose first field is its size in bytes, as a `size_t`, and `T` is valid with
 /// all bytes zero.
+#[inline]
 pub(crate) unsafe fn sized<T: Copy>(pointer: *const T, minimum: usize, name: &str) -> Result<T> {
     if pointer.is_null() {
         return Err(null(name));
     }
     // SAFETY: the first field is the size.
     let size = unsafe { pointer.cast::<usize>().read() };
+    if size == size_of::<T>() {
+        // Nearly always: the caller was compiled against this header.
+        // SAFETY: it is a whole `T`, says its size, and aligned like its first field, which is as much as any.
+        return Ok(unsafe { pointer.read() });
+    }
     if size < minimum {
         return Err(Error::new(
             wasm_status::InvalidStructSize,
