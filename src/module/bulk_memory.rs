@@ -46,7 +46,7 @@ const CODES: [u8; 2] = [10, 11];
 
 /// An operation that is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
+pub enum BulkOperation {
     /// `memory.fill`
     Fill,
     /// `memory.copy`
@@ -62,7 +62,7 @@ pub struct Pieces {
     pub first: u32,
 }
 
-impl Operation {
+impl BulkOperation {
     /// All, in the order of their functions.
     pub const ALL: [Self; 2] = [Self::Fill, Self::Copy];
 
@@ -173,9 +173,9 @@ struct Finder {
 }
 
 impl Finder {
-    fn next(&mut self, operator: &Operator<'_>) -> Option<Operation> {
+    fn next(&mut self, operator: &Operator<'_>) -> Option<BulkOperation> {
         let constant = matches!(operator, Operator::I32Const { value } if *value as u32 <= PIECE);
-        if core::mem::replace(&mut self.short, constant) { None } else { Operation::of(operator) }
+        if core::mem::replace(&mut self.short, constant) { None } else { BulkOperation::of(operator) }
     }
 }
 

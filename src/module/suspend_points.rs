@@ -26,7 +26,7 @@
 //!
 //! In the same pass `bulk_memory` divides long operations, which would have no such place inside.
 
-use super::bulk_memory::{self, Operation, Pieces};
+use super::bulk_memory::{self, BulkOperation, Pieces};
 use crate::guest::transform::WOULD_BLOCK;
 use crate::guest::{schema_registry, transform};
 use core::convert::Infallible;
@@ -91,7 +91,7 @@ pub enum Origin {
     /// The place of suspension.
     SuspendHere,
     /// What does this operation in pieces, for the function that called it.
-    BulkMemory(Operation),
+    BulkMemory(BulkOperation),
 }
 
 impl Wrappers {
@@ -108,7 +108,7 @@ impl Wrappers {
             }
             added -= self.imports.len() + 1;
         }
-        let operation = Operation::ALL.get(added).filter(|_| self.bulk_memory);
+        let operation = BulkOperation::ALL.get(added).filter(|_| self.bulk_memory);
         operation.map_or(Origin::Own, |&operation| Origin::BulkMemory(operation))
     }
 }
@@ -287,7 +287,7 @@ impl Reencode for Rewriter {
             functions.function(self.unit_type);
         }
         if let Some((pieces, _)) = self.pieces {
-            Operation::ALL.iter().for_each(|_| {
+            BulkOperation::ALL.iter().for_each(|_| {
                 functions.function(pieces.ty);
             });
         }
@@ -317,7 +317,7 @@ impl Reencode for Rewriter {
             code.function(&empty);
         }
         if self.pieces.is_some() {
-            for operation in Operation::ALL {
+            for operation in BulkOperation::ALL {
                 code.function(&operation.function());
             }
         }

@@ -58,10 +58,10 @@ impl<T: Default> Guest<T> {
     }
 
     /// Gives the trap, if there is one.
-    fn run(&mut self, operation: Operation, operands: Triple) -> Option<Trap> {
+    fn run(&mut self, operation: BulkOperation, operands: Triple) -> Option<Trap> {
         let function = match operation {
-            Operation::Fill => &self.fill,
-            Operation::Copy => &self.copy,
+            BulkOperation::Fill => &self.fill,
+            BulkOperation::Copy => &self.copy,
         };
         function.call(&mut self.store, operands).err().map(|error| *error.downcast_ref().unwrap())
     }
@@ -91,7 +91,7 @@ proptest! {
         let mut plain = Guest::<()>::new(&wat::parse_str(GUEST).unwrap());
         let mut divided = Guest::<()>::new(&divided(GUEST).0);
         for (fill, dst, other, length) in cases {
-            let operation = if fill { Operation::Fill } else { Operation::Copy };
+            let operation = if fill { BulkOperation::Fill } else { BulkOperation::Copy };
             let seed = u64::from(dst ^ length);
             plain.scribble(seed);
             divided.scribble(seed);
@@ -110,19 +110,19 @@ fn overlapping_copies_and_those_up_to_the_very_end_are_right() {
     let by = 1000;
     let all = SIZE - by;
     for (operation, operands, traps) in [
-        (Operation::Copy, (by, 0, all), false),
-        (Operation::Copy, (0, by, all), false),
-        (Operation::Copy, (0, 0, SIZE), false),
-        (Operation::Copy, (by + 1, 0, all), true),
-        (Operation::Copy, (0, by + 1, all), true),
-        (Operation::Copy, (1, u32::MAX, PIECE + 1), true),
-        (Operation::Copy, (0, 0, u32::MAX), true),
-        (Operation::Fill, (0, 7, SIZE), false),
-        (Operation::Fill, (1, 7, SIZE), true),
-        (Operation::Fill, (u32::MAX, 7, u32::MAX), true),
-        (Operation::Fill, (SIZE, 7, 0), false),
-        (Operation::Fill, (SIZE + 1, 7, 0), true),
-        (Operation::Fill, (0, 0x1ff, PIECE + 1), false),
+        (BulkOperation::Copy, (by, 0, all), false),
+        (BulkOperation::Copy, (0, by, all), false),
+        (BulkOperation::Copy, (0, 0, SIZE), false),
+        (BulkOperation::Copy, (by + 1, 0, all), true),
+        (BulkOperation::Copy, (0, by + 1, all), true),
+        (BulkOperation::Copy, (1, u32::MAX, PIECE + 1), true),
+        (BulkOperation::Copy, (0, 0, u32::MAX), true),
+        (BulkOperation::Fill, (0, 7, SIZE), false),
+        (BulkOperation::Fill, (1, 7, SIZE), true),
+        (BulkOperation::Fill, (u32::MAX, 7, u32::MAX), true),
+        (BulkOperation::Fill, (SIZE, 7, 0), false),
+        (BulkOperation::Fill, (SIZE + 1, 7, 0), true),
+        (BulkOperation::Fill, (0, 0x1ff, PIECE + 1), false),
     ] {
         plain.scribble(1);
         divided.scribble(1);
@@ -142,9 +142,9 @@ fn the_epoch_is_looked_at_between_the_pieces() {
     #[derive(Default)]
     struct Looks(Option<Memory>, usize, Vec<usize>);
     for (operation, operands, ones) in [
-        (Operation::Fill, (0, 1, LENGTH), SIZE),
-        (Operation::Copy, (0, BEHIND, LENGTH), BEHIND),
-        (Operation::Copy, (BEHIND, 0, LENGTH), 0),
+        (BulkOperation::Fill, (0, 1, LENGTH), SIZE),
+        (BulkOperation::Copy, (0, BEHIND, LENGTH), BEHIND),
+        (BulkOperation::Copy, (BEHIND, 0, LENGTH), 0),
     ] {
         let mut guest = Guest::<Looks>::new(&divided(GUEST).0);
         let content = guest.memory.data_mut(&mut guest.store);
@@ -231,7 +231,7 @@ fn odd_modules_stay_valid() {
     );
     // The import; the guest's function, the wrapper, the place of suspension, and what is called here.
     assert!(operators(&out)[0].contains(&"Call { function_index: 5 }".into()));
-    assert_eq!(wrappers.unwrap().origin(5), Origin::BulkMemory(Operation::Copy));
+    assert_eq!(wrappers.unwrap().origin(5), Origin::BulkMemory(BulkOperation::Copy));
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn a_module_that_never_waits_is_left_alone() {
 
 #[test]
 fn added_functions_are_told_apart_whatever_was_added() {
-    use Operation::{Copy, Fill};
+    use BulkOperation::{Copy, Fill};
     let all = Wrappers { first: 5, imports: vec![(1, "a.b".into())], bulk_memory: true };
     let import = Origin::Import(1, "a.b".into());
     let bulk = [Origin::BulkMemory(Fill), Origin::BulkMemory(Copy)];

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Guests that fill or copy much of their memory at once: one operation, but no reason to keep the host's thread.
+#include "support/bench.hh"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+
+using namespace testing_support;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+namespace {
+
+constexpr std::string_view guest = "t_bulk_memory";
+
+/// The shortest slice: an operation on 63 MiB, which takes milliseconds, has many.
+const wasm_runtime_config hurried = [] {
+  wasm_runtime_config config{};
+  config.time_slice_ns = 20'000;
+  return config;
+}();
+
+struct long_operation {
+  const char* name;
+  /// Records: what is due before it, the operation, and the question whether all is well, with the answer.
+  std::vector<std::string> before;
+  std::string operation;
+  std::string question;
+  std::string answer;
+};
+
+class Divided : public testing::TestWithParam<long_operation> {};
+
+TEST_P(Divided, OperationIsSuspendedInTheMiddleAndItsResultIsRight) {
+  const auto& tested = GetParam();
+  bench b(guest, hurried);
+  ASSERT_TRUE(succeeded(b.start()));
+  // Around the operation there are a few places where the guest may be suspended, but no ten. On a busy machine the clock may
+  // come late, so once is enough.
+  int most_yields = 0;
+  for (int tries = 0; tries < 100 && most_yields < 10; ++tries) {
+    b.run(tested.before);
+    recorder out;
+    const auto end = b.transform(kafka::values({tested.operation}), out);
+    ASSERT_TRUE(succeeded(end));
+    most_yields = std::max(most_yields, end.yields);
+    ASSERT_THAT(b.run({tested.question}).values(), ElementsAre(tested.answer));
+  }
+  EXPECT_GE(most_yields, 10);
+}
+
+INSTANTIATE_TEST_SUITE_P(BulkMemory, Divided,
+                         testing::Values(long_operation{"Fill", {"p"}, "f", "F?", "Fy"},
+                                         long_operation{"CopyUp", {"p"}, "u", "U?", "Uy"},
+                                         long_operation{"CopyDown", {"p"}, "d", "D?", "Dy"}),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST(BulkMemory, OutOfBoundsTrapsInTheGuestsFunctionBeforeAnythingIsWritten) {
+  auto config = hurried;
+  config.core_dumps = 1;
+  for (const auto& [value, function] : {std::pair("o", "fill"), std::pair("c", "copy")}) {
+    bench b(guest, config);
+    ASSERT_TRUE(succeeded(b.start()));
+    recorder out;
+    // What would be copied are Zs, too.
+    const auto end = b.transform(kafka::values({"kept", std::string(value) + "ZZZZZZZZ"}), out);
+    EXPECT_EQ(end.status, WASM_STATUS_GUEST_TRAP) << end.message();
+    ASSERT_TRUE(end.why);
+    EXPECT_EQ(end.why->trap(), WASM_TRAP_MEMORY_OUT_OF_BOUNDS);
+    EXPECT_EQ(end.why->record()->index, 1U);
+    const auto frames = end.why->backtrace();
+    ASSERT_GE(frames.size(), 3U);
+    EXPECT_EQ(frames[0].function, function);
+    EXPECT_EQ(frames[1].function, "on_record");
+    EXPECT_THAT(out.values(), ElementsAre("kept"));
+    const auto dump = kafka::text(end.why->coredump().value());
+    EXPECT_EQ(dump.find("ZZZZZZZZ"), dump.rfind("ZZZZZZZZ")) << "there is only what was read";
+    EXPECT_TRUE(succeeded(b.start()));
+    EXPECT_THAT(b.run({"f", "F?"}).values(), ElementsAre("f", "Fy"));
+  }
+}
+
+TEST(BulkMemory, OneOperationAfterTheOtherEndsAtTheTimeLimitInTheGuestsFunction) {
+  auto config = hurried;
+  config.record_time_limit_ns = 100'000'000;
+  bench b(guest, config);
+  ASSERT_TRUE(succeeded(b.start()));
+  recorder out;
+  const auto end = b.transform(kafka::values({"kept", "l"}), out);
+  EXPECT_EQ(end.status, WASM_STATUS_GUEST_TIMEOUT) << end.message();
+  ASSERT_TRUE(end.why);
+  const auto frames = end.why->backtrace();
+  ASSERT_GE(frames.size(), 3U);
+  // The former nearly always; or between two of them.
+  EXPECT_THAT(frames[0].function, testing::AnyOf("fill", "size", "end", "fill_forever"));
+  EXPECT_THAT(end.message(), Not(HasSubstr("at function")));
+  EXPECT_THAT(out.values(), ElementsAre("kept"));
+}
+
+TEST(BulkMemory, AProfileNamesTheOperation) {
+  auto config = hurried;
+  config.record_time_limit_ns = 100'000'000;
+  bench b(guest, config);
+  ASSERT_TRUE(succeeded(b.start()));
+  b.engine.start_profile().value();
+  recorder out;
+  EXPECT_EQ(b.transform(kafka::values({"l"}), out).status, WASM_STATUS_GUEST_TIMEOUT);
+  const auto profile = b.engine.finish_profile().value();
+  EXPECT_THAT(profile, HasSubstr("\"memory.fill\""));
+  EXPECT_THAT(profile, Not(HasSubstr("\"function ")));
+}
+
+}  // namespace
