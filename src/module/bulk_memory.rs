@@ -64,7 +64,7 @@ pub struct Pieces {
 
 impl BulkOperation {
     /// All, in the order of their functions.
-    pub const ALL: [Self; 2] = [Self::Fill, Self::Copy];
+    pub(super) const ALL: [Self; 2] = [Self::Fill, Self::Copy];
 
     /// As people write it.
     pub fn name(self) -> &'static str {
