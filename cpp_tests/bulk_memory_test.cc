@@ -35,10 +35,10 @@ TEST_P(Divided, OperationIsSuspendedInTheMiddleAndItsResultIsRight) {
   const std::string answer{question[0], 'y'};
   bench b(guest, hurried);
   ASSERT_TRUE(succeeded(b.start()));
-  // Around the operation there are a few places where the guest may be suspended, but no ten. On a busy machine the clock may
-  // come late, so once is enough.
+  // A guest that is not suspended inside yields once, when the operation is over, or twice. On a busy machine the clock may
+  // come late, so more is enough if it happens once.
   int most_yields = 0;
-  for (int tries = 0; tries < 100 && most_yields < 10; ++tries) {
+  for (int tries = 0; tries < 100 && most_yields < 4; ++tries) {
     b.run({"p"});
     recorder out;
     const auto end = b.transform(kafka::values({operation}), out);
@@ -46,7 +46,7 @@ TEST_P(Divided, OperationIsSuspendedInTheMiddleAndItsResultIsRight) {
     most_yields = std::max(most_yields, end.yields);
     ASSERT_THAT(b.run({question}).values(), ElementsAre(answer));
   }
-  EXPECT_GE(most_yields, 10);
+  EXPECT_GE(most_yields, 4);
 }
 
 INSTANTIATE_TEST_SUITE_P(BulkMemory, Divided, testing::Values('f', 'u', 'd'),
