@@ -71,7 +71,7 @@ fn own_functions(dump: &mut Vec<u8>, wrappers: &Wrappers) {
         let function = match wrappers.origin(frame.funcidx) {
             Origin::Own => frame.funcidx,
             Origin::Import(index, _) => index,
-            Origin::SuspendHere => continue,
+            Origin::SuspendHere | Origin::BulkMemory(_) => continue,
         };
         // Where in a function is not known: code is compiled without a map of its addresses. Nor are its variables.
         own.frame(frame.instanceidx, function, 0, [], []);
@@ -149,8 +149,8 @@ mod tests {
 
     #[test]
     fn what_was_added_to_the_module_is_not_in_the_stack() {
-        // As if the last two were a wrapper of import 77, and the place of suspension.
-        let wrappers = Wrappers { first: 1, imports: vec![(77, "a.b".into())] };
+        // As if the last three were a wrapper of import 77, the place of suspension, and what fills memory.
+        let wrappers = Wrappers { first: 1, imports: vec![(77, "a.b".into())], bulk_memory: true };
         let (_, functions) = dump(&wrappers, "unreachable");
         assert_eq!(functions, [0, 77]);
     }

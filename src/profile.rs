@@ -112,6 +112,7 @@ impl Profile {
             Origin::Own => format!("function {}", imports.saturating_add(defined)),
             Origin::Import(_, name) => name,
             Origin::SuspendHere => "suspended".into(),
+            Origin::BulkMemory(operation) => operation.name().into(),
         };
         with_names(&json, name).map_err(|e| broken(&e))
     }

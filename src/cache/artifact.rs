@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 /// How each artifact begins: neither text nor Wasm nor ELF.
 pub const MAGIC: &[u8; 8] = b"\xc3wasmaot";
 /// Raised with each change of the format.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 const CHECKSUM: Range<usize> = 24..56;
 /// Bytes before the head.
@@ -158,6 +158,7 @@ impl Head {
             out.extend_from_slice(&index.to_le_bytes());
             list(out, name.as_bytes());
         }
+        out.push(self.wrappers.bulk_memory.into());
         list(out, &self.outline);
     }
 
@@ -177,6 +178,7 @@ impl Head {
                 imports: (0..reader.u32()?)
                     .map(|_| Ok((reader.u32()?, reader.text()?)))
                     .collect::<Result<_, Flaw>>()?,
+                bulk_memory: reader.array::<1>()? != [0],
             },
             outline: reader.list()?.to_vec(),
         })
@@ -234,7 +236,7 @@ mod tests {
             module: [9; 32],
             module_size: 1 << 40,
             waits: vec![0, 1, 2],
-            wrappers: Wrappers { first: 5, imports: vec![(1, "a.b".into()), (2, "c.d".into())] },
+            wrappers: Wrappers { first: 5, imports: vec![(1, "a.b".into()), (2, "c.d".into())], bulk_memory: true },
             outline: b"\0asm\x01\0\0\0".to_vec(),
         }
     }

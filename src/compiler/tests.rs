@@ -185,11 +185,11 @@ fn artifacts_for_others_are_refused_with_what_differs() {
     };
     refused(changed(&bytes, |head, _| head.wasmtime = "47.0.1".into()), "by Wasmtime 47.0.1, and this is Wasmtime 4");
     refused(changed(&bytes, |head, _| head.library = "0.0.9".into()), "by version 0.0.9 of this library");
-    refused(changed(&bytes, |head, _| head.rewriting += 1), "rewritten in way 2; this is");
+    refused(changed(&bytes, |head, _| head.rewriting += 1), &format!("rewritten in way {}; this is", REWRITING + 1));
     refused(changed(&bytes, |head, _| head.target = "riscv64-linux".into()), "made for riscv64-linux, and this is ");
     let mut format = bytes.clone();
     format[8] += 1;
-    refused(format, "it has format 2");
+    refused(format, &format!("it has format {}", FORMAT + 1));
     refused(
         changed(&bytes, |head, _| head.waits[1] = 0),
         "redpanda_transform.write_record may wait here, but might not",

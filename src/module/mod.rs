@@ -1,5 +1,6 @@
 //! A module before it runs: inspected, judged, rewritten.
 
+pub mod bulk_memory;
 pub mod inspect;
 pub mod suspend_points;
 pub mod validate;

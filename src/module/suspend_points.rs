@@ -23,7 +23,10 @@
 //!
 //! `$suspend_here` is where Wasmtime looks at the epoch: a function's entry reads the deadline anew, while a loop may go
 //! on with the one that it read before the call. Wrappers come after all other functions, so no index changes.
+//!
+//! In the same pass `bulk_memory` divides long operations, which would have no such place inside.
 
+use super::bulk_memory::{self, BulkOperation, Pieces};
 use crate::guest::transform::WOULD_BLOCK;
 use crate::guest::{schema_registry, transform};
 use core::convert::Infallible;
@@ -69,10 +72,13 @@ pub fn own(module: &str, name: &str) -> Option<Waits> {
 /// What was added to a module, so that backtraces can speak of the module as its author knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wrappers {
-    /// Index of the first wrapper.
+    /// Index of the first function that was added.
     pub first: u32,
-    /// The import behind each wrapper, in order: its index and name.
+    /// The import behind each wrapper, in order: its index and name. After the wrappers, if there are any, comes the
+    /// place of suspension.
     pub imports: Vec<(u32, String)>,
+    /// Whether functions for `bulk_memory`'s operations come last.
+    pub bulk_memory: bool,
 }
 
 /// A function of a rewritten module.
@@ -84,30 +90,44 @@ pub enum Origin {
     Import(u32, String),
     /// The place of suspension.
     SuspendHere,
+    /// What does this operation in pieces, for the function that called it.
+    BulkMemory(BulkOperation),
 }
 
 impl Wrappers {
     /// Where a function comes from.
     pub fn origin(&self, function: u32) -> Origin {
-        match function.checked_sub(self.first) {
-            Some(i) if !self.imports.is_empty() => match self.imports.get(i as usize) {
-                Some((index, name)) => Origin::Import(*index, name.clone()),
-                None => Origin::SuspendHere,
-            },
-            _ => Origin::Own,
+        let Some(i) = function.checked_sub(self.first) else { return Origin::Own };
+        let mut added = i as usize;
+        if let Some((index, name)) = self.imports.get(added) {
+            return Origin::Import(*index, name.clone());
         }
+        if !self.imports.is_empty() {
+            if added == self.imports.len() {
+                return Origin::SuspendHere;
+            }
+            added -= self.imports.len() + 1;
+        }
+        let operation = BulkOperation::ALL.get(added).filter(|_| self.bulk_memory);
+        operation.map_or(Origin::Own, |&operation| Origin::BulkMemory(operation))
     }
 }
 
 struct Rewriter {
+    /// Index of the first function that is added.
+    first_added: u32,
     waiting: Vec<Waiting>,
     /// Index into `waiting` by imported function: modules can have many imports, and many more references to them.
     by_import: Vec<Option<u32>>,
-    /// The type `() -> ()`.
+    /// The type `() -> ()`, if anything waits.
     unit_type: u32,
+    /// If anything is divided: the functions for it, and whether their type is a new one.
+    pieces: Option<(Pieces, bool)>,
+    /// Parameters of each of the module's own functions whose body is still to come, last one first.
+    params: Vec<u32>,
 }
 
-/// The same module with wrappers, or `None` if it needs none. `module` must be valid.
+/// The same module with wrappers and with long operations divided, or `None` if it needs neither. `module` must be valid.
 ///
 /// `waits` tells for an import, by module and name, whether it may have to wait.
 pub fn add(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<Option<(Vec<u8>, Wrappers)>, Error> {
@@ -115,7 +135,8 @@ pub fn add(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result
     let mut out = wasm_encoder::Module::new();
     rewriter.parse_core_module(&mut out, Parser::new(0), module)?;
     let wrappers = Wrappers {
-        first: rewriter.waiting[0].wrapper,
+        first: rewriter.first_added,
+        bulk_memory: rewriter.pieces.is_some(),
         imports: rewriter.waiting.into_iter().map(|w| (w.import, w.name)).collect(),
     };
     Ok(Some((out.finish(), wrappers)))
@@ -125,7 +146,8 @@ fn plan(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<Op
     let mut waiting = Vec::new();
     let mut types = Vec::new();
     let mut functions = 0;
-    let mut defined = 0;
+    let mut params = Vec::new();
+    let mut divides = false;
     for payload in Parser::new(0).parse_all(module) {
         match payload? {
             Payload::TypeSection(section) => {
@@ -158,26 +180,44 @@ fn plan(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<Op
                 }
             }
             Payload::FunctionSection(section) => {
-                defined = section.count();
+                for type_index in section {
+                    let ty = types.get(type_index? as usize).and_then(Option::as_ref);
+                    params.push(ty.map_or(0, |ty| ty.params().len() as u32));
+                }
+                params.reverse();
             }
+            Payload::CodeSectionEntry(body) => divides = divides || bulk_memory::is_in(&body)?,
             _ => {}
         }
     }
-    let is_unit = |ty: &FuncType| ty.params().is_empty() && ty.results().is_empty();
-    let unit = types.iter().position(|ty| ty.as_ref().is_some_and(is_unit));
+    let find = |is: &dyn Fn(&FuncType) -> bool| {
+        types.iter().position(|ty| ty.as_ref().is_some_and(is)).map(|index| index as u32)
+    };
+    let unit = find(&|ty| ty.params().is_empty() && ty.results().is_empty());
     // Without a function of its own a module cannot call anything.
-    let (false, true, Some(unit)) = (waiting.is_empty(), defined > 0, unit) else { return Ok(None) };
+    if params.is_empty() || unit.is_none() {
+        waiting.clear();
+    }
+    if waiting.is_empty() && !divides {
+        return Ok(None);
+    }
+    let first_added = functions + params.len() as u32;
     let mut by_import = vec![None; functions as usize];
     let mut next_type = types.len() as u32;
     for (i, w) in waiting.iter_mut().enumerate() {
-        w.wrapper = functions + defined + i as u32;
+        w.wrapper = first_added + i as u32;
         by_import[w.import as usize] = Some(i as u32);
         if let Some(flagged) = &mut w.flagged_type {
             *flagged = next_type;
             next_type += 1;
         }
     }
-    Ok(Some(Rewriter { waiting, by_import, unit_type: unit as u32 }))
+    let pieces = divides.then(|| {
+        let known = find(&Pieces::is_type);
+        let first = first_added + if waiting.is_empty() { 0 } else { waiting.len() as u32 + 1 };
+        (Pieces { ty: known.unwrap_or(next_type), first }, known.is_none())
+    });
+    Ok(Some(Rewriter { first_added, waiting, by_import, unit_type: unit.unwrap_or_default(), pieces, params }))
 }
 
 impl Rewriter {
@@ -210,6 +250,9 @@ impl Reencode for Rewriter {
             results.push(ValType::I32);
             types.ty().function(params, results);
         }
+        if let Some((_, true)) = self.pieces {
+            types.ty().function([ValType::I32; 3], []);
+        }
         Ok(())
     }
 
@@ -240,8 +283,23 @@ impl Reencode for Rewriter {
         for w in &self.waiting {
             functions.function(w.type_index);
         }
-        functions.function(self.unit_type);
+        if !self.waiting.is_empty() {
+            functions.function(self.unit_type);
+        }
+        if let Some((pieces, _)) = self.pieces {
+            BulkOperation::ALL.iter().for_each(|_| {
+                functions.function(pieces.ty);
+            });
+        }
         Ok(())
+    }
+
+    fn parse_function_body(&mut self, code: &mut CodeSection, body: wasmparser::FunctionBody<'_>) -> Result<(), Error> {
+        let params = self.params.pop().unwrap_or_default();
+        match self.pieces {
+            Some((pieces, _)) if bulk_memory::is_in(&body)? => bulk_memory::divide(self, code, &body, params, pieces),
+            _ => utils::parse_function_body(self, code, body),
+        }
     }
 
     fn parse_code_section(
@@ -253,9 +311,16 @@ impl Reencode for Rewriter {
         for w in &self.waiting {
             code.function(&wrapper(w, self.suspend_here())?);
         }
-        let mut empty = Function::new([]);
-        empty.instructions().end();
-        code.function(&empty);
+        if !self.waiting.is_empty() {
+            let mut empty = Function::new([]);
+            empty.instructions().end();
+            code.function(&empty);
+        }
+        if self.pieces.is_some() {
+            for operation in BulkOperation::ALL {
+                code.function(&operation.function());
+            }
+        }
         Ok(())
     }
 
@@ -321,99 +386,4 @@ fn wrapper(w: &Waiting, suspend_here: u32) -> Result<Function, Error> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    const GUEST: &str = r#"(module
-        (type $void (func))
-        (import "redpanda_transform" "check_abi_version_2" (func (type $void)))
-        (import "redpanda_transform" "write_record" (func $write (param i32 i32) (result i32)))
-        (table 2 funcref)
-        (elem (i32.const 0) $write $_start)
-        (memory (export "memory") 1)
-        (export "write" (func $write))
-        (func $_start (export "_start") (drop (call $write (i32.const 1) (i32.const 2)))))"#;
-
-    #[test]
-    fn every_reference_goes_to_the_wrapper_and_the_result_is_valid() {
-        let module = wat::parse_str(GUEST).unwrap();
-        let (out, wrappers) = add(&module, own).unwrap().unwrap();
-        wasmparser::validate(&out).unwrap();
-        let mut calls = Vec::new();
-        for payload in Parser::new(0).parse_all(&out) {
-            match payload.unwrap() {
-                Payload::CodeSectionEntry(body) => calls.push(
-                    body.get_operators_reader()
-                        .unwrap()
-                        .into_iter()
-                        .filter_map(|op| match op.unwrap() {
-                            wasmparser::Operator::Call { function_index } => Some(function_index),
-                            _ => None,
-                        })
-                        .collect::<Vec<_>>(),
-                ),
-                Payload::ExportSection(exports) => {
-                    let write = exports.into_iter().map(Result::unwrap).find(|e| e.name == "write").unwrap();
-                    assert_eq!(write.index, 3);
-                }
-                Payload::ElementSection(elements) => {
-                    let element = elements.into_iter().next().unwrap().unwrap();
-                    let wasmparser::ElementItems::Functions(items) = element.items else { unreachable!() };
-                    assert_eq!(items.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [3, 2]);
-                }
-                _ => {}
-            }
-        }
-        // _start calls the wrapper; the wrapper calls the import and the place of suspension, which calls nothing.
-        assert_eq!(calls, [vec![3], vec![1, 4, 1], vec![]]);
-        assert_eq!(wrappers.origin(2), Origin::Own);
-        assert_eq!(wrappers.origin(3), Origin::Import(1, "redpanda_transform.write_record".into()));
-        assert_eq!(wrappers.origin(4), Origin::SuspendHere);
-    }
-
-    #[test]
-    fn an_import_with_a_flag_gets_another_type_and_its_wrapper_the_old_one() {
-        let module = wat::parse_str(
-            r#"(module
-                (type $void (func))
-                (import "host" "other" (func (param i32)))
-                (import "host" "two" (func $two (param i64) (result f32 i64)))
-                (func (export "f") (param i64) (result f32 i64) (call $two (local.get 0))))"#,
-        )
-        .unwrap();
-        let waits = |_: &str, name: &str| (name == "two").then_some(Waits::Flag);
-        let (out, wrappers) = add(&module, waits).unwrap().unwrap();
-        wasmparser::validate(&out).unwrap();
-        let (summary, read) = crate::module::inspect::Summary::read(&out);
-        read.unwrap();
-        use crate::module::inspect::Kind;
-        let signature = |kind: Kind| match kind {
-            Kind::Function(ty) => summary.signature(ty),
-            _ => unreachable!(),
-        };
-        assert_eq!(signature(summary.imports[0].kind), "(i32) -> ()");
-        assert_eq!(signature(summary.imports[1].kind), "(i64) -> (f32, i64, i32)");
-        assert_eq!(signature(*summary.export("f").unwrap()), "(i64) -> (f32, i64)");
-        assert_eq!(wrappers.origin(3), Origin::Import(1, "host.two".into()));
-    }
-
-    #[test]
-    fn types_in_recursion_groups_keep_their_places() {
-        let module = wat::parse_str(
-            r#"(module
-                (rec (type $void (func)) (type $write (func (param i32 i32) (result i32))))
-                (import "redpanda_transform" "write_record" (func $write (type $write)))
-                (func (export "_start") (type $void) (drop (call $write (i32.const 1) (i32.const 2)))))"#,
-        )
-        .unwrap();
-        let (out, _) = add(&module, own).unwrap().unwrap();
-        wasmparser::validate(&out).unwrap();
-    }
-
-    #[test]
-    fn a_module_that_never_waits_is_left_alone() {
-        let module = wat::parse_str("(module (func))").unwrap();
-        assert!(add(&module, own).unwrap().is_none());
-    }
-}
+mod tests;
