@@ -1149,7 +1149,9 @@ typedef struct wasm_runtime_config {
   uint64_t guest_stack_size;
   // Bytes of stack beyond that, for the host functions that a guest calls. Default 256 KiB.
   uint64_t host_stack_size;
-  // Nanoseconds that a guest may run before its host gets the thread back. Default 500,000.
+  // Nanoseconds that a guest may run before its host gets the thread back. Default 500,000. How punctual that is depends on
+  // how soon the thread `wasm-ticker` gets a processor: where the process may have real time (CAP_SYS_NICE, or RLIMIT_RTPRIO
+  // of 1 or more), that thread takes SCHED_FIFO with priority 1, and else asks Linux for short slices of its own.
   uint64_t time_slice_ns;
   // Nanoseconds that a guest may run for one record, and for its start; time in which it does not have the thread does
   // not count. Measured in steps of half a slice. Default 3,000,000,000.

@@ -110,7 +110,7 @@ impl OutputBuffer {
     #[cold]
     #[inline(never)]
     fn grow(&mut self, wanted: usize) {
-        self.bytes.resize(wanted.max(2 * self.bytes.len()), 0);
+        self.bytes.resize(wanted.max((2 * self.bytes.len()).min(self.limit)), 0);
     }
 
     /// Whether a record may be stored although it does not fit into the block.

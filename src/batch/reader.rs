@@ -294,3 +294,98 @@ impl<'a> Records<'a> {
         self.unread = self.bytes.len() - rest.left();
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::batch::builder::Builder;
+    use crate::batch::payload::Payload;
+
+    const LIMIT: usize = 1 << 20;
+
+    fn batch(count: usize, codec: wasm_compression, append_time: Option<i64>) -> Vec<u8> {
+        let mut builder = Builder::new(codec, 1_000_000, append_time);
+        for i in 0..count {
+            let (value, mut payload) = (i.to_string(), Vec::new());
+            Payload { value: Some(value.as_bytes()), ..Payload::default() }.put(&mut payload);
+            // Offsets with gaps, and times that go up and down.
+            builder.add(Some(1_000_000 + 3 * i as i64), 50_000 + (i as i64 * 7919) % 1_000, &payload).unwrap();
+        }
+        builder.finish().unwrap().to_vec()
+    }
+
+    /// Index, offset and time of the records that are left.
+    fn read(records: &mut Records<'_>) -> Vec<(usize, i64, i64)> {
+        let mut all = Vec::new();
+        while let Some(record) = records.peek() {
+            let payload = Payload::parse(record.payload).unwrap();
+            let value = core::str::from_utf8(payload.value.unwrap()).unwrap();
+            all.push((value.parse().unwrap(), record.offset, record.timestamp));
+            records.advance();
+        }
+        assert_eq!(records.peek(), None, "the end stays the end");
+        all
+    }
+
+    #[test]
+    fn all_records_are_read_however_many_are_found_ahead() {
+        for codec in [wasm_compression::None, wasm_compression::Zstd] {
+            for append_time in [None, Some(77)] {
+                for count in [1, MOST_AHEAD - 1, MOST_AHEAD, MOST_AHEAD + 1, 2 * MOST_AHEAD, 3 * MOST_AHEAD + 5] {
+                    let bytes = batch(count, codec, append_time);
+                    let time = |i: usize| append_time.unwrap_or(50_000 + (i as i64 * 7919) % 1_000);
+                    let expected: Vec<_> = (0..count).map(|i| (i, 1_000_000 + 3 * i as i64, time(i))).collect();
+                    for skipped in [0, 1, count / 2, count - 1, count] {
+                        let (mut records, mut scratch) = (Records::default(), Vec::new());
+                        let decompressed = records.check(&bytes, LIMIT, true, &mut scratch).unwrap();
+                        records.begin(if decompressed { &scratch } else { &bytes[SIZE..] });
+                        records.skip(skipped as u32);
+                        assert_eq!(read(&mut records), expected[skipped..]);
+                        assert!(records.ahead.capacity() <= MOST_AHEAD.max(4), "{}", records.ahead.capacity());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_next_batch_has_nothing_of_the_last_one() {
+        let large = batch(MOST_AHEAD + 10, wasm_compression::None, None);
+        let small = batch(2, wasm_compression::None, Some(5));
+        let mut broken = batch(MOST_AHEAD + 20, wasm_compression::None, None);
+        *broken.last_mut().unwrap() = 9;
+        let mut records = Records::default();
+        for (bytes, expected) in
+            [(&large, MOST_AHEAD + 10), (&broken, 0), (&small, 2), (&broken, 0), (&large, MOST_AHEAD + 10)]
+        {
+            match records.check(bytes, LIMIT, false, &mut Vec::new()) {
+                Ok(_) => {
+                    records.begin(&bytes[SIZE..]);
+                    assert_eq!(read(&mut records).len(), expected);
+                }
+                Err(_) => assert_eq!(expected, 0),
+            }
+            records.end();
+            assert_eq!(records.peek(), None, "the batch may be gone");
+        }
+    }
+
+    #[test]
+    fn a_batch_that_is_changed_while_it_is_read_gives_wrong_records_and_no_more() {
+        let bytes = batch(3 * MOST_AHEAD, wasm_compression::None, None);
+        let mut other = bytes.clone();
+        other[SIZE..].fill(0xFF);
+        let mut records = Records::default();
+        records.check(&bytes, LIMIT, true, &mut Vec::new()).unwrap();
+        // As if the host had written into it after the check.
+        records.begin(&other[SIZE..]);
+        let mut count = 0;
+        while let Some(record) = records.peek() {
+            assert!(record.payload.iter().all(|&byte| byte == 0xFF));
+            records.advance();
+            count += 1;
+        }
+        assert_eq!(count, MOST_AHEAD, "what was found ahead, and nothing behind it");
+    }
+}
