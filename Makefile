@@ -22,7 +22,7 @@ setup:
 library:
 	cargo build --release --locked
 
-# The library compiled by a profile of the benchmarks: small batches take a fifth less time.
+# The library compiled by a profile of the benchmarks: small batches take a sixth less time.
 library-pgo: configure
 	cmake --build $(CMAKE) --target bench-engine bench-input
 	scripts/pgo.sh $(CMAKE)/bench $(GUESTS) $(BUILD)/pgo

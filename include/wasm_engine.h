@@ -1151,7 +1151,9 @@ typedef struct wasm_runtime_config {
   uint64_t host_stack_size;
   // Nanoseconds that a guest may run before its host gets the thread back. Default 500,000. How punctual that is depends on
   // how soon the thread `wasm-ticker` gets a processor: where the process may have real time (CAP_SYS_NICE, or RLIMIT_RTPRIO
-  // of 1 or more), that thread takes SCHED_FIFO with priority 1, and else asks Linux for short slices of its own.
+  // of 1 or more), that thread takes SCHED_FIFO with priority 1, unless `avoid_real_time` is set or slices are shorter than
+  // 100,000; else it asks Linux for short slices of its own. It may use the processors that the thread may use that makes the
+  // first runtime.
   uint64_t time_slice_ns;
   // Nanoseconds that a guest may run for one record, and for its start; time in which it does not have the thread does
   // not count. Measured in steps of half a slice. Default 3,000,000,000.
@@ -1208,6 +1210,8 @@ typedef struct wasm_runtime_config {
   // are compiled or loaded. The file stays; its lines are wrong as soon as a factory is freed and its place is taken
   // by another. Default 0.
   uint32_t perf_map;
+  // 1: while this runtime is there, the thread `wasm-ticker` is an ordinary one. See `time_slice_ns`. Default 0.
+  uint32_t avoid_real_time;
 } wasm_runtime_config;
 
 // A reference of a schema to another one.

@@ -10,7 +10,8 @@ set -euo pipefail
 bench=$1 guests=$2 out=$3
 release=${CARGO_TARGET_DIR:-target}/release
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+# Whatever happens, what lies in the target directory afterwards is the plain library.
+trap 'rm -rf "$work"; cargo build --release --locked' EXIT
 
 # The profile's format is that of rustc's LLVM.
 llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
@@ -33,5 +34,4 @@ done
 "$profdata" merge -o "$work/profile" "$work/raw"
 build -Cprofile-use="$work/profile"
 cp "$release/libwasm_engine.so" "$out/"
-cargo build --release --locked
 echo "pgo.sh: $out/libwasm_engine.so"

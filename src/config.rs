@@ -92,6 +92,8 @@ pub struct Config {
     pub core_dumps: bool,
     /// Whether functions are listed for `perf`.
     pub perf_map: bool,
+    /// Whether the ticker may run in real time.
+    pub real_time: bool,
 }
 
 impl Default for Config {
@@ -119,6 +121,7 @@ impl Default for Config {
             keep_resident: Self::default_keep_resident(wasm_memory_mode::OnDemand),
             core_dumps: false,
             perf_map: false,
+            real_time: true,
         }
     }
 }

@@ -300,7 +300,7 @@ impl Engine {
     /// Whether `transform` would take a batch, whatever is going on.
     pub fn check_batch(&self, batch: &[u8], first: u32) -> Result<()> {
         // The engine's own scratch may have a batch in it.
-        self.check(&mut Records::default(), batch, first, &mut Vec::new()).map(drop).inspect_err(|e| {
+        self.check(&mut Records::to_check(), batch, first, &mut Vec::new()).map(drop).inspect_err(|e| {
             if !e.status.is_misuse() {
                 self.context.meter.series().errors.count(e.status);
             }

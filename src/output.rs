@@ -63,6 +63,8 @@ struct Extent {
 /// A block is handed over at this size: large enough that the hand-over costs nothing per record, small enough to stay
 /// in a core's second-level cache between the guest's write and the host's read.
 const BLOCK_SIZE: usize = 128 << 10;
+/// How much the buffer grows at once beyond what is wanted.
+const LARGEST_STEP: usize = 256 << 10;
 const ENTRY: usize = size_of::<wasm_output_record>();
 
 impl OutputBuffer {
@@ -110,7 +112,11 @@ impl OutputBuffer {
     #[cold]
     #[inline(never)]
     fn grow(&mut self, wanted: usize) {
-        self.bytes.resize(wanted.max((2 * self.bytes.len()).min(self.limit)), 0);
+        let len = self.bytes.len();
+        // Doubled, but not by so much that a guest waits long for zeros; and what is wanted is never more than the limit.
+        let to = wanted.max((len + len.min(LARGEST_STEP)).min(self.limit));
+        self.bytes.reserve_exact(to - len);
+        self.bytes.resize(to, 0);
     }
 
     /// Whether a record may be stored although it does not fit into the block.

@@ -130,7 +130,7 @@ impl Runtime {
         let mut linker = Linker::new(&engine);
         transform::define(&mut linker).map_err(broken)?;
         wasi::define(&mut linker).map_err(broken)?;
-        let ticker = ticker::register(&engine, clock::tick(&config))
+        let ticker = ticker::register(&engine, clock::tick(&config), config.real_time)
             .map_err(|e| Error::new(Status::System, format!("the ticker's thread could not be started: {e}")))?;
         let registering = Registering {
             linker,

@@ -38,29 +38,38 @@ impl Attributes {
     }
 }
 
-/// Makes the calling thread, if it is an ordinary one, run soon after it wakes, also where every processor computes. For a
-/// thread that has next to nothing to do.
+/// How soon the thread that made this runs after it wakes, also where every processor computes. For a thread that has next to
+/// nothing to do.
 ///
 /// A thread in real time (SCHED_FIFO) takes a processor from an ordinary one at once. That takes CAP_SYS_NICE, or a limit
-/// RLIMIT_RTPRIO of at least 1, as brokers have it whose reactors keep time the same way. Without, it asks for short slices,
-/// for which nothing is needed: Linux's scheduler lets a thread that wakes take a processor from one that wants it for longer;
-/// with slices of the same length it waits for the end of the other's, some three milliseconds. Kernels before 6.12 ignore
-/// that wish. A refusal changes nothing, so nobody is told.
-pub fn be_punctual() {
-    let Some(ordinary) = Attributes::get() else { return };
-    if ordinary.policy != libc::SCHED_OTHER as u32 {
-        return;
+/// RLIMIT_RTPRIO of at least 1, as brokers have it whose reactors keep time the same way. Else the thread asks for short slices,
+/// for which nothing is needed: Linux lets a thread that wakes take a processor from one that wants it for longer; with
+/// slices of the same length it waits for the end of the other's, some three milliseconds. Kernels before 6.12 ignore that
+/// wish. A refusal changes nothing, so nobody is told.
+pub struct Punctuality {
+    /// The thread's own ways; none if they are not those of an ordinary one, which is then left alone.
+    ordinary: Option<Attributes>,
+    /// What was asked for last.
+    asked: Option<bool>,
+}
+
+impl Punctuality {
+    /// Nothing is asked for yet.
+    pub fn of_this_thread() -> Self {
+        let ordinary = Attributes::get().filter(|attributes| attributes.policy == libc::SCHED_OTHER as u32);
+        Self { ordinary, asked: None }
     }
-    let real_time = Attributes {
-        policy: libc::SCHED_FIFO as u32,
-        // Should the process fork, its child gets ordinary threads.
-        flags: libc::SCHED_FLAG_RESET_ON_FORK as u64,
-        nice: 0,
-        priority: LOWEST,
-        ..ordinary.clone()
-    };
-    if !real_time.set() {
-        Attributes { runtime: SHORTEST, ..ordinary }.set();
+
+    /// Asks for real time, or for no more than short slices. On the thread that made this.
+    pub fn ask(&mut self, real_time: bool) {
+        if self.asked.replace(real_time) == Some(real_time) {
+            return;
+        }
+        let Some(ordinary) = &self.ordinary else { return };
+        let first = Attributes { policy: libc::SCHED_FIFO as u32, nice: 0, priority: LOWEST, ..ordinary.clone() };
+        if !real_time || !first.set() {
+            Attributes { runtime: SHORTEST, ..ordinary.clone() }.set();
+        }
     }
 }
 
@@ -69,18 +78,21 @@ pub fn be_punctual() {
 mod tests {
     use super::*;
 
-    /// What a thread that may be in real time, or may not, has then.
-    fn after(may: bool) -> Option<(Attributes, Attributes)> {
-        std::thread::spawn(move || {
-            let before = Attributes::get().unwrap();
+    /// Before, in real time, and without it, on a thread that may have it or, if the second value is false, perhaps not.
+    fn asked(may: bool) -> Option<[Attributes; 3]> {
+        let work = move || {
             if !may && !give_up_real_time() {
                 return None;
             }
-            be_punctual();
-            Some((before, Attributes::get().unwrap()))
-        })
-        .join()
-        .unwrap()
+            let get = || Attributes::get().unwrap();
+            let before = get();
+            let mut punctuality = Punctuality::of_this_thread();
+            punctuality.ask(true);
+            let first = get();
+            punctuality.ask(false);
+            Some([before, first, get()])
+        };
+        std::thread::spawn(work).join().unwrap()
     }
 
     /// Takes CAP_SYS_NICE from the calling thread; false if it may have real time all the same.
@@ -92,37 +104,47 @@ mod tests {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         // SAFETY: header and sets are what version 3 of these calls takes: two words, and two times three. The limit is read.
         unsafe {
-            assert_eq!(libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()), 0);
+            if libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) != 0 {
+                return false;
+            }
             sets[0] &= !(1 << CAP_SYS_NICE);
-            assert_eq!(libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_mut_ptr()), 0);
-            assert_eq!(libc::getrlimit(libc::RLIMIT_RTPRIO, &raw mut limit), 0);
+            libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_mut_ptr()) == 0
+                && libc::getrlimit(libc::RLIMIT_RTPRIO, &raw mut limit) == 0
+                && limit.rlim_cur == 0
         }
-        limit.rlim_cur == 0
+    }
+
+    fn ways(attributes: &Attributes) -> (u32, i32, u32) {
+        (attributes.policy, attributes.nice, attributes.priority)
     }
 
     #[test]
-    fn a_thread_that_may_is_in_real_time_and_others_have_their_policy_and_nice_value() {
-        let (before, now) = after(true).unwrap();
-        if now.policy != before.policy {
-            assert_eq!((now.policy, now.priority), (libc::SCHED_FIFO as u32, LOWEST));
+    fn a_thread_that_may_is_in_real_time_for_as_long_as_it_is_asked() {
+        let [before, first, after] = asked(true).unwrap();
+        if first.policy != before.policy {
+            assert_eq!((first.policy, first.priority), (libc::SCHED_FIFO as u32, LOWEST));
         }
-        if let Some((before, now)) = after(false) {
-            assert_eq!((now.policy, now.nice, now.priority), (before.policy, before.nice, before.priority));
+        assert_eq!(ways(&after), ways(&before));
+    }
+
+    #[test]
+    fn a_thread_that_may_not_stays_what_it_is() {
+        if let Some([before, first, after]) = asked(false) {
+            assert_eq!((ways(&first), ways(&after)), (ways(&before), ways(&before)));
         }
     }
 
     #[test]
     fn what_is_in_real_time_already_is_left_alone() {
-        std::thread::spawn(|| {
-            let wanted =
-                Attributes { policy: libc::SCHED_RR as u32, nice: 0, priority: 7, ..Attributes::get().unwrap() };
+        let work = || {
+            let policy = libc::SCHED_RR as u32;
+            let wanted = Attributes { policy, nice: 0, priority: 7, ..Attributes::get().unwrap() };
             if wanted.set() {
-                be_punctual();
+                Punctuality::of_this_thread().ask(true);
                 let now = Attributes::get().unwrap();
-                assert_eq!((now.policy, now.priority), (libc::SCHED_RR as u32, 7));
+                assert_eq!((now.policy, now.priority), (policy, 7));
             }
-        })
-        .join()
-        .unwrap();
+        };
+        std::thread::spawn(work).join().unwrap();
     }
 }

@@ -10,7 +10,7 @@
 //! While no guest runs, nobody needs ticks, and the thread sleeps. Polls tell it with [`Turns::begin`], which costs a store
 //! to a cache line of the thread's own and a load of one that all threads share but hardly ever write.
 
-use crate::scheduling;
+use crate::scheduling::Punctuality;
 use core::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*, compiler_fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -27,6 +27,9 @@ const IDLE: Duration = Duration::from_millis(20);
 /// overloaded, the whole delay would otherwise be charged to whichever guest was running: better a limit that comes late
 /// than one that ends an innocent guest.
 const LATEST: Duration = Duration::from_millis(10);
+
+/// The shortest time between ticks for which the thread may be in real time.
+const SHORTEST_IN_REAL_TIME: Duration = Duration::from_micros(50);
 
 /// The longest sleep between two ticks, however long the periods.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -56,6 +59,7 @@ struct Entry {
     id: u64,
     period: Duration,
     due: Instant,
+    real_time: bool,
     engine: wasmtime::Engine,
 }
 
@@ -165,15 +169,17 @@ impl Held {
     }
 }
 
-/// Starts to move the engine's epoch once per `period`.
-pub fn register(engine: &wasmtime::Engine, period: Duration) -> std::io::Result<Registration> {
+/// Starts to move the engine's epoch once per `period`. As long as all who register say so, the thread may be in real time.
+pub fn register(engine: &wasmtime::Engine, period: Duration, real_time: bool) -> std::io::Result<Registration> {
     static NEXT_ID: AtomicU64 = AtomicU64::new(0);
     let id = NEXT_ID.fetch_add(1, Relaxed);
     let mut state = TICKER.lock();
     if state.thread.is_none() {
         state.thread = Some(spawn()?);
     }
-    state.entries.push(Entry { id, period, due: Instant::now() + period, engine: engine.clone() });
+    // What ticks more often than that takes too much of a processor to go before everybody else.
+    let real_time = real_time && period >= SHORTEST_IN_REAL_TIME;
+    state.entries.push(Entry { id, period, due: Instant::now() + period, real_time, engine: engine.clone() });
     drop(state);
     TICKER.changed.notify_all();
     Ok(Registration(id))
@@ -187,6 +193,8 @@ impl Drop for Registration {
         let _entry = at.map(|at| state.entries.swap_remove(at));
         if !state.entries.is_empty() {
             drop(state);
+            // It may be one that wanted an ordinary thread.
+            TICKER.changed.notify_all();
             return;
         }
         // The thread ends when nothing is registered. Waiting for it keeps the promise that no thread is left over;
@@ -201,14 +209,15 @@ impl Drop for Registration {
 }
 
 fn run() {
-    // Where every processor computes, a tick that comes late is a time slice that lasts too long.
-    scheduling::be_punctual();
+    let mut punctuality = Punctuality::of_this_thread();
     let mut last = Instant::now();
     let mut quiet_since = last;
     let mut state = TICKER.lock();
     let me = std::thread::current().id();
     // A registration that came while this thread was ending has started another one.
     while !state.entries.is_empty() && state.thread.as_ref().is_some_and(|t| t.thread().id() == me) {
+        // Where every processor computes, a tick that comes late is a time slice that lasts too long.
+        punctuality.ask(state.entries.iter().all(|entry| entry.real_time));
         let now = Instant::now();
         let period = state.entries.iter().map(|entry| entry.period).max().unwrap_or_default();
         let passed = now.saturating_duration_since(last).min(period.min(LONGEST) + LATEST);
@@ -260,8 +269,8 @@ mod tests {
     #[test]
     fn the_clock_runs_during_a_poll_however_long_it_takes_and_however_slow_other_ticks_are() {
         let engine = wasmtime::Engine::default();
-        let _fast = register(&engine, Duration::from_micros(100)).unwrap();
-        let slow = register(&engine, Duration::from_millis(200)).unwrap();
+        let _fast = register(&engine, Duration::from_micros(100), true).unwrap();
+        let slow = register(&engine, Duration::from_millis(200), true).unwrap();
         let turns = Turns::of_this_thread();
         turns.begin();
         // Ten times as long as it takes to fall asleep, with a single poll going on.
@@ -273,7 +282,7 @@ mod tests {
     #[test]
     fn a_slow_period_is_counted_whole() {
         let engine = wasmtime::Engine::default();
-        let _registration = register(&engine, Duration::from_millis(500)).unwrap();
+        let _registration = register(&engine, Duration::from_millis(500), true).unwrap();
         let turns = Turns::of_this_thread();
         turns.begin();
         let begun = Instant::now();
@@ -285,7 +294,7 @@ mod tests {
     #[test]
     fn a_poll_after_a_long_pause_wakes_it() {
         let engine = wasmtime::Engine::default();
-        let _registration = register(&engine, Duration::from_micros(100)).unwrap();
+        let _registration = register(&engine, Duration::from_micros(100), true).unwrap();
         std::thread::sleep(IDLE * 5);
         let turns = Turns::of_this_thread();
         turns.begin();

@@ -137,6 +137,8 @@ fn long_deltas(body: &[u8]) -> Option<(u64, u64, usize)> {
 /// follows is a wrong record.
 #[derive(Debug, Default)]
 pub struct Records<'a> {
+    /// Only to be checked, never to be read: nothing is looked for ahead.
+    check_only: bool,
     /// The header.
     pub header: wasm_batch_header,
     /// Bytes of the largest payload.
@@ -154,9 +156,20 @@ pub struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
+    /// For batches that are only to be checked.
+    pub fn to_check() -> Self {
+        Self { check_only: true, ..Self::default() }
+    }
+
     /// Checks everything about a batch: nothing of a batch that fails reaches a guest. `scratch` takes the records of a
-    /// compressed batch and nothing else; the result says whether it has. To be followed by `begin`.
+    /// compressed batch and nothing else; the result says whether it has. To be followed by `begin`, if they are to be read.
     pub fn check(&mut self, bytes: &[u8], limit: usize, check_crc: bool, scratch: &mut Vec<u8>) -> Result<bool> {
+        self.end();
+        // What was found before a failure is nobody's.
+        self.check_all(bytes, limit, check_crc, scratch).inspect_err(|_| self.end())
+    }
+
+    fn check_all(&mut self, bytes: &[u8], limit: usize, check_crc: bool, scratch: &mut Vec<u8>) -> Result<bool> {
         if bytes.len() > limit {
             return Err(Error::new(
                 Status::BatchTooLarge,
@@ -210,9 +223,9 @@ impl<'a> Records<'a> {
         let mut rest = Cursor::new(records);
         let times = Times::of(header);
         let count = usize::try_from(header.record_count).unwrap_or(0);
-        self.ahead.clear();
         // No more than there can be: the count is only the header's word.
-        let most = count.min(MOST_AHEAD).min(records.len() / SMALLEST_RECORD + 1);
+        let most = count.min(if self.check_only { 0 } else { MOST_AHEAD });
+        let most = most.min(records.len() / SMALLEST_RECORD + 1);
         self.ahead.resize(most, Found::default());
         let mut index = 0;
         for found in &mut self.ahead {
@@ -229,7 +242,6 @@ impl<'a> Records<'a> {
             return Err(malformed(header, header.record_count, "bytes follow the last record"));
         }
         self.largest_payload = largest;
-        self.next = 0;
         self.left = count - most;
         Ok(())
     }
@@ -244,6 +256,9 @@ impl<'a> Records<'a> {
     #[inline]
     pub fn end(&mut self) {
         self.bytes = &[];
+        self.ahead.clear();
+        self.next = 0;
+        self.left = 0;
     }
 
     /// Leaves out the first `count` records.
@@ -355,10 +370,17 @@ mod tests {
         let small = batch(2, wasm_compression::None, Some(5));
         let mut broken = batch(MOST_AHEAD + 20, wasm_compression::None, None);
         *broken.last_mut().unwrap() = 9;
+        let mut broken_at_once = small.clone();
+        broken_at_once[SIZE] = 1;
         let mut records = Records::default();
-        for (bytes, expected) in
-            [(&large, MOST_AHEAD + 10), (&broken, 0), (&small, 2), (&broken, 0), (&large, MOST_AHEAD + 10)]
-        {
+        for (bytes, expected) in [
+            (&large, MOST_AHEAD + 10),
+            (&broken, 0),
+            (&small, 2),
+            (&broken_at_once, 0),
+            (&broken, 0),
+            (&large, MOST_AHEAD + 10),
+        ] {
             match records.check(bytes, LIMIT, false, &mut Vec::new()) {
                 Ok(_) => {
                     records.begin(&bytes[SIZE..]);
@@ -366,8 +388,10 @@ mod tests {
                 }
                 Err(_) => assert_eq!(expected, 0),
             }
-            records.end();
-            assert_eq!(records.peek(), None, "the batch may be gone");
+            for _ in 0..2 {
+                assert_eq!(records.peek(), None, "nothing of a batch that was read, or refused");
+                records.end();
+            }
         }
     }
 

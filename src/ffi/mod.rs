@@ -128,9 +128,10 @@ pub(crate) unsafe fn sized<T: Copy>(pointer: *const T, minimum: usize, name: &st
     }
     // SAFETY: the first field is the size.
     let size = unsafe { pointer.cast::<usize>().read() };
+    const { assert!(align_of::<T>() <= align_of::<usize>()) };
     if size == size_of::<T>() {
         // Nearly always: the caller was compiled against this header.
-        // SAFETY: it is a whole `T`, says its size, and aligned like its first field, which is as much as any.
+        // SAFETY: it is a whole `T`, says its size, and aligned as its first field, which is as much as it needs.
         return Ok(unsafe { pointer.read() });
     }
     if size < minimum {

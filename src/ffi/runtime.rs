@@ -77,7 +77,9 @@ pub struct wasm_runtime_config {
     pub host_stack_size: u64,
     /// Nanoseconds that a guest may run before its host gets the thread back. Default 500,000. How punctual that is depends on
     /// how soon the thread `wasm-ticker` gets a processor: where the process may have real time (CAP_SYS_NICE, or RLIMIT_RTPRIO
-    /// of 1 or more), that thread takes SCHED_FIFO with priority 1, and else asks Linux for short slices of its own.
+    /// of 1 or more), that thread takes SCHED_FIFO with priority 1, unless `avoid_real_time` is set or slices are shorter than
+    /// 100,000; else it asks Linux for short slices of its own. It may use the processors that the thread may use that makes the
+    /// first runtime.
     pub time_slice_ns: u64,
     /// Nanoseconds that a guest may run for one record, and for its start; time in which it does not have the thread does
     /// not count. Measured in steps of half a slice. Default 3,000,000,000.
@@ -134,6 +136,8 @@ pub struct wasm_runtime_config {
     /// are compiled or loaded. The file stays; its lines are wrong as soon as a factory is freed and its place is taken
     /// by another. Default 0.
     pub perf_map: u32,
+    /// 1: while this runtime is there, the thread `wasm-ticker` is an ordinary one. See `time_slice_ns`. Default 0.
+    pub avoid_real_time: u32,
 }
 
 /// A log sink that is owned.
@@ -218,6 +222,7 @@ fn settings(c: &wasm_runtime_config) -> Result<Config> {
         keep_resident: size(c.keep_resident, Config::default_keep_resident(memory_mode)),
         core_dumps: c.core_dumps != 0,
         perf_map: c.perf_map != 0,
+        real_time: c.avoid_real_time == 0,
     })
 }
 
@@ -260,7 +265,7 @@ pub unsafe extern "C" fn wasm_runtime_create(
         let mut allocators = Allocators::default();
         if !config.is_null() {
             // SAFETY: the header says so; and all zeros is a valid config.
-            let config = unsafe { sized(config, first_size!(wasm_runtime_config, perf_map), "config")? };
+            let config = unsafe { sized(config, first_size!(wasm_runtime_config, avoid_real_time), "config")? };
             // First of all what the host gives away, so that it is dropped whatever comes next.
             sink = CSink(config.log);
             // SAFETY: the header says so.

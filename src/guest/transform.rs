@@ -2,7 +2,7 @@
 //!
 //! All of its functions are synchronous and typed, which is what makes them fast. Three of them may have to wait; those
 //! answer `WOULD_BLOCK` and set the guest's epoch deadline to now. The module was rewritten when it was compiled
-//! (`module::suspend_points`) so that each call of them goes through a loop: call, and if it would block, enter an
+//! (`module::suspend_points`) so that each call of them goes through a wrapper: call, and as long as it would block, enter an
 //! empty function, where Wasmtime's epoch check suspends the guest, and call again.
 
 use super::context::{Context, GuestState, Suspended};
