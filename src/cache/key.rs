@@ -4,8 +4,8 @@ use sha2::{Digest as _, Sha256};
 use std::hash::{Hash as _, Hasher};
 use wasmtime::Engine;
 
-/// Raised whenever `module::suspend_points` or `bulk_memory` rewrites modules in another way, or host functions mean something else to
-/// the code that it adds; a test here notices the former.
+/// Raised whenever `module::suspend_points` or `bulk_memory` rewrites modules in another way, or host functions mean
+/// something else to the code that is added; a test here notices the former.
 pub const REWRITING: u32 = 2;
 
 /// A SHA-256.
