@@ -246,6 +246,7 @@ mod tests {
             stored += 1;
         }
         assert_eq!(stored, LIMIT / (10_000 + ENTRY));
+        assert!(buffer.bytes.capacity() <= LIMIT, "the limit is one of memory: {}", buffer.bytes.capacity());
         assert_eq!(buffer.block().len(), stored);
         buffer.consume();
         assert!(buffer.is_empty());
