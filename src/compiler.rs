@@ -9,14 +9,14 @@
 use crate::cache::artifact::{Artifact, FORMAT, Flaw, Head};
 use crate::cache::counters::Event;
 use crate::cache::key::{self, Ingredients, REWRITING, digest};
-use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::base::config::Config;
+use crate::base::error::{Error, Result};
 use crate::guest::fault::printable;
 use crate::module::inspect::{Kind, Summary};
 use crate::module::suspend_points::{self, Waits, Wrappers};
 use crate::module::validate::check_specification;
 use crate::runtime::{Linked, Shared};
-use crate::status::wasm_status as Status;
+use crate::base::status::wasm_status as Status;
 use std::time::Instant;
 use wasm_encoder::{CodeSection, RawSection, SectionId};
 use wasmparser::{Parser, Payload};
@@ -227,7 +227,7 @@ fn target() -> String {
 
 /// What code depends on, in words, for those who wonder why an artifact does not fit.
 fn settings(config: &Config) -> String {
-    use crate::config::{wasm_memory_mode as Mode, wasm_trap_mode as Traps};
+    use crate::base::config::{wasm_memory_mode as Mode, wasm_trap_mode as Traps};
     let memory = match config.memory_mode {
         Mode::OnDemand => "ON_DEMAND".to_owned(),
         Mode::ThreadPool => "THREAD_POOL".to_owned(),

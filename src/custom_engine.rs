@@ -4,12 +4,12 @@
 
 use crate::batch::reader::Record;
 use crate::call::{Ended, Settled, Waiting, wasm_answer, wasm_call};
-use crate::error::{Error, GuestDetail, Result};
+use crate::base::error::{Error, GuestDetail, Result};
 use crate::ffi::slice::wasm_slice;
 use crate::guest::context::Context;
 use crate::guest::work::Work;
 use crate::output::Pushed;
-use crate::status::wasm_status as Status;
+use crate::base::status::wasm_status as Status;
 use core::cell::Cell;
 use core::ffi::c_void;
 use std::rc::Rc;

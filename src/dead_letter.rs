@@ -3,10 +3,10 @@
 use crate::batch::header;
 use crate::batch::payload::Payload;
 use crate::batch::reader::Records;
-use crate::error::{Error, RecordAt, Result};
+use crate::base::error::{Error, RecordAt, Result};
 use crate::factory::Compiled;
 use crate::output::wasm_output_record;
-use crate::status::wasm_status as Status;
+use crate::base::status::wasm_status as Status;
 
 /// Characters of an error's message that a dead letter carries.
 const LONGEST_STORY: usize = 1024;

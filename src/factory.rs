@@ -3,14 +3,14 @@
 use crate::compiler::{self, Code};
 use crate::custom_engine::Callbacks;
 use crate::engine::wasm_engine_state as State;
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::guest::context::GuestState;
 use crate::metrics::registry::Executable;
 use crate::module::suspend_points::Wrappers;
 use crate::oneshot::{self, Receiver, Wake};
 use crate::runtime::{Runtime, Shared};
-use crate::status::wasm_status as Status;
-use crate::transform::Transform;
+use crate::base::status::wasm_status as Status;
+use crate::base::description::Transform;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use wasmtime::InstancePre;

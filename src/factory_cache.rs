@@ -8,13 +8,13 @@
 //! The lock is held to look things up. Compiling, waking, and freeing code happen outside of it.
 
 use crate::cache::key::{Digest, digest, hex};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::factory::{self, CameBack, Compiled, Outcome};
 use crate::metrics::registry::FactoryLookup;
 use crate::oneshot::{self, Receiver, Sender, Wake as _};
 use crate::runtime::Runtime;
-use crate::status::wasm_status as Status;
-use crate::transform::Transform;
+use crate::base::status::wasm_status as Status;
+use crate::base::description::Transform;
 use crate::waker::Waker;
 use parking_lot::Mutex;
 use std::collections::HashMap;

@@ -5,8 +5,8 @@
 //! thread held would stay locked in the child for ever.
 #![allow(unsafe_code)]
 
-use crate::error::{Error, Result};
-use crate::status::wasm_status as Status;
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status as Status;
 use crate::ticker;
 use core::cell::Cell;
 use core::mem::ManuallyDrop;

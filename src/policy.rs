@@ -2,8 +2,8 @@
 #![allow(unsafe_code)]
 
 use crate::call::{Ended, wasm_call};
-use crate::error::{Error, Result};
-use crate::status::wasm_status as Status;
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status as Status;
 use core::ffi::c_void;
 use rand::RngExt as _;
 use rand::rngs::SmallRng;

@@ -5,13 +5,13 @@
 //! is the next tick. Otherwise all of this costs one look at an empty slot each time that a guest is suspended.
 
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::factory::{Compiled, Linked, Program};
 use crate::guest::clock;
 use crate::guest::context::GuestState;
 use crate::guest::fault::demangle;
 use crate::module::suspend_points::Origin;
-use crate::status::wasm_status as Status;
+use crate::base::status::wasm_status as Status;
 use crate::ticker::run_clock;
 use core::cell::RefCell;
 use std::time::{Duration, Instant};

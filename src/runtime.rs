@@ -2,8 +2,8 @@
 
 use crate::cache::Cache;
 use crate::cache::counters::{CacheStats, Counters};
-use crate::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
-use crate::error::{Error, Result};
+use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
+use crate::base::error::{Error, Result};
 use crate::guest::context::{Context, GuestState, Local};
 use crate::guest::host_function::HostFunction;
 use crate::guest::limits::Limits;
@@ -18,9 +18,9 @@ use crate::module::inspect::{Summary, signature};
 use crate::module::suspend_points::{self, Waits};
 use crate::module::validate::{self, Bounds, HostFunctions};
 use crate::schema_registry::Registry;
-use crate::status::wasm_status as Status;
+use crate::base::status::wasm_status as Status;
 use crate::ticker;
-use crate::transform::Transform;
+use crate::base::description::Transform;
 use crate::{fork, signals, wasmtime_config};
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;

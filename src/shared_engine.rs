@@ -4,11 +4,11 @@
 //! long as it does not run, and transforms. Whoever is at the front drives the engine with its own polls.
 
 use crate::engine::{wasm_engine_state as State, wasm_poll};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::factory::Compiled;
 use crate::guest::context::Context;
 use crate::sink::OutputSink;
-use crate::status::wasm_status as Status;
+use crate::base::status::wasm_status as Status;
 use crate::waker::Waker;
 use core::cell::{Cell, RefCell};
 use core::ffi::c_void;

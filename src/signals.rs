@@ -1,8 +1,8 @@
 //! The signals by which traps of guests are noticed, on the calling thread.
 #![allow(unsafe_code)]
 
-use crate::error::{Error, Result};
-use crate::status::wasm_status as Status;
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status as Status;
 use core::cell::Cell;
 use core::mem::MaybeUninit;
 

@@ -1,6 +1,6 @@
 //! Wasmtime's configuration from ours.
 
-use crate::config::{Config, WASM_PAGE, wasm_memory_mode as Mode, wasm_trap_mode};
+use crate::base::config::{Config, WASM_PAGE, wasm_memory_mode as Mode, wasm_trap_mode};
 use crate::core_dump;
 use crate::guest::limits::MAX_TABLES;
 use crate::memory::creators::Provider;

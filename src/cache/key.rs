@@ -86,7 +86,7 @@ impl Hasher for Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, wasm_memory_mode, wasm_trap_mode};
+    use crate::base::config::{Config, wasm_memory_mode, wasm_trap_mode};
     use crate::module::suspend_points::{self, Waits};
     use crate::wasmtime_config;
 

@@ -14,9 +14,9 @@ pub mod directory;
 pub mod faults;
 pub mod key;
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::log::Sink;
-use crate::status::wasm_status as Status;
+use crate::base::status::wasm_status as Status;
 use artifact::{Artifact, Flaw};
 use counters::{Counters, Event};
 use directory::{Directory, Listed, Opened, PROBE, TEMPORARY, Trouble, Unusable, touch};

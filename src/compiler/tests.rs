@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cache::DEFAULT_MAX_BYTES;
-use crate::config::{wasm_memory_mode, wasm_trap_mode};
+use crate::base::config::{wasm_memory_mode, wasm_trap_mode};
 use crate::guest::host_function::{Callback, HostFunction};
 use crate::log::Line;
 use crate::runtime::{Allocators, Runtime};

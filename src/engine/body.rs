@@ -2,12 +2,12 @@
 
 use super::{Engine, Operation};
 use crate::custom_engine::{Engagement, Step};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::factory::Program;
 use crate::guest::context::HostCall;
 use crate::guest::instance::Guest;
 use crate::memory::creators;
-use crate::status::wasm_status as Status;
+use crate::base::status::wasm_status as Status;
 
 /// What runs in an engine.
 pub(super) enum Body {

@@ -2,7 +2,7 @@
 //! is held up by the tests, so what happens when is theirs to say.
 
 use super::*;
-use crate::config::Config;
+use crate::base::config::Config;
 use crate::log::{Line, Sink};
 use crate::runtime::Allocators;
 use crate::waker::wasm_waker;

@@ -8,7 +8,7 @@ use super::runtime::wasm_runtime;
 use super::slice::wasm_slice;
 use super::{Out, border, first_size, handle, sized};
 use crate::factory;
-use crate::status::wasm_status;
+use crate::base::status::wasm_status;
 
 /// A compiled module as bytes. Belongs to no thread.
 ///

@@ -7,8 +7,8 @@ use crate::batch::builder::Builder;
 use crate::batch::compression::wasm_compression;
 use crate::batch::header::wasm_batch_header;
 use crate::batch::payload::{Field, Payload};
-use crate::error::{Error, Result};
-use crate::status::wasm_status;
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status;
 
 /// A key or a value: bytes, or null.
 #[repr(C)]

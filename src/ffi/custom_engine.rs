@@ -8,9 +8,9 @@ use super::{Out, border, first_size, handle, handle_mut, promise, sized};
 use crate::batch::payload;
 use crate::call::{Settled, wasm_call, wasm_promise};
 use crate::custom_engine::{Callbacks, wasm_custom_engine, wasm_work};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::factory;
-use crate::status::wasm_status;
+use crate::base::status::wasm_status;
 use std::sync::Arc;
 
 /// An input record, as a custom engine sees it.

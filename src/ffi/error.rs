@@ -2,8 +2,8 @@
 
 use super::slice::wasm_slice;
 use super::{Out, border, handle};
-use crate::error::{Error, GuestDetail, Result, wasm_trap};
-use crate::status::wasm_status;
+use crate::base::error::{Error, GuestDetail, Result, wasm_trap};
+use crate::base::status::wasm_status;
 use core::ffi::c_char;
 use std::ffi::CString;
 

@@ -5,10 +5,10 @@ use super::future::wasm_future;
 use super::runtime::{strings, wasm_runtime};
 use super::slice::{self, wasm_slice};
 use super::{Out, border, first_size, handle, sized};
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::factory::{self, Compiled};
-use crate::status::wasm_status;
-use crate::transform::Transform;
+use crate::base::status::wasm_status;
+use crate::base::description::Transform;
 use std::sync::Arc;
 
 /// A factory. Shared: it may be used on any thread, by several at once.

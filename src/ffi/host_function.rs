@@ -7,9 +7,9 @@ use super::runtime::wasm_runtime;
 use super::slice::{self, wasm_slice};
 use super::{Out, border, first_size, handle, handle_mut, sized};
 use crate::call::{wasm_call, wasm_promise};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::guest::host_function::{Callback, HostFunction};
-use crate::status::wasm_status;
+use crate::base::status::wasm_status;
 use crate::value::{MAX_PARAMS, MAX_RESULTS, wasm_value, wasm_value_type};
 use core::ffi::c_void;
 

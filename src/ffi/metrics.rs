@@ -4,12 +4,12 @@ use super::error::wasm_error;
 use super::runtime::{wasm_runtime, wasm_text};
 use super::slice::wasm_slice;
 use super::{Out, border, fill_sized, first_size, handle, handle_mut};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::metrics::snapshot::{RuntimeMetrics, Snapshot, TransformMetrics, wasm_error_count, wasm_latency_bucket};
 use crate::metrics::tally::Counted;
 use crate::metrics::text;
 use crate::runtime::Shared;
-use crate::status::wasm_status;
+use crate::base::status::wasm_status;
 use std::sync::Arc;
 
 /// A runtime's own numbers.

@@ -28,8 +28,8 @@ pub mod slice;
 pub mod task;
 pub mod thread;
 
-use crate::error::{Error, Result};
-use crate::status::wasm_status;
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status;
 use core::panic::AssertUnwindSafe;
 use error::wasm_error;
 use std::panic::catch_unwind;

@@ -3,9 +3,9 @@
 use super::engine::{owned, wasm_engine};
 use super::error::wasm_error;
 use super::{Out, border, first_size, sized};
-use crate::error::Error;
+use crate::base::error::Error;
 use crate::policy::{Backoff, Policy, Timer, wasm_on_error, wasm_timer};
-use crate::status::wasm_status;
+use crate::base::status::wasm_status;
 use std::time::Duration;
 
 /// What becomes of an engine whose guest fails. Zero in any field but `size` means the default.

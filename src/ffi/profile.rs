@@ -5,7 +5,7 @@ use super::error::wasm_error;
 use super::runtime::wasm_text;
 use super::{Out, border};
 use crate::profile::INTERVAL;
-use crate::status::wasm_status;
+use crate::base::status::wasm_status;
 use std::time::Duration;
 
 /// Begins to profile the engine's guest: from now on its stack is looked at every `interval_ns` nanoseconds in which it

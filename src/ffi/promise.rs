@@ -4,9 +4,9 @@ use super::error::wasm_error;
 use super::slice::{self, wasm_slice};
 use super::{border, first_size, handle_mut, sized};
 use crate::call::{Continuation, Settled, wasm_continuation, wasm_promise};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::oneshot::Wake as _;
-use crate::status::wasm_status;
+use crate::base::status::wasm_status;
 use crate::value::wasm_value;
 
 pub(crate) fn boxed(promise: wasm_promise) -> *mut wasm_promise {

@@ -1,7 +1,7 @@
 //! Bytes and text that are borrowed for a call.
 
-use crate::error::{Error, Result};
-use crate::status::wasm_status;
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status;
 
 /// Borrowed bytes. `(NULL, 0)` is empty. Text is UTF-8 without a final NUL.
 #[repr(C)]

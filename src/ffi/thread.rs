@@ -3,9 +3,9 @@
 use super::error::wasm_error;
 use super::runtime::wasm_runtime;
 use super::{Out, border, first_size, handle, sized};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::memory::pools::{Pools, ThreadPool, not_prepared};
-use crate::status::wasm_status;
+use crate::base::status::wasm_status;
 use std::sync::Arc;
 
 /// Engines that one thread can have.

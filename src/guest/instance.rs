@@ -4,7 +4,7 @@ use super::clock::TICKS_PER_SLICE;
 use super::context::{Context, GuestState, Local, Suspended};
 use super::limits::Limits;
 use super::wasi;
-use crate::config::Config;
+use crate::base::config::Config;
 use crate::core_dump::CoreDump;
 use crate::factory::Linked;
 use core::future::Future;

@@ -1,8 +1,8 @@
 //! Blocks of memory, from the host's allocator or from the system.
 #![allow(unsafe_code)]
 
-use crate::error::{Error, Result};
-use crate::status::wasm_status as Status;
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status as Status;
 use core::ffi::c_void;
 use core::ptr::NonNull;
 use std::sync::Arc;

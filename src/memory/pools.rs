@@ -6,9 +6,9 @@
 use super::block::{Missing, Source};
 use super::slabs::{self, Counts, SlabPool};
 use super::stacks::StackPool;
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::metrics::snapshot::Pooled;
-use crate::status::wasm_status as Status;
+use crate::base::status::wasm_status as Status;
 use core::cell::RefCell;
 use parking_lot::Mutex;
 use std::sync::{Arc, Weak};

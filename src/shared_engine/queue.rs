@@ -1,10 +1,10 @@
 //! What the users of a shared engine share: the engine, and the queue in front of it.
 
 use crate::engine::{Engine, wasm_engine_state as State};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::factory::Compiled;
 use crate::oneshot::Wake as _;
-use crate::status::wasm_status as Status;
+use crate::base::status::wasm_status as Status;
 use crate::waker::Waker;
 use core::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};

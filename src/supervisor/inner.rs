@@ -1,7 +1,7 @@
 //! What a supervisor drives: an engine of its own, or its share of one.
 
 use crate::engine::{Engine, wasm_engine_state as State, wasm_poll};
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::factory::Compiled;
 use crate::metrics::meter::Meter;
 use crate::shared_engine::User;

@@ -2,11 +2,11 @@
 
 use super::{Inner, Step, Supervisor};
 use crate::engine::{wasm_engine_state as State, wasm_poll};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::factory::Compiled;
 use crate::oneshot::Wake as _;
 use crate::policy::Backoff;
-use crate::status::wasm_status as Status;
+use crate::base::status::wasm_status as Status;
 use crate::waker::Waker;
 use core::cell::Cell;
 use std::rc::Rc;

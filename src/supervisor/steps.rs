@@ -5,9 +5,9 @@ use crate::batch::header::wasm_batch_header;
 use crate::call::{Ended, Settled};
 use crate::dead_letter::Letter;
 use crate::engine::wasm_poll;
-use crate::error::{Error, RecordAt, Result};
+use crate::base::error::{Error, RecordAt, Result};
 use crate::policy::{Backoff, wasm_on_error};
-use crate::status::wasm_status as Status;
+use crate::base::status::wasm_status as Status;
 use crate::waker::Waker;
 
 impl Supervisor {

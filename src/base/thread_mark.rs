@@ -1,7 +1,7 @@
 //! Which thread something belongs to.
 
-use crate::error::{Error, Result};
-use crate::status::wasm_status as Status;
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status as Status;
 
 /// A number that no other living thread has: the address of something of the thread's own.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The one error type: a status, the story in words, and where a guest was when it happened.
 
 use crate::core_dump::CoreDump;
-use crate::status::wasm_status as Status;
+use crate::base::status::wasm_status as Status;
 
 /// `Result` with the library's own error.
 pub type Result<T, E = Error> = core::result::Result<T, E>;

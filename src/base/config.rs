@@ -1,6 +1,6 @@
 //! What an embedder can set, with its defaults, in the library's own terms.
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use std::time::Duration;
 
 /// Where linear memories and guests' stacks come from.

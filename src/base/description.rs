@@ -1,6 +1,6 @@
 //! What an embedder says about a transform: its name, its topics, its environment.
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 /// A transform's description, checked.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
