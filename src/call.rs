@@ -1,7 +1,7 @@
 //! The call that a callback of the host is in: the guest's memory, and how to answer later.
 #![allow(unsafe_code)]
 
-use crate::oneshot::{self, Receiver, Sender};
+use crate::promise::oneshot::{self, Receiver, Sender};
 use crate::schema::SubjectSchema;
 use crate::value::{MAX_RESULTS, wasm_value, wasm_value_type};
 use crate::waker::Waker;

@@ -7,7 +7,7 @@ use crate::base::error::{Error, Result};
 use crate::guest::context::GuestState;
 use crate::metrics::registry::Executable;
 use crate::module::suspend_points::Wrappers;
-use crate::oneshot::{self, Receiver, Wake};
+use crate::promise::oneshot::{self, Receiver, Wake};
 use crate::runtime::{Runtime, Shared};
 use crate::base::status::wasm_status as Status;
 use crate::base::description::Transform;

@@ -11,7 +11,7 @@ use crate::cache::key::{Digest, digest, hex};
 use crate::base::error::{Error, Result};
 use crate::factory::{self, CameBack, Compiled, Outcome};
 use crate::metrics::registry::FactoryLookup;
-use crate::oneshot::{self, Receiver, Sender, Wake as _};
+use crate::promise::oneshot::{self, Receiver, Sender, Wake as _};
 use crate::runtime::Runtime;
 use crate::base::status::wasm_status as Status;
 use crate::base::description::Transform;

@@ -1,7 +1,7 @@
 //! A host's waker: what to call when it is worth polling again.
 #![allow(unsafe_code)]
 
-use crate::oneshot::Wake;
+use crate::promise::oneshot::Wake;
 use core::ffi::c_void;
 
 /// What to call when a pending future is worth polling again.

@@ -8,7 +8,7 @@ use super::{Out, border, handle};
 use crate::engine::wasm_poll;
 use crate::base::error::{Error, Result};
 use crate::factory::{self, Compiled};
-use crate::oneshot::Receiver;
+use crate::promise::oneshot::Receiver;
 use crate::base::status::wasm_status;
 use crate::supervisor::Switch;
 use crate::base::thread_mark::ThreadMark;

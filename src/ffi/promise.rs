@@ -5,7 +5,7 @@ use super::slice::{self, wasm_slice};
 use super::{border, first_size, handle_mut, sized};
 use crate::call::{Continuation, Settled, wasm_continuation, wasm_promise};
 use crate::base::error::{Error, Result};
-use crate::oneshot::Wake as _;
+use crate::promise::oneshot::Wake as _;
 use crate::base::status::wasm_status;
 use crate::value::wasm_value;
 

@@ -6,7 +6,7 @@ use super::{border, first_size, handle, sized};
 use crate::engine::wasm_poll;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
-use crate::task::TaskState;
+use crate::promise::task::TaskState;
 use crate::waker::wasm_waker;
 use core::cell::Cell;
 use core::ffi::c_void;
