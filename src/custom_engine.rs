@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::batch::reader::Record;
-use crate::call::{Ended, Settled, Waiting, wasm_answer, wasm_call};
+use crate::host::call::{Ended, Settled, Waiting, wasm_answer, wasm_call};
 use crate::base::error::{Error, GuestDetail, Result};
 use crate::ffi::slice::wasm_slice;
 use crate::guest::context::Context;

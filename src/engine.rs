@@ -5,14 +5,14 @@ mod drive;
 
 use crate::batch::header;
 use crate::batch::reader::Records;
-use crate::call::Waiting;
+use crate::host::call::Waiting;
 use crate::custom_engine::Instance;
 use crate::base::error::{Error, Result};
 use crate::factory::{Compiled, Program};
 use crate::guest::context::Context;
 use crate::guest::work::Current;
 use crate::memory::pools::not_prepared;
-use crate::sink::OutputSink;
+use crate::host::sink::OutputSink;
 use crate::base::status::wasm_status as Status;
 use crate::base::thread_mark::ThreadMark;
 use crate::ticker::Turns;

@@ -15,7 +15,7 @@ use crate::promise::oneshot::{self, Receiver, Sender, Wake as _};
 use crate::runtime::Runtime;
 use crate::base::status::wasm_status as Status;
 use crate::base::description::Transform;
-use crate::waker::Waker;
+use crate::host::waker::Waker;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,7 +1,7 @@
 //! What becomes of an engine whose guest fails: which records it may lose, and when it starts again.
 #![allow(unsafe_code)]
 
-use crate::call::{Ended, wasm_call};
+use crate::host::call::{Ended, wasm_call};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use core::ffi::c_void;

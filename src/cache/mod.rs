@@ -15,7 +15,7 @@ pub mod faults;
 pub mod key;
 
 use crate::base::error::{Error, Result};
-use crate::log::Sink;
+use crate::host::log::Sink;
 use crate::base::status::wasm_status as Status;
 use artifact::{Artifact, Flaw};
 use counters::{Counters, Event};

@@ -1,7 +1,7 @@
 //! Entries: found, replaced, evicted, raced for.
 
 use super::*;
-use crate::log::Line;
+use crate::host::log::Line;
 use artifact::Head;
 use parking_lot::Mutex;
 use std::os::unix::fs::{PermissionsExt as _, symlink};

@@ -4,13 +4,13 @@ use super::*;
 use crate::cache::DEFAULT_MAX_BYTES;
 use crate::base::config::{wasm_memory_mode, wasm_trap_mode};
 use crate::guest::host_function::{Callback, HostFunction};
-use crate::log::Line;
+use crate::host::log::Line;
 use crate::runtime::{Allocators, Runtime};
 use core::ffi::c_void;
 use std::sync::Arc;
 
 struct Silent;
-impl crate::log::Sink for Silent {
+impl crate::host::log::Sink for Silent {
     fn line(&self, _: &Line<'_>) {}
 }
 
@@ -57,15 +57,15 @@ fn changed(artifact: &[u8], change: impl FnOnce(&mut Head, &mut Vec<u8>)) -> Vec
 #[allow(unsafe_code)]
 unsafe extern "C" fn never(
     _: *mut c_void,
-    _: *mut crate::call::wasm_call,
-    _: *const crate::value::wasm_value,
-    _: *mut crate::value::wasm_value,
+    _: *mut crate::host::call::wasm_call,
+    _: *const crate::host::value::wasm_value,
+    _: *mut crate::host::value::wasm_value,
 ) -> u32 {
     0
 }
 
 fn host_function(may_wait: bool, params: usize) -> HostFunction {
-    use crate::value::wasm_value_type::I32;
+    use crate::host::value::wasm_value_type::I32;
     let callback = Callback { data: core::ptr::null_mut(), drop: None, call: never };
     HostFunction {
         module: "host".into(),

@@ -3,9 +3,9 @@
 
 use super::*;
 use crate::base::config::Config;
-use crate::log::{Line, Sink};
+use crate::host::log::{Line, Sink};
 use crate::runtime::Allocators;
-use crate::waker::wasm_waker;
+use crate::host::waker::wasm_waker;
 use core::ffi::c_void;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::mpsc;

@@ -6,7 +6,7 @@ use super::runtime::wasm_runtime;
 use super::slice::wasm_slice;
 use super::{Out, border, first_size, handle, handle_mut, promise, sized};
 use crate::batch::payload;
-use crate::call::{Settled, wasm_call, wasm_promise};
+use crate::host::call::{Settled, wasm_call, wasm_promise};
 use crate::custom_engine::{Callbacks, wasm_custom_engine, wasm_work};
 use crate::base::error::{Error, Result};
 use crate::factory;

@@ -12,7 +12,7 @@ use crate::promise::oneshot::Receiver;
 use crate::base::status::wasm_status;
 use crate::supervisor::Switch;
 use crate::base::thread_mark::ThreadMark;
-use crate::waker::{Waker, wasm_waker};
+use crate::host::waker::{Waker, wasm_waker};
 use core::cell::{Cell, RefCell, RefMut};
 use core::panic::AssertUnwindSafe;
 use std::panic::{catch_unwind, resume_unwind};

@@ -6,11 +6,11 @@ use super::promise;
 use super::runtime::wasm_runtime;
 use super::slice::{self, wasm_slice};
 use super::{Out, border, first_size, handle, handle_mut, sized};
-use crate::call::{wasm_call, wasm_promise};
+use crate::host::call::{wasm_call, wasm_promise};
 use crate::base::error::{Error, Result};
 use crate::guest::host_function::{Callback, HostFunction};
 use crate::base::status::wasm_status;
-use crate::value::{MAX_PARAMS, MAX_RESULTS, wasm_value, wasm_value_type};
+use crate::host::value::{MAX_PARAMS, MAX_RESULTS, wasm_value, wasm_value_type};
 use core::ffi::c_void;
 
 /// A function of the host's.
@@ -84,7 +84,7 @@ pub unsafe extern "C" fn wasm_runtime_register(
         // SAFETY: the header says so; and all zeros is valid.
         let f = unsafe { sized(function, first_size!(wasm_host_function, call), "function")? };
         unsafe extern "C" fn never(_: *mut c_void, _: *mut wasm_call, _: *const wasm_value, _: *mut wasm_value) -> u32 {
-            crate::call::wasm_answer::Failed as u32
+            crate::host::call::wasm_answer::Failed as u32
         }
         // First of all, so that the data is dropped whatever comes next.
         let callback = Callback { data: f.data, drop: f.drop, call: f.call.unwrap_or(never) };

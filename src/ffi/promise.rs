@@ -3,11 +3,11 @@
 use super::error::wasm_error;
 use super::slice::{self, wasm_slice};
 use super::{border, first_size, handle_mut, sized};
-use crate::call::{Continuation, Settled, wasm_continuation, wasm_promise};
+use crate::host::call::{Continuation, Settled, wasm_continuation, wasm_promise};
 use crate::base::error::{Error, Result};
 use crate::promise::oneshot::Wake as _;
 use crate::base::status::wasm_status;
-use crate::value::wasm_value;
+use crate::host::value::wasm_value;
 
 pub(crate) fn boxed(promise: wasm_promise) -> *mut wasm_promise {
     Box::into_raw(Box::new(promise))

@@ -6,7 +6,7 @@ use super::slice::{self, wasm_slice};
 use super::{Out, border, first_size, handle, sized};
 use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
 use crate::base::error::{Error, Result};
-use crate::log::{Line, Sink, wasm_log_severity, wasm_log_source};
+use crate::host::log::{Line, Sink, wasm_log_severity, wasm_log_source};
 use crate::memory::block::{Allocator, wasm_allocator};
 use crate::runtime::{Allocators, Runtime};
 use crate::base::status::wasm_status;

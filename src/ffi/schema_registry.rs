@@ -4,12 +4,12 @@ use super::error::wasm_error;
 use super::promise;
 use super::runtime::wasm_runtime;
 use super::{Out, border, first_size, handle, handle_mut, sized};
-use crate::call::{Expected, Settled, wasm_call, wasm_promise};
+use crate::host::call::{Expected, Settled, wasm_call, wasm_promise};
 use crate::base::error::{Error, Result};
-use crate::schema::{Reference, Schema, SubjectSchema, wasm_schema_type};
-use crate::schema_registry::{self, Registry, wasm_schema, wasm_schema_registry, wasm_subject_schema};
+use crate::host::schema::{Reference, Schema, SubjectSchema, wasm_schema_type};
+use crate::host::schema_registry::{self, Registry, wasm_schema, wasm_schema_registry, wasm_subject_schema};
 use crate::base::status::wasm_status;
-use crate::value::wasm_value;
+use crate::host::value::wasm_value;
 
 /// Gives guests a schema registry; without one, its functions tell them that it is not enabled. `registry` is copied, its
 /// `data` taken over in any case.

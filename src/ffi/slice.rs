@@ -27,7 +27,7 @@ impl wasm_slice {
 
     /// The bytes as text for people: what is not UTF-8 is escaped, because losing a reason would be worse.
     pub(crate) fn escaped(self, name: &str) -> Result<String> {
-        Ok(crate::log::escape(self.bytes(name)?).into_owned())
+        Ok(crate::host::log::escape(self.bytes(name)?).into_owned())
     }
 
     /// The bytes as text.

@@ -7,7 +7,7 @@ use crate::engine::wasm_poll;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::promise::task::TaskState;
-use crate::waker::wasm_waker;
+use crate::host::waker::wasm_waker;
 use core::cell::Cell;
 use core::ffi::c_void;
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use crate::base::error::{Error, Result};
 use crate::factory::Compiled;
 use crate::promise::oneshot::Wake as _;
 use crate::base::status::wasm_status as Status;
-use crate::waker::Waker;
+use crate::host::waker::Waker;
 use core::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};

@@ -10,15 +10,15 @@ mod steps;
 pub use inner::Inner;
 pub use replacement::Switch;
 
-use crate::call::Waiting;
+use crate::host::call::Waiting;
 use crate::dead_letter::Letter;
 use crate::engine::{wasm_engine_state as State, wasm_poll};
 use crate::base::error::{Error, Result};
 use crate::policy::Policy;
-use crate::sink::OutputSink;
+use crate::host::sink::OutputSink;
 use crate::base::status::wasm_status as Status;
 use crate::base::thread_mark::ThreadMark;
-use crate::waker::Waker;
+use crate::host::waker::Waker;
 use core::cell::{Cell, RefCell};
 use core::ffi::c_void;
 use replacement::Replacement;

@@ -7,7 +7,7 @@ use crate::factory::Compiled;
 use crate::promise::oneshot::Wake as _;
 use crate::policy::Backoff;
 use crate::base::status::wasm_status as Status;
-use crate::waker::Waker;
+use crate::host::waker::Waker;
 use core::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;

@@ -2,13 +2,13 @@
 
 use super::{Operation, Step, Supervisor, Transform};
 use crate::batch::header::wasm_batch_header;
-use crate::call::{Ended, Settled};
+use crate::host::call::{Ended, Settled};
 use crate::dead_letter::Letter;
 use crate::engine::wasm_poll;
 use crate::base::error::{Error, RecordAt, Result};
 use crate::policy::{Backoff, wasm_on_error};
 use crate::base::status::wasm_status as Status;
-use crate::waker::Waker;
+use crate::host::waker::Waker;
 
 impl Supervisor {
     /// One step. Where one ends and another begins, the host gets the thread back, since the waker may be used up.

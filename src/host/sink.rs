@@ -1,7 +1,7 @@
 //! Where an engine's output goes: the host's callback.
 #![allow(unsafe_code)]
 
-use crate::call::{Ended, wasm_call};
+use crate::host::call::{Ended, wasm_call};
 use crate::output::wasm_output_record;
 use core::ffi::c_void;
 

@@ -2,9 +2,9 @@
 #![allow(unsafe_code)]
 
 use crate::promise::oneshot::{self, Receiver, Sender};
-use crate::schema::SubjectSchema;
-use crate::value::{MAX_RESULTS, wasm_value, wasm_value_type};
-use crate::waker::Waker;
+use crate::host::schema::SubjectSchema;
+use crate::host::value::{MAX_RESULTS, wasm_value, wasm_value_type};
+use crate::host::waker::Waker;
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;

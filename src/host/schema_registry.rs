@@ -1,10 +1,10 @@
 //! A schema registry: the host's, or one in memory.
 #![allow(unsafe_code)]
 
-use crate::call::{Settled, wasm_answer, wasm_call};
+use crate::host::call::{Settled, wasm_answer, wasm_call};
 use crate::ffi::slice::wasm_slice;
-use crate::schema::{Schema, SubjectSchema};
-use crate::value::wasm_value;
+use crate::host::schema::{Schema, SubjectSchema};
+use crate::host::value::wasm_value;
 use core::ffi::c_void;
 use parking_lot::Mutex;
 use std::collections::HashMap;
