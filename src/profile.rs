@@ -12,7 +12,7 @@ use crate::guest::context::GuestState;
 use crate::guest::fault::demangle;
 use crate::module::suspend_points::Origin;
 use crate::base::status::wasm_status as Status;
-use crate::ticker::run_clock;
+use crate::system::ticker::run_clock;
 use core::cell::RefCell;
 use std::time::{Duration, Instant};
 use wasmtime::{ExternType, GuestProfiler, StoreContextMut};

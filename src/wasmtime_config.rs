@@ -3,7 +3,7 @@
 use crate::base::config::{Config, WASM_PAGE, wasm_memory_mode as Mode, wasm_trap_mode};
 use crate::core_dump;
 use crate::guest::limits::MAX_TABLES;
-use crate::memory::creators::Provider;
+use crate::system::memory::creators::Provider;
 use std::sync::Arc;
 use wasmtime::{InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, ProfilingStrategy};
 

@@ -153,7 +153,7 @@ impl Config {
     /// Bytes of a whole stack, without its guard.
     pub fn stack_size(&self) -> usize {
         let bytes = if self.tight_stacks { self.host_stack } else { self.guest_stack + self.host_stack + ENTRY_FRAMES };
-        bytes.next_multiple_of(crate::memory::block::page())
+        bytes.next_multiple_of(crate::system::memory::block::page())
     }
 
     /// Refuses what could not work, with the field's name and its bounds.

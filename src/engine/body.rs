@@ -6,7 +6,7 @@ use crate::base::error::{Error, Result};
 use crate::factory::Program;
 use crate::guest::context::HostCall;
 use crate::guest::instance::Guest;
-use crate::memory::creators;
+use crate::system::memory::creators;
 use crate::base::status::wasm_status as Status;
 
 /// What runs in an engine.

@@ -7,7 +7,7 @@ use crate::base::error::{Error, Result};
 use crate::factory::Program;
 use crate::guest::context::{Context, HostCall, Suspended};
 use crate::guest::fault;
-use crate::memory::creators;
+use crate::system::memory::creators;
 use crate::base::status::wasm_status as Status;
 use crate::host::waker::Waker;
 use core::task::Poll as TaskPoll;

@@ -4,7 +4,7 @@ use super::error::wasm_error;
 use super::runtime::wasm_runtime;
 use super::{Out, border, first_size, handle, sized};
 use crate::base::error::{Error, Result};
-use crate::memory::pools::{Pools, ThreadPool, not_prepared};
+use crate::system::memory::pools::{Pools, ThreadPool, not_prepared};
 use crate::base::status::wasm_status;
 use std::sync::Arc;
 

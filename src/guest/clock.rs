@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use crate::base::config::Config;
-use crate::ticker::{self, Turns};
+use crate::system::ticker::{self, Turns};
 use core::cell::Cell;
 use std::time::Duration;
 

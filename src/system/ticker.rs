@@ -4,13 +4,13 @@
 //! makes guests past their deadline yield, and it advances the *run clock*, the coarse clock by which time limits are
 //! measured. Reading the run clock is one relaxed load, so it may be done per record.
 //!
-//! The child of a fork has no such thread until a guest runs in it, which starts one (`crate::fork`). That is why the lock
+//! The child of a fork has no such thread until a guest runs in it, which starts one (`crate::system::fork`). That is why the lock
 //! here is the standard library's, whose whole state is its own memory.
 //!
 //! While no guest runs, nobody needs ticks, and the thread sleeps. Polls tell it with [`Turns::begin`], which costs a store
 //! to a cache line of the thread's own and a load of one that all threads share but hardly ever write.
 
-use crate::scheduling::Punctuality;
+use crate::system::scheduling::Punctuality;
 use core::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*, compiler_fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};

@@ -7,7 +7,7 @@
 
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
-use crate::ticker;
+use crate::system::ticker;
 use core::cell::Cell;
 use core::mem::ManuallyDrop;
 use std::sync::OnceLock;
