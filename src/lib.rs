@@ -20,7 +20,6 @@ pub mod factory;
 pub mod factory_cache;
 pub mod ffi;
 pub mod guest;
-pub mod log_limit;
 pub mod metrics;
 pub mod module;
 pub mod output;

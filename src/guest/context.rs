@@ -10,7 +10,7 @@ use crate::base::config::Config;
 use crate::core_dump::CoreDump;
 use crate::base::error::RecordAt;
 use crate::host::log::{Line, LineBuffer, Piece, Sink, escape, wasm_log_severity, wasm_log_source};
-use crate::log_limit::grouped;
+use crate::metrics::log_limit::grouped;
 use crate::metrics::clock;
 use crate::metrics::meter::Meter;
 use crate::output::OutputBuffer;
