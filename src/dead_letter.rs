@@ -5,7 +5,7 @@ use crate::batch::payload::Payload;
 use crate::batch::reader::Records;
 use crate::base::error::{Error, RecordAt, Result};
 use crate::factory::Compiled;
-use crate::output::wasm_output_record;
+use crate::guest::output::wasm_output_record;
 use crate::base::status::wasm_status as Status;
 
 /// Characters of an error's message that a dead letter carries.

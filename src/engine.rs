@@ -6,7 +6,7 @@ mod drive;
 use crate::batch::header;
 use crate::batch::reader::Records;
 use crate::host::call::Waiting;
-use crate::custom_engine::Instance;
+use crate::guest::custom::Instance;
 use crate::base::error::{Error, Result};
 use crate::factory::{Compiled, Program};
 use crate::guest::context::Context;

@@ -1,7 +1,7 @@
 //! A factory: a module compiled and linked, from which engines are made.
 
 use crate::compiler::{self, Code};
-use crate::custom_engine::Callbacks;
+use crate::guest::custom::Callbacks;
 use crate::engine::wasm_engine_state as State;
 use crate::base::error::{Error, Result};
 use crate::guest::context::GuestState;

@@ -12,8 +12,6 @@
 pub mod batch;
 pub mod cache;
 pub mod compiler;
-pub mod core_dump;
-pub mod custom_engine;
 pub mod dead_letter;
 pub mod engine;
 pub mod factory;
@@ -22,9 +20,7 @@ pub mod ffi;
 pub mod guest;
 pub mod metrics;
 pub mod module;
-pub mod output;
 pub mod policy;
-pub mod profile;
 pub mod runtime;
 pub mod shared_engine;
 pub mod supervisor;

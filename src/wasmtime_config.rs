@@ -1,7 +1,7 @@
 //! Wasmtime's configuration from ours.
 
 use crate::base::config::{Config, WASM_PAGE, wasm_memory_mode as Mode, wasm_trap_mode};
-use crate::core_dump;
+use crate::guest::core_dump;
 use crate::guest::limits::MAX_TABLES;
 use crate::system::memory::creators::Provider;
 use std::sync::Arc;

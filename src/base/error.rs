@@ -1,6 +1,6 @@
 //! The one error type: a status, the story in words, and where a guest was when it happened.
 
-use crate::core_dump::CoreDump;
+use crate::guest::core_dump::CoreDump;
 use crate::base::status::wasm_status as Status;
 
 /// `Result` with the library's own error.

@@ -1,7 +1,7 @@
 //! What runs in an engine: a guest, or the embedder's callbacks.
 
 use super::{Engine, Operation};
-use crate::custom_engine::{Engagement, Step};
+use crate::guest::custom::{Engagement, Step};
 use crate::base::error::{Error, Result};
 use crate::factory::Program;
 use crate::guest::context::HostCall;

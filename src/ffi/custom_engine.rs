@@ -7,7 +7,7 @@ use super::slice::wasm_slice;
 use super::{Out, border, first_size, handle, handle_mut, promise, sized};
 use crate::batch::payload;
 use crate::host::call::{Settled, wasm_call, wasm_promise};
-use crate::custom_engine::{Callbacks, wasm_custom_engine, wasm_work};
+use crate::guest::custom::{Callbacks, wasm_custom_engine, wasm_work};
 use crate::base::error::{Error, Result};
 use crate::factory;
 use crate::base::status::wasm_status;

@@ -4,7 +4,7 @@ use super::engine::{owned, wasm_engine};
 use super::error::wasm_error;
 use super::runtime::wasm_text;
 use super::{Out, border};
-use crate::profile::INTERVAL;
+use crate::guest::profile::INTERVAL;
 use crate::base::status::wasm_status;
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use super::context::{Context, GuestState, Local, Suspended};
 use super::limits::Limits;
 use super::wasi;
 use crate::base::config::Config;
-use crate::core_dump::CoreDump;
+use crate::guest::core_dump::CoreDump;
 use crate::factory::Linked;
 use core::future::Future;
 use core::pin::Pin;

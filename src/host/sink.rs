@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::host::call::{Ended, wasm_call};
-use crate::output::wasm_output_record;
+use crate::guest::output::wasm_output_record;
 use core::ffi::c_void;
 
 /// Receives the output of one `wasm_engine_transform`.

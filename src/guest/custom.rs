@@ -8,7 +8,7 @@ use crate::base::error::{Error, GuestDetail, Result};
 use crate::ffi::slice::wasm_slice;
 use crate::guest::context::Context;
 use crate::guest::work::Work;
-use crate::output::Pushed;
+use crate::guest::output::Pushed;
 use crate::base::status::wasm_status as Status;
 use core::cell::Cell;
 use core::ffi::c_void;
