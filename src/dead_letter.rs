@@ -4,7 +4,7 @@ use crate::batch::header;
 use crate::batch::payload::Payload;
 use crate::batch::reader::Records;
 use crate::base::error::{Error, RecordAt, Result};
-use crate::factory::Compiled;
+use crate::compile::factory::Compiled;
 use crate::guest::output::wasm_output_record;
 use crate::base::status::wasm_status as Status;
 

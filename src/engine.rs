@@ -8,7 +8,7 @@ use crate::batch::reader::Records;
 use crate::host::call::Waiting;
 use crate::guest::custom::Instance;
 use crate::base::error::{Error, Result};
-use crate::factory::{Compiled, Program};
+use crate::compile::factory::{Compiled, Program};
 use crate::guest::context::Context;
 use crate::guest::work::Current;
 use crate::system::memory::pools::not_prepared;

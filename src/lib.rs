@@ -10,22 +10,17 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod batch;
-pub mod cache;
-pub mod compiler;
 pub mod dead_letter;
 pub mod engine;
-pub mod factory;
-pub mod factory_cache;
 pub mod ffi;
 pub mod guest;
 pub mod metrics;
 pub mod module;
 pub mod policy;
-pub mod runtime;
 pub mod shared_engine;
 pub mod supervisor;
-pub mod wasmtime_config;
 pub mod base;
 pub mod promise;
 pub mod host;
 pub mod system;
+pub mod compile;

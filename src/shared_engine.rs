@@ -5,7 +5,7 @@
 
 use crate::engine::{wasm_engine_state as State, wasm_poll};
 use crate::base::error::{Error, Result};
-use crate::factory::Compiled;
+use crate::compile::factory::Compiled;
 use crate::guest::context::Context;
 use crate::host::sink::OutputSink;
 use crate::base::status::wasm_status as Status;

@@ -3,7 +3,7 @@
 use super::{Engine, Operation};
 use crate::guest::custom::{Engagement, Step};
 use crate::base::error::{Error, Result};
-use crate::factory::Program;
+use crate::compile::factory::Program;
 use crate::guest::context::HostCall;
 use crate::guest::instance::Guest;
 use crate::system::memory::creators;

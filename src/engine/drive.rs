@@ -4,7 +4,7 @@ use super::body::Body;
 use super::{Engine, Operation, wasm_engine_state as State, wasm_poll};
 use crate::host::call::{Ended, Settled, Waiting};
 use crate::base::error::{Error, Result};
-use crate::factory::Program;
+use crate::compile::factory::Program;
 use crate::guest::context::{Context, HostCall, Suspended};
 use crate::guest::fault;
 use crate::system::memory::creators;

@@ -7,7 +7,7 @@ use super::future::wasm_future;
 use super::runtime::wasm_runtime;
 use super::slice::wasm_slice;
 use super::{Out, border, first_size, handle, sized};
-use crate::factory;
+use crate::compile::factory;
 use crate::base::status::wasm_status;
 
 /// A compiled module as bytes. Belongs to no thread.

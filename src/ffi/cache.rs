@@ -4,7 +4,7 @@ use super::error::wasm_error;
 use super::runtime::wasm_runtime;
 use super::slice::wasm_slice;
 use super::{border, fill_sized, first_size, handle, sized};
-use crate::cache::DEFAULT_MAX_BYTES;
+use crate::compile::cache::DEFAULT_MAX_BYTES;
 use crate::base::error::Error;
 use crate::base::status::wasm_status;
 use std::ffi::OsStr;

@@ -9,7 +9,7 @@ use crate::batch::payload;
 use crate::host::call::{Settled, wasm_call, wasm_promise};
 use crate::guest::custom::{Callbacks, wasm_custom_engine, wasm_work};
 use crate::base::error::{Error, Result};
-use crate::factory;
+use crate::compile::factory;
 use crate::base::status::wasm_status;
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use super::runtime::{strings, wasm_runtime};
 use super::slice::{self, wasm_slice};
 use super::{Out, border, first_size, handle, sized};
 use crate::base::error::Result;
-use crate::factory::{self, Compiled};
+use crate::compile::factory::{self, Compiled};
 use crate::base::status::wasm_status;
 use crate::base::description::Transform;
 use std::sync::Arc;

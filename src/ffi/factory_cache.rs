@@ -6,7 +6,7 @@ use super::future::wasm_future;
 use super::runtime::wasm_runtime;
 use super::slice::wasm_slice;
 use super::{Out, border, fill_sized, first_size, handle, sized};
-use crate::factory_cache::{DEFAULT_IDLE, FactoryCache, Found};
+use crate::compile::factory_cache::{DEFAULT_IDLE, FactoryCache, Found};
 use crate::base::status::wasm_status;
 use std::sync::Arc;
 use std::time::Duration;

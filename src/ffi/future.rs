@@ -7,7 +7,7 @@ use super::factory::wasm_factory;
 use super::{Out, border, handle};
 use crate::engine::wasm_poll;
 use crate::base::error::{Error, Result};
-use crate::factory::{self, Compiled};
+use crate::compile::factory::{self, Compiled};
 use crate::promise::oneshot::Receiver;
 use crate::base::status::wasm_status;
 use crate::supervisor::Switch;

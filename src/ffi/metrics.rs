@@ -8,7 +8,7 @@ use crate::base::error::{Error, Result};
 use crate::metrics::snapshot::{RuntimeMetrics, Snapshot, TransformMetrics, wasm_error_count, wasm_latency_bucket};
 use crate::metrics::tally::Counted;
 use crate::metrics::text;
-use crate::runtime::Shared;
+use crate::compile::runtime::Shared;
 use crate::base::status::wasm_status;
 use std::sync::Arc;
 

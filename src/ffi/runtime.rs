@@ -8,7 +8,7 @@ use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap
 use crate::base::error::{Error, Result};
 use crate::host::log::{Line, Sink, wasm_log_severity, wasm_log_source};
 use crate::system::memory::block::{Allocator, wasm_allocator};
-use crate::runtime::{Allocators, Runtime};
+use crate::compile::runtime::{Allocators, Runtime};
 use crate::base::status::wasm_status;
 use core::ffi::c_void;
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use super::limits::Limits;
 use super::wasi;
 use crate::base::config::Config;
 use crate::guest::core_dump::CoreDump;
-use crate::factory::Linked;
+use crate::compile::factory::Linked;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context as TaskContext, Poll, Waker};

@@ -6,7 +6,7 @@
 
 use crate::engine::Engine;
 use crate::base::error::{Error, Result};
-use crate::factory::{Compiled, Linked, Program};
+use crate::compile::factory::{Compiled, Linked, Program};
 use crate::guest::clock;
 use crate::guest::context::GuestState;
 use crate::guest::fault::demangle;

@@ -2,7 +2,7 @@
 
 use crate::engine::{Engine, wasm_engine_state as State};
 use crate::base::error::{Error, Result};
-use crate::factory::Compiled;
+use crate::compile::factory::Compiled;
 use crate::promise::oneshot::Wake as _;
 use crate::base::status::wasm_status as Status;
 use crate::host::waker::Waker;

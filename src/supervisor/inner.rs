@@ -2,7 +2,7 @@
 
 use crate::engine::{Engine, wasm_engine_state as State, wasm_poll};
 use crate::base::error::Result;
-use crate::factory::Compiled;
+use crate::compile::factory::Compiled;
 use crate::metrics::meter::Meter;
 use crate::shared_engine::User;
 use crate::host::sink::OutputSink;

@@ -3,7 +3,7 @@
 use super::{Inner, Step, Supervisor};
 use crate::engine::{wasm_engine_state as State, wasm_poll};
 use crate::base::error::{Error, Result};
-use crate::factory::Compiled;
+use crate::compile::factory::Compiled;
 use crate::promise::oneshot::Wake as _;
 use crate::policy::Backoff;
 use crate::base::status::wasm_status as Status;

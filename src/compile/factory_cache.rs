@@ -7,12 +7,12 @@
 //!
 //! The lock is held to look things up. Compiling, waking, and freeing code happen outside of it.
 
-use crate::cache::key::{Digest, digest, hex};
+use crate::compile::cache::key::{Digest, digest, hex};
 use crate::base::error::{Error, Result};
-use crate::factory::{self, CameBack, Compiled, Outcome};
+use crate::compile::factory::{self, CameBack, Compiled, Outcome};
 use crate::metrics::registry::FactoryLookup;
 use crate::promise::oneshot::{self, Receiver, Sender, Wake as _};
-use crate::runtime::Runtime;
+use crate::compile::runtime::Runtime;
 use crate::base::status::wasm_status as Status;
 use crate::base::description::Transform;
 use crate::host::waker::Waker;

@@ -4,7 +4,7 @@
 use super::*;
 use crate::base::config::Config;
 use crate::host::log::{Line, Sink};
-use crate::runtime::Allocators;
+use crate::compile::runtime::Allocators;
 use crate::host::waker::wasm_waker;
 use core::ffi::c_void;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};

@@ -6,16 +6,16 @@
 //! itself or on the outline of it that an artifact has; what depends on the bytes and on Wasmtime's configuration only
 //! is in the key.
 
-use crate::cache::artifact::{Artifact, FORMAT, Flaw, Head};
-use crate::cache::counters::Event;
-use crate::cache::key::{self, Ingredients, REWRITING, digest};
+use crate::compile::cache::artifact::{Artifact, FORMAT, Flaw, Head};
+use crate::compile::cache::counters::Event;
+use crate::compile::cache::key::{self, Ingredients, REWRITING, digest};
 use crate::base::config::Config;
 use crate::base::error::{Error, Result};
 use crate::guest::fault::printable;
 use crate::module::inspect::{Kind, Summary};
 use crate::module::suspend_points::{self, Waits, Wrappers};
 use crate::module::validate::check_specification;
-use crate::runtime::{Linked, Shared};
+use crate::compile::runtime::{Linked, Shared};
 use crate::base::status::wasm_status as Status;
 use std::time::Instant;
 use wasm_encoder::{CodeSection, RawSection, SectionId};

@@ -1,7 +1,7 @@
 //! A runtime: configuration, the Wasmtime engine and linker made from it, and the threads that compile.
 
-use crate::cache::Cache;
-use crate::cache::counters::{CacheStats, Counters};
+use crate::compile::cache::Cache;
+use crate::compile::cache::counters::{CacheStats, Counters};
 use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
 use crate::base::error::{Error, Result};
 use crate::guest::context::{Context, GuestState, Local};

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use crate::base::config::{Config, wasm_memory_mode, wasm_trap_mode};
     use crate::module::suspend_points::{self, Waits};
-    use crate::wasmtime_config;
+    use crate::compile::wasmtime_config;
 
     #[test]
     fn each_ingredient_makes_another_key() {

@@ -1,6 +1,6 @@
 //! A factory: a module compiled and linked, from which engines are made.
 
-use crate::compiler::{self, Code};
+use crate::compile::compiler::{self, Code};
 use crate::guest::custom::Callbacks;
 use crate::engine::wasm_engine_state as State;
 use crate::base::error::{Error, Result};
@@ -8,7 +8,7 @@ use crate::guest::context::GuestState;
 use crate::metrics::registry::Executable;
 use crate::module::suspend_points::Wrappers;
 use crate::promise::oneshot::{self, Receiver, Wake};
-use crate::runtime::{Runtime, Shared};
+use crate::compile::runtime::{Runtime, Shared};
 use crate::base::status::wasm_status as Status;
 use crate::base::description::Transform;
 use std::sync::{Arc, OnceLock};
