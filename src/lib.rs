@@ -10,15 +10,11 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod batch;
-pub mod dead_letter;
 pub mod engine;
 pub mod ffi;
 pub mod guest;
 pub mod metrics;
 pub mod module;
-pub mod policy;
-pub mod shared_engine;
-pub mod supervisor;
 pub mod base;
 pub mod promise;
 pub mod host;

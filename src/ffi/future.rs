@@ -10,7 +10,7 @@ use crate::base::error::{Error, Result};
 use crate::compile::factory::{self, Compiled};
 use crate::promise::oneshot::Receiver;
 use crate::base::status::wasm_status;
-use crate::supervisor::Switch;
+use crate::engine::supervisor::Switch;
 use crate::base::thread_mark::ThreadMark;
 use crate::host::waker::{Waker, wasm_waker};
 use core::cell::{Cell, RefCell, RefMut};

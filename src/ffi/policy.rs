@@ -4,7 +4,7 @@ use super::engine::{owned, wasm_engine};
 use super::error::wasm_error;
 use super::{Out, border, first_size, sized};
 use crate::base::error::Error;
-use crate::policy::{Backoff, Policy, Timer, wasm_on_error, wasm_timer};
+use crate::engine::policy::{Backoff, Policy, Timer, wasm_on_error, wasm_timer};
 use crate::base::status::wasm_status;
 use std::time::Duration;
 

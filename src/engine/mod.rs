@@ -1,5 +1,9 @@
 //! An engine: one guest on one thread, started, fed with batches, stopped, started again.
 
+pub mod policy;
+pub mod dead_letter;
+pub mod supervisor;
+pub mod shared;
 mod body;
 mod drive;
 

@@ -11,10 +11,10 @@ pub use inner::Inner;
 pub use replacement::Switch;
 
 use crate::host::call::Waiting;
-use crate::dead_letter::Letter;
+use crate::engine::dead_letter::Letter;
 use crate::engine::{wasm_engine_state as State, wasm_poll};
 use crate::base::error::{Error, Result};
-use crate::policy::Policy;
+use crate::engine::policy::Policy;
 use crate::host::sink::OutputSink;
 use crate::base::status::wasm_status as Status;
 use crate::base::thread_mark::ThreadMark;

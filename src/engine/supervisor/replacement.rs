@@ -5,7 +5,7 @@ use crate::engine::{wasm_engine_state as State, wasm_poll};
 use crate::base::error::{Error, Result};
 use crate::compile::factory::Compiled;
 use crate::promise::oneshot::Wake as _;
-use crate::policy::Backoff;
+use crate::engine::policy::Backoff;
 use crate::base::status::wasm_status as Status;
 use crate::host::waker::Waker;
 use core::cell::Cell;

@@ -4,7 +4,7 @@ use crate::engine::{Engine, wasm_engine_state as State, wasm_poll};
 use crate::base::error::Result;
 use crate::compile::factory::Compiled;
 use crate::metrics::meter::Meter;
-use crate::shared_engine::User;
+use crate::engine::shared::User;
 use crate::host::sink::OutputSink;
 use crate::host::waker::Waker;
 use core::ffi::c_void;

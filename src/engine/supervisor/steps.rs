@@ -3,10 +3,10 @@
 use super::{Operation, Step, Supervisor, Transform};
 use crate::batch::header::wasm_batch_header;
 use crate::host::call::{Ended, Settled};
-use crate::dead_letter::Letter;
+use crate::engine::dead_letter::Letter;
 use crate::engine::wasm_poll;
 use crate::base::error::{Error, RecordAt, Result};
-use crate::policy::{Backoff, wasm_on_error};
+use crate::engine::policy::{Backoff, wasm_on_error};
 use crate::base::status::wasm_status as Status;
 use crate::host::waker::Waker;
 
