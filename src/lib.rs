@@ -1,6 +1,6 @@
 //! WebAssembly data transforms inside the threads of a C or C++ event-loop host.
 //!
-//! The library's interface is C: `include/wasm_engine.h`, made from the modules in [`ffi`]. The rest, by the way that a
+//! The library's interface is C: `include/wasm_engine.h`, made from the modules in [`abi`]. The rest, by the way that a
 //! batch takes: [`engine`] checks it with [`batch`], puts it where the host functions in [`guest`] find it, and lets the
 //! guest run; what the guest writes collects in [`output`] and goes to the host's [`sink`].
 //!
@@ -11,7 +11,7 @@
 
 pub mod batch;
 pub mod engine;
-pub mod ffi;
+pub mod abi;
 pub mod guest;
 pub mod metrics;
 pub mod module;

@@ -5,7 +5,7 @@
 use crate::batch::reader::Record;
 use crate::host::call::{Ended, Settled, Waiting, wasm_answer, wasm_call};
 use crate::base::error::{Error, GuestDetail, Result};
-use crate::ffi::slice::wasm_slice;
+use crate::abi::slice::wasm_slice;
 use crate::guest::context::Context;
 use crate::guest::work::Work;
 use crate::guest::output::Pushed;

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::host::call::{Settled, wasm_answer, wasm_call};
-use crate::ffi::slice::wasm_slice;
+use crate::abi::slice::wasm_slice;
 use crate::host::schema::{Schema, SubjectSchema};
 use crate::host::value::wasm_value;
 use core::ffi::c_void;
@@ -227,7 +227,7 @@ pub fn in_memory() -> wasm_schema_registry {
     ) -> u32 {
         // SAFETY: as above, and the schema is lent for the call.
         let (registry, call, schema) = unsafe { (&*data.cast::<InMemory>(), &mut *call, &*schema) };
-        let created = crate::ffi::schema_registry::read_schema(schema)
+        let created = crate::abi::schema_registry::read_schema(schema)
             .and_then(|schema| Ok(registry.0.lock().create(subject.text("subject")?, schema)));
         answer(call, created.map(|id| Settled::Values(vec![wasm_value { i32: id }])).map_err(|e| e.message))
     }
