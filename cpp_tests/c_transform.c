@@ -46,12 +46,12 @@ static uint32_t count_records(void *data, const wasm_output_record *records, siz
     wasm_payload payload;
     if (wasm_payload_read((wasm_slice){records[i].payload, records[i].payload_size}, &payload, NULL, 0, NULL) !=
         WASM_STATUS_OK) {
-      return WASM_ANSWER_FAILED;
+      return WASM_CALLBACK_RESULT_FAILED;
     }
     c->bytes += (size_t)payload.value.size;
   }
   c->records += count;
-  return WASM_ANSWER_DONE;
+  return WASM_CALLBACK_RESULT_DONE;
 }
 
 static wasm_status make_batch(wasm_batch_builder *builder, wasm_slice *batch) {

@@ -22,10 +22,10 @@ namespace {
 // ---- Directories that are refused ----
 
 void expect_unusable(const we::runtime& runtime, const fs::path& path, const std::string& why) {
-  const auto set = runtime.set_cache({path.string()});
+  const auto set = runtime.set_code_cache({path.string()});
   ASSERT_FALSE(set) << path;
-  EXPECT_EQ(set.err().status(), WASM_STATUS_CACHE_UNUSABLE);
-  EXPECT_STREQ(set.err().status_name(), "cache-unusable");
+  EXPECT_EQ(set.err().status(), WASM_STATUS_CODE_CACHE_UNUSABLE);
+  EXPECT_STREQ(set.err().status_name(), "code-cache-unusable");
   EXPECT_THAT(set.err().what(), AllOf(HasSubstr(path.string()), HasSubstr(why)));
 }
 
@@ -44,9 +44,9 @@ TEST(CacheDirectory, ThatCannotBeUsedIsRefusedAndAnotherCanBeTried) {
   fs::create_directory(dir.root / "open" / "cache");
   ::chmod((dir.root / "open").c_str(), 0777);
   expect_unusable(runtime, dir.root / "open" / "cache", "above");
-  EXPECT_TRUE(runtime.set_cache({dir.cache.string()}));
+  EXPECT_TRUE(runtime.set_code_cache({dir.cache.string()}));
   compile(runtime, "c_identity");
-  EXPECT_EQ(runtime.get_cache_stats().value().stores, 1U);
+  EXPECT_EQ(runtime.get_code_cache_stats().value().stores, 1U);
 }
 
 TEST(CacheDirectory, OfAnotherUserIsRefused) {
@@ -149,7 +149,7 @@ TEST(CacheTrouble, ADirectoryThatVanishesIsToldOnceAndComesBack) {
   EXPECT_EQ(of(c.stats()), (counts{0, 3, 1, 0, 4})) << "a file in its place is no better";
   const auto lines = c.log->all();
   ASSERT_THAT(lines, SizeIs(1)) << "once in a while";
-  EXPECT_EQ(lines[0].level, WASM_LOG_SEVERITY_WARN);
+  EXPECT_EQ(lines[0].severity, WASM_LOG_SEVERITY_WARN);
   EXPECT_EQ(lines[0].transform, "tested");
   EXPECT_THAT(lines[0].text, AllOf(HasSubstr(dir.cache.string()), HasSubstr("compiled all the same")));
   fs::remove(dir.cache);

@@ -153,7 +153,7 @@ int main(int argc, char** argv) {
                              const std::lock_guard lock(mutex);
                              log += std::string(line.text) + "\n";
                            }).value();
-      runtime.set_cache({a.directory}).value();
+      runtime.set_code_cache({a.directory}).value();
       if (a.read_only) {
         check(::chmod(a.directory.c_str(), 0500) == 0, "chmod failed");
       }
@@ -167,7 +167,7 @@ int main(int argc, char** argv) {
         check(::mount("none", a.directory.c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr) == 0, "no remount");
       }
       run(runtime, module);
-      const auto s = runtime.get_cache_stats().value();
+      const auto s = runtime.get_code_cache_stats().value();
       const std::uint64_t now[5] = {s.hits, s.misses, s.stores, s.rejected, s.faults};
       for (int i = 0; i < 5; ++i) {
         sums[i] += now[i];

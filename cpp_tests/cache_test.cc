@@ -82,25 +82,25 @@ TEST(Cache, BacktracesOfLoadedModulesHaveNames) {
 /// A world with a host function, whose modules are kept.
 struct cached_world : host_guest::world {
   cached_world(const scratch& dir, bool may_wait) {
-    runtime.set_cache({dir.cache.string()}).value();
+    runtime.set_code_cache({dir.cache.string()}).value();
     add(
         [this, may_wait](wasm_call* call, const wasm_value* args, wasm_value* results) -> std::uint32_t {
           if (args[0].i32 < 0) {
             const auto reason = we::as_slice("as the test wants it");
             wasm_call_fail(call, reason, nullptr);
-            return WASM_ANSWER_FAILED;
+            return WASM_CALLBACK_RESULT_FAILED;
           }
           if (may_wait) {
             promise = host_guest::take_promise(call);
-            return WASM_ANSWER_PENDING;
+            return WASM_CALLBACK_RESULT_PENDING;
           }
           results[0].i32 = args[0].i32 + args[1].i32;
-          return WASM_ANSWER_DONE;
+          return WASM_CALLBACK_RESULT_DONE;
         },
         may_wait);
     start();
   }
-  [[nodiscard]] counts counted() const { return of(runtime.get_cache_stats().value()); }
+  [[nodiscard]] counts counted() const { return of(runtime.get_code_cache_stats().value()); }
   host_guest::owned_promise promise;
 };
 
@@ -166,14 +166,14 @@ TEST(Cache, ConfigurationsWithOtherCodeDoNotMeet) {
   scratch dir;
   for (const auto& mode : memory_modes::every_mode) {
     auto runtime = memory_modes::exactly(mode.config()).value();
-    runtime.set_cache({dir.cache.string()}).value();
+    runtime.set_code_cache({dir.cache.string()}).value();
     mode.prepare(runtime).value();
     auto engine = we::engine::create(compile(runtime, "c_identity")).value();
     EXPECT_EQ(run(engine).size(), 3U) << mode.name;
     engine = {};
     auto again = we::engine::create(compile(runtime, "c_identity")).value();
     EXPECT_EQ(run(again).size(), 3U) << mode.name;
-    EXPECT_EQ(runtime.get_cache_stats().value().hits, runtime.get_cache_stats().value().misses == 0 ? 2U : 1U);
+    EXPECT_EQ(runtime.get_code_cache_stats().value().hits, runtime.get_code_cache_stats().value().misses == 0 ? 2U : 1U);
   }
   EXPECT_GE(dir.files().size(), 3U) << "checks or not, and guards or not";
 }
@@ -201,20 +201,20 @@ TEST(Cache, IsBounded) {
 TEST(CacheConfig, BeforeTheFirstModuleAndOnce) {
   scratch dir;
   const auto runtime = we::runtime::create().value();
-  EXPECT_TRUE(runtime.set_cache({dir.cache.string()}));
-  EXPECT_EQ(runtime.set_cache({dir.cache.string()}).err().status(), WASM_STATUS_INVALID_ARGUMENT);
+  EXPECT_TRUE(runtime.set_code_cache({dir.cache.string()}));
+  EXPECT_EQ(runtime.set_code_cache({dir.cache.string()}).err().status(), WASM_STATUS_INVALID_ARGUMENT);
   const auto late = we::runtime::create().value();
   EXPECT_TRUE(late.validate(module("c_identity")));
-  const auto refused = late.set_cache({dir.cache.string()});
+  const auto refused = late.set_code_cache({dir.cache.string()});
   EXPECT_EQ(refused.err().status(), WASM_STATUS_INVALID_STATE);
   EXPECT_THAT(refused.err().what(), HasSubstr("cache before that"));
 }
 
 TEST(CacheConfig, Misuse) {
   const auto runtime = we::runtime::create().value();
-  wasm_cache_config config{sizeof(config), we::as_slice("/tmp"), 0};
-  const auto set = [&](const wasm_runtime* r, const wasm_cache_config* c) {
-    return told([&](wasm_error** e) { return wasm_runtime_set_cache(r, c, e); });
+  wasm_code_cache_config config{sizeof(config), we::as_slice("/tmp"), 0};
+  const auto set = [&](const wasm_runtime* r, const wasm_code_cache_config* c) {
+    return told([&](wasm_error** e) { return wasm_runtime_set_code_cache(r, c, e); });
   };
   EXPECT_EQ(set(nullptr, &config).first, WASM_STATUS_NULL_ARGUMENT);
   EXPECT_EQ(set(runtime.get(), nullptr).first, WASM_STATUS_NULL_ARGUMENT);
@@ -226,9 +226,9 @@ TEST(CacheConfig, Misuse) {
   config.size = 8;
   EXPECT_EQ(set(runtime.get(), &config).first, WASM_STATUS_INVALID_STRUCT_SIZE);
 
-  wasm_cache_stats stats{};
-  const auto get = [&](const wasm_runtime* r, wasm_cache_stats* s) {
-    return told([&](wasm_error** e) { return wasm_runtime_get_cache_stats(r, s, e); }).first;
+  wasm_code_cache_stats stats{};
+  const auto get = [&](const wasm_runtime* r, wasm_code_cache_stats* s) {
+    return told([&](wasm_error** e) { return wasm_runtime_get_code_cache_stats(r, s, e); }).first;
   };
   EXPECT_EQ(get(runtime.get(), &stats), WASM_STATUS_INVALID_STRUCT_SIZE);
   EXPECT_EQ(get(runtime.get(), nullptr), WASM_STATUS_NULL_ARGUMENT);
@@ -240,7 +240,7 @@ TEST(CacheConfig, Misuse) {
 TEST(CacheConfig, CompilationsAreCountedWithoutACacheToo) {
   const auto runtime = we::runtime::create().value();
   compile(runtime, "c_identity");
-  const auto stats = runtime.get_cache_stats().value();
+  const auto stats = runtime.get_code_cache_stats().value();
   EXPECT_EQ(of(stats), (counts{0, 0, 0, 0, 0}));
   EXPECT_EQ(stats.compilations, 1U);
 }
@@ -270,8 +270,8 @@ TEST(Artifact, RunsLikeItsModule) {
   we::drive(loading).value();
   auto engine = we::engine::create(loading.take().value()).value();
   EXPECT_THAT(run(engine), ElementsAre("one", "", "three"));
-  EXPECT_EQ(runtime.get_cache_stats().value().loads, 1U);
-  EXPECT_EQ(runtime.get_cache_stats().value().compilations, 0U);
+  EXPECT_EQ(runtime.get_code_cache_stats().value().loads, 1U);
+  EXPECT_EQ(runtime.get_code_cache_stats().value().compilations, 0U);
 }
 
 TEST(Artifact, ComesFromTheCacheAndGoesThere) {
@@ -363,7 +363,7 @@ TEST(Artifact, IsCheckedLikeItsModule) {
   EXPECT_EQ(try_load(we::runtime::create(small).value(), artifact).status, WASM_STATUS_MODULE_TOO_LARGE);
 
   // Its host functions: not there, and of another kind.
-  const auto answer = [](auto...) { return WASM_ANSWER_DONE; };
+  const auto answer = [](auto...) { return WASM_CALLBACK_RESULT_DONE; };
   host_guest::world synchronous;
   synchronous.add(answer, false);
   const auto caller = artifact_of(synchronous.runtime, "h_call");

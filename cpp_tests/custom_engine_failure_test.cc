@@ -19,7 +19,7 @@ const std::vector<std::string> five{"a", "b", "c", "d", "e"};
 
 std::uint32_t failing(wasm_call* call, std::string_view why) {
   EXPECT_EQ(wasm_call_fail(call, we::as_slice(why), nullptr), WASM_STATUS_OK);
-  return WASM_ANSWER_FAILED;
+  return WASM_CALLBACK_RESULT_FAILED;
 }
 
 /// Ways to fail at the record with this index.
@@ -46,7 +46,7 @@ struct failer {
     }
     if (how == way::by_call) {
       EXPECT_EQ(wasm_call_fail_record(call, index, we::as_slice("because"), nullptr), WASM_STATUS_OK);
-      return WASM_ANSWER_FAILED;
+      return WASM_CALLBACK_RESULT_FAILED;
     }
     return promise.take(call);
   }
@@ -127,7 +127,7 @@ TEST(CustomEngineFailure, IsSkippedOrBecomesADeadLetterByPolicy) {
         const auto batch = built(five);
         recorder out;
         ASSERT_TRUE(succeeded(drive(b.engine.transform(batch, out).value(), [&] { fail.settle(); })));
-        const auto tally = b.engine.tally().value();
+        const auto tally = b.engine.stats().value();
         auto expected = five;
         if (on_error == WASM_ON_ERROR_SKIP) {
           expected.erase(expected.begin() + at);
@@ -156,7 +156,7 @@ TEST(CustomEngineFailure, AtARecordThatIsFinishedOrNotThereIsNobodysToSkip) {
         EXPECT_TRUE(c_engine::next(work, record));
       }
       EXPECT_EQ(wasm_call_fail_record(call, named, we::as_slice("because"), nullptr), WASM_STATUS_OK);
-      return WASM_ANSWER_FAILED;
+      return WASM_CALLBACK_RESULT_FAILED;
     };
     custom_bench b(table);
     b.engine.set_policy({.on_error = WASM_ON_ERROR_SKIP}).value();
@@ -166,7 +166,7 @@ TEST(CustomEngineFailure, AtARecordThatIsFinishedOrNotThereIsNobodysToSkip) {
     EXPECT_EQ(end.status, WASM_STATUS_CUSTOM_ENGINE_FAILED);
     EXPECT_THAT(end.message(), HasSubstr("at record " + std::to_string(named)));
     EXPECT_FALSE(end.why->record());
-    EXPECT_EQ(b.engine.tally().value().skipped, 0U);
+    EXPECT_EQ(b.engine.stats().value().skipped, 0U);
   }
 }
 
@@ -199,7 +199,7 @@ TEST(CustomEngineFailure, IsWhatAnAnswerThatIsNoneCountsAs) {
   custom_bench b(table);
   table.on_start = [](wasm_call*) -> std::uint32_t { return 7; };
   EXPECT_THAT(b.start().message(), HasSubstr("answered 7"));
-  table.on_start = [](wasm_call*) -> std::uint32_t { return WASM_ANSWER_PENDING; };
+  table.on_start = [](wasm_call*) -> std::uint32_t { return WASM_CALLBACK_RESULT_PENDING; };
   EXPECT_THAT(b.start().message(), HasSubstr("without taking a promise"));
   table.on_start = [](wasm_call* call) -> std::uint32_t {
     held_promise dropped;
@@ -237,7 +237,7 @@ TEST(CustomEngineFailure, NamesNoRecordInOtherCalls) {
   EXPECT_EQ(output.resolve(), WASM_STATUS_OK);
   EXPECT_EQ(operation.poll().value(), WASM_POLL_READY);
   // "Again" is for engines only.
-  c_sink again([](output_block, wasm_call*) { return WASM_ANSWER_AGAIN; });
+  c_sink again([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_AGAIN; });
   const auto raw_again = again.raw();
   ASSERT_EQ(wasm_engine_transform(b.engine.get(), we::as_slice(batch), &raw_again, operation.out(), nullptr),
             WASM_STATUS_OK);
@@ -260,7 +260,7 @@ void ends_in_the_middle(bool of_start, end how) {
   custom_bench b(table);
   auto operation = b.engine.start().value();
   const auto batch = built(five);
-  c_sink sink([](output_block, wasm_call*) { return WASM_ANSWER_DONE; });
+  c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
   table.on_stop = [&] { EXPECT_EQ(sink.drops, 0) << "the sink outlives the engine's work"; };
   if (!of_start) {
     ASSERT_TRUE(succeeded(finish(operation)));
@@ -338,7 +338,7 @@ TEST(CustomEngineMisuse, FromEachCallbackTheEngineIsBusy) {
   const auto batch = built(five);
   we::future* polled = nullptr;
   wasm_engine* const engine = b.engine.get();  // The handle forgets it before it is released.
-  c_sink sink([](output_block, wasm_call*) { return WASM_ANSWER_DONE; });
+  c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
   const auto knock = [&] {
     wasm_future* none = nullptr;
     const auto raw = sink.raw();
@@ -358,7 +358,7 @@ TEST(CustomEngineMisuse, FromEachCallbackTheEngineIsBusy) {
   table.on_start = [&](wasm_call*) {
     EXPECT_EQ(b.state(), WASM_ENGINE_STATE_STARTING);
     knock();
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   };
   table.on_transform = [&](wasm_slice bytes, std::uint32_t first, wasm_work* work, wasm_call* call) {
     knock();
@@ -395,7 +395,7 @@ TEST(CustomEngineMisuse, OtherThreadsAreRefused) {
 // ---- The C++ layer ----
 
 struct throwing final : we::custom_engine {
-  wasm_answer transform(const we::batch_work& work, we::custom_call) override {
+  wasm_callback_result transform(const we::batch_work& work, we::custom_call) override {
     while (const auto record = work.next()) {
       if (record->index() == 1) {
         throw std::runtime_error("not this one");
@@ -405,7 +405,7 @@ struct throwing final : we::custom_engine {
       }
       EXPECT_TRUE(work.write(record->payload()));
     }
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   }
 };
 

@@ -51,7 +51,7 @@ TEST(CustomEngine, SeesTheBatchAsItCameAndTheRecordsFromTheFirstOneThatIsWanted)
     }
     EXPECT_FALSE(c_engine::next(work, record));
     EXPECT_FALSE(c_engine::next(work, record)) << "the end stays the end";
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   };
   custom_bench b(table);
   ASSERT_TRUE(succeeded(b.start()));
@@ -189,7 +189,7 @@ TEST(CustomEngine, ThatDoesNotWantToBeMadeIsNone) {
   table.on_create = [](wasm_call* call) {
     EXPECT_EQ(wasm_call_engine(call), nullptr);
     (void)wasm_call_fail(call, we::as_slice("no room"), nullptr);
-    return WASM_ANSWER_FAILED;
+    return WASM_CALLBACK_RESULT_FAILED;
   };
   const auto refused = we::engine::create(b.factory);
   ASSERT_FALSE(refused);
@@ -200,7 +200,7 @@ TEST(CustomEngine, ThatDoesNotWantToBeMadeIsNone) {
   table.on_create = [&](wasm_call* call) { return promise.take(call); };
   EXPECT_THAT(we::engine::create(b.factory).err().what(), HasSubstr("must answer at once"));
   EXPECT_EQ(promise.resolve(), WASM_STATUS_OK) << "nobody waits";
-  table.on_create = [](wasm_call*) { return WASM_ANSWER_AGAIN; };
+  table.on_create = [](wasm_call*) { return WASM_CALLBACK_RESULT_AGAIN; };
   EXPECT_FALSE(we::engine::create(b.factory));
   b.engine = we::engine();
   EXPECT_EQ(table.releases, 1) << "those that were not made are not released";
@@ -212,7 +212,7 @@ TEST(CustomEngine, AnswersFromAnotherThread) {
   bool waited = false;
   const auto wait = [&](wasm_call* call) -> std::uint32_t {
     if (std::exchange(waited, !waited)) {
-      return WASM_ANSWER_DONE;
+      return WASM_CALLBACK_RESULT_DONE;
     }
     wasm_promise* promise = nullptr;
     EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
@@ -220,12 +220,12 @@ TEST(CustomEngine, AnswersFromAnotherThread) {
       EXPECT_EQ(wasm_promise_resolve(promise, nullptr), WASM_STATUS_OK);
       wasm_promise_release(promise);
     });
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   };
   table.on_start = wait;
   table.on_transform = [&](wasm_slice batch, std::uint32_t first, wasm_work* work, wasm_call* call) {
     const auto answer = wait(call);
-    return answer == WASM_ANSWER_DONE ? c_engine::copy(batch, first, work, call) : answer;
+    return answer == WASM_CALLBACK_RESULT_DONE ? c_engine::copy(batch, first, work, call) : answer;
   };
   custom_bench b(table);
   ASSERT_TRUE(succeeded(b.start()));
@@ -245,7 +245,7 @@ TEST(CustomEngine, ThatWaitsIsNotCalledBeforeItsPromiseIsSettled) {
   c_engine table;
   held_promise promise;
   table.on_start = [&](wasm_call* call) -> std::uint32_t {
-    return table.starts == 1 ? promise.take(call) : static_cast<std::uint32_t>(WASM_ANSWER_DONE);
+    return table.starts == 1 ? promise.take(call) : static_cast<std::uint32_t>(WASM_CALLBACK_RESULT_DONE);
   };
   custom_bench b(table);
   auto started = b.engine.start().value();
@@ -266,7 +266,7 @@ TEST(CustomEngine, ThatWaitsIsNotCalledBeforeItsPromiseIsSettled) {
 
 TEST(CustomEngine, ThatWantsToBeCalledAgainLetsOthersHaveTheirTurn) {
   c_engine table;
-  table.on_start = [&](wasm_call*) -> std::uint32_t { return table.starts < 3 ? WASM_ANSWER_AGAIN : WASM_ANSWER_DONE; };
+  table.on_start = [&](wasm_call*) -> std::uint32_t { return table.starts < 3 ? WASM_CALLBACK_RESULT_AGAIN : WASM_CALLBACK_RESULT_DONE; };
   custom_bench b(table);
   auto started = b.engine.start().value();
   EXPECT_EQ(started.poll().value(), WASM_POLL_YIELDED);
@@ -284,7 +284,7 @@ TEST(CustomEngine, KnowsItsEngineAndUserDataButNoGuestsMemory) {
     EXPECT_EQ(wasm_call_user_data(call), &mark);
     std::uint8_t* bytes = nullptr;
     EXPECT_EQ(wasm_call_memory(call, 0, 1, &bytes, nullptr), WASM_STATUS_GUEST_BAD_CALL);
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   };
   table.on_start = look;
   table.on_transform = [&](wasm_slice, std::uint32_t, wasm_work*, wasm_call* call) { return look(call); };
@@ -308,13 +308,13 @@ struct copier {
     for (;;) {
       if (!held) {
         if (!c_engine::next(work, record)) {
-          return WASM_ANSWER_DONE;
+          return WASM_CALLBACK_RESULT_DONE;
         }
         held = record;
       }
       const auto status = c_engine::write(work, *held);
       if (status == WASM_STATUS_OUTPUT_FULL) {
-        return WASM_ANSWER_AGAIN;
+        return WASM_CALLBACK_RESULT_AGAIN;
       }
       EXPECT_EQ(status, WASM_STATUS_OK);
       held.reset();
@@ -383,7 +383,7 @@ TEST(CustomEngine, IsToldWhatItCannotWrite) {
     EXPECT_EQ(wasm_work_next(nullptr, &record, nullptr), WASM_STATUS_NULL_ARGUMENT);
     EXPECT_EQ(wasm_work_next(work, nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
     EXPECT_EQ(c_engine::write(work, record, 1), WASM_STATUS_OK);
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   };
   wasm_runtime_config config{};
   config.output_buffer_limit = 4096;
@@ -423,10 +423,10 @@ TEST(CustomEngine, IsMeasuredLikeAGuest) {
   EXPECT_EQ(m.raw.memory_bytes, 1000U);
   EXPECT_EQ(m.observed, 5U);
   // One that takes the batch as a whole has taken its records, too.
-  table.on_transform = [](wasm_slice, std::uint32_t, wasm_work*, wasm_call*) { return WASM_ANSWER_DONE; };
+  table.on_transform = [](wasm_slice, std::uint32_t, wasm_work*, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; };
   ASSERT_TRUE(succeeded(b.transform(built(five), out, 2)));
   EXPECT_EQ(only(b.runtime).raw.input_records, 8U);
-  table.on_transform = [](wasm_slice, std::uint32_t, wasm_work*, wasm_call*) { return WASM_ANSWER_FAILED; };
+  table.on_transform = [](wasm_slice, std::uint32_t, wasm_work*, wasm_call*) { return WASM_CALLBACK_RESULT_FAILED; };
   EXPECT_EQ(b.transform(built(five), out).status, WASM_STATUS_CUSTOM_ENGINE_FAILED);
   ASSERT_TRUE(succeeded(b.start()));
   m = only(b.runtime);

@@ -103,7 +103,7 @@ void transform_once(const char* path, std::vector<std::uint8_t>& module) {
   const wasm_output_sink sink{sizeof sink, &records, nullptr,
                               [](void* data, const wasm_output_record*, std::size_t count, wasm_call*) -> std::uint32_t {
                                 *static_cast<std::size_t*>(data) += count;
-                                return WASM_ANSWER_DONE;
+                                return WASM_CALLBACK_RESULT_DONE;
                               }};
   check(wasm_engine_transform_(engine, batch, &sink, &future, nullptr) == WASM_STATUS_OK, "transform");
   finish(future, nullptr);

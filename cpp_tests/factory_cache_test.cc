@@ -293,7 +293,7 @@ TEST(FactoryCache, Misuse) {
   wasm_factory_cache_release(nullptr);
   EXPECT_EQ(cache.stats().value().misses, 0U) << "what is refused is not counted";
   // From the first request on, as with the first module.
-  EXPECT_EQ(runtime.set_cache({"/tmp/nowhere"}).err().status(), WASM_STATUS_INVALID_STATE);
+  EXPECT_EQ(runtime.set_code_cache({"/tmp/nowhere"}).err().status(), WASM_STATUS_INVALID_STATE);
 }
 
 }  // namespace

@@ -11,13 +11,13 @@ using testing::HasSubstr;
 
 namespace {
 
-constexpr std::uint32_t done = WASM_ANSWER_DONE;
+constexpr std::uint32_t done = WASM_CALLBACK_RESULT_DONE;
 constexpr std::uint32_t minus_one = 0xffff'ffffU;
 
 /// Registers and gives the status; the error's text goes to `why`.
 wasm_status add(world& w, const wasm_host_function& f, std::string* why = nullptr) {
   wasm_error* raw = nullptr;
-  const auto status = wasm_runtime_register(w.runtime.get(), &f, &raw);
+  const auto status = wasm_runtime_register_function(w.runtime.get(), &f, &raw);
   if (why != nullptr) {
     *why = wasm_error_message(raw);
   }
@@ -124,7 +124,7 @@ TEST(HostFunction, IsLentNothingOutsideOfTheMemory) {
                                          static_cast<std::uint32_t>(args[1].i32), &first, nullptr);
     statuses.push_back(status);
     EXPECT_EQ(status == WASM_STATUS_OK, first != nullptr);
-    return status == WASM_STATUS_OK ? WASM_ANSWER_DONE : WASM_ANSWER_FAILED;
+    return status == WASM_STATUS_OK ? WASM_CALLBACK_RESULT_DONE : WASM_CALLBACK_RESULT_FAILED;
   }, false);
   w.start();
   EXPECT_EQ(drive(w.begin({{0, 0}, {65535, 1}, {65536, 0}, {0, 65536}})).message, "");
@@ -146,18 +146,18 @@ TEST(HostFunction, FailsWithItsReason) {
       switch (args[0].i32) {
         case 0:
           EXPECT_EQ(wasm_call_fail(call, we::as_slice("the teapot is empty"), nullptr), WASM_STATUS_OK);
-          return WASM_ANSWER_FAILED;
+          return WASM_CALLBACK_RESULT_FAILED;
         case 1:
-          return WASM_ANSWER_FAILED;
+          return WASM_CALLBACK_RESULT_FAILED;
         case 2:
           return 77;
         case 3:
-          return WASM_ANSWER_PENDING;
+          return WASM_CALLBACK_RESULT_PENDING;
         default:
           EXPECT_EQ(wasm_call_fail(call, we::as_slice("zeroth"), nullptr), WASM_STATUS_OK);
           EXPECT_EQ(wasm_call_fail(call, we::as_slice("first"), nullptr), WASM_STATUS_OK);
           EXPECT_EQ(wasm_call_fail(call, we::as_slice(std::string_view("a\0b\xff", 4)), nullptr), WASM_STATUS_OK);
-          return WASM_ANSWER_FAILED;
+          return WASM_CALLBACK_RESULT_FAILED;
       }
     }, may_wait);
     w.start();
@@ -211,7 +211,7 @@ TEST(HostFunction, MayNotReenterItsEngine) {
     const auto batch = pairs({});
     wasm_output_sink sink{};
     sink.size = sizeof(sink);
-    sink.records = [](auto...) -> std::uint32_t { return WASM_ANSWER_DONE; };
+    sink.records = [](auto...) -> std::uint32_t { return WASM_CALLBACK_RESULT_DONE; };
     EXPECT_EQ(wasm_engine_transform(engine, we::as_slice(std::span<const std::uint8_t>(batch)), &sink, &other, nullptr),
               WASM_STATUS_BUSY);
     EXPECT_EQ(wasm_engine_release(engine, nullptr), WASM_STATUS_BUSY);
@@ -292,9 +292,9 @@ TEST(Registering, RefusesWhatMakesNoSense) {
     EXPECT_THAT(why, HasSubstr(module));
   }
   auto f = nothing(w.drops);
-  EXPECT_EQ(wasm_runtime_register(nullptr, &f, nullptr), WASM_STATUS_NULL_ARGUMENT);
+  EXPECT_EQ(wasm_runtime_register_function(nullptr, &f, nullptr), WASM_STATUS_NULL_ARGUMENT);
   EXPECT_EQ(w.drops, ++drops);
-  EXPECT_EQ(wasm_runtime_register(w.runtime.get(), nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
+  EXPECT_EQ(wasm_runtime_register_function(w.runtime.get(), nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
 }
 
 TEST(Registering, RefusesATableThatIsTooShort) {

@@ -88,11 +88,11 @@ struct later_registry {
   std::vector<owned_promise> promises;
   std::vector<std::string> asked;
   std::atomic<int> drops{0};
-  std::uint32_t answer = WASM_ANSWER_PENDING;
+  std::uint32_t answer = WASM_CALLBACK_RESULT_PENDING;
 
   std::uint32_t ask(std::string what, wasm_call* call) {
     asked.push_back(std::move(what));
-    if (answer == WASM_ANSWER_PENDING) {
+    if (answer == WASM_CALLBACK_RESULT_PENDING) {
       promises.push_back(take_promise(call));
     }
     return answer;
@@ -179,7 +179,7 @@ TEST(OwnRegistry, AWrongKindOfAnswerIsAStatus) {
   EXPECT_EQ(resolve(r.promises.at(0), 5), WASM_STATUS_INVALID_ARGUMENT);
   EXPECT_EQ(wasm_promise_resolve(p, nullptr), WASM_STATUS_INVALID_ARGUMENT);
   std::atomic<int> drops{0};
-  const auto c = continuation([](auto...) { return WASM_ANSWER_DONE; }, &drops);
+  const auto c = continuation([](auto...) { return WASM_CALLBACK_RESULT_DONE; }, &drops);
   EXPECT_EQ(wasm_promise_resolve_with(p, &c, nullptr), WASM_STATUS_INVALID_ARGUMENT);
   EXPECT_EQ(drops, 1);
   auto s = int_schema();

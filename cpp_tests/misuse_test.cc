@@ -14,7 +14,7 @@ using testing::HasSubstr;
 
 namespace {
 
-std::uint32_t done(output_block, wasm_call*) { return WASM_ANSWER_DONE; }
+std::uint32_t done(output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; }
 
 /// An error out-parameter that checks what came into it.
 class story {
@@ -64,7 +64,7 @@ TEST(Null, IsRefusedByEveryFunctionOfRuntimesAndFactories) {
   config.name = wasmengine::as_slice("n");
   const wasm_slice bad{nullptr, 7};
   auto* future = poison<wasm_future>();
-  auto* text = poison<wasm_text>();
+  auto* text = poison<wasm_bytes>();
 
   EXPECT_NULL_REFUSED("runtime", wasm_runtime_create(nullptr, nullptr, error));
   EXPECT_NULL_REFUSED("runtime", wasm_runtime_validate(nullptr, config.module, error));
@@ -92,12 +92,12 @@ TEST(Null, IsRefusedByEveryFunctionOfRuntimesAndFactories) {
   EXPECT_NULL_REFUSED("env", wasm_factory_create(runtime.get(), &config, &future, error));
 
   EXPECT_EQ(future, poison<wasm_future>()) << "out-parameters are written on success only";
-  EXPECT_EQ(text, poison<wasm_text>());
+  EXPECT_EQ(text, poison<wasm_bytes>());
   EXPECT_EQ(wasm_factory_clone(nullptr), nullptr);
-  EXPECT_EQ(wasm_text_view(nullptr).size, 0U);
+  EXPECT_EQ(wasm_bytes_view(nullptr).size, 0U);
   wasm_runtime_release(nullptr);
   wasm_factory_release(nullptr);
-  wasm_text_release(nullptr);
+  wasm_bytes_release(nullptr);
 }
 
 TEST(Null, IsRefusedByEveryFunctionOfEnginesAndFutures) {
@@ -149,7 +149,7 @@ TEST(Null, IsRefusedByEveryFunctionOfEnginesAndFutures) {
   EXPECT_NULL_REFUSED("runtime", wasm_thread_prepare(nullptr, nullptr, error));
   EXPECT_NULL_REFUSED("runtime", wasm_thread_release(nullptr, error));
   EXPECT_NULL_REFUSED("runtime", wasm_thread_unblock_signals(nullptr, error));
-  EXPECT_NULL_REFUSED("runtime", wasm_thread_clean(nullptr, 1, nullptr, error));
+  EXPECT_NULL_REFUSED("runtime", wasm_thread_reclaim(nullptr, 1, nullptr, error));
   EXPECT_NULL_REFUSED("runtime", wasm_thread_get_pool(nullptr, nullptr, error));
 
   EXPECT_EQ(engine, poison<wasm_engine>());
@@ -164,7 +164,7 @@ TEST(Null, InsideACallbackIsRefusedToo) {
   ASSERT_TRUE(succeeded(b.start()));
   c_sink sink([](output_block, wasm_call* call) -> std::uint32_t {
     EXPECT_NULL_REFUSED("promise", wasm_call_promise(call, nullptr, error));
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   });
   const auto batch = built({"a"});
   auto operation = begin(b, batch, sink);

@@ -48,7 +48,7 @@ struct c_timer {
   int drops = 0;
 };
 
-std::uint32_t done(std::uint64_t, wasm_call*) { return WASM_ANSWER_DONE; }
+std::uint32_t done(std::uint64_t, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; }
 
 wasm_status set(wasm_engine* engine, const wasm_timer* timer, std::uint32_t on_error = WASM_ON_ERROR_FAIL,
                 std::uint64_t least = 0, std::uint64_t most = 0) {
@@ -122,12 +122,12 @@ TEST(SetPolicy, AgainDropsTheTimerBeforeAndTheEnginesEndTheLast) {
   p.starts->assign(1, false);
   ASSERT_TRUE(succeeded(p.start()));
   EXPECT_EQ(first.calls, 1);
-  EXPECT_EQ(p.tally().failures, 1U);
+  EXPECT_EQ(p.stats().failures, 1U);
   ASSERT_TRUE(succeeded(finish(p.engine.stop())));
   ASSERT_EQ(set(p.engine.get(), &raw_second), WASM_STATUS_OK);
   EXPECT_EQ(first.drops, 1);
-  EXPECT_EQ(p.tally().failures, 0U) << "a new policy begins anew";
-  EXPECT_EQ(p.tally().restarts, 1U) << "the engine does not";
+  EXPECT_EQ(p.stats().failures, 0U) << "a new policy begins anew";
+  EXPECT_EQ(p.stats().restarts, 1U) << "the engine does not";
   auto operation = p.engine.start().value();
   p.engine = wasmengine::engine();
   EXPECT_EQ(second.drops, 1) << "although a future is still there";
@@ -136,12 +136,12 @@ TEST(SetPolicy, AgainDropsTheTimerBeforeAndTheEnginesEndTheLast) {
 
 TEST(Tally, AndLastErrorRefuseWhatIsWrong) {
   policed p;
-  wasm_engine_tally tally{sizeof(tally), 7, 7, 7, 7};
-  EXPECT_EQ(wasm_engine_get_tally(nullptr, &tally, nullptr), WASM_STATUS_NULL_ARGUMENT);
-  EXPECT_EQ(wasm_engine_get_tally(p.engine.get(), nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
+  wasm_engine_stats tally{sizeof(tally), 7, 7, 7, 7};
+  EXPECT_EQ(wasm_engine_get_stats(nullptr, &tally, nullptr), WASM_STATUS_NULL_ARGUMENT);
+  EXPECT_EQ(wasm_engine_get_stats(p.engine.get(), nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
   for (const std::size_t size : {std::size_t{0}, sizeof(tally) - 1, std::size_t{1} << 20}) {
     tally.size = size;
-    EXPECT_EQ(wasm_engine_get_tally(p.engine.get(), &tally, nullptr), WASM_STATUS_INVALID_STRUCT_SIZE);
+    EXPECT_EQ(wasm_engine_get_stats(p.engine.get(), &tally, nullptr), WASM_STATUS_INVALID_STRUCT_SIZE);
   }
   EXPECT_EQ(tally.restarts, 7U);
   wasm_error* last = nullptr;
@@ -149,10 +149,10 @@ TEST(Tally, AndLastErrorRefuseWhatIsWrong) {
   EXPECT_EQ(wasm_engine_get_last_error(p.engine.get(), nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
   std::thread([&] {
     tally.size = sizeof(tally);
-    EXPECT_EQ(wasm_engine_get_tally(p.engine.get(), &tally, nullptr), WASM_STATUS_WRONG_THREAD);
+    EXPECT_EQ(wasm_engine_get_stats(p.engine.get(), &tally, nullptr), WASM_STATUS_WRONG_THREAD);
     EXPECT_EQ(wasm_engine_get_last_error(p.engine.get(), &last, nullptr), WASM_STATUS_WRONG_THREAD);
   }).join();
-  EXPECT_EQ(wasm_engine_get_tally(p.engine.get(), &tally, nullptr), WASM_STATUS_OK);
+  EXPECT_EQ(wasm_engine_get_stats(p.engine.get(), &tally, nullptr), WASM_STATUS_OK);
   EXPECT_EQ(tally.size, sizeof(tally));
   EXPECT_EQ(tally.restarts, 0U);
 }
@@ -161,7 +161,7 @@ TEST(TransformFrom, DropsTheSinkOnceWhateverIsWrong) {
   policed p(WASM_ON_ERROR_SKIP);
   const auto batch = built({"k"});
   const auto refused = [&](wasm_engine* engine, kafka::view b, bool with_future, wasm_status expected) {
-    c_sink sink([](output_block, wasm_call*) { return WASM_ANSWER_DONE; });
+    c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
     const auto raw = sink.raw();
     wasm_future* future = nullptr;
     EXPECT_EQ(wasm_engine_transform_from(engine, wasmengine::as_slice(b), 0, &raw, with_future ? &future : nullptr,
@@ -269,9 +269,9 @@ TEST(Timer, ThatDoesNotWantToWaitFailsTheOperationWithItsReasonAndTheGuests) {
       switch (how) {
         case way::fails:
           EXPECT_EQ(wasm_call_fail(call, wasmengine::as_slice("out of timers"), nullptr), WASM_STATUS_OK);
-          return WASM_ANSWER_FAILED;
+          return WASM_CALLBACK_RESULT_FAILED;
         case way::pending_without_promise:
-          return WASM_ANSWER_PENDING;
+          return WASM_CALLBACK_RESULT_PENDING;
         case way::nonsense:
           return 9;
         case way::rejects:
@@ -283,7 +283,7 @@ TEST(Timer, ThatDoesNotWantToWaitFailsTheOperationWithItsReasonAndTheGuests) {
           break;
       }
       wasm_promise_release(promise);
-      return WASM_ANSWER_PENDING;
+      return WASM_CALLBACK_RESULT_PENDING;
     });
     const auto raw = timer.raw();
     ASSERT_EQ(set(p.engine.get(), &raw), WASM_STATUS_OK);

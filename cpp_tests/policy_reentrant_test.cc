@@ -20,8 +20,8 @@ class caller {
     ++calls;
     wasm_engine_state state = WASM_ENGINE_STATE_STOPPED;
     EXPECT_EQ(wasm_engine_get_state(_engine, &state, nullptr), WASM_STATUS_OK);
-    wasm_engine_tally tally{sizeof(tally), 0, 0, 0, 0};
-    EXPECT_EQ(wasm_engine_get_tally(_engine, &tally, nullptr), WASM_STATUS_OK);
+    wasm_engine_stats tally{sizeof(tally), 0, 0, 0, 0};
+    EXPECT_EQ(wasm_engine_get_stats(_engine, &tally, nullptr), WASM_STATUS_OK);
     wasm_error* last = nullptr;
     EXPECT_EQ(wasm_engine_get_last_error(_engine, &last, nullptr), WASM_STATUS_OK);
     wasm_error_release(last);
@@ -56,7 +56,7 @@ class caller {
   wasm_engine* _engine;
   wasmengine::future& _operation;
   wasmengine::future& _old;
-  c_sink _sink{[](output_block, wasm_call*) { return WASM_ANSWER_DONE; }};
+  c_sink _sink{[](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; }};
 };
 
 /// A waker whose drop and wake come back.
@@ -120,7 +120,7 @@ TEST(Reentrant, CallsAreRefusedFromSinksTimersWakersAndDrops) {
     EXPECT_EQ(wasm_call_promise(c, &promise, nullptr), WASM_STATUS_OK);
     EXPECT_EQ(wasm_promise_resolve(promise, nullptr), WASM_STATUS_OK);
     wasm_promise_release(promise);
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   });
   sink.on_drop = [&] { call("a sink's drop"); };
   operation = begin(p, batch, sink);
@@ -128,7 +128,7 @@ TEST(Reentrant, CallsAreRefusedFromSinksTimersWakersAndDrops) {
   EXPECT_GT(call.calls, before + 8);
   EXPECT_EQ(out.values(), values);
   EXPECT_EQ(sink.drops, 1);
-  EXPECT_EQ(p.tally().dead_lettered, 2U);
+  EXPECT_EQ(p.stats().dead_lettered, 2U);
   EXPECT_TRUE(p.works());
   old = wasmengine::future();
 }
@@ -178,7 +178,7 @@ TEST(Reentrant, CallsAreRefusedFromWhatIsDroppedByAStopARefusalAndTheEnd) {
                         delete d;
                       },
                       [](void*) { return std::uint64_t{0}; },
-                      [](void*, std::uint64_t, wasm_call*) -> std::uint32_t { return WASM_ANSWER_DONE; }};
+                      [](void*, std::uint64_t, wasm_call*) -> std::uint32_t { return WASM_CALLBACK_RESULT_DONE; }};
   };
   for (int i = 0; i < 2; ++i) {
     const auto timer = table();
@@ -199,7 +199,7 @@ TEST(Reentrant, APolicyCannotBeSetByCallbacksOfAnEngineWithoutOne) {
   };
   c_sink sink([&](output_block, wasm_call*) -> std::uint32_t {
     EXPECT_EQ(set(), WASM_STATUS_BUSY);
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   });
   sink.on_drop = [&] { EXPECT_EQ(set(), WASM_STATUS_BUSY); };
   const auto batch = built({"k", "u"});

@@ -79,7 +79,7 @@ TEST_P(EveryDeath, UnderFailNamesTheRecordAndTheHostGoesOnBehindItOrTriesItAgain
     EXPECT_EQ(out.values(), survivors(values));
     ASSERT_TRUE(succeeded(finish(p.engine.stop())));
   }
-  EXPECT_EQ(p.tally().skipped + p.tally().dead_lettered, 0U);
+  EXPECT_EQ(p.stats().skipped + p.stats().dead_lettered, 0U);
 }
 
 TEST_P(EveryDeath, UnderSkipLosesThatRecordAndNothingElse) {
@@ -96,10 +96,10 @@ TEST_P(EveryDeath, UnderSkipLosesThatRecordAndNothingElse) {
     EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end()));
     EXPECT_EQ(p.state(), WASM_ENGINE_STATE_IDLE);
     ++lost;
-    EXPECT_EQ(p.tally().skipped, lost);
-    EXPECT_EQ(p.tally().restarts, lost);
+    EXPECT_EQ(p.stats().skipped, lost);
+    EXPECT_EQ(p.stats().restarts, lost);
   }
-  EXPECT_EQ(p.tally().dead_lettered, 0U);
+  EXPECT_EQ(p.stats().dead_lettered, 0U);
   EXPECT_EQ(p.last_error(), wasm_status_name(d.status));
   EXPECT_EQ(p.engine.last_error().value()->record()->index, many - 1);
 }
@@ -124,8 +124,8 @@ TEST_P(EveryDeath, UnderDeadLetterPutsThatRecordInItsPlace) {
     EXPECT_EQ(headers[1].second, std::to_string(gap_offset(at)));
     EXPECT_EQ(headers[2].second, wasm_status_name(d.status));
   }
-  EXPECT_EQ(p.tally().dead_lettered, places(d).size());
-  EXPECT_EQ(p.tally().skipped, 0U);
+  EXPECT_EQ(p.stats().dead_lettered, places(d).size());
+  EXPECT_EQ(p.stats().skipped, 0U);
 }
 
 INSTANTIATE_TEST_SUITE_P(Letters, EveryDeath, testing::Combine(testing::ValuesIn(deaths), testing::ValuesIn(codecs)),
@@ -144,8 +144,8 @@ TEST(Skip, OfSeveralRecordsLosesThemAll) {
     EXPECT_TRUE(succeeded(p.transform(built(values), out)));
     EXPECT_EQ(out.values(), survivors(values));
     lost += poisoned.size();
-    EXPECT_EQ(p.tally().skipped, lost);
-    EXPECT_EQ(p.tally().restarts, lost);
+    EXPECT_EQ(p.stats().skipped, lost);
+    EXPECT_EQ(p.stats().restarts, lost);
     EXPECT_TRUE(p.works());
   }
 }
@@ -169,7 +169,7 @@ TEST(Fail, OfTwoInARowIsGoneOnFromEachTime) {
   }
   EXPECT_THAT(named, ElementsAre(1, 2));
   EXPECT_EQ(out.values(), survivors(values));
-  EXPECT_EQ(p.tally().restarts, 2U);
+  EXPECT_EQ(p.stats().restarts, 2U);
 }
 
 // ---- Output in several blocks ----
@@ -227,8 +227,8 @@ TEST(BetweenRecords, NothingIsLostAndTheBatchGoesOn) {
       EXPECT_EQ(out.values(), values) << "at the last one, after all records";
       EXPECT_EQ(p.state(), WASM_ENGINE_STATE_IDLE);
     }
-    EXPECT_EQ(p.tally().restarts, many);
-    EXPECT_EQ(p.tally().skipped + p.tally().dead_lettered, 0U);
+    EXPECT_EQ(p.stats().restarts, many);
+    EXPECT_EQ(p.stats().skipped + p.stats().dead_lettered, 0U);
   }
 }
 
@@ -258,7 +258,7 @@ TEST(BetweenRecords, AGuestThatNeverTakesARecordFailsTheTransform) {
     EXPECT_FALSE(end.why->record());
     EXPECT_THAT(out.records, IsEmpty());
     EXPECT_EQ(p.state(), WASM_ENGINE_STATE_STOPPED);
-    EXPECT_EQ(p.tally().skipped + p.tally().dead_lettered + p.tally().restarts, 0U);
+    EXPECT_EQ(p.stats().skipped + p.stats().dead_lettered + p.stats().restarts, 0U);
     EXPECT_TRUE(p.works());
   }
 }
@@ -287,7 +287,7 @@ TEST(Host, FunctionsThatFailAreNoPoison) {
     EXPECT_EQ(end.why->record()->index, 1U);
     EXPECT_THAT(end.message(), HasSubstr("the host has no answer"));
     EXPECT_THAT(out.values(), ElementsAre("k1-0"));
-    EXPECT_EQ(p.tally().skipped + p.tally().dead_lettered + p.tally().restarts, 0U);
+    EXPECT_EQ(p.stats().skipped + p.stats().dead_lettered + p.stats().restarts, 0U);
     EXPECT_EQ(p.state(), WASM_ENGINE_STATE_STOPPED);
   }
 }
@@ -296,14 +296,14 @@ TEST(Host, SinksThatFailAreNoPoison) {
   for (const auto on_error : {WASM_ON_ERROR_SKIP, WASM_ON_ERROR_DEAD_LETTER}) {
     policed p(on_error);
     ASSERT_TRUE(succeeded(p.start()));
-    c_sink sink([](output_block, wasm_call*) { return WASM_ANSWER_FAILED; });
+    c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_FAILED; });
     const auto batch = built({"k1-0", "u1-1", "k1-2"});
     auto operation = begin(p, batch, sink);
     const auto end = finish(operation);
     EXPECT_EQ(end.status, WASM_STATUS_OUTPUT_REJECTED);
     EXPECT_EQ(sink.calls, 1) << "the output before the trap is what it refused";
     EXPECT_EQ(sink.drops, 1);
-    EXPECT_EQ(p.tally().skipped + p.tally().dead_lettered + p.tally().restarts, 0U);
+    EXPECT_EQ(p.stats().skipped + p.stats().dead_lettered + p.stats().restarts, 0U);
     EXPECT_TRUE(p.works());
   }
 }

@@ -164,7 +164,7 @@ TEST(Profile, FromACallbackOfTheEngineIsRefusedAsBusy) {
   std::set<wasm_status> answers;
   auto sink = [&](output_block) {
     answers.insert(wasm_engine_start_profile(b.engine.get(), 0, nullptr));
-    wasm_text* text = nullptr;
+    wasm_bytes* text = nullptr;
     answers.insert(wasm_engine_finish_profile(b.engine.get(), &text, nullptr));
     EXPECT_EQ(text, nullptr);
   };
@@ -174,7 +174,7 @@ TEST(Profile, FromACallbackOfTheEngineIsRefusedAsBusy) {
 
 TEST(Profile, WithoutAnEngineOrAPlaceForTheTextIsRefused) {
   EXPECT_EQ(wasm_engine_start_profile(nullptr, 0, nullptr), WASM_STATUS_NULL_ARGUMENT);
-  wasm_text* text = nullptr;
+  wasm_bytes* text = nullptr;
   EXPECT_EQ(wasm_engine_finish_profile(nullptr, &text, nullptr), WASM_STATUS_NULL_ARGUMENT);
   bench b("c_identity");
   ASSERT_TRUE(b.engine.start_profile());

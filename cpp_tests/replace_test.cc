@@ -290,7 +290,7 @@ TEST_P(Replace, KeepsPolicyTallyAndUserData) {
     EXPECT_EQ(wasm_call_engine(call), engine.get());
     if (first == 0) {
       (void)wasm_call_fail_record(call, 0, we::as_slice("why"), nullptr);
-      return WASM_ANSWER_FAILED;
+      return WASM_CALLBACK_RESULT_FAILED;
     }
     return c_engine::copy({}, 0, work, call);
   };
@@ -302,8 +302,8 @@ TEST_P(Replace, KeepsPolicyTallyAndUserData) {
   ASSERT_TRUE(succeeded(finish(engine.replace(c.factory))));
   ASSERT_TRUE(succeeded(finish(engine.transform(batch, out))));
   EXPECT_THAT(out.values(), ElementsAre("b", "b"));
-  EXPECT_EQ(engine.tally().value().skipped, 2U);
-  EXPECT_EQ(engine.tally().value().restarts, 2U) << "a replacement is none";
+  EXPECT_EQ(engine.stats().value().skipped, 2U);
+  EXPECT_EQ(engine.stats().value().restarts, 2U) << "a replacement is none";
   EXPECT_EQ(old.starts, 2);
   EXPECT_EQ(fresh.starts, 2);
   b.engine = we::engine();

@@ -163,13 +163,13 @@ TEST(SharedEngineFailure, IsHandledByEachUsersOwnPolicy) {
   all.run();
   EXPECT_TRUE(all[0].ok());
   EXPECT_EQ(all[0].out.values(), survivors(values));
-  EXPECT_EQ(all[0].engine.tally().value().skipped, 2U);
+  EXPECT_EQ(all[0].engine.stats().value().skipped, 2U);
   EXPECT_TRUE(all[1].ok());
   EXPECT_EQ(all[1].out.values(), values) << "with the letters";
-  EXPECT_EQ(all[1].engine.tally().value().dead_lettered, 2U);
-  EXPECT_EQ(all[1].engine.tally().value().skipped, 0U);
+  EXPECT_EQ(all[1].engine.stats().value().dead_lettered, 2U);
+  EXPECT_EQ(all[1].engine.stats().value().skipped, 0U);
   EXPECT_EQ(all[2].status(), WASM_STATUS_GUEST_TRAP);
-  EXPECT_EQ(all[2].engine.tally().value().restarts, 0U);
+  EXPECT_EQ(all[2].engine.stats().value().restarts, 0U);
   EXPECT_EQ(all[0].engine.last_error().value()->status(), WASM_STATUS_GUEST_TRAP);
 }
 
@@ -233,7 +233,7 @@ TEST(SharedEngineLeaving, WhileItWaitsDisturbsNobody) {
     d.script->delay_transform = gate.hold();
     const auto batch = built(five);
     int drops = 0;
-    c_sink sink([](output_block, wasm_call*) { return WASM_ANSWER_DONE; });
+    c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
     sink.on_drop = [&] { ++drops; };
     all[0].transform(batch);
     const auto raw = sink.raw();
@@ -347,7 +347,7 @@ TEST(SharedEngineLeaving, ASinkThatIsDroppedMayReleaseOtherUsers) {
   all.start();
   d.script->delay_transform = gate.hold();
   const auto batch = built(five);
-  c_sink sink([](output_block, wasm_call*) { return WASM_ANSWER_DONE; });
+  c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
   sink.on_drop = [&] {
     all[1].release();
     all[2].release();
@@ -376,7 +376,7 @@ TEST(SharedEngineLeaving, AMakerThatMakesUsersOfItsOwnFactoryIsNotLost) {
     if (table.creates == 2) {
       inner = we::engine::create_shared(b.factory).value();
     }
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   };
   auto outer = we::engine::create_shared(b.factory).value();
   EXPECT_EQ(table.creates, 3);

@@ -198,7 +198,7 @@ TEST(Signals, ThatAreBlockedBeforeATransformLeaveItAsItWas) {
       std::size_t records = 0;
       c_sink sink([&](output_block block, wasm_call*) {
         records += block.size();
-        return WASM_ANSWER_DONE;
+        return WASM_CALLBACK_RESULT_DONE;
       });
       auto operation = p.begin(sink);
       block({signal});
@@ -224,7 +224,7 @@ TEST(Signals, ThatAreBlockedInTheMiddleOfATransformAreNoticedWhileTheClockRuns) 
       p.engine = started(p.factory);
       p.batch = built({"l"});
       for (const int signal : needed) {
-        c_sink sink([](output_block, wasm_call*) { return WASM_ANSWER_DONE; });
+        c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
         auto operation = p.begin(sink);
         ASSERT_EQ(operation.poll().value(), WASM_POLL_YIELDED);
         block({signal});
@@ -291,7 +291,7 @@ TEST(Signals, ThatAreBlockedCompleteATaskWhoseOperationGoesOn) {
   on_a_thread([&] {
     p.engine = started(p.factory);
     p.batch = built({"a"});
-    c_sink sink([](output_block, wasm_call*) { return WASM_ANSWER_DONE; });
+    c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
     struct {
       wasm_task* scheduled = nullptr;
       std::vector<wasm_status> statuses{};
@@ -335,7 +335,7 @@ TEST(Signals, ThatAreBlockedDoNotLoseAnOperationThatALoopRuns) {
   on_a_thread([&] {
     p.engine = started(p.factory);
     p.batch = built({"a"});
-    c_sink sink([](output_block, wasm_call*) { return WASM_ANSWER_DONE; });
+    c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
     host_guest::loop loop;
     std::vector<wasm_status> outcomes;
     ASSERT_TRUE(we::spawn(loop, p.begin(sink), [&](we::result<void> r) {

@@ -31,7 +31,7 @@ TEST(Sink, ThatAnswersPendingIsWaitedForAndItsBlockStays) {
       EXPECT_EQ(wasm_promise_resolve(promise, nullptr), WASM_STATUS_OK);
       wasm_promise_release(promise);
     });
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   });
   const std::vector<std::string> in(2'000, std::string(500, 'x'));
   const auto end = transform(b, in, sink);
@@ -86,7 +86,7 @@ TEST(Sink, MayResolveItsPromiseBeforeItReturns) {
     EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
     EXPECT_EQ(wasm_promise_resolve(promise, nullptr), WASM_STATUS_OK);
     wasm_promise_release(promise);
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   });
   const auto end = transform(b, {"a"}, sink);
   EXPECT_TRUE(succeeded(end));
@@ -99,7 +99,7 @@ TEST(Sink, MayTakeAPromiseAndFinishAtOnceAllTheSame) {
   wasm_promise* promise = nullptr;
   c_sink sink([&](output_block, wasm_call* call) -> std::uint32_t {
     EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   });
   EXPECT_TRUE(succeeded(transform(b, {"a"}, sink)));
   EXPECT_EQ(wasm_promise_reject(promise, {}, nullptr), WASM_STATUS_OK) << "nobody waits for it";
@@ -115,7 +115,7 @@ TEST(Sink, ThatRejectsItsPromiseFailsTheTransformWithItsReason) {
     EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
     EXPECT_EQ(wasm_promise_reject(promise, wasmengine::as_slice("the disk is full"), nullptr), WASM_STATUS_OK);
     wasm_promise_release(promise);
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   });
   const auto end = transform(b, {"a"}, sink);
   EXPECT_EQ(end.status, WASM_STATUS_OUTPUT_REJECTED);
@@ -136,7 +136,7 @@ TEST(Sink, ThatDropsItsPromiseFailsTheTransformAndNeverHangsIt) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
       wasm_promise_release(promise);
     });
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   });
   const auto end = transform(b, {"a"}, sink);
   later.join();
@@ -147,7 +147,7 @@ TEST(Sink, ThatDropsItsPromiseFailsTheTransformAndNeverHangsIt) {
 
 TEST(Sink, ThatFailsAnswersNonsenseOrPendingWithoutAPromiseFailsTheTransform) {
   bench b("c_identity", unhurried);
-  for (const std::uint32_t answer : {std::uint32_t{WASM_ANSWER_FAILED}, std::uint32_t{WASM_ANSWER_PENDING}, 3U, UINT32_MAX}) {
+  for (const std::uint32_t answer : {std::uint32_t{WASM_CALLBACK_RESULT_FAILED}, std::uint32_t{WASM_CALLBACK_RESULT_PENDING}, 3U, UINT32_MAX}) {
     ASSERT_TRUE(succeeded(b.start()));
     c_sink sink([answer](output_block, wasm_call*) { return answer; });
     const auto end = transform(b, {"a"}, sink);
@@ -165,7 +165,7 @@ TEST(Sink, ThatFailsInTheMiddleIsNotCalledAgain) {
   bench b("c_identity", config);
   ASSERT_TRUE(succeeded(b.start()));
   int left = 3;
-  c_sink sink([&left](output_block, wasm_call*) { return --left > 0 ? WASM_ANSWER_DONE : WASM_ANSWER_FAILED; });
+  c_sink sink([&left](output_block, wasm_call*) { return --left > 0 ? WASM_CALLBACK_RESULT_DONE : WASM_CALLBACK_RESULT_FAILED; });
   EXPECT_EQ(transform(b, std::vector<std::string>(500, std::string(200, 'x')), sink).status, WASM_STATUS_OUTPUT_REJECTED);
   EXPECT_EQ(sink.calls, 3);
   EXPECT_TRUE(works(b));
@@ -179,7 +179,7 @@ TEST(Sink, ThatTakesTwoPromisesIsRefusedTheSecondOrWaitsForIt) {
   c_sink sink([&](output_block, wasm_call* call) -> std::uint32_t {
     EXPECT_EQ(wasm_call_promise(call, &first, nullptr), WASM_STATUS_OK);
     (void)wasm_call_promise(call, &second, nullptr);
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   });
   const auto batch = built({"a"});
   auto operation = begin(b, batch, sink);
@@ -283,7 +283,7 @@ TEST(Sink, OutputBeforeATrapIsWaitedForBeforeTheErrorComes) {
 TEST(Sink, IsDroppedOnceAlsoIfTheTransformIsRefused) {
   bench b("c_identity", unhurried);
   const auto refused = [&](kafka::view batch, wasm_engine* engine, bool with_future, wasm_status expected) {
-    c_sink sink([](output_block, wasm_call*) { return WASM_ANSWER_DONE; });
+    c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
     const auto raw = sink.raw();
     wasm_future* future = nullptr;
     EXPECT_EQ(wasm_engine_transform(engine, wasmengine::as_slice(batch), &raw, with_future ? &future : nullptr, nullptr),
@@ -307,7 +307,7 @@ TEST(Sink, MayHaveNoDropFunction) {
   ASSERT_TRUE(succeeded(b.start()));
   const wasm_output_sink raw{sizeof raw, nullptr, nullptr,
                              [](void*, const wasm_output_record*, std::size_t, wasm_call*) -> std::uint32_t {
-                               return WASM_ANSWER_DONE;
+                               return WASM_CALLBACK_RESULT_DONE;
                              }};
   const auto batch = built({"a"});
   wasmengine::future operation;

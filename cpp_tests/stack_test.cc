@@ -51,10 +51,10 @@ struct deep {
         [this](wasm_call* call, const wasm_value*, wasm_value*) -> std::uint32_t {
           (void)wide();
           promise = host_guest::take_promise(call);
-          return WASM_ANSWER_PENDING;
+          return WASM_CALLBACK_RESULT_PENDING;
         },
         nullptr, "wait", host_guest::two_i32, host_guest::one_i32, true);
-    EXPECT_EQ(wasm_runtime_register(runtime.get(), &wait, nullptr), WASM_STATUS_OK);
+    EXPECT_EQ(wasm_runtime_register_function(runtime.get(), &wait, nullptr), WASM_STATUS_OK);
     runtime.set_schema_registry_in_memory().value();
     factory = compile_guest(runtime, "m_deep");
   }
@@ -84,7 +84,7 @@ struct deep {
             [this](wasm_call*, wasm_value* results) -> std::uint32_t {
               ++continued;
               results[0].i32 = wide();
-              return WASM_ANSWER_DONE;
+              return WASM_CALLBACK_RESULT_DONE;
             },
             &dropped);
         EXPECT_EQ(wasm_promise_resolve_with(settled.get(), &go_on, nullptr), WASM_STATUS_OK);

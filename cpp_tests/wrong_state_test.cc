@@ -12,7 +12,7 @@ using testing::HasSubstr;
 
 namespace {
 
-std::uint32_t done(output_block, wasm_call*) { return WASM_ANSWER_DONE; }
+std::uint32_t done(output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; }
 
 // ---- Threads ----
 
@@ -194,7 +194,7 @@ TEST(Reentry, FromTheSinkIsBusy) {
   const auto batch = built({"a"});
   c_sink sink([&](output_block, wasm_call*) {
     tried.make(b.engine.get(), operation.get(), batch);
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   });
   operation = begin(b, batch, sink);
   EXPECT_EQ(operation.poll().value(), WASM_POLL_READY);
@@ -248,7 +248,7 @@ TEST(Reentry, OfAnotherEngineFromASinkIsAllowed) {
   const auto batch = built({"a"});
   c_sink sink([&](output_block, wasm_call*) {
     EXPECT_TRUE(succeeded(b.transform(batch, inner)));
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   });
   auto operation = begin(a, batch, sink);
   EXPECT_TRUE(succeeded(finish(operation)));
@@ -261,7 +261,7 @@ TEST(Reentry, TheStateMayBeAskedForFromASink) {
   c_sink sink([&](output_block, wasm_call*) {
     EXPECT_EQ(b.state(), WASM_ENGINE_STATE_TRANSFORMING);
     EXPECT_GT(b.engine.memory_size().value(), 0U);
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   });
   const auto batch = built({"a"});
   auto operation = begin(b, batch, sink);

@@ -82,7 +82,7 @@ enum wasm_status
   WASM_STATUS_SIGNALS_BLOCKED = 11,
   // The factory cache has nothing with this key, and no module to compile was given.
   WASM_STATUS_NOT_CACHED = 12,
-  // `wasm_work_write`: the output must go to the host first; answer `WASM_ANSWER_AGAIN`, and write this record then.
+  // `wasm_work_write`: the output must go to the host first; answer `WASM_CALLBACK_RESULT_AGAIN`, and write this record then.
   WASM_STATUS_OUTPUT_FULL = 13,
   // The bytes do not begin with Wasm's magic number.
   WASM_STATUS_MODULE_NOT_WASM = 20,
@@ -170,7 +170,7 @@ enum wasm_status
   // No memory or stack is left for another engine, in the thread's pool, the process's, or the host's allocator.
   WASM_STATUS_POOL_EXHAUSTED = 94,
   // The directory cannot be used for a cache; the message says why, and what to do.
-  WASM_STATUS_CACHE_UNUSABLE = 95,
+  WASM_STATUS_CODE_CACHE_UNUSABLE = 95,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -309,26 +309,26 @@ typedef uint32_t wasm_log_source;
 #endif // __cplusplus
 
 // How a callback answers.
-enum wasm_answer
+enum wasm_callback_result
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : uint32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   // It is done.
-  WASM_ANSWER_DONE = 0,
+  WASM_CALLBACK_RESULT_DONE = 0,
   // It will be done when the promise that the callback took from its `wasm_call` is settled.
-  WASM_ANSWER_PENDING = 1,
+  WASM_CALLBACK_RESULT_PENDING = 1,
   // It cannot be done; `wasm_call_fail` says why.
-  WASM_ANSWER_FAILED = 2,
+  WASM_CALLBACK_RESULT_FAILED = 2,
   // To be called again: only for `transform` and `start` of a `wasm_custom_engine`. If `wasm_work_write` has said that the
   // output is full, the host's sink gets that first; else other tasks have their turn first.
-  WASM_ANSWER_AGAIN = 3,
+  WASM_CALLBACK_RESULT_AGAIN = 3,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum wasm_answer wasm_answer;
+typedef enum wasm_callback_result wasm_callback_result;
 #else
-typedef uint32_t wasm_answer;
+typedef uint32_t wasm_callback_result;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -509,6 +509,9 @@ typedef struct wasm_artifact wasm_artifact;
 // Packs records into batches. Owned; used by one thread at a time.
 typedef struct wasm_batch_builder wasm_batch_builder;
 
+// Text that the library made. Belongs to no thread.
+typedef struct wasm_bytes wasm_bytes;
+
 // The call that a callback is in; valid until the callback returns, and used on its thread only.
 typedef struct wasm_call wasm_call;
 
@@ -540,9 +543,6 @@ typedef struct wasm_runtime wasm_runtime;
 
 // A future that an executor polls.
 typedef struct wasm_task wasm_task;
-
-// Text that the library made. Belongs to no thread.
-typedef struct wasm_text wasm_text;
 
 // The batch that a custom engine works on; valid until its `transform` returns, and used on its thread only.
 typedef struct wasm_work wasm_work;
@@ -656,19 +656,19 @@ typedef struct wasm_batch_config {
 } wasm_batch_config;
 
 // Where compiled modules are kept. Zero in `max_bytes` means the default.
-typedef struct wasm_cache_config {
-  // `sizeof(wasm_cache_config)`.
+typedef struct wasm_code_cache_config {
+  // `sizeof(wasm_code_cache_config)`.
   size_t size;
   // Path of the directory, without NUL, on a local file system. It is made if only its last part is missing.
   struct wasm_slice directory;
   // Bytes that all entries may have together. When there are more, those used longest ago are removed; one that is
   // larger by itself is not kept. Default 1 GiB.
   uint64_t max_bytes;
-} wasm_cache_config;
+} wasm_code_cache_config;
 
 // What a runtime counted since it was made. Numbers that only grow; read one by one, so not all at the same instant.
-typedef struct wasm_cache_stats {
-  // `sizeof(wasm_cache_stats)`, set by the caller.
+typedef struct wasm_code_cache_stats {
+  // `sizeof(wasm_code_cache_stats)`, set by the caller.
   size_t size;
   // Modules that were found in the cache and loaded.
   uint64_t hits;
@@ -691,11 +691,11 @@ typedef struct wasm_cache_stats {
   uint64_t loads;
   // Nanoseconds that those took, from judging and hashing to code.
   uint64_t load_ns;
-} wasm_cache_stats;
+} wasm_code_cache_stats;
 
 // An engine of the embedder's own: on another computer, in native code, or a dummy for tests.
 //
-// `start` and `transform` are steps. Each is called by `wasm_future_poll` and answers with a `wasm_answer`: done;
+// `start` and `transform` are steps. Each is called by `wasm_future_poll` and answers with a `wasm_callback_result`: done;
 // failed; again; or pending, with a promise that it took from its call. When that promise is resolved, from any
 // thread, the same step is called again, with the same arguments, until it answers done or failed. A rejected promise
 // fails the step. Failures have `WASM_STATUS_CUSTOM_ENGINE_FAILED`, which policies treat as a guest's, and stop the
@@ -778,7 +778,7 @@ typedef struct wasm_output_sink {
   // May be NULL.
   void (*drop)(void *data);
   // Takes a block of `count` records, at least one, in the order in which the guest wrote them, and answers with a
-  // `wasm_answer`.
+  // `wasm_callback_result`.
   //
   // Called by `wasm_future_poll`, on the engine's thread and the host's own stack. The records and their payloads can
   // be read until the callback returns. If it answers pending, they can be read, and the guest does not run, until the
@@ -885,10 +885,10 @@ typedef struct wasm_host_function {
   uint32_t may_wait;
   // The host's own.
   void *data;
-  // Frees `data`, once: when the runtime and everything made from it are gone, or when `wasm_runtime_register` fails.
+  // Frees `data`, once: when the runtime and everything made from it are gone, or when `wasm_runtime_register_function` fails.
   // May be NULL.
   void (*drop)(void *data);
-  // The function: reads `args`, writes `results`, both as in the signature, and gives a `wasm_answer`. Failed ends the
+  // The function: reads `args`, writes `results`, both as in the signature, and gives a `wasm_callback_result`. Failed ends the
   // guest, with `WASM_STATUS_HOST_FUNCTION_FAILED` and the text of `wasm_call_fail`.
   //
   // Called on the threads of engines, on the guests' stacks with `host_stack_size` bytes left, by several at once if
@@ -1012,7 +1012,7 @@ typedef struct wasm_timer {
   void (*drop)(void *data);
   // Nanoseconds of a clock that never goes back.
   uint64_t (*now)(void *data);
-  // Lets time pass: takes the call's promise, answers `WASM_ANSWER_PENDING`, and resolves the promise after
+  // Lets time pass: takes the call's promise, answers `WASM_CALLBACK_RESULT_PENDING`, and resolves the promise after
   // `nanoseconds`. A promise that is never resolved means that the engine never starts again by itself; one that is
   // rejected or dropped, or another answer than pending or done, that the operation fails.
   uint32_t (*sleep)(void *data, uint64_t nanoseconds, struct wasm_call *call);
@@ -1053,8 +1053,8 @@ typedef struct wasm_engine_policy {
 } wasm_engine_policy;
 
 // How an engine has fared since it was made.
-typedef struct wasm_engine_tally {
-  // `sizeof(wasm_engine_tally)`, set by the caller.
+typedef struct wasm_engine_stats {
+  // `sizeof(wasm_engine_stats)`, set by the caller.
   size_t size;
   // Starts after the first one, also those that failed.
   uint64_t restarts;
@@ -1064,7 +1064,7 @@ typedef struct wasm_engine_tally {
   uint64_t dead_lettered;
   // Failures in a row, as far as they make starts wait: 0 without a timer.
   uint64_t failures;
-} wasm_engine_tally;
+} wasm_engine_stats;
 
 // What a host function does when its promise was settled: on the engine's thread, with the guest's memory at hand.
 typedef struct wasm_continuation {
@@ -1075,7 +1075,7 @@ typedef struct wasm_continuation {
   // Frees `data`, exactly once, run or not, on any thread. May be NULL.
   void (*drop)(void *data);
   // Finishes the host function: may use the guest's memory by way of `call`, writes `results`, and gives a
-  // `wasm_answer`: done, failed, or pending with a new promise. Runs at most once. Must not throw.
+  // `wasm_callback_result`: done, failed, or pending with a new promise. Runs at most once. Must not throw.
   uint32_t (*run)(void *data, struct wasm_call *call, union wasm_value *results);
 } wasm_continuation;
 
@@ -1084,12 +1084,12 @@ typedef struct wasm_log_line {
   // `sizeof(wasm_log_line)`, set by the library: what lies beyond it does not exist in the library's version.
   size_t size;
   // How urgent it is.
-  wasm_log_severity level;
+  wasm_log_severity severity;
   // Whether it is the guest's, or the library's own.
   wasm_log_source source;
   // The label of the engine's thread.
   uint32_t shard;
-  // The line was longer than `max_log_line`; the next one of this level and transform goes on with it.
+  // The line was longer than `max_log_line`; the next one of this severity and transform goes on with it.
   bool continues;
   // The transform's name; empty if the line is about none in particular.
   struct wasm_slice transform;
@@ -1112,7 +1112,7 @@ typedef struct wasm_log_sink {
   //
   // Called on the threads of engines, while their guests run and on the guests' stacks, so with `host_stack_size`
   // bytes left; by several threads at once if there are. With a cache, its troubles are told on compile threads, and
-  // by `wasm_runtime_set_cache`. It must not throw and must not block.
+  // by `wasm_runtime_set_code_cache`. It must not throw and must not block.
   void (*line)(void *data, const struct wasm_log_line *line);
 } wasm_log_sink;
 
@@ -1239,7 +1239,7 @@ typedef struct wasm_schema {
 // A schema registry of the host's.
 //
 // Its functions are called on the threads of engines, while their guests run and on the guests' stacks; by several at once
-// if there are. Each answers with a `wasm_answer`: done after `wasm_call_return_schema` or `wasm_call_return_schema_id`;
+// if there are. Each answers with a `wasm_callback_result`: done after `wasm_call_return_schema` or `wasm_call_return_schema_id`;
 // pending with a promise that is settled by `wasm_promise_resolve_schema` or `wasm_promise_resolve_values` with the id; or
 // failed, which the guest sees as an error of the registry and the log as a warning with the reason. What they are given
 // lives until they return. They must not throw and must not block.
@@ -1436,18 +1436,18 @@ void wasm_batch_builder_release(struct wasm_batch_builder *builder);
 // threads for that.
 //
 // Before the runtime's first `wasm_runtime_validate`, `…_inspect`, `…_precompile` or `wasm_factory_create`: afterwards
-// `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_CACHE_UNUSABLE` if the directory cannot be used: the message says why and
+// `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_CODE_CACHE_UNUSABLE` if the directory cannot be used: the message says why and
 // what to do, the runtime stays without a cache, and another directory may be tried. `WASM_STATUS_INVALID_ARGUMENT` if
 // there is a cache already. Touches the disk, on the calling thread. Any thread.
-wasm_status wasm_runtime_set_cache(const struct wasm_runtime *runtime,
-                                   const struct wasm_cache_config *config,
-                                   struct wasm_error **error);
+wasm_status wasm_runtime_set_code_cache(const struct wasm_runtime *runtime,
+                                        const struct wasm_code_cache_config *config,
+                                        struct wasm_error **error);
 
 // Fills `stats`, whose `size` the caller has set. Without a cache, only what concerns compiling and loading is not
 // zero. Costs nothing. Any thread.
-wasm_status wasm_runtime_get_cache_stats(const struct wasm_runtime *runtime,
-                                         struct wasm_cache_stats *stats,
-                                         struct wasm_error **error);
+wasm_status wasm_runtime_get_code_cache_stats(const struct wasm_runtime *runtime,
+                                              struct wasm_code_cache_stats *stats,
+                                              struct wasm_error **error);
 
 // Makes a factory of engines that are `engine`'s callbacks instead of a guest. Any thread.
 //
@@ -1472,7 +1472,7 @@ wasm_status wasm_work_next(struct wasm_work *work,
 //
 // What an input record gave rise to goes to the host's sink whole, when the next one is taken or the batch is done.
 // `WASM_STATUS_OUTPUT_FULL`, and nothing is written, if the host must have what was written before: answer
-// `WASM_ANSWER_AGAIN`, and write it then. `WASM_STATUS_BATCH_MALFORMED` if the payload is none;
+// `WASM_CALLBACK_RESULT_AGAIN`, and write it then. `WASM_STATUS_BATCH_MALFORMED` if the payload is none;
 // `WASM_STATUS_INVALID_ARGUMENT` for another topic, and for a record larger than `output_buffer_limit`.
 wasm_status wasm_work_write(struct wasm_work *work,
                             struct wasm_slice payload,
@@ -1594,14 +1594,14 @@ wasm_status wasm_engine_transform_from(struct wasm_engine *engine,
 //
 // Errors as of both calls; then the operation is over, there is no future, and the sink has been dropped. Only what a later
 // poll can mend, such as `WASM_STATUS_SIGNALS_BLOCKED`, is left to that one to tell: the state is yielded then.
-wasm_status wasm_engine_transform_at_once(struct wasm_engine *engine,
-                                          struct wasm_slice batch,
-                                          uint32_t first_record,
-                                          const struct wasm_output_sink *sink,
-                                          const struct wasm_waker *waker,
-                                          wasm_poll *state,
-                                          struct wasm_future **future,
-                                          struct wasm_error **error);
+wasm_status wasm_engine_transform_and_poll(struct wasm_engine *engine,
+                                           struct wasm_slice batch,
+                                           uint32_t first_record,
+                                           const struct wasm_output_sink *sink,
+                                           const struct wasm_waker *waker,
+                                           wasm_poll *state,
+                                           struct wasm_future **future,
+                                           struct wasm_error **error);
 
 // Stops the guest, whatever it is doing, and frees its memory and stack. A start or transform that is going on fails with
 // `WASM_STATUS_CANCELLED`. Stopping a stopped engine is fine.
@@ -1794,11 +1794,11 @@ wasm_status wasm_future_release(struct wasm_future *future,
 // `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_INVALID_ARGUMENT` for a name that is taken, a module that is the library's, or
 // a type that is none. A guest that imports the function with another type is refused with
 // `WASM_STATUS_MODULE_IMPORT_SIGNATURE`.
-wasm_status wasm_runtime_register(const struct wasm_runtime *runtime,
-                                  const struct wasm_host_function *function,
-                                  struct wasm_error **error);
+wasm_status wasm_runtime_register_function(const struct wasm_runtime *runtime,
+                                           const struct wasm_host_function *function,
+                                           struct wasm_error **error);
 
-// Takes the promise of the call that a callback is in, which then answers `WASM_ANSWER_PENDING`. To be settled exactly
+// Takes the promise of the call that a callback is in, which then answers `WASM_CALLBACK_RESULT_PENDING`. To be settled exactly
 // once, on any thread, and released.
 wasm_status wasm_call_promise(struct wasm_call *call,
                               struct wasm_promise **promise,
@@ -1815,7 +1815,7 @@ wasm_status wasm_call_memory(struct wasm_call *call,
                              uint8_t **bytes,
                              struct wasm_error **error);
 
-// Says why the callback is about to answer `WASM_ANSWER_FAILED`; the last reason counts. Bytes that are not UTF-8 are
+// Says why the callback is about to answer `WASM_CALLBACK_RESULT_FAILED`; the last reason counts. Bytes that are not UTF-8 are
 // written as `\xNN`.
 wasm_status wasm_call_fail(struct wasm_call *call,
                            struct wasm_slice reason,
@@ -1840,9 +1840,9 @@ wasm_status wasm_runtime_get_metrics(const struct wasm_runtime *runtime,
 //
 // There are some 40 lines for each transform and shard: how many of these there are is the host's affair. Runtimes of
 // one process have the same names; a host that has several adds a label of its own. `text` must be freed with
-// `wasm_text_release`.
+// `wasm_bytes_release`.
 wasm_status wasm_runtime_metrics_text(const struct wasm_runtime *runtime,
-                                      struct wasm_text **text,
+                                      struct wasm_bytes **text,
                                       struct wasm_error **error);
 
 // Reads all metrics, for one transform and shard after the other to be looked at. Any thread, also while engines run
@@ -1885,9 +1885,9 @@ wasm_status wasm_engine_set_policy(struct wasm_engine *engine,
                                    const struct wasm_engine_policy *policy,
                                    struct wasm_error **error);
 
-// Tells how the engine has fared. `tally.size` must be set.
-wasm_status wasm_engine_get_tally(const struct wasm_engine *engine,
-                                  struct wasm_engine_tally *tally,
+// Tells how the engine has fared. `stats.size` must be set.
+wasm_status wasm_engine_get_stats(const struct wasm_engine *engine,
+                                  struct wasm_engine_stats *stats,
                                   struct wasm_error **error);
 
 // Why a start or a transform failed last, also when the host was not told because the policy goes on: an owned error, or
@@ -1916,10 +1916,10 @@ wasm_status wasm_engine_start_profile(struct wasm_engine *engine,
 // https://profiler.firefox.com shows. Names of functions are those of the module; functions without one are called
 // `function N`, with their index. The document has no addresses and nothing of the guest's data.
 //
-// `json` gets text that must be freed with `wasm_text_release`. `WASM_STATUS_INVALID_STATE` if the engine is not being
+// `json` gets text that must be freed with `wasm_bytes_release`. `WASM_STATUS_INVALID_STATE` if the engine is not being
 // profiled, `WASM_STATUS_BUSY` from one of its own callbacks. Takes some milliseconds per thousand looks.
 wasm_status wasm_engine_finish_profile(struct wasm_engine *engine,
-                                       struct wasm_text **json,
+                                       struct wasm_bytes **json,
                                        struct wasm_error **error);
 
 // Keeps a promise that expects no value: what was asked for is done. Wakes the waiting future, if it waits.
@@ -1972,10 +1972,10 @@ wasm_status wasm_runtime_validate(const struct wasm_runtime *runtime,
 // `schema_registry_abi_version`, `language`, `producers`, `functions`, `code_size`, `data_segments`, `has_names`,
 // `memories`, `imports`, `exports`, and `refused`, which is null or has `status` and `message`. Any thread.
 //
-// `json` gets text that must be freed with `wasm_text_release`.
+// `json` gets text that must be freed with `wasm_bytes_release`.
 wasm_status wasm_runtime_inspect(const struct wasm_runtime *runtime,
                                  struct wasm_slice module,
-                                 struct wasm_text **json,
+                                 struct wasm_bytes **json,
                                  struct wasm_error **error);
 
 // Gives the runtime up. Factories and engines made from it go on living; the compile threads end when they have
@@ -1984,10 +1984,10 @@ wasm_status wasm_runtime_inspect(const struct wasm_runtime *runtime,
 void wasm_runtime_release(struct wasm_runtime *runtime);
 
 // The text: UTF-8 without a final NUL. Lives as long as its owner. For NULL empty.
-struct wasm_slice wasm_text_view(const struct wasm_text *text);
+struct wasm_slice wasm_bytes_view(const struct wasm_bytes *text);
 
 // Frees the text. NULL is fine.
-void wasm_text_release(struct wasm_text *text);
+void wasm_bytes_release(struct wasm_bytes *text);
 
 // Gives guests a schema registry; without one, its functions tell them that it is not enabled. `registry` is copied, its
 // `data` taken over in any case.
@@ -2076,10 +2076,10 @@ wasm_status wasm_thread_unblock_signals(const struct wasm_runtime *runtime,
 // poll, and yields in between.
 //
 // `more` tells whether some are left; it may be NULL. `WASM_STATUS_THREAD_NOT_PREPARED` if there is no pool.
-wasm_status wasm_thread_clean(struct wasm_runtime *runtime,
-                              size_t bytes,
-                              bool *more,
-                              struct wasm_error **error);
+wasm_status wasm_thread_reclaim(struct wasm_runtime *runtime,
+                                size_t bytes,
+                                bool *more,
+                                struct wasm_error **error);
 
 // Tells about the calling thread's pool. `pool.size` must be set. `WASM_STATUS_THREAD_NOT_PREPARED` if there is none.
 wasm_status wasm_thread_get_pool(const struct wasm_runtime *runtime,

@@ -60,10 +60,10 @@ struct host {
   std::uint32_t answer(wasm_call* call, wasm_value* results) {
     ++calls;
     if (how == answers::suspended) {
-      return wasm_call_promise(call, &promise, nullptr) == WASM_STATUS_OK ? WASM_ANSWER_PENDING : WASM_ANSWER_FAILED;
+      return wasm_call_promise(call, &promise, nullptr) == WASM_STATUS_OK ? WASM_CALLBACK_RESULT_PENDING : WASM_CALLBACK_RESULT_FAILED;
     }
     results->i64 = 42;
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   }
 
   /// Keeps the promise, as a loop would when its operation is over.
@@ -79,7 +79,7 @@ struct host {
     const wasm_output_sink sink{sizeof(sink), this, [](void*) {},
                                 [](void* self, const wasm_output_record*, std::size_t count, wasm_call*) {
                                   static_cast<host*>(self)->records += count;
-                                  return std::uint32_t{WASM_ANSWER_DONE};
+                                  return std::uint32_t{WASM_CALLBACK_RESULT_DONE};
                                 }};
     wasm_future* future = nullptr;
     if (wasm_engine_transform(engine, batch, &sink, &future, nullptr) != WASM_STATUS_OK) {
@@ -129,7 +129,7 @@ class running {
     later.call = [](void* self, wasm_call* call, const wasm_value*, wasm_value* results) {
       return static_cast<struct host*>(self)->answer(call, results);
     };
-    EXPECT_EQ(wasm_runtime_register(runtime.get(), &later, nullptr), WASM_STATUS_OK);
+    EXPECT_EQ(wasm_runtime_register_function(runtime.get(), &later, nullptr), WASM_STATUS_OK);
     _engine = wasmengine::engine::create(compile(runtime, s.guest)).value();
     runtime = {};
     EXPECT_TRUE(process::threads_become(ticker));

@@ -97,7 +97,7 @@ pub unsafe extern "C" fn wasm_work_next(
 ///
 /// What an input record gave rise to goes to the host's sink whole, when the next one is taken or the batch is done.
 /// `WASM_STATUS_OUTPUT_FULL`, and nothing is written, if the host must have what was written before: answer
-/// `WASM_ANSWER_AGAIN`, and write it then. `WASM_STATUS_BATCH_MALFORMED` if the payload is none;
+/// `WASM_CALLBACK_RESULT_AGAIN`, and write it then. `WASM_STATUS_BATCH_MALFORMED` if the payload is none;
 /// `WASM_STATUS_INVALID_ARGUMENT` for another topic, and for a record larger than `output_buffer_limit`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_work_write(

@@ -240,7 +240,7 @@ unsafe fn transform(
 /// Errors as of both calls; then the operation is over, there is no future, and the sink has been dropped. Only what a later
 /// poll can mend, such as `WASM_STATUS_SIGNALS_BLOCKED`, is left to that one to tell: the state is yielded then.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_engine_transform_at_once(
+pub unsafe extern "C" fn wasm_engine_transform_and_poll(
     engine: *mut wasm_engine,
     batch: wasm_slice,
     first_record: u32,

@@ -9,7 +9,7 @@
 
 pub mod artifact;
 pub mod batch;
-pub mod cache;
+pub mod code_cache;
 pub mod custom_engine;
 pub mod engine;
 pub mod error;

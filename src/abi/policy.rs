@@ -47,8 +47,8 @@ pub struct wasm_engine_policy {
 /// How an engine has fared since it was made.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct wasm_engine_tally {
-    /// `sizeof(wasm_engine_tally)`, set by the caller.
+pub struct wasm_engine_stats {
+    /// `sizeof(wasm_engine_stats)`, set by the caller.
     pub size: usize,
     /// Starts after the first one, also those that failed.
     pub restarts: u64,
@@ -105,16 +105,16 @@ pub unsafe extern "C" fn wasm_engine_set_policy(
     })
 }
 
-/// Tells how the engine has fared. `tally.size` must be set.
+/// Tells how the engine has fared. `stats.size` must be set.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_engine_get_tally(
+pub unsafe extern "C" fn wasm_engine_get_stats(
     engine: *const wasm_engine,
-    tally: *mut wasm_engine_tally,
+    stats: *mut wasm_engine_stats,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     border(error, || {
-        let counted = owned(engine)?.engine.tally();
-        let filled = wasm_engine_tally {
+        let counted = owned(engine)?.engine.stats();
+        let filled = wasm_engine_stats {
             size: 0,
             restarts: counted.restarts,
             skipped: counted.skipped,
@@ -122,7 +122,7 @@ pub unsafe extern "C" fn wasm_engine_get_tally(
             failures: counted.failures.into(),
         };
         // SAFETY: the header says that `size` is set.
-        unsafe { super::fill_sized(tally, first_size!(wasm_engine_tally, failures), "tally", filled) }
+        unsafe { super::fill_sized(stats, first_size!(wasm_engine_stats, failures), "stats", filled) }
     })
 }
 

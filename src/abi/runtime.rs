@@ -26,12 +26,12 @@ pub struct wasm_log_line {
     /// `sizeof(wasm_log_line)`, set by the library: what lies beyond it does not exist in the library's version.
     pub size: usize,
     /// How urgent it is.
-    pub level: wasm_log_severity,
+    pub severity: wasm_log_severity,
     /// Whether it is the guest's, or the library's own.
     pub source: wasm_log_source,
     /// The label of the engine's thread.
     pub shard: u32,
-    /// The line was longer than `max_log_line`; the next one of this level and transform goes on with it.
+    /// The line was longer than `max_log_line`; the next one of this severity and transform goes on with it.
     pub continues: bool,
     /// The transform's name; empty if the line is about none in particular.
     pub transform: wasm_slice,
@@ -56,7 +56,7 @@ pub struct wasm_log_sink {
     ///
     /// Called on the threads of engines, while their guests run and on the guests' stacks, so with `host_stack_size`
     /// bytes left; by several threads at once if there are. With a cache, its troubles are told on compile threads, and
-    /// by `wasm_runtime_set_cache`. It must not throw and must not block.
+    /// by `wasm_runtime_set_code_cache`. It must not throw and must not block.
     pub line: Option<unsafe extern "C" fn(data: *mut c_void, line: *const wasm_log_line)>,
 }
 
@@ -153,7 +153,7 @@ impl Sink for CSink {
         if let Some(callback) = self.0.line {
             let line = wasm_log_line {
                 size: size_of::<wasm_log_line>(),
-                level: line.level,
+                severity: line.severity,
                 source: line.source,
                 shard: line.shard,
                 continues: line.continues,
@@ -298,19 +298,19 @@ pub unsafe extern "C" fn wasm_runtime_validate(
 /// `schema_registry_abi_version`, `language`, `producers`, `functions`, `code_size`, `data_segments`, `has_names`,
 /// `memories`, `imports`, `exports`, and `refused`, which is null or has `status` and `message`. Any thread.
 ///
-/// `json` gets text that must be freed with `wasm_text_release`.
+/// `json` gets text that must be freed with `wasm_bytes_release`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_inspect(
     runtime: *const wasm_runtime,
     module: wasm_slice,
-    json: *mut *mut wasm_text,
+    json: *mut *mut wasm_bytes,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     border(error, || {
         let runtime = handle(runtime, "runtime")?;
         let out = Out::new(json, "json")?;
         let document = runtime.runtime.inspect(module.bytes("module")?);
-        out.set(Box::into_raw(Box::new(wasm_text(document.to_string()))));
+        out.set(Box::into_raw(Box::new(wasm_bytes(document.to_string()))));
         Ok(())
     })
 }
@@ -330,17 +330,17 @@ pub unsafe extern "C" fn wasm_runtime_release(runtime: *mut wasm_runtime) {
 }
 
 /// Text that the library made. Belongs to no thread.
-pub struct wasm_text(pub(crate) String);
+pub struct wasm_bytes(pub(crate) String);
 
 /// The text: UTF-8 without a final NUL. Lives as long as its owner. For NULL empty.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_text_view(text: *const wasm_text) -> wasm_slice {
+pub unsafe extern "C" fn wasm_bytes_view(text: *const wasm_bytes) -> wasm_slice {
     handle(text, "text").map_or(wasm_slice::of(&[]), |text| wasm_slice::of(text.0.as_bytes()))
 }
 
 /// Frees the text. NULL is fine.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_text_release(text: *mut wasm_text) {
+pub unsafe extern "C" fn wasm_bytes_release(text: *mut wasm_bytes) {
     if !text.is_null() {
         // SAFETY: the header says that it is a text that the library gave out, released once.
         drop(unsafe { Box::from_raw(text) });

@@ -39,7 +39,7 @@ pub struct wasm_timer {
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// Nanoseconds of a clock that never goes back.
     pub now: Option<unsafe extern "C" fn(data: *mut c_void) -> u64>,
-    /// Lets time pass: takes the call's promise, answers `WASM_ANSWER_PENDING`, and resolves the promise after
+    /// Lets time pass: takes the call's promise, answers `WASM_CALLBACK_RESULT_PENDING`, and resolves the promise after
     /// `nanoseconds`. A promise that is never resolved means that the engine never starts again by itself; one that is
     /// rejected or dropped, or another answer than pending or done, that the operation fails.
     pub sleep: Option<unsafe extern "C" fn(data: *mut c_void, nanoseconds: u64, call: *mut wasm_call) -> u32>,

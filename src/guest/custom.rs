@@ -8,7 +8,7 @@ use crate::batch::reader::Record;
 use crate::guest::context::Context;
 use crate::guest::output::Pushed;
 use crate::guest::work::Work;
-use crate::host::call::{Ended, Settled, Waiting, wasm_answer, wasm_call};
+use crate::host::call::{Ended, Settled, Waiting, wasm_call, wasm_callback_result};
 use crate::host::slice::wasm_slice;
 use core::cell::Cell;
 use core::ffi::c_void;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// An engine of the embedder's own: on another computer, in native code, or a dummy for tests.
 ///
-/// `start` and `transform` are steps. Each is called by `wasm_future_poll` and answers with a `wasm_answer`: done;
+/// `start` and `transform` are steps. Each is called by `wasm_future_poll` and answers with a `wasm_callback_result`: done;
 /// failed; again; or pending, with a promise that it took from its call. When that promise is resolved, from any
 /// thread, the same step is called again, with the same arguments, until it answers done or failed. A rejected promise
 /// fails the step. Failures have `WASM_STATUS_CUSTOM_ENGINE_FAILED`, which policies treat as a guest's, and stop the
@@ -222,7 +222,7 @@ impl Drop for Engagement {
 
 /// Reads a step's answer.
 fn ended(context: &Context, call: &mut wasm_call, answer: u32, who: &str) -> Step {
-    if answer == wasm_answer::Again as u32 {
+    if answer == wasm_callback_result::Again as u32 {
         return Step::Again;
     }
     match call.ended(answer, who) {

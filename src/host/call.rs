@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// How a callback answers.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum wasm_answer {
+pub enum wasm_callback_result {
     /// It is done.
     Done = 0,
     /// It will be done when the promise that the callback took from its `wasm_call` is settled.
@@ -82,7 +82,7 @@ pub struct wasm_continuation {
     /// Frees `data`, exactly once, run or not, on any thread. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// Finishes the host function: may use the guest's memory by way of `call`, writes `results`, and gives a
-    /// `wasm_answer`: done, failed, or pending with a new promise. Runs at most once. Must not throw.
+    /// `wasm_callback_result`: done, failed, or pending with a new promise. Runs at most once. Must not throw.
     pub run: Option<unsafe extern "C" fn(data: *mut c_void, call: *mut wasm_call, results: *mut wasm_value) -> u32>,
 }
 
@@ -98,7 +98,7 @@ impl Continuation {
 
     /// Runs it. `results` has room for as many as any function returns.
     pub fn run(self, call: &mut wasm_call, results: &mut [MaybeUninit<wasm_value>; MAX_RESULTS]) -> u32 {
-        let Some(run) = self.0.run else { return wasm_answer::Failed as u32 };
+        let Some(run) = self.0.run else { return wasm_callback_result::Failed as u32 };
         // SAFETY: the host gave function and data together; both arguments live until after the call.
         unsafe { run(self.0.data, call, results.as_mut_ptr().cast()) }
     }
@@ -268,17 +268,17 @@ impl wasm_call {
 
     /// Reads a callback's answer. `who` is the callback, for the message.
     pub fn ended(&mut self, answer: u32, who: &str) -> Ended {
-        const DONE: u32 = wasm_answer::Done as u32;
-        const PENDING: u32 = wasm_answer::Pending as u32;
-        const FAILED: u32 = wasm_answer::Failed as u32;
-        const AGAIN: u32 = wasm_answer::Again as u32;
+        const DONE: u32 = wasm_callback_result::Done as u32;
+        const PENDING: u32 = wasm_callback_result::Pending as u32;
+        const FAILED: u32 = wasm_callback_result::Failed as u32;
+        const AGAIN: u32 = wasm_callback_result::Again as u32;
         match (answer, self.waiting.take()) {
             (DONE, _) => Ended::Done,
             (PENDING, Some(waiting)) => Ended::Pending(waiting),
             (PENDING, None) => Ended::Failed(format!("{who} answered pending without taking a promise")),
             (FAILED, _) => Ended::Failed(self.failure.take().unwrap_or_else(|| format!("{who} failed"))),
             (AGAIN, _) => Ended::Failed(format!("{who} answered again, which only a custom engine's steps may")),
-            (other, _) => Ended::Failed(format!("{who} answered {other}, which is no wasm_answer")),
+            (other, _) => Ended::Failed(format!("{who} answered {other}, which is no wasm_callback_result")),
         }
     }
 }

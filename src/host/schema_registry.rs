@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::base::error::{Error, Result};
-use crate::host::call::{Settled, wasm_answer, wasm_call};
+use crate::host::call::{Settled, wasm_call, wasm_callback_result};
 use crate::host::schema::{Reference, Schema, SubjectSchema, wasm_schema_type};
 use crate::host::slice::{self, wasm_slice};
 use crate::host::value::wasm_value;
@@ -51,7 +51,7 @@ pub struct wasm_subject_schema {
 /// A schema registry of the host's.
 ///
 /// Its functions are called on the threads of engines, while their guests run and on the guests' stacks; by several at once
-/// if there are. Each answers with a `wasm_answer`: done after `wasm_call_return_schema` or `wasm_call_return_schema_id`;
+/// if there are. Each answers with a `wasm_callback_result`: done after `wasm_call_return_schema` or `wasm_call_return_schema_id`;
 /// pending with a promise that is settled by `wasm_promise_resolve_schema` or `wasm_promise_resolve_values` with the id; or
 /// failed, which the guest sees as an error of the registry and the log as a warning with the reason. What they are given
 /// lives until they return. They must not throw and must not block.
@@ -122,21 +122,21 @@ impl Registry {
 
     /// Asks for a schema by id.
     pub fn get_schema(&self, id: i32, call: &mut wasm_call) -> u32 {
-        let Some(function) = self.0.get_schema else { return wasm_answer::Failed as u32 };
+        let Some(function) = self.0.get_schema else { return wasm_callback_result::Failed as u32 };
         // SAFETY: the host gave function and data together; `call` lives until after the call.
         unsafe { function(self.0.data, id, call) }
     }
 
     /// Asks for a subject's schema.
     pub fn get_subject_schema(&self, subject: &str, version: i32, call: &mut wasm_call) -> u32 {
-        let Some(function) = self.0.get_subject_schema else { return wasm_answer::Failed as u32 };
+        let Some(function) = self.0.get_subject_schema else { return wasm_callback_result::Failed as u32 };
         // SAFETY: the host gave function and data together; the arguments live until after the call.
         unsafe { function(self.0.data, wasm_slice::of(subject.as_bytes()), version, call) }
     }
 
     /// Registers a schema.
     pub fn create_schema(&self, subject: &str, schema: &Schema, call: &mut wasm_call) -> u32 {
-        let Some(function) = self.0.create_schema else { return wasm_answer::Failed as u32 };
+        let Some(function) = self.0.create_schema else { return wasm_callback_result::Failed as u32 };
         let references: Vec<_> = schema
             .references
             .iter()
@@ -210,11 +210,11 @@ fn answer(call: &mut wasm_call, found: Result<Settled, String>) -> u32 {
     match found {
         Ok(settled) => {
             call.set_schema(settled);
-            wasm_answer::Done as u32
+            wasm_callback_result::Done as u32
         }
         Err(why) => {
             call.fail(why);
-            wasm_answer::Failed as u32
+            wasm_callback_result::Failed as u32
         }
     }
 }

@@ -32,7 +32,7 @@ pub struct wasm_output_sink {
     /// May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// Takes a block of `count` records, at least one, in the order in which the guest wrote them, and answers with a
-    /// `wasm_answer`.
+    /// `wasm_callback_result`.
     ///
     /// Called by `wasm_future_poll`, on the engine's thread and the host's own stack. The records and their payloads can
     /// be read until the callback returns. If it answers pending, they can be read, and the guest does not run, until the

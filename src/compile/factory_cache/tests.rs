@@ -206,7 +206,7 @@ fn a_panic_goes_to_all_and_the_cache_goes_on() {
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("cache");
     let runtime = runtime(Arc::new(Panics));
-    runtime.set_cache(&path, 1 << 30).unwrap();
+    runtime.set_code_cache(&path, 1 << 30).unwrap();
     let cache = FactoryCache::new(runtime, DEFAULT_IDLE, None);
     // Its directory is in trouble, of which the compile thread tells the log.
     std::fs::remove_dir_all(&path).unwrap();

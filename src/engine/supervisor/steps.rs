@@ -170,7 +170,7 @@ impl Supervisor {
             backoff.failed(was_running);
             backoff.failures()
         });
-        self.count(|tally| tally.failures = failures.unwrap_or(0));
+        self.count(|stats| stats.failures = failures.unwrap_or(0));
     }
 
     pub(super) fn backoff<T>(&self, act: impl FnOnce(&mut Backoff) -> T) -> Option<T> {
