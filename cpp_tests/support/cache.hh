@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the tests of the cache share: directories, runtimes that use them, and the program cache_helper.
+// What the tests of the cache share: directories, runtimes that use them, and the program code_cache_helper.
 #pragma once
 
 #include "bench.hh"
@@ -120,7 +120,7 @@ inline void PrintTo(const counts& c, std::ostream* out) {
 }
 inline counts of(const we::code_cache_stats& s) { return {s.hits, s.misses, s.stores, s.rejected, s.faults}; }
 
-/// cache_helper in a process of its own; see there for its arguments.
+/// code_cache_helper in a process of its own; see there for its arguments.
 class helper {
  public:
   explicit helper(std::vector<std::string> arguments) {

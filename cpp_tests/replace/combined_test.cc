@@ -119,7 +119,7 @@ TEST(ReplaceUnderPolicy, AStartWaitsForTheTimerAgainIfTheNewVersionIsGivenUp) {
   EXPECT_EQ(d.run(), "old-x");
 }
 
-TEST(Replace, OfAStoppedEngineTwiceStillLeavesItsStartToTheHost) {
+TEST(ReplaceStopped, OfAStoppedEngineTwiceStillLeavesItsStartToTheHost) {
   deployed d;
   d.replace();
   d.replaced();

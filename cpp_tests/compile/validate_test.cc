@@ -149,7 +149,7 @@ TEST(Inspect, TellsWhatAModuleIs) {
   }
 }
 
-TEST(Factory, RefusesDescriptionsThatNoGuestCouldBeGiven) {
+TEST(FactoryDescription, RefusesDescriptionsThatNoGuestCouldBeGiven) {
   const auto runtime = a_runtime();
   const auto guest = module("c_identity");
   const auto refused = [&](const wasmengine::transform_config& t) {
@@ -171,7 +171,7 @@ TEST(Factory, RefusesDescriptionsThatNoGuestCouldBeGiven) {
   EXPECT_EQ(refused({"n", "in", {"out"}, {{"a", "\xff"}}}), WASM_STATUS_INVALID_UTF8);
 }
 
-TEST(Runtime, RefusesSettingsThatMakeNoSenseAndNamesTheField) {
+TEST(RuntimeConfig, RefusesSettingsThatMakeNoSenseAndNamesTheField) {
   const auto refused = [](auto field, std::uint64_t value, const char* name) {
     wasm_runtime_config config{};
     config.*field = static_cast<std::remove_reference_t<decltype(config.*field)>>(value);
@@ -201,7 +201,7 @@ TEST(Runtime, RefusesSettingsThatMakeNoSenseAndNamesTheField) {
   refused(&c::compile_threads, 100'000, "compile_threads");
 }
 
-TEST(Runtime, TakesTheLargestAndSmallestSettings) {
+TEST(RuntimeConfig, TakesTheLargestAndSmallestSettings) {
   wasm_runtime_config config{};
   config.memory_limit = 4ULL << 30;
   config.guest_stack_size = 16 << 10;

@@ -172,7 +172,7 @@ TEST(Backoff, AlsoWithinABatchWhenAStartFailsThere) {
 
 // ---- Without a timer ----
 
-TEST(Start, ThatFailsWithoutATimerHasFailed) {
+TEST(Restart, ThatFailsWithoutATimerHasFailed) {
   for (const auto on_error : {WASM_ON_ERROR_FAIL, WASM_ON_ERROR_SKIP, WASM_ON_ERROR_DEAD_LETTER}) {
     policed p(on_error);
     fails(p, 2);
@@ -185,7 +185,7 @@ TEST(Start, ThatFailsWithoutATimerHasFailed) {
   }
 }
 
-TEST(Start, ThatFailsWithinABatchFailsTheTransformWithoutATimer) {
+TEST(Restart, ThatFailsWithinABatchFailsTheTransformWithoutATimer) {
   policed p(WASM_ON_ERROR_SKIP);
   ASSERT_TRUE(succeeded(p.start()));
   fails(p, 1);
@@ -203,7 +203,7 @@ TEST(Start, ThatFailsWithinABatchFailsTheTransformWithoutATimer) {
   EXPECT_THAT(out.values(), ElementsAre("k1-0", "k1-2"));
 }
 
-TEST(Start, IsCountedAlsoWithoutAPolicyAndNotWhenItIsRefused) {
+TEST(Restart, IsCountedAlsoWithoutAPolicyAndNotWhenItIsRefused) {
   policed p;
   EXPECT_EQ(p.stats().restarts, 0U);
   ASSERT_TRUE(succeeded(p.start()));
@@ -217,7 +217,7 @@ TEST(Start, IsCountedAlsoWithoutAPolicyAndNotWhenItIsRefused) {
 
 // ---- While it waits ----
 
-TEST(Waiting, TheFutureIsPendingTheEngineStartsAndTheReasonCanBeAskedFor) {
+TEST(RestartWaiting, TheFutureIsPendingTheEngineStartsAndTheReasonCanBeAskedFor) {
   policed p;
   fake_timer timer;
   timer.holds = true;
@@ -248,9 +248,9 @@ TEST(Waiting, TheFutureIsPendingTheEngineStartsAndTheReasonCanBeAskedFor) {
 
 enum class ending { release, stop, engine_release };
 
-class SleepEnds : public testing::TestWithParam<ending> {};
+class RestartSleepEnds : public testing::TestWithParam<ending> {};
 
-TEST_P(SleepEnds, EarlyAndALatePromiseIsHarmless) {
+TEST_P(RestartSleepEnds, EarlyAndALatePromiseIsHarmless) {
   for (const bool in_batch : {false, true}) {
     policed p;
     auto timer = std::make_unique<fake_timer>();
@@ -305,14 +305,14 @@ TEST_P(SleepEnds, EarlyAndALatePromiseIsHarmless) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Ways, SleepEnds, testing::Values(ending::release, ending::stop, ending::engine_release),
+INSTANTIATE_TEST_SUITE_P(Ways, RestartSleepEnds, testing::Values(ending::release, ending::stop, ending::engine_release),
                          [](const auto& info) {
                            return std::string(info.param == ending::release ? "FutureReleased"
                                               : info.param == ending::stop  ? "EngineStopped"
                                                                             : "EngineReleased");
                          });
 
-TEST(Waiting, EndsAtEachStepOfARestartWithoutALeftover) {
+TEST(RestartWaiting, EndsAtEachStepOfARestartWithoutALeftover) {
   for (int steps = 0; steps < 40; ++steps) {
     policed p(unhurried);
     fake_timer timer;

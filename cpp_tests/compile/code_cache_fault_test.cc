@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Caches in trouble: directories that cannot be used, entries that cannot be trusted, disks that are full. None of it
-// makes a compilation fail. Tests run as root, too, whom permissions do not stop; see cache_helper.cc for how it is
+// makes a compilation fail. Tests run as root, too, whom permissions do not stop; see code_cache_helper.cc for how it is
 // done then.
 #include "support/cache.hh"
 

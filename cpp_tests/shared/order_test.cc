@@ -15,7 +15,7 @@ namespace {
 
 const std::vector<std::string> five{"a", "b", "c", "d", "e"};
 
-TEST(SharedEngine, IsOneForAllUsersOfAThread) {
+TEST(SharedEngineOrder, IsOneForAllUsersOfAThread) {
   dummies d;
   users all(d.factory, 3);
   EXPECT_EQ(d.script->alive, 1);
@@ -34,7 +34,7 @@ TEST(SharedEngine, IsOneForAllUsersOfAThread) {
   EXPECT_EQ(d.script->transforms, 3U);
 }
 
-TEST(SharedEngine, RunsGuests) {
+TEST(SharedEngineOrder, RunsGuests) {
   bench b("c_identity");
   users all(b.factory, 4);
   all.start();
@@ -55,7 +55,7 @@ TEST(SharedEngine, RunsGuests) {
   EXPECT_EQ(b.engine.memory_size().value(), 0U) << "an engine of its own is another one";
 }
 
-TEST(SharedEngine, StartsOnceForAllWhoWait) {
+TEST(SharedEngineOrder, StartsOnceForAllWhoWait) {
   dummies d;
   we::dummy_gate gate;
   d.script->delay_start = gate.hold();
@@ -80,7 +80,7 @@ TEST(SharedEngine, StartsOnceForAllWhoWait) {
   EXPECT_EQ(d.script->starts, 1U);
 }
 
-TEST(SharedEngine, ThatRunsIsStartedAtOnce) {
+TEST(SharedEngineOrder, ThatRunsIsStartedAtOnce) {
   dummies d;
   we::dummy_gate gate;
   users all(d.factory, 3);
@@ -97,7 +97,7 @@ TEST(SharedEngine, ThatRunsIsStartedAtOnce) {
   EXPECT_EQ(d.script->starts, 1U);
 }
 
-TEST(SharedEngine, IsNotHeldUpByAStartThatNobodyPolls) {
+TEST(SharedEngineOrder, IsNotHeldUpByAStartThatNobodyPolls) {
   dummies d;
   users all(d.factory, 3);
   all[0].start();
@@ -112,7 +112,7 @@ TEST(SharedEngine, IsNotHeldUpByAStartThatNobodyPolls) {
   EXPECT_TRUE(all[1].run());
 }
 
-TEST(SharedEngine, ServesUsersInTheOrderInWhichTheyCame) {
+TEST(SharedEngineOrder, ServesUsersInTheOrderInWhichTheyCame) {
   dummies d;
   users all(d.factory, 3);
   all.start();
@@ -171,7 +171,7 @@ TEST(SharedEngine, ServesUsersInTheOrderInWhichTheyCame) {
   }
 }
 
-TEST(SharedEngine, WakesWhoeverIsNextOnceForEachPendingPoll) {
+TEST(SharedEngineOrder, WakesWhoeverIsNextOnceForEachPendingPoll) {
   dummies d;
   we::dummy_gate gate;
   users all(d.factory, 3);
@@ -206,7 +206,7 @@ TEST(SharedEngine, WakesWhoeverIsNextOnceForEachPendingPoll) {
   }
 }
 
-TEST(SharedEngine, WaitsForAUserThatIsNotPolled) {
+TEST(SharedEngineOrder, WaitsForAUserThatIsNotPolled) {
   dummies d;
   users all(d.factory, 2);
   all.start();
@@ -224,7 +224,7 @@ TEST(SharedEngine, WaitsForAUserThatIsNotPolled) {
   EXPECT_EQ(all[1].out.values(), five);
 }
 
-TEST(SharedEngine, IsStoppedWithItsLastUserThatIsStarted) {
+TEST(SharedEngineOrder, IsStoppedWithItsLastUserThatIsStarted) {
   dummies d;
   d.script->memory_size = 77;
   users all(d.factory, 3);
@@ -249,7 +249,7 @@ TEST(SharedEngine, IsStoppedWithItsLastUserThatIsStarted) {
   EXPECT_EQ(d.script->alive, 1);
 }
 
-TEST(SharedEngine, GoesWithItsLastUserAlsoIfAFutureIsLeft) {
+TEST(SharedEngineOrder, GoesWithItsLastUserAlsoIfAFutureIsLeft) {
   dummies d;
   auto engine = d.shared();
   auto started = engine.start().value();
@@ -260,7 +260,7 @@ TEST(SharedEngine, GoesWithItsLastUserAlsoIfAFutureIsLeft) {
   EXPECT_EQ(d.script->alive, 1);
 }
 
-TEST(SharedEngine, IsAnotherOneForEachFactoryAndEachThread) {
+TEST(SharedEngineOrder, IsAnotherOneForEachFactoryAndEachThread) {
   dummies d;
   const auto other = d.another();
   user a(d.factory);
@@ -285,7 +285,7 @@ TEST(SharedEngine, IsAnotherOneForEachFactoryAndEachThread) {
   EXPECT_EQ(table.starts, 2);
 }
 
-TEST(SharedEngine, TwoThreadsWorkAtOnce) {
+TEST(SharedEngineOrder, TwoThreadsWorkAtOnce) {
   bench b("c_identity");
   std::vector<std::thread> threads;
   for (int t = 0; t < 2; ++t) {
@@ -312,7 +312,7 @@ TEST(SharedEngine, TwoThreadsWorkAtOnce) {
   }
 }
 
-TEST(SharedEngine, HasAThousandUsers) {
+TEST(SharedEngineOrder, HasAThousandUsers) {
   dummies d;
   users all(d.factory, 1000);
   all.start();

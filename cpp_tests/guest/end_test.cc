@@ -23,7 +23,7 @@ std::vector<std::string> frames(const outcome& end) {
 
 // ---- Before the first batch ----
 
-TEST(Start, FailsWhenTheGuestTrapsAndTheBacktraceHasNames) {
+TEST(GuestStart, FailsWhenTheGuestTrapsAndTheBacktraceHasNames) {
   bench b("wat_start_trap");
   const auto end = b.start();
   EXPECT_EQ(end.status, WASM_STATUS_GUEST_TRAP);
@@ -36,21 +36,21 @@ TEST(Start, FailsWhenTheGuestTrapsAndTheBacktraceHasNames) {
   EXPECT_EQ(b.start().status, WASM_STATUS_GUEST_TRAP) << "and it can be tried again";
 }
 
-TEST(Start, FailsWhenTheStartSectionTraps) {
+TEST(GuestStart, FailsWhenTheStartSectionTraps) {
   bench b("wat_start_section_trap");
   const auto end = b.start();
   EXPECT_EQ(end.status, WASM_STATUS_GUEST_TRAP) << end.message();
   EXPECT_EQ(end.why->trap(), WASM_TRAP_UNREACHABLE);
 }
 
-TEST(Start, FailsWhenADataSegmentDoesNotFit) {
+TEST(GuestStart, FailsWhenADataSegmentDoesNotFit) {
   bench b("wat_data_out_of_bounds");
   const auto end = b.start();
   EXPECT_EQ(end.status, WASM_STATUS_GUEST_TRAP) << end.message();
   EXPECT_EQ(end.why->trap(), WASM_TRAP_MEMORY_OUT_OF_BOUNDS);
 }
 
-TEST(Start, FailsWhenTheGuestReturnsWithExitCodeZero) {
+TEST(GuestStart, FailsWhenTheGuestReturnsWithExitCodeZero) {
   bench b("wat_returns");
   const auto end = b.start();
   EXPECT_EQ(end.status, WASM_STATUS_GUEST_EXIT);
@@ -58,7 +58,7 @@ TEST(Start, FailsWhenTheGuestReturnsWithExitCodeZero) {
   EXPECT_EQ(end.why->trap(), WASM_TRAP_NONE);
 }
 
-TEST(Start, FailsWhenTheGuestExits) {
+TEST(GuestStart, FailsWhenTheGuestExits) {
   bench b("t_exit_start");
   const auto end = b.start();
   EXPECT_EQ(end.status, WASM_STATUS_GUEST_EXIT);
@@ -74,9 +74,9 @@ struct trap_case {
   const char* innermost;
 };
 
-class EveryTrap : public testing::TestWithParam<trap_case> {};
+class EveryGuestTrap : public testing::TestWithParam<trap_case> {};
 
-TEST_P(EveryTrap, EndsTheGuestAfterTheOutputOfTheRecordsBeforeAndLeavesAnEngineThatStartsAgain) {
+TEST_P(EveryGuestTrap, EndsTheGuestAfterTheOutputOfTheRecordsBeforeAndLeavesAnEngineThatStartsAgain) {
   const auto& c = GetParam();
   bench b("wat_traps");
   ASSERT_TRUE(succeeded(b.start()));
@@ -97,7 +97,7 @@ TEST_P(EveryTrap, EndsTheGuestAfterTheOutputOfTheRecordsBeforeAndLeavesAnEngineT
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Traps, EveryTrap,
+    Traps, EveryGuestTrap,
     testing::Values(trap_case{'u', WASM_STATUS_GUEST_TRAP, WASM_TRAP_UNREACHABLE, "unreachable"},
                     trap_case{'d', WASM_STATUS_GUEST_TRAP, WASM_TRAP_DIVISION_BY_ZERO, "divide"},
                     trap_case{'v', WASM_STATUS_GUEST_TRAP, WASM_TRAP_INTEGER_OVERFLOW, "overflow"},
@@ -109,7 +109,7 @@ INSTANTIATE_TEST_SUITE_P(
                     trap_case{'r', WASM_STATUS_GUEST_STACK_OVERFLOW, WASM_TRAP_STACK_OVERFLOW, "recurse"}),
     [](const auto& info) { return std::string("Letter_") + info.param.letter; });
 
-TEST(Trap, AtTheFirstRecordGivesNoOutputAndDropsWhatThatRecordWrote) {
+TEST(GuestTrap, AtTheFirstRecordGivesNoOutputAndDropsWhatThatRecordWrote) {
   bench b("odd_bad_pointer");  // p0: writes nothing before it fails
   ASSERT_TRUE(succeeded(b.start()));
   recorder out;
@@ -119,7 +119,7 @@ TEST(Trap, AtTheFirstRecordGivesNoOutputAndDropsWhatThatRecordWrote) {
   EXPECT_THAT(out.records, IsEmpty());
 }
 
-TEST(Trap, LosesTheOutputOfTheFailingRecordEvenIfThatWroteSome) {
+TEST(GuestTrap, LosesTheOutputOfTheFailingRecordEvenIfThatWroteSome) {
   // The record "9..." is written nine times, and the time limit strikes in the endless copy of the first record.
   wasm_runtime_config config{};
   config.output_buffer_limit = 512 << 10;
@@ -134,7 +134,7 @@ TEST(Trap, LosesTheOutputOfTheFailingRecordEvenIfThatWroteSome) {
   EXPECT_TRUE(works(b));
 }
 
-TEST(Trap, OfARustPanicHasADemangledBacktraceAndItsMessageInTheLog) {
+TEST(GuestTrap, OfARustPanicHasADemangledBacktraceAndItsMessageInTheLog) {
   bench b("rust_panic");
   ASSERT_TRUE(succeeded(b.start()));
   recorder out;
@@ -144,7 +144,7 @@ TEST(Trap, OfARustPanicHasADemangledBacktraceAndItsMessageInTheLog) {
   EXPECT_THAT(b.log->texts(WASM_LOG_SEVERITY_WARN), testing::Contains(HasSubstr("boom, as the record asked")));
 }
 
-TEST(Trap, RestartsWithFreshMemoryEachTime) {
+TEST(GuestTrap, RestartsWithFreshMemoryEachTime) {
   bench b("rust_panic");
   for (int i = 0; i < 20; ++i) {
     ASSERT_TRUE(succeeded(b.start()));
@@ -154,7 +154,7 @@ TEST(Trap, RestartsWithFreshMemoryEachTime) {
   }
 }
 
-TEST(Exit, WithCodeThreeEndsTheGuest) {
+TEST(GuestExit, WithCodeThreeEndsTheGuest) {
   bench b("rust_panic");
   ASSERT_TRUE(succeeded(b.start()));
   recorder out;
@@ -167,7 +167,7 @@ TEST(Exit, WithCodeThreeEndsTheGuest) {
   EXPECT_TRUE(works(b));
 }
 
-TEST(Exit, WithCodeZeroIsAnEndToo) {
+TEST(GuestExit, WithCodeZeroIsAnEndToo) {
   bench b("rust_panic");
   ASSERT_TRUE(succeeded(b.start()));
   recorder out;
@@ -177,7 +177,7 @@ TEST(Exit, WithCodeZeroIsAnEndToo) {
   EXPECT_TRUE(works(b));
 }
 
-TEST(Stack, InfiniteRecursionInRustEndsTheGuestWithItsOwnStatus) {
+TEST(GuestStack, InfiniteRecursionInRustEndsTheGuestWithItsOwnStatus) {
   bench b("rust_panic");
   ASSERT_TRUE(succeeded(b.start()));
   recorder out;
@@ -188,7 +188,7 @@ TEST(Stack, InfiniteRecursionInRustEndsTheGuestWithItsOwnStatus) {
   EXPECT_TRUE(works(b));
 }
 
-TEST(Stack, LogFunctionsHaveTheHostStackEvenWhenTheGuestsIsUsedUp) {
+TEST(GuestStack, LogFunctionsHaveTheHostStackEvenWhenTheGuestsIsUsedUp) {
   std::size_t lines = 0;
   auto greedy = [&lines](const wasmengine::log_line&) {
     volatile char space[128 << 10];  // half of the default host_stack_size
@@ -207,7 +207,7 @@ TEST(Stack, LogFunctionsHaveTheHostStackEvenWhenTheGuestsIsUsedUp) {
   EXPECT_GT(lines, 100U);
 }
 
-TEST(Memory, OfAHogIsRefusedInsideTheGuestAndAnAbortOverThatIsReportedAsTheMemoryLimit) {
+TEST(GuestMemory, OfAHogIsRefusedInsideTheGuestAndAnAbortOverThatIsReportedAsTheMemoryLimit) {
   wasm_runtime_config config{};
   config.memory_limit = 8 << 20;
   bench b("rust_panic", config);
@@ -220,7 +220,7 @@ TEST(Memory, OfAHogIsRefusedInsideTheGuestAndAnAbortOverThatIsReportedAsTheMemor
   EXPECT_TRUE(works(b));
 }
 
-TEST(Memory, GrowsUpToTheLimitInWholePagesAndNoFurther) {
+TEST(GuestMemory, GrowsUpToTheLimitInWholePagesAndNoFurther) {
   for (const std::uint64_t limit : {8ULL << 20, (8ULL << 20) + 65'535, 2ULL << 20}) {
     wasm_runtime_config config{};
     config.memory_limit = limit;
@@ -230,19 +230,19 @@ TEST(Memory, GrowsUpToTheLimitInWholePagesAndNoFurther) {
   }
 }
 
-TEST(Memory, OfTablesIsLimitedToo) {
+TEST(GuestMemory, OfTablesIsLimitedToo) {
   wasm_runtime_config config{};
   config.table_limit = 5'500;
   bench b("odd_hog", config);
   EXPECT_THAT(b.run({"table"}).values(), ElementsAre("5000"));
 }
 
-TEST(Memory, GrowthThatATableRefusesItselfCostsNothing) {
+TEST(GuestMemory, GrowthThatATableRefusesItselfCostsNothing) {
   bench b("t_table_budget");
   EXPECT_THAT(b.run({"x"}).values(), ElementsAre("y"));
 }
 
-TEST(Memory, SizeIsZeroWithoutAGuest) {
+TEST(GuestMemory, SizeIsZeroWithoutAGuest) {
   bench b("rust_panic");
   EXPECT_EQ(b.engine.memory_size().value(), 0U);
   ASSERT_TRUE(succeeded(b.start()));
@@ -257,9 +257,9 @@ TEST(Memory, SizeIsZeroWithoutAGuest) {
 
 // ---- Pointers out of bounds, in every host call ----
 
-class EveryPointer : public testing::TestWithParam<std::string> {};
+class GuestPointer : public testing::TestWithParam<std::string> {};
 
-TEST_P(EveryPointer, OutOfBoundsEndsTheGuestOrGivesItAnErrorAndTouchesNothing) {
+TEST_P(GuestPointer, OutOfBoundsEndsTheGuestOrGivesItAnErrorAndTouchesNothing) {
   const auto& value = GetParam();
   bench b("odd_bad_pointer");
   ASSERT_TRUE(succeeded(b.start()));
@@ -297,7 +297,7 @@ std::vector<std::string> every_pointer() {
   return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(Pointers, EveryPointer, testing::ValuesIn(every_pointer()), [](const auto& info) {
+INSTANTIATE_TEST_SUITE_P(Pointers, GuestPointer, testing::ValuesIn(every_pointer()), [](const auto& info) {
   return std::string(info.param[0] < 'a' ? "Wasi_" : "Abi_") + info.param;
 });
 

@@ -83,9 +83,9 @@ std::string all_of(const std::map<std::string, kafka::bytes>& found) {
   return names;
 }
 
-class EveryEnd : public testing::TestWithParam<char> {};
+class CoreDumpOfEveryEnd : public testing::TestWithParam<char> {};
 
-TEST_P(EveryEnd, OfATransformHasADumpWithMemoryAndTheStackOfTheBacktrace) {
+TEST_P(CoreDumpOfEveryEnd, OfATransformHasADumpWithMemoryAndTheStackOfTheBacktrace) {
   auto config = dumping;
   config.record_time_limit_ns = 50'000'000;
   bench b("wat_traps", config);
@@ -106,7 +106,7 @@ TEST_P(EveryEnd, OfATransformHasADumpWithMemoryAndTheStackOfTheBacktrace) {
   EXPECT_TRUE(works(b));
 }
 
-INSTANTIATE_TEST_SUITE_P(CoreDump, EveryEnd, testing::Values('u', 'd', 'o', 'n', 's', 't', 'r', 'l'),
+INSTANTIATE_TEST_SUITE_P(CoreDump, CoreDumpOfEveryEnd, testing::Values('u', 'd', 'o', 'n', 's', 't', 'r', 'l'),
                          [](const auto& info) { return std::string("Letter_") + info.param; });
 
 TEST(CoreDump, OfADeepRecursionHasManyMoreFramesThanTheMessage) {

@@ -79,7 +79,7 @@ TEST(RuntimeMetrics, TellOfTheProcesssPool) {
   EXPECT_EQ(m.pool_stacks_in_use, 1U);
 }
 
-TEST(Metrics, OutliveTheirRuntimeAndKeepNoEngine) {
+TEST(MetricsLifetime, OutliveTheirRuntimeAndKeepNoEngine) {
   std::optional<bench> b("c_identity");
   b->run({"x"});
   auto snapshot = we::metrics::create(b->runtime).value();
@@ -92,7 +92,7 @@ TEST(Metrics, OutliveTheirRuntimeAndKeepNoEngine) {
 
 // ---- The border ----
 
-TEST(Metrics, StructsOfOtherVersionsAreUnderstood) {
+TEST(MetricsLifetime, StructsOfOtherVersionsAreUnderstood) {
   bench b("c_identity");
   const auto snapshot = we::metrics::create(b.runtime).value();
   wasm_transform_metrics m{};

@@ -44,9 +44,9 @@ std::string name_of(const death& d, wasm_compression codec) {
   return std::string("Letter_") + d.letter + "_" + names.at(codec);
 }
 
-class EveryDeath : public testing::TestWithParam<std::tuple<death, wasm_compression>> {};
+class EveryGuestDeath : public testing::TestWithParam<std::tuple<death, wasm_compression>> {};
 
-TEST_P(EveryDeath, UnderFailNamesTheRecordAndTheHostGoesOnBehindItOrTriesItAgain) {
+TEST_P(EveryGuestDeath, UnderFailNamesTheRecordAndTheHostGoesOnBehindItOrTriesItAgain) {
   const auto& [d, codec] = GetParam();
   policed p(WASM_ON_ERROR_FAIL, config_of(d));
   for (const auto at : places(d)) {
@@ -82,7 +82,7 @@ TEST_P(EveryDeath, UnderFailNamesTheRecordAndTheHostGoesOnBehindItOrTriesItAgain
   EXPECT_EQ(p.stats().skipped + p.stats().dead_lettered, 0U);
 }
 
-TEST_P(EveryDeath, UnderSkipLosesThatRecordAndNothingElse) {
+TEST_P(EveryGuestDeath, UnderSkipLosesThatRecordAndNothingElse) {
   const auto& [d, codec] = GetParam();
   policed p(WASM_ON_ERROR_SKIP, config_of(d));
   ASSERT_TRUE(succeeded(p.start()));
@@ -104,7 +104,7 @@ TEST_P(EveryDeath, UnderSkipLosesThatRecordAndNothingElse) {
   EXPECT_EQ(p.engine.last_error().value()->record()->index, many - 1);
 }
 
-TEST_P(EveryDeath, UnderDeadLetterPutsThatRecordInItsPlace) {
+TEST_P(EveryGuestDeath, UnderDeadLetterPutsThatRecordInItsPlace) {
   const auto& [d, codec] = GetParam();
   policed p(WASM_ON_ERROR_DEAD_LETTER, config_of(d));
   ASSERT_TRUE(succeeded(p.start()));
@@ -128,12 +128,13 @@ TEST_P(EveryDeath, UnderDeadLetterPutsThatRecordInItsPlace) {
   EXPECT_EQ(p.stats().skipped, 0U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Letters, EveryDeath, testing::Combine(testing::ValuesIn(deaths), testing::ValuesIn(codecs)),
+INSTANTIATE_TEST_SUITE_P(Letters, EveryGuestDeath,
+                         testing::Combine(testing::ValuesIn(deaths), testing::ValuesIn(codecs)),
                          [](const auto& info) { return name_of(std::get<0>(info.param), std::get<1>(info.param)); });
 
 // ---- Several poison records ----
 
-TEST(Skip, OfSeveralRecordsLosesThemAll) {
+TEST(SkipPolicy, OfSeveralRecordsLosesThemAll) {
   policed p(WASM_ON_ERROR_SKIP);
   ASSERT_TRUE(succeeded(p.start()));
   const std::vector<std::vector<std::size_t>> all = {{0, 1}, {1, 2}, {3, 4}, {0, 4}, {0, 2, 4}, {0, 1, 2, 3, 4}};
@@ -150,7 +151,7 @@ TEST(Skip, OfSeveralRecordsLosesThemAll) {
   }
 }
 
-TEST(Fail, OfTwoInARowIsGoneOnFromEachTime) {
+TEST(FailPolicy, OfTwoInARowIsGoneOnFromEachTime) {
   policed p(WASM_ON_ERROR_FAIL);
   const auto values = values_with('x', many, {1, 2});
   const auto batch = built(values);
@@ -174,7 +175,7 @@ TEST(Fail, OfTwoInARowIsGoneOnFromEachTime) {
 
 // ---- Output in several blocks ----
 
-TEST(Skip, BetweenBlocksHandsEachRecordOverOnce) {
+TEST(SkipPolicy, BetweenBlocksHandsEachRecordOverOnce) {
   wasm_runtime_config config{};
   config.output_buffer_limit = 8 << 10;
   for (const auto on_error : {WASM_ON_ERROR_FAIL, WASM_ON_ERROR_SKIP}) {
@@ -198,7 +199,7 @@ TEST(Skip, BetweenBlocksHandsEachRecordOverOnce) {
   }
 }
 
-TEST(Skip, OfARecordWhoseOutputExceedsTheLimitIsPreceededByPartsOfIt) {
+TEST(SkipPolicy, OfARecordWhoseOutputExceedsTheLimitIsPreceededByPartsOfIt) {
   wasm_runtime_config config{};
   config.output_buffer_limit = 32 << 10;
   policed p(WASM_ON_ERROR_SKIP, config);
@@ -277,7 +278,7 @@ TEST(BetweenRecords, AGuestThatGivesABadPointerForItsHeaderFailsTheTransform) {
 
 // ---- What is not the guest's doing ----
 
-TEST(Host, FunctionsThatFailAreNoPoison) {
+TEST(HostFailure, FunctionsThatFailAreNoPoison) {
   for (const auto on_error : {WASM_ON_ERROR_FAIL, WASM_ON_ERROR_SKIP, WASM_ON_ERROR_DEAD_LETTER}) {
     policed p(on_error);
     ASSERT_TRUE(succeeded(p.start()));
@@ -292,7 +293,7 @@ TEST(Host, FunctionsThatFailAreNoPoison) {
   }
 }
 
-TEST(Host, SinksThatFailAreNoPoison) {
+TEST(HostFailure, SinksThatFailAreNoPoison) {
   for (const auto on_error : {WASM_ON_ERROR_SKIP, WASM_ON_ERROR_DEAD_LETTER}) {
     policed p(on_error);
     ASSERT_TRUE(succeeded(p.start()));

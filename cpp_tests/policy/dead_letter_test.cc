@@ -169,10 +169,10 @@ TEST(DeadLetter, ThatIsNotTakenFailsTheTransform) {
 /// How an operation is ended that is going on.
 enum class ending { release, stop, engine_release };
 
-class Ended : public testing::TestWithParam<ending> {};
+class DeadLetterEnded : public testing::TestWithParam<ending> {};
 
 // A sink reads what it was given until it is dropped, so the library must keep it until then.
-TEST_P(Ended, AtEachStepTheSinkMayReadItsBlockUntilItIsDroppedOnce) {
+TEST_P(DeadLetterEnded, AtEachStepTheSinkMayReadItsBlockUntilItIsDroppedOnce) {
   const auto batch = built(values_with('u', 4, {0, 2}, '2'));
   int steps = 0;
   for (bool over = false; !over; ++steps) {
@@ -237,7 +237,7 @@ TEST_P(Ended, AtEachStepTheSinkMayReadItsBlockUntilItIsDroppedOnce) {
   EXPECT_GT(steps, 10) << "letters, starts and blocks are steps";
 }
 
-INSTANTIATE_TEST_SUITE_P(Ways, Ended, testing::Values(ending::release, ending::stop, ending::engine_release),
+INSTANTIATE_TEST_SUITE_P(Ways, DeadLetterEnded, testing::Values(ending::release, ending::stop, ending::engine_release),
                          [](const auto& info) {
                            return std::string(info.param == ending::release ? "FutureReleased"
                                               : info.param == ending::stop  ? "EngineStopped"

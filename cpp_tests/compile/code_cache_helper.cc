@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Another process that uses a cache, for the tests: cache_helper DIRECTORY TIMES GUEST.wasm [OPTION...]
+// Another process that uses a cache, for the tests: code_cache_helper DIRECTORY TIMES GUEST.wasm [OPTION...]
 //
 // Compiles the guest TIMES times, each with a runtime of its own, and runs a record through it. Tells hits, misses,
 // stores, rejected and faults of all of them, and then the log, a line each.
@@ -62,7 +62,7 @@ struct arguments {
 };
 
 arguments parse(int argc, char** argv) {
-  check(argc >= 4, "usage: cache_helper DIRECTORY TIMES GUEST.wasm [OPTION...]");
+  check(argc >= 4, "usage: code_cache_helper DIRECTORY TIMES GUEST.wasm [OPTION...]");
   arguments a{argv[1], std::atoi(argv[2]), argv[3]};
   for (int i = 4; i < argc; ++i) {
     const std::string_view option = argv[i];

@@ -75,7 +75,7 @@ TEST(TransformFrom, SkipsOnFromThere) {
 
 // ---- One engine and another ----
 
-TEST(Policies, AreEachEnginesOwn) {
+TEST(PolicyOfEachEngine, AreEachEnginesOwn) {
   policed p(WASM_ON_ERROR_SKIP);
   auto other = wasmengine::engine::create(p.factory).value();
   auto third = wasmengine::engine::create(p.factory).value();

@@ -96,7 +96,7 @@ struct owner {
   }
 };
 
-TEST(HostAllocator, MayReleaseAnotherRuntimeWhenItGoes) {
+TEST(HostAllocatorEnd, MayReleaseAnotherRuntimeWhenItGoes) {
   int drops = 0;
   auto* data = new owner{nullptr, &drops};
   ASSERT_EQ(wasm_runtime_create(nullptr, &data->other, nullptr), WASM_STATUS_OK);

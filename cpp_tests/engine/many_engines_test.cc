@@ -93,7 +93,7 @@ TEST(ManyEngines, StartAndStopOverAndOverWithoutLeaks) {
   EXPECT_LT(resident(), before + (64U << 20));
 }
 
-TEST(Threads, TwoWithEnginesFromOneFactory) {
+TEST(ManyThreads, TwoWithEnginesFromOneFactory) {
   const auto runtime = wasmengine::runtime::create().value();
   const auto factory = compile(runtime, "rust_identity");
   const auto work = [&factory](const std::string& name) {
@@ -115,7 +115,7 @@ TEST(Threads, TwoWithEnginesFromOneFactory) {
   b.join();
 }
 
-TEST(Threads, EachWithTrapsOfItsOwn) {
+TEST(ManyThreads, EachWithTrapsOfItsOwn) {
   const auto runtime = wasmengine::runtime::create().value();
   const auto factory = compile(runtime, "wat_traps");
   const auto work = [&factory](const char* letter, wasm_trap trap) {
@@ -136,7 +136,7 @@ TEST(Threads, EachWithTrapsOfItsOwn) {
   c.join();
 }
 
-TEST(Threads, ThatBlockSignalsUnblockTheOnesThatTrapsNeed) {
+TEST(ManyThreads, ThatBlockSignalsUnblockTheOnesThatTrapsNeed) {
   const auto runtime = wasmengine::runtime::create().value();
   const auto factory = compile(runtime, "wat_traps");
   std::thread([&] {
@@ -163,7 +163,7 @@ TEST(Threads, ThatBlockSignalsUnblockTheOnesThatTrapsNeed) {
   }).join();
 }
 
-TEST(Threads, NoneIsStartedByGuestsAndNoneIsLeftOver) {
+TEST(ManyThreads, NoneIsStartedByGuestsAndNoneIsLeftOver) {
   const auto before = threads_of_this_process();
   {
     bench b("t_wasi");
@@ -181,7 +181,7 @@ TEST(Threads, NoneIsStartedByGuestsAndNoneIsLeftOver) {
   EXPECT_EQ(threads_of_this_process(), before);
 }
 
-TEST(Lifetime, RuntimeAndFactoryMayGoBeforeTheEngine) {
+TEST(EngineLifetime, RuntimeAndFactoryMayGoBeforeTheEngine) {
   auto runtime = wasmengine::runtime::create().value();
   auto factory = compile(runtime, "c_identity");
   runtime = wasmengine::runtime();
@@ -197,7 +197,7 @@ TEST(Lifetime, RuntimeAndFactoryMayGoBeforeTheEngine) {
   }
 }
 
-TEST(Lifetime, TimeLimitsHoldAfterTheRuntimeIsGone) {
+TEST(EngineLifetime, TimeLimitsHoldAfterTheRuntimeIsGone) {
   wasm_runtime_config config{};
   config.record_time_limit_ns = 400'000'000;
   auto runtime = wasmengine::runtime::create(config).value();
@@ -206,7 +206,7 @@ TEST(Lifetime, TimeLimitsHoldAfterTheRuntimeIsGone) {
   EXPECT_EQ(finish(engine.start()).status, WASM_STATUS_GUEST_TIMEOUT);
 }
 
-TEST(Lifetime, SeveralRuntimesComeAndGo) {
+TEST(EngineLifetime, SeveralRuntimesComeAndGo) {
   std::vector<std::unique_ptr<bench>> all;
   for (int i = 0; i < 8; ++i) {
     wasm_runtime_config config{};
@@ -223,7 +223,7 @@ TEST(Lifetime, SeveralRuntimesComeAndGo) {
   }
 }
 
-TEST(Lifetime, ThePanicFreeOrderOfDestructionIsAnyOrder) {
+TEST(EngineLifetime, ThePanicFreeOrderOfDestructionIsAnyOrder) {
   for (int order = 0; order < 6; ++order) {
     auto b = std::make_unique<bench>("c_identity", unhurried);
     ASSERT_TRUE(succeeded(b->start()));

@@ -26,9 +26,9 @@ const wasm_runtime_config hurried = [] {
 }();
 
 /// The record that wants the operation: fill, copy upwards, copy downwards.
-class Divided : public testing::TestWithParam<char> {};
+class BulkMemoryDivided : public testing::TestWithParam<char> {};
 
-TEST_P(Divided, OperationIsSuspendedInTheMiddleAndItsResultIsRight) {
+TEST_P(BulkMemoryDivided, OperationIsSuspendedInTheMiddleAndItsResultIsRight) {
   const std::string operation(1, GetParam());
   // Whether all is well, and the answer.
   const std::string question{static_cast<char>(std::toupper(GetParam())), '?'};
@@ -49,7 +49,7 @@ TEST_P(Divided, OperationIsSuspendedInTheMiddleAndItsResultIsRight) {
   EXPECT_GE(most_yields, 4);
 }
 
-INSTANTIATE_TEST_SUITE_P(BulkMemory, Divided, testing::Values('f', 'u', 'd'),
+INSTANTIATE_TEST_SUITE_P(BulkMemory, BulkMemoryDivided, testing::Values('f', 'u', 'd'),
                          [](const auto& info) { return std::string("Letter_") + info.param; });
 
 TEST(BulkMemory, OutOfBoundsTrapsInTheGuestsFunctionBeforeAnythingIsWritten) {

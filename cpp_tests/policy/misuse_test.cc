@@ -134,7 +134,7 @@ TEST(SetPolicy, AgainDropsTheTimerBeforeAndTheEnginesEndTheLast) {
   EXPECT_EQ(first.drops, 1);
 }
 
-TEST(Tally, AndLastErrorRefuseWhatIsWrong) {
+TEST(PolicyTally, AndLastErrorRefuseWhatIsWrong) {
   policed p;
   wasm_engine_stats tally{sizeof(tally), 7, 7, 7, 7};
   EXPECT_EQ(wasm_engine_get_stats(nullptr, &tally, nullptr), WASM_STATUS_NULL_ARGUMENT);
@@ -157,7 +157,7 @@ TEST(Tally, AndLastErrorRefuseWhatIsWrong) {
   EXPECT_EQ(tally.restarts, 0U);
 }
 
-TEST(TransformFrom, DropsTheSinkOnceWhateverIsWrong) {
+TEST(TransformFromMisuse, DropsTheSinkOnceWhateverIsWrong) {
   policed p(WASM_ON_ERROR_SKIP);
   const auto batch = built({"k"});
   const auto refused = [&](wasm_engine* engine, kafka::view b, bool with_future, wasm_status expected) {
@@ -178,7 +178,7 @@ TEST(TransformFrom, DropsTheSinkOnceWhateverIsWrong) {
   EXPECT_TRUE(p.works());
 }
 
-TEST(Poll, OnAnotherThreadLeavesEachStepAsItIs) {
+TEST(PolicyPoll, OnAnotherThreadLeavesEachStepAsItIs) {
   policed p(WASM_ON_ERROR_DEAD_LETTER, unhurried);
   ASSERT_TRUE(succeeded(p.start()));
   const auto values = values_with('u', 3, {1});
@@ -198,7 +198,7 @@ TEST(Poll, OnAnotherThreadLeavesEachStepAsItIs) {
 
 // ---- Futures of an earlier time ----
 
-TEST(OldFutures, OfBeforeThePolicyAreOverAndCancelNothing) {
+TEST(PolicyOldFutures, OfBeforeThePolicyAreOverAndCancelNothing) {
   policed p;
   // As many operations without a policy as with one, so that numbers that begin anew would meet.
   auto old_start = p.engine.start().value();
@@ -228,7 +228,7 @@ TEST(OldFutures, OfBeforeThePolicyAreOverAndCancelNothing) {
   }
 }
 
-TEST(OldFutures, ThatWereNotPolledMeetNoLaterOperation) {
+TEST(PolicyOldFutures, ThatWereNotPolledMeetNoLaterOperation) {
   for (int later = 1; later < 6; ++later) {
     policed p;
     auto old = p.engine.start().value();
@@ -247,7 +247,7 @@ TEST(OldFutures, ThatWereNotPolledMeetNoLaterOperation) {
 
 // ---- What timers answer ----
 
-TEST(Timer, MayAnswerThatItIsDoneAtOnce) {
+TEST(PolicyTimer, MayAnswerThatItIsDoneAtOnce) {
   policed p;
   c_timer timer(done);
   const auto raw = timer.raw();
@@ -260,7 +260,7 @@ TEST(Timer, MayAnswerThatItIsDoneAtOnce) {
   EXPECT_EQ(timer.calls, 50);
 }
 
-TEST(Timer, ThatDoesNotWantToWaitFailsTheOperationWithItsReasonAndTheGuests) {
+TEST(PolicyTimer, ThatDoesNotWantToWaitFailsTheOperationWithItsReasonAndTheGuests) {
   enum class way { fails, pending_without_promise, nonsense, rejects, drops };
   for (const auto how : {way::fails, way::pending_without_promise, way::nonsense, way::rejects, way::drops}) {
     policed p;
@@ -302,7 +302,7 @@ TEST(Timer, ThatDoesNotWantToWaitFailsTheOperationWithItsReasonAndTheGuests) {
   }
 }
 
-TEST(Timer, ThatThrowsInTheCppLayerFailsTheOperationWithThatText) {
+TEST(PolicyTimer, ThatThrowsInTheCppLayerFailsTheOperationWithThatText) {
   policed p;
   fake_timer timer;
   timer.fails_with = "the wheel is broken";
@@ -311,7 +311,7 @@ TEST(Timer, ThatThrowsInTheCppLayerFailsTheOperationWithThatText) {
   EXPECT_THAT(p.start().message(), HasSubstr("the wheel is broken"));
 }
 
-TEST(Timer, MayBeTheEnginesOwnInTheCppLayer) {
+TEST(PolicyTimer, MayBeTheEnginesOwnInTheCppLayer) {
   struct owned {
     std::shared_ptr<fake_timer> shared;
     nanoseconds now() noexcept { return shared->now(); }

@@ -244,7 +244,7 @@ TEST(Null, IsAnEmptyErrorToTheFunctionsOfErrors) {
   wasm_error_release(error);
 }
 
-TEST(Status, NamesAreKnownForEveryNumberOfTheHeader) {
+TEST(StatusName, NamesAreKnownForEveryNumberOfTheHeader) {
   for (std::uint32_t status = 0; status < 200; ++status) {
     EXPECT_NE(wasm_status_name(status), nullptr);
   }

@@ -16,7 +16,7 @@ namespace {
 
 const std::vector<std::string> five{"a", "b", "c", "d", "e"};
 
-TEST(SharedEngine, LetsAWakerPollOtherUsers) {
+TEST(SharedEngineUsers, LetsAWakerPollOtherUsers) {
   dummies d;
   we::dummy_gate gate;
   users all(d.factory, 4);
@@ -58,7 +58,7 @@ TEST(SharedEngine, LetsAWakerPollOtherUsers) {
   }
 }
 
-TEST(SharedEngine, ShowsCallbacksTheUserWhoseTurnItIs) {
+TEST(SharedEngineUsers, ShowsCallbacksTheUserWhoseTurnItIs) {
   c_engine table;
   custom_bench b(table);
   std::vector<std::pair<wasm_engine*, void*>> seen;
@@ -100,7 +100,7 @@ TEST(SharedEngine, ShowsCallbacksTheUserWhoseTurnItIs) {
   EXPECT_EQ(seen.back().second, &mark);
 }
 
-TEST(SharedEngine, WakesNobodyWhoseFutureAnotherWakeReleased) {
+TEST(SharedEngineUsers, WakesNobodyWhoseFutureAnotherWakeReleased) {
   dummies d;
   we::dummy_gate gate;
   d.script->delay_start = gate.hold();
@@ -117,7 +117,7 @@ TEST(SharedEngine, WakesNobodyWhoseFutureAnotherWakeReleased) {
   EXPECT_EQ(all[2].dropped, 1);
 }
 
-TEST(SharedEngine, CountsTheBatchesThatWait) {
+TEST(SharedEngineUsers, CountsTheBatchesThatWait) {
   dummies d;
   we::dummy_gate gate;
   d.script->delay_transform = gate.hold();
@@ -142,7 +142,7 @@ TEST(SharedEngine, CountsTheBatchesThatWait) {
   EXPECT_EQ(queued(), 0U);
 }
 
-TEST(SharedEngine, CountsAsOneEngine) {
+TEST(SharedEngineUsers, CountsAsOneEngine) {
   dummies d;
   users all(d.factory, 3);
   all.start();
@@ -172,7 +172,7 @@ struct last_words {
   ~last_words() { say(); }
 };
 
-TEST(SharedEngine, IsLeftButNotMadeAtTheVeryEndOfAThread) {
+TEST(SharedEngineUsers, IsLeftButNotMadeAtTheVeryEndOfAThread) {
   c_engine table;
   custom_bench b(table);
   int said = 0;
@@ -195,7 +195,7 @@ TEST(SharedEngine, IsLeftButNotMadeAtTheVeryEndOfAThread) {
   EXPECT_EQ(said, 1);
 }
 
-TEST(SharedEngine, RefusesABatchAtOnceAlsoWhileOthersAreInFront) {
+TEST(SharedEngineUsers, RefusesABatchAtOnceAlsoWhileOthersAreInFront) {
   dummies d;
   users all(d.factory, 2);
   all.start();
@@ -217,7 +217,7 @@ TEST(SharedEngine, RefusesABatchAtOnceAlsoWhileOthersAreInFront) {
   EXPECT_THAT(all[1].out.values(), ElementsAre("d", "e"));
 }
 
-TEST(SharedEngine, RefusesWhatAnEngineOfItsOwnWould) {
+TEST(SharedEngineUsers, RefusesWhatAnEngineOfItsOwnWould) {
   dummies d;
   user u(d.factory);
   const auto batch = built(five);
@@ -240,7 +240,7 @@ TEST(SharedEngine, RefusesWhatAnEngineOfItsOwnWould) {
   EXPECT_EQ(wasm_engine_create_shared(d.factory.get(), nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
 }
 
-TEST(SharedEngine, IsDrivenByTheLibrarysTasksToo) {
+TEST(SharedEngineUsers, IsDrivenByTheLibrarysTasksToo) {
   struct loop {
     std::deque<std::pair<void (*)(void*) noexcept, void*>> queue;
     void post(void (*function)(void*) noexcept, void* argument) noexcept { queue.emplace_back(function, argument); }

@@ -193,7 +193,7 @@ TEST(Sink, ThatTakesTwoPromisesIsRefusedTheSecondOrWaitsForIt) {
   EXPECT_EQ(operation.poll().value(), WASM_POLL_READY);
 }
 
-TEST(Promise, IsSettledOnce) {
+TEST(SinkPromise, IsSettledOnce) {
   bench b("c_identity", unhurried);
   ASSERT_TRUE(succeeded(b.start()));
   pending_sink sink;
@@ -206,7 +206,7 @@ TEST(Promise, IsSettledOnce) {
   EXPECT_EQ(operation.poll().value(), WASM_POLL_READY);
 }
 
-TEST(Promise, MayBeSettledWhenFutureEngineFactoryAndRuntimeAreGone) {
+TEST(SinkPromise, MayBeSettledWhenFutureEngineFactoryAndRuntimeAreGone) {
   for (const bool resolves : {true, false}) {
     auto b = std::make_unique<bench>("c_identity", unhurried);
     ASSERT_TRUE(succeeded(b->start()));
@@ -225,7 +225,7 @@ TEST(Promise, MayBeSettledWhenFutureEngineFactoryAndRuntimeAreGone) {
   }
 }
 
-TEST(Promise, AReasonThatIsNotUtf8IsEscaped) {
+TEST(SinkPromise, AReasonThatIsNotUtf8IsEscaped) {
   bench b("c_identity", unhurried);
   ASSERT_TRUE(succeeded(b.start()));
   pending_sink sink;
@@ -239,7 +239,7 @@ TEST(Promise, AReasonThatIsNotUtf8IsEscaped) {
   EXPECT_THAT(polled.err().what(), testing::HasSubstr("full\\xff"));
 }
 
-TEST(Promise, SettledByOtherThreadsWhileTheEngineThreadPollsAndReleases) {
+TEST(SinkPromise, SettledByOtherThreadsWhileTheEngineThreadPollsAndReleases) {
   bench b("c_identity", unhurried);
   for (int i = 0; i < 300; ++i) {
     if (b.state() == WASM_ENGINE_STATE_STOPPED) {

@@ -52,7 +52,7 @@ TEST(Routing, ARedactorInRustReadsItsEnvironment) {
   EXPECT_THAT(out[0], Not(HasSubstr("1234")));
 }
 
-TEST(GoGuest, RoutesByAFieldSlow) {
+TEST(GoGuestRouting, RoutesByAFieldSlow) {
   auto transform = with_topics({"small", "large"});
   transform.env = {{"REKEY_FIELD", "id"}, {"ROUTE_FIELD", "n"}, {"ROUTE_MIN", "10"}};
   bench b("go_rekey", {}, transform);
@@ -182,7 +182,7 @@ TEST(Payloads, ASizeOutsideOfMemoryEndsTheGuest) {
   }
 }
 
-TEST(Options, NoneMeansTheDefaultTopicAndAKnownNameThatTopic) {
+TEST(RoutingOptions, NoneMeansTheDefaultTopicAndAKnownNameThatTopic) {
   bench b("odd_bad_write", {}, with_topics({"out", "t"}));
   const auto out = b.run({"options:", option_bytes("\x01\x02t"), "options-size:0"});
   EXPECT_THAT(out.reports(), ElementsAre("4", "4", "4"));
@@ -195,7 +195,7 @@ TEST(Options, NoneMeansTheDefaultTopicAndAKnownNameThatTopic) {
   EXPECT_THAT(topics, ElementsAre(0U, 1U, 0U));
 }
 
-TEST(Options, MalformedOnesAreRefusedWithMinusTwo) {
+TEST(RoutingOptions, MalformedOnesAreRefusedWithMinusTwo) {
   using std::string_view_literals::operator""sv;
   std::vector<std::string> values;
   for (const auto bad : {
@@ -217,7 +217,7 @@ TEST(Options, MalformedOnesAreRefusedWithMinusTwo) {
   EXPECT_THAT(reports_for(values), AllOf(SizeIs(values.size()), Each("-2")));
 }
 
-TEST(Options, AnEmptyTopicNameIsNoTopic) {
+TEST(RoutingOptions, AnEmptyTopicNameIsNoTopic) {
   using std::string_view_literals::operator""sv;
   EXPECT_THAT(reports_for({option_bytes("\x01\x00"sv)}), ElementsAre("-3"));
 }
@@ -248,12 +248,12 @@ TEST(Protocol, EveryWayOfCallingTheHostCanWaitForRoomInTheOutput) {
   EXPECT_THAT(out.block_bytes, Each(testing::Le(4U << 10)));
 }
 
-TEST(SchemaRegistry, AGuestMayImportItWithoutUsingIt) {
+TEST(RoutingSchemaRegistry, AGuestMayImportItWithoutUsingIt) {
   bench b("rust_sr_unused");
   EXPECT_THAT(b.run({"a", "b"}).values(), ElementsAre("a", "b"));
 }
 
-TEST(SchemaRegistry, AGuestThatUsesItIsToldThatThereIsNone) {
+TEST(RoutingSchemaRegistry, AGuestThatUsesItIsToldThatThereIsNone) {
   bench b("rust_sr_unused");
   const auto out = b.run({"sr", "after"}).values();
   ASSERT_THAT(out, SizeIs(2));
@@ -261,7 +261,7 @@ TEST(SchemaRegistry, AGuestThatUsesItIsToldThatThereIsNone) {
   EXPECT_EQ(out[1], "after");
 }
 
-TEST(Output, IsNeverMoreThanTheBufferLimitHoweverMuchAGuestWrites) {
+TEST(RoutingOutput, IsNeverMoreThanTheBufferLimitHoweverMuchAGuestWrites) {
   for (const std::uint64_t limit : {std::uint64_t{1} << 10, std::uint64_t{16} << 10, std::uint64_t{512} << 10}) {
     wasm_runtime_config config{};
     config.output_buffer_limit = limit;
@@ -274,7 +274,7 @@ TEST(Output, IsNeverMoreThanTheBufferLimitHoweverMuchAGuestWrites) {
   }
 }
 
-TEST(Output, OfOneInputRecordComesInOneBlockIfItFitsTheLimit) {
+TEST(RoutingOutput, OfOneInputRecordComesInOneBlockIfItFitsTheLimit) {
   wasm_runtime_config config{};
   config.output_buffer_limit = 16 << 10;
   bench b("c_tee", config);

@@ -318,7 +318,7 @@ TEST(CppCoroutine, SeveralTakeTurnsWhileTheirSinksArePending) {
 
 // ---- C ----
 
-TEST(C, TransformsABatchFromATranslationUnitInC11) {
+TEST(CppFromC, TransformsABatchFromATranslationUnitInC11) {
   const auto guest = module("c_tee");
   std::size_t records = 0;
   std::size_t bytes = 0;
@@ -327,7 +327,7 @@ TEST(C, TransformsABatchFromATranslationUnitInC11) {
   EXPECT_EQ(bytes, std::string("1 one").size() + 2 * std::string("2 two").size());
 }
 
-TEST(C, TheVersionIsKnown) { EXPECT_THAT(wasm_library_version(), testing::MatchesRegex("[0-9]+.[0-9]+.[0-9]+")); }
+TEST(CppFromC, TheVersionIsKnown) { EXPECT_THAT(wasm_library_version(), testing::MatchesRegex("[0-9]+.[0-9]+.[0-9]+")); }
 
 // What a header for everybody must not define.
 #if defined(SIZE) || defined(CRC_START) || defined(MAX_LEN) || defined(WASM_PAGE) || defined(WOULD_BLOCK) || \
