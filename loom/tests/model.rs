@@ -1,5 +1,5 @@
-//! Each model is run with every interleaving of its threads. Without the test harness, so that the unit tests inside of the
-//! two modules, which are not models, stay out.
+//! Each model is run with every interleaving of its threads. Without the test harness, so that the unit tests inside of
+//! the two modules, which are not models, stay out.
 
 #[allow(dead_code)]
 #[path = "../../src/oneshot.rs"]
