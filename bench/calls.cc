@@ -1,5 +1,5 @@
-// What one call of a host function costs a guest, of each sort, in one run: nanoseconds per call, beside the guest's loop
-// without a call.
+// What one call of a host function costs a guest, of each sort, in one run: nanoseconds per call, beside the guest's
+// loop without a call.
 //
 //   bench-calls [--json] GUEST.wasm          (cpp_tests/wat/h_bench.wat)
 #include "wasm_engine/wasm_engine.hh"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The hot path for callgrind to count: bench-instructions GUEST.wasm RECORDS SIZE BATCHES puts a batch through an engine,
-// over and over, and has callgrind count only that loop. scripts/instructions.py runs it and compares with
+// The hot path for callgrind to count: bench-instructions GUEST.wasm RECORDS SIZE BATCHES puts a batch through an
+// engine, over and over, and has callgrind count only that loop. scripts/instructions.py runs it and compares with
 // bench/instructions.json. Through the C ABI, so that the C++ layer is not in it.
 //
 // What depends on time would make counts differ: so the time slice is ten seconds, and nothing yields.

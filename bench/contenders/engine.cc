@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// This library, through its C ABI, in a host that polls. The batch comes as from the wire and its CRC is checked, unless
-// --no-crc says otherwise; the sink looks at each output record.
+// This library, through its C ABI, in a host that polls. The batch comes as from the wire and its CRC is checked,
+// unless --no-crc says otherwise; the sink looks at each output record.
 #include "contender.hh"
 
 #include "wasm_engine.h"

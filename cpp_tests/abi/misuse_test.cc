@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Arguments that are wrong: NULL everywhere, structs of a wrong size. Each gives a status, and nothing else happens. Calls at
-// the wrong time or place are in wrong_state_test.cc.
+// Arguments that are wrong: NULL everywhere, structs of a wrong size. Each gives a status, and nothing else happens.
+// Calls at the wrong time or place are in wrong_state_test.cc.
 #include "support/c_sink.hh"
 
 #include <gmock/gmock.h>

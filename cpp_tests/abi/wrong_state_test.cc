@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Calls at the wrong time or place: on another thread, in the wrong state, from inside a callback. Each gives a status, and
-// nothing else happens.
+// Calls at the wrong time or place: on another thread, in the wrong state, from inside a callback. Each gives a status,
+// and nothing else happens.
 #include "support/c_sink.hh"
 
 #include <gmock/gmock.h>

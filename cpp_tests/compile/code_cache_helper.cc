@@ -9,8 +9,8 @@
 //   read-only      takes the permission to write from the directory when the cache has been set up
 //   file-limit=N   no file can have more bytes (RLIMIT_FSIZE): writes fail as on a full disk
 //   die            and such a write kills the process
-//   mount=OPTIONS  mounts a tmpfs in the directory's place, for this process alone, and tells at last what is in it; ends
-//                  with 77 if it may not
+//   mount=OPTIONS  mounts a tmpfs in the directory's place, for this process alone, and tells at last what is in it;
+//                  ends with 77 if it may not
 //   fill           fills that, when the cache has been set up, until there is no room for another file
 //   remount=N      makes that read-only, when the cache has been set up for the Nth time
 #include <wasm_engine/wasm_engine.hh>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Engines that are tables of callbacks: what is called when, output, back-pressure, answers that come later, and misuse.
+// Engines that are tables of callbacks: what is called when, output, back-pressure, answers that come later, and
+// misuse.
 #include "support/custom.hh"
 #include "support/metrics.hh"
 

@@ -338,8 +338,8 @@ void let_go(waiting& w, gone what) {
 }
 
 TEST_P(PromiseAfter, EachOrderOfPartingSettlingIsHarmless) {
-  // How the promise is settled: by a value, a continuation, a rejection, a release, before or after the parting; here or
-  // on another thread.
+  // How the promise is settled: by a value, a continuation, a rejection, a release, before or after the parting; here
+  // or on another thread.
   for (int how = 0; how < 4; ++how) {
     for (const bool first : {false, true}) {
       for (const bool elsewhere : {false, true}) {

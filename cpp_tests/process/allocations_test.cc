@@ -159,8 +159,8 @@ class running {
 
 class DataPathAllocations : public testing::TestWithParam<shape> {};
 
-// A promise may outlive its call and its engine, so a call that suspends allocates: the promise, what its two ends share,
-// and the values that it is settled with.
+// A promise may outlive its call and its engine, so a call that suspends allocates: the promise, what its two ends
+// share, and the values that it is settled with.
 constexpr std::size_t allocations_of_a_promise = 3;
 
 TEST_P(DataPathAllocations, AllocatesNothingButPromises) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Loads the library with dlopen(RTLD_LOCAL), as plug-in hosts do, transforms a batch by way of dlsym, closes it, and does
-// it all again: dlopen_test LIBRARY GUEST.wasm.
+// Loads the library with dlopen(RTLD_LOCAL), as plug-in hosts do, transforms a batch by way of dlsym, closes it, and
+// does it all again: dlopen_test LIBRARY GUEST.wasm.
 #include <wasm_engine.h>
 
 #include <dlfcn.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One engine for all users on a thread, when something fails or somebody leaves: whose affair it is, and that the others go
-// on.
+// One engine for all users on a thread, when something fails or somebody leaves: whose affair it is, and that the
+// others go on.
 #include "support/policy.hh"
 #include "support/shared.hh"
 

@@ -107,7 +107,8 @@ wasmengine::transform_config with_topics(std::vector<std::string> topics);
 wasmengine::factory compile(const wasmengine::runtime& rt, std::string_view guest,
                             const wasmengine::transform_config& transform = with_topics({"out"}));
 
-/// For tests that count polls: a slice so long that no guest which copies a record uses it up, however busy the machine.
+/// For tests that count polls: a slice so long that no guest which copies a record uses it up, however busy the
+/// machine.
 inline const wasm_runtime_config unhurried = [] {
   wasm_runtime_config config{};
   config.time_slice_ns = 2'000'000'000;

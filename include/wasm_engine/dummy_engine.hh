@@ -37,8 +37,8 @@ struct dummy_script {
   unsigned failures = always;
   /// How many of the next starts fail.
   unsigned failing_starts = 0;
-  /// Take the promise for which each start and each transform waits first: to be resolved by the test (`dummy_gate`), or by
-  /// a timer.
+  /// Take the promise for which each start and each transform waits first: to be resolved by the test (`dummy_gate`),
+  /// or by a timer.
   std::function<void(promise)> delay_start;
   std::function<void(promise)> delay_transform;
   std::uint64_t memory_size = 0;
@@ -50,7 +50,8 @@ struct dummy_script {
   int alive = 0;  ///< Dummies that are there.
 };
 
-/// Holds promises until a test wants them: `script->delay_transform = gate.hold()`. Lives at least as long as the script.
+/// Holds promises until a test wants them: `script->delay_transform = gate.hold()`. Lives at least as long as the
+/// script.
 class dummy_gate {
  public:
   [[nodiscard]] std::function<void(promise)> hold() {

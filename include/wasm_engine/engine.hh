@@ -52,8 +52,8 @@ class output_call {
   wasm_call* _raw;
 };
 
-/// Takes output: `void(output_block)` if it always finishes at once, `wasm_callback_result(output_block, output_call)` if not. What
-/// it throws fails the transform.
+/// Takes output: `void(output_block)` if it always finishes at once, `wasm_callback_result(output_block, output_call)` if not.
+/// What it throws fails the transform.
 template <typename S>
 concept output_function =
     !std::is_const_v<S> &&
@@ -143,8 +143,8 @@ class engine {
                   detail::sink_trampoline<S>});
   }
 
-  /// Gives the guest a batch and polls at once: an empty future if that was all. Both must live until it is over; `waker`, if
-  /// given, is used up. See `wasm_engine_transform_and_poll`.
+  /// Gives the guest a batch and polls at once: an empty future if that was all. Both must live until it is over;
+  /// `waker`, if given, is used up. See `wasm_engine_transform_and_poll`.
   template <output_function S>
   [[nodiscard]] result<future> transform_and_poll(std::span<const std::uint8_t> batch, S& sink,
                                                  const wasm_waker* waker = nullptr) noexcept {

@@ -27,8 +27,8 @@ struct policy {
 ///   std::chrono::nanoseconds now() noexcept;                 // never goes back
 ///   void sleep(std::chrono::nanoseconds time, promise p);    // resolves `p` after that, on any thread
 ///
-/// Called on the engine's thread, while a future of it is polled. What `sleep` throws fails that operation, and so does a
-/// promise that is dropped.
+/// Called on the engine's thread, while a future of it is polled. What `sleep` throws fails that operation, and so does
+/// a promise that is dropped.
 template <typename T>
 concept restart_timer = requires(T& timer, std::chrono::nanoseconds time, promise p) {
   { timer.now() } noexcept -> std::convertible_to<std::chrono::nanoseconds>;

@@ -154,8 +154,8 @@ concept host_parameter = detail::argument<P>::known;
 template <typename R>
 concept host_answer = detail::answer<R>::known;
 
-/// The answer of a host function that takes one of these instead of returning something. Settle it once, on any thread, now
-/// or later; dropped unsettled it makes the guest fail.
+/// The answer of a host function that takes one of these instead of returning something. Settle it once, on any thread,
+/// now or later; dropped unsettled it makes the guest fail.
 template <typename R = void>
 class later {
  public:

@@ -163,8 +163,8 @@ struct arrival {
   }
 };
 
-/// One argument of one call: read from Wasm values, passed to the function, finished after it. `types` are the values that
-/// it is read from; `in_call` says that it ends with the call.
+/// One argument of one call: read from Wasm values, passed to the function, finished after it. `types` are the values
+/// that it is read from; `in_call` says that it ends with the call.
 template <typename P>
 struct argument {
   static constexpr bool known = false;
