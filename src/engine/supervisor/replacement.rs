@@ -140,7 +140,7 @@ impl Supervisor {
         }
         // Should the new version be given up before the next poll, that waits for what is left.
         match core::mem::replace(step, Step::Start) {
-            Step::Waiting(waiting) => waiting.give_up(),
+            Step::Waiting(waiting) => waiting.close(),
             _ => None,
         }
     }
