@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Counters of a runtime, written by its compile threads and read by anyone. All of them only grow.
+/// A runtime's counters of compilations and its code cache. Compile threads write them and any thread reads them.
+/// They only grow.
 #[derive(Debug, Default)]
 pub struct Counters {
     hits: AtomicU64,
@@ -18,7 +19,7 @@ pub struct Counters {
     load_ns: AtomicU64,
 }
 
-/// The counters at one moment; each is exact, but they are not read at the same instant.
+/// The counters at one moment. Each is exact, but they are not read at the same instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheStats {
     /// Modules that were found in the cache and loaded.
@@ -29,24 +30,24 @@ pub struct CacheStats {
     pub stores: u64,
     /// Entries removed because the cache was larger than its limit.
     pub evictions: u64,
-    /// Entries ignored because they were damaged, foreign, or not to be trusted.
+    /// Entries ignored because they were damaged or foreign or not to be trusted.
     pub rejected: u64,
-    /// Troubles with the directory or the disk, none of which made a compilation fail.
+    /// Faults of the directory or the disk. None of these made a compilation fail.
     pub faults: u64,
-    /// Modules compiled, with a cache or without, also those whose compilation failed.
+    /// Modules compiled with or without a cache. Includes failed compilations.
     pub compilations: u64,
-    /// Time that those took, judging and rewriting included.
+    /// Time of these including validation and rewriting.
     pub compile_time: Duration,
     /// Modules loaded from the cache or from an artifact.
     pub loads: u64,
-    /// Time that those took, hashing and checking included.
+    /// Time of these including hashing and checking.
     pub load_time: Duration,
 }
 
 /// What is counted one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// See `CacheStats`, as for the others.
+    /// See `CacheStats` for the meaning of each.
     Hit,
     /// A module that was not there.
     Miss,
