@@ -164,7 +164,7 @@ impl Config {
             if (low..=high).contains(&value) {
                 return Ok(());
             }
-            Err(Error::invalid(format!("config field {field} is {value}; it must be between {low} and {high}")))
+            Err(Error::invalid(format!("config field {field} is {value}: the value must be between {low} and {high}")))
         }
         within("memory_limit", self.memory_limit as u128, WASM_PAGE as u128, 4 << 30)?;
         within("table_limit", self.table_limit as u128, 1, u32::MAX.into())?;

@@ -151,7 +151,7 @@ macro_rules! names {
 
             /// Whether the call was wrong and had no effect. `OutputFull` is one of these: nothing was written.
             #[must_use]
-            pub fn is_misuse(self) -> bool {
+            pub fn had_no_effect(self) -> bool {
                 (1..20).contains(&(self as u32))
             }
 
