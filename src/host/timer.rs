@@ -41,7 +41,7 @@ impl Timer {
     pub fn new(table: Owned<wasm_timer>) -> Result<Self> {
         match (table.now, table.sleep) {
             (Some(now), Some(sleep)) => Ok(Self { table, now, sleep }),
-            _ => Err(Error::new(Status::NullArgument, "timer: now and sleep must both be there")),
+            _ => Err(Error::new(Status::NullArgument, "timer: now and sleep are both required")),
         }
     }
 

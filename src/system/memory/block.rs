@@ -45,7 +45,7 @@ impl Allocator {
     pub fn new(table: Owned<wasm_allocator>, name: &str) -> Result<Self> {
         match (table.allocate, table.release) {
             (Some(allocate), Some(release)) => Ok(Self { table, allocate, release }),
-            _ => Err(Error::new(Status::NullArgument, format!("{name}: allocate and release must both be there"))),
+            _ => Err(Error::new(Status::NullArgument, format!("{name}: allocate and release are both required"))),
         }
     }
 }
@@ -54,10 +54,10 @@ impl Allocator {
 #[derive(Debug, thiserror::Error)]
 pub enum Missing {
     /// The source has none that large.
-    #[error("the allocator, or the system, has no block of {0} bytes")]
+    #[error("the allocator or the system has no block of {0} bytes")]
     Block(usize),
     /// The host's mistake. The host got its block back.
-    #[error("the host's allocator gave a block that is not aligned to {0} bytes, as it was asked to")]
+    #[error("the host's allocator returned a block that is not aligned to {0} bytes as requested")]
     Alignment(usize),
     /// The system refused a guard.
     #[error(
