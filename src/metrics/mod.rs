@@ -6,11 +6,11 @@
 //! when numbers are read. It is not taken on the data path.
 
 pub mod clock;
+pub mod counters;
 pub mod log_limit;
 pub mod meter;
 pub mod registry;
 pub mod snapshot;
-pub mod tally;
 pub mod text;
 
 use core::cell::Cell;

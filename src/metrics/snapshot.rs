@@ -1,8 +1,8 @@
 //! All metrics of a runtime at one moment as numbers.
 
 use super::clock;
-use super::registry::{FactoryLookup, Registry, Series};
-use super::tally::{BUCKETS, Counted, Sums, bucket_end};
+use super::counters::{BUCKETS, Counter, Sums, bucket_end};
+use super::registry::{FactoryLookup, MetricsRegistry, Series};
 use crate::base::status::wasm_status;
 use crate::system::memory::pools::Pooled;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ pub struct TransformMetrics {
 
 impl TransformMetrics {
     /// A counter. Times are nanoseconds.
-    pub fn get(&self, counter: Counted) -> u64 {
+    pub fn get(&self, counter: Counter) -> u64 {
         self.sums.get(counter)
     }
 
@@ -109,7 +109,7 @@ pub struct RuntimeMetrics {
 
 impl RuntimeMetrics {
     /// Reads the counts into existing memory.
-    pub fn read(&mut self, registry: &Registry, pools: Pooled) {
+    pub fn read(&mut self, registry: &MetricsRegistry, pools: Pooled) {
         self.engines = registry.engines.load(Relaxed);
         self.factories = registry.factories.load(Relaxed);
         self.executable = registry.executable.load(Relaxed);
@@ -141,7 +141,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Reads all numbers again. Allocates only if there are more than before.
-    pub fn update(&mut self, registry: &Registry, pools: Pooled) {
+    pub fn update(&mut self, registry: &MetricsRegistry, pools: Pooled) {
         self.runtime.read(registry, pools);
         registry.series(&mut self.series);
         let limit = registry.memory_limit();
