@@ -6,7 +6,7 @@ use super::limits::Limits;
 use super::schema_registry::Lookup;
 use super::work::Work;
 use crate::base::config::Config;
-use crate::base::description::Transform;
+use crate::base::description::Description;
 use crate::base::error::RecordAt;
 use crate::base::text::{escape, grouped};
 use crate::guest::output::OutputBuffer;
@@ -67,7 +67,7 @@ pub struct Context {
     pub wall_clock: Cell<i64>,
     /// Where the guest spends its time, if somebody wants to know.
     pub profile: Profile,
-    transform: Arc<Transform>,
+    transform: Arc<Description>,
     /// What `default_topic` tells, without the way there.
     has_topic: bool,
     started: Cell<bool>,
@@ -80,7 +80,7 @@ pub struct Context {
 
 impl Context {
     /// A context for a guest that is about to start.
-    pub fn new(transform: Arc<Transform>, config: &Config, sink: Arc<dyn Sink>, meter: Meter) -> Self {
+    pub fn new(transform: Arc<Description>, config: &Config, sink: Arc<dyn Sink>, meter: Meter) -> Self {
         let lines = |severity| LineBuffer::new(severity, config.max_log_line);
         Self {
             suspended: Cell::new(None),
@@ -118,7 +118,7 @@ impl Context {
     }
 
     /// Whose guest this is.
-    pub fn transform(&self) -> &Transform {
+    pub fn transform(&self) -> &Description {
         &self.transform
     }
 
