@@ -110,7 +110,7 @@ TEST(FactoryCache, AKeyWithoutAModuleFindsOnlyWhatIsThere) {
   const auto missing = cache.get("key");
   ASSERT_EQ(refusal(missing), WASM_STATUS_NOT_CACHED);
   EXPECT_STREQ(missing.err().status_name(), "not-cached");
-  EXPECT_THAT(missing.err().what(), HasSubstr("its module"));
+  EXPECT_THAT(missing.err().what(), HasSubstr("pass the module"));
   EXPECT_EQ(refusal(cache.get("key", {}, {})), WASM_STATUS_NOT_CACHED) << "a description without a module is not read";
   EXPECT_EQ(refusal(cache.get({}, {}, transform)), WASM_STATUS_INVALID_ARGUMENT) << "neither key nor module";
   auto begun = cache.get("key", module("c_identity"), transform).value();

@@ -268,7 +268,7 @@ pub unsafe extern "C" fn wasm_engine_transform_and_poll(
                 return Ok(());
             }
             Ok(polled) => polled,
-            Err(e) if e.status.is_misuse() => wasm_poll::Yielded,
+            Err(e) if e.status.had_no_effect() => wasm_poll::Yielded,
             Err(e) => return Err(e),
         };
         future.set(wasm_future::working(engine, number));

@@ -4,7 +4,7 @@ use super::error::wasm_error;
 use super::future::wasm_future;
 use super::runtime::{strings, wasm_runtime};
 use super::{Out, border, first_size, handle, sized};
-use crate::base::description::Transform;
+use crate::base::description::Description;
 use crate::base::error::Result;
 use crate::base::status::wasm_status;
 use crate::compile::factory::{self, Compiled};
@@ -49,10 +49,10 @@ pub struct wasm_factory_config {
     pub env_count: usize,
 }
 
-pub(crate) fn description(config: &wasm_factory_config) -> Result<Transform> {
+pub(crate) fn description(config: &wasm_factory_config) -> Result<Description> {
     // SAFETY: the header says that arrays in arguments can be read for the call.
     let env = unsafe { slice::array(config.env, config.env_count, "env")? };
-    Ok(Transform {
+    Ok(Description {
         name: config.name.text("name")?.to_owned(),
         input_topic: config.input_topic.text("input_topic")?.to_owned(),
         output_topics: strings(config.output_topics, config.output_topic_count, "output_topics")?,

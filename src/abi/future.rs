@@ -145,7 +145,7 @@ impl wasm_future {
                 drop(kind);
                 let polled = self.polling(|| engine.engine.poll(number, waker));
                 // Errors of misuse leave the operation as it was.
-                let misuse = matches!(&polled, Err(e) if e.status.is_misuse());
+                let misuse = matches!(&polled, Err(e) if e.status.had_no_effect());
                 if !misuse && !engine.engine.is_going_on(number) {
                     *self.kind()? = Kind::Over { engine: Some(engine) };
                 }
@@ -155,7 +155,7 @@ impl wasm_future {
                 let (engine, switch) = (engine.clone(), switch.clone());
                 drop(kind);
                 let polled = self.polling(|| engine.engine.poll_replacement(&switch, waker));
-                let misuse = matches!(&polled, Err(e) if e.status.is_misuse());
+                let misuse = matches!(&polled, Err(e) if e.status.had_no_effect());
                 if !misuse && !switch.is_going_on() {
                     *self.kind()? = Kind::Over { engine: Some(engine) };
                 }

@@ -8,7 +8,7 @@ use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::host::call::{Expected, Settled, wasm_call, wasm_promise};
 use crate::host::schema::SubjectSchema;
-use crate::host::schema_registry::{self, Registry, read_schema, wasm_schema_registry, wasm_subject_schema};
+use crate::host::schema_registry::{self, SchemaRegistry, read_schema, wasm_schema_registry, wasm_subject_schema};
 use crate::host::value::wasm_value;
 
 /// Gives guests a schema registry; without one, its functions tell them that it is not enabled. `registry` is copied, its
@@ -25,7 +25,7 @@ pub unsafe extern "C" fn wasm_runtime_set_schema_registry(
     border(error, || {
         // SAFETY: the header says so; and all zeros is valid.
         let table = unsafe { take(registry, first_size!(wasm_schema_registry, create_schema), "registry")? };
-        let registry = Registry::new(table).map_err(|name| {
+        let registry = SchemaRegistry::new(table).map_err(|name| {
             Error::new(wasm_status::NullArgument, format!("the schema registry's function {name} is NULL"))
         })?;
         handle(runtime, "runtime")?.runtime.set_schema_registry(registry)

@@ -1,6 +1,6 @@
 //! A factory: a compiled and linked module from which engines are made.
 
-use crate::base::description::Transform;
+use crate::base::description::Description;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::compile::compiler::{self, Code};
@@ -17,7 +17,7 @@ pub struct Compiled {
     /// The runtime's part that outlives it.
     pub shared: Arc<Shared>,
     /// The transform's description.
-    pub transform: Arc<Transform>,
+    pub transform: Arc<Description>,
     /// What its engines run.
     pub program: Program,
     /// Its code as the metrics count it.
@@ -27,10 +27,10 @@ pub struct Compiled {
 }
 
 /// When a borrowed factory was last released. Empty while it is in use.
-pub type CameBack = Arc<OnceLock<Instant>>;
+pub type LastReleased = Arc<OnceLock<Instant>>;
 
 /// Records the time when it is dropped.
-struct Lent(CameBack);
+struct Lent(LastReleased);
 
 impl Drop for Lent {
     fn drop(&mut self) {
@@ -41,14 +41,14 @@ impl Drop for Lent {
 
 impl Compiled {
     /// A copy for borrowers. All that they hold of it is gone when `last_released` is set.
-    pub fn lend(&self, came_back: CameBack) -> Self {
+    pub fn lend(&self, last_released: LastReleased) -> Self {
         let Self { shared, transform, program, executable, _lent: _ } = self;
         Self {
             shared: shared.clone(),
             transform: transform.clone(),
             program: program.clone(),
             executable: executable.clone(),
-            _lent: Some(Lent(came_back)),
+            _lent: Some(Lent(last_released)),
         }
     }
 }
@@ -63,20 +63,20 @@ pub type Precompiled = Result<Vec<u8>>;
 pub fn compile<W: Wake + 'static>(
     runtime: &Runtime,
     module: Vec<u8>,
-    transform: Transform,
+    transform: Description,
 ) -> Result<Receiver<Outcome, W>> {
     transform.check()?;
     start(runtime, move |shared| compile_now(shared, Arc::new(transform), &module).map(Arc::new))
 }
 
 /// Compiles on this thread. The description must have been checked.
-pub fn compile_now(shared: Arc<Shared>, transform: Arc<Transform>, module: &[u8]) -> Result<Compiled> {
+pub fn compile_now(shared: Arc<Shared>, transform: Arc<Description>, module: &[u8]) -> Result<Compiled> {
     make(shared, transform, |shared, name| compiler::compile(shared, module, name))
 }
 
 /// What becomes of a compilation that panicked.
 pub fn panicked() -> Error {
-    Error::new(Status::Panic, "the compiler panicked; please report this module")
+    Error::new(Status::Panic, "the compiler panicked: please report this module")
 }
 
 /// The same from an artifact of the module. An artifact is machine code and is trusted to be the output of
@@ -84,7 +84,7 @@ pub fn panicked() -> Error {
 pub fn load<W: Wake + 'static>(
     runtime: &Runtime,
     artifact: Vec<u8>,
-    transform: Transform,
+    transform: Description,
 ) -> Result<Receiver<Outcome, W>> {
     transform.check()?;
     let load = |shared: &Shared, _: &str| compiler::load(shared, artifact);
@@ -92,7 +92,7 @@ pub fn load<W: Wake + 'static>(
 }
 
 /// A factory of engines that are the embedder's own. There is nothing to compile.
-pub fn custom(runtime: &Runtime, callbacks: Callbacks, transform: Transform) -> Outcome {
+pub fn custom(runtime: &Runtime, callbacks: Callbacks, transform: Description) -> Outcome {
     transform.check()?;
     let shared = runtime.shared.clone();
     let executable = Arc::new(shared.metrics.executable(0));
@@ -132,7 +132,7 @@ fn start<T: Send + 'static, W: Wake + 'static>(
 /// A factory from code.
 fn make(
     shared: Arc<Shared>,
-    transform: Arc<Transform>,
+    transform: Arc<Description>,
     code: impl FnOnce(&Shared, &str) -> Result<Code>,
 ) -> Result<Compiled> {
     let name = transform.name.clone();

@@ -7,12 +7,12 @@
 //!
 //! The lock is held for lookups. Compiling, waking and freeing code happen outside of it.
 
-use crate::base::description::Transform;
+use crate::base::description::Description;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::base::text::hex;
 use crate::compile::code_cache::key::digest;
-use crate::compile::factory::{self, CameBack, Compiled, Outcome};
+use crate::compile::factory::{self, Compiled, LastReleased, Outcome};
 use crate::compile::runtime::Runtime;
 use crate::host::waker::Waker;
 use crate::metrics::registry::FactoryLookup;
@@ -33,18 +33,18 @@ pub struct FactoryCache {
     idle: Duration,
     /// How often it collects automatically, if at all.
     interval: Option<Duration>,
-    state: Mutex<State>,
+    state: Mutex<CacheState>,
 }
 
-struct State {
-    entries: HashMap<Key, Entry>,
+struct CacheState {
+    entries: HashMap<CacheKey, CacheEntry>,
     collected_at: Instant,
-    counted: Counted,
+    counted: FactoryCacheCounts,
 }
 
 /// By what a factory is found.
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Key {
+enum CacheKey {
     /// The embedder's.
     Given(Box<[u8]>),
     /// What the factory is made of.
@@ -55,10 +55,10 @@ enum Key {
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Content {
     module: Digest,
-    transform: Arc<Transform>,
+    transform: Arc<Description>,
 }
 
-struct Entry {
+struct CacheEntry {
     content: Content,
     progress: Progress,
 }
@@ -67,18 +67,18 @@ enum Progress {
     /// The requests that wait for it.
     Compiling(Vec<Sender<Outcome, Waker>>),
     /// The factory exists.
-    Compiled(Shelf),
+    Compiled(CachedFactory),
 }
 
 /// A factory that is there.
-struct Shelf {
+struct CachedFactory {
     own: Compiled,
     lent: Weak<Compiled>,
-    came_back: CameBack,
+    last_released: LastReleased,
 }
 
 /// A factory that was asked for.
-pub enum Found {
+pub enum Lookup {
     /// The factory exists.
     Now(Arc<Compiled>),
     /// The factory is being compiled.
@@ -87,7 +87,7 @@ pub enum Found {
 
 /// A cache's counts since its creation. The first two are current values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
+pub struct FactoryCacheCounts {
     /// Factories that are there.
     pub entries: u64,
     /// Factories that are being compiled.
@@ -104,17 +104,17 @@ pub struct Counted {
     pub collected: u64,
 }
 
-impl Shelf {
+impl CachedFactory {
     fn new(own: Compiled) -> Self {
-        Self { own, lent: Weak::new(), came_back: CameBack::default() }
+        Self { own, lent: Weak::new(), last_released: LastReleased::default() }
     }
 
     /// The factory for a user.
     fn lend(&mut self) -> Arc<Compiled> {
         self.lent.upgrade().unwrap_or_else(|| {
             // A separate copy: the last users of the previous one may be dropping it at this moment.
-            self.came_back = CameBack::default();
-            let lent = Arc::new(self.own.lend(self.came_back.clone()));
+            self.last_released = LastReleased::default();
+            let lent = Arc::new(self.own.lend(self.last_released.clone()));
             self.lent = Arc::downgrade(&lent);
             lent
         })
@@ -122,12 +122,12 @@ impl Shelf {
 
     /// Whether its last user had dropped it at that time.
     fn is_idle_since(&self, time: Instant) -> bool {
-        self.came_back.get().is_some_and(|&came_back| came_back <= time)
+        self.last_released.get().is_some_and(|&last_released| last_released <= time)
     }
 }
 
 impl Content {
-    fn new(module: &[u8], transform: Transform) -> Result<Self> {
+    fn new(module: &[u8], transform: Description) -> Result<Self> {
         transform.check()?;
         Ok(Self { module: digest(module), transform: Arc::new(transform) })
     }
@@ -160,21 +160,25 @@ impl Content {
 impl FactoryCache {
     /// An empty cache. `idle` is for automatic collection, which runs at most once per `interval`.
     pub fn new(runtime: Arc<Runtime>, idle: Duration, interval: Option<Duration>) -> Arc<Self> {
-        let state = State { entries: HashMap::new(), collected_at: Instant::now(), counted: Counted::default() };
+        let state = CacheState {
+            entries: HashMap::new(),
+            collected_at: Instant::now(),
+            counted: FactoryCacheCounts::default(),
+        };
         Arc::new(Self { runtime, idle, interval, state: Mutex::new(state) })
     }
 
     /// The factory with this key or, without a key, the one of this module and description. It is compiled if it does
     /// not exist. Without a module, only an existing factory or one being compiled is returned.
-    pub fn get(self: &Arc<Self>, key: &[u8], wanted: Option<(&[u8], Transform)>) -> Result<Found> {
+    pub fn get(self: &Arc<Self>, key: &[u8], wanted: Option<(&[u8], Description)>) -> Result<Lookup> {
         // No host function can be added from here on.
         self.runtime.shared.linked()?;
         let module = wanted.as_ref().map_or(&[][..], |(module, _)| module);
         let content = wanted.map(|(module, transform)| Content::new(module, transform)).transpose()?;
         let key = match (key, &content) {
-            ([], None) => return Err(Error::invalid("there must be a key, or a module, or both")),
-            ([], Some(content)) => Key::Content(content.clone()),
-            _ => Key::Given(key.into()),
+            ([], None) => return Err(Error::invalid("a key or a module or both are required")),
+            ([], Some(content)) => CacheKey::Content(content.clone()),
+            _ => CacheKey::Given(key.into()),
         };
         let mut state = self.state.lock();
         let mut job = None;
@@ -186,13 +190,13 @@ impl FactoryCache {
             (None, Some(content)) => {
                 let (sender, receiver) = waiting();
                 let progress = Progress::Compiling(vec![sender]);
-                state.entries.insert(key.clone(), Entry { content: content.clone(), progress });
+                state.entries.insert(key.clone(), CacheEntry { content: content.clone(), progress });
                 state.counted.compiling += 1;
                 job = Some((key, content.transform));
-                (FactoryLookup::Miss, Ok(Found::Soon(receiver)))
+                (FactoryLookup::Miss, Ok(Lookup::Soon(receiver)))
             }
             (None, None) => {
-                let what = "the cache has no factory with this key; get it with its module to have it compiled";
+                let what = "the cache has no factory with this key: pass the module to have it compiled";
                 (FactoryLookup::Miss, Err(Error::new(Status::NotCached, what)))
             }
         };
@@ -212,7 +216,7 @@ impl FactoryCache {
     }
 
     /// Compiles on a compile thread what has this key.
-    fn begin(self: &Arc<Self>, key: Key, module: Vec<u8>, transform: Arc<Transform>) {
+    fn begin(self: &Arc<Self>, key: CacheKey, module: Vec<u8>, transform: Arc<Description>) {
         let (cache, again) = (self.clone(), key.clone());
         let job = move || {
             // Rayon would abort if a panic came through.
@@ -225,7 +229,7 @@ impl FactoryCache {
     }
 
     /// Compiles unless all requests were released.
-    fn compile(&self, key: &Key, module: &[u8], transform: Arc<Transform>) {
+    fn compile(&self, key: &CacheKey, module: &[u8], transform: Arc<Description>) {
         let mut state = self.state.lock();
         if state.is_wanted(key) {
             state.counted.compilations += 1;
@@ -240,17 +244,17 @@ impl FactoryCache {
     }
 
     /// A compilation has completed. A factory is kept and a failure is not. All waiting requests get the result.
-    fn finish(&self, key: &Key, made: Result<Compiled>) {
+    fn finish(&self, key: &CacheKey, made: Result<Compiled>) {
         let mut state = self.state.lock();
         let waiting = state.remove_compiling(key);
         let (content, mut senders) = match waiting {
-            Some(Entry { content, progress: Progress::Compiling(senders) }) => (content, senders),
+            Some(CacheEntry { content, progress: Progress::Compiling(senders) }) => (content, senders),
             _ => return,
         };
         let outcome = made.map(|own| {
-            let mut shelf = Shelf::new(own);
-            let lent = shelf.lend();
-            state.entries.insert(key.clone(), Entry { content, progress: Progress::Compiled(shelf) });
+            let mut cached = CachedFactory::new(own);
+            let lent = cached.lend();
+            state.entries.insert(key.clone(), CacheEntry { content, progress: Progress::Compiled(cached) });
             state.counted.entries += 1;
             lent
         });
@@ -278,7 +282,7 @@ impl FactoryCache {
 
     /// Drops the factories that are due for automatic collection, if any is configured and the last one was long
     /// enough ago.
-    fn collect_by_itself(&self, state: &mut State) -> Vec<Entry> {
+    fn collect_by_itself(&self, state: &mut CacheState) -> Vec<CacheEntry> {
         let Some(interval) = self.interval else { return Vec::new() };
         let now = Instant::now();
         if now.saturating_duration_since(state.collected_at) < interval {
@@ -289,7 +293,7 @@ impl FactoryCache {
 
     /// Takes out the factories that were not used since `min_idle` before `now`. The caller drops them after the lock
     /// is released.
-    fn collect_at(&self, state: &mut State, now: Instant, min_idle: Duration) -> Vec<Entry> {
+    fn collect_at(&self, state: &mut CacheState, now: Instant, min_idle: Duration) -> Vec<CacheEntry> {
         state.collected_at = now;
         let Some(since) = now.checked_sub(min_idle) else { return Vec::new() };
         let idle: Vec<_> = state.entries.extract_if(|_, entry| entry.is_idle_since(since)).map(|(_, e)| e).collect();
@@ -301,7 +305,7 @@ impl FactoryCache {
     }
 
     /// The cache's counts.
-    pub fn counted(&self) -> Counted {
+    pub fn counted(&self) -> FactoryCacheCounts {
         self.state.lock().counted
     }
 }
@@ -311,10 +315,10 @@ fn waiting() -> (Sender<Outcome, Waker>, Receiver<Outcome, Waker>) {
     oneshot::channel(|| Err(factory::panicked()))
 }
 
-impl Entry {
-    fn get(&mut self) -> (FactoryLookup, Result<Found>) {
+impl CacheEntry {
+    fn get(&mut self) -> (FactoryLookup, Result<Lookup>) {
         match &mut self.progress {
-            Progress::Compiled(shelf) => (FactoryLookup::Hit, Ok(Found::Now(shelf.lend()))),
+            Progress::Compiled(cached) => (FactoryLookup::Hit, Ok(Lookup::Now(cached.lend()))),
             Progress::Compiling(senders) => {
                 if senders.len() == senders.capacity() {
                     // Not each time, because all slots are checked.
@@ -322,28 +326,30 @@ impl Entry {
                 }
                 let (sender, receiver) = waiting();
                 senders.push(sender);
-                (FactoryLookup::Joined, Ok(Found::Soon(receiver)))
+                (FactoryLookup::Joined, Ok(Lookup::Soon(receiver)))
             }
         }
     }
 
     fn is_idle_since(&self, time: Instant) -> bool {
-        matches!(&self.progress, Progress::Compiled(shelf) if shelf.is_idle_since(time))
+        matches!(&self.progress, Progress::Compiled(cached) if cached.is_idle_since(time))
     }
 }
 
-impl State {
+impl CacheState {
     /// Whether a request still waits for the compilation.
-    fn is_wanted(&self, key: &Key) -> bool {
+    fn is_wanted(&self, key: &CacheKey) -> bool {
         match self.entries.get(key) {
-            Some(Entry { progress: Progress::Compiling(senders), .. }) => senders.iter().any(|s| !s.is_cancelled()),
+            Some(CacheEntry { progress: Progress::Compiling(senders), .. }) => {
+                senders.iter().any(|s| !s.is_cancelled())
+            }
             _ => false,
         }
     }
 
     /// Takes out what is no longer being compiled.
-    fn remove_compiling(&mut self, key: &Key) -> Option<Entry> {
-        let compiling = matches!(self.entries.get(key), Some(Entry { progress: Progress::Compiling(_), .. }));
+    fn remove_compiling(&mut self, key: &CacheKey) -> Option<CacheEntry> {
+        let compiling = matches!(self.entries.get(key), Some(CacheEntry { progress: Progress::Compiling(_), .. }));
         if !compiling {
             return None;
         }

@@ -2,18 +2,18 @@
 
 use super::wasmtime_config;
 use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
-use crate::base::description::Transform;
+use crate::base::description::Description;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::compile::code_cache::Cache;
-use crate::compile::code_cache::counters::{CacheStats, Counters};
+use crate::compile::code_cache::counters::{CodeCacheCounters, CodeCacheStats};
 use crate::guest::context::{Context, GuestState, Local};
 use crate::guest::host_function::HostFunction;
 use crate::guest::limits::Limits;
 use crate::guest::{clock, schema_registry, transform, wasi};
 use crate::host::log::Sink;
-use crate::host::schema_registry::Registry;
-use crate::metrics::registry::Registry as Metrics;
+use crate::host::schema_registry::SchemaRegistry;
+use crate::metrics::registry::MetricsRegistry;
 use crate::module::abi;
 use crate::module::inspect::{Summary, signature};
 use crate::module::suspend_points::{self, Waits};
@@ -45,11 +45,11 @@ pub struct Shared {
     /// Where guests' output goes.
     pub log: Arc<dyn Sink>,
     /// Counters of compilations and of the code cache.
-    pub counters: Arc<Counters>,
+    pub counters: Arc<CodeCacheCounters>,
     /// The threads' pools in the memory mode that has them.
     pub pools: Option<Arc<Pools>>,
     /// What is counted.
-    pub metrics: Arc<Metrics>,
+    pub metrics: Arc<MetricsRegistry>,
     /// What is being registered until the first factory is requested.
     registering: Mutex<Option<Registering>>,
     /// All host functions afterwards.
@@ -62,7 +62,7 @@ struct Registering {
     linker: Linker<GuestState>,
     functions: HostFunctions,
     waiting: HashSet<(String, String)>,
-    registry: Option<Arc<Registry>>,
+    registry: Option<Arc<SchemaRegistry>>,
     cache: Option<Arc<Cache>>,
 }
 
@@ -121,8 +121,8 @@ impl Runtime {
                 return broken(e);
             }
             let (engines, memory) = (config.pool_engines, config.memory_size());
-            let what_to_do = "lower pool_engines, or raise vm.max_map_count and set vm.overcommit_memory to 1";
-            let what = format!("the pool for {engines} engines with memories of {memory} bytes could not be made");
+            let what_to_do = "lower pool_engines or raise vm.max_map_count and set vm.overcommit_memory to 1";
+            let what = format!("the pool for {engines} engines with memories of {memory} bytes could not be created");
             Error::new(Status::System, format!("{what}: {e:#}. If the system refused: {what_to_do}"))
         })?;
         let pools = match provider {
@@ -141,7 +141,7 @@ impl Runtime {
             registry: None,
             cache: None,
         };
-        let metrics = Metrics::new(&config);
+        let metrics = MetricsRegistry::new(&config);
         let shared = Shared {
             config,
             metrics,
@@ -166,7 +166,7 @@ impl Runtime {
             let key = (function.module.clone(), function.name.clone());
             let name = format!("{}.{}", key.0, key.1);
             if RESERVED.contains(&&*key.0) {
-                return Err(Error::invalid(format!("module {} is the library's own", key.0)));
+                return Err(Error::invalid(format!("module {} is reserved for the library", key.0)));
             }
             if registering.functions.contains(&key.0, &key.1) {
                 return Err(Error::invalid(format!("host function {name} is registered already")));
@@ -182,7 +182,7 @@ impl Runtime {
     }
 
     /// Gives guests a schema registry.
-    pub fn set_schema_registry(&self, registry: Registry) -> Result<()> {
+    pub fn set_schema_registry(&self, registry: SchemaRegistry) -> Result<()> {
         // As above.
         let mut slot = Some(registry);
         self.shared.registering(|registering| match &registering.registry {
@@ -199,7 +199,7 @@ impl Runtime {
         let shared = &self.shared;
         let set = |cache: Option<Arc<Cache>>| {
             shared.registering(|registering| match &registering.cache {
-                Some(_) => Err(Error::invalid("the runtime has a cache already")),
+                Some(_) => Err(Error::invalid("the runtime has a code cache already")),
                 None => {
                     registering.cache = cache;
                     Ok(())
@@ -213,7 +213,7 @@ impl Runtime {
     }
 
     /// The counters of compilations and of the code cache.
-    pub fn code_cache_stats(&self) -> CacheStats {
+    pub fn code_cache_stats(&self) -> CodeCacheStats {
         self.shared.counters.read()
     }
 
@@ -302,7 +302,7 @@ impl Shared {
             Some(registering) => change(registering),
             None => Err(Error::new(
                 Status::InvalidState,
-                "a module was validated or compiled already; register host functions, schema registry and cache before that",
+                "a module was validated or compiled already: set host functions, schema registry and code cache before that",
             )),
         }
     }
@@ -326,7 +326,7 @@ impl Shared {
     pub fn prepare_thread(&self, engines: u32) -> Result<()> {
         self.unblock_signals()?;
         Engine::tls_eager_initialize();
-        ticker::Turns::of_this_thread();
+        ticker::ActivePolls::of_this_thread();
         match &self.pools {
             Some(pools) if engines > 0 => pools.reserve(engines),
             None if engines > 0 => Err(Error::invalid("engines can be reserved in memory mode THREAD_POOL only")),
@@ -369,12 +369,12 @@ impl Shared {
 
     /// Validates a module without compiling it.
     pub fn validate(&self, module: &[u8]) -> Result<()> {
-        self.judge(module)?;
+        self.validate_interface(module)?;
         validate::check_specification(module)
     }
 
     /// Validates everything about a module except its code. These checks depend on this runtime and are quick.
-    pub fn judge(&self, module: &[u8]) -> Result<Summary> {
+    pub fn validate_interface(&self, module: &[u8]) -> Result<Summary> {
         let config = &self.config;
         let (tables, table_elements) = wasmtime_config::tables(config);
         let bounds = Bounds { size: config.max_module_size, memory: config.memory_limit, tables, table_elements };
@@ -384,7 +384,7 @@ impl Shared {
 
 /// The host functions with their types. Wasmtime needs a store to tell the types, so one is made for it.
 fn list_functions(linker: &Linker<GuestState>, mut functions: HostFunctions, shared: &Shared) -> HostFunctions {
-    let nobody = Arc::new(Transform::default());
+    let nobody = Arc::new(Description::default());
     let meter = shared.metrics.detached();
     let context = Rc::new(Context::new(nobody.clone(), &shared.config, shared.log.clone(), meter));
     let local = Local::new(&context);

@@ -22,7 +22,7 @@ use crate::guest::work::Current;
 use crate::host::call::Waiting;
 use crate::host::sink::OutputSink;
 use crate::system::memory::pools::not_prepared;
-use crate::system::ticker::Turns;
+use crate::system::ticker::ActivePolls;
 use body::Body;
 use core::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -217,7 +217,7 @@ impl Engine {
 
     /// Refuses a thread on which it cannot start.
     pub fn check_place(&self) -> Result<()> {
-        if Turns::thread_is_ending() {
+        if ActivePolls::thread_is_ending() {
             // Random numbers, for one, come from something thread-local: wasmtime-wasi's seed for a guest.
             let why = "the thread is ending, or the program: no guest can start any more";
             return Err(Error::new(Status::InvalidState, why));
@@ -261,7 +261,7 @@ impl Engine {
         let mut work = self.context.work.borrow_mut();
         let at_hand = &mut work.batch;
         let decompressed = self.check(&mut at_hand.records, batch, first, &mut scratch).inspect_err(|e| {
-            if !e.status.is_misuse() {
+            if !e.status.had_no_effect() {
                 meter.end_check();
                 meter.fail(e.status);
             }
@@ -303,7 +303,7 @@ impl Engine {
     pub fn check_batch(&self, batch: &[u8], first: u32) -> Result<()> {
         // The engine's own scratch may have a batch in it.
         self.check(&mut Records::to_check(), batch, first, &mut Vec::new()).map(drop).inspect_err(|e| {
-            if !e.status.is_misuse() {
+            if !e.status.had_no_effect() {
                 self.context.meter.series().errors.count(e.status);
             }
         })

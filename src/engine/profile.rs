@@ -11,13 +11,13 @@ impl Engine {
         let _busy = self.enter()?;
         let compiled = self.compiled();
         let tick = clock::tick(&compiled.shared.config);
-        self.context().profile.start(&compiled.transform.name, &compiled.program, tick, interval)
+        self.context().profile.start(&compiled.transform, &compiled.program, tick, interval)
     }
 
     /// Ends the profile, and gives it as JSON.
     pub fn finish_profile(&self) -> Result<String> {
         let _busy = self.enter()?;
         let compiled = self.compiled();
-        self.context().profile.finish(&compiled.transform.name, &compiled.program)
+        self.context().profile.finish(&compiled.transform, &compiled.program)
     }
 }

@@ -222,7 +222,7 @@ impl User {
         let polled = self.drive(waker, &mut wakers);
         match &polled {
             Ok(wasm_poll::Ready) => self.finish(State::Idle, &mut wakers),
-            Err(e) if !e.status.is_misuse() => self.finish(State::Stopped, &mut wakers),
+            Err(e) if !e.status.had_no_effect() => self.finish(State::Stopped, &mut wakers),
             _ => {}
         }
         drop(busy);
@@ -281,7 +281,7 @@ impl User {
         // It was looked at before: if it is refused now, the host has changed it, and the operation is over.
         engine
             .transform(batch, first, sink)
-            .map_err(|e| if e.status.is_misuse() { Error::new(Status::Internal, e.message) } else { e })
+            .map_err(|e| if e.status.had_no_effect() { Error::new(Status::Internal, e.message) } else { e })
     }
 
     /// The operation is over.

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// A runtime's counters of compilations and its code cache. Compile threads write them and any thread reads them.
 /// They only grow.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct CodeCacheCounters {
     hits: AtomicU64,
     misses: AtomicU64,
     stores: AtomicU64,
@@ -21,7 +21,7 @@ pub struct Counters {
 
 /// The counters at one moment. Each is exact, but they are not read at the same instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CacheStats {
+pub struct CodeCacheStats {
     /// Modules that were found in the cache and loaded.
     pub hits: u64,
     /// Modules that were looked for in the cache and had to be compiled.
@@ -46,8 +46,8 @@ pub struct CacheStats {
 
 /// What is counted one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// See `CacheStats` for the meaning of each.
+pub enum CodeCacheEvent {
+    /// See `CodeCacheStats` for the meaning of each.
     Hit,
     /// A module that was not there.
     Miss,
@@ -55,19 +55,19 @@ pub enum Event {
     Store,
     /// An entry ignored.
     Rejected,
-    /// A trouble.
+    /// A fault of the directory or the disk.
     Fault,
 }
 
-impl Counters {
+impl CodeCacheCounters {
     /// Counts one.
-    pub fn count(&self, event: Event) {
+    pub fn count(&self, event: CodeCacheEvent) {
         let counter = match event {
-            Event::Hit => &self.hits,
-            Event::Miss => &self.misses,
-            Event::Store => &self.stores,
-            Event::Rejected => &self.rejected,
-            Event::Fault => &self.faults,
+            CodeCacheEvent::Hit => &self.hits,
+            CodeCacheEvent::Miss => &self.misses,
+            CodeCacheEvent::Store => &self.stores,
+            CodeCacheEvent::Rejected => &self.rejected,
+            CodeCacheEvent::Fault => &self.faults,
         };
         counter.fetch_add(1, Relaxed);
     }
@@ -90,9 +90,9 @@ impl Counters {
     }
 
     /// The counters now.
-    pub fn read(&self) -> CacheStats {
+    pub fn read(&self) -> CodeCacheStats {
         let value = |counter: &AtomicU64| counter.load(Relaxed);
-        CacheStats {
+        CodeCacheStats {
             hits: value(&self.hits),
             misses: value(&self.misses),
             stores: value(&self.stores),

@@ -335,7 +335,7 @@ impl Supervisor {
                 self.doing.set(None);
                 drop(finished);
             }
-            Err(e) if !e.status.is_misuse() => {
+            Err(e) if !e.status.had_no_effect() => {
                 self.last_error.replace(Some(e.clone()));
                 drop(slot);
                 self.stop_now()?;

@@ -109,7 +109,7 @@ impl Supervisor {
                     self.replacement_due.set(true);
                     *waiting = self.give_up_waiting();
                 }
-                Err(e) if !e.status.is_misuse() => {
+                Err(e) if !e.status.had_no_effect() => {
                     self.drop_replacement(None);
                     return Err(e);
                 }

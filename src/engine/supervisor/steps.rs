@@ -40,14 +40,14 @@ impl Supervisor {
                         self.backoff(Backoff::started);
                         self.go_on(operation)
                     }
-                    Err(e) if !e.status.is_misuse() => self.start_failed(operation, e),
+                    Err(e) if !e.status.had_no_effect() => self.start_failed(operation, e),
                     other => other,
                 }
             }
             Step::Transforming(inner) => {
                 let polled = self.engine.borrow().poll(*inner, waker);
                 match polled {
-                    Err(e) if !e.status.is_misuse() => self.transform_failed(operation, e),
+                    Err(e) if !e.status.had_no_effect() => self.transform_failed(operation, e),
                     other => other,
                 }
             }
