@@ -7,7 +7,7 @@ use super::future::wasm_future;
 use super::runtime::wasm_runtime;
 use super::{Out, border, first_size, handle, sized};
 use crate::base::status::wasm_status;
-use crate::compile::factory;
+use crate::compile::job;
 use crate::host::slice::wasm_slice;
 
 /// A compiled module as bytes. Belongs to no thread.
@@ -35,7 +35,7 @@ pub unsafe extern "C" fn wasm_runtime_precompile(
     border(error, || {
         let runtime = handle(runtime, "runtime")?;
         let out = Out::new(future, "future")?;
-        let receiver = factory::precompile(&runtime.runtime, module.bytes("module")?.to_vec())?;
+        let receiver = job::precompile(&runtime.runtime, module.bytes("module")?.to_vec())?;
         out.set(wasm_future::precompiling(receiver));
         Ok(())
     })
@@ -64,7 +64,7 @@ pub unsafe extern "C" fn wasm_factory_load(
         let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
         let out = Out::new(future, "future")?;
         let artifact = config.module.bytes("module")?.to_vec();
-        let receiver = factory::load(&runtime.runtime, artifact, description(&config)?)?;
+        let receiver = job::load(&runtime.runtime, artifact, description(&config)?)?;
         out.set(wasm_future::compiling(receiver));
         Ok(())
     })

@@ -7,7 +7,8 @@ use super::{Out, border, first_size, handle, sized};
 use crate::base::description::Description;
 use crate::base::error::Result;
 use crate::base::status::wasm_status;
-use crate::compile::factory::{self, Compiled};
+use crate::compile::factory::Compiled;
+use crate::compile::job;
 use crate::host::slice::{self, wasm_slice};
 use std::sync::Arc;
 
@@ -86,7 +87,7 @@ pub unsafe extern "C" fn wasm_factory_create(
         let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
         let out = Out::new(future, "future")?;
         let module = config.module.bytes("module")?.to_vec();
-        let receiver = factory::compile(&runtime.runtime, module, description(&config)?)?;
+        let receiver = job::compile(&runtime.runtime, module, description(&config)?)?;
         out.set(wasm_future::compiling(receiver));
         Ok(())
     })

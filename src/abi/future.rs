@@ -9,7 +9,8 @@ use crate::base::error::{Error, Result};
 use crate::base::state::wasm_poll;
 use crate::base::status::wasm_status;
 use crate::base::thread_mark::ThreadMark;
-use crate::compile::factory::{self, Compiled};
+use crate::compile::factory::Compiled;
+use crate::compile::job::{ArtifactOutcome, FactoryOutcome};
 use crate::engine::supervisor::Switch;
 use crate::host::owned::Owned;
 use crate::host::waker::{Waker, wasm_waker};
@@ -33,11 +34,11 @@ pub struct wasm_future {
 
 enum Kind {
     /// A factory is being made.
-    Compiling(Receiver<factory::Outcome, Waker>),
+    Compiling(Receiver<FactoryOutcome, Waker>),
     /// A factory is there.
     Compiled(Arc<wasm_factory>),
     /// An artifact is being made.
-    Precompiling(Receiver<factory::Precompiled, Waker>),
+    Precompiling(Receiver<ArtifactOutcome, Waker>),
     /// An artifact is there.
     Precompiled(Vec<u8>),
     /// An engine works.
@@ -51,7 +52,7 @@ enum Kind {
 }
 
 impl wasm_future {
-    pub(crate) fn compiling(receiver: Receiver<factory::Outcome, Waker>) -> *mut Self {
+    pub(crate) fn compiling(receiver: Receiver<FactoryOutcome, Waker>) -> *mut Self {
         Self::of_no_thread(Kind::Compiling(receiver))
     }
 
@@ -60,7 +61,7 @@ impl wasm_future {
         Self::of_no_thread(Kind::Compiled(Arc::new(wasm_factory { compiled })))
     }
 
-    pub(crate) fn precompiling(receiver: Receiver<factory::Precompiled, Waker>) -> *mut Self {
+    pub(crate) fn precompiling(receiver: Receiver<ArtifactOutcome, Waker>) -> *mut Self {
         Self::of_no_thread(Kind::Precompiling(receiver))
     }
 

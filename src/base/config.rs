@@ -26,7 +26,7 @@ pub enum wasm_memory_mode {
     ProcessPool = 3,
 }
 
-/// How compiled code notices what a guest must not do.
+/// How compiled code detects what a guest must not do.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum wasm_trap_mode {

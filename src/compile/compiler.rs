@@ -12,7 +12,8 @@ use crate::base::status::wasm_status as Status;
 use crate::base::text::{hex, printable};
 use crate::compile::code_cache::counters::CodeCacheEvent;
 use crate::compile::code_cache::key::{self, KeyInputs, REWRITING, digest};
-use crate::compile::runtime::{Linked, Shared};
+use crate::compile::link::Linked;
+use crate::compile::runtime::Shared;
 use crate::module::artifact::{Artifact, Defect, FORMAT, Head};
 use crate::module::inspect::{ItemKind, Summary};
 use crate::module::suspend_points::{self, Waits, Wrappers};
@@ -164,7 +165,7 @@ fn waits(summary: &Summary, linked: &Linked) -> Vec<u8> {
     summary.imports.iter().map(|import| of(import.kind, &import.module, &import.name)).collect()
 }
 
-/// An artifact of what was compiled just now.
+/// An artifact of the new code.
 fn write(shared: &Shared, module: &[u8], ingredients: &KeyInputs<'_>, code: &Code) -> Result<Vec<u8>> {
     let broken = |e: &dyn core::fmt::Display| {
         Error::new(Status::ModuleCompile, format!("the compiled module could not be turned into an artifact: {e:#}"))

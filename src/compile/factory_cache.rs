@@ -12,7 +12,8 @@ use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::base::text::hex;
 use crate::compile::code_cache::key::digest;
-use crate::compile::factory::{self, Compiled, LastReleased, Outcome};
+use crate::compile::factory::{Compiled, LastReleased};
+use crate::compile::job::{self, FactoryOutcome};
 use crate::compile::runtime::Runtime;
 use crate::host::waker::Waker;
 use crate::metrics::registry::FactoryLookup;
@@ -42,7 +43,7 @@ struct CacheState {
     counted: FactoryCacheCounts,
 }
 
-/// By what a factory is found.
+/// What a factory is found by.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum CacheKey {
     /// The embedder's.
@@ -65,38 +66,38 @@ struct CacheEntry {
 
 enum Progress {
     /// The requests that wait for it.
-    Compiling(Vec<Sender<Outcome, Waker>>),
+    Compiling(Vec<Sender<FactoryOutcome, Waker>>),
     /// The factory exists.
     Compiled(CachedFactory),
 }
 
-/// A factory that is there.
+/// A factory in the cache.
 struct CachedFactory {
     own: Compiled,
     lent: Weak<Compiled>,
     last_released: LastReleased,
 }
 
-/// A factory that was asked for.
+/// The result of a request.
 pub enum Lookup {
     /// The factory exists.
     Now(Arc<Compiled>),
     /// The factory is being compiled.
-    Soon(Receiver<Outcome, Waker>),
+    Soon(Receiver<FactoryOutcome, Waker>),
 }
 
 /// A cache's counts since its creation. The first two are current values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FactoryCacheCounts {
-    /// Factories that are there.
+    /// Factories in the cache.
     pub entries: u64,
-    /// Factories that are being compiled.
+    /// Compilations in progress.
     pub compiling: u64,
-    /// Requests for a factory that was there.
+    /// Requests that found the factory.
     pub hits: u64,
-    /// Requests that waited for a compilation which another one had begun.
+    /// Requests that joined a compilation in progress.
     pub joined: u64,
-    /// Requests for a factory that was neither there nor being compiled.
+    /// Requests that found neither.
     pub misses: u64,
     /// Compilations that were begun.
     pub compilations: u64,
@@ -133,14 +134,14 @@ impl Content {
     }
 
     /// Refuses different content under the same key.
-    fn check(&self, wanted: &Self) -> Result<()> {
-        if self == wanted {
+    fn check(&self, requested: &Self) -> Result<()> {
+        if self == requested {
             return Ok(());
         }
-        let (ours, theirs) = (&*self.transform, &*wanted.transform);
-        let what = if self.module != wanted.module {
-            let [ours, theirs] = [self, wanted].map(|content| hex(&content.module[..8]));
-            format!("module, whose SHA-256 begins with {ours} instead of {theirs}")
+        let (ours, theirs) = (&*self.transform, &*requested.transform);
+        let what = if self.module != requested.module {
+            let [ours, theirs] = [self, requested].map(|content| hex(&content.module[..8]));
+            format!("module (its SHA-256 begins with {ours} instead of {theirs})")
         } else if ours.name != theirs.name {
             format!("name, \"{}\"", ours.name)
         } else if ours.input_topic != theirs.input_topic {
@@ -150,10 +151,8 @@ impl Content {
         } else {
             "environment".to_owned()
         };
-        Err(Error::invalid(format!(
-            "transform \"{}\": the factory with this key has another {what}; what differs needs a key of its own",
-            theirs.name
-        )))
+        let what = format_args!("the factory with this key has another {what}. A different factory needs another key");
+        Err(theirs.error(Status::InvalidArgument, what))
     }
 }
 
@@ -170,11 +169,11 @@ impl FactoryCache {
 
     /// The factory with this key or, without a key, the one of this module and description. It is compiled if it does
     /// not exist. Without a module, only an existing factory or one being compiled is returned.
-    pub fn get(self: &Arc<Self>, key: &[u8], wanted: Option<(&[u8], Description)>) -> Result<Lookup> {
+    pub fn get(self: &Arc<Self>, key: &[u8], requested: Option<(&[u8], Description)>) -> Result<Lookup> {
         // No host function can be added from here on.
         self.runtime.shared.linked()?;
-        let module = wanted.as_ref().map_or(&[][..], |(module, _)| module);
-        let content = wanted.map(|(module, transform)| Content::new(module, transform)).transpose()?;
+        let module = requested.as_ref().map_or(&[][..], |(module, _)| module);
+        let content = requested.map(|(module, transform)| Content::new(module, transform)).transpose()?;
         let key = match (key, &content) {
             ([], None) => return Err(Error::invalid("a key or a module or both are required")),
             ([], Some(content)) => CacheKey::Content(content.clone()),
@@ -184,7 +183,7 @@ impl FactoryCache {
         let mut job = None;
         let (lookup, found) = match (state.entries.get_mut(&key), content) {
             (Some(entry), content) => {
-                content.map_or(Ok(()), |wanted| entry.content.check(&wanted))?;
+                content.map_or(Ok(()), |requested| entry.content.check(&requested))?;
                 entry.get()
             }
             (None, Some(content)) => {
@@ -205,7 +204,7 @@ impl FactoryCache {
             FactoryLookup::Joined => state.counted.joined += 1,
             FactoryLookup::Miss => state.counted.misses += 1,
         }
-        let idle = self.collect_by_itself(&mut state);
+        let idle = self.collect_automatically(&mut state);
         drop(state);
         drop(idle);
         self.runtime.shared.metrics.note_factory_lookup(lookup);
@@ -215,15 +214,15 @@ impl FactoryCache {
         found
     }
 
-    /// Compiles on a compile thread what has this key.
+    /// Starts the compilation for this key on a compile thread.
     fn begin(self: &Arc<Self>, key: CacheKey, module: Vec<u8>, transform: Arc<Description>) {
         let (cache, again) = (self.clone(), key.clone());
         let job = move || {
-            // Rayon would abort if a panic came through.
+            // Rayon would abort on a panic.
             let _ = catch_unwind(AssertUnwindSafe(|| cache.compile(&again, &module, transform)));
         };
-        if let Err(e) = self.runtime.compile(job) {
-            // Others may wait already.
+        if let Err(e) = self.runtime.threads.run(job) {
+            // Other requests may wait already.
             self.finish(&key, Err(e));
         }
     }
@@ -231,11 +230,11 @@ impl FactoryCache {
     /// Compiles unless all requests were released.
     fn compile(&self, key: &CacheKey, module: &[u8], transform: Arc<Description>) {
         let mut state = self.state.lock();
-        if state.is_wanted(key) {
+        if state.has_requests(key) {
             state.counted.compilations += 1;
             drop(state);
-            let compile = || factory::compile_now(self.runtime.shared.clone(), transform, module);
-            self.finish(key, catch_unwind(AssertUnwindSafe(compile)).unwrap_or_else(|_| Err(factory::panicked())));
+            let compile = || job::compile_now(self.runtime.shared.clone(), transform, module);
+            self.finish(key, catch_unwind(AssertUnwindSafe(compile)).unwrap_or_else(|_| Err(job::panicked())));
         } else {
             let skipped = state.remove_compiling(key);
             drop(state);
@@ -264,7 +263,7 @@ impl FactoryCache {
         for mut sender in senders {
             wakers.extend(sender.send(outcome.clone()).flatten());
         }
-        // Not a copy: from here on only those who waited use the factory.
+        // Not a copy: only the waiting requests use the factory from here on.
         wakers.extend(last.send(outcome).flatten());
         drop(last);
         for waker in wakers {
@@ -282,7 +281,7 @@ impl FactoryCache {
 
     /// Drops the factories that are due for automatic collection, if any is configured and the last one was long
     /// enough ago.
-    fn collect_by_itself(&self, state: &mut CacheState) -> Vec<CacheEntry> {
+    fn collect_automatically(&self, state: &mut CacheState) -> Vec<CacheEntry> {
         let Some(interval) = self.interval else { return Vec::new() };
         let now = Instant::now();
         if now.saturating_duration_since(state.collected_at) < interval {
@@ -311,8 +310,8 @@ impl FactoryCache {
 }
 
 /// A slot for a waiting request.
-fn waiting() -> (Sender<Outcome, Waker>, Receiver<Outcome, Waker>) {
-    oneshot::channel(|| Err(factory::panicked()))
+fn waiting() -> (Sender<FactoryOutcome, Waker>, Receiver<FactoryOutcome, Waker>) {
+    oneshot::channel(|| Err(job::panicked()))
 }
 
 impl CacheEntry {
@@ -338,7 +337,7 @@ impl CacheEntry {
 
 impl CacheState {
     /// Whether a request still waits for the compilation.
-    fn is_wanted(&self, key: &CacheKey) -> bool {
+    fn has_requests(&self, key: &CacheKey) -> bool {
         match self.entries.get(key) {
             Some(CacheEntry { progress: Progress::Compiling(senders), .. }) => {
                 senders.iter().any(|s| !s.is_cancelled())
@@ -347,7 +346,7 @@ impl CacheState {
         }
     }
 
-    /// Takes out what is no longer being compiled.
+    /// Takes out the entry whose compilation ends.
     fn remove_compiling(&mut self, key: &CacheKey) -> Option<CacheEntry> {
         let compiling = matches!(self.entries.get(key), Some(CacheEntry { progress: Progress::Compiling(_), .. }));
         if !compiling {

@@ -47,7 +47,7 @@ impl Timer {
 
     /// The host's clock.
     pub fn now(&self) -> Duration {
-        // SAFETY: function and data came together from the host.
+        // SAFETY: the host passed function and data together.
         Duration::from_nanos(unsafe { (self.now)(self.table.data) })
     }
 

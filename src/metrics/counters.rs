@@ -103,7 +103,7 @@ impl Counters {
 pub struct Sums {
     /// Bytes of linear memory of current engines.
     pub memory: u64,
-    /// Batches that wait for an engine that is there.
+    /// Batches that wait for a current engine.
     pub queued: u64,
     counters: [u64; COUNTERS],
     /// Records in each bucket.
@@ -118,7 +118,7 @@ impl Sums {
         self.retire(counters);
     }
 
-    /// Adds what stays of an engine that goes: all but its memory and its queue.
+    /// Adds the counts of a released engine without its memory and its queue.
     pub fn retire(&mut self, counters: &Counters) {
         for (sum, count) in self.counters.iter_mut().zip(&counters.counters) {
             *sum += count.get();

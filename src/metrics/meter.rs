@@ -164,7 +164,7 @@ impl Meter {
         self.counters.add(Counter::Cpu, ticks);
     }
 
-    /// Publishes what went in and out since the last time.
+    /// Publishes input and output since the last call.
     #[inline]
     pub fn pass(&self, input: Passed, output: Passed) {
         self.records.set(self.records.get() + input.records);

@@ -36,7 +36,7 @@ pub struct TransformMetrics {
     pub transform: Arc<str>,
     /// The shard.
     pub shard: u32,
-    /// Engines that are there.
+    /// Current engines.
     pub engines: u64,
     /// Bytes of memory that these may have together.
     pub memory_limit: u64,
@@ -79,9 +79,9 @@ impl TransformMetrics {
 /// A runtime's own.
 #[derive(Debug, Default)]
 pub struct RuntimeMetrics {
-    /// Engines that are there.
+    /// Current engines.
     pub engines: u64,
-    /// Compiled modules that are there.
+    /// Compiled modules in memory.
     pub factories: u64,
     /// Bytes of their code.
     pub executable: u64,
@@ -93,7 +93,7 @@ pub struct RuntimeMetrics {
     pub cache_hits: u64,
     /// Those that did not.
     pub cache_misses: u64,
-    /// Requests to factory caches for a factory that was there.
+    /// Requests to factory caches that found the factory.
     pub factory_hits: u64,
     /// Those that waited for a compilation that another one had begun.
     pub factory_joined: u64,

@@ -145,7 +145,7 @@ impl Value<'_> {
     /// requires. Prometheus expects it in the name.
     fn encode(&self, encoder: &mut MetricEncoder<'_>, labels: &[Label<'_>]) -> Result {
         match self {
-            // Else there would be empty braces.
+            // This avoids empty braces.
             Value::Gauge(value) | Value::Counter(value) if labels.is_empty() => encoder.encode_gauge(value),
             Value::Seconds(value) if labels.is_empty() => encoder.encode_gauge(&seconds(*value)),
             Value::Gauge(value) | Value::Counter(value) => encoder.encode_family(&labels)?.encode_gauge(value),

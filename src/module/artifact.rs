@@ -10,8 +10,8 @@
 //! | 56.. | the head: the fields of `Head` in order; text and lists with their length before them |
 //! | then | the code, as Wasmtime serializes it |
 //!
-//! All numbers are little-endian. Wasmtime reads the code with few checks of its own. The checksum proves that the code is
-//! unchanged. It does not prove who wrote it.
+//! All numbers are little-endian. Wasmtime reads the code with few checks of its own. The checksum proves that the
+//! code is unchanged. It does not prove who wrote it.
 
 use crate::module::suspend_points::Wrappers;
 use core::ops::Range;

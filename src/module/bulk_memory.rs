@@ -1,7 +1,7 @@
 //! Divides operations on much of a guest's memory into pieces, so that the guest can be suspended in between.
 //!
-//! Wasmtime checks the epoch before each `memory.fill` and `memory.copy` but not inside. For all of a guest's memory that is
-//! milliseconds. An operation whose length is not known to be short therefore becomes
+//! Wasmtime checks the epoch before each `memory.fill` and `memory.copy` but not inside. For all of a guest's memory
+//! that is milliseconds. An operation whose length is not known to be short therefore becomes
 //!
 //! ```wat
 //! (local.tee $length) ;; the three operands stay on the stack
@@ -27,8 +27,8 @@
 //!
 //! `memory.init` is not divided because its source is part of the module. Operations on tables are not divided either.
 //!
-//! A short operation pays for one comparison, which is too small to measure. A call for each operation would cost another
-//! third. The operands stay where they are, so Wasmtime still sees which lengths are constant.
+//! A short operation pays for one comparison, which is too small to measure. A call for each operation would cost
+//! another third. The operands stay where they are, so Wasmtime still sees which lengths are constant.
 
 use wasm_encoder::reencode::{Error, Reencode};
 use wasm_encoder::{BlockType, CodeSection, Function, InstructionSink, ValType};

@@ -1,8 +1,8 @@
 //! Gives a guest suspend points inside of synchronous host calls.
 //!
-//! A host function that may have to wait could be asynchronous. Every call would then pay for that, even if it does not
-//! wait. Our host functions are synchronous and return `WOULD_BLOCK` instead. The guest must not see that value, so each
-//! such import gets a wrapper. All references to the import are changed to the wrapper:
+//! A host function that may have to wait could be asynchronous. Every call would then pay for that, even if it does
+//! not wait. Our host functions are synchronous and return `WOULD_BLOCK` instead. The guest must not see that value,
+//! so each such import gets a wrapper. All references to the import are changed to the wrapper:
 //!
 //! ```wat
 //! (func $wrapper (param …) (result i32) (local $r i32)

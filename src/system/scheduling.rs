@@ -49,12 +49,12 @@ impl Attributes {
 pub struct SchedulingPolicy {
     /// The thread's own policy. None if the thread is not an ordinary one. Such a thread is left alone.
     ordinary: Option<Attributes>,
-    /// What was asked for last.
+    /// The last request.
     asked: Option<bool>,
 }
 
 impl SchedulingPolicy {
-    /// Nothing is asked for yet.
+    /// No request yet.
     pub fn of_this_thread() -> Self {
         let ordinary = Attributes::get().filter(|attributes| attributes.policy == libc::SCHED_OTHER as u32);
         Self { ordinary, asked: None }

@@ -224,7 +224,7 @@ fn run() {
     let mut quiet_since = last;
     let mut state = TICKER.lock();
     let me = std::thread::current().id();
-    // A registration that came while this thread was ending has started another one.
+    // A registration during the end of this thread has started another thread.
     while !state.entries.is_empty() && state.thread.as_ref().is_some_and(|t| t.thread().id() == me) {
         // On a busy machine a late tick makes a time slice last too long.
         policy.ask(state.entries.iter().all(|entry| entry.real_time));

@@ -49,7 +49,7 @@ pub struct CodeCacheStats {
 pub enum CodeCacheEvent {
     /// See `CodeCacheStats` for the meaning of each.
     Hit,
-    /// A module that was not there.
+    /// A module that was not in the cache.
     Miss,
     /// An entry written.
     Store,

@@ -85,7 +85,7 @@ impl Directory {
         };
         let user = geteuid().as_raw();
         for above in resolved.ancestors().skip(1) {
-            // A resolved path has no links: one that is there now was put there meanwhile.
+            // A resolved path has no links: a link found now was added meanwhile.
             let stat = rustix::fs::lstat(above)
                 .map_err(|e| Refusal(format!("{}, above {shown}, cannot be examined: {e}", above.display())))?;
             if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {

@@ -194,7 +194,7 @@ fn too_much(mut entries: Vec<ListedFile>, max_bytes: u64, now: (i64, i64)) -> Ve
 /// truncated file ends in an error here and not in a signal. Guests' code never waits for a disk.
 fn read(file: &mut File, size: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    // The size is what a file system says.
+    // The size comes from the file system.
     let room = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(1);
     bytes.try_reserve_exact(room).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
     file.take(size.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -206,7 +206,7 @@ fn write(opened: &Opened, key: &Digest, artifact: &[u8]) -> std::io::Result<()> 
     temporary.file.write_all(artifact)?;
     // So that the time is as fine as that of later uses.
     touch(&temporary.file);
-    // Some file systems tell only here that there was no room. The directory is not synced: an entry that is lost with
+    // Some file systems report only here that the disk is full. The directory is not synced: an entry that is lost with
     // the power costs one compilation.
     temporary.file.sync_data()?;
     temporary.rename(&entry_name(key))?;

@@ -3,9 +3,10 @@
 use super::*;
 use crate::base::config::{wasm_memory_mode, wasm_trap_mode};
 use crate::compile::code_cache::DEFAULT_MAX_BYTES;
-use crate::compile::runtime::{Allocators, Runtime};
+use crate::compile::runtime::Runtime;
 use crate::guest::host_function::{Callback, HostFunction};
 use crate::host::log::Line;
+use crate::system::memory::allocators::Allocators;
 use core::ffi::c_void;
 use std::sync::Arc;
 

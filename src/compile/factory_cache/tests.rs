@@ -3,10 +3,10 @@
 
 use super::*;
 use crate::base::config::Config;
-use crate::compile::runtime::Allocators;
 use crate::host::log::{Line, Sink};
 use crate::host::owned::Owned;
 use crate::host::waker::wasm_waker;
+use crate::system::memory::allocators::Allocators;
 use core::ffi::c_void;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::mpsc;
@@ -81,14 +81,14 @@ struct HeldThread(#[allow(dead_code)] mpsc::Sender<()>);
 impl FactoryCache {
     fn hold(&self) -> HeldThread {
         let (sender, receiver) = mpsc::channel::<()>();
-        self.runtime.compile(move || _ = receiver.recv()).unwrap();
+        self.runtime.threads.run(move || _ = receiver.recv()).unwrap();
         HeldThread(sender)
     }
 
     /// Waits until the compile thread has run all its jobs.
     fn run_all_jobs(&self) {
         let (sender, receiver) = mpsc::channel::<()>();
-        self.runtime.compile(move || drop(sender)).unwrap();
+        self.runtime.threads.run(move || drop(sender)).unwrap();
         assert!(receiver.recv().is_err());
     }
 
@@ -96,14 +96,14 @@ impl FactoryCache {
         self.get(key.as_bytes(), Some((&module(number), named("t")))).ok().unwrap()
     }
 
-    fn soon(self: &Arc<Self>, key: &str, number: u32) -> Receiver<Outcome, Waker> {
+    fn soon(self: &Arc<Self>, key: &str, number: u32) -> Receiver<FactoryOutcome, Waker> {
         match self.ask(key, number) {
             Lookup::Soon(receiver) => receiver,
             Lookup::Now(_) => panic!("the factory exists"),
         }
     }
 
-    /// The factory that is there.
+    /// The existing factory.
     fn now(self: &Arc<Self>, key: &str, number: u32) -> Arc<Compiled> {
         match self.ask(key, number) {
             Lookup::Now(compiled) => compiled,
@@ -129,7 +129,7 @@ impl FactoryCache {
     }
 }
 
-fn ready(receiver: &Receiver<Outcome, Waker>) -> Outcome {
+fn ready(receiver: &Receiver<FactoryOutcome, Waker>) -> FactoryOutcome {
     receiver.poll(Waker::none).unwrap()
 }
 
@@ -222,7 +222,7 @@ fn a_panic_goes_to_all_and_the_cache_goes_on() {
     for receiver in [&one, &other] {
         assert_eq!(ready(receiver).err().unwrap().status, Status::Panic);
     }
-    // Troubles are told once a minute at most.
+    // Faults are logged once a minute at most.
     let again = cache.soon("k", 1);
     cache.run_all_jobs();
     assert!(ready(&again).is_ok());
@@ -304,7 +304,7 @@ fn a_key_belongs_to_one_module_and_description() {
     let Ok(Lookup::Soon(receiver)) = cache.get(b"k", Some((&one, full()))) else { panic!() };
     type Change = fn(&mut Description);
     let others: [(u32, Change, &str); 5] = [
-        (2, |_| {}, "another module, whose SHA-256 begins with "),
+        (2, |_| {}, "another module (its SHA-256 begins with "),
         (1, |t| t.name = "u".into(), "another name, \"t\""),
         (1, |t| t.input_topic = "x".into(), "another input_topic, \"in\""),
         (1, |t| t.output_topics.clear(), "another list of output_topics"),
@@ -366,7 +366,7 @@ fn those_who_wait_need_no_cache() {
     let held = cache.hold();
     let receiver = cache.soon("k", 1);
     let (told, hears) = mpsc::channel::<bool>();
-    cache.runtime.compile(move || drop(told)).unwrap();
+    cache.runtime.threads.run(move || drop(told)).unwrap();
     let gone = Arc::downgrade(&cache.runtime);
     drop(cache);
     drop(held);

@@ -78,7 +78,7 @@ unsafe impl MemoryCreator for Provider {
                 Holder::Slab { pool, index }
             }
             Self::Host { memories, memory, .. } => {
-                // What the module itself rules out is not asked for.
+                // No more than the module's own maximum.
                 let bytes = (*memory).min(maximum.unwrap_or(usize::MAX)).max(page());
                 Holder::Block(memories.allocate(bytes, page()).map_err(|why| refuse(missing(why, "memory")))?)
             }

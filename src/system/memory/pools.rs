@@ -117,7 +117,7 @@ impl Pools {
         self.all.lock().push(pool);
         let kept = MINE.try_with(|all| {
             let mut all = all.borrow_mut();
-            // Also what is left over from runtimes that are gone.
+            // Includes leftovers of runtimes that are gone.
             all.retain(|other| other.pool.strong_count() > 0);
             all.push(mine);
         });
