@@ -9,7 +9,7 @@ CMAKE   := $(BUILD)/cmake
 PEERS   := $(CARGO_TARGET_DIR)/peers
 
 .PHONY: demo test bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws bench-cache \
-  bench-stall renew-instructions setup library library-pgo peers guests configure tool cpp header test-rust test-header test-symbols test-bindings test-cpp lint clean
+  bench-stall bench-failures renew-instructions setup library library-pgo peers guests configure tool cpp header test-rust test-header test-symbols test-bindings test-cpp lint clean
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
@@ -106,6 +106,10 @@ renew-instructions: setup configure
 bench-stall: setup configure
 	cmake --build $(CMAKE) --target bench-stall
 	$(CMAKE)/bench/bench-stall $(GUESTS)/bench_transform_stall.wasm
+
+bench-failures: setup configure
+	cmake --build $(CMAKE) --target bench-failures
+	$(CMAKE)/bench/bench-failures
 
 bench-identity: setup configure
 	cmake --build $(CMAKE) --target bench-identity
