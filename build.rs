@@ -8,9 +8,7 @@ use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=src");
-    if std::path::Path::new("crates").exists() {
-        println!("cargo:rerun-if-changed=crates");
-    }
+    println!("cargo:rerun-if-changed=crates");
     println!("cargo:rerun-if-changed=cbindgen.rs");
     println!("cargo:rerun-if-changed=cbindgen.toml");
     println!("cargo:rerun-if-changed=Cargo.lock");

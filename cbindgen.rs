@@ -13,11 +13,11 @@ type Place = (PathBuf, usize);
 /// and introduced by the first paragraph of the file's docs.
 #[rustfmt::skip]
 const SECTIONS: &[&str] = &[
-    "library", "slice", "error", "runtime", "thread", "factory", "future", "engine", "batch", "task", "promise",
-    "host_function", "policy", "custom_engine", "schema_registry", "artifact", "cache", "factory_cache", "metrics",
+    "library", "error", "runtime", "thread", "factory", "future", "engine", "batch", "task", "promise",
+    "host_function", "policy", "custom_engine", "schema_registry", "artifact", "code_cache", "factory_cache", "metrics",
     "profile",
 ];
-const EXPORTS: &str = "src/ffi";
+const EXPORTS: &str = "src/abi";
 
 /// The header of the sources under `root`, as `version` of the library.
 pub fn generate(root: &Path, version: &str) -> Result<String> {

@@ -24,7 +24,7 @@ std::uint32_t count_records(void* data, const wasm_output_record* records, std::
   for (std::size_t i = 0; i < count; ++i) {
     out.bytes += records[i].payload_size;
   }
-  return WASM_ANSWER_DONE;
+  return WASM_CALLBACK_RESULT_DONE;
 }
 
 bool transform(wasm_engine* engine, wasm_slice batch, counted& out) {

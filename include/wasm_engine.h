@@ -44,12 +44,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// The version of this header; of the library that the program runs with: `wasm_library_version`.
+// The version of this header. That of the library which the program has loaded: `wasm_library_version`.
 #define WASM_ENGINE_VERSION "0.1.0"
 #define WASM_ENGINE_VERSION_MAJOR 0
 #define WASM_ENGINE_VERSION_MINOR 1
 #define WASM_ENGINE_VERSION_PATCH 0
-// Major, minor and patch in a byte each: later versions have larger numbers.
+// Major, minor and patch, a byte each: a later version has a larger number.
 #define WASM_ENGINE_VERSION_NUMBER 0x000100
 
 // Enums have 32 bits (never compile with -fshort-enums), and a later library may give values that are not in this header.
@@ -107,7 +107,7 @@ typedef struct wasm_factory_cache wasm_factory_cache;
 typedef struct wasm_metrics wasm_metrics;
 
 // Text that the library made. Belongs to no thread.
-typedef struct wasm_text wasm_text;
+typedef struct wasm_bytes wasm_bytes;
 
 // The call that a callback is in; valid until the callback returns, and used on its thread only.
 typedef struct wasm_call wasm_call;
@@ -128,9 +128,9 @@ typedef struct wasm_work wasm_work;
 const char *wasm_library_version(void);
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Slice
+// Error
 //
-// Bytes and text that are borrowed for a call.
+// `wasm_error_*`: the story behind a status.
 // ---------------------------------------------------------------------------------------------------------------------
 
 // Borrowed bytes. `(NULL, 0)` is empty. Text is UTF-8 without a final NUL.
@@ -140,12 +140,6 @@ typedef struct wasm_slice {
   // Number of bytes.
   size_t size;
 } wasm_slice;
-
-// ---------------------------------------------------------------------------------------------------------------------
-// Error
-//
-// `wasm_error_*`: the story behind a status.
-// ---------------------------------------------------------------------------------------------------------------------
 
 // A frame of a guest's call stack.
 typedef struct wasm_frame {
@@ -188,7 +182,7 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   WASM_STATUS_SIGNALS_BLOCKED = 11,
   // The factory cache has nothing with this key, and no module to compile was given.
   WASM_STATUS_NOT_CACHED = 12,
-  // `wasm_work_write`: the output must go to the host first; answer `WASM_ANSWER_AGAIN`, and write this record then.
+  // `wasm_work_write`: the output must go to the host first; answer `WASM_CALLBACK_RESULT_AGAIN`, and write this record then.
   WASM_STATUS_OUTPUT_FULL = 13,
   // The bytes do not begin with Wasm's magic number.
   WASM_STATUS_MODULE_NOT_WASM = 20,
@@ -276,7 +270,7 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   // No memory or stack is left for another engine, in the thread's pool, the process's, or the host's allocator.
   WASM_STATUS_POOL_EXHAUSTED = 94,
   // The directory cannot be used for a cache; the message says why, and what to do.
-  WASM_STATUS_CACHE_UNUSABLE = 95,
+  WASM_STATUS_CODE_CACHE_UNUSABLE = 95,
 } wasm_status;
 
 // Why a guest trapped. Numbers are fixed, as with `wasm_status`.
@@ -379,12 +373,12 @@ typedef struct wasm_log_line {
   // `sizeof(wasm_log_line)`, set by the library: what lies beyond it does not exist in the library's version.
   size_t size;
   // How urgent it is.
-  wasm_log_severity level;
+  wasm_log_severity severity;
   // Whether it is the guest's, or the library's own.
   wasm_log_source source;
   // The label of the engine's thread.
   uint32_t shard;
-  // The line was longer than `max_log_line`; the next one of this level and transform goes on with it.
+  // The line was longer than `max_log_line`; the next one of this severity and transform goes on with it.
   bool continues;
   // The transform's name; empty if the line is about none in particular.
   wasm_slice transform;
@@ -407,7 +401,7 @@ typedef struct wasm_log_sink {
   //
   // Called on the threads of engines, while their guests run and on the guests' stacks, so with `host_stack_size`
   // bytes left; by several threads at once if there are. With a cache, its troubles are told on compile threads, and
-  // by `wasm_runtime_set_cache`. It must not throw and must not block.
+  // by `wasm_runtime_set_code_cache`. It must not throw and must not block.
   void (*line)(void *data, const wasm_log_line *line);
 } wasm_log_sink;
 
@@ -561,8 +555,8 @@ wasm_status wasm_runtime_validate(const wasm_runtime *runtime, wasm_slice module
 // `schema_registry_abi_version`, `language`, `producers`, `functions`, `code_size`, `data_segments`, `has_names`,
 // `memories`, `imports`, `exports`, and `refused`, which is null or has `status` and `message`. Any thread.
 //
-// `json` gets text that must be freed with `wasm_text_release`.
-wasm_status wasm_runtime_inspect(const wasm_runtime *runtime, wasm_slice module, wasm_text **json, wasm_error **error);
+// `json` gets text that must be freed with `wasm_bytes_release`.
+wasm_status wasm_runtime_inspect(const wasm_runtime *runtime, wasm_slice module, wasm_bytes **json, wasm_error **error);
 
 // Gives the runtime up. Factories and engines made from it go on living; the compile threads end when they have
 // finished what they are at, and the ticker's when the last factory, engine, factory cache and `wasm_metrics` of the process
@@ -570,10 +564,10 @@ wasm_status wasm_runtime_inspect(const wasm_runtime *runtime, wasm_slice module,
 void wasm_runtime_release(wasm_runtime *runtime);
 
 // The text: UTF-8 without a final NUL. Lives as long as its owner. For NULL empty.
-wasm_slice wasm_text_view(const wasm_text *text);
+wasm_slice wasm_bytes_view(const wasm_bytes *text);
 
 // Frees the text. NULL is fine.
-void wasm_text_release(wasm_text *text);
+void wasm_bytes_release(wasm_bytes *text);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Thread
@@ -646,7 +640,7 @@ wasm_status wasm_thread_unblock_signals(const wasm_runtime *runtime, wasm_error 
 // poll, and yields in between.
 //
 // `more` tells whether some are left; it may be NULL. `WASM_STATUS_THREAD_NOT_PREPARED` if there is no pool.
-wasm_status wasm_thread_clean(wasm_runtime *runtime, size_t bytes, bool *more, wasm_error **error);
+wasm_status wasm_thread_reclaim(wasm_runtime *runtime, size_t bytes, bool *more, wasm_error **error);
 
 // Tells about the calling thread's pool. `pool.size` must be set. `WASM_STATUS_THREAD_NOT_PREPARED` if there is none.
 wasm_status wasm_thread_get_pool(const wasm_runtime *runtime, wasm_thread_pool *pool, wasm_error **error);
@@ -804,7 +798,7 @@ typedef struct wasm_output_sink {
   // May be NULL.
   void (*drop)(void *data);
   // Takes a block of `count` records, at least one, in the order in which the guest wrote them, and answers with a
-  // `wasm_answer`.
+  // `wasm_callback_result`.
   //
   // Called by `wasm_future_poll`, on the engine's thread and the host's own stack. The records and their payloads can
   // be read until the callback returns. If it answers pending, they can be read, and the guest does not run, until the
@@ -921,14 +915,14 @@ wasm_status wasm_engine_transform_from(wasm_engine *engine,
 //
 // Errors as of both calls; then the operation is over, there is no future, and the sink has been dropped. Only what a later
 // poll can mend, such as `WASM_STATUS_SIGNALS_BLOCKED`, is left to that one to tell: the state is yielded then.
-wasm_status wasm_engine_transform_at_once(wasm_engine *engine,
-                                          wasm_slice batch,
-                                          uint32_t first_record,
-                                          const wasm_output_sink *sink,
-                                          const wasm_waker *waker,
-                                          wasm_poll *state,
-                                          wasm_future **future,
-                                          wasm_error **error);
+wasm_status wasm_engine_transform_and_poll(wasm_engine *engine,
+                                           wasm_slice batch,
+                                           uint32_t first_record,
+                                           const wasm_output_sink *sink,
+                                           const wasm_waker *waker,
+                                           wasm_poll *state,
+                                           wasm_future **future,
+                                           wasm_error **error);
 
 // Stops the guest, whatever it is doing, and frees its memory and stack. A start or transform that is going on fails with
 // `WASM_STATUS_CANCELLED`. Stopping a stopped engine is fine.
@@ -1172,7 +1166,7 @@ typedef struct wasm_continuation {
   // Frees `data`, exactly once, run or not, on any thread. May be NULL.
   void (*drop)(void *data);
   // Finishes the host function: may use the guest's memory by way of `call`, writes `results`, and gives a
-  // `wasm_answer`: done, failed, or pending with a new promise. Runs at most once. Must not throw.
+  // `wasm_callback_result`: done, failed, or pending with a new promise. Runs at most once. Must not throw.
   uint32_t (*run)(void *data, wasm_call *call, wasm_value *results);
 } wasm_continuation;
 
@@ -1204,7 +1198,7 @@ void wasm_promise_release(wasm_promise *promise);
 // ---------------------------------------------------------------------------------------------------------------------
 // Host function
 //
-// `wasm_runtime_register` and `wasm_call_*`: functions of the host's that guests call.
+// `wasm_runtime_register_function` and `wasm_call_*`: functions of the host's that guests call.
 // ---------------------------------------------------------------------------------------------------------------------
 
 // The type of a value.
@@ -1221,7 +1215,7 @@ typedef enum wasm_value_type WASM_ENGINE_ENUM_TYPE {
 
 // An engine of the embedder's own: on another computer, in native code, or a dummy for tests.
 //
-// `start` and `transform` are steps. Each is called by `wasm_future_poll` and answers with a `wasm_answer`: done;
+// `start` and `transform` are steps. Each is called by `wasm_future_poll` and answers with a `wasm_callback_result`: done;
 // failed; again; or pending, with a promise that it took from its call. When that promise is resolved, from any
 // thread, the same step is called again, with the same arguments, until it answers done or failed. A rejected promise
 // fails the step. Failures have `WASM_STATUS_CUSTOM_ENGINE_FAILED`, which policies treat as a guest's, and stop the
@@ -1262,17 +1256,17 @@ typedef struct wasm_custom_engine {
 } wasm_custom_engine;
 
 // How a callback answers.
-typedef enum wasm_answer WASM_ENGINE_ENUM_TYPE {
+typedef enum wasm_callback_result WASM_ENGINE_ENUM_TYPE {
   // It is done.
-  WASM_ANSWER_DONE = 0,
+  WASM_CALLBACK_RESULT_DONE = 0,
   // It will be done when the promise that the callback took from its `wasm_call` is settled.
-  WASM_ANSWER_PENDING = 1,
+  WASM_CALLBACK_RESULT_PENDING = 1,
   // It cannot be done; `wasm_call_fail` says why.
-  WASM_ANSWER_FAILED = 2,
+  WASM_CALLBACK_RESULT_FAILED = 2,
   // To be called again: only for `transform` and `start` of a `wasm_custom_engine`. If `wasm_work_write` has said that the
   // output is full, the host's sink gets that first; else other tasks have their turn first.
-  WASM_ANSWER_AGAIN = 3,
-} wasm_answer;
+  WASM_CALLBACK_RESULT_AGAIN = 3,
+} wasm_callback_result;
 
 // A function of the host's.
 typedef struct wasm_host_function {
@@ -1295,10 +1289,10 @@ typedef struct wasm_host_function {
   uint32_t may_wait;
   // The host's own.
   void *data;
-  // Frees `data`, once: when the runtime and everything made from it are gone, or when `wasm_runtime_register` fails.
+  // Frees `data`, once: when the runtime and everything made from it are gone, or when `wasm_runtime_register_function` fails.
   // May be NULL.
   void (*drop)(void *data);
-  // The function: reads `args`, writes `results`, both as in the signature, and gives a `wasm_answer`. Failed ends the
+  // The function: reads `args`, writes `results`, both as in the signature, and gives a `wasm_callback_result`. Failed ends the
   // guest, with `WASM_STATUS_HOST_FUNCTION_FAILED` and the text of `wasm_call_fail`.
   //
   // Called on the threads of engines, on the guests' stacks with `host_stack_size` bytes left, by several at once if
@@ -1313,9 +1307,11 @@ typedef struct wasm_host_function {
 // `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_INVALID_ARGUMENT` for a name that is taken, a module that is the library's, or
 // a type that is none. A guest that imports the function with another type is refused with
 // `WASM_STATUS_MODULE_IMPORT_SIGNATURE`.
-wasm_status wasm_runtime_register(const wasm_runtime *runtime, const wasm_host_function *function, wasm_error **error);
+wasm_status wasm_runtime_register_function(const wasm_runtime *runtime,
+                                           const wasm_host_function *function,
+                                           wasm_error **error);
 
-// Takes the promise of the call that a callback is in, which then answers `WASM_ANSWER_PENDING`. To be settled exactly
+// Takes the promise of the call that a callback is in, which then answers `WASM_CALLBACK_RESULT_PENDING`. To be settled exactly
 // once, on any thread, and released.
 wasm_status wasm_call_promise(wasm_call *call, wasm_promise **promise, wasm_error **error);
 
@@ -1326,7 +1322,7 @@ wasm_status wasm_call_promise(wasm_call *call, wasm_promise **promise, wasm_erro
 // no memory to lend.
 wasm_status wasm_call_memory(wasm_call *call, uint32_t address, uint32_t size, uint8_t **bytes, wasm_error **error);
 
-// Says why the callback is about to answer `WASM_ANSWER_FAILED`; the last reason counts. Bytes that are not UTF-8 are
+// Says why the callback is about to answer `WASM_CALLBACK_RESULT_FAILED`; the last reason counts. Bytes that are not UTF-8 are
 // written as `\xNN`.
 wasm_status wasm_call_fail(wasm_call *call, wasm_slice reason, wasm_error **error);
 
@@ -1368,7 +1364,7 @@ typedef struct wasm_timer {
   void (*drop)(void *data);
   // Nanoseconds of a clock that never goes back.
   uint64_t (*now)(void *data);
-  // Lets time pass: takes the call's promise, answers `WASM_ANSWER_PENDING`, and resolves the promise after
+  // Lets time pass: takes the call's promise, answers `WASM_CALLBACK_RESULT_PENDING`, and resolves the promise after
   // `nanoseconds`. A promise that is never resolved means that the engine never starts again by itself; one that is
   // rejected or dropped, or another answer than pending or done, that the operation fails.
   uint32_t (*sleep)(void *data, uint64_t nanoseconds, wasm_call *call);
@@ -1409,8 +1405,8 @@ typedef struct wasm_engine_policy {
 } wasm_engine_policy;
 
 // How an engine has fared since it was made.
-typedef struct wasm_engine_tally {
-  // `sizeof(wasm_engine_tally)`, set by the caller.
+typedef struct wasm_engine_stats {
+  // `sizeof(wasm_engine_stats)`, set by the caller.
   size_t size;
   // Starts after the first one, also those that failed.
   uint64_t restarts;
@@ -1420,7 +1416,7 @@ typedef struct wasm_engine_tally {
   uint64_t dead_lettered;
   // Failures in a row, as far as they make starts wait: 0 without a timer.
   uint64_t failures;
-} wasm_engine_tally;
+} wasm_engine_stats;
 
 // Says what happens from now on when the engine's guest fails. Without a policy, every failure is its host's affair.
 //
@@ -1430,8 +1426,8 @@ typedef struct wasm_engine_tally {
 // of it, answer `WASM_STATUS_BUSY`.
 wasm_status wasm_engine_set_policy(wasm_engine *engine, const wasm_engine_policy *policy, wasm_error **error);
 
-// Tells how the engine has fared. `tally.size` must be set.
-wasm_status wasm_engine_get_tally(const wasm_engine *engine, wasm_engine_tally *tally, wasm_error **error);
+// Tells how the engine has fared. `stats.size` must be set.
+wasm_status wasm_engine_get_stats(const wasm_engine *engine, wasm_engine_stats *stats, wasm_error **error);
 
 // Why a start or a transform failed last, also when the host was not told because the policy goes on: an owned error, or
 // NULL if none has failed under a policy yet.
@@ -1479,7 +1475,7 @@ wasm_status wasm_work_next(wasm_work *work, wasm_input_record *record, wasm_erro
 //
 // What an input record gave rise to goes to the host's sink whole, when the next one is taken or the batch is done.
 // `WASM_STATUS_OUTPUT_FULL`, and nothing is written, if the host must have what was written before: answer
-// `WASM_ANSWER_AGAIN`, and write it then. `WASM_STATUS_BATCH_MALFORMED` if the payload is none;
+// `WASM_CALLBACK_RESULT_AGAIN`, and write it then. `WASM_STATUS_BATCH_MALFORMED` if the payload is none;
 // `WASM_STATUS_INVALID_ARGUMENT` for another topic, and for a record larger than `output_buffer_limit`.
 wasm_status wasm_work_write(wasm_work *work, wasm_slice payload, uint32_t topic, wasm_error **error);
 
@@ -1534,7 +1530,7 @@ typedef struct wasm_schema {
 // A schema registry of the host's.
 //
 // Its functions are called on the threads of engines, while their guests run and on the guests' stacks; by several at once
-// if there are. Each answers with a `wasm_answer`: done after `wasm_call_return_schema` or `wasm_call_return_schema_id`;
+// if there are. Each answers with a `wasm_callback_result`: done after `wasm_call_return_schema` or `wasm_call_return_schema_id`;
 // pending with a promise that is settled by `wasm_promise_resolve_schema` or `wasm_promise_resolve_values` with the id; or
 // failed, which the guest sees as an error of the registry and the log as a warning with the reason. What they are given
 // lives until they return. They must not throw and must not block.
@@ -1624,25 +1620,25 @@ wasm_slice wasm_artifact_view(const wasm_artifact *artifact);
 void wasm_artifact_release(wasm_artifact *artifact);
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Cache
+// Code cache
 //
-// `wasm_runtime_set_cache` and what is counted about it.
+// `wasm_runtime_set_code_cache` and what is counted about it.
 // ---------------------------------------------------------------------------------------------------------------------
 
 // Where compiled modules are kept. Zero in `max_bytes` means the default.
-typedef struct wasm_cache_config {
-  // `sizeof(wasm_cache_config)`.
+typedef struct wasm_code_cache_config {
+  // `sizeof(wasm_code_cache_config)`.
   size_t size;
   // Path of the directory, without NUL, on a local file system. It is made if only its last part is missing.
   wasm_slice directory;
   // Bytes that all entries may have together. When there are more, those used longest ago are removed; one that is
   // larger by itself is not kept. Default 1 GiB.
   uint64_t max_bytes;
-} wasm_cache_config;
+} wasm_code_cache_config;
 
 // What a runtime counted since it was made. Numbers that only grow; read one by one, so not all at the same instant.
-typedef struct wasm_cache_stats {
-  // `sizeof(wasm_cache_stats)`, set by the caller.
+typedef struct wasm_code_cache_stats {
+  // `sizeof(wasm_code_cache_stats)`, set by the caller.
   size_t size;
   // Modules that were found in the cache and loaded.
   uint64_t hits;
@@ -1665,7 +1661,7 @@ typedef struct wasm_cache_stats {
   uint64_t loads;
   // Nanoseconds that those took, from judging and hashing to code.
   uint64_t load_ns;
-} wasm_cache_stats;
+} wasm_code_cache_stats;
 
 // Keeps compiled modules in a directory, where `wasm_factory_create` and `wasm_runtime_precompile` find them from then
 // on: on a compile thread, without a difference but in time. `config` is copied. Any number of runtimes, processes and
@@ -1683,14 +1679,18 @@ typedef struct wasm_cache_stats {
 // threads for that.
 //
 // Before the runtime's first `wasm_runtime_validate`, `…_inspect`, `…_precompile` or `wasm_factory_create`: afterwards
-// `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_CACHE_UNUSABLE` if the directory cannot be used: the message says why and
+// `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_CODE_CACHE_UNUSABLE` if the directory cannot be used: the message says why and
 // what to do, the runtime stays without a cache, and another directory may be tried. `WASM_STATUS_INVALID_ARGUMENT` if
 // there is a cache already. Touches the disk, on the calling thread. Any thread.
-wasm_status wasm_runtime_set_cache(const wasm_runtime *runtime, const wasm_cache_config *config, wasm_error **error);
+wasm_status wasm_runtime_set_code_cache(const wasm_runtime *runtime,
+                                        const wasm_code_cache_config *config,
+                                        wasm_error **error);
 
 // Fills `stats`, whose `size` the caller has set. Without a cache, only what concerns compiling and loading is not
 // zero. Costs nothing. Any thread.
-wasm_status wasm_runtime_get_cache_stats(const wasm_runtime *runtime, wasm_cache_stats *stats, wasm_error **error);
+wasm_status wasm_runtime_get_code_cache_stats(const wasm_runtime *runtime,
+                                              wasm_code_cache_stats *stats,
+                                              wasm_error **error);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Factory cache
@@ -1897,8 +1897,8 @@ wasm_status wasm_runtime_get_metrics(const wasm_runtime *runtime, wasm_runtime_m
 //
 // There are some 40 lines for each transform and shard: how many of these there are is the host's affair. Runtimes of
 // one process have the same names; a host that has several adds a label of its own. `text` must be freed with
-// `wasm_text_release`.
-wasm_status wasm_runtime_metrics_text(const wasm_runtime *runtime, wasm_text **text, wasm_error **error);
+// `wasm_bytes_release`.
+wasm_status wasm_runtime_metrics_text(const wasm_runtime *runtime, wasm_bytes **text, wasm_error **error);
 
 // Reads all metrics, for one transform and shard after the other to be looked at. Any thread, also while engines run
 // on others. The runtime may be released before the metrics.
@@ -1949,9 +1949,9 @@ wasm_status wasm_engine_start_profile(wasm_engine *engine, uint64_t interval_ns,
 // https://profiler.firefox.com shows. Names of functions are those of the module; functions without one are called
 // `function N`, with their index. The document has no addresses and nothing of the guest's data.
 //
-// `json` gets text that must be freed with `wasm_text_release`. `WASM_STATUS_INVALID_STATE` if the engine is not being
+// `json` gets text that must be freed with `wasm_bytes_release`. `WASM_STATUS_INVALID_STATE` if the engine is not being
 // profiled, `WASM_STATUS_BUSY` from one of its own callbacks. Takes some milliseconds per thousand looks.
-wasm_status wasm_engine_finish_profile(wasm_engine *engine, wasm_text **json, wasm_error **error);
+wasm_status wasm_engine_finish_profile(wasm_engine *engine, wasm_bytes **json, wasm_error **error);
 
 #undef WASM_ENGINE_ENUM_TYPE
 #ifdef __cplusplus

@@ -23,7 +23,7 @@ kafka::bytes module(std::string_view name);
 class log_lines {
  public:
   struct line {
-    wasm_log_severity level;
+    wasm_log_severity severity;
     bool continues;
     std::string transform;
     std::string text;
@@ -34,17 +34,17 @@ class log_lines {
   };
   void add(const wasmengine::log_line& l) {
     const std::lock_guard lock(_mutex);
-    _lines.push_back({l.level, l.continues, std::string(l.transform), std::string(l.text), l.source, l.shard, l.engine,
+    _lines.push_back({l.severity, l.continues, std::string(l.transform), std::string(l.text), l.source, l.shard, l.engine,
                       l.user_data});
   }
   [[nodiscard]] std::vector<line> all() const {
     const std::lock_guard lock(_mutex);
     return _lines;
   }
-  [[nodiscard]] std::vector<std::string> texts(wasm_log_severity level) const {
+  [[nodiscard]] std::vector<std::string> texts(wasm_log_severity severity) const {
     std::vector<std::string> out;
     for (const auto& l : all()) {
-      if (l.level == level) {
+      if (l.severity == severity) {
         out.push_back(l.text);
       }
     }

@@ -151,7 +151,7 @@ inline result<void> runtime::add(const host_module& module) const {
         sizeof(raw), as_slice(module._name), as_slice(f.name), f.params.data(), f.params.size(), f.results.data(),
         f.results.size(), f.may_wait ? 1U : 0U, f.function.get(),
         [](void* data) { static_cast<detail::shared_function*>(data)->give_up(); }, f.call};
-    auto registered = detail::call([&](wasm_error** e) { return wasm_runtime_register(get(), &raw, e); });
+    auto registered = detail::call([&](wasm_error** e) { return wasm_runtime_register_function(get(), &raw, e); });
     if (!registered) {
       return registered;
     }

@@ -123,15 +123,15 @@ class seastar_sink {
  public:
   explicit seastar_sink(F function) : _function(std::move(function)) {}
 
-  wasm_answer operator()(output_block block, output_call call) {
+  wasm_callback_result operator()(output_block block, output_call call) {
     seastar::future<> later = seastar::futurize_invoke(_function, block);
     if (later.available() && !later.failed()) {
       later.get();
-      return WASM_ANSWER_DONE;
+      return WASM_CALLBACK_RESULT_DONE;
     }
     auto promise = call.later();
     if (!promise) {
-      return WASM_ANSWER_FAILED;
+      return WASM_CALLBACK_RESULT_FAILED;
     }
     (void)std::move(later).then_wrapped([p = std::move(promise).value()](seastar::future<> over) mutable noexcept {
       if (over.failed()) {
@@ -147,7 +147,7 @@ class seastar_sink {
         (void)p.resolve();
       }
     });
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   }
 
  private:

@@ -220,8 +220,8 @@ pub fn of(snapshot: Snapshot) -> core::result::Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::status::wasm_status as Status;
     use crate::metrics::tally::{BUCKETS, Sums, bucket_end};
-    use crate::status::wasm_status as Status;
 
     fn one(name: &str) -> TransformMetrics {
         TransformMetrics {
