@@ -25,6 +25,7 @@ pub fn generate(root: &Path, version: &str) -> Result<String> {
     let head = config.header.take().ok_or("cbindgen.toml has no header")?;
     let trailer = config.trailer.take().ok_or("cbindgen.toml has no trailer")?;
     let width = config.line_length;
+    config.export.include = config.export.rename.values().cloned().collect();
     let mut crates = vec![root.join("src")];
     crates.extend(list(&root.join("crates"))?.into_iter().map(|path| path.join("src")));
     let mut places = BTreeMap::new();
@@ -116,13 +117,9 @@ impl<'a> Header<'a> {
     }
 }
 
-/// The names in a declaration; of its comments, the enum of a field that is a number ("A `wasm_…`.").
+/// The names in a declaration, without those in its comments.
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().flat_map(|line| match line.split_once("a `").or_else(|| line.split_once("A `")) {
-        Some((_, rest)) if is_comment(line) => split(&rest[..rest.find('`').unwrap_or(0)]),
-        _ if is_comment(line) => split(""),
-        _ => split(line),
-    })
+    text.lines().filter(|line| !is_comment(line)).flat_map(split)
 }
 
 fn split(line: &str) -> impl Iterator<Item = &str> {

@@ -340,7 +340,7 @@ bool wasm_error_coredump(const wasm_error *error, wasm_slice *dump);
 void wasm_error_release(wasm_error *error);
 
 // The name of a status, such as `guest-trap`: fixed, fit for metrics labels; `unknown` for a number that is none.
-const char *wasm_status_name(uint32_t status);
+const char *wasm_status_name(wasm_status status);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Runtime
@@ -498,12 +498,12 @@ typedef struct wasm_runtime_config {
   uint32_t skip_crc_check;
   // Where guests' output goes. Default: nowhere.
   wasm_log_sink log;
-  // Where linear memories and stacks come from: a `wasm_memory_mode`.
-  uint32_t memory_mode;
-  // How traps of guests are noticed: a `wasm_trap_mode`.
-  uint32_t trap_mode;
-  // When blocked signals are looked for: a `wasm_signal_check`.
-  uint32_t signal_check;
+  // Where linear memories and stacks come from.
+  wasm_memory_mode memory_mode;
+  // How traps of guests are noticed.
+  wasm_trap_mode trap_mode;
+  // When blocked signals are looked for.
+  wasm_signal_check signal_check;
   // 1: stacks have no more than `host_stack_size` bytes, of which guests get up to a quarter for their own frames. No host
   // function then ever has more than what it was promised, and some have a quarter less, so that one which needs more
   // dies in a test. Default 0.
@@ -774,6 +774,19 @@ wasm_status wasm_future_release(wasm_future *future, wasm_error **error);
 // `wasm_engine_*`: one running guest on one core.
 // ---------------------------------------------------------------------------------------------------------------------
 
+// How a callback answers.
+typedef enum wasm_callback_result WASM_ENGINE_ENUM_TYPE {
+  // It is done.
+  WASM_CALLBACK_RESULT_DONE = 0,
+  // It will be done when the promise that the callback took from its `wasm_call` is settled.
+  WASM_CALLBACK_RESULT_PENDING = 1,
+  // It cannot be done; `wasm_call_fail` says why.
+  WASM_CALLBACK_RESULT_FAILED = 2,
+  // To be called again: only for `transform` and `start` of a `wasm_custom_engine`. If `wasm_work_write` has said that the
+  // output is full, the host's sink gets that first; else other tasks have their turn first.
+  WASM_CALLBACK_RESULT_AGAIN = 3,
+} wasm_callback_result;
+
 // One output record, as the host sees it.
 typedef struct wasm_output_record {
   // Key, value and headers in the encoding of a Kafka record; `wasm_payload_read` takes them apart.
@@ -807,7 +820,7 @@ typedef struct wasm_output_sink {
   //
   // The callback must not throw. Functions that would change the state of the same engine, or poll or release a future of
   // it, answer `WASM_STATUS_BUSY`.
-  uint32_t (*records)(void *data, const wasm_output_record *records, size_t count, wasm_call *call);
+  wasm_callback_result (*records)(void *data, const wasm_output_record *records, size_t count, wasm_call *call);
 } wasm_output_sink;
 
 // What an engine is doing.
@@ -1030,8 +1043,8 @@ typedef struct wasm_batch_config {
   size_t size;
   // Offset of the batch. Default 0.
   int64_t base_offset;
-  // A `wasm_compression`. Default none.
-  uint32_t compression;
+  // Default none.
+  wasm_compression compression;
   // 1: all records have the time `append_timestamp`, the broker's, instead of their own. Default 0.
   uint32_t append_time;
   // Milliseconds since 1970, with `append_time`.
@@ -1167,7 +1180,7 @@ typedef struct wasm_continuation {
   void (*drop)(void *data);
   // Finishes the host function: may use the guest's memory by way of `call`, writes `results`, and gives a
   // `wasm_callback_result`: done, failed, or pending with a new promise. Runs at most once. Must not throw.
-  uint32_t (*run)(void *data, wasm_call *call, wasm_value *results);
+  wasm_callback_result (*run)(void *data, wasm_call *call, wasm_value *results);
 } wasm_continuation;
 
 // Keeps a promise that expects no value: what was asked for is done. Wakes the waiting future, if it waits.
@@ -1213,61 +1226,6 @@ typedef enum wasm_value_type WASM_ENGINE_ENUM_TYPE {
   WASM_VALUE_TYPE_F64 = 3,
 } wasm_value_type;
 
-// An engine of the embedder's own: on another computer, in native code, or a dummy for tests.
-//
-// `start` and `transform` are steps. Each is called by `wasm_future_poll` and answers with a `wasm_callback_result`: done;
-// failed; again; or pending, with a promise that it took from its call. When that promise is resolved, from any
-// thread, the same step is called again, with the same arguments, until it answers done or failed. A rejected promise
-// fails the step. Failures have `WASM_STATUS_CUSTOM_ENGINE_FAILED`, which policies treat as a guest's, and stop the
-// engine.
-//
-// All callbacks but `drop` are called on the engine's thread and must not throw or block: no time limit holds for
-// them. Functions that would change the state of the same engine answer `WASM_STATUS_BUSY` there. Calls of them know
-// the engine and its user data (`wasm_call_engine`, `wasm_call_user_data`; not in `create`), but no guest's memory.
-typedef struct wasm_custom_engine {
-  // `sizeof(wasm_custom_engine)`.
-  size_t size;
-  // The host's own, for all engines of the factory, whose threads may use it at once.
-  void *data;
-  // Frees `data`, once: when the factory and its last engine are gone, and the futures of that, on the thread that gives the last of them up, or
-  // when `wasm_factory_create_custom` fails. May be NULL.
-  void (*drop)(void *data);
-  // Makes an engine: writes its own data to `engine_data`, NULL before, and answers done or failed, at once. Called by
-  // `wasm_engine_create`. NULL: the other callbacks get `data`, and `release` is not called. With another answer than done
-  // nothing that was written is ever freed.
-  uint32_t (*create)(void *data, void **engine_data, wasm_call *call);
-  // Starts the engine. NULL: it is started at once.
-  uint32_t (*start)(void *engine_data, wasm_call *call);
-  // Transforms the records of `batch` from the one with index `first_record` on. Must not be NULL.
-  //
-  // `batch` is what `wasm_engine_transform` was given, checked, and can be read until the last answer, or `stop`.
-  // `work` gives the records one by one, decompressed, and takes the output; it is valid until the callback returns.
-  // The record that was taken from it last is the one to which output and a failure belong, unless
-  // `wasm_call_fail_record` names another.
-  uint32_t (*transform)(void *engine_data, wasm_slice batch, uint32_t first_record, wasm_work *work, wasm_call *call);
-  // Stops an engine whose `start` was called, or would have been: in whatever state it is, after a failure, too. When it
-  // returns, nothing touches the batch any more; promises may still be settled, without effect. May be NULL.
-  void (*stop)(void *engine_data);
-  // Frees what `create` made: once, stopped, when the engine is released. May be NULL.
-  void (*release)(void *engine_data);
-  // Bytes of memory that the engine has now, for `wasm_engine_get_memory_size` and the metrics; asked after each step.
-  // NULL: 0.
-  uint64_t (*memory_size)(void *engine_data);
-} wasm_custom_engine;
-
-// How a callback answers.
-typedef enum wasm_callback_result WASM_ENGINE_ENUM_TYPE {
-  // It is done.
-  WASM_CALLBACK_RESULT_DONE = 0,
-  // It will be done when the promise that the callback took from its `wasm_call` is settled.
-  WASM_CALLBACK_RESULT_PENDING = 1,
-  // It cannot be done; `wasm_call_fail` says why.
-  WASM_CALLBACK_RESULT_FAILED = 2,
-  // To be called again: only for `transform` and `start` of a `wasm_custom_engine`. If `wasm_work_write` has said that the
-  // output is full, the host's sink gets that first; else other tasks have their turn first.
-  WASM_CALLBACK_RESULT_AGAIN = 3,
-} wasm_callback_result;
-
 // A function of the host's.
 typedef struct wasm_host_function {
   // `sizeof(wasm_host_function)`.
@@ -1277,12 +1235,12 @@ typedef struct wasm_host_function {
   wasm_slice module;
   // Its name there.
   wasm_slice name;
-  // Each a `wasm_value_type`; at most 32.
-  const uint32_t *params;
+  // Their types; at most 32.
+  const wasm_value_type *params;
   // Number of `params`.
   size_t param_count;
-  // Each a `wasm_value_type`; at most 16.
-  const uint32_t *results;
+  // Their types; at most 16.
+  const wasm_value_type *results;
   // Number of `results`.
   size_t result_count;
   // 1: `call` may answer pending, which costs a little with each call; else 0.
@@ -1298,7 +1256,7 @@ typedef struct wasm_host_function {
   // Called on the threads of engines, on the guests' stacks with `host_stack_size` bytes left, by several at once if
   // there are. Its time counts as the guest's. It must not throw and must not block; functions of its own engine answer
   // `WASM_STATUS_BUSY`.
-  uint32_t (*call)(void *data, wasm_call *call, const wasm_value *args, wasm_value *results);
+  wasm_callback_result (*call)(void *data, wasm_call *call, const wasm_value *args, wasm_value *results);
 } wasm_host_function;
 
 // Gives guests a function of the host's. What `function` points to is copied, `data` is taken over in any case.
@@ -1367,7 +1325,7 @@ typedef struct wasm_timer {
   // Lets time pass: takes the call's promise, answers `WASM_CALLBACK_RESULT_PENDING`, and resolves the promise after
   // `nanoseconds`. A promise that is never resolved means that the engine never starts again by itself; one that is
   // rejected or dropped, or another answer than pending or done, that the operation fails.
-  uint32_t (*sleep)(void *data, uint64_t nanoseconds, wasm_call *call);
+  wasm_callback_result (*sleep)(void *data, uint64_t nanoseconds, wasm_call *call);
 } wasm_timer;
 
 // What becomes of an engine whose guest fails. Zero in any field but `size` means the default.
@@ -1383,13 +1341,13 @@ typedef struct wasm_timer {
 typedef struct wasm_engine_policy {
   // `sizeof(wasm_engine_policy)`.
   size_t size;
-  // What happens when the guest ends at a record: a `wasm_on_error`.
+  // What happens when the guest ends at a record.
   //
   // Only for what the guest did itself: `WASM_STATUS_GUEST_…`, and `WASM_STATUS_CUSTOM_ENGINE_FAILED`. Failures of the host's (`WASM_STATUS_HOST_FUNCTION_FAILED`,
   // `WASM_STATUS_OUTPUT_REJECTED`, `WASM_STATUS_SYSTEM`, …) always fail the transform, because another record would
   // fare no better. So does a guest that ends without having taken a record. One that ends between two records is
   // started again, and no record is lost.
-  uint32_t on_error;
+  wasm_on_error on_error;
   // Nanoseconds from a failure to the next start. They double with each further failure in a row, up to
   // `backoff_max_ns`; what is waited is a random time between half of that and all of it. Default 1 s.
   uint64_t backoff_min_ns;
@@ -1454,6 +1412,52 @@ typedef struct wasm_input_record {
   int64_t timestamp;
 } wasm_input_record;
 
+// An engine of the embedder's own: on another computer, in native code, or a dummy for tests.
+//
+// `start` and `transform` are steps. Each is called by `wasm_future_poll` and answers with a `wasm_callback_result`: done;
+// failed; again; or pending, with a promise that it took from its call. When that promise is resolved, from any
+// thread, the same step is called again, with the same arguments, until it answers done or failed. A rejected promise
+// fails the step. Failures have `WASM_STATUS_CUSTOM_ENGINE_FAILED`, which policies treat as a guest's, and stop the
+// engine.
+//
+// All callbacks but `drop` are called on the engine's thread and must not throw or block: no time limit holds for
+// them. Functions that would change the state of the same engine answer `WASM_STATUS_BUSY` there. Calls of them know
+// the engine and its user data (`wasm_call_engine`, `wasm_call_user_data`; not in `create`), but no guest's memory.
+typedef struct wasm_custom_engine {
+  // `sizeof(wasm_custom_engine)`.
+  size_t size;
+  // The host's own, for all engines of the factory, whose threads may use it at once.
+  void *data;
+  // Frees `data`, once: when the factory and its last engine are gone, and the futures of that, on the thread that gives the last of them up, or
+  // when `wasm_factory_create_custom` fails. May be NULL.
+  void (*drop)(void *data);
+  // Makes an engine: writes its own data to `engine_data`, NULL before, and answers done or failed, at once. Called by
+  // `wasm_engine_create`. NULL: the other callbacks get `data`, and `release` is not called. With another answer than done
+  // nothing that was written is ever freed.
+  wasm_callback_result (*create)(void *data, void **engine_data, wasm_call *call);
+  // Starts the engine. NULL: it is started at once.
+  wasm_callback_result (*start)(void *engine_data, wasm_call *call);
+  // Transforms the records of `batch` from the one with index `first_record` on. Must not be NULL.
+  //
+  // `batch` is what `wasm_engine_transform` was given, checked, and can be read until the last answer, or `stop`.
+  // `work` gives the records one by one, decompressed, and takes the output; it is valid until the callback returns.
+  // The record that was taken from it last is the one to which output and a failure belong, unless
+  // `wasm_call_fail_record` names another.
+  wasm_callback_result (*transform)(void *engine_data,
+                                    wasm_slice batch,
+                                    uint32_t first_record,
+                                    wasm_work *work,
+                                    wasm_call *call);
+  // Stops an engine whose `start` was called, or would have been: in whatever state it is, after a failure, too. When it
+  // returns, nothing touches the batch any more; promises may still be settled, without effect. May be NULL.
+  void (*stop)(void *engine_data);
+  // Frees what `create` made: once, stopped, when the engine is released. May be NULL.
+  void (*release)(void *engine_data);
+  // Bytes of memory that the engine has now, for `wasm_engine_get_memory_size` and the metrics; asked after each step.
+  // NULL: 0.
+  uint64_t (*memory_size)(void *engine_data);
+} wasm_custom_engine;
+
 // Makes a factory of engines that are `engine`'s callbacks instead of a guest. Any thread.
 //
 // `config` is as for `wasm_factory_create`, but has no module, and its environment means nothing. What `engine` points to is
@@ -1517,8 +1521,8 @@ typedef struct wasm_schema_reference {
 
 // A schema.
 typedef struct wasm_schema {
-  // A `wasm_schema_type`.
-  uint32_t schema_type;
+  // Its language.
+  wasm_schema_type schema_type;
   // The schema's text.
   wasm_slice definition;
   // What it refers to.
@@ -1542,11 +1546,11 @@ typedef struct wasm_schema_registry {
   // Frees `data`, once: when the runtime and everything made from it are gone. May be NULL.
   void (*drop)(void *data);
   // The schema of this id. The answer's `version` is not looked at.
-  uint32_t (*get_schema)(void *data, int32_t id, wasm_call *call);
+  wasm_callback_result (*get_schema)(void *data, int32_t id, wasm_call *call);
   // The schema of a subject, in this version; −1 is the latest.
-  uint32_t (*get_subject_schema)(void *data, wasm_slice subject, int32_t version, wasm_call *call);
+  wasm_callback_result (*get_subject_schema)(void *data, wasm_slice subject, int32_t version, wasm_call *call);
   // Registers a schema under a subject, or finds it there. The answer is its id.
-  uint32_t (*create_schema)(void *data, wasm_slice subject, const wasm_schema *schema, wasm_call *call);
+  wasm_callback_result (*create_schema)(void *data, wasm_slice subject, const wasm_schema *schema, wasm_call *call);
 } wasm_schema_registry;
 
 // A schema with its place in a registry.

@@ -2,6 +2,7 @@
 
 use super::{Out, border, handle};
 use crate::base::error::{Error, GuestDetail, Result, wasm_trap};
+use crate::base::number::wasm_status_number;
 use crate::base::status::wasm_status;
 use crate::host::slice::wasm_slice;
 use core::ffi::c_char;
@@ -145,6 +146,6 @@ pub unsafe extern "C" fn wasm_error_release(error: *mut wasm_error) {
 
 /// The name of a status, such as `guest-trap`: fixed, fit for metrics labels; `unknown` for a number that is none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_status_name(status: u32) -> *const c_char {
+pub unsafe extern "C" fn wasm_status_name(status: wasm_status_number) -> *const c_char {
     wasm_status::from_number(status).map_or(c"unknown", wasm_status::name).as_ptr()
 }

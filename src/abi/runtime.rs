@@ -5,6 +5,7 @@ use super::error::wasm_error;
 use super::{Out, border, first_size, handle, sized};
 use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
 use crate::base::error::{Error, Result};
+use crate::base::number::{wasm_memory_mode_number, wasm_signal_check_number, wasm_trap_mode_number};
 use crate::base::status::wasm_status;
 use crate::compile::runtime::{Allocators, Runtime};
 use crate::host::log::{Line, Sink, wasm_log_severity, wasm_log_source};
@@ -99,12 +100,12 @@ pub struct wasm_runtime_config {
     pub skip_crc_check: u32,
     /// Where guests' output goes. Default: nowhere.
     pub log: wasm_log_sink,
-    /// Where linear memories and stacks come from: a `wasm_memory_mode`.
-    pub memory_mode: u32,
-    /// How traps of guests are noticed: a `wasm_trap_mode`.
-    pub trap_mode: u32,
-    /// When blocked signals are looked for: a `wasm_signal_check`.
-    pub signal_check: u32,
+    /// Where linear memories and stacks come from.
+    pub memory_mode: wasm_memory_mode_number,
+    /// How traps of guests are noticed.
+    pub trap_mode: wasm_trap_mode_number,
+    /// When blocked signals are looked for.
+    pub signal_check: wasm_signal_check_number,
     /// 1: stacks have no more than `host_stack_size` bytes, of which guests get up to a quarter for their own frames. No host
     /// function then ever has more than what it was promised, and some have a quarter less, so that one which needs more
     /// dies in a test. Default 0.

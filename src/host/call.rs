@@ -1,6 +1,7 @@
 //! The call that a callback of the host is in: the guest's memory, and how to answer later.
 #![allow(unsafe_code)]
 
+use crate::base::number::wasm_callback_result_number;
 use crate::host::schema::SubjectSchema;
 use crate::host::value::{MAX_RESULTS, wasm_value, wasm_value_type};
 use crate::host::waker::Waker;
@@ -83,7 +84,13 @@ pub struct wasm_continuation {
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// Finishes the host function: may use the guest's memory by way of `call`, writes `results`, and gives a
     /// `wasm_callback_result`: done, failed, or pending with a new promise. Runs at most once. Must not throw.
-    pub run: Option<unsafe extern "C" fn(data: *mut c_void, call: *mut wasm_call, results: *mut wasm_value) -> u32>,
+    pub run: Option<
+        unsafe extern "C" fn(
+            data: *mut c_void,
+            call: *mut wasm_call,
+            results: *mut wasm_value,
+        ) -> wasm_callback_result_number,
+    >,
 }
 
 /// A continuation that is owned.

@@ -1,6 +1,7 @@
 //! Where an engine's output goes: the host's callback.
 #![allow(unsafe_code)]
 
+use crate::base::number::wasm_callback_result_number;
 use crate::host::call::{Ended, wasm_call};
 use core::ffi::c_void;
 
@@ -47,7 +48,7 @@ pub struct wasm_output_sink {
             records: *const wasm_output_record,
             count: usize,
             call: *mut wasm_call,
-        ) -> u32,
+        ) -> wasm_callback_result_number,
     >,
 }
 
