@@ -13,7 +13,7 @@ type Place = (PathBuf, usize);
 /// and introduced by the first paragraph of the file's docs.
 #[rustfmt::skip]
 const SECTIONS: &[&str] = &[
-    "library", "error", "runtime", "thread", "factory", "future", "engine", "batch", "task", "promise",
+    "library", "bytes", "error", "runtime", "thread", "factory", "future", "engine", "batch", "task", "promise",
     "host_function", "policy", "custom_engine", "schema_registry", "artifact", "code_cache", "factory_cache", "metrics",
     "profile",
 ];

@@ -1,7 +1,8 @@
 //! `wasm_metrics_*`: what a runtime and its engines counted.
 
+use super::bytes::wasm_bytes;
 use super::error::wasm_error;
-use super::runtime::{wasm_bytes, wasm_runtime};
+use super::runtime::wasm_runtime;
 use super::{Out, border, fill_sized, first_size, handle, handle_mut};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
@@ -203,7 +204,7 @@ pub unsafe extern "C" fn wasm_runtime_metrics_text(
         snapshot.update(&shared.metrics, shared.pooled());
         let encoded = text::of(snapshot)
             .map_err(|_| Error::new(wasm_status::Internal, "the metrics could not be written as text"))?;
-        out.set(Box::into_raw(Box::new(wasm_bytes(encoded))));
+        out.set(wasm_bytes::of(encoded));
         Ok(())
     })
 }

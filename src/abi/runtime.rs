@@ -1,5 +1,6 @@
 //! `wasm_runtime_*`: configuration and compiler.
 
+use super::bytes::wasm_bytes;
 use super::engine::wasm_engine;
 use super::error::wasm_error;
 use super::{Out, border, first_size, handle, sized};
@@ -299,7 +300,7 @@ pub unsafe extern "C" fn wasm_runtime_validate(
 /// `schema_registry_abi_version`, `language`, `producers`, `functions`, `code_size`, `data_segments`, `has_names`,
 /// `memories`, `imports`, `exports`, and `refused`, which is null or has `status` and `message`. Any thread.
 ///
-/// `json` gets text that must be freed with `wasm_bytes_release`.
+/// `json` gets text, to be released with `wasm_bytes_release`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_inspect(
     runtime: *const wasm_runtime,
@@ -311,7 +312,7 @@ pub unsafe extern "C" fn wasm_runtime_inspect(
         let runtime = handle(runtime, "runtime")?;
         let out = Out::new(json, "json")?;
         let document = runtime.runtime.inspect(module.bytes("module")?);
-        out.set(Box::into_raw(Box::new(wasm_bytes(document.to_string()))));
+        out.set(wasm_bytes::of(document.to_string()));
         Ok(())
     })
 }
@@ -327,24 +328,6 @@ pub unsafe extern "C" fn wasm_runtime_release(runtime: *mut wasm_runtime) {
             drop(unsafe { Arc::from_raw(runtime.cast_const()) });
             Ok(())
         });
-    }
-}
-
-/// Text that the library made. Belongs to no thread.
-pub struct wasm_bytes(pub(crate) String);
-
-/// The text: UTF-8 without a final NUL. Lives as long as its owner. For NULL empty.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_bytes_view(text: *const wasm_bytes) -> wasm_slice {
-    handle(text, "text").map_or(wasm_slice::of(&[]), |text| wasm_slice::of(text.0.as_bytes()))
-}
-
-/// Frees the text. NULL is fine.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_bytes_release(text: *mut wasm_bytes) {
-    if !text.is_null() {
-        // SAFETY: the header says that it is a text that the library gave out, released once.
-        drop(unsafe { Box::from_raw(text) });
     }
 }
 
