@@ -3,7 +3,7 @@
 use super::error::wasm_error;
 use super::factory::{description, wasm_factory, wasm_factory_config};
 use super::runtime::wasm_runtime;
-use super::{Out, border, first_size, handle, handle_mut, promise, sized};
+use super::{Out, border, first_size, handle, handle_mut, promise, sized, take};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::batch::payload;
@@ -47,8 +47,8 @@ pub unsafe extern "C" fn wasm_factory_create_custom(
     border(error, || {
         // First of all, so that the data is dropped whatever comes next.
         // SAFETY: the header says so; and all zeros is valid.
-        let table = unsafe { sized(engine, first_size!(wasm_custom_engine, memory_size), "engine")? };
-        let callbacks = Callbacks::new(table);
+        let callbacks =
+            Callbacks::new(unsafe { take(engine, first_size!(wasm_custom_engine, memory_size), "engine")? });
         let runtime = handle(runtime, "runtime")?;
         // SAFETY: as above.
         let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };

@@ -3,7 +3,7 @@
 use super::error::wasm_error;
 use super::factory::wasm_factory;
 use super::future::{taken, wasm_future};
-use super::{Out, border, first_size, handle, sized};
+use super::{Out, border, first_size, handle, sized, take};
 use crate::base::error::{Error, Result};
 use crate::base::state::{wasm_engine_state, wasm_poll};
 use crate::base::status::wasm_status;
@@ -221,7 +221,7 @@ unsafe fn read(args: *const wasm_transform_args) -> Result<(wasm_transform_args,
     // SAFETY: the header says so; and all zeros is valid for both.
     unsafe {
         let args = sized(args, first_size!(wasm_transform_args, first_record), "args")?;
-        Ok((args, OutputSink::new(sized(args.sink, first_size!(wasm_output_sink, records), "sink")?)))
+        Ok((args, OutputSink::new(take(args.sink, first_size!(wasm_output_sink, records), "sink")?)))
     }
 }
 

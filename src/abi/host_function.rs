@@ -10,6 +10,7 @@ use crate::base::number::{wasm_callback_result_number, wasm_value_type_number};
 use crate::base::status::wasm_status;
 use crate::guest::host_function::{Callback, HostFunction};
 use crate::host::call::{wasm_call, wasm_promise};
+use crate::host::owned::Owned;
 use crate::host::slice::{self, wasm_slice};
 use crate::host::value::{MAX_PARAMS, MAX_RESULTS, wasm_value, wasm_value_type};
 use core::ffi::c_void;
@@ -89,6 +90,8 @@ pub unsafe extern "C" fn wasm_runtime_register_function(
         }
         // First of all, so that the data is dropped whatever comes next.
         let callback = Callback { data: f.data, drop: f.drop, call: f.call.unwrap_or(never) };
+        // SAFETY: data and callbacks came together from the host, which gives the data up.
+        let callback = unsafe { Owned::new(callback) };
         let runtime = handle(runtime, "runtime")?;
         if f.call.is_none() {
             return Err(Error::new(wasm_status::NullArgument, "the host function's callback call is NULL"));

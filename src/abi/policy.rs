@@ -2,11 +2,12 @@
 
 use super::engine::{owned, wasm_engine};
 use super::error::wasm_error;
-use super::{Out, border, first_size, sized};
+use super::{Out, border, first_size, sized, take};
 use crate::base::error::Error;
 use crate::base::number::wasm_on_error_number;
 use crate::base::status::wasm_status;
-use crate::engine::policy::{Backoff, Policy, Timer, wasm_on_error, wasm_timer};
+use crate::engine::policy::{Backoff, Policy, wasm_on_error};
+use crate::host::timer::{Timer, wasm_timer};
 use std::time::Duration;
 
 /// What becomes of an engine whose guest fails. Zero in any field but `size` means the default.
@@ -80,8 +81,7 @@ pub unsafe extern "C" fn wasm_engine_set_policy(
         let mut timer = None;
         if !policy.timer.is_null() {
             // SAFETY: as above.
-            let table = unsafe { sized(policy.timer, first_size!(wasm_timer, sleep), "timer")? };
-            timer = Some(Timer::new(table)?);
+            timer = Some(Timer::new(unsafe { take(policy.timer, first_size!(wasm_timer, sleep), "timer")? })?);
         }
         let time =
             |value: u64, default| if value == 0 { Duration::from_secs(default) } else { Duration::from_nanos(value) };

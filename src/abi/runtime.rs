@@ -3,13 +3,14 @@
 use super::bytes::wasm_bytes;
 use super::engine::wasm_engine;
 use super::error::wasm_error;
-use super::{Out, border, first_size, handle, sized};
+use super::{Out, border, first_size, handle, sized, take};
 use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
 use crate::base::error::{Error, Result};
 use crate::base::number::{wasm_memory_mode_number, wasm_signal_check_number, wasm_trap_mode_number};
 use crate::base::status::wasm_status;
 use crate::compile::runtime::{Allocators, Runtime};
 use crate::host::log::{Line, Sink, wasm_log_severity, wasm_log_source};
+use crate::host::owned::{Owned, host_data};
 use crate::host::slice::{self, wasm_slice};
 use crate::system::memory::block::{Allocator, wasm_allocator};
 use core::ffi::c_void;
@@ -142,17 +143,11 @@ pub struct wasm_runtime_config {
     pub avoid_real_time: u32,
 }
 
-/// A log sink that is owned.
-struct CSink(wasm_log_sink);
+host_data!(wasm_log_sink: AnyThread, "The header says: `line` is called on several threads at once, and `drop` on any.");
 
-// SAFETY: the header says that `line` is called on several threads at once, and `drop` on any.
-unsafe impl Send for CSink {}
-// SAFETY: as above.
-unsafe impl Sync for CSink {}
-
-impl Sink for CSink {
+impl Sink for Owned<wasm_log_sink> {
     fn line(&self, line: &Line<'_>) {
-        if let Some(callback) = self.0.line {
+        if let Some(callback) = self.line {
             let line = wasm_log_line {
                 size: size_of::<wasm_log_line>(),
                 severity: line.severity,
@@ -165,16 +160,7 @@ impl Sink for CSink {
                 user_data: line.user_data,
             };
             // SAFETY: function and data came together from the host; the line lives until after the call.
-            unsafe { callback(self.0.data, &raw const line) }
-        }
-    }
-}
-
-impl Drop for CSink {
-    fn drop(&mut self) {
-        if let Some(drop) = self.0.drop {
-            // SAFETY: a `CSink` is made once from each sink that the host gives, so this runs once.
-            unsafe { drop(self.0.data) }
+            unsafe { callback(self.data, &raw const line) }
         }
     }
 }
@@ -245,8 +231,7 @@ unsafe fn allocator(table: *const wasm_allocator, name: &str) -> Result<Option<A
         return Ok(None);
     }
     // SAFETY: says the caller; and all zeros is a valid table.
-    let table = unsafe { sized(table, first_size!(wasm_allocator, release), name)? };
-    Allocator::new(table, name).map(Some)
+    Allocator::new(unsafe { take(table, first_size!(wasm_allocator, release), name)? }, name).map(Some)
 }
 
 /// Makes a runtime. `config` may be NULL for the defaults; what it holds is copied. Any thread; any number of runtimes.
@@ -262,16 +247,17 @@ pub unsafe extern "C" fn wasm_runtime_create(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     border(error, || {
-        let mut sink = CSink(wasm_log_sink { data: core::ptr::null_mut(), drop: None, line: None });
+        // SAFETY: there are no callbacks.
+        let mut sink = unsafe { Owned::new(wasm_log_sink { data: core::ptr::null_mut(), drop: None, line: None }) };
         let mut chosen = Config::default();
         let mut allocators = Allocators::default();
         if !config.is_null() {
             // SAFETY: the header says so; and all zeros is a valid config.
             let config = unsafe { sized(config, first_size!(wasm_runtime_config, avoid_real_time), "config")? };
             // First of all what the host gives away, so that it is dropped whatever comes next.
-            sink = CSink(config.log);
             // SAFETY: the header says so.
             let (memory, stack) = unsafe {
+                sink = Owned::new(config.log);
                 let memory = allocator(config.memory_allocator, "memory_allocator");
                 (memory, allocator(config.stack_allocator, "stack_allocator"))
             };

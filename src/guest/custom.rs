@@ -10,6 +10,7 @@ use crate::guest::context::Context;
 use crate::guest::output::Pushed;
 use crate::guest::work::Work;
 use crate::host::call::{Ended, Settled, Waiting, wasm_call, wasm_callback_result};
+use crate::host::owned::{Owned, host_data};
 use crate::host::slice::wasm_slice;
 use core::cell::Cell;
 use core::ffi::c_void;
@@ -75,32 +76,20 @@ pub struct wasm_custom_engine {
     pub memory_size: Option<unsafe extern "C" fn(engine_data: *mut c_void) -> u64>,
 }
 
-/// A table that is owned.
-pub struct Callbacks(wasm_custom_engine);
+host_data!(wasm_custom_engine: AnyThread, "The header says: on the threads of all engines, and `drop` on any.");
 
-// SAFETY: the header says that the callbacks are called on the threads of all engines, `drop` on any.
-unsafe impl Send for Callbacks {}
-// SAFETY: as above.
-unsafe impl Sync for Callbacks {}
+/// A table that is owned.
+pub struct Callbacks(Owned<wasm_custom_engine>);
 
 impl Callbacks {
     /// Takes over a host's table.
-    pub fn new(table: wasm_custom_engine) -> Self {
+    pub fn new(table: Owned<wasm_custom_engine>) -> Self {
         Self(table)
     }
 
     /// Whether what must be there is there.
     pub fn is_complete(&self) -> bool {
         self.0.transform.is_some()
-    }
-}
-
-impl Drop for Callbacks {
-    fn drop(&mut self) {
-        if let Some(drop) = self.0.drop {
-            // SAFETY: `Callbacks` are made once from each table that the host gives, so this runs once.
-            unsafe { drop(self.0.data) }
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The call that a callback of the host is in: the guest's memory, and how to answer later.
 #![allow(unsafe_code)]
 
+use super::owned::{Owned, host_data};
 use crate::base::number::wasm_callback_result_number;
 use crate::host::schema::SubjectSchema;
 use crate::host::value::{MAX_RESULTS, wasm_value, wasm_value_type};
@@ -69,9 +70,6 @@ pub enum Settled {
     RejectedAt(String, u32),
 }
 
-// SAFETY: values are plain bits, and a continuation's data may go to another thread, says the header.
-unsafe impl Send for Settled {}
-
 /// What a host function does when its promise was settled: on the engine's thread, with the guest's memory at hand.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -93,13 +91,15 @@ pub struct wasm_continuation {
     >,
 }
 
+host_data!(wasm_continuation: AnyThread, "The header says that `drop` runs on any thread; `run` has the engine's.");
+
 /// A continuation that is owned.
 #[derive(Debug)]
-pub struct Continuation(wasm_continuation);
+pub struct Continuation(Owned<wasm_continuation>);
 
 impl Continuation {
     /// Takes over a host's continuation.
-    pub fn new(continuation: wasm_continuation) -> Self {
+    pub fn new(continuation: Owned<wasm_continuation>) -> Self {
         Self(continuation)
     }
 
@@ -108,15 +108,6 @@ impl Continuation {
         let Some(run) = self.0.run else { return wasm_callback_result::Failed as u32 };
         // SAFETY: the host gave function and data together; both arguments live until after the call.
         unsafe { run(self.0.data, call, results.as_mut_ptr().cast()) }
-    }
-}
-
-impl Drop for Continuation {
-    fn drop(&mut self) {
-        if let Some(drop) = self.0.drop {
-            // SAFETY: a `Continuation` is made once from each one that the host gives, so this runs once.
-            unsafe { drop(self.0.data) }
-        }
     }
 }
 
@@ -177,9 +168,13 @@ impl wasm_call {
         Self { engine: NonNull::new(engine), user_data: NonNull::new(user_data), wanted, ..Self::default() }
     }
 
-    /// A call of a guest, whose memory does not move or change owner until the call ends. `results` outlive it too.
+    /// A call of a guest.
+    ///
+    /// # Safety
+    ///
+    /// The memory does not move, and nothing else uses it, until the call ends. `results` outlive it.
     #[inline]
-    pub fn of_guest(
+    pub unsafe fn of_guest(
         memory: &mut [u8],
         engine: *mut c_void,
         user_data: *mut c_void,

@@ -1,6 +1,7 @@
 //! A schema registry: the host's, or one in memory.
 #![allow(unsafe_code)]
 
+use super::owned::{Owned, host_data};
 use crate::base::error::{Error, Result};
 use crate::base::number::{wasm_callback_result_number, wasm_schema_type_number};
 use crate::host::call::{Settled, wasm_call, wasm_callback_result};
@@ -108,23 +109,19 @@ pub(crate) fn read_schema(raw: &wasm_schema) -> Result<Schema> {
     })
 }
 
-/// A registry that is owned.
-pub struct Registry(wasm_schema_registry);
+host_data!(wasm_schema_registry: AnyThread, "The header says: on several threads at once, and `drop` on any.");
 
-// SAFETY: the header says that the functions are called on several threads at once, and `drop` on any.
-unsafe impl Send for Registry {}
-// SAFETY: as above.
-unsafe impl Sync for Registry {}
+/// A registry that is owned.
+pub struct Registry(Owned<wasm_schema_registry>);
 
 impl Registry {
     /// Takes over a host's registry; `None`, with the name, if a function is missing.
-    pub fn new(table: wasm_schema_registry) -> Result<Self, &'static str> {
-        let registry = Self(table);
-        match table {
+    pub fn new(table: Owned<wasm_schema_registry>) -> Result<Self, &'static str> {
+        match *table {
             wasm_schema_registry { get_schema: None, .. } => Err("get_schema"),
             wasm_schema_registry { get_subject_schema: None, .. } => Err("get_subject_schema"),
             wasm_schema_registry { create_schema: None, .. } => Err("create_schema"),
-            _ => Ok(registry),
+            _ => Ok(Self(table)),
         }
     }
 
@@ -162,15 +159,6 @@ impl Registry {
         };
         // SAFETY: the host gave function and data together; the arguments live until after the call.
         unsafe { function(self.0.data, wasm_slice::of(subject.as_bytes()), &raw const raw, call) }
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        if let Some(drop) = self.0.drop {
-            // SAFETY: a `Registry` is made once from each table that the host gives, so this runs once.
-            unsafe { drop(self.0.data) }
-        }
     }
 }
 

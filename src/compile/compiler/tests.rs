@@ -64,6 +64,7 @@ unsafe extern "C" fn never(
     0
 }
 
+#[allow(unsafe_code)]
 fn host_function(may_wait: bool, params: usize) -> HostFunction {
     use crate::host::value::wasm_value_type::I32;
     let callback = Callback { data: core::ptr::null_mut(), drop: None, call: never };
@@ -73,7 +74,8 @@ fn host_function(may_wait: bool, params: usize) -> HostFunction {
         params: vec![I32; params],
         results: Arc::new([I32]),
         may_wait,
-        callback,
+        // SAFETY: there is no data.
+        callback: unsafe { crate::host::owned::Owned::new(callback) },
     }
 }
 

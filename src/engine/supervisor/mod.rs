@@ -239,7 +239,10 @@ impl Supervisor {
             return self.engine.borrow().transform(batch, first, sink);
         }
         self.check_free("transform")?;
-        let inner = self.engine.borrow().transform(batch, first, sink.lent())?;
+        #[allow(unsafe_code)]
+        // SAFETY: the engine's operation ends before this one, which owns the sink.
+        let lent = unsafe { sink.lent() };
+        let inner = self.engine.borrow().transform(batch, first, lent)?;
         let transform = Some(Transform { batch, sink, next: first });
         Ok(self.begin(State::Transforming, Operation { transform, step: Step::Transforming(inner) }))
     }
