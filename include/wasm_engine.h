@@ -67,6 +67,9 @@ extern "C" {
 // The nouns. What is in them is up to the library.
 // ---------------------------------------------------------------------------------------------------------------------
 
+// Bytes that the library made: text, or an artifact. Owned; belongs to no thread and never changes.
+typedef struct wasm_bytes wasm_bytes;
+
 // An error, owned by whoever got it. It belongs to no thread and changes never.
 typedef struct wasm_error wasm_error;
 
@@ -89,25 +92,12 @@ typedef struct wasm_task wasm_task;
 // A callback's promise to answer later. It may be used on any thread, and outlive the engine.
 typedef struct wasm_promise wasm_promise;
 
-// A compiled module as bytes. Belongs to no thread.
-//
-// It is machine code with what has to be known about it: as long as it is kept, guard it as you would guard the
-// program itself, since loading one that was forged runs what the forger wrote. Its checksum tells of accidents only.
-//
-// It fits runtimes of the same version of this library, on processors with at least the features that it was made on,
-// with the same `memory_mode` and `trap_mode`, and with the same of its host functions that may wait; in memory mode
-// `WASM_MEMORY_MODE_PROCESS_POOL` also with the same `pool_engines` and `memory_limit`, where these are large.
-typedef struct wasm_artifact wasm_artifact;
-
 // A cache of factories. Owned; it may be used on any thread, by several at once.
 typedef struct wasm_factory_cache wasm_factory_cache;
 
 // All metrics of a runtime at one moment. Owned; used by one thread at a time. It keeps no engine
 // alive, but what engines, factories and snapshots of a runtime share: its host functions, pools and ticker.
 typedef struct wasm_metrics wasm_metrics;
-
-// Text that the library made. Belongs to no thread.
-typedef struct wasm_bytes wasm_bytes;
 
 // The call that a callback is in; valid until the callback returns, and used on its thread only.
 typedef struct wasm_call wasm_call;
@@ -121,16 +111,19 @@ typedef struct wasm_work wasm_work;
 // ---------------------------------------------------------------------------------------------------------------------
 // Library
 //
-// What concerns the library as a whole.
+// The library as a whole.
 // ---------------------------------------------------------------------------------------------------------------------
 
-// The library's version, such as `0.1.0`.
+// The version of the library that the program has loaded, such as `0.1.0`.
 const char *wasm_library_version(void);
 
+// The same as a number: at least the `WASM_ENGINE_VERSION_NUMBER` of the header, if the library has all that is in it.
+uint32_t wasm_library_version_number(void);
+
 // ---------------------------------------------------------------------------------------------------------------------
-// Error
+// Bytes
 //
-// `wasm_error_*`: the story behind a status.
+// Bytes and text: `wasm_slice` borrows them, and `wasm_bytes` are the library's, for whoever was given them to release.
 // ---------------------------------------------------------------------------------------------------------------------
 
 // Borrowed bytes. `(NULL, 0)` is empty. Text is UTF-8 without a final NUL.
@@ -141,13 +134,17 @@ typedef struct wasm_slice {
   size_t size;
 } wasm_slice;
 
-// A frame of a guest's call stack.
-typedef struct wasm_frame {
-  // Demangled name of the function; empty if the module has no names. Lives as long as the error.
-  wasm_slice function;
-  // Index of the function in the module's function index space.
-  uint32_t function_index;
-} wasm_frame;
+// A view of the bytes; text is UTF-8 without a final NUL. Lives as long as its owner. For NULL empty.
+wasm_slice wasm_bytes_view(const wasm_bytes *bytes);
+
+// Frees the bytes. NULL is fine.
+void wasm_bytes_release(wasm_bytes *bytes);
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Error
+//
+// `wasm_error_*`: the story behind a status.
+// ---------------------------------------------------------------------------------------------------------------------
 
 // What a call came to.
 //
@@ -303,6 +300,46 @@ typedef enum wasm_trap WASM_ENGINE_ENUM_TYPE {
   WASM_TRAP_OTHER = 12,
 } wasm_trap;
 
+// What is known of an error.
+typedef struct wasm_error_info {
+  // `sizeof(wasm_error_info)`, set by the caller.
+  size_t size;
+  // The status that came with it.
+  wasm_status status;
+  // Which trap ended the guest; `WASM_TRAP_NONE` if none did.
+  wasm_trap trap;
+  // What `wasm_error_message` gives.
+  const char *message;
+  // Whether the guest ended by itself.
+  bool has_exit_code;
+  // Whether the guest was working on a record.
+  bool has_record;
+  // The guest's exit code, if it ended by itself.
+  int32_t exit_code;
+  // The record's index in the batch, from 0.
+  uint32_t record_index;
+  // The record's Kafka offset.
+  int64_t record_offset;
+  // Frames of the guest's call stack at its end, for `wasm_error_frame`.
+  size_t frame_count;
+  // The guest's core dump; empty if there is none.
+  //
+  // Guests have one that trapped, were ended, or exited with a code other than 0, if `core_dumps` was set for their
+  // runtime, and if their memory has no more than 1 GiB. It is a WebAssembly module in the format for core dumps of
+  // WebAssembly's tool conventions: memory, globals, and the stack with the indices of functions, of which it has
+  // the innermost 10,000. Where in a function a frame is, and the values of its variables, are not known. What the
+  // memory holds is in it, secrets included.
+  wasm_slice core_dump;
+} wasm_error_info;
+
+// A frame of a guest's call stack.
+typedef struct wasm_frame {
+  // Demangled name of the function; empty if the module has no names. Lives as long as the error.
+  wasm_slice function;
+  // Index of the function in the module's function index space.
+  uint32_t function_index;
+} wasm_frame;
+
 // The status that came with the error; `WASM_STATUS_NULL_ARGUMENT` for NULL.
 wasm_status wasm_error_status(const wasm_error *error);
 
@@ -310,31 +347,11 @@ wasm_status wasm_error_status(const wasm_error *error);
 // by a NUL. Lives as long as the error. For NULL an empty string.
 const char *wasm_error_message(const wasm_error *error);
 
-// Which trap ended the guest; `WASM_TRAP_NONE` if none did, and for NULL.
-wasm_trap wasm_error_trap(const wasm_error *error);
-
-// Whether the guest ended by itself; if so, writes its exit code to `exit_code`, which may be NULL.
-bool wasm_error_exit_code(const wasm_error *error, int32_t *exit_code);
-
-// Whether the guest was working on a record; if so, writes its index in the batch, from 0, and its offset. Either pointer
-// may be NULL.
-bool wasm_error_record(const wasm_error *error, uint32_t *index, int64_t *offset);
-
-// Number of frames of the guest's call stack at its end; 0 for NULL.
-size_t wasm_error_frame_count(const wasm_error *error);
+// Fills `info`, whose `size` the caller has set, with all that is known. What it points to lives as long as the error.
+wasm_status wasm_error_get_info(const wasm_error *error, wasm_error_info *info);
 
 // Writes frame `index`, counted from the innermost, to `frame`. `WASM_STATUS_INVALID_ARGUMENT` if there is none.
 wasm_status wasm_error_frame(const wasm_error *error, size_t index, wasm_frame *frame);
-
-// Whether the error has a core dump of its guest; if so, writes it to `dump`, which may be NULL. It lives as long as the
-// error.
-//
-// Guests have one that trapped, were ended, or exited with a code other than 0, if `core_dumps` was set for their runtime,
-// and if their memory has no more than 1 GiB. It is a WebAssembly module in the format for core dumps of WebAssembly's tool
-// conventions: memory, globals, and the stack with the indices of functions, of which it has the innermost 10,000. Where
-// in a function a frame is, and the values of its variables, are not known. What the memory holds is in it, secrets
-// included.
-bool wasm_error_coredump(const wasm_error *error, wasm_slice *dump);
 
 // Frees the error. NULL is fine.
 void wasm_error_release(wasm_error *error);
@@ -555,19 +572,13 @@ wasm_status wasm_runtime_validate(const wasm_runtime *runtime, wasm_slice module
 // `schema_registry_abi_version`, `language`, `producers`, `functions`, `code_size`, `data_segments`, `has_names`,
 // `memories`, `imports`, `exports`, and `refused`, which is null or has `status` and `message`. Any thread.
 //
-// `json` gets text that must be freed with `wasm_bytes_release`.
+// `json` gets text, to be released with `wasm_bytes_release`.
 wasm_status wasm_runtime_inspect(const wasm_runtime *runtime, wasm_slice module, wasm_bytes **json, wasm_error **error);
 
 // Gives the runtime up. Factories and engines made from it go on living; the compile threads end when they have
 // finished what they are at, and the ticker's when the last factory, engine, factory cache and `wasm_metrics` of the process
 // is gone. NULL is fine.
 void wasm_runtime_release(wasm_runtime *runtime);
-
-// The text: UTF-8 without a final NUL. Lives as long as its owner. For NULL empty.
-wasm_slice wasm_bytes_view(const wasm_bytes *text);
-
-// Frees the text. NULL is fine.
-void wasm_bytes_release(wasm_bytes *text);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Thread
@@ -754,9 +765,9 @@ wasm_status wasm_future_poll(wasm_future *future, const wasm_waker *waker, wasm_
 // another kind; `WASM_STATUS_INVALID_STATE` if it is not ready. The future must still be released.
 wasm_status wasm_future_take_factory(wasm_future *future, wasm_factory **factory, wasm_error **error);
 
-// Takes the artifact out of a future of `wasm_runtime_precompile` that is ready. Errors as of
-// `wasm_future_take_factory`.
-wasm_status wasm_future_take_artifact(wasm_future *future, wasm_artifact **artifact, wasm_error **error);
+// Takes the artifact out of a future of `wasm_runtime_precompile` that is ready, to be released with
+// `wasm_bytes_release`. Errors as of `wasm_future_take_factory`.
+wasm_status wasm_future_take_artifact(wasm_future *future, wasm_bytes **artifact, wasm_error **error);
 
 // Frees the future, at any time. NULL is fine.
 //
@@ -773,6 +784,30 @@ wasm_status wasm_future_release(wasm_future *future, wasm_error **error);
 //
 // `wasm_engine_*`: one running guest on one core.
 // ---------------------------------------------------------------------------------------------------------------------
+
+// Settings of an engine.
+typedef struct wasm_engine_config {
+  // `sizeof(wasm_engine_config)`.
+  size_t size;
+  // 1: a user of the one engine that the calling thread shares for this factory. The first user makes that, the last
+  // one takes it along. To its host each user is an engine of its own, and stopped; what is shared is the guest,
+  // with its memory. Default 0.
+  //
+  // Starting starts the guest if no user has it running, else is over at once, or when the start that is going on
+  // is. Transforms queue, first come, first served. The user at the front drives the guest with its own polls; the
+  // others' futures are pending until it is their turn. So a user that does not poll its future, or whose sink does
+  // not settle its promise, holds the others up; releasing the future, or the user, lets them go on.
+  //
+  // A failure is that of the user whose batch it was, and so is a cancelled transform: this user is stopped. The
+  // next one in the queue starts the guest again before its batch, as part of its own operation, and if that start
+  // fails, so does this operation. Stopping a user leaves the guest to the others; with the last one that is started
+  // it goes, and its memory.
+  //
+  // Policies and statistics are each user's own. Host functions and log lines see the engine and the user data of
+  // the user whose turn it is, or was last. `wasm_engine_get_memory_size` is the guest's. The metrics know one
+  // engine, whose restarts and errors count once.
+  uint32_t shared;
+} wasm_engine_config;
 
 // How a callback answers.
 typedef enum wasm_callback_result WASM_ENGINE_ENUM_TYPE {
@@ -823,6 +858,23 @@ typedef struct wasm_output_sink {
   wasm_callback_result (*records)(void *data, const wasm_output_record *records, size_t count, wasm_call *call);
 } wasm_output_sink;
 
+// A transform: a batch for the guest, and where the output goes.
+typedef struct wasm_transform_args {
+  // `sizeof(wasm_transform_args)`.
+  size_t size;
+  // A Kafka record batch, magic 2, as it is on the wire, compressed or not, and nothing after it. It is borrowed, not
+  // copied, and must stay unchanged until the operation is over: until its future is ready, has failed, or is
+  // released, or the engine is stopped or released.
+  wasm_slice batch;
+  // Gets the guest's output, in the order of its writes, while the operation is polled. It is copied, and dropped when
+  // the operation is over, or when the call fails.
+  const wasm_output_sink *sink;
+  // The index of the first record that the guest gets. Default 0. After a failure, to go on behind the record that
+  // failed, or to try that one again. The guest is told how many records are left; indices in errors still count
+  // from the batch's first record.
+  uint32_t first_record;
+} wasm_transform_args;
+
 // What an engine is doing.
 typedef enum wasm_engine_state WASM_ENGINE_ENUM_TYPE {
   // No guest: never started, stopped, or failed. It can be started.
@@ -835,29 +887,14 @@ typedef enum wasm_engine_state WASM_ENGINE_ENUM_TYPE {
   WASM_ENGINE_STATE_TRANSFORMING = 3,
 } wasm_engine_state;
 
-// Makes an engine that belongs to the calling thread. It is stopped. Cheap: nothing is instantiated yet.
-wasm_status wasm_engine_create(const wasm_factory *factory, wasm_engine **engine, wasm_error **error);
-
-// Makes a user of the one engine that the calling thread shares for this factory; the first user makes that, the last
-// one takes it along. To its host it is an engine of its own, and stopped; what is shared is the guest, with its
-// memory.
+// Makes an engine that belongs to the calling thread. It is stopped. Cheap: nothing is instantiated yet. `config` may
+// be NULL for the defaults.
 //
-// Starting starts the guest if no user has it running, else is over at once, or when the start that is going on is.
-// Transforms queue, first come, first served. The user at the front drives the guest with its own polls; the others'
-// futures are pending until it is their turn. So a user that does not poll its future, or whose sink does not settle
-// its promise, holds the others up; releasing the future, or the user, lets them go on.
-//
-// A failure is that of the user whose batch it was, and so is a cancelled transform: this user is stopped. The next
-// one in the queue starts the guest again before its batch, as part of its own operation, and if that start fails, so
-// does this operation. Stopping a user leaves the guest to the others; with the last one that is started it goes, and
-// its memory.
-//
-// Policies and tallies are each user's own. Host functions and log lines see the engine and the user data of the user
-// whose turn it is, or was last. `wasm_engine_get_memory_size` is the guest's. The metrics know one engine, whose
-// restarts and errors count once.
-//
-// `WASM_STATUS_INVALID_STATE` if the thread is at its very end.
-wasm_status wasm_engine_create_shared(const wasm_factory *factory, wasm_engine **engine, wasm_error **error);
+// `WASM_STATUS_INVALID_STATE` for a shared one if the thread is at its very end.
+wasm_status wasm_engine_create(const wasm_factory *factory,
+                               const wasm_engine_config *config,
+                               wasm_engine **engine,
+                               wasm_error **error);
 
 // Puts a new version in the engine's place while it works: make before break.
 //
@@ -890,48 +927,34 @@ wasm_status wasm_engine_start(wasm_engine *engine, wasm_future **future, wasm_er
 
 // Gives the guest one record batch.
 //
-// `batch` is a Kafka record batch, magic 2, as it is on the wire, compressed or not, and nothing after it. It is checked
-// here, as a whole: with a `WASM_STATUS_BATCH_…` nothing has reached the guest and the engine is as it was. It is
-// borrowed, not copied, and must stay unchanged until the future is ready, has failed, or is released, or the engine is
-// stopped or released. A compressed one is
-// decompressed here, on the calling thread.
+// It is checked here, as a whole: with a `WASM_STATUS_BATCH_…` nothing has reached the guest and the engine is as it
+// was. A compressed one is decompressed here, on the calling thread.
 //
-// `sink` gets the guest's output, in the order of its writes, while the future is polled, and is dropped when the
-// operation is over, or when this call fails (unless with `WASM_STATUS_INVALID_STRUCT_SIZE`, when it cannot be read). What an input record gave rise to is handed over whole, after the guest has
-// finished that record; only if it exceeds `output_buffer_limit` it comes in parts.
+// What an input record gave rise to is handed over to the sink whole, after the guest has finished that record; only if
+// it exceeds `output_buffer_limit` it comes in parts.
 //
 // `future` becomes ready when the guest asks for the next batch and the sink has everything. It fails with a
-// `WASM_STATUS_GUEST_…` when the guest ends; the sink then has the output of all records before the one that
-// `wasm_error_record` names. It fails with `WASM_STATUS_OUTPUT_REJECTED` when the sink fails. In both cases the engine is
-// stopped. `WASM_STATUS_INVALID_STATE` if the engine is not idle.
+// `WASM_STATUS_GUEST_…` when the guest ends; the sink then has the output of all records before the one that the error
+// names. It fails with `WASM_STATUS_OUTPUT_REJECTED` when the sink fails. In both cases the engine is stopped.
+//
+// Errors of the call itself: `WASM_STATUS_INVALID_STATE` if the engine is not idle, `WASM_STATUS_INVALID_ARGUMENT` if the
+// batch has no record `first_record`. With `WASM_STATUS_INVALID_STRUCT_SIZE` the sink is not dropped, because `args` or
+// the sink cannot be read.
 wasm_status wasm_engine_transform(wasm_engine *engine,
-                                  wasm_slice batch,
-                                  const wasm_output_sink *sink,
+                                  const wasm_transform_args *args,
                                   wasm_future **future,
                                   wasm_error **error);
 
-// As `wasm_engine_transform`, from the record with index `first_record` on: after a failure, to go on with the record
-// behind the one that failed, or to try that one again. The guest is told how many records are left; indices in errors
-// still count from the batch's first record. `WASM_STATUS_INVALID_ARGUMENT` if the batch has no such record.
-wasm_status wasm_engine_transform_from(wasm_engine *engine,
-                                       wasm_slice batch,
-                                       uint32_t first_record,
-                                       const wasm_output_sink *sink,
-                                       wasm_future **future,
-                                       wasm_error **error);
-
-// `wasm_engine_transform_from` and the first `wasm_future_poll` in one call. A batch whose transform is over at once, as that
+// `wasm_engine_transform` and the first `wasm_future_poll` in one call. A batch whose transform is over at once, as that
 // of nearly every small batch is, needs no future and saves a tenth of its time.
 //
-// `state` gets what the poll found, and `future` gets NULL if that is ready, else the future, to be polled on. `waker`, which
-// may be NULL, is used up as by `wasm_future_poll`, also when this call fails.
+// `state` gets what the poll found, and `future` gets NULL if that is ready, else the future, to be polled on. `waker`,
+// which may be NULL, is consumed as by `wasm_future_poll`, also when this call fails.
 //
-// Errors as of both calls; then the operation is over, there is no future, and the sink has been dropped. Only what a later
-// poll can mend, such as `WASM_STATUS_SIGNALS_BLOCKED`, is left to that one to tell: the state is yielded then.
+// Errors as of both calls; then the operation is over, there is no future, and the sink has been dropped. Only what a
+// later poll can mend, such as `WASM_STATUS_SIGNALS_BLOCKED`, is left to that one to tell: the state is yielded then.
 wasm_status wasm_engine_transform_and_poll(wasm_engine *engine,
-                                           wasm_slice batch,
-                                           uint32_t first_record,
-                                           const wasm_output_sink *sink,
+                                           const wasm_transform_args *args,
                                            const wasm_waker *waker,
                                            wasm_poll *state,
                                            wasm_future **future,
@@ -1588,8 +1611,7 @@ wasm_status wasm_promise_resolve_schema(wasm_promise *promise, const wasm_subjec
 // ---------------------------------------------------------------------------------------------------------------------
 // Artifact
 //
-// `wasm_runtime_precompile`, `wasm_artifact_*` and `wasm_factory_load`: compiled modules that the embedder keeps
-// itself.
+// Artifacts are compiled modules that the host keeps itself: on its disk, or sent to other machines.
 // ---------------------------------------------------------------------------------------------------------------------
 
 // Compiles a module to an artifact, for an embedder that keeps compiled modules itself. The module is copied, and
@@ -1597,6 +1619,14 @@ wasm_status wasm_promise_resolve_schema(wasm_promise *promise, const wasm_subjec
 //
 // `future` becomes ready with an artifact, to be had by `wasm_future_take_artifact`, or fails with a
 // `WASM_STATUS_MODULE_…`. Else it is like that of `wasm_factory_create`.
+//
+// An artifact is machine code with what has to be known about it: as long as it is kept, guard it as you would guard
+// the program itself, since loading one that was forged runs what the forger wrote. Its checksum tells of accidents
+// only.
+//
+// It fits runtimes of the same version of this library, on processors with at least the features that it was made on,
+// with the same `memory_mode` and `trap_mode`, and with the same of its host functions that may wait; in memory mode
+// `WASM_MEMORY_MODE_PROCESS_POOL` also with the same `pool_engines` and `memory_limit`, where these are large.
 wasm_status wasm_runtime_precompile(const wasm_runtime *runtime,
                                     wasm_slice module,
                                     wasm_future **future,
@@ -1606,8 +1636,8 @@ wasm_status wasm_runtime_precompile(const wasm_runtime *runtime,
 // artifact, which is copied, checked and loaded on a compile thread. What it says is checked against this runtime as
 // its module would be.
 //
-// **The artifact is believed.** Give it nothing but the bytes of a `wasm_artifact` that nobody else could have
-// changed.
+// **The artifact is believed.** Give it nothing but bytes of `wasm_future_take_artifact` that nobody else could
+// have changed.
 //
 // `future` fails with `WASM_STATUS_MODULE_ARTIFACT_DAMAGED` if the bytes are no artifact, or not as they were made;
 // with `WASM_STATUS_MODULE_ARTIFACT_INCOMPATIBLE` if it does not fit this runtime, and a message that says what
@@ -1616,12 +1646,6 @@ wasm_status wasm_factory_load(const wasm_runtime *runtime,
                               const wasm_factory_config *config,
                               wasm_future **future,
                               wasm_error **error);
-
-// The artifact's bytes. They live as long as it. For NULL empty.
-wasm_slice wasm_artifact_view(const wasm_artifact *artifact);
-
-// Frees the artifact. NULL is fine.
-void wasm_artifact_release(wasm_artifact *artifact);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Code cache
@@ -1953,7 +1977,7 @@ wasm_status wasm_engine_start_profile(wasm_engine *engine, uint64_t interval_ns,
 // https://profiler.firefox.com shows. Names of functions are those of the module; functions without one are called
 // `function N`, with their index. The document has no addresses and nothing of the guest's data.
 //
-// `json` gets text that must be freed with `wasm_bytes_release`. `WASM_STATUS_INVALID_STATE` if the engine is not being
+// `json` gets text, to be released with `wasm_bytes_release`. `WASM_STATUS_INVALID_STATE` if the engine is not being
 // profiled, `WASM_STATUS_BUSY` from one of its own callbacks. Takes some milliseconds per thousand looks.
 wasm_status wasm_engine_finish_profile(wasm_engine *engine, wasm_bytes **json, wasm_error **error);
 
