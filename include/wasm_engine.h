@@ -1664,33 +1664,6 @@ typedef struct wasm_code_cache_config {
   uint64_t max_bytes;
 } wasm_code_cache_config;
 
-// What a runtime counted since it was made. Numbers that only grow; read one by one, so not all at the same instant.
-typedef struct wasm_code_cache_stats {
-  // `sizeof(wasm_code_cache_stats)`, set by the caller.
-  size_t size;
-  // Modules that were found in the cache and loaded.
-  uint64_t hits;
-  // Modules that were looked for in the cache and had to be compiled.
-  uint64_t misses;
-  // Entries written.
-  uint64_t stores;
-  // Entries removed because all together had more than `max_bytes`.
-  uint64_t evictions;
-  // Entries ignored because they were damaged or too large, could not be loaded, or others could have written them. Each is a miss, too.
-  uint64_t rejected;
-  // Troubles with the directory or the disk. None of them made a compilation fail.
-  uint64_t faults;
-  // Modules compiled, with a cache or without, also those whose compilation failed; not those that were
-  // refused before.
-  uint64_t compilations;
-  // Nanoseconds that those took, from judging the module to code; storing not included.
-  uint64_t compile_ns;
-  // Modules loaded, from the cache or from an artifact.
-  uint64_t loads;
-  // Nanoseconds that those took, from judging and hashing to code.
-  uint64_t load_ns;
-} wasm_code_cache_stats;
-
 // Keeps compiled modules in a directory, where `wasm_factory_create` and `wasm_runtime_precompile` find them from then
 // on: on a compile thread, without a difference but in time. `config` is copied. Any number of runtimes, processes and
 // versions of this library may share a directory; entries fit only the version, processor features and configuration
@@ -1713,12 +1686,6 @@ typedef struct wasm_code_cache_stats {
 wasm_status wasm_runtime_set_code_cache(const wasm_runtime *runtime,
                                         const wasm_code_cache_config *config,
                                         wasm_error **error);
-
-// Fills `stats`, whose `size` the caller has set. Without a cache, only what concerns compiling and loading is not
-// zero. Costs nothing. Any thread.
-wasm_status wasm_runtime_get_code_cache_stats(const wasm_runtime *runtime,
-                                              wasm_code_cache_stats *stats,
-                                              wasm_error **error);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Factory cache
@@ -1829,10 +1796,23 @@ typedef struct wasm_runtime_metrics {
   uint64_t compilations_failed;
   // Nanoseconds that all of them took on the compile threads.
   uint64_t compile_ns;
-  // Modules whose machine code was found in a cache.
-  uint64_t cache_hits;
-  // Modules whose machine code was looked for in a cache, in vain.
-  uint64_t cache_misses;
+  // Modules whose machine code was loaded, from the code cache or from an artifact.
+  uint64_t loads;
+  // Nanoseconds that those took, from validating and hashing to code.
+  uint64_t load_ns;
+  // Modules that were found in the code cache and loaded.
+  uint64_t code_cache_hits;
+  // Modules that were looked for in the code cache and had to be compiled.
+  uint64_t code_cache_misses;
+  // Entries written to the code cache.
+  uint64_t code_cache_stores;
+  // Entries removed because all together had more than `max_bytes`.
+  uint64_t code_cache_evictions;
+  // Entries ignored because they were damaged or too large, could not be loaded, or others could have written them.
+  // Each is a miss, too.
+  uint64_t code_cache_rejected;
+  // Troubles with the code cache's directory or the disk. None of them made a compilation fail.
+  uint64_t code_cache_faults;
   // Pools: one for each thread that reserved one, or the process's.
   uint64_t pools;
   // Engines that these are for.

@@ -75,7 +75,7 @@ class promise {
   result<void> resolve_with(C continuation) {
     const wasm_continuation raw{
         sizeof(raw), new C(std::move(continuation)), [](void* data) noexcept { delete static_cast<C*>(data); },
-        [](void* data, wasm_call* call, wasm_value* results) noexcept -> std::uint32_t {
+        [](void* data, wasm_call* call, wasm_value* results) noexcept -> wasm_callback_result {
           return (*static_cast<C*>(data))(call, results);
         }};
     return detail::call([&](wasm_error** e) { return wasm_promise_resolve_with(_raw.get(), &raw, e); });
