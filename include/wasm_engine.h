@@ -308,8 +308,8 @@ typedef struct wasm_error_info {
   wasm_status status;
   // Which trap ended the guest; `WASM_TRAP_NONE` if none did.
   wasm_trap trap;
-  // What `wasm_error_message` gives.
-  const char *message;
+  // The text of `wasm_error_message`.
+  wasm_slice message;
   // Whether the guest ended by itself.
   bool has_exit_code;
   // Whether the guest was working on a record.

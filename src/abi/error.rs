@@ -24,8 +24,8 @@ pub struct wasm_error_info {
     pub status: wasm_status,
     /// Which trap ended the guest; `WASM_TRAP_NONE` if none did.
     pub trap: wasm_trap,
-    /// What `wasm_error_message` gives.
-    pub message: *const c_char,
+    /// The text of `wasm_error_message`.
+    pub message: wasm_slice,
     /// Whether the guest ended by itself.
     pub has_exit_code: bool,
     /// Whether the guest was working on a record.
@@ -107,7 +107,7 @@ pub unsafe extern "C" fn wasm_error_get_info(error: *const wasm_error, info: *mu
         let value = wasm_error_info {
             size: 0,
             status: error.error.status,
-            message: error.message.as_ptr(),
+            message: wasm_slice::of(error.message.as_bytes()),
             trap: guest.and_then(|guest| guest.trap).unwrap_or(wasm_trap::None),
             has_exit_code: exit_code.is_some(),
             exit_code: exit_code.unwrap_or_default(),
