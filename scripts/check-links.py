@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+"""What Markdown pages point to exists: relative links with their anchors, and `paths/like/this` of the repository.
+
+  scripts/check-links.py [PAGE...]      (default: those of the root, of docs/, and each README.md one directory down)
+"""
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CODE_BLOCK = re.compile(r"^ *```.*?^ *```\s*$", re.MULTILINE | re.DOTALL)
+CODE_SPAN = re.compile(r"`([^`\n]+)`")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$", re.MULTILINE)
+HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
+# Only paths that name a directory of this repository first: others may be anybody's.
+PATH = re.compile(r"(?:src|crates|include|cpp_tests|docs|scripts|tools|guests|bench|examples|peers|loom)/[\w./-]*")
+
+
+def anchors_of(page):
+    """The anchors that GitHub makes of a page's headings."""
+    headings = HEADING.findall(CODE_BLOCK.sub("", page.read_text()))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def faults_of(page):
+    """What a page points to in vain."""
+    text = CODE_BLOCK.sub("", page.read_text())
+    for inline, reference in LINK.findall(CODE_SPAN.sub("code", text)):
+        link = inline or reference
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not target.exists():
+            yield f"{page}: no such file: {link}"
+        elif anchor and (target.suffix != ".md" or anchor not in anchors_of(target)):
+            yield f"{page}: no such heading: {link}"
+    for span in CODE_SPAN.findall(text):
+        if PATH.fullmatch(span) and not (ROOT / span).exists() and not (page.parent / span).exists():
+            yield f"{page}: no such path: {span}"
+
+
+def main():
+    pages = [Path(page) for page in sys.argv[1:]]
+    pages = pages or sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
+    faults = [fault for page in dict.fromkeys(pages) for fault in faults_of(page)]
+    if faults:
+        sys.exit("\n".join(faults))
+    print(f"pages whose links lead somewhere: {len(set(pages))}")
+
+
+if __name__ == "__main__":
+    main()
