@@ -1,6 +1,6 @@
 //! WebAssembly data transforms inside the threads of a C or C++ event-loop host.
 //!
-//! The library's interface is C: `include/wasm_engine.h`, made from the modules in [`ffi`]. The rest, by the way that a
+//! The library's interface is C: `include/wasm_engine.h`, made from the modules in [`abi`]. The rest, by the way that a
 //! batch takes: [`engine`] checks it with [`batch`], puts it where the host functions in [`guest`] find it, and lets the
 //! guest run; what the guest writes collects in [`output`] and goes to the host's [`sink`].
 //!
@@ -10,43 +10,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod batch;
-pub mod cache;
-pub mod call;
-pub mod compiler;
-pub mod config;
-pub mod core_dump;
-pub mod custom_engine;
-pub mod dead_letter;
 pub mod engine;
-pub mod error;
-pub mod factory;
-pub mod factory_cache;
-pub mod ffi;
-pub mod fork;
+pub mod abi;
 pub mod guest;
-pub mod log;
-pub mod log_limit;
-pub mod memory;
 pub mod metrics;
 pub mod module;
-pub mod oneshot;
-pub mod output;
-pub mod policy;
-pub mod profile;
-pub mod runtime;
-pub mod scheduling;
-pub mod schema;
-pub mod schema_registry;
-pub mod shared_engine;
-pub mod signals;
-pub mod sink;
-pub mod status;
-pub mod supervisor;
-pub mod sync;
-pub mod task;
-pub mod thread_mark;
-pub mod ticker;
-pub mod transform;
-pub mod value;
-pub mod waker;
-pub mod wasmtime_config;
+pub mod base;
+pub mod promise;
+pub mod host;
+pub mod system;
+pub mod compile;

@@ -3,8 +3,8 @@
 use super::compression::{self, wasm_compression};
 use super::header::{SIZE, wasm_batch_header};
 use super::{payload, varint};
-use crate::error::{Error, Result};
-use crate::status::wasm_status as Status;
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status as Status;
 
 /// Collects records and packs them into one batch.
 pub struct Builder {

@@ -1,7 +1,7 @@
 //! The codecs of Kafka, with a bound on what comes out.
 
-use crate::error::{Error, Result};
-use crate::status::wasm_status as Status;
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status as Status;
 use std::io::{Read, Write};
 
 /// How the records of a batch are compressed; the numbers are Kafka's.

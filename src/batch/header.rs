@@ -1,7 +1,7 @@
 //! The 61 bytes at the head of a batch.
 
-use crate::error::{Error, Result};
-use crate::status::wasm_status as Status;
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status as Status;
 
 /// Bytes of the header.
 pub const SIZE: usize = 61;

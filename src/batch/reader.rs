@@ -5,8 +5,8 @@ use super::cursor::Cursor;
 use super::header::{CRC_START, SIZE, wasm_batch_header};
 use super::payload;
 use super::varint::{self, unzigzag};
-use crate::error::{Error, Result};
-use crate::status::wasm_status as Status;
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status as Status;
 
 /// One record of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

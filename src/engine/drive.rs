@@ -2,14 +2,14 @@
 
 use super::body::Body;
 use super::{Engine, Operation, wasm_engine_state as State, wasm_poll};
-use crate::call::{Ended, Settled, Waiting};
-use crate::error::{Error, Result};
-use crate::factory::Program;
+use crate::host::call::{Ended, Settled, Waiting};
+use crate::base::error::{Error, Result};
+use crate::compile::factory::Program;
 use crate::guest::context::{Context, HostCall, Suspended};
 use crate::guest::fault;
-use crate::memory::creators;
-use crate::status::wasm_status as Status;
-use crate::waker::Waker;
+use crate::system::memory::creators;
+use crate::base::status::wasm_status as Status;
+use crate::host::waker::Waker;
 use core::task::Poll as TaskPoll;
 
 /// The guest's turn on the thread.

@@ -1,8 +1,8 @@
 //! How long a guest has been running, in time that its host can be held to: only while it had the thread.
 
 use super::fault::Fault;
-use crate::config::Config;
-use crate::ticker::{self, Turns};
+use crate::base::config::Config;
+use crate::system::ticker::{self, Turns};
 use core::cell::Cell;
 use std::time::Duration;
 

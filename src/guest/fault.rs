@@ -1,9 +1,9 @@
 //! Why a guest ended, from Wasmtime's error to the library's.
 
 use super::context::Context;
-use crate::error::{Error, Frame, GuestDetail, wasm_trap};
+use crate::base::error::{Error, Frame, GuestDetail, wasm_trap};
 use crate::module::suspend_points::{Origin, Wrappers};
-use crate::status::wasm_status as Status;
+use crate::base::status::wasm_status as Status;
 use core::fmt::Write as _;
 
 /// What a host function of ours raises.

@@ -4,8 +4,8 @@
 use super::context::{GuestState, HostCall, Suspended};
 use super::fault::Fault;
 use super::memory::GuestMemory;
-use crate::call::{Ended, Settled, wasm_call};
-use crate::value::{MAX_PARAMS, MAX_RESULTS, wasm_value, wasm_value_type};
+use crate::host::call::{Ended, Settled, wasm_call};
+use crate::host::value::{MAX_PARAMS, MAX_RESULTS, wasm_value, wasm_value_type};
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use std::sync::Arc;

@@ -1,5 +1,9 @@
 //! A running guest: its store, what it may call, and how it is suspended.
 
+pub mod output;
+pub mod core_dump;
+pub mod profile;
+pub mod custom;
 pub mod clock;
 pub mod context;
 pub mod fault;

@@ -7,9 +7,9 @@ use super::context::{GuestState, HostCall, Suspended};
 use super::fault::Fault;
 use super::memory::GuestMemory;
 use super::transform::WOULD_BLOCK;
-use crate::call::{Ended, Settled, wasm_call};
-use crate::schema::Schema;
-use crate::schema_registry::Registry;
+use crate::host::call::{Ended, Settled, wasm_call};
+use crate::host::schema::Schema;
+use crate::host::schema_registry::Registry;
 use std::sync::Arc;
 use wasmtime::{AsContextMut as _, Caller, Error, Linker};
 

@@ -9,7 +9,7 @@ use super::context::{Context, GuestState, Suspended};
 use super::memory::GuestMemory;
 use super::work::{Stage, Work};
 use crate::batch::{payload, varint};
-use crate::output::Pushed;
+use crate::guest::output::Pushed;
 use wasmtime::{AsContextMut as _, Caller, Error, Linker};
 
 /// The module's name.

@@ -7,7 +7,7 @@
 
 use super::context::{GuestState, Local};
 use super::memory::GuestMemory;
-use crate::transform::Transform;
+use crate::base::description::Transform;
 use core::cell::Cell;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};

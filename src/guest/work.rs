@@ -3,7 +3,7 @@
 use crate::batch::header::wasm_batch_header;
 use crate::batch::reader::Records;
 use crate::metrics::meter::Passed;
-use crate::output::OutputBuffer;
+use crate::guest::output::OutputBuffer;
 
 /// The batch at hand and the output.
 pub struct Work {

@@ -8,7 +8,7 @@
 use super::clock;
 use super::registry::{Registry, Series};
 use super::tally::{Counted, Tally};
-use crate::status::wasm_status as Status;
+use crate::base::status::wasm_status as Status;
 use core::cell::Cell;
 use std::sync::Arc;
 
@@ -207,7 +207,7 @@ impl Drop for Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::base::config::Config;
 
     #[test]
     fn queues_are_as_long_as_they_are_now_and_go_with_their_engine() {

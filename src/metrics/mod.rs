@@ -5,6 +5,7 @@
 //! has the numbers, [`text`] the names. Its lock is taken when engines come and go and when numbers are read, never in
 //! between.
 
+pub mod log_limit;
 pub mod clock;
 pub mod meter;
 pub mod registry;

@@ -3,10 +3,10 @@
 use super::clock;
 use super::meter::Meter;
 use super::tally::{Sums, Tally};
-use crate::config::Config;
-use crate::error::Result;
-use crate::log_limit::LogLimit;
-use crate::status::wasm_status as Status;
+use crate::base::config::Config;
+use crate::base::error::Result;
+use crate::metrics::log_limit::LogLimit;
+use crate::base::status::wasm_status as Status;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;

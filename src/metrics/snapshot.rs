@@ -3,8 +3,8 @@
 use super::clock;
 use super::registry::{FactoryLookup, Series};
 use super::tally::{BUCKETS, Counted, Sums, bucket_end};
-use crate::runtime::Shared;
-use crate::status::wasm_status;
+use crate::compile::runtime::Shared;
+use crate::base::status::wasm_status;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 

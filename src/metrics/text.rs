@@ -221,7 +221,7 @@ pub fn of(snapshot: Snapshot) -> core::result::Result<String, Error> {
 mod tests {
     use super::*;
     use crate::metrics::tally::{BUCKETS, Sums, bucket_end};
-    use crate::status::wasm_status as Status;
+    use crate::base::status::wasm_status as Status;
 
     fn one(name: &str) -> TransformMetrics {
         TransformMetrics {

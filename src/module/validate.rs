@@ -1,12 +1,12 @@
 //! Judges a module before it is compiled, and says precisely what is wrong with it.
 
 use super::inspect::{Import, Kind, Summary};
-use crate::cache::artifact;
-use crate::config::WASM_PAGE;
-use crate::error::{Error, Result};
+use crate::compile::cache::artifact;
+use crate::base::config::WASM_PAGE;
+use crate::base::error::{Error, Result};
 use crate::guest::fault::printable;
 use crate::guest::{schema_registry, transform};
-use crate::status::wasm_status as Status;
+use crate::base::status::wasm_status as Status;
 use std::collections::HashMap;
 use wasmparser::{Validator, WasmFeatures};
 
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn features_are_those_of_the_engine() {
         let engine =
-            wasmtime::Engine::new(&crate::wasmtime_config::make(&crate::config::Config::default(), None)).unwrap();
+            wasmtime::Engine::new(&crate::compile::wasmtime_config::make(&crate::base::config::Config::default(), None)).unwrap();
         let proposals = [
             ("nothing", "(module)", true),
             ("multi-value", "(module (func (result i32 i32) i32.const 1 i32.const 2))", true),

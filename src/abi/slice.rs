@@ -1,0 +1,69 @@
+//! Bytes and text that are borrowed for a call.
+
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status;
+
+/// Borrowed bytes. `(NULL, 0)` is empty. Text is UTF-8 without a final NUL.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_slice {
+    /// The first byte; may be NULL when `size` is 0.
+    pub data: *const u8,
+    /// Number of bytes.
+    pub size: usize,
+}
+
+impl wasm_slice {
+    /// A view of bytes that live on.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self { data: bytes.as_ptr(), size: bytes.len() }
+    }
+
+    /// The bytes, for as long as the caller of the export lends them.
+    pub(crate) fn bytes<'a>(self, name: &str) -> Result<&'a [u8]> {
+        // SAFETY: the header says that the slices in arguments can be read for the call.
+        unsafe { bytes(self.data, self.size, name) }
+    }
+
+    /// The bytes as text for people: what is not UTF-8 is escaped, because losing a reason would be worse.
+    pub(crate) fn escaped(self, name: &str) -> Result<String> {
+        Ok(crate::host::log::escape(self.bytes(name)?).into_owned())
+    }
+
+    /// The bytes as text.
+    pub(crate) fn text<'a>(self, name: &str) -> Result<&'a str> {
+        core::str::from_utf8(self.bytes(name)?)
+            .map_err(|e| Error::new(wasm_status::InvalidUtf8, format!("{name} is not UTF-8: {e}")))
+    }
+}
+
+/// A slice from its parts.
+///
+/// # Safety
+///
+/// `size` bytes at `data` can be read for `'a`.
+#[inline]
+pub(crate) unsafe fn bytes<'a>(data: *const u8, size: usize, name: &str) -> Result<&'a [u8]> {
+    // SAFETY: promised by the caller.
+    unsafe { array(data, size, name) }
+}
+
+/// A slice of structs from its parts.
+///
+/// # Safety
+///
+/// `count` items at `data` can be read for `'a`.
+#[inline]
+pub(crate) unsafe fn array<'a, T>(data: *const T, count: usize, name: &str) -> Result<&'a [T]> {
+    if count == 0 {
+        return Ok(&[]);
+    }
+    if data.is_null() {
+        return Err(Error::new(wasm_status::NullArgument, format!("{name} is NULL, but its size is {count}")));
+    }
+    if count > isize::MAX as usize / size_of::<T>().max(1) || !data.is_aligned() {
+        return Err(Error::invalid(format!("{name}: {count} items at {data:p} cannot be in memory")));
+    }
+    // SAFETY: neither NULL nor misaligned nor too long; that it can be read is promised by the caller.
+    Ok(unsafe { core::slice::from_raw_parts(data, count) })
+}

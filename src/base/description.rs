@@ -1,0 +1,68 @@
+//! What an embedder says about a transform: its name, its topics, its environment.
+
+use crate::base::error::{Error, Result};
+
+/// A transform's description, checked.
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
+pub struct Transform {
+    /// The name; the guest's `argv[0]`, and in every log line and error.
+    pub name: String,
+    /// Where its records come from.
+    pub input_topic: String,
+    /// Where it may write to; the first is the default.
+    pub output_topics: Vec<String>,
+    /// The guest's environment, without the variables that the library adds.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Transform {
+    /// Refuses what a guest could not be given.
+    pub fn check(&self) -> Result<()> {
+        fn no_nul(what: &str, text: &str) -> Result<()> {
+            if text.contains('\0') { Err(Error::invalid(format!("{what} contains a NUL byte"))) } else { Ok(()) }
+        }
+        if self.name.is_empty() {
+            return Err(Error::invalid("the transform has no name"));
+        }
+        no_nul("the transform's name", &self.name)?;
+        no_nul("the input topic", &self.input_topic)?;
+        for (i, topic) in self.output_topics.iter().enumerate() {
+            no_nul("an output topic", topic)?;
+            if topic.is_empty() {
+                return Err(Error::invalid(format!("output topic {i} has no name")));
+            }
+            if self.output_topics[..i].contains(topic) {
+                return Err(Error::invalid(format!("output topic \"{topic}\" is given twice")));
+            }
+        }
+        for (key, value) in &self.environment {
+            no_nul("an environment variable's name", key)?;
+            no_nul("an environment variable's value", value)?;
+            if key.is_empty() || key.contains('=') {
+                return Err(Error::invalid(format!("\"{key}\" cannot be an environment variable's name")));
+            }
+            if key.starts_with("REDPANDA_INPUT_TOPIC") || key.starts_with("REDPANDA_OUTPUT_TOPIC") {
+                return Err(Error::invalid(format!(
+                    "environment variable {key} is set by the library, not by the host"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The guest's whole environment.
+    pub fn full_environment(&self) -> Vec<(String, String)> {
+        let mut all = self.environment.clone();
+        all.push(("REDPANDA_INPUT_TOPIC".into(), self.input_topic.clone()));
+        for (i, topic) in self.output_topics.iter().enumerate() {
+            all.push((format!("REDPANDA_OUTPUT_TOPIC_{i}"), topic.clone()));
+        }
+        all
+    }
+
+    /// The index of an output topic.
+    #[inline]
+    pub fn topic_index(&self, name: &[u8]) -> Option<u32> {
+        self.output_topics.iter().position(|topic| topic.as_bytes() == name).map(|i| i as u32)
+    }
+}

@@ -1,0 +1,108 @@
+//! The one error type: a status, the story in words, and where a guest was when it happened.
+
+use crate::guest::core_dump::CoreDump;
+use crate::base::status::wasm_status as Status;
+
+/// `Result` with the library's own error.
+pub type Result<T, E = Error> = core::result::Result<T, E>;
+
+/// What went wrong. Cheap to pass on: the parts that only guest failures have are boxed.
+#[derive(Clone, Debug)]
+pub struct Error {
+    /// The number that crosses the border.
+    pub status: Status,
+    /// What happened, to which transform, at which record, and what to do, without a final newline or NUL.
+    pub message: String,
+    /// Present when a guest was running.
+    pub guest: Option<Box<GuestDetail>>,
+}
+
+/// Where a guest was when it failed.
+#[derive(Clone, Debug, Default)]
+pub struct GuestDetail {
+    /// Which trap, if any.
+    pub trap: Option<wasm_trap>,
+    /// The guest's exit code, if it ended by itself.
+    pub exit_code: Option<i32>,
+    /// The record that the guest was working on, if any.
+    pub record: Option<RecordAt>,
+    /// How many records of the batch it had taken, with those before the first one that it was given.
+    pub taken: u32,
+    /// The guest's frames, innermost first.
+    pub frames: Vec<Frame>,
+    /// What is kept of it, if that was asked for.
+    pub core_dump: Option<CoreDump>,
+}
+
+/// A record of the batch at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordAt {
+    /// Index in the batch, from 0.
+    pub index: u32,
+    /// The record's Kafka offset.
+    pub offset: i64,
+}
+
+/// A frame of the guest's call stack.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Demangled name from the module's name section, if it has one.
+    pub function: Option<String>,
+    /// Index in the module's function index space.
+    pub index: u32,
+}
+
+/// Why a guest trapped. Numbers are fixed, as with `wasm_status`.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum wasm_trap {
+    /// It did not trap.
+    None = 0,
+    /// The instruction `unreachable`: a panic or an abort, as a rule.
+    Unreachable = 1,
+    /// The stack was used up.
+    StackOverflow = 2,
+    /// A load, store or bulk operation outside of memory.
+    MemoryOutOfBounds = 3,
+    /// A table index out of bounds.
+    TableOutOfBounds = 4,
+    /// A call through an empty table slot.
+    IndirectCallToNull = 5,
+    /// A call through a table slot of another function type.
+    BadSignature = 6,
+    /// An integer overflow in a signed division.
+    IntegerOverflow = 7,
+    /// An integer division by zero.
+    DivisionByZero = 8,
+    /// A float that does not fit the integer it is converted to.
+    BadConversion = 9,
+    /// Ended by the host: the time limit.
+    Interrupt = 10,
+    /// Raised by a host function; the message tells.
+    Host = 11,
+    /// Any other trap; the message names it.
+    Other = 12,
+}
+
+impl Error {
+    /// An error that no guest had a part in. Cold, so that what leads here is compiled as what hardly ever happens.
+    #[cold]
+    #[inline(never)]
+    pub fn new(status: Status, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), guest: None }
+    }
+
+    /// A misuse of the C ABI or of a config field.
+    #[cold]
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(Status::InvalidArgument, message)
+    }
+}
+
+impl core::fmt::Display for Error {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl core::error::Error for Error {}

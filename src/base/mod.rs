@@ -1,0 +1,7 @@
+//! TODO
+
+pub mod config;
+pub mod description;
+pub mod error;
+pub mod status;
+pub mod thread_mark;

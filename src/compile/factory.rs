@@ -1,0 +1,190 @@
+//! A factory: a module compiled and linked, from which engines are made.
+
+use crate::compile::compiler::{self, Code};
+use crate::guest::custom::Callbacks;
+use crate::engine::wasm_engine_state as State;
+use crate::base::error::{Error, Result};
+use crate::guest::context::GuestState;
+use crate::metrics::registry::Executable;
+use crate::module::suspend_points::Wrappers;
+use crate::promise::oneshot::{self, Receiver, Wake};
+use crate::compile::runtime::{Runtime, Shared};
+use crate::base::status::wasm_status as Status;
+use crate::base::description::Transform;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+use wasmtime::InstancePre;
+
+/// A compiled transform.
+pub struct Compiled {
+    /// The runtime's part that outlives it.
+    pub shared: Arc<Shared>,
+    /// Whose code it is.
+    pub transform: Arc<Transform>,
+    /// What its engines run.
+    pub program: Program,
+    /// Its code, as the metrics count it.
+    pub executable: Arc<Executable>,
+    /// For whoever lent it. The last field, so that all the others are gone when it is dropped.
+    _lent: Option<Lent>,
+}
+
+/// When something that was lent came back: not yet, or then.
+pub type CameBack = Arc<OnceLock<Instant>>;
+
+/// Notes when it is dropped.
+struct Lent(CameBack);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // It is dropped once, so nobody was before.
+        let _ = self.0.set(Instant::now());
+    }
+}
+
+impl Compiled {
+    /// The same for others: what they have of it is gone when `came_back` says so.
+    pub fn lend(&self, came_back: CameBack) -> Self {
+        let Self { shared, transform, program, executable, _lent: _ } = self;
+        Self {
+            shared: shared.clone(),
+            transform: transform.clone(),
+            program: program.clone(),
+            executable: executable.clone(),
+            _lent: Some(Lent(came_back)),
+        }
+    }
+
+    /// Refuses what an engine in another state than `wanted` cannot do.
+    pub fn expect(&self, state: State, wanted: State, call: &str) -> Result<()> {
+        if state == wanted {
+            return Ok(());
+        }
+        let why = match state {
+            State::Stopped => "it is stopped",
+            State::Starting => "it is still starting",
+            State::Idle => "it is started already",
+            State::Transforming => "a transform is going on",
+        };
+        let name = &self.transform.name;
+        Err(Error::new(Status::InvalidState, format!("transform \"{name}\": the engine cannot {call}: {why}")))
+    }
+
+    /// The error of a sink that did not take its output.
+    pub fn rejected(&self, why: &str) -> Error {
+        let name = &self.transform.name;
+        Error::new(Status::OutputRejected, format!("transform \"{name}\": its output was not taken: {why}"))
+    }
+}
+
+/// What engines run.
+#[derive(Clone)]
+pub enum Program {
+    /// A guest.
+    Module(Linked),
+    /// Callbacks of the embedder's.
+    Custom(Arc<Callbacks>),
+}
+
+/// A module's code.
+#[derive(Clone)]
+pub struct Linked {
+    /// Code and imports, linked.
+    pub pre: InstancePre<GuestState>,
+    /// What was added to the module.
+    pub wrappers: Wrappers,
+}
+
+/// A factory, as a compile job delivers it.
+pub type Outcome = Result<Arc<Compiled>>;
+
+/// An artifact, as a compile job delivers it.
+pub type Precompiled = Result<Vec<u8>>;
+
+/// Checks a transform's description and starts to compile its module on a compile thread.
+pub fn compile<W: Wake + 'static>(
+    runtime: &Runtime,
+    module: Vec<u8>,
+    transform: Transform,
+) -> Result<Receiver<Outcome, W>> {
+    transform.check()?;
+    start(runtime, move |shared| compile_now(shared, Arc::new(transform), &module).map(Arc::new))
+}
+
+/// Compiles on this thread. The transform's description is believed to be checked.
+pub fn compile_now(shared: Arc<Shared>, transform: Arc<Transform>, module: &[u8]) -> Result<Compiled> {
+    make(shared, transform, |shared, name| compiler::compile(shared, module, name))
+}
+
+/// What becomes of a compilation that panicked.
+pub fn panicked() -> Error {
+    Error::new(Status::Panic, "the compiler panicked; please report this module")
+}
+
+/// The same from an artifact of the module, which is machine code and believed to be what `precompile` made.
+pub fn load<W: Wake + 'static>(
+    runtime: &Runtime,
+    artifact: Vec<u8>,
+    transform: Transform,
+) -> Result<Receiver<Outcome, W>> {
+    transform.check()?;
+    let load = |shared: &Shared, _: &str| compiler::load(shared, artifact);
+    start(runtime, move |shared| make(shared, Arc::new(transform), load).map(Arc::new))
+}
+
+/// A factory of engines that are the embedder's own. There is nothing to compile.
+pub fn custom(runtime: &Runtime, callbacks: Callbacks, transform: Transform) -> Outcome {
+    transform.check()?;
+    let shared = runtime.shared.clone();
+    let executable = Arc::new(shared.metrics.executable(0));
+    let program = Program::Custom(Arc::new(callbacks));
+    Ok(Arc::new(Compiled { shared, transform: Arc::new(transform), program, executable, _lent: None }))
+}
+
+/// Starts to compile a module to an artifact.
+pub fn precompile<W: Wake + 'static>(runtime: &Runtime, module: Vec<u8>) -> Result<Receiver<Precompiled, W>> {
+    start(runtime, move |shared| compiler::precompile(&shared, &module))
+}
+
+/// Runs a job on a compile thread.
+fn start<T: Send + 'static, W: Wake + 'static>(
+    runtime: &Runtime,
+    job: impl FnOnce(Arc<Shared>) -> Result<T> + Send + 'static,
+) -> Result<Receiver<Result<T>, W>> {
+    // From here on, no host function can be added.
+    runtime.shared.linked()?;
+    let shared = runtime.shared.clone();
+    let (mut sender, receiver) = oneshot::channel::<Result<T>, W>(|| Err(panicked()));
+    runtime.compile(move || {
+        // Should this panic, the sender is dropped unsent, and that is the outcome. Rayon would abort otherwise.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            if sender.is_cancelled() {
+                // Its future was released while it was queued.
+                return;
+            }
+            if let Some(Some(waker)) = sender.send(job(shared)) {
+                waker.wake();
+            }
+        }));
+    })?;
+    Ok(receiver)
+}
+
+/// A factory of code, however that is come by.
+fn make(
+    shared: Arc<Shared>,
+    transform: Arc<Transform>,
+    code: impl FnOnce(&Shared, &str) -> Result<Code>,
+) -> Result<Compiled> {
+    let name = transform.name.clone();
+    let named = |status, what: String| Error::new(status, format!("transform \"{name}\": {what}"));
+    let Code { module, wrappers } = code(&shared, &transform.name).map_err(|e| named(e.status, e.message))?;
+    let pre = shared
+        .linked()?
+        .linker
+        .instantiate_pre(&module)
+        .map_err(|e| named(Status::ModuleUnknownImport, format!("the module could not be linked: {e:#}")))?;
+    let executable = Arc::new(shared.metrics.executable(module.text().len()));
+    let program = Program::Module(Linked { pre, wrappers });
+    Ok(Compiled { shared, transform, program, executable, _lent: None })
+}

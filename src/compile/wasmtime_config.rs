@@ -1,0 +1,85 @@
+//! Wasmtime's configuration from ours.
+
+use crate::base::config::{Config, WASM_PAGE, wasm_memory_mode as Mode, wasm_trap_mode};
+use crate::guest::core_dump;
+use crate::guest::limits::MAX_TABLES;
+use crate::system::memory::creators::Provider;
+use std::sync::Arc;
+use wasmtime::{InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, ProfilingStrategy};
+
+/// Address space that the process's pool may take for memories that need no checks in code, of the 128 TiB of a process.
+const POOL_ADDRESS_SPACE: u64 = 32 << 40;
+
+/// Address space of one such memory: all that 32 bits can say, and a guard for constant offsets.
+const UNCHECKED_MEMORY: u64 = (4 << 30) + (32 << 20);
+
+/// Elements of a table in the process's pool, where it is set aside in full: Wasmtime's own default.
+const POOLED_TABLE_ELEMENTS: usize = 20_000;
+
+/// Tables that a module may have, and the elements of all of them together.
+pub fn tables(config: &Config) -> (usize, usize) {
+    match config.memory_mode {
+        Mode::ProcessPool => (1, config.table_limit.min(POOLED_TABLE_ELEMENTS)),
+        _ => (MAX_TABLES, config.table_limit),
+    }
+}
+
+/// The configuration. `provider` is there in the modes in which the library provides memory.
+pub fn make(config: &Config, provider: Option<&Provider>) -> wasmtime::Config {
+    let mut wasmtime = wasmtime::Config::new();
+    wasmtime
+        .cranelift_opt_level(OptLevel::Speed)
+        .epoch_interruption(true)
+        .max_wasm_stack(config.guest_share())
+        .async_stack_size(config.stack_size())
+        .memory_may_move(false)
+        // Else each registration of a module would make every C++ throw of the process slower.
+        .native_unwind_info(false)
+        // Backtraces name functions; offsets into a rewritten module would mislead.
+        .generate_address_map(false)
+        // What transform SDKs do not need. Nor do they need what lives on a garbage-collected heap, which would be a second
+        // memory for the guest: externref, exceptions, GC itself. Wasmtime is compiled without it.
+        .wasm_gc(false)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false);
+    if config.trap_mode == wasm_trap_mode::Checks {
+        wasmtime.signals_based_traps(false).memory_guard_size(0);
+    }
+    if config.core_dumps {
+        wasmtime.coredump_on_trap(true).wasm_backtrace_max_frames(Some(core_dump::MOST_FRAMES));
+    }
+    if config.perf_map {
+        wasmtime.profiler(ProfilingStrategy::PerfMap);
+    }
+    if let Some(provider) = provider {
+        let provider = Arc::new(provider.clone());
+        wasmtime
+            .with_host_memory(provider.clone())
+            .with_host_stack(provider)
+            // Nothing around these memories faults: every access is compared with the memory's size.
+            .memory_reservation(0)
+            .memory_guard_size(0)
+            .memory_init_cow(false);
+    }
+    if config.memory_mode == Mode::ProcessPool {
+        pool(config, &mut wasmtime);
+    }
+    wasmtime
+}
+
+fn pool(config: &Config, wasmtime: &mut wasmtime::Config) {
+    let engines = config.pool_engines as u32;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_core_instances(engines)
+        .total_memories(engines)
+        .total_stacks(engines)
+        .total_tables(engines)
+        .max_memory_size(config.memory_size())
+        .table_elements(tables(config).1)
+        .linear_memory_keep_resident(config.keep_resident);
+    wasmtime.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    if u64::from(engines) * UNCHECKED_MEMORY > POOL_ADDRESS_SPACE {
+        // Memories side by side, so that they fit. What lies past a memory's size still faults, but not past its limit.
+        wasmtime.memory_reservation(config.memory_size() as u64).memory_guard_size(WASM_PAGE as u64);
+    }
+}

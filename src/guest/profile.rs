@@ -1,0 +1,182 @@
+//! Profiles of guests: where they are, looked at again and again, in the format of Firefox's profiler.
+//!
+//! A look is only possible where compiled code compares the epoch with its deadline, at loops and at functions' entries,
+//! and is taken by whoever is told that the deadline has passed (`guest::instance`). While there is a profile, the deadline
+//! is the next tick. Otherwise all of this costs one look at an empty slot each time that a guest is suspended.
+
+use crate::engine::Engine;
+use crate::base::error::{Error, Result};
+use crate::compile::factory::{Compiled, Linked, Program};
+use crate::guest::clock;
+use crate::guest::context::GuestState;
+use crate::guest::fault::demangle;
+use crate::module::suspend_points::Origin;
+use crate::base::status::wasm_status as Status;
+use crate::system::ticker::run_clock;
+use core::cell::RefCell;
+use std::time::{Duration, Instant};
+use wasmtime::{ExternType, GuestProfiler, StoreContextMut};
+
+/// How often a guest is looked at unless the host says otherwise.
+pub const INTERVAL: Duration = Duration::from_millis(1);
+
+/// The longest interval.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Looks of which a profile consists at most. They take some 70 bytes each as text.
+const MOST_SAMPLES: u32 = 1 << 20;
+
+/// A place for the profile of an engine's guests, one after the other. Used by the engine's thread only.
+#[derive(Default)]
+pub struct Profile(RefCell<Option<Box<Running>>>);
+
+struct Running {
+    profiler: GuestProfiler,
+    interval: Duration,
+    half_tick: Duration,
+    /// When the last look was taken, and the run clock then.
+    last: Option<(Instant, u64)>,
+    samples: u32,
+}
+
+impl Engine {
+    /// Begins to profile the guest. A misuse from one of the engine's callbacks, or as of `Profile::start`.
+    pub fn start_profile(&self, interval: Duration) -> Result<()> {
+        let _busy = self.enter()?;
+        self.context().profile.start(self.compiled(), interval)
+    }
+
+    /// Ends the profile, and gives it as JSON.
+    pub fn finish_profile(&self) -> Result<String> {
+        let _busy = self.enter()?;
+        self.context().profile.finish(self.compiled())
+    }
+}
+
+impl Profile {
+    /// Begins one, with a look about every `interval`, or at each tick if that is longer. A misuse if there is one, or if
+    /// the interval is more than 10 s.
+    fn start(&self, compiled: &Compiled, interval: Duration) -> Result<()> {
+        let mut slot = self.0.borrow_mut();
+        let name = &compiled.transform.name;
+        let Program::Module(Linked { pre, .. }) = &compiled.program else {
+            let what =
+                format!("transform \"{name}\": it is no guest, but a custom engine, which cannot be profiled here");
+            return Err(Error::new(Status::InvalidState, what));
+        };
+        if slot.is_some() {
+            return Err(Error::new(
+                Status::InvalidState,
+                format!("transform \"{name}\": the engine is being profiled already; finish that profile first"),
+            ));
+        }
+        if interval > LONGEST {
+            return Err(Error::invalid(format!(
+                "the interval is {} ns; it must be at most {}",
+                interval.as_nanos(),
+                LONGEST.as_nanos()
+            )));
+        }
+        let module = pre.module();
+        let tick = clock::tick(&compiled.shared.config);
+        let interval = interval.max(tick);
+        let profiler = GuestProfiler::new(module.engine(), name, interval, [(name.clone(), module.clone())])
+            .map_err(|e| Error::new(Status::Internal, format!("the profile could not be begun: {e:#}")))?;
+        *slot = Some(Box::new(Running { profiler, interval, half_tick: tick / 2, last: None, samples: 0 }));
+        Ok(())
+    }
+
+    /// Whether there is one.
+    #[inline]
+    pub fn is_on(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
+    /// Ends it, and gives it as JSON. A misuse if there is none.
+    fn finish(&self, compiled: &Compiled) -> Result<String> {
+        let (Some(running), Program::Module(Linked { pre, wrappers })) =
+            (self.0.borrow_mut().take(), &compiled.program)
+        else {
+            let name = &compiled.transform.name;
+            let what = format!("transform \"{name}\": the engine is not being profiled");
+            return Err(Error::new(Status::InvalidState, what));
+        };
+        let broken = |e: &dyn core::fmt::Display| {
+            Error::new(Status::Internal, format!("the profile could not be written: {e:#}"))
+        };
+        let mut json = Vec::new();
+        running.profiler.finish(&mut json).map_err(|e| broken(&e))?;
+        let imports = pre.module().imports().filter(|import| matches!(import.ty(), ExternType::Func(_))).count() as u32;
+        let json = String::from_utf8(json).map_err(|e| broken(&e))?;
+        let name = |defined| match wrappers.origin(imports.saturating_add(defined)) {
+            Origin::Own => format!("function {}", imports.saturating_add(defined)),
+            Origin::Import(_, name) => name,
+            Origin::SuspendHere => "suspended".into(),
+            Origin::BulkMemory(operation) => operation.name().into(),
+        };
+        with_names(&json, name).map_err(|e| broken(&e))
+    }
+
+    /// Takes a look at a guest inside a call from its epoch check, if one is due.
+    pub fn sample(&self, store: &StoreContextMut<'_, GuestState>) {
+        let mut slot = self.0.borrow_mut();
+        let Some(Running { profiler, interval, half_tick, last, samples }) = slot.as_deref_mut() else { return };
+        let (now, clock) = (Instant::now(), run_clock());
+        // Half a tick early is nearer than half a tick late.
+        let due = last.is_none_or(|(last, _)| now.duration_since(last) + *half_tick >= *interval);
+        if !due || *samples == MOST_SAMPLES {
+            return;
+        }
+        *samples += 1;
+        // What went by since the last look or since the guest got the thread, whichever was later.
+        let since = last.map_or(0, |(_, clock)| clock).max(store.data().context.run_time.turn_began());
+        *last = Some((now, clock));
+        profiler.sample(store, Duration::from_nanos(clock.saturating_sub(since)));
+    }
+}
+
+/// A profile with the names of functions as people wrote them, and in which all have one. Wasmtime's for those without
+/// is a number, not counting imports, so it would mean another function everywhere else; `name` gives a better one.
+fn with_names(json: &str, name: impl Fn(u32) -> String) -> serde_json::Result<String> {
+    // All texts are in one array. Inside of a text, these quotes would be escaped.
+    let Some((before, rest)) = json.split_once(TEXTS) else { return Ok(json.into()) };
+    let mut parser = serde_json::Deserializer::from_str(rest).into_iter::<Vec<String>>();
+    let texts = parser.next().transpose()?.unwrap_or_default();
+    let after = rest.get(parser.byte_offset()..).unwrap_or_default();
+    let named = |text: &String| {
+        let nameless = text.strip_prefix("<wasm function ").and_then(|text| text.strip_suffix('>'));
+        nameless.and_then(|number| number.parse().ok()).map_or_else(|| demangle(text), &name)
+    };
+    let texts: Vec<String> = texts.iter().map(named).collect();
+    Ok(format!("{before}{TEXTS}{}{after}", serde_json::to_string(&texts)?))
+}
+
+/// What texts come behind.
+const TEXTS: &str = "\"stringArray\":";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_have_readable_names_and_nothing_else_changes() {
+        let name = |defined| format!("n\"{defined}");
+        for (before, after) in [
+            (r#"["a","<wasm function 12>","b"]"#, r#"["a","n\"12","b"]"#),
+            (
+                r#"["<wasm function x>","<wasm function 99999999999>"]"#,
+                r#"["<wasm function x>","<wasm function 99999999999>"]"#,
+            ),
+            (
+                r#"["_ZN4core3fmt9Formatter3pad17h0123456789abcdefE","_ZN3foo3barEi"]"#,
+                r#"["core::fmt::Formatter::pad","foo::bar(int)"]"#,
+            ),
+            (r#"["\\\"stringArray\\\":[]","ä"]"#, r#"["\\\"stringArray\\\":[]","ä"]"#),
+        ] {
+            let (before, after) = [before, after]
+                .map(|texts| format!(r#"{{"threads":[{{"stringArray":{texts},"tid":0,"x":"<wasm function 1>"}}]}}"#))
+                .into();
+            assert_eq!(with_names(&before, name).unwrap(), after);
+        }
+    }
+}

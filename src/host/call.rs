@@ -1,0 +1,306 @@
+//! The call that a callback of the host is in: the guest's memory, and how to answer later.
+#![allow(unsafe_code)]
+
+use crate::promise::oneshot::{self, Receiver, Sender};
+use crate::host::schema::SubjectSchema;
+use crate::host::value::{MAX_RESULTS, wasm_value, wasm_value_type};
+use crate::host::waker::Waker;
+use core::ffi::c_void;
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+use std::sync::Arc;
+
+/// How a callback answers.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum wasm_answer {
+    /// It is done.
+    Done = 0,
+    /// It will be done when the promise that the callback took from its `wasm_call` is settled.
+    Pending = 1,
+    /// It cannot be done; `wasm_call_fail` says why.
+    Failed = 2,
+    /// To be called again: only for `transform` and `start` of a `wasm_custom_engine`. If `wasm_work_write` has said that the
+    /// output is full, the host's sink gets that first; else other tasks have their turn first.
+    Again = 3,
+}
+
+/// What a call may be settled with. As `Expected`, but without a share in the types: most calls are over at once.
+#[derive(Clone, Copy, Debug, Default)]
+enum Wanted {
+    #[default]
+    Nothing,
+    /// Points into the host function, which outlives its calls.
+    Values(NonNull<Arc<[wasm_value_type]>>),
+    Schema,
+    SchemaId,
+    Step,
+}
+
+/// What kind of value settles a promise.
+#[derive(Clone, Debug, Default)]
+pub enum Expected {
+    /// None: it is done.
+    #[default]
+    Nothing,
+    /// A host function's results.
+    Values(Arc<[wasm_value_type]>),
+    /// A schema of a registry.
+    Schema,
+    /// The number of a schema.
+    SchemaId,
+    /// None, but a rejection may name a record: the step of a custom engine.
+    Step,
+}
+
+/// What a promise is settled with.
+#[derive(Debug)]
+pub enum Settled {
+    /// Results; none for a promise that expects nothing.
+    Values(Vec<wasm_value>),
+    /// The host goes on when it has the engine's thread again.
+    Continue(Continuation),
+    /// A schema.
+    Schema(Box<SubjectSchema>),
+    /// A failure, with the reason.
+    Rejected(String),
+    /// A failure at a record of the batch at hand.
+    RejectedAt(String, u32),
+}
+
+// SAFETY: values are plain bits, and a continuation's data may go to another thread, says the header.
+unsafe impl Send for Settled {}
+
+/// What a host function does when its promise was settled: on the engine's thread, with the guest's memory at hand.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct wasm_continuation {
+    /// `sizeof(wasm_continuation)`.
+    pub size: usize,
+    /// The host's own.
+    pub data: *mut c_void,
+    /// Frees `data`, exactly once, run or not, on any thread. May be NULL.
+    pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
+    /// Finishes the host function: may use the guest's memory by way of `call`, writes `results`, and gives a
+    /// `wasm_answer`: done, failed, or pending with a new promise. Runs at most once. Must not throw.
+    pub run: Option<unsafe extern "C" fn(data: *mut c_void, call: *mut wasm_call, results: *mut wasm_value) -> u32>,
+}
+
+/// A continuation that is owned.
+#[derive(Debug)]
+pub struct Continuation(wasm_continuation);
+
+impl Continuation {
+    /// Takes over a host's continuation.
+    pub fn new(continuation: wasm_continuation) -> Self {
+        Self(continuation)
+    }
+
+    /// Runs it. `results` has room for as many as any function returns.
+    pub fn run(self, call: &mut wasm_call, results: &mut [MaybeUninit<wasm_value>; MAX_RESULTS]) -> u32 {
+        let Some(run) = self.0.run else { return wasm_answer::Failed as u32 };
+        // SAFETY: the host gave function and data together; both arguments live until after the call.
+        unsafe { run(self.0.data, call, results.as_mut_ptr().cast()) }
+    }
+}
+
+impl Drop for Continuation {
+    fn drop(&mut self) {
+        if let Some(drop) = self.0.drop {
+            // SAFETY: a `Continuation` is made once from each one that the host gives, so this runs once.
+            unsafe { drop(self.0.data) }
+        }
+    }
+}
+
+/// The receiving end of a promise.
+pub type Waiting = Receiver<Settled, Waker>;
+
+/// The call that a callback is in; valid until the callback returns, and used on its thread only.
+#[derive(Default)]
+pub struct wasm_call {
+    /// The guest's memory; NULL where there is no guest, as in an output sink.
+    memory: Option<NonNull<[u8]>>,
+    /// The engine, as C knows it.
+    engine: Option<NonNull<c_void>>,
+    user_data: Option<NonNull<c_void>>,
+    wanted: Wanted,
+    waiting: Option<Waiting>,
+    /// Why the call failed.
+    failure: Option<String>,
+    /// At which record of the batch.
+    failed_at: Option<u32>,
+    /// What a schema registry found at once.
+    schema: Option<Settled>,
+}
+
+/// A callback's promise to answer later. It may be used on any thread, and outlive the engine.
+pub struct wasm_promise {
+    /// The end that settles.
+    pub sender: Sender<Settled, Waker>,
+    /// What it must be settled with.
+    pub expected: Expected,
+}
+
+/// How a call ended.
+pub enum Ended {
+    /// Done.
+    Done,
+    /// It goes on when this is settled.
+    Pending(Waiting),
+    /// It failed, with the reason.
+    Failed(String),
+}
+
+impl wasm_call {
+    /// A call without a guest: of an output sink.
+    pub fn of_sink() -> Self {
+        Self::default()
+    }
+
+    /// A call of a schema registry, which has no use for the guest's memory.
+    pub fn of_registry(engine: *mut c_void, user_data: *mut c_void, creates: bool) -> Self {
+        let wanted = if creates { Wanted::SchemaId } else { Wanted::Schema };
+        Self { engine: NonNull::new(engine), user_data: NonNull::new(user_data), wanted, ..Self::default() }
+    }
+
+    /// A call of an engine that is a table of callbacks.
+    pub fn of_custom(engine: *mut c_void, user_data: *mut c_void) -> Self {
+        let wanted = Wanted::Step;
+        Self { engine: NonNull::new(engine), user_data: NonNull::new(user_data), wanted, ..Self::default() }
+    }
+
+    /// A call of a guest, whose memory does not move or change owner until the call ends. `results` outlive it too.
+    #[inline]
+    pub fn of_guest(
+        memory: &mut [u8],
+        engine: *mut c_void,
+        user_data: *mut c_void,
+        results: &Arc<[wasm_value_type]>,
+    ) -> Self {
+        Self {
+            memory: Some(NonNull::from(memory)),
+            engine: NonNull::new(engine),
+            user_data: NonNull::new(user_data),
+            wanted: Wanted::Values(NonNull::from(results)),
+            ..Self::default()
+        }
+    }
+
+    /// The engine, NULL in an output sink.
+    pub fn engine(&self) -> *mut c_void {
+        self.engine.map_or(core::ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    /// What the host attached to the engine.
+    pub fn user_data(&self) -> *mut c_void {
+        self.user_data.map_or(core::ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    /// A range of the guest's memory. A range that is not inside it is remembered as the reason why the call fails.
+    pub fn range(&mut self, start: u32, length: u32) -> Result<NonNull<u8>, String> {
+        let Some(memory) = self.memory else {
+            return Err("there is no guest whose memory could be used".into());
+        };
+        let (start_, end) = (start as usize, start as usize + length as usize);
+        if end > memory.len() {
+            let why = format!(
+                "the guest gave a pointer outside of its memory: {length} bytes at {start:#x}, of {} bytes",
+                memory.len()
+            );
+            self.failure = Some(why.clone());
+            return Err(why);
+        }
+        // SAFETY: `start` is not past the end of the memory, which is one allocation.
+        Ok(unsafe { memory.cast::<u8>().add(start_) })
+    }
+
+    /// Says why the call fails.
+    pub fn fail(&mut self, why: String) {
+        self.failure = Some(why);
+        self.failed_at = None;
+    }
+
+    /// Says at which record a step of a custom engine fails, and why. Other calls know no records: false.
+    pub fn fail_at(&mut self, why: String, index: u32) -> bool {
+        let knows = matches!(self.wanted, Wanted::Step);
+        if knows {
+            self.failure = Some(why);
+            self.failed_at = Some(index);
+        }
+        knows
+    }
+
+    /// The record that `fail_at` named.
+    pub fn failed_at(&self) -> Option<u32> {
+        self.failed_at
+    }
+
+    /// The promise of this call. Taking a second one makes the first worthless.
+    pub fn promise(&mut self) -> wasm_promise {
+        let (sender, receiver) =
+            oneshot::channel(|| Settled::Rejected("the host dropped its promise without settling it".to_owned()));
+        self.waiting = Some(receiver);
+        wasm_promise { sender, expected: self.expected() }
+    }
+
+    /// What the call may be settled with.
+    pub fn expected(&self) -> Expected {
+        match self.wanted {
+            Wanted::Nothing => Expected::Nothing,
+            // SAFETY: `of_guest` got it from a reference that outlives the call.
+            Wanted::Values(types) => Expected::Values(unsafe { types.as_ref() }.clone()),
+            Wanted::Schema => Expected::Schema,
+            Wanted::SchemaId => Expected::SchemaId,
+            Wanted::Step => Expected::Step,
+        }
+    }
+
+    /// Answers a schema registry's call at once.
+    pub fn set_schema(&mut self, settled: Settled) {
+        self.schema = Some(settled);
+    }
+
+    /// What `set_schema` gave.
+    pub fn take_schema(&mut self) -> Option<Settled> {
+        self.schema.take()
+    }
+
+    /// Reads a callback's answer. `who` is the callback, for the message.
+    pub fn ended(&mut self, answer: u32, who: &str) -> Ended {
+        match (answer, self.waiting.take()) {
+            (0, _) => Ended::Done,
+            (1, Some(waiting)) => Ended::Pending(waiting),
+            (1, None) => Ended::Failed(format!("{who} answered pending without taking a promise")),
+            (2, _) => Ended::Failed(self.failure.take().unwrap_or_else(|| format!("{who} failed"))),
+            (3, _) => Ended::Failed(format!("{who} answered again, which only a custom engine's steps may")),
+            (other, _) => Ended::Failed(format!("{who} answered {other}, which is no wasm_answer")),
+        }
+    }
+}
+
+impl Expected {
+    /// Refuses what this does not expect; the text says what it does.
+    pub fn check(&self, settled: &Settled) -> Result<(), String> {
+        let wanted = match (self, settled) {
+            (_, Settled::Rejected(_)) | (Self::Step, Settled::RejectedAt(..)) => return Ok(()),
+            (Self::Nothing | Self::Step, Settled::Values(values)) if values.is_empty() => return Ok(()),
+            (Self::Values(types), Settled::Values(values)) if values.len() == types.len() => return Ok(()),
+            (Self::Values(_), Settled::Continue(_)) => return Ok(()),
+            (Self::Schema, Settled::Schema(_)) => return Ok(()),
+            (Self::SchemaId, Settled::Values(values)) if values.len() == 1 => return Ok(()),
+            (Self::Nothing | Self::Step, _) => "no value".to_owned(),
+            (Self::Values(types), _) => format!("{} values, or a continuation", types.len()),
+            (Self::Schema, _) => "a schema".to_owned(),
+            (Self::SchemaId, _) => "one value, the schema's id".to_owned(),
+        };
+        let given = match settled {
+            Settled::Values(values) => format!("{} values", values.len()),
+            Settled::Continue(_) => "a continuation".to_owned(),
+            Settled::Schema(_) => "a schema".to_owned(),
+            Settled::Rejected(_) => "a rejection".to_owned(),
+            Settled::RejectedAt(..) => "a rejection at a record".to_owned(),
+        };
+        Err(format!("the promise expects {wanted}, but was given {given}"))
+    }
+}

@@ -1,0 +1,246 @@
+//! A schema registry: the host's, or one in memory.
+#![allow(unsafe_code)]
+
+use crate::host::call::{Settled, wasm_answer, wasm_call};
+use crate::abi::slice::wasm_slice;
+use crate::host::schema::{Schema, SubjectSchema};
+use crate::host::value::wasm_value;
+use core::ffi::c_void;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+
+/// A reference of a schema to another one.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_schema_reference {
+    /// The name by which the schema refers to the other.
+    pub name: wasm_slice,
+    /// The other's subject.
+    pub subject: wasm_slice,
+    /// The other's version.
+    pub version: i32,
+}
+
+/// A schema.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_schema {
+    /// A `wasm_schema_type`.
+    pub schema_type: u32,
+    /// The schema's text.
+    pub definition: wasm_slice,
+    /// What it refers to.
+    pub references: *const wasm_schema_reference,
+    /// Number of `references`.
+    pub reference_count: usize,
+}
+
+/// A schema with its place in a registry.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_subject_schema {
+    /// Number of the schema, unique in the registry.
+    pub id: i32,
+    /// Number of the schema within its subject.
+    pub version: i32,
+    /// The schema.
+    pub schema: wasm_schema,
+}
+
+/// A schema registry of the host's.
+///
+/// Its functions are called on the threads of engines, while their guests run and on the guests' stacks; by several at once
+/// if there are. Each answers with a `wasm_answer`: done after `wasm_call_return_schema` or `wasm_call_return_schema_id`;
+/// pending with a promise that is settled by `wasm_promise_resolve_schema` or `wasm_promise_resolve_values` with the id; or
+/// failed, which the guest sees as an error of the registry and the log as a warning with the reason. What they are given
+/// lives until they return. They must not throw and must not block.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_schema_registry {
+    /// `sizeof(wasm_schema_registry)`.
+    pub size: usize,
+    /// The host's own.
+    pub data: *mut c_void,
+    /// Frees `data`, once: when the runtime and everything made from it are gone. May be NULL.
+    pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
+    /// The schema of this id. The answer's `version` is not looked at.
+    pub get_schema: Option<unsafe extern "C" fn(data: *mut c_void, id: i32, call: *mut wasm_call) -> u32>,
+    /// The schema of a subject, in this version; −1 is the latest.
+    pub get_subject_schema:
+        Option<unsafe extern "C" fn(data: *mut c_void, subject: wasm_slice, version: i32, call: *mut wasm_call) -> u32>,
+    /// Registers a schema under a subject, or finds it there. The answer is its id.
+    pub create_schema: Option<
+        unsafe extern "C" fn(
+            data: *mut c_void,
+            subject: wasm_slice,
+            schema: *const wasm_schema,
+            call: *mut wasm_call,
+        ) -> u32,
+    >,
+}
+
+/// A registry that is owned.
+pub struct Registry(wasm_schema_registry);
+
+// SAFETY: the header says that the functions are called on several threads at once, and `drop` on any.
+unsafe impl Send for Registry {}
+// SAFETY: as above.
+unsafe impl Sync for Registry {}
+
+impl Registry {
+    /// Takes over a host's registry; `None`, with the name, if a function is missing.
+    pub fn new(table: wasm_schema_registry) -> Result<Self, &'static str> {
+        let registry = Self(table);
+        match table {
+            wasm_schema_registry { get_schema: None, .. } => Err("get_schema"),
+            wasm_schema_registry { get_subject_schema: None, .. } => Err("get_subject_schema"),
+            wasm_schema_registry { create_schema: None, .. } => Err("create_schema"),
+            _ => Ok(registry),
+        }
+    }
+
+    /// Asks for a schema by id.
+    pub fn get_schema(&self, id: i32, call: &mut wasm_call) -> u32 {
+        let Some(function) = self.0.get_schema else { return wasm_answer::Failed as u32 };
+        // SAFETY: the host gave function and data together; `call` lives until after the call.
+        unsafe { function(self.0.data, id, call) }
+    }
+
+    /// Asks for a subject's schema.
+    pub fn get_subject_schema(&self, subject: &str, version: i32, call: &mut wasm_call) -> u32 {
+        let Some(function) = self.0.get_subject_schema else { return wasm_answer::Failed as u32 };
+        // SAFETY: the host gave function and data together; the arguments live until after the call.
+        unsafe { function(self.0.data, wasm_slice::of(subject.as_bytes()), version, call) }
+    }
+
+    /// Registers a schema.
+    pub fn create_schema(&self, subject: &str, schema: &Schema, call: &mut wasm_call) -> u32 {
+        let Some(function) = self.0.create_schema else { return wasm_answer::Failed as u32 };
+        let references: Vec<_> = schema
+            .references
+            .iter()
+            .map(|r| wasm_schema_reference {
+                name: wasm_slice::of(r.name.as_bytes()),
+                subject: wasm_slice::of(r.subject.as_bytes()),
+                version: r.version,
+            })
+            .collect();
+        let raw = wasm_schema {
+            schema_type: schema.ty as u32,
+            definition: wasm_slice::of(schema.definition.as_bytes()),
+            references: references.as_ptr(),
+            reference_count: references.len(),
+        };
+        // SAFETY: the host gave function and data together; the arguments live until after the call.
+        unsafe { function(self.0.data, wasm_slice::of(subject.as_bytes()), &raw const raw, call) }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        if let Some(drop) = self.0.drop {
+            // SAFETY: a `Registry` is made once from each table that the host gives, so this runs once.
+            unsafe { drop(self.0.data) }
+        }
+    }
+}
+
+/// The registry in memory: for tests and tools. Ids count up from 1, versions within a subject too; a schema that is
+/// registered again keeps its numbers.
+#[derive(Default)]
+struct InMemory(Mutex<Tables>);
+
+#[derive(Default)]
+struct Tables {
+    schemas: Vec<Schema>,
+    /// Ids by subject, in the order of versions.
+    subjects: HashMap<String, Vec<usize>>,
+}
+
+impl Tables {
+    fn create(&mut self, subject: &str, schema: Schema) -> i32 {
+        let index = self.schemas.iter().position(|known| *known == schema).unwrap_or_else(|| {
+            self.schemas.push(schema);
+            self.schemas.len() - 1
+        });
+        let versions = self.subjects.entry(subject.to_owned()).or_default();
+        if !versions.contains(&index) {
+            versions.push(index);
+        }
+        index as i32 + 1
+    }
+
+    fn by_id(&self, id: i32) -> Result<SubjectSchema, String> {
+        let schema = usize::try_from(i64::from(id) - 1).ok().and_then(|index| self.schemas.get(index));
+        let schema = schema.ok_or_else(|| format!("there is no schema with id {id}"))?;
+        Ok(SubjectSchema { id, version: 0, schema: schema.clone() })
+    }
+
+    fn by_subject(&self, subject: &str, version: i32) -> Result<SubjectSchema, String> {
+        let versions = self.subjects.get(subject).ok_or_else(|| format!("there is no subject \"{subject}\""))?;
+        let number = if version == -1 { versions.len() as i32 } else { version };
+        let index = usize::try_from(i64::from(number) - 1).ok().and_then(|i| versions.get(i));
+        let index = *index.ok_or_else(|| format!("subject \"{subject}\" has no version {version}"))?;
+        Ok(SubjectSchema { id: index as i32 + 1, version: number, schema: self.schemas[index].clone() })
+    }
+}
+
+fn answer(call: &mut wasm_call, found: Result<Settled, String>) -> u32 {
+    match found {
+        Ok(settled) => {
+            call.set_schema(settled);
+            wasm_answer::Done as u32
+        }
+        Err(why) => {
+            call.fail(why);
+            wasm_answer::Failed as u32
+        }
+    }
+}
+
+/// A table for a new registry in memory.
+pub fn in_memory() -> wasm_schema_registry {
+    unsafe extern "C" fn get_schema(data: *mut c_void, id: i32, call: *mut wasm_call) -> u32 {
+        // SAFETY: the table's data is a registry in memory until its drop, and `call` is the library's.
+        let (registry, call) = unsafe { (&*data.cast::<InMemory>(), &mut *call) };
+        answer(call, registry.0.lock().by_id(id).map(|found| Settled::Schema(Box::new(found))))
+    }
+    unsafe extern "C" fn get_subject_schema(
+        data: *mut c_void,
+        subject: wasm_slice,
+        version: i32,
+        call: *mut wasm_call,
+    ) -> u32 {
+        // SAFETY: as above.
+        let (registry, call) = unsafe { (&*data.cast::<InMemory>(), &mut *call) };
+        let found = subject
+            .text("subject")
+            .map_err(|e| e.message)
+            .and_then(|subject| registry.0.lock().by_subject(subject, version));
+        answer(call, found.map(|found| Settled::Schema(Box::new(found))))
+    }
+    unsafe extern "C" fn create_schema(
+        data: *mut c_void,
+        subject: wasm_slice,
+        schema: *const wasm_schema,
+        call: *mut wasm_call,
+    ) -> u32 {
+        // SAFETY: as above, and the schema is lent for the call.
+        let (registry, call, schema) = unsafe { (&*data.cast::<InMemory>(), &mut *call, &*schema) };
+        let created = crate::abi::schema_registry::read_schema(schema)
+            .and_then(|schema| Ok(registry.0.lock().create(subject.text("subject")?, schema)));
+        answer(call, created.map(|id| Settled::Values(vec![wasm_value { i32: id }])).map_err(|e| e.message))
+    }
+    unsafe extern "C" fn drop_registry(data: *mut c_void) {
+        // SAFETY: `data` is the box below, dropped once.
+        drop(unsafe { Box::from_raw(data.cast::<InMemory>()) });
+    }
+    wasm_schema_registry {
+        size: size_of::<wasm_schema_registry>(),
+        data: Box::into_raw(Box::<InMemory>::default()).cast(),
+        drop: Some(drop_registry),
+        get_schema: Some(get_schema),
+        get_subject_schema: Some(get_subject_schema),
+        create_schema: Some(create_schema),
+    }
+}

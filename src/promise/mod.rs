@@ -1,0 +1,5 @@
+//! TODO
+
+pub mod oneshot;
+pub mod sync;
+pub mod task;

@@ -1,0 +1,243 @@
+//! A value that is set once, from any thread, and waited for by one poller: the library's promise.
+//!
+//! Four states: nobody waits (*empty*), a waker is there (*waiting*), the value is there (*woken*), nobody will ever
+//! ask (*cancelled*). Each waker that comes in goes out exactly once: woken, or dropped when it will not be needed. Both
+//! happen outside the lock, so a waker may call back into the library.
+
+use crate::promise::sync::{Arc, Mutex};
+
+/// Something to call when it is worth polling again. Dropping it uncalled tells its owner that it never will be.
+pub trait Wake: Send {
+    /// Consumes the waker and tells its owner to poll.
+    fn wake(self);
+}
+
+enum State<T, W> {
+    Empty,
+    Waiting(W),
+    Woken(T),
+    Cancelled,
+}
+
+/// The end that sets the value. Dropped without one, it sets `abandoned`.
+pub struct Sender<T, W: Wake> {
+    state: Arc<Mutex<State<T, W>>>,
+    abandoned: Option<fn() -> T>,
+}
+
+/// The end that waits.
+pub struct Receiver<T, W: Wake> {
+    state: Arc<Mutex<State<T, W>>>,
+}
+
+/// A pair of ends; `abandoned` makes the value for a sender that is dropped without sending.
+pub fn channel<T, W: Wake>(abandoned: fn() -> T) -> (Sender<T, W>, Receiver<T, W>) {
+    let state = Arc::new(Mutex::new(State::Empty));
+    (Sender { state: state.clone(), abandoned: Some(abandoned) }, Receiver { state })
+}
+
+impl<T, W: Wake> Sender<T, W> {
+    /// Sets the value; `None` when one was set before. The caller must wake the waker that comes back, if any, and should
+    /// do so when it no longer holds this sender: waking runs foreign code, which may drop it.
+    ///
+    /// A value that nobody waits for any more counts as set and is dropped.
+    #[must_use]
+    pub fn send(&mut self, value: T) -> Option<Option<W>> {
+        self.abandoned.take()?;
+        Some(self.settle(value))
+    }
+
+    /// Whether nobody waits for a value any more.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(*self.state.lock(), State::Cancelled)
+    }
+
+    /// Whether a value was set.
+    pub fn is_spent(&self) -> bool {
+        self.abandoned.is_none()
+    }
+
+    fn settle(&self, value: T) -> Option<W> {
+        let previous = {
+            let mut state = self.state.lock();
+            match &*state {
+                State::Cancelled => return None,
+                _ => core::mem::replace(&mut *state, State::Woken(value)),
+            }
+        };
+        match previous {
+            State::Waiting(waker) => Some(waker),
+            _ => None,
+        }
+    }
+}
+
+impl<T, W: Wake> Drop for Sender<T, W> {
+    fn drop(&mut self) {
+        if let Some(abandoned) = self.abandoned.take()
+            && let Some(waker) = self.settle(abandoned())
+        {
+            waker.wake();
+        }
+    }
+}
+
+impl<T, W: Wake> Receiver<T, W> {
+    /// The value, if it is there; else keeps the waker (and drops the one before).
+    ///
+    /// After the value was handed out it answers `None` and drops the waker.
+    pub fn poll(&self, waker: impl FnOnce() -> W) -> Option<T> {
+        let mut state = self.state.lock();
+        match core::mem::replace(&mut *state, State::Cancelled) {
+            State::Woken(value) => Some(value),
+            State::Cancelled => None,
+            previous @ (State::Empty | State::Waiting(_)) => {
+                *state = State::Waiting(waker());
+                drop(state);
+                drop(previous);
+                None
+            }
+        }
+    }
+}
+
+impl<T, W: Wake> Receiver<T, W> {
+    /// Waits no longer: gives the waker back, if there is one.
+    pub fn give_up(self) -> Option<W> {
+        match core::mem::replace(&mut *self.state.lock(), State::Cancelled) {
+            State::Waiting(waker) => Some(waker),
+            _ => None,
+        }
+    }
+}
+
+impl<T, W: Wake> Drop for Receiver<T, W> {
+    fn drop(&mut self) {
+        let previous = core::mem::replace(&mut *self.state.lock(), State::Cancelled);
+        drop(previous);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+    #[derive(Default)]
+    struct Tally {
+        woken: AtomicU32,
+        dropped: AtomicU32,
+    }
+    struct Counting(Arc<Tally>, bool);
+    impl Wake for Counting {
+        fn wake(mut self) {
+            self.1 = true;
+            self.0.woken.fetch_add(1, SeqCst);
+        }
+    }
+    impl Drop for Counting {
+        fn drop(&mut self) {
+            if !self.1 {
+                self.0.dropped.fetch_add(1, SeqCst);
+            }
+        }
+    }
+    fn waker(tally: &Arc<Tally>) -> impl FnOnce() -> Counting + use<> {
+        let tally = tally.clone();
+        move || Counting(tally, false)
+    }
+    fn send<T, W: Wake>(sender: &mut Sender<T, W>, value: T) -> bool {
+        let sent = sender.send(value);
+        let first = sent.is_some();
+        if let Some(waker) = sent.flatten() {
+            waker.wake();
+        }
+        first
+    }
+    fn counts(tally: &Tally) -> (u32, u32) {
+        (tally.woken.load(SeqCst), tally.dropped.load(SeqCst))
+    }
+
+    #[test]
+    fn sent_before_the_first_poll_is_ready_and_takes_no_waker() {
+        let tally = Arc::new(Tally::default());
+        let (mut sender, receiver) = channel(|| 0);
+        assert!(send(&mut sender, 7));
+        assert_eq!(receiver.poll(waker(&tally)), Some(7));
+        assert_eq!(counts(&tally), (0, 0));
+    }
+
+    #[test]
+    fn each_waker_is_woken_or_dropped_exactly_once() {
+        let tally = Arc::new(Tally::default());
+        let (mut sender, receiver) = channel(|| 0);
+        assert_eq!(receiver.poll(waker(&tally)), None);
+        assert_eq!(receiver.poll(waker(&tally)), None);
+        assert_eq!(counts(&tally), (0, 1), "the second poll replaces the first waker");
+        assert!(send(&mut sender, 7));
+        assert!(!send(&mut sender, 8), "a second value is refused");
+        assert_eq!(counts(&tally), (1, 1));
+        assert_eq!(receiver.poll(waker(&tally)), Some(7));
+        assert_eq!(counts(&tally), (1, 1));
+    }
+
+    #[test]
+    fn a_dropped_sender_sends_the_abandoned_value_and_wakes() {
+        let tally = Arc::new(Tally::default());
+        let (sender, receiver) = channel(|| -1);
+        assert_eq!(receiver.poll(waker(&tally)), None);
+        drop(sender);
+        assert_eq!(counts(&tally), (1, 0));
+        assert_eq!(receiver.poll(waker(&tally)), Some(-1));
+    }
+
+    #[test]
+    fn a_dropped_receiver_drops_its_waker_and_makes_sending_harmless() {
+        let tally = Arc::new(Tally::default());
+        let (mut sender, receiver) = channel(|| 0);
+        assert_eq!(receiver.poll(waker(&tally)), None);
+        drop(receiver);
+        assert_eq!(counts(&tally), (0, 1));
+        assert!(send(&mut sender, 1));
+        assert_eq!(counts(&tally), (0, 1));
+    }
+
+    #[test]
+    fn a_waker_may_poll_from_within_wake() {
+        struct Again(Arc<Mutex<Option<i32>>>, Arc<Receiver<i32, Again>>);
+        impl Wake for Again {
+            fn wake(self) {
+                *self.0.lock() = self.1.poll(|| panic!("the value is there"));
+            }
+        }
+        let seen = Arc::new(Mutex::new(None));
+        let (mut sender, receiver) = channel(|| 0);
+        let receiver = Arc::new(receiver);
+        let (a, b) = (seen.clone(), receiver.clone());
+        assert_eq!(receiver.poll(move || Again(a, b)), None);
+        assert!(send(&mut sender, 5));
+        assert_eq!(*seen.lock(), Some(5));
+    }
+
+    #[test]
+    fn racing_ends_never_lose_a_value() {
+        for _ in 0..2_000 {
+            let tally = Arc::new(Tally::default());
+            let (mut sender, receiver) = channel(|| 0);
+            let other = std::thread::spawn(move || send(&mut sender, 3));
+            let mut polls = 0;
+            let value = loop {
+                polls += 1;
+                if let Some(value) = receiver.poll(waker(&tally)) {
+                    break value;
+                }
+                std::thread::yield_now();
+            };
+            assert_eq!(value, 3);
+            assert!(other.join().unwrap());
+            let (woken, dropped) = counts(&tally);
+            assert_eq!(woken + dropped, polls - 1, "every waker of a pending poll went out once");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Blocks of memory, from the host's allocator or from the system.
+#![allow(unsafe_code)]
+
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status as Status;
+use core::ffi::c_void;
+use core::ptr::NonNull;
+use std::sync::Arc;
+
+/// The host's memory: for linear memories, or for guests' stacks.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_allocator {
+    /// `sizeof(wasm_allocator)`.
+    pub size: usize,
+    /// The host's own.
+    pub data: *mut c_void,
+    /// Frees `data`, once for each config field that names the table: when the runtime and everything made from it are
+    /// gone, or when `wasm_runtime_create` fails. On any thread, of the library's too. May be NULL.
+    pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
+    /// Gives `bytes` bytes that can be read and written, at a multiple of `alignment`, a power of two; or NULL if there
+    /// are none. What is meant for linear memory must read as zero; for stacks it need not. Called on the thread that
+    /// prepares itself, or that starts an engine. Must not throw.
+    pub allocate: Option<unsafe extern "C" fn(data: *mut c_void, bytes: usize, alignment: usize) -> *mut c_void>,
+    /// Takes back what `allocate` gave. Only the first `used` bytes may differ from zero in a block for linear memory. Called
+    /// on the thread that it was allocated on: when the engine stops, in `wasm_thread_release`, or as the thread ends. Only
+    /// what is left when a runtime goes is released on the thread that lets go of the last of it, which a compile thread
+    /// can be. Must not throw.
+    pub release: Option<unsafe extern "C" fn(data: *mut c_void, memory: *mut c_void, bytes: usize, used: usize)>,
+}
+
+/// An allocator that is owned, and complete.
+pub struct Allocator {
+    table: wasm_allocator,
+    allocate: unsafe extern "C" fn(data: *mut c_void, bytes: usize, alignment: usize) -> *mut c_void,
+    release: unsafe extern "C" fn(data: *mut c_void, memory: *mut c_void, bytes: usize, used: usize),
+}
+
+// SAFETY: the header says on which threads the functions are called, which are any.
+unsafe impl Send for Allocator {}
+// SAFETY: as above; prepared threads call it at the same time.
+unsafe impl Sync for Allocator {}
+
+/// The host's data before anyone looked at the rest of the table, so that it is dropped on every path.
+struct Data(wasm_allocator);
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        if let Some(drop) = self.0.drop {
+            // SAFETY: a `Data` is made once from each table that the host gives.
+            unsafe { drop(self.0.data) }
+        }
+    }
+}
+
+impl Allocator {
+    /// Takes over a host's table. `name` is for the error message.
+    pub fn new(table: wasm_allocator, name: &str) -> Result<Self> {
+        let data = Data(table);
+        match (table.allocate, table.release) {
+            (Some(allocate), Some(release)) => {
+                core::mem::forget(data);
+                Ok(Self { table, allocate, release })
+            }
+            _ => Err(Error::new(Status::NullArgument, format!("{name}: allocate and release must both be there"))),
+        }
+    }
+}
+
+impl Drop for Allocator {
+    fn drop(&mut self) {
+        drop(Data(self.table));
+    }
+}
+
+/// Why there is no block, or no stack in it.
+#[derive(Debug, thiserror::Error)]
+pub enum Missing {
+    /// The source has none that large.
+    #[error("the allocator, or the system, has no block of {0} bytes")]
+    Block(usize),
+    /// The host's mistake; it got its block back.
+    #[error("the host's allocator gave a block that is not aligned to {0} bytes, as it was asked to")]
+    Alignment(usize),
+    /// The system refused a guard.
+    #[error(
+        "no guard could be made below a stack ({0}); stacks need ordinary pages, and before Linux 6.13 two mappings each \
+         (vm.max_map_count)"
+    )]
+    Guard(std::io::Error),
+}
+
+/// Where blocks come from.
+#[derive(Clone)]
+pub enum Source {
+    /// Mapped, without a claim on memory until it is touched.
+    System,
+    /// The host.
+    Host(Arc<Allocator>),
+}
+
+/// A block, given back when dropped.
+pub struct Block {
+    source: Source,
+    start: NonNull<u8>,
+    bytes: usize,
+    /// What `release` is told.
+    used: usize,
+}
+
+// SAFETY: a block is memory that nothing else refers to; the allocator it goes back to may be called on any thread.
+unsafe impl Send for Block {}
+// SAFETY: nothing of it can be read or written by way of a shared reference without `unsafe` and a reason.
+unsafe impl Sync for Block {}
+
+/// Bytes of a page of the system's.
+pub fn page() -> usize {
+    // SAFETY: has no requirements.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+impl Source {
+    /// A block of `bytes` at a multiple of `alignment`; both are multiples of the page size.
+    pub fn allocate(&self, bytes: usize, alignment: usize) -> Result<Block, Missing> {
+        let start = match self {
+            Self::System => map(bytes, alignment).ok_or(Missing::Block(bytes))?,
+            Self::Host(host) => {
+                // SAFETY: function and data came together from the host.
+                let given = unsafe { (host.allocate)(host.table.data, bytes, alignment) };
+                let start = NonNull::new(given.cast::<u8>()).ok_or(Missing::Block(bytes))?;
+                if start.addr().get() % alignment != 0 {
+                    // SAFETY: as above, with what `allocate` gave.
+                    unsafe { (host.release)(host.table.data, start.as_ptr().cast(), bytes, 0) };
+                    return Err(Missing::Alignment(alignment));
+                }
+                start
+            }
+        };
+        Ok(Block { source: self.clone(), start, bytes, used: 0 })
+    }
+
+    /// Whether it is the system.
+    pub fn is_system(&self) -> bool {
+        matches!(self, Self::System)
+    }
+}
+
+/// Maps `bytes` at a multiple of `alignment`. The kernel is not asked to set memory aside, as most of it stays untouched.
+fn map(bytes: usize, alignment: usize) -> Option<NonNull<u8>> {
+    let spare = if alignment > page() { alignment } else { 0 };
+    let whole = bytes.checked_add(spare)?;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
+    let mapped = unsafe { libc::mmap(core::ptr::null_mut(), whole, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    if mapped == libc::MAP_FAILED {
+        return None;
+    }
+    let start = mapped.addr().next_multiple_of(alignment.max(1));
+    let before = start - mapped.addr();
+    let after = spare - before;
+    // SAFETY: both ranges are parts of the mapping made above, on either side of what is kept.
+    unsafe {
+        if before > 0 {
+            libc::munmap(mapped, before);
+        }
+        if after > 0 {
+            libc::munmap(mapped.byte_add(before + bytes), after);
+        }
+        NonNull::new(mapped.byte_add(before).cast())
+    }
+}
+
+impl Block {
+    /// Its first byte.
+    pub fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    /// Its size.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether it is the system's, so that pages can be given back to it.
+    pub fn is_system(&self) -> bool {
+        self.source.is_system()
+    }
+
+    /// So many bytes from the start may differ from zero.
+    pub fn set_used(&mut self, used: usize) {
+        self.used = used;
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        match &self.source {
+            Source::System => {
+                // SAFETY: the whole of a mapping that `map` made, unmapped once.
+                unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
+            }
+            Source::Host(host) => {
+                // SAFETY: what `allocate` gave, given back once.
+                unsafe { (host.release)(host.table.data, self.start.as_ptr().cast(), self.bytes, self.used) };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_gives_aligned_blocks_that_can_be_written() {
+        for alignment in [page(), 64 << 10, 2 << 20] {
+            let block = Source::System.allocate(3 * page(), alignment).unwrap();
+            assert_eq!(block.start().addr().get() % alignment, 0);
+            // SAFETY: inside of the block, which nobody else has.
+            unsafe {
+                block.start().as_ptr().write(1);
+                block.start().as_ptr().add(block.bytes() - 1).write(1);
+            }
+        }
+    }
+
+    #[test]
+    fn more_than_there_is_is_refused() {
+        assert!(Source::System.allocate((usize::MAX / 2) & !(page() - 1), 2 << 20).is_err());
+    }
+}

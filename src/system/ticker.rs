@@ -1,0 +1,304 @@
+//! One thread for the process that lets time pass for running guests.
+//!
+//! It does two things at each tick: it moves the epoch of every registered Wasmtime engine whose period is over, which
+//! makes guests past their deadline yield, and it advances the *run clock*, the coarse clock by which time limits are
+//! measured. Reading the run clock is one relaxed load, so it may be done per record.
+//!
+//! The child of a fork has no such thread until a guest runs in it, which starts one (`crate::system::fork`). That is why the lock
+//! here is the standard library's, whose whole state is its own memory.
+//!
+//! While no guest runs, nobody needs ticks, and the thread sleeps. Polls tell it with [`Turns::begin`], which costs a store
+//! to a cache line of the thread's own and a load of one that all threads share but hardly ever write.
+
+use crate::system::scheduling::Punctuality;
+use core::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*, compiler_fence};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// The name of the thread, as `ps -L` shows it.
+pub const THREAD_NAME: &str = "wasm-ticker";
+
+/// How long the thread goes on without a poll before it sleeps. Much longer than a store takes to reach other cores.
+const IDLE: Duration = Duration::from_millis(20);
+
+/// How late a tick may be for the run clock to count all of it. When the process was stopped, or the machine suspended or
+/// overloaded, the whole delay would otherwise be charged to whichever guest was running: better a limit that comes late
+/// than one that ends an innocent guest.
+const LATEST: Duration = Duration::from_millis(10);
+
+/// The shortest time between ticks for which the thread may be in real time.
+const SHORTEST_IN_REAL_TIME: Duration = Duration::from_micros(50);
+
+/// The longest sleep between two ticks, however long the periods.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// Nanoseconds during which the ticker was awake. Stands still while no guest runs.
+static RUN_CLOCK: AtomicU64 = AtomicU64::new(0);
+/// A poll has taken place since the ticker last looked.
+static ACTIVE: AtomicBool = AtomicBool::new(false);
+
+static TICKER: Ticker = Ticker {
+    state: Mutex::new(State { entries: Vec::new(), turns: Vec::new(), thread: None }),
+    changed: Condvar::new(),
+};
+
+struct Ticker {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    entries: Vec<Entry>,
+    turns: Vec<Weak<AtomicU32>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Entry {
+    id: u64,
+    period: Duration,
+    due: Instant,
+    real_time: bool,
+    engine: wasmtime::Engine,
+}
+
+/// Keeps an engine's epoch moving until dropped.
+#[derive(Debug)]
+pub struct Registration(u64);
+
+/// Nanoseconds of the run clock, with the resolution of a tick.
+#[inline]
+pub fn run_clock() -> u64 {
+    RUN_CLOCK.load(Relaxed)
+}
+
+/// How many polls of one thread are going on, one inside the other. While any thread has one, the ticker stays awake.
+#[derive(Clone, Debug)]
+pub struct Turns(Arc<AtomicU32>);
+
+thread_local! {
+    static TURNS: Turns = Turns::new();
+    /// Where this thread's count is, if it has one.
+    static MINE: Cell<*const AtomicU32> = const { Cell::new(core::ptr::null()) };
+}
+
+impl Turns {
+    /// The calling thread's; every engine of a thread has the same.
+    pub fn of_this_thread() -> Self {
+        // At the very end of a thread, when its own is gone, engines have one each.
+        TURNS.try_with(Clone::clone).unwrap_or_else(|_| Self::new())
+    }
+
+    /// Whether this thread is at its very end, where what libraries keep for each thread is gone.
+    pub fn thread_is_ending() -> bool {
+        TURNS.try_with(|_| ()).is_err()
+    }
+
+    fn new() -> Self {
+        let turns = Arc::new(AtomicU32::new(0));
+        MINE.set(Arc::as_ptr(&turns));
+        let mut state = TICKER.lock();
+        state.turns.retain(|other| other.strong_count() > 0);
+        state.turns.push(Arc::downgrade(&turns));
+        Self(turns)
+    }
+
+    /// A guest is about to run. To be undone by `end`. Only this thread writes, so no read-modify-write is needed.
+    #[inline]
+    pub fn begin(&self) {
+        self.0.store(self.0.load(Relaxed) + 1, Relaxed);
+        // The store comes first, at least in the code; the processor has `IDLE` to catch up.
+        compiler_fence(SeqCst);
+        if !ACTIVE.load(Relaxed) {
+            wake();
+        }
+    }
+
+    /// The guest no longer runs.
+    #[inline]
+    pub fn end(&self) {
+        self.0.store(self.0.load(Relaxed) - 1, Relaxed);
+    }
+}
+
+/// At most once per `IDLE` and process, so it may take a lock.
+#[cold]
+fn wake() {
+    // The thread looks at ACTIVE with the lock held before it goes to sleep, so it cannot miss this.
+    let mut state = TICKER.lock();
+    if state.thread.is_none() {
+        // This process was forked. Without the thread there is no time limit, so the next poll tries again.
+        let Ok(thread) = spawn() else { return };
+        state.thread = Some(thread);
+    }
+    ACTIVE.store(true, SeqCst);
+    drop(state);
+    TICKER.changed.notify_all();
+}
+
+fn spawn() -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(THREAD_NAME.into()).spawn(run)
+}
+
+impl Ticker {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // What could panic with the lock held leaves the state whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The lock, held over a fork so that the child's copy of the state is whole.
+pub struct Held(MutexGuard<'static, State>);
+
+/// Before a fork: takes the lock.
+pub fn hold() -> Held {
+    Held(TICKER.lock())
+}
+
+impl Held {
+    /// In the child of a fork, on its only thread.
+    pub fn in_child(mut self) {
+        // The thread is the parent's. Its handle must not be joined, nor anything else be done with it.
+        core::mem::forget(self.0.thread.take());
+        // The next poll calls `wake`.
+        ACTIVE.store(false, SeqCst);
+        // Other threads' polls will never end here.
+        let mine = MINE.get();
+        self.0.turns.retain(|turns| core::ptr::eq(turns.as_ptr(), mine));
+    }
+}
+
+/// Starts to move the engine's epoch once per `period`. As long as all who register say so, the thread may be in real time.
+pub fn register(engine: &wasmtime::Engine, period: Duration, real_time: bool) -> std::io::Result<Registration> {
+    static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+    let id = NEXT_ID.fetch_add(1, Relaxed);
+    let mut state = TICKER.lock();
+    if state.thread.is_none() {
+        state.thread = Some(spawn()?);
+    }
+    // What ticks more often than that takes too much of a processor to go before everybody else.
+    let real_time = real_time && period >= SHORTEST_IN_REAL_TIME;
+    state.entries.push(Entry { id, period, due: Instant::now() + period, real_time, engine: engine.clone() });
+    drop(state);
+    TICKER.changed.notify_all();
+    Ok(Registration(id))
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut state = TICKER.lock();
+        let at = state.entries.iter().position(|entry| entry.id == self.0);
+        // Dropped without the lock: it may be the last of its engine, whose memory goes back to the host then.
+        let _entry = at.map(|at| state.entries.swap_remove(at));
+        if !state.entries.is_empty() {
+            drop(state);
+            // It may be one that wanted an ordinary thread.
+            TICKER.changed.notify_all();
+            return;
+        }
+        // The thread ends when nothing is registered. Waiting for it keeps the promise that no thread is left over;
+        // it takes microseconds, as the thread holds nothing that it would have to wait for.
+        let thread = state.thread.take();
+        drop(state);
+        TICKER.changed.notify_all();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run() {
+    let mut punctuality = Punctuality::of_this_thread();
+    let mut last = Instant::now();
+    let mut quiet_since = last;
+    let mut state = TICKER.lock();
+    let me = std::thread::current().id();
+    // A registration that came while this thread was ending has started another one.
+    while !state.entries.is_empty() && state.thread.as_ref().is_some_and(|t| t.thread().id() == me) {
+        // Where every processor computes, a tick that comes late is a time slice that lasts too long.
+        punctuality.ask(state.entries.iter().all(|entry| entry.real_time));
+        let now = Instant::now();
+        let period = state.entries.iter().map(|entry| entry.period).max().unwrap_or_default();
+        let passed = now.saturating_duration_since(last).min(period.min(LONGEST) + LATEST);
+        last = now;
+        RUN_CLOCK.fetch_add(passed.as_nanos() as u64, Relaxed);
+
+        let mut next = now + LONGEST;
+        for entry in &mut state.entries {
+            if entry.due <= now {
+                entry.engine.increment_epoch();
+                entry.due = now + entry.period;
+            }
+            next = next.min(entry.due);
+        }
+
+        // A poll that began before ACTIVE was last cleared has had `IDLE` for its entry in `turns` to be seen here; one
+        // that began later has set ACTIVE again.
+        if now.saturating_duration_since(quiet_since) >= IDLE {
+            quiet_since = now;
+            let running = state.turns.iter().filter_map(Weak::upgrade).any(|turns| turns.load(Relaxed) > 0);
+            if !ACTIVE.swap(false, SeqCst) && !running {
+                if !ACTIVE.load(SeqCst) {
+                    state = TICKER.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+                last = Instant::now();
+                continue;
+            }
+        }
+        let left = next.saturating_duration_since(Instant::now());
+        state = TICKER.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The ticker belongs to the process, so what is claimed here holds whatever other tests do with it.
+
+    fn advances(by: Duration) {
+        let begun = Instant::now();
+        let start = run_clock();
+        while run_clock() < start + by.as_nanos() as u64 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "the clock does not run");
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    }
+
+    #[test]
+    fn the_clock_runs_during_a_poll_however_long_it_takes_and_however_slow_other_ticks_are() {
+        let engine = wasmtime::Engine::default();
+        let _fast = register(&engine, Duration::from_micros(100), true).unwrap();
+        let slow = register(&engine, Duration::from_millis(200), true).unwrap();
+        let turns = Turns::of_this_thread();
+        turns.begin();
+        // Ten times as long as it takes to fall asleep, with a single poll going on.
+        advances(IDLE * 10);
+        turns.end();
+        drop(slow);
+    }
+
+    #[test]
+    fn a_slow_period_is_counted_whole() {
+        let engine = wasmtime::Engine::default();
+        let _registration = register(&engine, Duration::from_millis(500), true).unwrap();
+        let turns = Turns::of_this_thread();
+        turns.begin();
+        let begun = Instant::now();
+        advances(Duration::from_millis(1500));
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        turns.end();
+    }
+
+    #[test]
+    fn a_poll_after_a_long_pause_wakes_it() {
+        let engine = wasmtime::Engine::default();
+        let _registration = register(&engine, Duration::from_micros(100), true).unwrap();
+        std::thread::sleep(IDLE * 5);
+        let turns = Turns::of_this_thread();
+        turns.begin();
+        advances(IDLE);
+        turns.end();
+    }
+}
