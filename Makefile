@@ -9,12 +9,20 @@ CMAKE   := $(BUILD)/cmake
 PEERS   := $(CARGO_TARGET_DIR)/peers
 
 .PHONY: demo test bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws bench-cache \
-  bench-stall renew-instructions setup library library-pgo peers guests configure tool cpp header test-rust test-header test-symbols test-cpp lint clean
+  bench-stall renew-instructions setup library library-pgo peers guests configure tool cpp header check test-docs test-rust test-header \
+  test-symbols test-cpp lint clean
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
 
-test: setup library peers guests cpp lint test-rust test-header test-symbols test-cpp
+test: setup library peers guests cpp lint test-docs test-rust test-header test-symbols test-cpp
+
+# For every few minutes: all of it fails early, and with a warm target directory it takes less than three minutes.
+check: lint test-docs test-header test-symbols
+	cargo test --release --locked -p wasm-engine-batch -p wasm-engine-promise
+	@$(MAKE) --no-print-directory configure
+	cmake --build $(CMAKE) --target wasm_engine_tests
+	cd $(CMAKE) && ctest --output-on-failure --no-tests=error -j 2 -L quick
 
 setup:
 	@scripts/setup.sh all
@@ -53,6 +61,12 @@ header: library
 test-header: library
 	diff -u include/wasm_engine.h $(GENERATED_HEADER) || { echo "include/wasm_engine.h is out of date: run make header"; exit 1; }
 	scripts/check-header.sh
+
+# Links lead somewhere, snippets compile, and the README's programs print what it says.
+test-docs: library guests
+	scripts/check-links.py
+	scripts/check-snippets.py --run $(LIBRARY) $(GUESTS)
+	cd scripts/tests && python3 -B -m unittest -q test_check_links test_check_snippets
 
 test-symbols: library
 	scripts/check-symbols.sh $(LIBRARY)

@@ -13,8 +13,9 @@ CODE_BLOCK = re.compile(r"^ *```.*?^ *```\s*$", re.MULTILINE | re.DOTALL)
 CODE_SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$", re.MULTILINE)
 HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
-# Only paths that name a directory of this repository first: others may be anybody's.
-PATH = re.compile(r"(?:src|crates|include|cpp_tests|docs|scripts|tools|guests|bench|examples|peers|loom)/[\w./-]*")
+# Only what begins with a directory of this repository, and ends like a directory or a file: others may be anything.
+TOP = "src|crates|include|cpp_tests|docs|scripts|tools|guests|bench|examples|peers"
+PATH = re.compile(rf"(?:{TOP})/(?:[\w./-]*(?:/|\.\w+))?")
 
 
 def anchors_of(page):

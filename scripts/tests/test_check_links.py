@@ -29,7 +29,8 @@ class Links(unittest.TestCase):
         self.assertIn(fault, done.stderr)
 
     def test_links_that_lead_somewhere(self):
-        done = self.check("# Top\n[a](other.md) [b](other.md#some-code-and-more) [c](#top) [d](https://example.com/x) `src/lib.rs` `src/`\n")
+        done = self.check("# Top\n[a](other.md) [b](other.md#some-code-and-more) [c](#top)\n"
+                          "[d](https://example.com/x) `src/lib.rs` `src/` `src/nothing`\n")
         self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_a_file_that_is_not_there(self):

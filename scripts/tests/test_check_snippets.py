@@ -29,7 +29,8 @@ class Snippets(unittest.TestCase):
             self.assertIn(part, done.stderr)
 
     def test_snippets_that_compile(self):
-        done = self.check("```c\n#include <wasm_engine.h>\nwasm_status s;\n```\n", "```cpp\nauto i = 1;\n```\n", "```sh\nls\n```\n")
+        c = "```c\n#include <wasm_engine.h>\nwasm_status s;\n```\n"
+        done = self.check(c, "```cpp\nauto i = 1;\n```\n", "```sh\nls\n```\n")
         self.assertEqual(done.stdout, "snippets that compile: 2\n", done.stderr)
 
     def test_c_that_does_not_compile_is_named_by_its_line_of_the_page(self):
@@ -44,7 +45,8 @@ class Snippets(unittest.TestCase):
         self.assert_fault(self.check("```c\nint i;\n```\n", "```c\nint = i;\n```\n"), "snippets that fail: 1 of 2")
 
     def test_a_warning_is_a_fault(self):
-        self.assert_fault(self.check("```c\nint f(int x) { unsigned y = 1; return x < y; }\n```\n"), "-Werror=sign-compare")
+        done = self.check("```c\nint f(int x) { unsigned y = 1; return x < y; }\n```\n")
+        self.assert_fault(done, "-Werror=sign-compare")
 
     def test_c_is_c11_and_no_newer(self):
         self.assert_fault(self.check("```c\nbool b = true;\n```\n"), "page.md:4:")
@@ -58,7 +60,8 @@ class Snippets(unittest.TestCase):
         self.assert_fault(self.check(fragment), "page.md:4:")
         done = self.check("<!-- preamble: host -->\n" + fragment)
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assert_fault(self.check("<!-- preamble: nothing -->\n" + fragment), "there is no preamble docs/preambles/nothing.cc")
+        done = self.check("<!-- preamble: nothing -->\n" + fragment)
+        self.assert_fault(done, "there is no preamble docs/preambles/nothing.cc")
 
     def test_a_fault_in_a_fragment_is_named_by_its_line_of_the_page(self):
         self.assert_fault(self.check("<!-- preamble: host -->\n```cpp\nengine.fly();\n```\n"), "page.md:5:", "fly")
@@ -73,7 +76,8 @@ class Snippets(unittest.TestCase):
         guest.write_text("one\ntwo\n")
         program = f"#include <stdio.h>\nint main(void) {{\n  char all[9] = {{0}};\n  fread(all, 1, 8, stdin);\n" \
                   f"  fputs(all, stdout);\n  return {code};\n}}\n"
-        return self.check(f"<!-- run: guest.wasm, prints: {prints} -->\n```c\n{program}```\n", run=[library, self.directory])
+        comment = f"<!-- run: guest.wasm, prints: {prints} -->\n"
+        return self.check(f"{comment}```c\n{program}```\n", run=[library, self.directory])
 
     def test_a_program_prints_what_its_page_says(self):
         self.assertEqual(self.run_program("one / two").returncode, 0)

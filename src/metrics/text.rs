@@ -220,8 +220,8 @@ pub fn of(snapshot: Snapshot) -> core::result::Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::tally::{BUCKETS, Sums, bucket_end};
     use crate::base::status::wasm_status as Status;
+    use crate::metrics::tally::{BUCKETS, Sums, bucket_end};
 
     fn one(name: &str) -> TransformMetrics {
         TransformMetrics {
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_lists_every_metric() {
+    fn the_docs_list_every_metric() {
         fn rows<T>(metrics: &[Metric<T>], item: &T, labels: &[&str]) -> String {
             let row = |metric: &Metric<T>| {
                 let value = (metric.value)(item);
@@ -293,6 +293,9 @@ mod tests {
         let table =
             rows(OF_TRANSFORMS, &one("t"), &OF_TRANSFORMS_LABELS) + &rows(OF_RUNTIME, &RuntimeMetrics::default(), &[]);
         let table = format!("| metric | type | labels | what it says |\n| --- | --- | --- | --- |\n{table}\n");
-        assert!(include_str!("../../README.md").contains(&table), "README.md must have this table:\n{table}");
+        assert!(
+            include_str!("../../docs/metrics.md").contains(&table),
+            "docs/metrics.md must have this table:\n{table}"
+        );
     }
 }
