@@ -72,15 +72,15 @@ test-symbols: library
 	scripts/check-symbols.sh $(LIBRARY)
 
 test-rust: library
-	cargo test --release --locked
-	cd loom && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom cargo test --release --locked
+	cargo test --release --locked --workspace
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom cargo test --release --locked -p wasm-engine-promise --test loom
 
 test-cpp: cpp
 	cd $(CMAKE) && ctest --output-on-failure --no-tests=error -j 2
 
 lint:
-	cargo fmt --check
-	cargo clippy --release --locked --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 
 clean:
 	rm -rf $(BUILD)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=src");
+    println!("cargo:rerun-if-changed=crates/batch/src");
     println!("cargo:rerun-if-changed=cbindgen.toml");
     println!("cargo:rerun-if-changed=Cargo.lock");
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?);
@@ -13,7 +14,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         wasmtime_version(&std::fs::read_to_string(root.join("Cargo.lock"))?)?
     );
     let out = PathBuf::from(std::env::var("OUT_DIR")?).join("wasm_engine.h");
-    cbindgen::generate_with_config(&root, cbindgen::Config::from_file(root.join("cbindgen.toml"))?)?.write_to_file(out);
+    cbindgen::Builder::new()
+        .with_config(cbindgen::Config::from_file(root.join("cbindgen.toml"))?)
+        .with_crate(&root)
+        // What C sees of the crate that knows batches.
+        .with_src(root.join("crates/batch/src/compression.rs"))
+        .with_src(root.join("crates/batch/src/header.rs"))
+        .generate()?
+        .write_to_file(out);
 
     println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libwasm_engine.so");
     // Wasmtime's signal handlers stay installed, so the code must stay mapped after dlclose.

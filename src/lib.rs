@@ -1,22 +1,25 @@
 //! WebAssembly data transforms inside the threads of a C or C++ event-loop host.
 //!
-//! The library's interface is C: `include/wasm_engine.h`, made from the modules in [`abi`]. The rest, by the way that a
-//! batch takes: [`engine`] checks it with [`batch`], puts it where the host functions in [`guest`] find it, and lets the
-//! guest run; what the guest writes collects in [`output`] and goes to the host's [`sink`].
+//! The library's interface is C: `include/wasm_engine.h`, made from the modules in `abi`. The modules here are wings in an
+//! order, and each uses only those before it: `promise`, `batch`, `base`, `host`, `system`, `metrics`, `module`, `guest`,
+//! `compile`, `engine`, `abi` (`scripts/check-wings.py`). `docs/architecture.md` follows a batch, a future, an error and a
+//! module through them.
 //!
-//! `unsafe` is denied except where C is spoken or memory is handed over: `ffi`, `waker`, `sink`, `policy`, `memory`,
-//! `signals`, `fork`, and single functions that say why.
+//! `unsafe` is denied except where C is spoken or memory is handed over. It is allowed in `abi`; in `host`: `call`, `owned`,
+//! `schema_registry`, `sink`, `slice`, `waker`; in `system`: `fork`, `memory`, `scheduling`, `signals`; in `guest`: `custom`,
+//! `host_function`, `memory`; in `engine`: `policy`; and in single functions that say why.
 #![allow(non_camel_case_types)] // types that C sees have their C names
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-pub mod batch;
-pub mod engine;
-pub mod abi;
-pub mod guest;
-pub mod metrics;
-pub mod module;
-pub mod base;
-pub mod promise;
-pub mod host;
-pub mod system;
-pub mod compile;
+mod abi;
+mod base;
+mod compile;
+mod engine;
+mod guest;
+mod host;
+mod metrics;
+mod module;
+mod system;
+
+use wasm_engine_batch as batch;
+use wasm_engine_promise as promise;

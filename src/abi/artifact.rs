@@ -5,10 +5,10 @@ use super::error::wasm_error;
 use super::factory::{description, wasm_factory_config};
 use super::future::wasm_future;
 use super::runtime::wasm_runtime;
-use super::slice::wasm_slice;
 use super::{Out, border, first_size, handle, sized};
-use crate::compile::factory;
 use crate::base::status::wasm_status;
+use crate::compile::factory;
+use crate::host::slice::wasm_slice;
 
 /// A compiled module as bytes. Belongs to no thread.
 ///

@@ -1,14 +1,14 @@
 //! `wasm_batch_*` and `wasm_payload_*`: record batches and record payloads for hosts and tools.
 
 use super::error::wasm_error;
-use super::slice::{self, wasm_slice};
 use super::{Out, border, first_size, handle_mut, sized};
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status;
 use crate::batch::builder::Builder;
 use crate::batch::compression::wasm_compression;
 use crate::batch::header::wasm_batch_header;
 use crate::batch::payload::{Field, Payload};
-use crate::base::error::{Error, Result};
-use crate::base::status::wasm_status;
+use crate::host::slice::{self, wasm_slice};
 
 /// A key or a value: bytes, or null.
 #[repr(C)]
@@ -214,7 +214,7 @@ pub unsafe extern "C" fn wasm_batch_builder_add(
         };
         builder.payload.clear();
         parsed.put(&mut builder.payload);
-        builder.builder.add(given(offset)?, timestamp, &builder.payload)
+        Ok(builder.builder.add(given(offset)?, timestamp, &builder.payload)?)
     })
 }
 
@@ -229,7 +229,7 @@ pub unsafe extern "C" fn wasm_batch_builder_add_encoded(
 ) -> wasm_status {
     border(error, || {
         let builder = handle_mut(builder, "builder")?;
-        builder.builder.add(given(offset)?, timestamp, payload.bytes("payload")?)
+        Ok(builder.builder.add(given(offset)?, timestamp, payload.bytes("payload")?)?)
     })
 }
 

@@ -3,14 +3,14 @@
 use super::error::wasm_error;
 use super::factory::{description, wasm_factory, wasm_factory_config};
 use super::runtime::wasm_runtime;
-use super::slice::wasm_slice;
 use super::{Out, border, first_size, handle, handle_mut, promise, sized};
-use crate::batch::payload;
-use crate::host::call::{Settled, wasm_call, wasm_promise};
-use crate::guest::custom::{Callbacks, wasm_custom_engine, wasm_work};
 use crate::base::error::{Error, Result};
-use crate::compile::factory;
 use crate::base::status::wasm_status;
+use crate::batch::payload;
+use crate::compile::factory;
+use crate::guest::custom::{Callbacks, wasm_custom_engine, wasm_work};
+use crate::host::call::{Settled, wasm_call, wasm_promise};
+use crate::host::slice::wasm_slice;
 use std::sync::Arc;
 
 /// An input record, as a custom engine sees it.

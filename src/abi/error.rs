@@ -1,9 +1,9 @@
 //! `wasm_error_*`: the story behind a status.
 
-use super::slice::wasm_slice;
 use super::{Out, border, handle};
 use crate::base::error::{Error, GuestDetail, Result, wasm_trap};
 use crate::base::status::wasm_status;
+use crate::host::slice::wasm_slice;
 use core::ffi::c_char;
 use std::ffi::CString;
 

@@ -3,12 +3,12 @@
 use super::error::wasm_error;
 use super::future::wasm_future;
 use super::runtime::{strings, wasm_runtime};
-use super::slice::{self, wasm_slice};
 use super::{Out, border, first_size, handle, sized};
-use crate::base::error::Result;
-use crate::compile::factory::{self, Compiled};
-use crate::base::status::wasm_status;
 use crate::base::description::Transform;
+use crate::base::error::Result;
+use crate::base::status::wasm_status;
+use crate::compile::factory::{self, Compiled};
+use crate::host::slice::{self, wasm_slice};
 use std::sync::Arc;
 
 /// A factory. Shared: it may be used on any thread, by several at once.

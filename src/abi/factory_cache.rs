@@ -4,10 +4,10 @@ use super::error::wasm_error;
 use super::factory::{description, wasm_factory_config};
 use super::future::wasm_future;
 use super::runtime::wasm_runtime;
-use super::slice::wasm_slice;
 use super::{Out, border, fill_sized, first_size, handle, sized};
-use crate::compile::factory_cache::{DEFAULT_IDLE, FactoryCache, Found};
 use crate::base::status::wasm_status;
+use crate::compile::factory_cache::{DEFAULT_IDLE, FactoryCache, Found};
+use crate::host::slice::wasm_slice;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -4,12 +4,12 @@ use super::engine::wasm_engine;
 use super::error::wasm_error;
 use super::promise;
 use super::runtime::wasm_runtime;
-use super::slice::{self, wasm_slice};
 use super::{Out, border, first_size, handle, handle_mut, sized};
-use crate::host::call::{wasm_call, wasm_promise};
 use crate::base::error::{Error, Result};
-use crate::guest::host_function::{Callback, HostFunction};
 use crate::base::status::wasm_status;
+use crate::guest::host_function::{Callback, HostFunction};
+use crate::host::call::{wasm_call, wasm_promise};
+use crate::host::slice::{self, wasm_slice};
 use crate::host::value::{MAX_PARAMS, MAX_RESULTS, wasm_value, wasm_value_type};
 use core::ffi::c_void;
 

@@ -2,14 +2,14 @@
 
 use super::error::wasm_error;
 use super::runtime::{wasm_runtime, wasm_text};
-use super::slice::wasm_slice;
 use super::{Out, border, fill_sized, first_size, handle, handle_mut};
 use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status;
+use crate::compile::runtime::Shared;
+use crate::host::slice::wasm_slice;
 use crate::metrics::snapshot::{RuntimeMetrics, Snapshot, TransformMetrics, wasm_error_count, wasm_latency_bucket};
 use crate::metrics::tally::Counted;
 use crate::metrics::text;
-use crate::compile::runtime::Shared;
-use crate::base::status::wasm_status;
 use std::sync::Arc;
 
 /// A runtime's own numbers.
@@ -176,7 +176,8 @@ pub unsafe extern "C" fn wasm_runtime_get_metrics(
 ) -> wasm_status {
     border(error, || {
         let mut numbers = RuntimeMetrics::default();
-        numbers.read(&handle(runtime, "runtime")?.runtime.shared);
+        let shared = &handle(runtime, "runtime")?.runtime.shared;
+        numbers.read(&shared.metrics, shared.pooled());
         // SAFETY: the header says that `size` is set.
         unsafe { fill(metrics, &numbers) }
     })
@@ -198,7 +199,8 @@ pub unsafe extern "C" fn wasm_runtime_metrics_text(
         let runtime = handle(runtime, "runtime")?;
         let out = Out::new(text, "text")?;
         let mut snapshot = Snapshot::default();
-        snapshot.update(&runtime.runtime.shared);
+        let shared = &runtime.runtime.shared;
+        snapshot.update(&shared.metrics, shared.pooled());
         let encoded = text::of(snapshot)
             .map_err(|_| Error::new(wasm_status::Internal, "the metrics could not be written as text"))?;
         out.set(Box::into_raw(Box::new(wasm_text(encoded))));
@@ -218,7 +220,7 @@ pub unsafe extern "C" fn wasm_metrics_create(
         let runtime = handle(runtime, "runtime")?;
         let out = Out::new(metrics, "metrics")?;
         let mut new = wasm_metrics { shared: runtime.runtime.shared.clone(), snapshot: Snapshot::default() };
-        new.snapshot.update(&new.shared);
+        new.snapshot.update(&new.shared.metrics, new.shared.pooled());
         out.set(Box::into_raw(Box::new(new)));
         Ok(())
     })
@@ -230,7 +232,7 @@ pub unsafe extern "C" fn wasm_metrics_create(
 pub unsafe extern "C" fn wasm_metrics_update(metrics: *mut wasm_metrics, error: *mut *mut wasm_error) -> wasm_status {
     border(error, || {
         let metrics = handle_mut(metrics, "metrics")?;
-        metrics.snapshot.update(&metrics.shared);
+        metrics.snapshot.update(&metrics.shared.metrics, metrics.shared.pooled());
         Ok(())
     })
 }

@@ -24,7 +24,6 @@ pub mod profile;
 pub mod promise;
 pub mod runtime;
 pub mod schema_registry;
-pub mod slice;
 pub mod task;
 pub mod thread;
 

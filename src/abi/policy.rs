@@ -4,8 +4,8 @@ use super::engine::{owned, wasm_engine};
 use super::error::wasm_error;
 use super::{Out, border, first_size, sized};
 use crate::base::error::Error;
-use crate::engine::policy::{Backoff, Policy, Timer, wasm_on_error, wasm_timer};
 use crate::base::status::wasm_status;
+use crate::engine::policy::{Backoff, Policy, Timer, wasm_on_error, wasm_timer};
 use std::time::Duration;
 
 /// What becomes of an engine whose guest fails. Zero in any field but `size` means the default.

@@ -4,8 +4,8 @@ use super::engine::{owned, wasm_engine};
 use super::error::wasm_error;
 use super::runtime::wasm_text;
 use super::{Out, border};
-use crate::guest::profile::INTERVAL;
 use crate::base::status::wasm_status;
+use crate::guest::profile::INTERVAL;
 use std::time::Duration;
 
 /// Begins to profile the engine's guest: from now on its stack is looked at every `interval_ns` nanoseconds in which it

@@ -1,13 +1,13 @@
 //! `wasm_promise_*`: how a callback answers later.
 
 use super::error::wasm_error;
-use super::slice::{self, wasm_slice};
 use super::{border, first_size, handle_mut, sized};
-use crate::host::call::{Continuation, Settled, wasm_continuation, wasm_promise};
 use crate::base::error::{Error, Result};
-use crate::promise::oneshot::Wake as _;
 use crate::base::status::wasm_status;
+use crate::host::call::{Continuation, Settled, wasm_continuation, wasm_promise};
+use crate::host::slice::{self, wasm_slice};
 use crate::host::value::wasm_value;
+use crate::promise::oneshot::Wake as _;
 
 pub(crate) fn boxed(promise: wasm_promise) -> *mut wasm_promise {
     Box::into_raw(Box::new(promise))

@@ -2,14 +2,14 @@
 
 use super::engine::wasm_engine;
 use super::error::wasm_error;
-use super::slice::{self, wasm_slice};
 use super::{Out, border, first_size, handle, sized};
 use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
 use crate::base::error::{Error, Result};
-use crate::host::log::{Line, Sink, wasm_log_severity, wasm_log_source};
-use crate::system::memory::block::{Allocator, wasm_allocator};
-use crate::compile::runtime::{Allocators, Runtime};
 use crate::base::status::wasm_status;
+use crate::compile::runtime::{Allocators, Runtime};
+use crate::host::log::{Line, Sink, wasm_log_severity, wasm_log_source};
+use crate::host::slice::{self, wasm_slice};
+use crate::system::memory::block::{Allocator, wasm_allocator};
 use core::ffi::c_void;
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,11 +4,11 @@ use super::error::wasm_error;
 use super::promise;
 use super::runtime::wasm_runtime;
 use super::{Out, border, first_size, handle, handle_mut, sized};
-use crate::host::call::{Expected, Settled, wasm_call, wasm_promise};
 use crate::base::error::{Error, Result};
-use crate::host::schema::{Reference, Schema, SubjectSchema, wasm_schema_type};
-use crate::host::schema_registry::{self, Registry, wasm_schema, wasm_schema_registry, wasm_subject_schema};
 use crate::base::status::wasm_status;
+use crate::host::call::{Expected, Settled, wasm_call, wasm_promise};
+use crate::host::schema::SubjectSchema;
+use crate::host::schema_registry::{self, Registry, read_schema, wasm_schema_registry, wasm_subject_schema};
 use crate::host::value::wasm_value;
 
 /// Gives guests a schema registry; without one, its functions tell them that it is not enabled. `registry` is copied, its
@@ -42,26 +42,6 @@ pub unsafe extern "C" fn wasm_schema_registry_in_memory(
     border(error, || {
         Out::new(registry, "registry")?.set(schema_registry::in_memory());
         Ok(())
-    })
-}
-
-/// A schema from C.
-pub(crate) fn read_schema(raw: &wasm_schema) -> Result<Schema> {
-    let ty = wasm_schema_type::from_number(raw.schema_type)
-        .ok_or_else(|| Error::invalid(format!("{} is no wasm_schema_type", raw.schema_type)))?;
-    // SAFETY: the header says that arrays in arguments can be read for the call.
-    let references = unsafe { super::slice::array(raw.references, raw.reference_count, "references")? };
-    let reference = |r: &schema_registry::wasm_schema_reference| {
-        Ok(Reference {
-            name: r.name.text("reference name")?.to_owned(),
-            subject: r.subject.text("reference subject")?.to_owned(),
-            version: r.version,
-        })
-    };
-    Ok(Schema {
-        ty,
-        definition: raw.definition.text("definition")?.to_owned(),
-        references: references.iter().map(reference).collect::<Result<_>>()?,
     })
 }
 

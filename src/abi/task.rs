@@ -3,11 +3,11 @@
 use super::error::wasm_error;
 use super::future::{wasm_future, wasm_future_poll, wasm_future_release};
 use super::{border, first_size, handle, sized};
-use crate::engine::wasm_poll;
 use crate::base::error::{Error, Result};
+use crate::base::state::wasm_poll;
 use crate::base::status::wasm_status;
-use crate::promise::task::TaskState;
 use crate::host::waker::wasm_waker;
+use crate::promise::task::TaskState;
 use core::cell::Cell;
 use core::ffi::c_void;
 use std::sync::Arc;

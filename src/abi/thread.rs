@@ -4,8 +4,8 @@ use super::error::wasm_error;
 use super::runtime::wasm_runtime;
 use super::{Out, border, first_size, handle, sized};
 use crate::base::error::{Error, Result};
-use crate::system::memory::pools::{Pools, ThreadPool, not_prepared};
 use crate::base::status::wasm_status;
+use crate::system::memory::pools::{Pools, ThreadPool, not_prepared};
 use std::sync::Arc;
 
 /// Engines that one thread can have.

@@ -150,10 +150,10 @@ impl Config {
         if self.tight_stacks { self.guest_stack.min(self.host_stack / 4) } else { self.guest_stack }
     }
 
-    /// Bytes of a whole stack, without its guard.
-    pub fn stack_size(&self) -> usize {
+    /// Bytes of a whole stack, without its guard, in whole pages of the system's, which have `page` bytes.
+    pub fn stack_size(&self, page: usize) -> usize {
         let bytes = if self.tight_stacks { self.host_stack } else { self.guest_stack + self.host_stack + ENTRY_FRAMES };
-        bytes.next_multiple_of(crate::system::memory::block::page())
+        bytes.next_multiple_of(page)
     }
 
     /// Refuses what could not work, with the field's name and its bounds.

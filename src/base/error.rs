@@ -1,7 +1,8 @@
 //! The one error type: a status, the story in words, and where a guest was when it happened.
 
-use crate::guest::core_dump::CoreDump;
 use crate::base::status::wasm_status as Status;
+use crate::batch::error as batch;
+use std::sync::Arc;
 
 /// `Result` with the library's own error.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
@@ -32,6 +33,28 @@ pub struct GuestDetail {
     pub frames: Vec<Frame>,
     /// What is kept of it, if that was asked for.
     pub core_dump: Option<CoreDump>,
+}
+
+/// A core dump as bytes. Copies share them.
+#[derive(Clone)]
+pub struct CoreDump(Arc<Vec<u8>>);
+
+impl CoreDump {
+    /// Takes the bytes of a dump.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(bytes))
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl core::fmt::Debug for CoreDump {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "CoreDump({} bytes)", self.0.len())
+    }
 }
 
 /// A record of the batch at hand.
@@ -96,6 +119,25 @@ impl Error {
     #[cold]
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(Status::InvalidArgument, message)
+    }
+}
+
+impl From<batch::Error> for Error {
+    #[cold]
+    fn from(error: batch::Error) -> Self {
+        let status = match error.kind {
+            batch::Kind::InvalidArgument => Status::InvalidArgument,
+            batch::Kind::Truncated => Status::BatchTruncated,
+            batch::Kind::Magic => Status::BatchMagic,
+            batch::Kind::Crc => Status::BatchCrc,
+            batch::Kind::Malformed => Status::BatchMalformed,
+            batch::Kind::Compression => Status::BatchCompression,
+            batch::Kind::Decompress => Status::BatchDecompress,
+            batch::Kind::TooLarge => Status::BatchTooLarge,
+            batch::Kind::Control => Status::BatchControl,
+            batch::Kind::Internal => Status::Internal,
+        };
+        Self::new(status, error.message)
     }
 }
 

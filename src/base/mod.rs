@@ -1,7 +1,9 @@
-//! TODO
+//! What everything else rests on: statuses, errors, states, text, configuration, the description of a transform.
 
 pub mod config;
 pub mod description;
 pub mod error;
+pub mod state;
 pub mod status;
+pub mod text;
 pub mod thread_mark;

@@ -6,17 +6,17 @@
 //! itself or on the outline of it that an artifact has; what depends on the bytes and on Wasmtime's configuration only
 //! is in the key.
 
-use crate::compile::cache::artifact::{Artifact, FORMAT, Flaw, Head};
-use crate::compile::cache::counters::Event;
-use crate::compile::cache::key::{self, Ingredients, REWRITING, digest};
 use crate::base::config::Config;
 use crate::base::error::{Error, Result};
-use crate::guest::fault::printable;
+use crate::base::status::wasm_status as Status;
+use crate::base::text::{hex, printable};
+use crate::compile::cache::counters::Event;
+use crate::compile::cache::key::{self, Ingredients, REWRITING, digest};
+use crate::compile::runtime::{Linked, Shared};
+use crate::module::artifact::{Artifact, FORMAT, Flaw, Head};
 use crate::module::inspect::{Kind, Summary};
 use crate::module::suspend_points::{self, Waits, Wrappers};
 use crate::module::validate::check_specification;
-use crate::compile::runtime::{Linked, Shared};
-use crate::base::status::wasm_status as Status;
 use std::time::Instant;
 use wasm_encoder::{CodeSection, RawSection, SectionId};
 use wasmparser::{Parser, Payload};
@@ -108,7 +108,7 @@ fn obtain(shared: &Shared, module: &[u8], transform: &str, wanted: bool) -> Resu
                 let wrappers = artifact.head.wrappers.clone();
                 return Ok((Code { module, wrappers }, wanted.then(|| artifact.into_bytes())));
             }
-            Err(e) => cache.reject(transform, &format!("the entry {} could not be loaded: {e:#}", key::hex(&key))),
+            Err(e) => cache.reject(transform, &format!("the entry {} could not be loaded: {e:#}", hex(&key))),
         }
     }
     shared.counters.count(Event::Miss);

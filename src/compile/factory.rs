@@ -1,19 +1,16 @@
 //! A factory: a module compiled and linked, from which engines are made.
 
-use crate::compile::compiler::{self, Code};
-use crate::guest::custom::Callbacks;
-use crate::engine::wasm_engine_state as State;
-use crate::base::error::{Error, Result};
-use crate::guest::context::GuestState;
-use crate::metrics::registry::Executable;
-use crate::module::suspend_points::Wrappers;
-use crate::promise::oneshot::{self, Receiver, Wake};
-use crate::compile::runtime::{Runtime, Shared};
-use crate::base::status::wasm_status as Status;
 use crate::base::description::Transform;
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status as Status;
+use crate::compile::compiler::{self, Code};
+use crate::compile::runtime::{Runtime, Shared};
+use crate::guest::custom::Callbacks;
+use crate::guest::program::{LinkedModule, Program};
+use crate::metrics::registry::Executable;
+use crate::promise::oneshot::{self, Receiver, Wake};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
-use wasmtime::InstancePre;
 
 /// A compiled transform.
 pub struct Compiled {
@@ -54,45 +51,6 @@ impl Compiled {
             _lent: Some(Lent(came_back)),
         }
     }
-
-    /// Refuses what an engine in another state than `wanted` cannot do.
-    pub fn expect(&self, state: State, wanted: State, call: &str) -> Result<()> {
-        if state == wanted {
-            return Ok(());
-        }
-        let why = match state {
-            State::Stopped => "it is stopped",
-            State::Starting => "it is still starting",
-            State::Idle => "it is started already",
-            State::Transforming => "a transform is going on",
-        };
-        let name = &self.transform.name;
-        Err(Error::new(Status::InvalidState, format!("transform \"{name}\": the engine cannot {call}: {why}")))
-    }
-
-    /// The error of a sink that did not take its output.
-    pub fn rejected(&self, why: &str) -> Error {
-        let name = &self.transform.name;
-        Error::new(Status::OutputRejected, format!("transform \"{name}\": its output was not taken: {why}"))
-    }
-}
-
-/// What engines run.
-#[derive(Clone)]
-pub enum Program {
-    /// A guest.
-    Module(Linked),
-    /// Callbacks of the embedder's.
-    Custom(Arc<Callbacks>),
-}
-
-/// A module's code.
-#[derive(Clone)]
-pub struct Linked {
-    /// Code and imports, linked.
-    pub pre: InstancePre<GuestState>,
-    /// What was added to the module.
-    pub wrappers: Wrappers,
 }
 
 /// A factory, as a compile job delivers it.
@@ -185,6 +143,6 @@ fn make(
         .instantiate_pre(&module)
         .map_err(|e| named(Status::ModuleUnknownImport, format!("the module could not be linked: {e:#}")))?;
     let executable = Arc::new(shared.metrics.executable(module.text().len()));
-    let program = Program::Module(Linked { pre, wrappers });
+    let program = Program::Module(LinkedModule { pre, wrappers });
     Ok(Compiled { shared, transform, program, executable, _lent: None })
 }

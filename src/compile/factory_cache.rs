@@ -7,15 +7,17 @@
 //!
 //! The lock is held to look things up. Compiling, waking, and freeing code happen outside of it.
 
-use crate::compile::cache::key::{Digest, digest, hex};
-use crate::base::error::{Error, Result};
-use crate::compile::factory::{self, CameBack, Compiled, Outcome};
-use crate::metrics::registry::FactoryLookup;
-use crate::promise::oneshot::{self, Receiver, Sender, Wake as _};
-use crate::compile::runtime::Runtime;
-use crate::base::status::wasm_status as Status;
 use crate::base::description::Transform;
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status as Status;
+use crate::base::text::hex;
+use crate::compile::cache::key::digest;
+use crate::compile::factory::{self, CameBack, Compiled, Outcome};
+use crate::compile::runtime::Runtime;
 use crate::host::waker::Waker;
+use crate::metrics::registry::FactoryLookup;
+use crate::module::artifact::Digest;
+use crate::promise::oneshot::{self, Receiver, Sender, Wake as _};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

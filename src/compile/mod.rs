@@ -1,4 +1,4 @@
-//! TODO
+//! From a module or an artifact to code that runs: runtime, compile threads, factories, caches.
 
 pub mod cache;
 pub mod compiler;

@@ -1,27 +1,29 @@
 //! A runtime: configuration, the Wasmtime engine and linker made from it, and the threads that compile.
 
+use super::wasmtime_config;
+use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
+use crate::base::description::Transform;
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status as Status;
 use crate::compile::cache::Cache;
 use crate::compile::cache::counters::{CacheStats, Counters};
-use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
-use crate::base::error::{Error, Result};
 use crate::guest::context::{Context, GuestState, Local};
 use crate::guest::host_function::HostFunction;
 use crate::guest::limits::Limits;
 use crate::guest::{clock, schema_registry, transform, wasi};
 use crate::host::log::Sink;
-use crate::system::memory::block::{Allocator, Source};
-use crate::system::memory::creators::Provider;
-use crate::system::memory::pools::{Pools, Sizes};
+use crate::host::schema_registry::Registry;
 use crate::metrics::registry::Registry as Metrics;
-use crate::metrics::snapshot::Pooled;
+use crate::module::abi;
 use crate::module::inspect::{Summary, signature};
 use crate::module::suspend_points::{self, Waits};
 use crate::module::validate::{self, Bounds, HostFunctions};
-use crate::host::schema_registry::Registry;
-use crate::base::status::wasm_status as Status;
+use crate::system::memory::block::{Allocator, Source, page};
+use crate::system::memory::creators::Provider;
+use crate::system::memory::pools::Pooled;
+use crate::system::memory::pools::{Pools, Sizes};
 use crate::system::ticker;
-use crate::base::description::Transform;
-use crate::{fork, signals, wasmtime_config};
+use crate::system::{fork, signals};
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -269,8 +271,11 @@ impl Allocators {
     fn provider(self, config: &Config) -> Result<Option<Provider>> {
         use wasm_memory_mode::{Host, OnDemand, ProcessPool, ThreadPool};
         let source = |allocator: Option<Allocator>| allocator.map_or(Source::System, |a| Source::Host(Arc::new(a)));
-        let sizes =
-            Sizes { memory: config.memory_size(), stack: config.stack_size(), keep_resident: config.keep_resident };
+        let sizes = Sizes {
+            memory: config.memory_size(),
+            stack: config.stack_size(page()),
+            keep_resident: config.keep_resident,
+        };
         match config.memory_mode {
             OnDemand | ProcessPool if self.memory.is_some() || self.stack.is_some() => Err(Error::invalid(
                 "memory_allocator and stack_allocator are for the memory modes THREAD_POOL and HOST",
@@ -288,7 +293,7 @@ impl Allocators {
 }
 
 /// Modules that are the library's own.
-const RESERVED: [&str; 3] = [transform::MODULE, schema_registry::MODULE, wasi::MODULE];
+const RESERVED: [&str; 3] = [abi::TRANSFORM, abi::SCHEMA_REGISTRY, wasi::MODULE];
 
 impl Shared {
     fn registering(&self, change: impl FnOnce(&mut Registering) -> Result<()>) -> Result<()> {

@@ -3,6 +3,7 @@
 use crate::base::config::{Config, WASM_PAGE, wasm_memory_mode as Mode, wasm_trap_mode};
 use crate::guest::core_dump;
 use crate::guest::limits::MAX_TABLES;
+use crate::system::memory::block::page;
 use crate::system::memory::creators::Provider;
 use std::sync::Arc;
 use wasmtime::{InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, ProfilingStrategy};
@@ -31,7 +32,7 @@ pub fn make(config: &Config, provider: Option<&Provider>) -> wasmtime::Config {
         .cranelift_opt_level(OptLevel::Speed)
         .epoch_interruption(true)
         .max_wasm_stack(config.guest_share())
-        .async_stack_size(config.stack_size())
+        .async_stack_size(config.stack_size(page()))
         .memory_may_move(false)
         // Else each registration of a module would make every C++ throw of the process slower.
         .native_unwind_info(false)
@@ -81,5 +82,52 @@ fn pool(config: &Config, wasmtime: &mut wasmtime::Config) {
     if u64::from(engines) * UNCHECKED_MEMORY > POOL_ADDRESS_SPACE {
         // Memories side by side, so that they fit. What lies past a memory's size still faults, but not past its limit.
         wasmtime.memory_reservation(config.memory_size() as u64).memory_guard_size(WASM_PAGE as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::module::validate::check_specification;
+
+    #[test]
+    fn features_are_those_of_the_engine() {
+        let engine = wasmtime::Engine::new(&make(&Config::default(), None)).unwrap();
+        let proposals = [
+            ("nothing", "(module)", true),
+            ("multi-value", "(module (func (result i32 i32) i32.const 1 i32.const 2))", true),
+            ("sign extension", "(module (func (param i32) (result i32) local.get 0 i32.extend8_s))", true),
+            ("bulk memory", "(module (memory 1) (func i32.const 0 i32.const 0 i32.const 0 memory.fill))", true),
+            ("function references", "(module (table 1 funcref) (func (param funcref)))", true),
+            ("external references", "(module (table 1 externref) (func (param externref)))", false),
+            ("simd", "(module (func (result v128) v128.const i64x2 0 0))", true),
+            (
+                "relaxed simd",
+                "(module (func (param v128 v128) (result v128) local.get 0 local.get 1 i8x16.relaxed_swizzle))",
+                true,
+            ),
+            ("tail calls", "(module (func $f return_call $f))", true),
+            ("extended constants", "(module (global i32 (i32.add (i32.const 1) (i32.const 2))))", true),
+            ("typed references", "(module (type $t (func)) (func (param (ref $t)) local.get 0 call_ref $t))", true),
+            ("gc", "(module (type (struct (field i32))))", false),
+            ("i31", "(module (func (result i31ref) i32.const 1 ref.i31))", false),
+            ("exceptions", "(module (tag) (func throw 0))", false),
+            ("memory64", "(module (memory i64 1))", false),
+            ("several memories", "(module (memory 1) (memory 1))", false),
+            ("shared memory", "(module (memory 1 1 shared))", false),
+            ("atomics", "(module (memory 1) (func (drop (i32.atomic.load (i32.const 0)))))", false),
+            ("custom page sizes", "(module (memory 1 (pagesize 1)))", false),
+            (
+                "wide arithmetic",
+                "(module (func (param i64 i64) (result i64 i64) local.get 0 local.get 1 i64.mul_wide_u))",
+                false,
+            ),
+            ("stack switching", "(module (type $f (func)) (type (cont $f)))", false),
+        ];
+        for (proposal, text, allowed) in proposals {
+            let module = wat::parse_str(text).unwrap();
+            assert_eq!(wasmtime::Module::validate(&engine, &module).is_ok(), allowed, "Wasmtime: {proposal}");
+            assert_eq!(check_specification(&module).is_ok(), allowed, "we: {proposal}");
+        }
     }
 }

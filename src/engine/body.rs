@@ -1,13 +1,13 @@
 //! What runs in an engine: a guest, or the embedder's callbacks.
 
 use super::{Engine, Operation};
-use crate::guest::custom::{Engagement, Step};
 use crate::base::error::{Error, Result};
-use crate::compile::factory::Program;
-use crate::guest::context::HostCall;
-use crate::guest::instance::Guest;
-use crate::system::memory::creators;
 use crate::base::status::wasm_status as Status;
+use crate::guest::context::HostCall;
+use crate::guest::custom::{Engagement, Step};
+use crate::guest::instance::Guest;
+use crate::guest::program::Program;
+use crate::system::memory::creators;
 
 /// What runs in an engine.
 pub(super) enum Body {

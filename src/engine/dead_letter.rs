@@ -1,12 +1,12 @@
 //! Dead letters: records on which a guest failed, with the story in headers.
 
+use crate::base::error::{Error, RecordAt, Result};
+use crate::base::status::wasm_status as Status;
 use crate::batch::header;
 use crate::batch::payload::Payload;
 use crate::batch::reader::Records;
-use crate::base::error::{Error, RecordAt, Result};
 use crate::compile::factory::Compiled;
-use crate::guest::output::wasm_output_record;
-use crate::base::status::wasm_status as Status;
+use crate::host::sink::wasm_output_record;
 
 /// Characters of an error's message that a dead letter carries.
 const LONGEST_STORY: usize = 1024;

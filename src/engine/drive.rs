@@ -1,15 +1,16 @@
 //! How an operation goes on, poll by poll.
 
 use super::body::Body;
-use super::{Engine, Operation, wasm_engine_state as State, wasm_poll};
-use crate::host::call::{Ended, Settled, Waiting};
+use super::{Engine, Operation};
 use crate::base::error::{Error, Result};
-use crate::compile::factory::Program;
+use crate::base::state::{wasm_engine_state as State, wasm_poll};
+use crate::base::status::wasm_status as Status;
 use crate::guest::context::{Context, HostCall, Suspended};
 use crate::guest::fault;
-use crate::system::memory::creators;
-use crate::base::status::wasm_status as Status;
+use crate::guest::program::Program;
+use crate::host::call::{Ended, Settled, Waiting};
 use crate::host::waker::Waker;
+use crate::system::memory::creators;
 use core::task::Poll as TaskPoll;
 
 /// The guest's turn on the thread.

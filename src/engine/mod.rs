@@ -1,24 +1,27 @@
 //! An engine: one guest on one thread, started, fed with batches, stopped, started again.
 
-pub mod policy;
-pub mod dead_letter;
-pub mod supervisor;
-pub mod shared;
 mod body;
+pub mod dead_letter;
 mod drive;
+pub mod policy;
+mod profile;
+pub mod shared;
+pub mod supervisor;
 
-use crate::batch::header;
-use crate::batch::reader::Records;
-use crate::host::call::Waiting;
-use crate::guest::custom::Instance;
 use crate::base::error::{Error, Result};
-use crate::compile::factory::{Compiled, Program};
-use crate::guest::context::Context;
-use crate::guest::work::Current;
-use crate::system::memory::pools::not_prepared;
-use crate::host::sink::OutputSink;
+use crate::base::state::wasm_engine_state as State;
 use crate::base::status::wasm_status as Status;
 use crate::base::thread_mark::ThreadMark;
+use crate::batch::header;
+use crate::batch::reader::Records;
+use crate::compile::factory::Compiled;
+use crate::guest::context::Context;
+use crate::guest::custom::Instance;
+use crate::guest::program::Program;
+use crate::guest::work::Current;
+use crate::host::call::Waiting;
+use crate::host::sink::OutputSink;
+use crate::system::memory::pools::not_prepared;
 use crate::system::ticker::Turns;
 use body::Body;
 use core::cell::{Cell, RefCell};
@@ -28,34 +31,28 @@ use std::sync::Arc;
 /// Memory that an engine keeps for the records of its next compressed batch.
 const KEPT_SCRATCH: usize = 1 << 20;
 
-/// What a poll found.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum wasm_poll {
-    /// The operation is over and succeeded.
-    Ready = 0,
-    /// It waits for something: a host's promise, a compile thread, the other users of a shared engine, the end of what an
-    /// engine that is replaced is at. The waker will be called when that has come. Polling before that is allowed.
-    Pending = 1,
-    /// The guest's time slice is used up, or one step of several is done. Poll again after other tasks had their turn; the waker is not called.
-    Yielded = 2,
-}
+impl Compiled {
+    /// Refuses what an engine in another state than `wanted` cannot do.
+    pub fn expect(&self, state: State, wanted: State, call: &str) -> Result<()> {
+        if state == wanted {
+            return Ok(());
+        }
+        let why = match state {
+            State::Stopped => "it is stopped",
+            State::Starting => "it is still starting",
+            State::Idle => "it is started already",
+            State::Transforming => "a transform is in progress",
+        };
+        let name = &self.transform.name;
+        Err(Error::new(Status::InvalidState, format!("transform \"{name}\": the engine cannot {call}: {why}")))
+    }
 
-/// What an engine is doing.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum wasm_engine_state {
-    /// No guest: never started, stopped, or failed. It can be started.
-    Stopped = 0,
-    /// A start is going on.
-    Starting = 1,
-    /// The guest waits for a batch.
-    Idle = 2,
-    /// A transform is going on.
-    Transforming = 3,
+    /// The error of a sink that did not take its output.
+    pub fn rejected(&self, why: &str) -> Error {
+        let name = &self.transform.name;
+        Error::new(Status::OutputRejected, format!("transform \"{name}\": its output was not taken: {why}"))
+    }
 }
-
-use wasm_engine_state as State;
 
 /// An operation that is going on; all empty if there is none. It stays where it is, and is not moved.
 #[derive(Default)]
@@ -289,7 +286,8 @@ impl Engine {
 
     fn check(&self, records: &mut Records<'_>, batch: &[u8], first: u32, scratch: &mut Vec<u8>) -> Result<bool> {
         let config = &self.compiled.shared.config;
-        let named = |e: Error| {
+        let named = |e: crate::batch::error::Error| {
+            let e = Error::from(e);
             let name = &self.compiled.transform.name;
             Error::new(e.status, format!("transform \"{name}\": {}", e.message))
         };

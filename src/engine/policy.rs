@@ -1,9 +1,9 @@
 //! What becomes of an engine whose guest fails: which records it may lose, and when it starts again.
 #![allow(unsafe_code)]
 
-use crate::host::call::{Ended, wasm_call};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
+use crate::host::call::{Ended, wasm_call};
 use core::ffi::c_void;
 use rand::RngExt as _;
 use rand::rngs::SmallRng;

@@ -3,12 +3,12 @@
 //! Each user has the contract of an engine of its own. What they have to do with the engine stands in one queue: starts, as
 //! long as it does not run, and transforms. Whoever is at the front drives the engine with its own polls.
 
-use crate::engine::{wasm_engine_state as State, wasm_poll};
 use crate::base::error::{Error, Result};
+use crate::base::state::{wasm_engine_state as State, wasm_poll};
+use crate::base::status::wasm_status as Status;
 use crate::compile::factory::Compiled;
 use crate::guest::context::Context;
 use crate::host::sink::OutputSink;
-use crate::base::status::wasm_status as Status;
 use crate::host::waker::Waker;
 use core::cell::{Cell, RefCell};
 use core::ffi::c_void;

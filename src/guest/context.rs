@@ -5,17 +5,16 @@ use super::clock::RunTime;
 use super::limits::Limits;
 use super::schema_registry::Lookup;
 use super::work::Work;
-use crate::host::call::{Settled, Waiting};
 use crate::base::config::Config;
-use crate::guest::core_dump::CoreDump;
+use crate::base::description::Transform;
 use crate::base::error::RecordAt;
-use crate::host::log::{Line, LineBuffer, Piece, Sink, escape, wasm_log_severity, wasm_log_source};
-use crate::metrics::log_limit::grouped;
-use crate::metrics::clock;
-use crate::metrics::meter::Meter;
+use crate::base::text::{escape, grouped};
 use crate::guest::output::OutputBuffer;
 use crate::guest::profile::Profile;
-use crate::base::description::Transform;
+use crate::host::call::{Settled, Waiting};
+use crate::host::log::{Line, LineBuffer, Piece, Sink, wasm_log_severity, wasm_log_source};
+use crate::metrics::clock;
+use crate::metrics::meter::Meter;
 use core::cell::{Cell, RefCell};
 use core::ffi::c_void;
 use std::rc::Rc;
@@ -66,15 +65,12 @@ pub struct Context {
     pub meter: Meter,
     /// The guest's wall clock, milliseconds since 1970: the timestamp of the record at hand.
     pub wall_clock: Cell<i64>,
-    /// What is kept of the guest that ended just now, until its error is made.
-    pub core_dump: Cell<Option<CoreDump>>,
     /// Where the guest spends its time, if somebody wants to know.
     pub profile: Profile,
     transform: Arc<Transform>,
     /// What `default_topic` tells, without the way there.
     has_topic: bool,
     started: Cell<bool>,
-    instance: Cell<bool>,
     memory_limit: usize,
     refused_growth: Cell<Option<usize>>,
     max_log_line: usize,
@@ -96,12 +92,10 @@ impl Context {
             run_time: RunTime::new(config.record_time_limit, config.time_slice),
             meter,
             wall_clock: Cell::new(0),
-            core_dump: Cell::new(None),
             profile: Profile::default(),
             has_topic: !transform.output_topics.is_empty(),
             transform,
             started: Cell::new(false),
-            instance: Cell::new(false),
             memory_limit: config.memory_limit,
             refused_growth: Cell::new(None),
             max_log_line: config.max_log_line,
@@ -119,7 +113,6 @@ impl Context {
         self.run_time.restart();
         self.wall_clock.set(0);
         self.started.set(false);
-        self.instance.set(false);
         self.note_memory_size(0);
         self.refused_growth.set(None);
     }
@@ -156,16 +149,6 @@ impl Context {
     /// The guest waits for its first batch.
     pub fn note_started(&self) {
         self.started.set(true);
-    }
-
-    /// Whether the module was instantiated, so that failures are the guest's.
-    pub fn has_instance(&self) -> bool {
-        self.instance.get()
-    }
-
-    /// The module is instantiated.
-    pub fn note_instance(&self) {
-        self.instance.set(true);
     }
 
     /// Bytes that the guest's memory may have.

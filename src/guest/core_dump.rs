@@ -1,9 +1,9 @@
 //! What is kept of a guest that failed: its memory, globals and stack, in WebAssembly's own format for core dumps
 //! (<https://github.com/WebAssembly/tool-conventions/blob/main/Coredump.md>).
 
+use crate::base::error::CoreDump;
 use crate::module::suspend_points::{Origin, Wrappers};
 use core::num::NonZeroUsize;
-use std::sync::Arc;
 use wasm_encoder::{CoreDumpStackSection, Section as _};
 use wasmparser::{KnownCustom, Parser, Payload};
 use wasmtime::{AsContextMut, Error, WasmCoreDump};
@@ -15,38 +15,21 @@ pub const MOST_FRAMES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9_999);
 /// the memory's content twice before it is one piece.
 const LARGEST_MEMORY: u64 = 1 << 30;
 
-/// A core dump as bytes. Copies share them.
-#[derive(Clone)]
-pub struct CoreDump(Arc<Vec<u8>>);
-
-impl CoreDump {
-    /// A dump of the guest in `store`, which ended with `error`; none if there is none to make: dumps are off, the guest
-    /// ended by itself without complaint or before it was instantiated, or its memory is larger than 1 GiB. `name` is the
-    /// transform's.
-    pub fn of(mut store: impl AsContextMut, error: &Error, name: &str, wrappers: &Wrappers) -> Option<Self> {
-        let dump = error.downcast_ref::<WasmCoreDump>()?;
-        if error.downcast_ref::<wasmtime_wasi::I32Exit>().is_some_and(|exit| exit.0 == 0) {
-            return None;
-        }
-        let memory: usize = dump.memories().iter().map(|memory| memory.data_size(&mut store)).sum();
-        if memory as u64 > LARGEST_MEMORY {
-            return None;
-        }
-        let mut bytes = dump.serialize(store, name);
-        own_functions(&mut bytes, wrappers);
-        Some(Self(Arc::new(bytes)))
+/// A dump of the guest in `store`, which ended with `error`; none if there is none to make: dumps are off, the guest
+/// ended by itself without complaint or before it was instantiated, or its memory is larger than 1 GiB. `name` is the
+/// transform's.
+pub fn of(mut store: impl AsContextMut, error: &Error, name: &str, wrappers: &Wrappers) -> Option<CoreDump> {
+    let dump = error.downcast_ref::<WasmCoreDump>()?;
+    if error.downcast_ref::<wasmtime_wasi::I32Exit>().is_some_and(|exit| exit.0 == 0) {
+        return None;
     }
-
-    /// The bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.0
+    let memory: usize = dump.memories().iter().map(|memory| memory.data_size(&mut store)).sum();
+    if memory as u64 > LARGEST_MEMORY {
+        return None;
     }
-}
-
-impl core::fmt::Debug for CoreDump {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "CoreDump({} bytes)", self.0.len())
-    }
+    let mut bytes = dump.serialize(store, name);
+    own_functions(&mut bytes, wrappers);
+    Some(CoreDump::new(bytes))
 }
 
 /// Replaces the stack, which comes last, by one that speaks of the module as its author knows it.
@@ -105,7 +88,7 @@ mod tests {
         let instance = Instance::new(&mut store, &module, &[]).unwrap();
         let start = instance.get_typed_func::<(), ()>(&mut store, "_start").unwrap();
         let error = start.call(&mut store, ()).unwrap_err();
-        let dump = CoreDump::of(&mut store, &error, "tested", wrappers);
+        let dump = of(&mut store, &error, "tested", wrappers);
         let functions = dump.as_ref().map_or(Vec::new(), |dump| sections(dump.bytes()).1);
         (dump, functions)
     }

@@ -2,14 +2,14 @@
 //! the callbacks see it, output collects in the same buffer, and policies and metrics know no difference.
 #![allow(unsafe_code)]
 
-use crate::batch::reader::Record;
-use crate::host::call::{Ended, Settled, Waiting, wasm_answer, wasm_call};
 use crate::base::error::{Error, GuestDetail, Result};
-use crate::abi::slice::wasm_slice;
-use crate::guest::context::Context;
-use crate::guest::work::Work;
-use crate::guest::output::Pushed;
 use crate::base::status::wasm_status as Status;
+use crate::batch::reader::Record;
+use crate::guest::context::Context;
+use crate::guest::output::Pushed;
+use crate::guest::work::Work;
+use crate::host::call::{Ended, Settled, Waiting, wasm_answer, wasm_call};
+use crate::host::slice::wasm_slice;
 use core::cell::Cell;
 use core::ffi::c_void;
 use std::rc::Rc;

@@ -1,9 +1,11 @@
 //! Why a guest ended, from Wasmtime's error to the library's.
 
 use super::context::Context;
+use super::instance::Ended;
 use crate::base::error::{Error, Frame, GuestDetail, wasm_trap};
-use crate::module::suspend_points::{Origin, Wrappers};
 use crate::base::status::wasm_status as Status;
+use crate::base::text::demangle;
+use crate::module::suspend_points::{Origin, Wrappers};
 use core::fmt::Write as _;
 
 /// What a host function of ours raises.
@@ -64,14 +66,14 @@ fn trap_code(trap: wasmtime::Trap) -> wasm_trap {
 }
 
 /// The error of a guest that ended, however it did.
-pub fn explain(ended: Result<(), wasmtime::Error>, context: &Context, wrappers: &Wrappers) -> Error {
+pub fn explain(ended: Ended, context: &Context, wrappers: &Wrappers) -> Error {
     let mut detail = GuestDetail {
         record: context.record(),
         taken: context.taken(),
-        core_dump: context.core_dump.take(),
+        core_dump: ended.core_dump,
         ..GuestDetail::default()
     };
-    let (status, what) = match &ended {
+    let (status, what) = match &ended.result {
         Ok(()) => {
             detail.exit_code = Some(0);
             (Status::GuestExit, "the guest returned from _start instead of waiting for records".to_owned())
@@ -161,66 +163,4 @@ fn frames(backtrace: &wasmtime::WasmBacktrace, wrappers: &Wrappers) -> Vec<Frame
     };
     // With core dumps Wasmtime gives more.
     backtrace.frames().iter().take(MOST_FRAMES).filter_map(frame).collect()
-}
-
-/// Longest name that is demangled, and longest name that is shown. Demangled C++ can be exponentially longer than what it
-/// comes from.
-const LONGEST_NAME: usize = 512;
-
-/// Names as people wrote them, for Rust and C++ guests; cut, and without control characters.
-pub fn demangle(name: &str) -> String {
-    if name.len() > LONGEST_NAME {
-        return printable(name);
-    }
-    if let Ok(rust) = rustc_demangle::try_demangle(name) {
-        return printable(&bounded(format_args!("{rust:#}")));
-    }
-    // It would take `a` for a type, signed char.
-    if !name.starts_with('_') {
-        return printable(name);
-    }
-    match cpp_demangle::Symbol::new(name) {
-        Ok(symbol) => {
-            let mut out = Bounded(String::new());
-            let options = cpp_demangle::DemangleOptions::default();
-            match symbol.structured_demangle(&mut out, &options) {
-                Ok(()) => printable(&out.0),
-                Err(_) => printable(name),
-            }
-        }
-        Err(_) => printable(name),
-    }
-}
-
-/// A string that refuses to become longer than names may be.
-struct Bounded(String);
-
-impl core::fmt::Write for Bounded {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        if self.0.len() + text.len() > LONGEST_NAME {
-            return Err(core::fmt::Error);
-        }
-        self.0.push_str(text);
-        Ok(())
-    }
-}
-
-fn bounded(text: core::fmt::Arguments<'_>) -> String {
-    let mut out = Bounded(String::new());
-    // What did not fit is left out.
-    let _ = out.write_fmt(text);
-    out.0
-}
-
-/// A name from a module, fit for a log: cut, and with control characters escaped.
-pub fn printable(name: &str) -> String {
-    let mut out: String = name
-        .chars()
-        .take(LONGEST_NAME)
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-        .collect();
-    if name.chars().nth(LONGEST_NAME).is_some() {
-        out.push('…');
-    }
-    out
 }

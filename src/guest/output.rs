@@ -1,22 +1,7 @@
 //! Output records on their way from a guest to its host: collected in a buffer, handed over in blocks.
 
+use crate::host::sink::wasm_output_record;
 use crate::metrics::meter::Passed;
-
-/// One output record, as the host sees it.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct wasm_output_record {
-    /// Key, value and headers in the encoding of a Kafka record; `wasm_payload_read` takes them apart.
-    pub payload: *const u8,
-    /// Bytes of the payload.
-    pub payload_size: u32,
-    /// Index of the topic in the factory's `output_topics`.
-    pub topic: u32,
-    /// Offset of the input record that the guest was working on when it wrote this one.
-    pub input_offset: i64,
-    /// Timestamp of that input record, milliseconds since 1970.
-    pub input_timestamp: i64,
-}
 
 /// What became of a record that a guest wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

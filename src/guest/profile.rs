@@ -4,14 +4,12 @@
 //! and is taken by whoever is told that the deadline has passed (`guest::instance`). While there is a profile, the deadline
 //! is the next tick. Otherwise all of this costs one look at an empty slot each time that a guest is suspended.
 
-use crate::engine::Engine;
+use super::program::{LinkedModule, Program};
 use crate::base::error::{Error, Result};
-use crate::compile::factory::{Compiled, Linked, Program};
-use crate::guest::clock;
-use crate::guest::context::GuestState;
-use crate::guest::fault::demangle;
-use crate::module::suspend_points::Origin;
 use crate::base::status::wasm_status as Status;
+use crate::base::text::demangle;
+use crate::guest::context::GuestState;
+use crate::module::suspend_points::Origin;
 use crate::system::ticker::run_clock;
 use core::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -39,27 +37,12 @@ struct Running {
     samples: u32,
 }
 
-impl Engine {
-    /// Begins to profile the guest. A misuse from one of the engine's callbacks, or as of `Profile::start`.
-    pub fn start_profile(&self, interval: Duration) -> Result<()> {
-        let _busy = self.enter()?;
-        self.context().profile.start(self.compiled(), interval)
-    }
-
-    /// Ends the profile, and gives it as JSON.
-    pub fn finish_profile(&self) -> Result<String> {
-        let _busy = self.enter()?;
-        self.context().profile.finish(self.compiled())
-    }
-}
-
 impl Profile {
-    /// Begins one, with a look about every `interval`, or at each tick if that is longer. A misuse if there is one, or if
+    /// Begins one of transform `name`, with a look about every `interval`, or at each tick if that is longer. A misuse if there is one, or if
     /// the interval is more than 10 s.
-    fn start(&self, compiled: &Compiled, interval: Duration) -> Result<()> {
+    pub fn start(&self, name: &str, program: &Program, tick: Duration, interval: Duration) -> Result<()> {
         let mut slot = self.0.borrow_mut();
-        let name = &compiled.transform.name;
-        let Program::Module(Linked { pre, .. }) = &compiled.program else {
+        let Program::Module(LinkedModule { pre, .. }) = program else {
             let what =
                 format!("transform \"{name}\": it is no guest, but a custom engine, which cannot be profiled here");
             return Err(Error::new(Status::InvalidState, what));
@@ -78,9 +61,8 @@ impl Profile {
             )));
         }
         let module = pre.module();
-        let tick = clock::tick(&compiled.shared.config);
         let interval = interval.max(tick);
-        let profiler = GuestProfiler::new(module.engine(), name, interval, [(name.clone(), module.clone())])
+        let profiler = GuestProfiler::new(module.engine(), name, interval, [(name.to_owned(), module.clone())])
             .map_err(|e| Error::new(Status::Internal, format!("the profile could not be begun: {e:#}")))?;
         *slot = Some(Box::new(Running { profiler, interval, half_tick: tick / 2, last: None, samples: 0 }));
         Ok(())
@@ -93,11 +75,9 @@ impl Profile {
     }
 
     /// Ends it, and gives it as JSON. A misuse if there is none.
-    fn finish(&self, compiled: &Compiled) -> Result<String> {
-        let (Some(running), Program::Module(Linked { pre, wrappers })) =
-            (self.0.borrow_mut().take(), &compiled.program)
+    pub fn finish(&self, name: &str, program: &Program) -> Result<String> {
+        let (Some(running), Program::Module(LinkedModule { pre, wrappers })) = (self.0.borrow_mut().take(), program)
         else {
-            let name = &compiled.transform.name;
             let what = format!("transform \"{name}\": the engine is not being profiled");
             return Err(Error::new(Status::InvalidState, what));
         };

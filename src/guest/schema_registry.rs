@@ -6,24 +6,12 @@
 use super::context::{GuestState, HostCall, Suspended};
 use super::fault::Fault;
 use super::memory::GuestMemory;
-use super::transform::WOULD_BLOCK;
 use crate::host::call::{Ended, Settled, wasm_call};
 use crate::host::schema::Schema;
 use crate::host::schema_registry::Registry;
+use crate::module::abi::{SCHEMA_REGISTRY, SCHEMA_REGISTRY_WAITING, WOULD_BLOCK};
 use std::sync::Arc;
 use wasmtime::{AsContextMut as _, Caller, Error, Linker};
-
-/// The module's name.
-pub const MODULE: &str = "redpanda_schema_registry";
-
-/// The functions that may have to wait.
-pub const WAITING: [&str; 5] = [
-    "get_schema_definition_len",
-    "get_schema_definition",
-    "get_subject_schema_len",
-    "get_subject_schema",
-    "create_subject_schema",
-];
 
 const OK: i32 = 0;
 /// The schema registry is not enabled.
@@ -61,36 +49,44 @@ type Registered = Option<Arc<Registry>>;
 
 /// Defines the module.
 pub fn define(linker: &mut Linker<GuestState>, registry: Registered) -> Result<(), Error> {
-    linker.func_wrap(MODULE, "check_abi_version_0", || {})?;
-    let r = registry.clone();
-    linker.func_wrap(MODULE, WAITING[0], move |caller: Caller<'_, GuestState>, id: i32, length: u32| {
-        ask(
-            caller,
-            &r,
-            WAITING[0],
-            |_| Ok(Some(Question::Definition(id))),
-            |memory, answer| answer.length(memory, length),
-        )
-    })?;
-    let r = registry.clone();
-    linker.func_wrap(MODULE, WAITING[1], move |caller: Caller<'_, GuestState>, id: i32, buffer: u32, size: u32| {
-        ask(
-            caller,
-            &r,
-            WAITING[1],
-            |_| Ok(Some(Question::Definition(id))),
-            |memory, answer| answer.bytes(memory, buffer, size),
-        )
-    })?;
+    linker.func_wrap(SCHEMA_REGISTRY, "check_abi_version_0", || {})?;
     let r = registry.clone();
     linker.func_wrap(
-        MODULE,
-        WAITING[2],
+        SCHEMA_REGISTRY,
+        SCHEMA_REGISTRY_WAITING[0],
+        move |caller: Caller<'_, GuestState>, id: i32, length: u32| {
+            ask(
+                caller,
+                &r,
+                SCHEMA_REGISTRY_WAITING[0],
+                |_| Ok(Some(Question::Definition(id))),
+                |memory, answer| answer.length(memory, length),
+            )
+        },
+    )?;
+    let r = registry.clone();
+    linker.func_wrap(
+        SCHEMA_REGISTRY,
+        SCHEMA_REGISTRY_WAITING[1],
+        move |caller: Caller<'_, GuestState>, id: i32, buffer: u32, size: u32| {
+            ask(
+                caller,
+                &r,
+                SCHEMA_REGISTRY_WAITING[1],
+                |_| Ok(Some(Question::Definition(id))),
+                |memory, answer| answer.bytes(memory, buffer, size),
+            )
+        },
+    )?;
+    let r = registry.clone();
+    linker.func_wrap(
+        SCHEMA_REGISTRY,
+        SCHEMA_REGISTRY_WAITING[2],
         move |caller: Caller<'_, GuestState>, subject: u32, subject_length: u32, version: i32, length: u32| {
             ask(
                 caller,
                 &r,
-                WAITING[2],
+                SCHEMA_REGISTRY_WAITING[2],
                 |memory| Ok(text(memory, "subject", subject, subject_length)?.map(|s| Question::Subject(s, version))),
                 |memory, answer| answer.length(memory, length),
             )
@@ -98,8 +94,8 @@ pub fn define(linker: &mut Linker<GuestState>, registry: Registered) -> Result<(
     )?;
     let r = registry.clone();
     linker.func_wrap(
-        MODULE,
-        WAITING[3],
+        SCHEMA_REGISTRY,
+        SCHEMA_REGISTRY_WAITING[3],
         move |caller: Caller<'_, GuestState>,
               subject: u32,
               subject_length: u32,
@@ -109,20 +105,20 @@ pub fn define(linker: &mut Linker<GuestState>, registry: Registered) -> Result<(
             ask(
                 caller,
                 &r,
-                WAITING[3],
+                SCHEMA_REGISTRY_WAITING[3],
                 |memory| Ok(text(memory, "subject", subject, subject_length)?.map(|s| Question::Subject(s, version))),
                 |memory, answer| answer.bytes(memory, buffer, size),
             )
         },
     )?;
     linker.func_wrap(
-        MODULE,
-        WAITING[4],
+        SCHEMA_REGISTRY,
+        SCHEMA_REGISTRY_WAITING[4],
         move |caller: Caller<'_, GuestState>, subject: u32, subject_length: u32, buffer: u32, size: u32, id: u32| {
             ask(
                 caller,
                 &registry,
-                WAITING[4],
+                SCHEMA_REGISTRY_WAITING[4],
                 |memory| {
                     let subject = text(memory, "subject", subject, subject_length)?;
                     let bytes = memory.read("buffer", buffer, size)?;

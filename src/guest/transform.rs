@@ -10,16 +10,8 @@ use super::memory::GuestMemory;
 use super::work::{Stage, Work};
 use crate::batch::{payload, varint};
 use crate::guest::output::Pushed;
+use crate::module::abi::{TRANSFORM, WOULD_BLOCK};
 use wasmtime::{AsContextMut as _, Caller, Error, Linker};
-
-/// The module's name.
-pub const MODULE: &str = "redpanda_transform";
-
-/// The functions that may have to wait.
-pub const WAITING: [&str; 3] = ["read_batch_header", "write_record", "write_record_with_options"];
-
-/// What those answer inside the loop; the guest's own code never sees it.
-pub const WOULD_BLOCK: i32 = i32::MIN;
 
 /// No active transform, or no record left.
 const NO_RECORD: i32 = -1;
@@ -36,15 +28,15 @@ const OPTION_TOPIC: u8 = 1;
 
 /// Defines the module.
 pub fn define(linker: &mut Linker<GuestState>) -> Result<(), Error> {
-    linker.func_wrap(MODULE, "check_abi_version_1", || {})?;
-    linker.func_wrap(MODULE, "check_abi_version_2", || {})?;
-    linker.func_wrap(MODULE, "read_batch_header", read_batch_header)?;
-    linker.func_wrap(MODULE, "read_next_record", read_next_record)?;
-    linker.func_wrap(MODULE, "write_record", |caller: Caller<'_, GuestState>, buffer: u32, length: u32| {
+    linker.func_wrap(TRANSFORM, "check_abi_version_1", || {})?;
+    linker.func_wrap(TRANSFORM, "check_abi_version_2", || {})?;
+    linker.func_wrap(TRANSFORM, "read_batch_header", read_batch_header)?;
+    linker.func_wrap(TRANSFORM, "read_next_record", read_next_record)?;
+    linker.func_wrap(TRANSFORM, "write_record", |caller: Caller<'_, GuestState>, buffer: u32, length: u32| {
         write(caller, "write_record", buffer, length, None)
     })?;
     linker.func_wrap(
-        MODULE,
+        TRANSFORM,
         "write_record_with_options",
         |caller: Caller<'_, GuestState>, buffer: u32, length: u32, options: u32, options_length: u32| {
             write(caller, "write_record_with_options", buffer, length, Some((options, options_length)))

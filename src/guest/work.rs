@@ -2,8 +2,8 @@
 
 use crate::batch::header::wasm_batch_header;
 use crate::batch::reader::Records;
-use crate::metrics::meter::Passed;
 use crate::guest::output::OutputBuffer;
+use crate::metrics::meter::Passed;
 
 /// The batch at hand and the output.
 pub struct Work {

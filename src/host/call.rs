@@ -1,10 +1,10 @@
 //! The call that a callback of the host is in: the guest's memory, and how to answer later.
 #![allow(unsafe_code)]
 
-use crate::promise::oneshot::{self, Receiver, Sender};
 use crate::host::schema::SubjectSchema;
 use crate::host::value::{MAX_RESULTS, wasm_value, wasm_value_type};
 use crate::host::waker::Waker;
+use crate::promise::oneshot::{self, Receiver, Sender};
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
@@ -268,12 +268,16 @@ impl wasm_call {
 
     /// Reads a callback's answer. `who` is the callback, for the message.
     pub fn ended(&mut self, answer: u32, who: &str) -> Ended {
+        const DONE: u32 = wasm_answer::Done as u32;
+        const PENDING: u32 = wasm_answer::Pending as u32;
+        const FAILED: u32 = wasm_answer::Failed as u32;
+        const AGAIN: u32 = wasm_answer::Again as u32;
         match (answer, self.waiting.take()) {
-            (0, _) => Ended::Done,
-            (1, Some(waiting)) => Ended::Pending(waiting),
-            (1, None) => Ended::Failed(format!("{who} answered pending without taking a promise")),
-            (2, _) => Ended::Failed(self.failure.take().unwrap_or_else(|| format!("{who} failed"))),
-            (3, _) => Ended::Failed(format!("{who} answered again, which only a custom engine's steps may")),
+            (DONE, _) => Ended::Done,
+            (PENDING, Some(waiting)) => Ended::Pending(waiting),
+            (PENDING, None) => Ended::Failed(format!("{who} answered pending without taking a promise")),
+            (FAILED, _) => Ended::Failed(self.failure.take().unwrap_or_else(|| format!("{who} failed"))),
+            (AGAIN, _) => Ended::Failed(format!("{who} answered again, which only a custom engine's steps may")),
             (other, _) => Ended::Failed(format!("{who} answered {other}, which is no wasm_answer")),
         }
     }

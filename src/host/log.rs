@@ -1,11 +1,11 @@
 //! Guests' output becomes the host's log: lines, bounded, always valid UTF-8.
 
 use core::ffi::c_void;
-use std::borrow::Cow;
 
 /// How urgent a line is.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code)] // the library has nothing of the first and the last kind to tell yet
 pub enum wasm_log_severity {
     /// Details that help to find a fault.
     Debug = 0,
@@ -137,24 +137,10 @@ fn whole_characters(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// Text, with bytes that are not UTF-8 as `\xNN`.
-pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
-    if let Ok(text) = core::str::from_utf8(bytes) {
-        return Cow::Borrowed(text);
-    }
-    let mut text = String::with_capacity(bytes.len() + 16);
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            text.push_str(&format!("\\x{byte:02x}"));
-        }
-    }
-    Cow::Owned(text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::text::escape;
 
     fn lines(limit: usize, writes: &[&[u8]]) -> Vec<(String, bool)> {
         let mut out = Vec::new();

@@ -1,9 +1,10 @@
-//! TODO
+//! What the host hands in: slices, values, callbacks, wakers, sinks, logs, schema registries.
 
 pub mod call;
 pub mod log;
 pub mod schema;
 pub mod schema_registry;
 pub mod sink;
+pub mod slice;
 pub mod value;
 pub mod waker;

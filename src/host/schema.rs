@@ -119,6 +119,7 @@ impl SubjectSchema {
     }
 
     /// Reads one encoding and nothing after it.
+    #[cfg(test)]
     pub fn parse(mut bytes: &[u8]) -> Option<Self> {
         let (id, version) = (take_i32(&mut bytes)?, take_i32(&mut bytes)?);
         Some(Self { id, version, schema: Schema::parse(bytes)? })

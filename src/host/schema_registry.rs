@@ -1,9 +1,10 @@
 //! A schema registry: the host's, or one in memory.
 #![allow(unsafe_code)]
 
+use crate::base::error::{Error, Result};
 use crate::host::call::{Settled, wasm_answer, wasm_call};
-use crate::abi::slice::wasm_slice;
-use crate::host::schema::{Schema, SubjectSchema};
+use crate::host::schema::{Reference, Schema, SubjectSchema, wasm_schema_type};
+use crate::host::slice::{self, wasm_slice};
 use crate::host::value::wasm_value;
 use core::ffi::c_void;
 use parking_lot::Mutex;
@@ -77,6 +78,26 @@ pub struct wasm_schema_registry {
             call: *mut wasm_call,
         ) -> u32,
     >,
+}
+
+/// A schema from C.
+pub(crate) fn read_schema(raw: &wasm_schema) -> Result<Schema> {
+    let ty = wasm_schema_type::from_number(raw.schema_type)
+        .ok_or_else(|| Error::invalid(format!("{} is no wasm_schema_type", raw.schema_type)))?;
+    // SAFETY: the header says that arrays in arguments can be read for the call.
+    let references = unsafe { slice::array(raw.references, raw.reference_count, "references")? };
+    let reference = |r: &wasm_schema_reference| {
+        Ok(Reference {
+            name: r.name.text("reference name")?.to_owned(),
+            subject: r.subject.text("reference subject")?.to_owned(),
+            version: r.version,
+        })
+    };
+    Ok(Schema {
+        ty,
+        definition: raw.definition.text("definition")?.to_owned(),
+        references: references.iter().map(reference).collect::<Result<_>>()?,
+    })
 }
 
 /// A registry that is owned.
@@ -227,8 +248,8 @@ pub fn in_memory() -> wasm_schema_registry {
     ) -> u32 {
         // SAFETY: as above, and the schema is lent for the call.
         let (registry, call, schema) = unsafe { (&*data.cast::<InMemory>(), &mut *call, &*schema) };
-        let created = crate::abi::schema_registry::read_schema(schema)
-            .and_then(|schema| Ok(registry.0.lock().create(subject.text("subject")?, schema)));
+        let created =
+            read_schema(schema).and_then(|schema| Ok(registry.0.lock().create(subject.text("subject")?, schema)));
         answer(call, created.map(|id| Settled::Values(vec![wasm_value { i32: id }])).map_err(|e| e.message))
     }
     unsafe extern "C" fn drop_registry(data: *mut c_void) {

@@ -5,8 +5,8 @@
 //! has the numbers, [`text`] the names. Its lock is taken when engines come and go and when numbers are read, never in
 //! between.
 
-pub mod log_limit;
 pub mod clock;
+pub mod log_limit;
 pub mod meter;
 pub mod registry;
 pub mod snapshot;

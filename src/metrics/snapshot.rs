@@ -1,10 +1,10 @@
 //! All of a runtime's metrics at one moment, as numbers.
 
 use super::clock;
-use super::registry::{FactoryLookup, Series};
+use super::registry::{FactoryLookup, Registry, Series};
 use super::tally::{BUCKETS, Counted, Sums, bucket_end};
-use crate::compile::runtime::Shared;
 use crate::base::status::wasm_status;
+use crate::system::memory::pools::Pooled;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -107,25 +107,9 @@ pub struct RuntimeMetrics {
     pub pools: Pooled,
 }
 
-/// What is reserved in pools: those of a runtime's threads together, or the process's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pooled {
-    /// Pools.
-    pub pools: u64,
-    /// Engines that they are for.
-    pub engines: u64,
-    /// Memories of engines.
-    pub memories_in_use: u64,
-    /// Memories of stopped engines that must be cleaned before they can be taken.
-    pub memories_dirty: u64,
-    /// Stacks of engines.
-    pub stacks_in_use: u64,
-}
-
 impl RuntimeMetrics {
     /// Reads them, into memory that is there already.
-    pub fn read(&mut self, shared: &Shared) {
-        let registry = &shared.metrics;
+    pub fn read(&mut self, registry: &Registry, pools: Pooled) {
         self.engines = registry.engines.load(Relaxed);
         self.factories = registry.factories.load(Relaxed);
         self.executable = registry.executable.load(Relaxed);
@@ -140,7 +124,7 @@ impl RuntimeMetrics {
         self.compile_errors.clear();
         let errors = registry.compile_errors.counted();
         self.compile_errors.extend(errors.map(|(status, count)| wasm_error_count { status, count }));
-        self.pools = shared.pooled();
+        self.pools = pools;
     }
 }
 
@@ -157,10 +141,10 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Reads everything anew; takes no memory unless there is more than before.
-    pub fn update(&mut self, shared: &Shared) {
-        self.runtime.read(shared);
-        shared.metrics.series(&mut self.series);
-        let limit = shared.metrics.memory_limit();
+    pub fn update(&mut self, registry: &Registry, pools: Pooled) {
+        self.runtime.read(registry, pools);
+        registry.series(&mut self.series);
+        let limit = registry.memory_limit();
         self.spare.extend(self.transforms.drain(..).map(|old| old.errors));
         // In the same order, so that each series gets the memory that it had.
         let mut spare = self.spare.drain(..);

@@ -251,8 +251,8 @@ impl Summary {
         };
         json!({
             "size": self.size,
-            "abi_version": self.abi_version(crate::guest::transform::MODULE),
-            "schema_registry_abi_version": self.abi_version(crate::guest::schema_registry::MODULE),
+            "abi_version": self.abi_version(super::abi::TRANSFORM),
+            "schema_registry_abi_version": self.abi_version(super::abi::SCHEMA_REGISTRY),
             "language": self.language(),
             "producers": self.producers.iter()
                 .map(|(field, name, version)| json!({ "field": field, "name": name, "version": version }))

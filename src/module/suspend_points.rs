@@ -26,9 +26,8 @@
 //!
 //! In the same pass `bulk_memory` divides long operations, which would have no such place inside.
 
+use super::abi::{self, WOULD_BLOCK};
 use super::bulk_memory::{self, BulkOperation, Pieces};
-use crate::guest::transform::WOULD_BLOCK;
-use crate::guest::{schema_registry, transform};
 use core::convert::Infallible;
 use wasm_encoder::reencode::{Error, Reencode, utils};
 use wasm_encoder::{BlockType, CodeSection, Function, FunctionSection, ValType};
@@ -62,8 +61,8 @@ pub enum Waits {
 /// How one of the library's own imports waits.
 pub fn own(module: &str, name: &str) -> Option<Waits> {
     let names: &[&str] = match module {
-        transform::MODULE => &transform::WAITING,
-        schema_registry::MODULE => &schema_registry::WAITING,
+        abi::TRANSFORM => &abi::TRANSFORM_WAITING,
+        abi::SCHEMA_REGISTRY => &abi::SCHEMA_REGISTRY_WAITING,
         _ => &[],
     };
     names.contains(&name).then_some(Waits::Value)

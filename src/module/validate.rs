@@ -1,12 +1,12 @@
 //! Judges a module before it is compiled, and says precisely what is wrong with it.
 
+use super::abi;
 use super::inspect::{Import, Kind, Summary};
-use crate::compile::cache::artifact;
 use crate::base::config::WASM_PAGE;
 use crate::base::error::{Error, Result};
-use crate::guest::fault::printable;
-use crate::guest::{schema_registry, transform};
 use crate::base::status::wasm_status as Status;
+use crate::base::text::printable;
+use crate::module::artifact;
 use std::collections::HashMap;
 use wasmparser::{Validator, WasmFeatures};
 
@@ -169,7 +169,7 @@ fn check_tables(summary: &Summary, tables: usize, limit: usize) -> Result<()> {
 }
 
 fn check_abi(summary: &Summary) -> Result<()> {
-    match summary.abi_version(transform::MODULE) {
+    match summary.abi_version(abi::TRANSFORM) {
         Some(1 | 2) => {}
         Some(version) => {
             return Err(Error::new(
@@ -184,7 +184,7 @@ fn check_abi(summary: &Summary) -> Result<()> {
             ));
         }
     }
-    match summary.abi_version(schema_registry::MODULE) {
+    match summary.abi_version(abi::SCHEMA_REGISTRY) {
         None | Some(0) => Ok(()),
         Some(version) => Err(Error::new(
             Status::ModuleUnknownSchemaRegistry,
@@ -224,51 +224,4 @@ fn check_imports(summary: &Summary, host: &HostFunctions) -> Result<()> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn features_are_those_of_the_engine() {
-        let engine =
-            wasmtime::Engine::new(&crate::compile::wasmtime_config::make(&crate::base::config::Config::default(), None)).unwrap();
-        let proposals = [
-            ("nothing", "(module)", true),
-            ("multi-value", "(module (func (result i32 i32) i32.const 1 i32.const 2))", true),
-            ("sign extension", "(module (func (param i32) (result i32) local.get 0 i32.extend8_s))", true),
-            ("bulk memory", "(module (memory 1) (func i32.const 0 i32.const 0 i32.const 0 memory.fill))", true),
-            ("function references", "(module (table 1 funcref) (func (param funcref)))", true),
-            ("external references", "(module (table 1 externref) (func (param externref)))", false),
-            ("simd", "(module (func (result v128) v128.const i64x2 0 0))", true),
-            (
-                "relaxed simd",
-                "(module (func (param v128 v128) (result v128) local.get 0 local.get 1 i8x16.relaxed_swizzle))",
-                true,
-            ),
-            ("tail calls", "(module (func $f return_call $f))", true),
-            ("extended constants", "(module (global i32 (i32.add (i32.const 1) (i32.const 2))))", true),
-            ("typed references", "(module (type $t (func)) (func (param (ref $t)) local.get 0 call_ref $t))", true),
-            ("gc", "(module (type (struct (field i32))))", false),
-            ("i31", "(module (func (result i31ref) i32.const 1 ref.i31))", false),
-            ("exceptions", "(module (tag) (func throw 0))", false),
-            ("memory64", "(module (memory i64 1))", false),
-            ("several memories", "(module (memory 1) (memory 1))", false),
-            ("shared memory", "(module (memory 1 1 shared))", false),
-            ("atomics", "(module (memory 1) (func (drop (i32.atomic.load (i32.const 0)))))", false),
-            ("custom page sizes", "(module (memory 1 (pagesize 1)))", false),
-            (
-                "wide arithmetic",
-                "(module (func (param i64 i64) (result i64 i64) local.get 0 local.get 1 i64.mul_wide_u))",
-                false,
-            ),
-            ("stack switching", "(module (type $f (func)) (type (cont $f)))", false),
-        ];
-        for (proposal, text, allowed) in proposals {
-            let module = wat::parse_str(text).unwrap();
-            assert_eq!(wasmtime::Module::validate(&engine, &module).is_ok(), allowed, "Wasmtime: {proposal}");
-            assert_eq!(check_specification(&module).is_ok(), allowed, "we: {proposal}");
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! TODO
+//! What the operating system gives: memory, signals, time, threads, forks.
 
 pub mod fork;
 pub mod memory;

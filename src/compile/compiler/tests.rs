@@ -1,11 +1,11 @@
 //! Loading is no way around any check, and says what differs.
 
 use super::*;
-use crate::compile::cache::DEFAULT_MAX_BYTES;
 use crate::base::config::{wasm_memory_mode, wasm_trap_mode};
+use crate::compile::cache::DEFAULT_MAX_BYTES;
+use crate::compile::runtime::{Allocators, Runtime};
 use crate::guest::host_function::{Callback, HostFunction};
 use crate::host::log::Line;
-use crate::compile::runtime::{Allocators, Runtime};
 use core::ffi::c_void;
 use std::sync::Arc;
 

@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::base::config::Config;
-use crate::host::log::{Line, Sink};
 use crate::compile::runtime::Allocators;
+use crate::host::log::{Line, Sink};
 use crate::host::waker::wasm_waker;
 use core::ffi::c_void;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -121,7 +121,8 @@ impl FactoryCache {
 
     fn executable(&self) -> u64 {
         let mut metrics = crate::metrics::snapshot::RuntimeMetrics::default();
-        metrics.read(&self.runtime.shared);
+        let shared = &self.runtime.shared;
+        metrics.read(&shared.metrics, shared.pooled());
         metrics.executable
     }
 }

@@ -1,11 +1,12 @@
 //! What the users of a shared engine share: the engine, and the queue in front of it.
 
-use crate::engine::{Engine, wasm_engine_state as State};
 use crate::base::error::{Error, Result};
-use crate::compile::factory::Compiled;
-use crate::promise::oneshot::Wake as _;
+use crate::base::state::wasm_engine_state as State;
 use crate::base::status::wasm_status as Status;
+use crate::compile::factory::Compiled;
+use crate::engine::Engine;
 use crate::host::waker::Waker;
+use crate::promise::oneshot::Wake as _;
 use core::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};

@@ -1,12 +1,13 @@
 //! What a supervisor drives: an engine of its own, or its share of one.
 
-use crate::engine::{Engine, wasm_engine_state as State, wasm_poll};
 use crate::base::error::Result;
+use crate::base::state::{wasm_engine_state as State, wasm_poll};
 use crate::compile::factory::Compiled;
-use crate::metrics::meter::Meter;
+use crate::engine::Engine;
 use crate::engine::shared::User;
 use crate::host::sink::OutputSink;
 use crate::host::waker::Waker;
+use crate::metrics::meter::Meter;
 use core::ffi::c_void;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,13 +1,13 @@
 //! A new version in an engine's place: started beside it, then put there between two operations.
 
 use super::{Inner, Step, Supervisor};
-use crate::engine::{wasm_engine_state as State, wasm_poll};
 use crate::base::error::{Error, Result};
-use crate::compile::factory::Compiled;
-use crate::promise::oneshot::Wake as _;
-use crate::engine::policy::Backoff;
+use crate::base::state::{wasm_engine_state as State, wasm_poll};
 use crate::base::status::wasm_status as Status;
+use crate::compile::factory::Compiled;
+use crate::engine::policy::Backoff;
 use crate::host::waker::Waker;
+use crate::promise::oneshot::Wake as _;
 use core::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;

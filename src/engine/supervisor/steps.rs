@@ -1,13 +1,13 @@
 //! What an operation does, step by step.
 
 use super::{Operation, Step, Supervisor, Transform};
-use crate::batch::header::wasm_batch_header;
-use crate::host::call::{Ended, Settled};
-use crate::engine::dead_letter::Letter;
-use crate::engine::wasm_poll;
 use crate::base::error::{Error, RecordAt, Result};
-use crate::engine::policy::{Backoff, wasm_on_error};
+use crate::base::state::wasm_poll;
 use crate::base::status::wasm_status as Status;
+use crate::batch::header::wasm_batch_header;
+use crate::engine::dead_letter::Letter;
+use crate::engine::policy::{Backoff, wasm_on_error};
+use crate::host::call::{Ended, Settled};
 use crate::host::waker::Waker;
 
 impl Supervisor {

@@ -7,7 +7,6 @@ use super::block::{Missing, Source};
 use super::slabs::{self, Counts, SlabPool};
 use super::stacks::StackPool;
 use crate::base::error::{Error, Result};
-use crate::metrics::snapshot::Pooled;
 use crate::base::status::wasm_status as Status;
 use core::cell::RefCell;
 use parking_lot::Mutex;
@@ -31,6 +30,21 @@ pub struct Sizes {
     pub stack: usize,
     /// As in the configuration.
     pub keep_resident: usize,
+}
+
+/// What is reserved in pools: those of a runtime's threads together, or the process's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pooled {
+    /// Pools.
+    pub pools: u64,
+    /// Engines that they are for.
+    pub engines: u64,
+    /// Memories of engines.
+    pub memories_in_use: u64,
+    /// Memories of stopped engines that must be cleaned before they can be taken.
+    pub memories_dirty: u64,
+    /// Stacks of engines.
+    pub stacks_in_use: u64,
 }
 
 /// A runtime's pools.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::host::log::Line;
-use artifact::Head;
+use crate::module::artifact::Head;
 use parking_lot::Mutex;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
 //! Bytes and text that are borrowed for a call.
+#![allow(unsafe_code)]
 
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
@@ -27,7 +28,7 @@ impl wasm_slice {
 
     /// The bytes as text for people: what is not UTF-8 is escaped, because losing a reason would be worse.
     pub(crate) fn escaped(self, name: &str) -> Result<String> {
-        Ok(crate::host::log::escape(self.bytes(name)?).into_owned())
+        Ok(crate::base::text::escape(self.bytes(name)?).into_owned())
     }
 
     /// The bytes as text.

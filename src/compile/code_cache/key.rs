@@ -1,5 +1,6 @@
 //! Names for compiled code: two runtimes use the same name only if they would make the same code.
 
+use crate::module::artifact::Digest;
 use sha2::{Digest as _, Sha256};
 use std::hash::{Hash as _, Hasher};
 use wasmtime::Engine;
@@ -7,9 +8,6 @@ use wasmtime::Engine;
 /// Raised whenever `module::suspend_points` or `bulk_memory` rewrites modules in another way, or host functions mean
 /// something else to the code that is added; a test here notices the former.
 pub const REWRITING: u32 = 2;
-
-/// A SHA-256.
-pub type Digest = [u8; 32];
 
 /// What one module's code depends on.
 #[derive(Clone, Copy, Debug)]
@@ -58,15 +56,6 @@ impl Ingredients<'_> {
     }
 }
 
-/// Bytes as lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|n| char::from_digit(n.into(), 16).unwrap_or('?'))
-        .collect()
-}
-
 /// Feeds what is hashed to SHA-256. Only processes on one machine compare the results, so the order of bytes in a
 /// number does not matter.
 struct Feed(Sha256);
@@ -87,8 +76,9 @@ impl Hasher for Feed {
 mod tests {
     use super::*;
     use crate::base::config::{Config, wasm_memory_mode, wasm_trap_mode};
-    use crate::module::suspend_points::{self, Waits};
+    use crate::base::text::hex;
     use crate::compile::wasmtime_config;
+    use crate::module::suspend_points::{self, Waits};
 
     #[test]
     fn each_ingredient_makes_another_key() {

@@ -4,7 +4,7 @@
 //! ask (*cancelled*). Each waker that comes in goes out exactly once: woken, or dropped when it will not be needed. Both
 //! happen outside the lock, so a waker may call back into the library.
 
-use crate::promise::sync::{Arc, Mutex};
+use crate::sync::{Arc, Mutex};
 
 /// Something to call when it is worth polling again. Dropping it uncalled tells its owner that it never will be.
 pub trait Wake: Send {

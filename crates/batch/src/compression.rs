@@ -1,7 +1,6 @@
 //! The codecs of Kafka, with a bound on what comes out.
 
-use crate::base::error::{Error, Result};
-use crate::base::status::wasm_status as Status;
+use crate::error::{Error, Kind, Result};
 use std::io::{Read, Write};
 
 /// How the records of a batch are compressed; the numbers are Kafka's.
@@ -34,11 +33,11 @@ const XERIAL_HEADER: usize = 16;
 const XERIAL_BLOCK: usize = 32 << 10;
 
 fn broken(codec: &str, why: impl core::fmt::Display) -> Error {
-    Error::new(Status::BatchDecompress, format!("the batch's {codec} data cannot be decompressed: {why}"))
+    Error::new(Kind::Decompress, format!("the batch's {codec} data cannot be decompressed: {why}"))
 }
 
 fn too_large(limit: usize) -> Error {
-    Error::new(Status::BatchTooLarge, format!("the batch decompresses to more than max_batch_size, {limit} bytes"))
+    Error::new(Kind::TooLarge, format!("the batch decompresses to more than max_batch_size, {limit} bytes"))
 }
 
 /// Replaces the content of `out` by the decompressed `data`, at most `limit` bytes.
@@ -125,5 +124,5 @@ pub fn compress(codec: wasm_compression, data: &[u8], out: &mut Vec<u8>) -> Resu
         }
         wasm_compression::Zstd => zstd::stream::copy_encode(data, out, zstd::DEFAULT_COMPRESSION_LEVEL),
     };
-    written.map_err(|e| Error::new(Status::Internal, format!("the batch cannot be compressed: {e}")))
+    written.map_err(|e| Error::new(Kind::Internal, format!("the batch cannot be compressed: {e}")))
 }

@@ -2,11 +2,11 @@
 
 use super::error::wasm_error;
 use super::runtime::wasm_runtime;
-use super::slice::wasm_slice;
 use super::{border, fill_sized, first_size, handle, sized};
-use crate::compile::cache::DEFAULT_MAX_BYTES;
 use crate::base::error::Error;
 use crate::base::status::wasm_status;
+use crate::compile::cache::DEFAULT_MAX_BYTES;
+use crate::host::slice::wasm_slice;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;

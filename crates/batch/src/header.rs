@@ -1,7 +1,6 @@
 //! The 61 bytes at the head of a batch.
 
-use crate::base::error::{Error, Result};
-use crate::base::status::wasm_status as Status;
+use crate::error::{Error, Kind, Result};
 
 /// Bytes of the header.
 pub const SIZE: usize = 61;
@@ -63,29 +62,26 @@ impl wasm_batch_header {
         }
         let Some(head) = bytes.first_chunk::<SIZE>() else {
             return Err(Error::new(
-                Status::BatchTruncated,
+                Kind::Truncated,
                 format!("a batch header has {SIZE} bytes, but only {} are there", bytes.len()),
             ));
         };
         let magic = head[16];
         if magic != 2 {
-            return Err(Error::new(
-                Status::BatchMagic,
-                format!("the batch has magic {magic}; only magic 2 is supported"),
-            ));
+            return Err(Error::new(Kind::Magic, format!("the batch has magic {magic}; only magic 2 is supported")));
         }
         let length = i32::from_be_bytes(field(head, 8));
         let total = i64::from(length) + LENGTH_START as i64;
         if total < SIZE as i64 {
             return Err(Error::new(
-                Status::BatchMalformed,
+                Kind::Malformed,
                 format!("the batch's length field is {length}, less than its header takes"),
             ));
         }
         let total = total as u64;
         if (bytes.len() as u64) < total {
             return Err(Error::new(
-                Status::BatchTruncated,
+                Kind::Truncated,
                 format!("the batch says that it has {total} bytes, but only {} are there", bytes.len()),
             ));
         }
@@ -111,7 +107,7 @@ impl wasm_batch_header {
     pub fn check_counts(&self) -> Result<()> {
         if self.record_count < 0 || self.last_offset_delta < 0 && self.record_count > 0 {
             return Err(Error::new(
-                Status::BatchMalformed,
+                Kind::Malformed,
                 format!(
                     "the batch claims {} records and last offset delta {}",
                     self.record_count, self.last_offset_delta

@@ -1,7 +1,8 @@
 //! Troubles of a cache, told in the log: at once, and then once in a while, since a full disk stays full for many
 //! modules.
 
-use crate::host::log::{Line, LineBuffer, Piece, Sink, escape, wasm_log_severity, wasm_log_source};
+use crate::base::text::escape;
+use crate::host::log::{Line, LineBuffer, Piece, Sink, wasm_log_severity, wasm_log_source};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,35 +1,10 @@
-//! Each model is run with every interleaving of its threads. Without the test harness, so that the unit tests inside of the
-//! two modules, which are not models, stay out.
-
-#[allow(dead_code)]
-#[path = "../../src/oneshot.rs"]
-mod oneshot;
-#[allow(dead_code)]
-#[path = "../../src/task.rs"]
-mod task;
-
-/// Loom's mutex with the interface of parking_lot's.
-mod sync {
-    pub use loom::sync::Arc;
-    pub use loom::sync::atomic::{AtomicU8, Ordering};
-
-    pub struct Mutex<T>(loom::sync::Mutex<T>);
-
-    impl<T> Mutex<T> {
-        pub fn new(value: T) -> Self {
-            Self(loom::sync::Mutex::new(value))
-        }
-
-        pub fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
-            self.0.lock().unwrap()
-        }
-    }
-}
+//! The models: each is run with every interleaving of its threads.
+#![allow(clippy::unwrap_used)]
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use oneshot::{Wake, channel};
-use task::TaskState;
+use wasm_engine_promise::oneshot::{Wake, channel};
+use wasm_engine_promise::task::TaskState;
 
 /// Counts what becomes of wakers.
 #[derive(Default)]
@@ -123,7 +98,10 @@ struct Scheduled {
 }
 
 fn run(task: &Scheduled, wanted: usize) -> bool {
-    let ok = task.state.begin(); if !ok { panic!("runs {} events {} wake {}", task.handed_out.load(SeqCst), task.events.load(SeqCst), task.state.wake()); }
+    let ok = task.state.begin();
+    if !ok {
+        panic!("runs {} events {} wake {}", task.handed_out.load(SeqCst), task.events.load(SeqCst), task.state.wake());
+    }
     if task.events.load(SeqCst) == wanted {
         task.state.finish();
         return true;
@@ -169,9 +147,13 @@ fn wake_ups_during_a_poll_are_not_lost_and_never_schedule_twice() {
     });
 }
 
-fn main() {
+/// All of them.
+pub fn all() {
     let models: [(&str, fn()); 4] = [
-        ("a value sent while it is polled for is received or wakes", a_value_sent_while_it_is_polled_for_is_received_or_wakes),
+        (
+            "a value sent while it is polled for is received or wakes",
+            a_value_sent_while_it_is_polled_for_is_received_or_wakes,
+        ),
         ("a dropped sender wakes too", a_dropped_sender_wakes_too),
         (
             "a receiver that goes while a value is sent leaves no waker behind",

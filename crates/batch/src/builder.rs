@@ -3,8 +3,7 @@
 use super::compression::{self, wasm_compression};
 use super::header::{SIZE, wasm_batch_header};
 use super::{payload, varint};
-use crate::base::error::{Error, Result};
-use crate::base::status::wasm_status as Status;
+use crate::error::{Error, Kind, Result};
 
 /// Collects records and packs them into one batch.
 pub struct Builder {
@@ -68,7 +67,7 @@ impl Builder {
         }
         if !payload::is_valid(payload) {
             return Err(Error::new(
-                Status::BatchMalformed,
+                Kind::Malformed,
                 format!(
                     "the payload of record {} is not key, value and headers and nothing else",
                     self.header.record_count
@@ -85,7 +84,7 @@ impl Builder {
         varint::put(&mut self.body, delta);
         let size = self.body.len() + payload.len();
         if self.records.len() + size + varint::MAX_LEN > i32::MAX as usize - SIZE {
-            return Err(Error::new(Status::BatchTooLarge, "a batch cannot have more than 2 GiB"));
+            return Err(Error::new(Kind::TooLarge, "a batch cannot have more than 2 GiB"));
         }
         varint::put(&mut self.records, size as i64);
         self.records.extend_from_slice(&self.body);

@@ -3,7 +3,7 @@
 //! At any time a task is scheduled at most once, and it is never polled by two threads. `wake` may come at any time, on any
 //! thread; whoever gets `true` from a method must hand the task to the executor.
 
-use crate::promise::sync::{AtomicU8, Ordering::*};
+use crate::sync::{AtomicU8, Ordering::*};
 
 /// It waits for a wake-up.
 const WAITING: u8 = 0;

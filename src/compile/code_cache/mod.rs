@@ -8,20 +8,19 @@
 //! processes may share a directory; of two that store the same entry the later one wins. Each store also removes the
 //! entries used longest ago, as far as the limit says, and what writers left behind that died.
 
-pub mod artifact;
 pub mod counters;
 pub mod directory;
 pub mod faults;
 pub mod key;
 
 use crate::base::error::{Error, Result};
-use crate::host::log::Sink;
 use crate::base::status::wasm_status as Status;
-use artifact::{Artifact, Flaw};
+use crate::base::text::hex;
+use crate::host::log::Sink;
+use crate::module::artifact::{Artifact, Digest, Flaw};
 use counters::{Counters, Event};
 use directory::{Directory, Listed, Opened, PROBE, TEMPORARY, Trouble, Unusable, touch};
 use faults::Faults;
-use key::{Digest, hex};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::Path;

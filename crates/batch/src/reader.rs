@@ -5,8 +5,7 @@ use super::cursor::Cursor;
 use super::header::{CRC_START, SIZE, wasm_batch_header};
 use super::payload;
 use super::varint::{self, unzigzag};
-use crate::base::error::{Error, Result};
-use crate::base::status::wasm_status as Status;
+use crate::error::{Error, Kind, Result};
 
 /// One record of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +39,7 @@ const MOST_AHEAD: usize = 1024;
 
 #[cold]
 fn malformed(header: &wasm_batch_header, index: i32, what: &str) -> Error {
-    Error::new(Status::BatchMalformed, format!("record {index} of the batch at offset {}: {what}", header.base_offset))
+    Error::new(Kind::Malformed, format!("record {index} of the batch at offset {}: {what}", header.base_offset))
 }
 
 /// Bytes of a record without key, value and headers: its length, attributes, two deltas, two lengths and a count.
@@ -172,7 +171,7 @@ impl<'a> Records<'a> {
     fn check_all(&mut self, bytes: &[u8], limit: usize, check_crc: bool, scratch: &mut Vec<u8>) -> Result<bool> {
         if bytes.len() > limit {
             return Err(Error::new(
-                Status::BatchTooLarge,
+                Kind::TooLarge,
                 format!("the batch has {} bytes, more than max_batch_size, {limit}", bytes.len()),
             ));
         }
@@ -180,7 +179,7 @@ impl<'a> Records<'a> {
         header.read(bytes)?;
         if header.total_size != bytes.len() as u64 {
             return Err(Error::new(
-                Status::BatchMalformed,
+                Kind::Malformed,
                 format!(
                     "the batch has {} bytes, but {} were given; give one batch at a time",
                     header.total_size,
@@ -192,7 +191,7 @@ impl<'a> Records<'a> {
             let crc = crc_fast::crc32_iscsi(&bytes[CRC_START..]);
             if crc != header.crc {
                 return Err(Error::new(
-                    Status::BatchCrc,
+                    Kind::Crc,
                     format!("the batch's CRC-32C is {:08x}, but its content has {crc:08x}", header.crc),
                 ));
             }
@@ -200,12 +199,12 @@ impl<'a> Records<'a> {
         header.check_counts()?;
         if header.is_control() {
             return Err(Error::new(
-                Status::BatchControl,
+                Kind::Control,
                 "this is a control batch; it holds transaction markers and no records: leave it out",
             ));
         }
         let codec = wasm_compression::from_code(header.compression()).ok_or_else(|| {
-            Error::new(Status::BatchCompression, format!("compression code {} is unknown", header.compression()))
+            Error::new(Kind::Compression, format!("compression code {} is unknown", header.compression()))
         })?;
         let decompressed = codec != wasm_compression::None;
         if decompressed {
@@ -314,8 +313,8 @@ impl<'a> Records<'a> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::batch::builder::Builder;
-    use crate::batch::payload::Payload;
+    use crate::builder::Builder;
+    use crate::payload::Payload;
 
     const LIMIT: usize = 1 << 20;
 

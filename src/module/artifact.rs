@@ -14,10 +14,12 @@
 //! All numbers are little-endian. The code is read by Wasmtime with few checks of its own; the checksum is what tells
 //! that it is still what was written. It tells nothing about who wrote it.
 
-use super::key::Digest;
 use crate::module::suspend_points::Wrappers;
 use core::ops::Range;
 use sha2::{Digest as _, Sha256};
+
+/// A SHA-256.
+pub type Digest = [u8; 32];
 
 /// How each artifact begins: neither text nor Wasm nor ELF.
 pub const MAGIC: &[u8; 8] = b"\xc3wasmaot";

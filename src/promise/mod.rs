@@ -1,5 +1,0 @@
-//! TODO
-
-pub mod oneshot;
-pub mod sync;
-pub mod task;
