@@ -9,13 +9,13 @@ CMAKE   := $(BUILD)/cmake
 PEERS   := $(CARGO_TARGET_DIR)/peers
 
 .PHONY: demo test bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws bench-cache \
-  bench-stall renew-instructions setup library library-pgo peers guests configure tool cpp header check test-docs test-rust test-header \
-  test-symbols test-cpp lint clean
+  bench-stall renew-instructions setup library library-pgo peers guests configure tool cpp header check test-docs test-rust \
+  test-header test-symbols test-bindings test-cpp lint clean
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
 
-test: setup library peers guests cpp lint test-docs test-rust test-header test-symbols test-cpp
+test: setup library peers guests cpp lint test-docs test-rust test-header test-symbols test-bindings test-cpp
 
 # For every few minutes: all of it fails early, and with a warm target directory it takes less than three minutes.
 check: lint test-docs test-header test-symbols
@@ -70,6 +70,9 @@ test-docs: library guests
 
 test-symbols: library
 	scripts/check-symbols.sh $(LIBRARY)
+
+test-bindings: setup library
+	scripts/check-bindings.sh $(LIBRARY)
 
 test-rust: library
 	cargo test --release --locked --workspace

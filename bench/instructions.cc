@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The hot path for callgrind to count: bench-instructions GUEST.wasm RECORDS SIZE BATCHES puts a batch through an engine,
-// over and over, and has callgrind count only that loop. scripts/instructions.py runs it and compares with
+// The hot path for callgrind to count: bench-instructions GUEST.wasm RECORDS SIZE BATCHES puts a batch through an
+// engine, over and over, and has callgrind count only that loop. scripts/instructions.py runs it and compares with
 // bench/instructions.json. Through the C ABI, so that the C++ layer is not in it.
 //
 // What depends on time would make counts differ: so the time slice is ten seconds, and nothing yields.
@@ -24,7 +24,7 @@ std::uint32_t count_records(void* data, const wasm_output_record* records, std::
   for (std::size_t i = 0; i < count; ++i) {
     out.bytes += records[i].payload_size;
   }
-  return WASM_ANSWER_DONE;
+  return WASM_CALLBACK_RESULT_DONE;
 }
 
 bool transform(wasm_engine* engine, wasm_slice batch, counted& out) {

@@ -18,12 +18,12 @@ endfunction()
 
 # One program with GoogleTest, and once more with sanitizers.
 function(add_adapter_suite name)
-  add_executable(${name}_suite ${name}_suite.cc ${ADAPTER_SUPPORT})
+  add_executable(${name}_suite adapters/${name}_suite.cc ${ADAPTER_SUPPORT})
   prepare_adapter_suite(${name}_suite)
   target_link_libraries(${name}_suite PRIVATE ${ARGN} GTest::gmock GTest::gtest_main)
   gtest_discover_tests(${name}_suite DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 120)
 
-  add_executable(${name}_suite_sanitized ${name}_suite.cc ${ADAPTER_SUPPORT})
+  add_executable(${name}_suite_sanitized adapters/${name}_suite.cc ${ADAPTER_SUPPORT})
   prepare_adapter_suite(${name}_suite_sanitized)
   target_link_libraries(${name}_suite_sanitized PRIVATE ${ARGN} GTest::gmock GTest::gtest_main)
   # GCC 12 suspects its own and Boost's code when it is instrumented.
@@ -57,7 +57,7 @@ endif()
 find_package(Seastar QUIET)
 if(Seastar_FOUND)
   set(SEASTAR_ARGUMENTS --smp 2 --memory 1G --overprovisioned --blocked-reactor-notify-ms 100)
-  add_executable(seastar_suite seastar_suite.cc)
+  add_executable(seastar_suite adapters/seastar_suite.cc)
   prepare_adapter_suite(seastar_suite)
   target_link_libraries(seastar_suite PRIVATE Seastar::seastar)
   add_test(NAME seastar COMMAND seastar_suite ${SEASTAR_ARGUMENTS})

@@ -6,8 +6,8 @@
 //! module through them.
 //!
 //! `unsafe` is denied except where C is spoken or memory is handed over. It is allowed in `abi`; in `host`: `call`, `owned`,
-//! `schema_registry`, `sink`, `slice`, `waker`; in `system`: `fork`, `memory`, `scheduling`, `signals`; in `guest`: `custom`,
-//! `host_function`, `memory`; in `engine`: `policy`; and in single functions that say why.
+//! `schema_registry`, `sink`, `slice`, `timer`, `waker`; in `system`: `fork`, `memory`, `scheduling`, `signals`; in `guest`: `custom`,
+//! `host_function`, `memory`; and in single functions that say why.
 #![allow(non_camel_case_types)] // types that C sees have their C names
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 

@@ -77,10 +77,10 @@ struct http_registry::functions {
       std::unique_ptr<request> r = make(request::target{registry._address, registry._timeout});
       wasmengine::detail::call([&](wasm_error** e) { return wasm_call_promise(call, r->promise(), e); }).value();
       registry.submit(std::move(r));
-      return WASM_ANSWER_PENDING;
+      return WASM_CALLBACK_RESULT_PENDING;
     } catch (const std::exception& e) {
       (void)wasm_call_fail(call, wasmengine::as_slice(std::string_view(e.what())), nullptr);
-      return WASM_ANSWER_FAILED;
+      return WASM_CALLBACK_RESULT_FAILED;
     }
   }
 

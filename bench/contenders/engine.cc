@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// This library, through its C ABI, in a host that polls. The batch comes as from the wire and its CRC is checked, unless
-// --no-crc says otherwise; the sink looks at each output record.
+// This library, through its C ABI, in a host that polls. The batch comes as from the wire and its CRC is checked,
+// unless --no-crc says otherwise; the sink looks at each output record.
 #include "contender.hh"
 
 #include "wasm_engine.h"
@@ -51,7 +51,7 @@ class worker {
       for (std::size_t i = 0; i < count; ++i) {
         static_cast<canonical*>(data)->add(records[i].topic, view(records[i].payload, records[i].payload_size));
       }
-      return WASM_ANSWER_DONE;
+      return WASM_CALLBACK_RESULT_DONE;
     });
   }
 
@@ -63,7 +63,7 @@ class worker {
       out.bytes += records[i].payload_size;
       out.look(records[i].payload, records[i].payload_size);
     }
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   }
 
   template <typename Out>
@@ -75,7 +75,7 @@ class worker {
     wasm_poll state{};
     wasm_future* future = nullptr;
     wasm_error* error = nullptr;
-    check(wasm_engine_transform_at_once(_engine, _batch, 0, &sink, nullptr, &state, &future, &error), error,
+    check(wasm_engine_transform_and_poll(_engine, _batch, 0, &sink, nullptr, &state, &future, &error), error,
           "transform");
     if (future != nullptr) {
       finish(future);

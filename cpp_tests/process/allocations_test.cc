@@ -60,10 +60,10 @@ struct host {
   std::uint32_t answer(wasm_call* call, wasm_value* results) {
     ++calls;
     if (how == answers::suspended) {
-      return wasm_call_promise(call, &promise, nullptr) == WASM_STATUS_OK ? WASM_ANSWER_PENDING : WASM_ANSWER_FAILED;
+      return wasm_call_promise(call, &promise, nullptr) == WASM_STATUS_OK ? WASM_CALLBACK_RESULT_PENDING : WASM_CALLBACK_RESULT_FAILED;
     }
     results->i64 = 42;
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   }
 
   /// Keeps the promise, as a loop would when its operation is over.
@@ -79,7 +79,7 @@ struct host {
     const wasm_output_sink sink{sizeof(sink), this, [](void*) {},
                                 [](void* self, const wasm_output_record*, std::size_t count, wasm_call*) {
                                   static_cast<host*>(self)->records += count;
-                                  return std::uint32_t{WASM_ANSWER_DONE};
+                                  return std::uint32_t{WASM_CALLBACK_RESULT_DONE};
                                 }};
     wasm_future* future = nullptr;
     if (wasm_engine_transform(engine, batch, &sink, &future, nullptr) != WASM_STATUS_OK) {
@@ -129,7 +129,7 @@ class running {
     later.call = [](void* self, wasm_call* call, const wasm_value*, wasm_value* results) {
       return static_cast<struct host*>(self)->answer(call, results);
     };
-    EXPECT_EQ(wasm_runtime_register(runtime.get(), &later, nullptr), WASM_STATUS_OK);
+    EXPECT_EQ(wasm_runtime_register_function(runtime.get(), &later, nullptr), WASM_STATUS_OK);
     _engine = wasmengine::engine::create(compile(runtime, s.guest)).value();
     runtime = {};
     EXPECT_TRUE(process::threads_become(ticker));
@@ -157,13 +157,13 @@ class running {
   kafka::bytes _batch;
 };
 
-class DataPath : public testing::TestWithParam<shape> {};
+class DataPathAllocations : public testing::TestWithParam<shape> {};
 
-// A promise may outlive its call and its engine, so a call that suspends allocates: the promise, what its two ends share,
-// and the values that it is settled with.
+// A promise may outlive its call and its engine, so a call that suspends allocates: the promise, what its two ends
+// share, and the values that it is settled with.
 constexpr std::size_t allocations_of_a_promise = 3;
 
-TEST_P(DataPath, AllocatesNothingButPromises) {
+TEST_P(DataPathAllocations, AllocatesNothingButPromises) {
   const auto& shape = GetParam();
   const auto expected = shape.how == answers::suspended ? batches * shape.records * allocations_of_a_promise : 0;
   running r(shape);
@@ -177,7 +177,7 @@ TEST_P(DataPath, AllocatesNothingButPromises) {
   EXPECT_EQ(counted.frees, expected);
 }
 
-TEST_P(DataPath, AsksTheKernelForNoMemory) {
+TEST_P(DataPathAllocations, AsksTheKernelForNoMemory) {
   // In a child, since what is forbidden cannot be allowed again, and without an end, which gives memory back.
   const auto ending = process::in_child([] {
     auto& r = *new running(GetParam());
@@ -188,7 +188,7 @@ TEST_P(DataPath, AsksTheKernelForNoMemory) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    With, DataPath,
+    With, DataPathAllocations,
     testing::Values(shape{"OneRecord", "c_identity", answers::no_call, 1, 128},
                     shape{"TenRecords", "c_identity", answers::no_call, 10, 128},
                     shape{"AThousandRecords", "c_identity", answers::no_call, 1'000, 128},
@@ -199,7 +199,7 @@ INSTANTIATE_TEST_SUITE_P(
                     shape{"AHostFunctionThatSuspends", "t_later", answers::suspended, 10, 128}),
     [](const auto& s) { return std::string(s.param.name); });
 
-TEST(Metrics, ReadingThemAgainAllocatesNothing) {
+TEST(MetricsAllocations, ReadingThemAgainAllocatesNothing) {
   bench b("c_identity");
   auto second = wasmengine::engine::create(b.factory).value();
   auto other = wasmengine::engine::create(compile(b.runtime, "wat_start_trap", {"other", "in", {"out"}, {}})).value();
@@ -223,7 +223,7 @@ TEST(Metrics, ReadingThemAgainAllocatesNothing) {
 }
 
 // Without this, everything above could be true because nobody looks.
-TEST(Counting, SeesWhatTheLibraryAllocates) {
+TEST(AllocationsCounted, SeesWhatTheLibraryAllocates) {
   for (const auto& [function, name] : std::vector<std::pair<void*, const char*>>{
            {reinterpret_cast<void*>(malloc), "malloc"},
            {reinterpret_cast<void*>(free), "free"},
@@ -243,7 +243,7 @@ TEST(Counting, SeesWhatTheLibraryAllocates) {
   EXPECT_GT(counting::end().frees, 100U);
 }
 
-TEST(Counting, SeesWhatTheLibraryMaps) {
+TEST(AllocationsCounted, SeesWhatTheLibraryMaps) {
   const auto ending = process::in_child([] {
     auto& b = *new bench("c_identity");
     forbid_memory_calls();

@@ -60,7 +60,7 @@ static uint32_t later(void *data, wasm_call *call, const wasm_value *args, wasm_
   struct world *w = data;
   (void)args;
   (void)results;
-  return w->lib.wasm_call_promise(call, &w->asked, NULL) == WASM_STATUS_OK ? WASM_ANSWER_PENDING : WASM_ANSWER_FAILED;
+  return w->lib.wasm_call_promise(call, &w->asked, NULL) == WASM_STATUS_OK ? WASM_CALLBACK_RESULT_PENDING : WASM_CALLBACK_RESULT_FAILED;
 }
 
 void begin_world(struct world *w, const char *library, const struct module *module) {
@@ -71,7 +71,7 @@ void begin_world(struct world *w, const char *library, const struct module *modu
   const wasm_host_function function = {
       .size = sizeof function, .module = text("host"), .name = text("later"), .params = &i64, .param_count = 1,
       .results = &i64,         .result_count = 1,      .may_wait = 1,         .data = w,      .call = later};
-  check(w->lib.wasm_runtime_register(w->runtime, &function, NULL) == WASM_STATUS_OK, "register a function");
+  check(w->lib.wasm_runtime_register_function(w->runtime, &function, NULL) == WASM_STATUS_OK, "register a function");
   const wasm_slice topics[] = {text("out")};
   const wasm_factory_config config = {.size = sizeof config,
                                       .module = {module->bytes, module->size},
@@ -104,7 +104,7 @@ static uint32_t count_records(void *data, const wasm_output_record *records, siz
   (void)records;
   (void)call;
   ((struct world *)data)->records += count;
-  return WASM_ANSWER_DONE;
+  return WASM_CALLBACK_RESULT_DONE;
 }
 
 void ask(struct world *w) {

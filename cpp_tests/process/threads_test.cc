@@ -57,13 +57,13 @@ struct fresh : testing::Test {
     }));
   }
 };
-using Threads = fresh;
+using ProcessThreads = fresh;
 
-TEST_F(Threads, TheLibraryStartsThemWhereTheyAreCounted) {
+TEST_F(ProcessThreads, TheLibraryStartsThemWhereTheyAreCounted) {
   ASSERT_TRUE(process::calls(pthread_create, "pthread_create"));
 }
 
-TEST_F(Threads, EachStageHasItsOwnAndNoOthers) {
+TEST_F(ProcessThreads, EachStageHasItsOwnAndNoOthers) {
   const auto before = threads();
   const auto ticker = plus(before, {"wasm-ticker"});
   const auto all = plus(ticker, {"wasm-compile-0", "wasm-compile-1", "wasm-compile-2"});
@@ -103,7 +103,7 @@ TEST_F(Threads, EachStageHasItsOwnAndNoOthers) {
   EXPECT_EQ(started, 4);
 }
 
-TEST_F(Threads, NoneIsStartedToJudgeAModule) {
+TEST_F(ProcessThreads, NoneIsStartedToJudgeAModule) {
   const auto all = plus(threads(), {"wasm-ticker"});
   const auto runtime = wasmengine::runtime::create().value();
   ASSERT_TRUE(threads_become(all));
@@ -115,7 +115,7 @@ TEST_F(Threads, NoneIsStartedToJudgeAModule) {
   EXPECT_EQ(threads(), all);
 }
 
-TEST_F(Threads, RuntimesShareOneTicker) {
+TEST_F(ProcessThreads, RuntimesShareOneTicker) {
   const auto before = threads();
   const auto ticker = plus(before, {"wasm-ticker"});
   auto one = wasmengine::runtime::create().value();
@@ -135,9 +135,9 @@ TEST_F(Threads, RuntimesShareOneTicker) {
   EXPECT_TRUE(threads_become(before));
 }
 
-class DataPath : public fresh, public testing::WithParamInterface<const char*> {};
+class DataPathThreads : public fresh, public testing::WithParamInterface<const char*> {};
 
-TEST_P(DataPath, StartsNoThread) {
+TEST_P(DataPathThreads, StartsNoThread) {
   const auto all = plus(threads(), {"wasm-ticker", "wasm-compile-0"});
   bench b(GetParam());
   ASSERT_TRUE(threads_become(all));
@@ -155,10 +155,10 @@ TEST_P(DataPath, StartsNoThread) {
 }
 
 // t_wasi sleeps for an hour, by poll_oneoff.
-INSTANTIATE_TEST_SUITE_P(Of, DataPath, testing::Values("c_identity", "rust_identity", "t_wasi", "c_logger"),
+INSTANTIATE_TEST_SUITE_P(Of, DataPathThreads, testing::Values("c_identity", "rust_identity", "t_wasi", "c_logger"),
                          [](const auto& guest) { return std::string(guest.param); });
 
-TEST_F(Threads, NoneIsStartedForAGuestThatWaits) {
+TEST_F(ProcessThreads, NoneIsStartedForAGuestThatWaits) {
   const auto all = plus(threads(), {"wasm-ticker", "wasm-compile-0"});
   unanswered asked;
   const asking guest([&](std::int64_t, answer a) { asked.add(std::move(a)); }, unhurried);

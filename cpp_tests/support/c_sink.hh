@@ -43,7 +43,7 @@ struct pending_sink : c_sink {
       : c_sink([this](output_block b, wasm_call* call) -> std::uint32_t {
           block = b;
           EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
-          return WASM_ANSWER_PENDING;
+          return WASM_CALLBACK_RESULT_PENDING;
         }) {}
   ~pending_sink() { wasm_promise_release(promise); }
   pending_sink(const pending_sink&) = delete;

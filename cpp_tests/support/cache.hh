@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the tests of the cache share: directories, runtimes that use them, and the program cache_helper.
+// What the tests of the cache share: directories, runtimes that use them, and the program code_cache_helper.
 #pragma once
 
 #include "bench.hh"
@@ -81,10 +81,10 @@ inline void write(const fs::path& path, const kafka::bytes& bytes) {
 struct cached {
   explicit cached(const fs::path& directory, std::uint64_t max_bytes = 0, const wasm_runtime_config& config = {})
       : runtime(we::runtime::create(config, [l = log](const we::log_line& line) { l->add(line); }).value()) {
-    runtime.set_cache({directory.string(), max_bytes}).value();
+    runtime.set_code_cache({directory.string(), max_bytes}).value();
   }
 
-  [[nodiscard]] we::cache_stats stats() const { return runtime.get_cache_stats().value(); }
+  [[nodiscard]] we::code_cache_stats stats() const { return runtime.get_code_cache_stats().value(); }
   [[nodiscard]] std::vector<std::string> warnings() const { return log->texts(WASM_LOG_SEVERITY_WARN); }
 
   /// How compiling ends.
@@ -118,9 +118,9 @@ inline void PrintTo(const counts& c, std::ostream* out) {
   *out << c.hits << " hits, " << c.misses << " misses, " << c.stores << " stores, " << c.rejected << " rejected, "
        << c.faults << " faults";
 }
-inline counts of(const we::cache_stats& s) { return {s.hits, s.misses, s.stores, s.rejected, s.faults}; }
+inline counts of(const we::code_cache_stats& s) { return {s.hits, s.misses, s.stores, s.rejected, s.faults}; }
 
-/// cache_helper in a process of its own; see there for its arguments.
+/// code_cache_helper in a process of its own; see there for its arguments.
 class helper {
  public:
   explicit helper(std::vector<std::string> arguments) {

@@ -32,11 +32,11 @@ struct c_engine {
               EXPECT_EQ(*data, nullptr);
               ++of(self).creates;
               *data = self;
-              return of(self).on_create ? of(self).on_create(c) : WASM_ANSWER_DONE;
+              return of(self).on_create ? of(self).on_create(c) : WASM_CALLBACK_RESULT_DONE;
             },
             [](void* self, wasm_call* c) -> std::uint32_t {
               ++of(self).starts;
-              return of(self).on_start ? of(self).on_start(c) : WASM_ANSWER_DONE;
+              return of(self).on_start ? of(self).on_start(c) : WASM_CALLBACK_RESULT_DONE;
             },
             [](void* self, wasm_slice batch, std::uint32_t first, wasm_work* work, wasm_call* c) -> std::uint32_t {
               ++of(self).transforms;
@@ -60,7 +60,7 @@ struct c_engine {
     while (next(work, record)) {
       EXPECT_EQ(write(work, record), WASM_STATUS_OK);
     }
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   }
 
  private:
@@ -82,7 +82,7 @@ struct held_promise {
   std::uint32_t take(wasm_call* call) {
     release();
     EXPECT_EQ(wasm_call_promise(call, &raw, nullptr), WASM_STATUS_OK);
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   }
   void release() { wasm_promise_release(std::exchange(raw, nullptr)); }
   wasm_status resolve() { return wasm_promise_resolve(raw, nullptr); }

@@ -149,7 +149,7 @@ class world {
   /// `t.f`, (i32, i32) -> i32, and `t.report`.
   void add(raw_function f, bool may_wait) {
     const auto raw = raw_host_function(std::move(f), &drops, "f", two_i32, one_i32, may_wait);
-    ASSERT_EQ(wasm_runtime_register(runtime.get(), &raw, nullptr), WASM_STATUS_OK);
+    ASSERT_EQ(wasm_runtime_register_function(runtime.get(), &raw, nullptr), WASM_STATUS_OK);
     add_report();
   }
 
@@ -158,10 +158,10 @@ class world {
         [this](wasm_call*, const wasm_value* args, wasm_value*) {
           const std::lock_guard lock(_mutex);
           reported.push_back(args[0].i32);
-          return WASM_ANSWER_DONE;
+          return WASM_CALLBACK_RESULT_DONE;
         },
         nullptr, "report", one_i32, {}, false);
-    ASSERT_EQ(wasm_runtime_register(runtime.get(), &raw, nullptr), WASM_STATUS_OK);
+    ASSERT_EQ(wasm_runtime_register_function(runtime.get(), &raw, nullptr), WASM_STATUS_OK);
   }
 
   we::result<we::factory> compile(std::string_view guest) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the tests of memory modes, stacks and signals share: runtimes with exactly one config, engines in every mode, and
-// a guest that works on its memory.
+// What the tests of memory modes, stacks and signals share: runtimes with exactly one config, engines in every mode,
+// and a guest that works on its memory.
 #pragma once
 
 #include "bench.hh"

@@ -12,13 +12,13 @@
 namespace wasmengine {
 
 /// A directory for compiled modules; the C header says whom it must belong to.
-struct cache_config {
+struct code_cache_config {
   std::string directory;
   std::uint64_t max_bytes = 0;  ///< Zero: 1 GiB.
 };
 
 /// What a runtime counted about compiling and its cache; members as in the C header.
-using cache_stats = wasm_cache_stats;
+using code_cache_stats = wasm_code_cache_stats;
 
 /// A compiled module as bytes. Machine code: guard it like the program. Belongs to no thread.
 class artifact {

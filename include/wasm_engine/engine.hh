@@ -43,7 +43,7 @@ class output_call {
  public:
   explicit output_call(wasm_call* raw) noexcept : _raw(raw) {}
 
-  /// A promise for this call; the sink then returns `WASM_ANSWER_PENDING`, and the block stays until it is settled.
+  /// A promise for this call; the sink then returns `WASM_CALLBACK_RESULT_PENDING`, and the block stays until it is settled.
   [[nodiscard]] result<promise> later() noexcept {
     return detail::make<promise>([&](wasm_promise** out, wasm_error** e) { return wasm_call_promise(_raw, out, e); });
   }
@@ -52,12 +52,12 @@ class output_call {
   wasm_call* _raw;
 };
 
-/// Takes output: `void(output_block)` if it always finishes at once, `wasm_answer(output_block, output_call)` if not. What
-/// it throws fails the transform.
+/// Takes output: `void(output_block)` if it always finishes at once, `wasm_callback_result(output_block, output_call)` if not.
+/// What it throws fails the transform.
 template <typename S>
 concept output_function =
     !std::is_const_v<S> &&
-    (std::is_invocable_r_v<wasm_answer, S&, output_block, output_call> ||
+    (std::is_invocable_r_v<wasm_callback_result, S&, output_block, output_call> ||
      (std::invocable<S&, output_block> && std::is_void_v<std::invoke_result_t<S&, output_block>>));
 
 namespace detail {
@@ -68,17 +68,17 @@ std::uint32_t sink_trampoline(void* data, const wasm_output_record* records, std
   auto& sink = *static_cast<S*>(data);
   const output_block block(records, count);
   try {
-    if constexpr (std::is_invocable_r_v<wasm_answer, S&, output_block, output_call>) {
+    if constexpr (std::is_invocable_r_v<wasm_callback_result, S&, output_block, output_call>) {
       return sink(block, output_call(call));
     } else {
       sink(block);
-      return WASM_ANSWER_DONE;
+      return WASM_CALLBACK_RESULT_DONE;
     }
   } catch (const std::exception& e) {
     (void)wasm_call_fail(call, as_slice(e.what()), nullptr);
-    return WASM_ANSWER_FAILED;
+    return WASM_CALLBACK_RESULT_FAILED;
   } catch (...) {
-    return WASM_ANSWER_FAILED;
+    return WASM_CALLBACK_RESULT_FAILED;
   }
 }
 
@@ -143,15 +143,15 @@ class engine {
                   detail::sink_trampoline<S>});
   }
 
-  /// Gives the guest a batch and polls at once: an empty future if that was all. Both must live until it is over; `waker`, if
-  /// given, is used up. See `wasm_engine_transform_at_once`.
+  /// Gives the guest a batch and polls at once: an empty future if that was all. Both must live until it is over;
+  /// `waker`, if given, is used up. See `wasm_engine_transform_and_poll`.
   template <output_function S>
-  [[nodiscard]] result<future> transform_at_once(std::span<const std::uint8_t> batch, S& sink,
+  [[nodiscard]] result<future> transform_and_poll(std::span<const std::uint8_t> batch, S& sink,
                                                  const wasm_waker* waker = nullptr) noexcept {
     const wasm_output_sink raw{sizeof(raw), &sink, nullptr, detail::sink_trampoline<S>};
     wasm_poll state = WASM_POLL_READY;
     return detail::make<future>([&](wasm_future** out, wasm_error** e) {
-      return wasm_engine_transform_at_once(get(), as_slice(batch), 0, &raw, waker, &state, out, e);
+      return wasm_engine_transform_and_poll(get(), as_slice(batch), 0, &raw, waker, &state, out, e);
     });
   }
 
@@ -182,13 +182,13 @@ class engine {
   }
 
   /// How the engine has fared since it was made.
-  [[nodiscard]] result<wasm_engine_tally> tally() const noexcept {
-    wasm_engine_tally tally{sizeof(tally), 0, 0, 0, 0};
-    auto got = detail::call([&](wasm_error** e) { return wasm_engine_get_tally(get(), &tally, e); });
+  [[nodiscard]] result<wasm_engine_stats> stats() const noexcept {
+    wasm_engine_stats stats{sizeof(stats), 0, 0, 0, 0};
+    auto got = detail::call([&](wasm_error** e) { return wasm_engine_get_stats(get(), &stats, e); });
     if (!got) {
       return got.err();
     }
-    return tally;
+    return stats;
   }
 
   /// Why a start or a transform failed last under a policy, also when that goes on; none if none has.
@@ -210,12 +210,12 @@ class engine {
 
   /// Ends the profile, and gives it as JSON for Firefox's profiler.
   [[nodiscard]] result<std::string> finish_profile() {
-    handle<wasm_text, wasm_text_release> text;
+    handle<wasm_bytes, wasm_bytes_release> text;
     auto done = detail::call([&](wasm_error** e) { return wasm_engine_finish_profile(get(), text.out(), e); });
     if (!done) {
       return done.err();
     }
-    return std::string(as_text(wasm_text_view(text.get())));
+    return std::string(as_text(wasm_bytes_view(text.get())));
   }
 
   /// Attaches a pointer of the host's, for its host functions: `host_call::user_data`, `per_engine`, `engine_data`. The

@@ -68,8 +68,8 @@ class error final : public std::exception {
     record_position at{};
     return wasm_error_record(_raw.get(), &at.index, &at.offset) ? std::optional(at) : std::nullopt;
   }
-  /// The guest's core dump, if the runtime's `core_dumps` asks for one and the guest has one. Lives as long as the error
-  /// and its copies.
+  /// The guest's core dump, if the runtime's `core_dumps` asks for one and the guest has one. Lives as long as the
+  /// error and its copies.
   [[nodiscard]] std::optional<std::span<const std::uint8_t>> coredump() const noexcept {
     wasm_slice dump{};
     return wasm_error_coredump(_raw.get(), &dump) ? std::optional(std::span(dump.data, dump.size)) : std::nullopt;

@@ -1,11 +1,11 @@
-//! `wasm_runtime_set_cache` and what is counted about it.
+//! `wasm_runtime_set_code_cache` and what is counted about it.
 
 use super::error::wasm_error;
 use super::runtime::wasm_runtime;
 use super::{border, fill_sized, first_size, handle, sized};
 use crate::base::error::Error;
 use crate::base::status::wasm_status;
-use crate::compile::cache::DEFAULT_MAX_BYTES;
+use crate::compile::code_cache::DEFAULT_MAX_BYTES;
 use crate::host::slice::wasm_slice;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -15,8 +15,8 @@ use std::time::Duration;
 /// Where compiled modules are kept. Zero in `max_bytes` means the default.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct wasm_cache_config {
-    /// `sizeof(wasm_cache_config)`.
+pub struct wasm_code_cache_config {
+    /// `sizeof(wasm_code_cache_config)`.
     pub size: usize,
     /// Path of the directory, without NUL, on a local file system. It is made if only its last part is missing.
     pub directory: wasm_slice,
@@ -28,8 +28,8 @@ pub struct wasm_cache_config {
 /// What a runtime counted since it was made. Numbers that only grow; read one by one, so not all at the same instant.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct wasm_cache_stats {
-    /// `sizeof(wasm_cache_stats)`, set by the caller.
+pub struct wasm_code_cache_stats {
+    /// `sizeof(wasm_code_cache_stats)`, set by the caller.
     pub size: usize,
     /// Modules that were found in the cache and loaded.
     pub hits: u64,
@@ -70,41 +70,41 @@ pub struct wasm_cache_stats {
 /// threads for that.
 ///
 /// Before the runtime's first `wasm_runtime_validate`, `…_inspect`, `…_precompile` or `wasm_factory_create`: afterwards
-/// `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_CACHE_UNUSABLE` if the directory cannot be used: the message says why and
+/// `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_CODE_CACHE_UNUSABLE` if the directory cannot be used: the message says why and
 /// what to do, the runtime stays without a cache, and another directory may be tried. `WASM_STATUS_INVALID_ARGUMENT` if
 /// there is a cache already. Touches the disk, on the calling thread. Any thread.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_runtime_set_cache(
+pub unsafe extern "C" fn wasm_runtime_set_code_cache(
     runtime: *const wasm_runtime,
-    config: *const wasm_cache_config,
+    config: *const wasm_code_cache_config,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     border(error, || {
         let runtime = handle(runtime, "runtime")?;
         // SAFETY: the header says so; and all zeros is a valid config.
-        let config = unsafe { sized(config, first_size!(wasm_cache_config, max_bytes), "config")? };
+        let config = unsafe { sized(config, first_size!(wasm_code_cache_config, max_bytes), "config")? };
         let directory = config.directory.bytes("directory")?;
         if directory.is_empty() || directory.contains(&0) {
             return Err(Error::invalid("config field directory is empty or has a NUL; it must be a path"));
         }
         let max_bytes = if config.max_bytes == 0 { DEFAULT_MAX_BYTES } else { config.max_bytes };
-        runtime.runtime.set_cache(Path::new(OsStr::from_bytes(directory)), max_bytes)
+        runtime.runtime.set_code_cache(Path::new(OsStr::from_bytes(directory)), max_bytes)
     })
 }
 
 /// Fills `stats`, whose `size` the caller has set. Without a cache, only what concerns compiling and loading is not
 /// zero. Costs nothing. Any thread.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_runtime_get_cache_stats(
+pub unsafe extern "C" fn wasm_runtime_get_code_cache_stats(
     runtime: *const wasm_runtime,
-    stats: *mut wasm_cache_stats,
+    stats: *mut wasm_code_cache_stats,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     border(error, || {
-        let counted = handle(runtime, "runtime")?.runtime.cache_stats();
+        let counted = handle(runtime, "runtime")?.runtime.code_cache_stats();
         let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let value = wasm_cache_stats {
-            size: size_of::<wasm_cache_stats>(),
+        let value = wasm_code_cache_stats {
+            size: size_of::<wasm_code_cache_stats>(),
             hits: counted.hits,
             misses: counted.misses,
             stores: counted.stores,
@@ -117,6 +117,6 @@ pub unsafe extern "C" fn wasm_runtime_get_cache_stats(
             load_ns: ns(counted.load_time),
         };
         // SAFETY: the header says so.
-        unsafe { fill_sized(stats, first_size!(wasm_cache_stats, load_ns), "stats", value) }
+        unsafe { fill_sized(stats, first_size!(wasm_code_cache_stats, load_ns), "stats", value) }
     })
 }

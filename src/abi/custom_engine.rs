@@ -3,7 +3,7 @@
 use super::error::wasm_error;
 use super::factory::{description, wasm_factory, wasm_factory_config};
 use super::runtime::wasm_runtime;
-use super::{Out, border, first_size, handle, handle_mut, promise, sized};
+use super::{Out, border, first_size, handle, handle_mut, promise, sized, take};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::batch::payload;
@@ -47,8 +47,8 @@ pub unsafe extern "C" fn wasm_factory_create_custom(
     border(error, || {
         // First of all, so that the data is dropped whatever comes next.
         // SAFETY: the header says so; and all zeros is valid.
-        let table = unsafe { sized(engine, first_size!(wasm_custom_engine, memory_size), "engine")? };
-        let callbacks = Callbacks::new(table);
+        let callbacks =
+            Callbacks::new(unsafe { take(engine, first_size!(wasm_custom_engine, memory_size), "engine")? });
         let runtime = handle(runtime, "runtime")?;
         // SAFETY: as above.
         let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
@@ -97,7 +97,7 @@ pub unsafe extern "C" fn wasm_work_next(
 ///
 /// What an input record gave rise to goes to the host's sink whole, when the next one is taken or the batch is done.
 /// `WASM_STATUS_OUTPUT_FULL`, and nothing is written, if the host must have what was written before: answer
-/// `WASM_ANSWER_AGAIN`, and write it then. `WASM_STATUS_BATCH_MALFORMED` if the payload is none;
+/// `WASM_CALLBACK_RESULT_AGAIN`, and write it then. `WASM_STATUS_BATCH_MALFORMED` if the payload is none;
 /// `WASM_STATUS_INVALID_ARGUMENT` for another topic, and for a record larger than `output_buffer_limit`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_work_write(

@@ -3,7 +3,7 @@
 use super::error::wasm_error;
 use super::factory::wasm_factory;
 use super::future::{taken, wasm_future};
-use super::{Out, border, first_size, handle, sized};
+use super::{Out, border, first_size, handle, take};
 use crate::base::error::{Error, Result};
 use crate::base::state::{wasm_engine_state, wasm_poll};
 use crate::base::status::wasm_status;
@@ -222,7 +222,7 @@ unsafe fn transform(
     border(error, || {
         // First of all, so that it is dropped whatever comes next.
         // SAFETY: the header says so; and all zeros is a valid sink.
-        let sink = OutputSink::new(unsafe { sized(sink, first_size!(wasm_output_sink, records), "sink")? });
+        let sink = OutputSink::new(unsafe { take(sink, first_size!(wasm_output_sink, records), "sink")? });
         let inner = owned(engine)?;
         let out = Out::new(future, "future")?;
         let number = begin(inner, batch, first, sink)?;
@@ -240,7 +240,7 @@ unsafe fn transform(
 /// Errors as of both calls; then the operation is over, there is no future, and the sink has been dropped. Only what a later
 /// poll can mend, such as `WASM_STATUS_SIGNALS_BLOCKED`, is left to that one to tell: the state is yielded then.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_engine_transform_at_once(
+pub unsafe extern "C" fn wasm_engine_transform_and_poll(
     engine: *mut wasm_engine,
     batch: wasm_slice,
     first_record: u32,
@@ -254,7 +254,7 @@ pub unsafe extern "C" fn wasm_engine_transform_at_once(
         // SAFETY: the header says so.
         let waker = unsafe { taken(waker) };
         // SAFETY: the header says so; and all zeros is a valid sink.
-        let sink = OutputSink::new(unsafe { sized(sink, first_size!(wasm_output_sink, records), "sink")? });
+        let sink = OutputSink::new(unsafe { take(sink, first_size!(wasm_output_sink, records), "sink")? });
         owned(engine)?;
         // Callbacks may release the engine while this call stands on it.
         let engine = reference(engine);

@@ -11,6 +11,7 @@ use crate::base::status::wasm_status;
 use crate::base::thread_mark::ThreadMark;
 use crate::compile::factory::{self, Compiled};
 use crate::engine::supervisor::Switch;
+use crate::host::owned::Owned;
 use crate::host::waker::{Waker, wasm_waker};
 use crate::promise::oneshot::Receiver;
 use core::cell::{Cell, RefCell, RefMut};
@@ -225,7 +226,7 @@ pub unsafe extern "C" fn wasm_future_poll(
 #[inline]
 pub(crate) unsafe fn taken(waker: *const wasm_waker) -> Waker {
     // SAFETY: the caller says so.
-    unsafe { waker.as_ref() }.map_or_else(Waker::none, |waker| Waker::new(*waker))
+    unsafe { waker.as_ref().map_or_else(Waker::none, |&waker| Waker::new(Owned::new(waker))) }
 }
 
 /// Takes the factory out of a future that is ready. `WASM_STATUS_NO_RESULT` if it was taken before, or the future is of

@@ -1,4 +1,4 @@
-//! `wasm_runtime_register` and `wasm_call_*`: functions of the host's that guests call.
+//! `wasm_runtime_register_function` and `wasm_call_*`: functions of the host's that guests call.
 
 use super::engine::wasm_engine;
 use super::error::wasm_error;
@@ -9,6 +9,7 @@ use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::guest::host_function::{Callback, HostFunction};
 use crate::host::call::{wasm_call, wasm_promise};
+use crate::host::owned::Owned;
 use crate::host::slice::{self, wasm_slice};
 use crate::host::value::{MAX_PARAMS, MAX_RESULTS, wasm_value, wasm_value_type};
 use core::ffi::c_void;
@@ -36,10 +37,10 @@ pub struct wasm_host_function {
     pub may_wait: u32,
     /// The host's own.
     pub data: *mut c_void,
-    /// Frees `data`, once: when the runtime and everything made from it are gone, or when `wasm_runtime_register` fails.
+    /// Frees `data`, once: when the runtime and everything made from it are gone, or when `wasm_runtime_register_function` fails.
     /// May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
-    /// The function: reads `args`, writes `results`, both as in the signature, and gives a `wasm_answer`. Failed ends the
+    /// The function: reads `args`, writes `results`, both as in the signature, and gives a `wasm_callback_result`. Failed ends the
     /// guest, with `WASM_STATUS_HOST_FUNCTION_FAILED` and the text of `wasm_call_fail`.
     ///
     /// Called on the threads of engines, on the guests' stacks with `host_stack_size` bytes left, by several at once if
@@ -75,7 +76,7 @@ fn types(data: *const u32, count: usize, limit: usize, name: &str) -> Result<Vec
 /// a type that is none. A guest that imports the function with another type is refused with
 /// `WASM_STATUS_MODULE_IMPORT_SIGNATURE`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_runtime_register(
+pub unsafe extern "C" fn wasm_runtime_register_function(
     runtime: *const wasm_runtime,
     function: *const wasm_host_function,
     error: *mut *mut wasm_error,
@@ -84,10 +85,12 @@ pub unsafe extern "C" fn wasm_runtime_register(
         // SAFETY: the header says so; and all zeros is valid.
         let f = unsafe { sized(function, first_size!(wasm_host_function, call), "function")? };
         unsafe extern "C" fn never(_: *mut c_void, _: *mut wasm_call, _: *const wasm_value, _: *mut wasm_value) -> u32 {
-            crate::host::call::wasm_answer::Failed as u32
+            crate::host::call::wasm_callback_result::Failed as u32
         }
         // First of all, so that the data is dropped whatever comes next.
         let callback = Callback { data: f.data, drop: f.drop, call: f.call.unwrap_or(never) };
+        // SAFETY: data and callbacks came together from the host, which gives the data up.
+        let callback = unsafe { Owned::new(callback) };
         let runtime = handle(runtime, "runtime")?;
         if f.call.is_none() {
             return Err(Error::new(wasm_status::NullArgument, "the host function's callback call is NULL"));
@@ -106,7 +109,7 @@ pub unsafe extern "C" fn wasm_runtime_register(
     })
 }
 
-/// Takes the promise of the call that a callback is in, which then answers `WASM_ANSWER_PENDING`. To be settled exactly
+/// Takes the promise of the call that a callback is in, which then answers `WASM_CALLBACK_RESULT_PENDING`. To be settled exactly
 /// once, on any thread, and released.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_call_promise(
@@ -144,7 +147,7 @@ pub unsafe extern "C" fn wasm_call_memory(
     })
 }
 
-/// Says why the callback is about to answer `WASM_ANSWER_FAILED`; the last reason counts. Bytes that are not UTF-8 are
+/// Says why the callback is about to answer `WASM_CALLBACK_RESULT_FAILED`; the last reason counts. Bytes that are not UTF-8 are
 /// written as `\xNN`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_call_fail(

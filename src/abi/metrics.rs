@@ -1,7 +1,7 @@
 //! `wasm_metrics_*`: what a runtime and its engines counted.
 
 use super::error::wasm_error;
-use super::runtime::{wasm_runtime, wasm_text};
+use super::runtime::{wasm_bytes, wasm_runtime};
 use super::{Out, border, fill_sized, first_size, handle, handle_mut};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
@@ -188,11 +188,11 @@ pub unsafe extern "C" fn wasm_runtime_get_metrics(
 ///
 /// There are some 40 lines for each transform and shard: how many of these there are is the host's affair. Runtimes of
 /// one process have the same names; a host that has several adds a label of its own. `text` must be freed with
-/// `wasm_text_release`.
+/// `wasm_bytes_release`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_metrics_text(
     runtime: *const wasm_runtime,
-    text: *mut *mut wasm_text,
+    text: *mut *mut wasm_bytes,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     border(error, || {
@@ -203,7 +203,7 @@ pub unsafe extern "C" fn wasm_runtime_metrics_text(
         snapshot.update(&shared.metrics, shared.pooled());
         let encoded = text::of(snapshot)
             .map_err(|_| Error::new(wasm_status::Internal, "the metrics could not be written as text"))?;
-        out.set(Box::into_raw(Box::new(wasm_text(encoded))));
+        out.set(Box::into_raw(Box::new(wasm_bytes(encoded))));
         Ok(())
     })
 }

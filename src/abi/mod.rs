@@ -9,7 +9,7 @@
 
 pub mod artifact;
 pub mod batch;
-pub mod cache;
+pub mod code_cache;
 pub mod custom_engine;
 pub mod engine;
 pub mod error;
@@ -29,6 +29,7 @@ pub mod thread;
 
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
+use crate::host::owned::{HostData, Owned};
 use core::panic::AssertUnwindSafe;
 use error::wasm_error;
 use std::panic::catch_unwind;
@@ -162,6 +163,17 @@ pub(crate) unsafe fn sized<T: Copy>(pointer: *const T, minimum: usize, name: &st
     }
     // SAFETY: zeroed and then overwritten from a value of the same type's front part.
     Ok(unsafe { value.assume_init() })
+}
+
+/// Reads a struct of the host's with data that the library takes over, so that it is dropped whatever comes next.
+///
+/// # Safety
+///
+/// As of `sized`; and the host gave data and callbacks together, and gives the data up.
+#[inline]
+pub(crate) unsafe fn take<T: HostData>(pointer: *const T, minimum: usize, name: &str) -> Result<Owned<T>> {
+    // SAFETY: says the caller.
+    Ok(unsafe { Owned::new(sized(pointer, minimum, name)?) })
 }
 
 /// Writes a struct whose caller has set its size: as much as the caller's version has of it; its size stays as it is.

@@ -2,10 +2,11 @@
 
 use super::engine::{owned, wasm_engine};
 use super::error::wasm_error;
-use super::{Out, border, first_size, sized};
+use super::{Out, border, first_size, sized, take};
 use crate::base::error::Error;
 use crate::base::status::wasm_status;
-use crate::engine::policy::{Backoff, Policy, Timer, wasm_on_error, wasm_timer};
+use crate::engine::policy::{Backoff, Policy, wasm_on_error};
+use crate::host::timer::{Timer, wasm_timer};
 use std::time::Duration;
 
 /// What becomes of an engine whose guest fails. Zero in any field but `size` means the default.
@@ -47,8 +48,8 @@ pub struct wasm_engine_policy {
 /// How an engine has fared since it was made.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct wasm_engine_tally {
-    /// `sizeof(wasm_engine_tally)`, set by the caller.
+pub struct wasm_engine_stats {
+    /// `sizeof(wasm_engine_stats)`, set by the caller.
     pub size: usize,
     /// Starts after the first one, also those that failed.
     pub restarts: u64,
@@ -79,8 +80,7 @@ pub unsafe extern "C" fn wasm_engine_set_policy(
         let mut timer = None;
         if !policy.timer.is_null() {
             // SAFETY: as above.
-            let table = unsafe { sized(policy.timer, first_size!(wasm_timer, sleep), "timer")? };
-            timer = Some(Timer::new(table)?);
+            timer = Some(Timer::new(unsafe { take(policy.timer, first_size!(wasm_timer, sleep), "timer")? })?);
         }
         let time =
             |value: u64, default| if value == 0 { Duration::from_secs(default) } else { Duration::from_nanos(value) };
@@ -105,16 +105,16 @@ pub unsafe extern "C" fn wasm_engine_set_policy(
     })
 }
 
-/// Tells how the engine has fared. `tally.size` must be set.
+/// Tells how the engine has fared. `stats.size` must be set.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_engine_get_tally(
+pub unsafe extern "C" fn wasm_engine_get_stats(
     engine: *const wasm_engine,
-    tally: *mut wasm_engine_tally,
+    stats: *mut wasm_engine_stats,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     border(error, || {
-        let counted = owned(engine)?.engine.tally();
-        let filled = wasm_engine_tally {
+        let counted = owned(engine)?.engine.stats();
+        let filled = wasm_engine_stats {
             size: 0,
             restarts: counted.restarts,
             skipped: counted.skipped,
@@ -122,7 +122,7 @@ pub unsafe extern "C" fn wasm_engine_get_tally(
             failures: counted.failures.into(),
         };
         // SAFETY: the header says that `size` is set.
-        unsafe { super::fill_sized(tally, first_size!(wasm_engine_tally, failures), "tally", filled) }
+        unsafe { super::fill_sized(stats, first_size!(wasm_engine_stats, failures), "stats", filled) }
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::engine::{owned, wasm_engine};
 use super::error::wasm_error;
-use super::runtime::wasm_text;
+use super::runtime::wasm_bytes;
 use super::{Out, border};
 use crate::base::status::wasm_status;
 use crate::guest::profile::INTERVAL;
@@ -36,19 +36,19 @@ pub unsafe extern "C" fn wasm_engine_start_profile(
 /// https://profiler.firefox.com shows. Names of functions are those of the module; functions without one are called
 /// `function N`, with their index. The document has no addresses and nothing of the guest's data.
 ///
-/// `json` gets text that must be freed with `wasm_text_release`. `WASM_STATUS_INVALID_STATE` if the engine is not being
+/// `json` gets text that must be freed with `wasm_bytes_release`. `WASM_STATUS_INVALID_STATE` if the engine is not being
 /// profiled, `WASM_STATUS_BUSY` from one of its own callbacks. Takes some milliseconds per thousand looks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_engine_finish_profile(
     engine: *mut wasm_engine,
-    json: *mut *mut wasm_text,
+    json: *mut *mut wasm_bytes,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     border(error, || {
         let engine = owned(engine)?;
         let out = Out::new(json, "json")?;
         let profile = engine.engine.finish_profile()?;
-        out.set(Box::into_raw(Box::new(wasm_text(profile))));
+        out.set(Box::into_raw(Box::new(wasm_bytes(profile))));
         Ok(())
     })
 }

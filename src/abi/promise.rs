@@ -1,7 +1,7 @@
 //! `wasm_promise_*`: how a callback answers later.
 
 use super::error::wasm_error;
-use super::{border, first_size, handle_mut, sized};
+use super::{border, first_size, handle_mut, take};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::host::call::{Continuation, Settled, wasm_continuation, wasm_promise};
@@ -49,13 +49,11 @@ pub unsafe extern "C" fn wasm_promise_resolve_with(
 ) -> wasm_status {
     border(error, || {
         // SAFETY: the header says so; and all zeros is valid.
-        let raw = unsafe { sized(continuation, first_size!(wasm_continuation, run), "continuation")? };
-        let missing = raw.run.is_none();
-        let continuation = Continuation::new(raw);
-        if missing {
+        let continuation = unsafe { take(continuation, first_size!(wasm_continuation, run), "continuation")? };
+        if continuation.run.is_none() {
             return Err(Error::new(wasm_status::NullArgument, "the continuation's callback run is NULL"));
         }
-        settle(promise, Settled::Continue(continuation))
+        settle(promise, Settled::Continue(Continuation::new(continuation)))
     })
 }
 

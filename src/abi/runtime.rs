@@ -2,12 +2,13 @@
 
 use super::engine::wasm_engine;
 use super::error::wasm_error;
-use super::{Out, border, first_size, handle, sized};
+use super::{Out, border, first_size, handle, sized, take};
 use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::compile::runtime::{Allocators, Runtime};
 use crate::host::log::{Line, Sink, wasm_log_severity, wasm_log_source};
+use crate::host::owned::{Owned, host_data};
 use crate::host::slice::{self, wasm_slice};
 use crate::system::memory::block::{Allocator, wasm_allocator};
 use core::ffi::c_void;
@@ -26,12 +27,12 @@ pub struct wasm_log_line {
     /// `sizeof(wasm_log_line)`, set by the library: what lies beyond it does not exist in the library's version.
     pub size: usize,
     /// How urgent it is.
-    pub level: wasm_log_severity,
+    pub severity: wasm_log_severity,
     /// Whether it is the guest's, or the library's own.
     pub source: wasm_log_source,
     /// The label of the engine's thread.
     pub shard: u32,
-    /// The line was longer than `max_log_line`; the next one of this level and transform goes on with it.
+    /// The line was longer than `max_log_line`; the next one of this severity and transform goes on with it.
     pub continues: bool,
     /// The transform's name; empty if the line is about none in particular.
     pub transform: wasm_slice,
@@ -56,7 +57,7 @@ pub struct wasm_log_sink {
     ///
     /// Called on the threads of engines, while their guests run and on the guests' stacks, so with `host_stack_size`
     /// bytes left; by several threads at once if there are. With a cache, its troubles are told on compile threads, and
-    /// by `wasm_runtime_set_cache`. It must not throw and must not block.
+    /// by `wasm_runtime_set_code_cache`. It must not throw and must not block.
     pub line: Option<unsafe extern "C" fn(data: *mut c_void, line: *const wasm_log_line)>,
 }
 
@@ -140,20 +141,14 @@ pub struct wasm_runtime_config {
     pub avoid_real_time: u32,
 }
 
-/// A log sink that is owned.
-struct CSink(wasm_log_sink);
+host_data!(wasm_log_sink: AnyThread, "The header says: `line` is called on several threads at once, and `drop` on any.");
 
-// SAFETY: the header says that `line` is called on several threads at once, and `drop` on any.
-unsafe impl Send for CSink {}
-// SAFETY: as above.
-unsafe impl Sync for CSink {}
-
-impl Sink for CSink {
+impl Sink for Owned<wasm_log_sink> {
     fn line(&self, line: &Line<'_>) {
-        if let Some(callback) = self.0.line {
+        if let Some(callback) = (**self).line {
             let line = wasm_log_line {
                 size: size_of::<wasm_log_line>(),
-                level: line.level,
+                severity: line.severity,
                 source: line.source,
                 shard: line.shard,
                 continues: line.continues,
@@ -163,16 +158,7 @@ impl Sink for CSink {
                 user_data: line.user_data,
             };
             // SAFETY: function and data came together from the host; the line lives until after the call.
-            unsafe { callback(self.0.data, &raw const line) }
-        }
-    }
-}
-
-impl Drop for CSink {
-    fn drop(&mut self) {
-        if let Some(drop) = self.0.drop {
-            // SAFETY: a `CSink` is made once from each sink that the host gives, so this runs once.
-            unsafe { drop(self.0.data) }
+            unsafe { callback(self.data, &raw const line) }
         }
     }
 }
@@ -243,8 +229,7 @@ unsafe fn allocator(table: *const wasm_allocator, name: &str) -> Result<Option<A
         return Ok(None);
     }
     // SAFETY: says the caller; and all zeros is a valid table.
-    let table = unsafe { sized(table, first_size!(wasm_allocator, release), name)? };
-    Allocator::new(table, name).map(Some)
+    Allocator::new(unsafe { take(table, first_size!(wasm_allocator, release), name)? }, name).map(Some)
 }
 
 /// Makes a runtime. `config` may be NULL for the defaults; what it holds is copied. Any thread; any number of runtimes.
@@ -260,16 +245,17 @@ pub unsafe extern "C" fn wasm_runtime_create(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     border(error, || {
-        let mut sink = CSink(wasm_log_sink { data: core::ptr::null_mut(), drop: None, line: None });
+        // SAFETY: there are no callbacks.
+        let mut sink = unsafe { Owned::new(wasm_log_sink { data: core::ptr::null_mut(), drop: None, line: None }) };
         let mut chosen = Config::default();
         let mut allocators = Allocators::default();
         if !config.is_null() {
             // SAFETY: the header says so; and all zeros is a valid config.
             let config = unsafe { sized(config, first_size!(wasm_runtime_config, avoid_real_time), "config")? };
             // First of all what the host gives away, so that it is dropped whatever comes next.
-            sink = CSink(config.log);
             // SAFETY: the header says so.
             let (memory, stack) = unsafe {
+                sink = Owned::new(config.log);
                 let memory = allocator(config.memory_allocator, "memory_allocator");
                 (memory, allocator(config.stack_allocator, "stack_allocator"))
             };
@@ -298,19 +284,19 @@ pub unsafe extern "C" fn wasm_runtime_validate(
 /// `schema_registry_abi_version`, `language`, `producers`, `functions`, `code_size`, `data_segments`, `has_names`,
 /// `memories`, `imports`, `exports`, and `refused`, which is null or has `status` and `message`. Any thread.
 ///
-/// `json` gets text that must be freed with `wasm_text_release`.
+/// `json` gets text that must be freed with `wasm_bytes_release`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_inspect(
     runtime: *const wasm_runtime,
     module: wasm_slice,
-    json: *mut *mut wasm_text,
+    json: *mut *mut wasm_bytes,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     border(error, || {
         let runtime = handle(runtime, "runtime")?;
         let out = Out::new(json, "json")?;
         let document = runtime.runtime.inspect(module.bytes("module")?);
-        out.set(Box::into_raw(Box::new(wasm_text(document.to_string()))));
+        out.set(Box::into_raw(Box::new(wasm_bytes(document.to_string()))));
         Ok(())
     })
 }
@@ -330,17 +316,17 @@ pub unsafe extern "C" fn wasm_runtime_release(runtime: *mut wasm_runtime) {
 }
 
 /// Text that the library made. Belongs to no thread.
-pub struct wasm_text(pub(crate) String);
+pub struct wasm_bytes(pub(crate) String);
 
 /// The text: UTF-8 without a final NUL. Lives as long as its owner. For NULL empty.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_text_view(text: *const wasm_text) -> wasm_slice {
+pub unsafe extern "C" fn wasm_bytes_view(text: *const wasm_bytes) -> wasm_slice {
     handle(text, "text").map_or(wasm_slice::of(&[]), |text| wasm_slice::of(text.0.as_bytes()))
 }
 
 /// Frees the text. NULL is fine.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_text_release(text: *mut wasm_text) {
+pub unsafe extern "C" fn wasm_bytes_release(text: *mut wasm_bytes) {
     if !text.is_null() {
         // SAFETY: the header says that it is a text that the library gave out, released once.
         drop(unsafe { Box::from_raw(text) });

@@ -3,7 +3,7 @@
 use super::error::wasm_error;
 use super::promise;
 use super::runtime::wasm_runtime;
-use super::{Out, border, first_size, handle, handle_mut, sized};
+use super::{Out, border, first_size, handle, handle_mut, take};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::host::call::{Expected, Settled, wasm_call, wasm_promise};
@@ -24,7 +24,7 @@ pub unsafe extern "C" fn wasm_runtime_set_schema_registry(
 ) -> wasm_status {
     border(error, || {
         // SAFETY: the header says so; and all zeros is valid.
-        let table = unsafe { sized(registry, first_size!(wasm_schema_registry, create_schema), "registry")? };
+        let table = unsafe { take(registry, first_size!(wasm_schema_registry, create_schema), "registry")? };
         let registry = Registry::new(table).map_err(|name| {
             Error::new(wasm_status::NullArgument, format!("the schema registry's function {name} is NULL"))
         })?;

@@ -6,6 +6,7 @@ use super::{border, first_size, handle, sized};
 use crate::base::error::{Error, Result};
 use crate::base::state::wasm_poll;
 use crate::base::status::wasm_status;
+use crate::host::owned::{Owned, host_data};
 use crate::host::waker::wasm_waker;
 use crate::promise::task::TaskState;
 use core::cell::Cell;
@@ -51,8 +52,9 @@ pub struct wasm_task {
     state: TaskState,
     /// Touched only between `begin` and the end of a poll, and when the last reference goes.
     future: Cell<*mut wasm_future>,
-    executor: wasm_executor,
-    completion: wasm_completion,
+    // In this order: a completion is told before its loop is given up.
+    completion: Owned<wasm_completion>,
+    executor: Owned<wasm_executor>,
 }
 
 // SAFETY: the state is atomic; `future` is touched by whoever `TaskState` lets poll, and never by two; the header says that
@@ -61,16 +63,7 @@ unsafe impl Send for wasm_task {}
 // SAFETY: as above.
 unsafe impl Sync for wasm_task {}
 
-impl Drop for wasm_task {
-    fn drop(&mut self) {
-        for (data, drop) in [(self.completion.data, self.completion.drop), (self.executor.data, self.executor.drop)] {
-            if let Some(drop) = drop {
-                // SAFETY: a task takes each pair over once, and goes once.
-                unsafe { drop(data) }
-            }
-        }
-    }
-}
+host_data!(wasm_executor, wasm_completion);
 
 /// Has `executor` poll the future until it is over, and then calls `completion`. Takes the future over, with
 /// `WASM_STATUS_OK`; `executor` and `completion` in any case.
@@ -99,8 +92,10 @@ pub unsafe extern "C" fn wasm_future_spawn(
         let task = Arc::new(wasm_task {
             state: TaskState::scheduled(),
             future: Cell::new(future),
-            executor: *executor.as_ref().unwrap_or(&NOTHING),
-            completion: *completion.as_ref().unwrap_or(&NOBODY),
+            // SAFETY: the header says that the host gives the data up.
+            executor: unsafe { Owned::new(*executor.as_ref().unwrap_or(&NOTHING)) },
+            // SAFETY: as above.
+            completion: unsafe { Owned::new(*completion.as_ref().unwrap_or(&NOBODY)) },
         });
         executor?;
         completion?;

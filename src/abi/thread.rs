@@ -122,7 +122,7 @@ fn mine(runtime: *const wasm_runtime) -> Result<Arc<ThreadPool>> {
 ///
 /// `more` tells whether some are left; it may be NULL. `WASM_STATUS_THREAD_NOT_PREPARED` if there is no pool.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_thread_clean(
+pub unsafe extern "C" fn wasm_thread_reclaim(
     runtime: *mut wasm_runtime,
     bytes: usize,
     more: *mut bool,

@@ -36,7 +36,7 @@ pub enum wasm_status {
     SignalsBlocked = 11,
     /// The factory cache has nothing with this key, and no module to compile was given.
     NotCached = 12,
-    /// `wasm_work_write`: the output must go to the host first; answer `WASM_ANSWER_AGAIN`, and write this record then.
+    /// `wasm_work_write`: the output must go to the host first; answer `WASM_CALLBACK_RESULT_AGAIN`, and write this record then.
     OutputFull = 13,
 
     /// The bytes do not begin with Wasm's magic number.
@@ -128,7 +128,7 @@ pub enum wasm_status {
     /// No memory or stack is left for another engine, in the thread's pool, the process's, or the host's allocator.
     PoolExhausted = 94,
     /// The directory cannot be used for a cache; the message says why, and what to do.
-    CacheUnusable = 95,
+    CodeCacheUnusable = 95,
 }
 
 /// Each status once, with the name that metrics and messages use.
@@ -224,5 +224,5 @@ names! {
     System => c"system",
     Internal => c"internal",
     PoolExhausted => c"pool-exhausted",
-    CacheUnusable => c"cache-unusable",
+    CodeCacheUnusable => c"code-cache-unusable",
 }

@@ -11,7 +11,7 @@ use crate::base::description::Transform;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::base::text::hex;
-use crate::compile::cache::key::digest;
+use crate::compile::code_cache::key::digest;
 use crate::compile::factory::{self, CameBack, Compiled, Outcome};
 use crate::compile::runtime::Runtime;
 use crate::host::waker::Waker;

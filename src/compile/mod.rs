@@ -1,6 +1,6 @@
 //! From a module or an artifact to code that runs: runtime, compile threads, factories, caches.
 
-pub mod cache;
+pub mod code_cache;
 pub mod compiler;
 pub mod factory;
 pub mod factory_cache;

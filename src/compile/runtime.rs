@@ -5,8 +5,8 @@ use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap
 use crate::base::description::Transform;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
-use crate::compile::cache::Cache;
-use crate::compile::cache::counters::{CacheStats, Counters};
+use crate::compile::code_cache::Cache;
+use crate::compile::code_cache::counters::{CacheStats, Counters};
 use crate::guest::context::{Context, GuestState, Local};
 use crate::guest::host_function::HostFunction;
 use crate::guest::limits::Limits;
@@ -194,7 +194,7 @@ impl Runtime {
     }
 
     /// Keeps compiled modules in a directory, of which they may take `max_bytes`.
-    pub fn set_cache(&self, directory: &Path, max_bytes: u64) -> Result<()> {
+    pub fn set_code_cache(&self, directory: &Path, max_bytes: u64) -> Result<()> {
         let shared = &self.shared;
         let set = |cache: Option<Arc<Cache>>| {
             shared.registering(|registering| match &registering.cache {
@@ -212,7 +212,7 @@ impl Runtime {
     }
 
     /// What was compiled, and how the cache does.
-    pub fn cache_stats(&self) -> CacheStats {
+    pub fn code_cache_stats(&self) -> CacheStats {
         self.shared.counters.read()
     }
 

@@ -1,10 +1,8 @@
 //! What becomes of an engine whose guest fails: which records it may lose, and when it starts again.
-#![allow(unsafe_code)]
 
 use crate::base::error::{Error, Result};
-use crate::base::status::wasm_status as Status;
-use crate::host::call::{Ended, wasm_call};
-use core::ffi::c_void;
+use crate::host::call::Ended;
+use crate::host::timer::Timer;
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
 use std::time::Duration;
@@ -24,70 +22,6 @@ pub enum wasm_on_error {
     /// `wasm-error-message`, at most 1,024 characters. It is not counted before the sink has taken it; if the sink fails,
     /// so does the transform.
     DeadLetter = 2,
-}
-
-/// The host's clock, for waiting before a guest is started again. No thread of the library's waits.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct wasm_timer {
-    /// `sizeof(wasm_timer)`.
-    pub size: usize,
-    /// The host's own.
-    pub data: *mut c_void,
-    /// Frees `data`, once: when the engine is released, when another policy is set, or when `wasm_engine_set_policy` fails.
-    /// May be NULL.
-    pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
-    /// Nanoseconds of a clock that never goes back.
-    pub now: Option<unsafe extern "C" fn(data: *mut c_void) -> u64>,
-    /// Lets time pass: takes the call's promise, answers `WASM_ANSWER_PENDING`, and resolves the promise after
-    /// `nanoseconds`. A promise that is never resolved means that the engine never starts again by itself; one that is
-    /// rejected or dropped, or another answer than pending or done, that the operation fails.
-    pub sleep: Option<unsafe extern "C" fn(data: *mut c_void, nanoseconds: u64, call: *mut wasm_call) -> u32>,
-}
-
-/// A timer that is owned, and complete.
-pub struct Timer {
-    table: wasm_timer,
-    now: unsafe extern "C" fn(data: *mut c_void) -> u64,
-    sleep: unsafe extern "C" fn(data: *mut c_void, nanoseconds: u64, call: *mut wasm_call) -> u32,
-}
-
-impl Timer {
-    /// Takes over a host's table.
-    pub fn new(table: wasm_timer) -> Result<Self> {
-        if let (Some(now), Some(sleep)) = (table.now, table.sleep) {
-            return Ok(Self { table, now, sleep });
-        }
-        if let Some(drop) = table.drop {
-            // SAFETY: the host gave function and data together, and nothing of it is used after this.
-            unsafe { drop(table.data) }
-        }
-        Err(Error::new(Status::NullArgument, "timer: now and sleep must both be there"))
-    }
-
-    /// The host's clock.
-    pub fn now(&self) -> Duration {
-        // SAFETY: function and data came together from the host.
-        Duration::from_nanos(unsafe { (self.now)(self.table.data) })
-    }
-
-    /// Lets the host wait.
-    pub fn sleep(&self, time: Duration) -> Ended {
-        let mut call = wasm_call::of_sink();
-        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        // SAFETY: as above; the call outlives the function.
-        let answer = unsafe { (self.sleep)(self.table.data, nanoseconds, &raw mut call) };
-        call.ended(answer, "the timer")
-    }
-}
-
-impl Drop for Timer {
-    fn drop(&mut self) {
-        if let Some(drop) = self.table.drop {
-            // SAFETY: a `Timer` is made once from each table that the host gives, so this runs once.
-            unsafe { drop(self.table.data) }
-        }
-    }
 }
 
 /// A policy, checked.
@@ -161,9 +95,14 @@ impl Backoff {
 }
 
 #[cfg(test)]
+#[allow(unsafe_code)]
 mod tests {
     use super::*;
+    use crate::host::call::wasm_call;
+    use crate::host::owned::Owned;
+    use crate::host::timer::wasm_timer;
     use core::cell::Cell;
+    use core::ffi::c_void;
 
     /// A clock that tests turn, and how long they were asked to sleep.
     #[derive(Default)]
@@ -183,11 +122,16 @@ mod tests {
         0
     }
 
+    fn timer(table: wasm_timer) -> Timer {
+        // SAFETY: the clock outlives the timer, and is not dropped by it.
+        Timer::new(unsafe { Owned::new(table) }).unwrap()
+    }
+
     fn backoff(clock: &Clock) -> Backoff {
         let data = core::ptr::from_ref(clock).cast_mut().cast();
         let table = wasm_timer { size: size_of::<wasm_timer>(), data, drop: None, now: Some(now), sleep: Some(sleep) };
         let seconds = Duration::from_secs;
-        Backoff::new(Timer::new(table).unwrap(), seconds(1), seconds(30), seconds(10)).unwrap()
+        Backoff::new(timer(table), seconds(1), seconds(30), seconds(10)).unwrap()
     }
 
     const SECOND: u64 = 1_000_000_000;
@@ -217,8 +161,7 @@ mod tests {
         let data = core::ptr::from_ref(&clock).cast_mut().cast();
         let table = wasm_timer { size: size_of::<wasm_timer>(), data, drop: None, now: Some(now), sleep: Some(sleep) };
         let longest = Duration::from_nanos(u64::MAX);
-        let mut backoff =
-            Backoff::new(Timer::new(table).unwrap(), Duration::from_nanos(2), longest, Duration::MAX).unwrap();
+        let mut backoff = Backoff::new(timer(table), Duration::from_nanos(2), longest, Duration::MAX).unwrap();
         for failures in 1..200u32 {
             backoff.failed(false);
             assert!(backoff.wait().is_some());

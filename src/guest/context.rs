@@ -81,7 +81,7 @@ pub struct Context {
 impl Context {
     /// A context for a guest that is about to start.
     pub fn new(transform: Arc<Transform>, config: &Config, sink: Arc<dyn Sink>, meter: Meter) -> Self {
-        let lines = |level| LineBuffer::new(level, config.max_log_line);
+        let lines = |severity| LineBuffer::new(severity, config.max_log_line);
         Self {
             suspended: Cell::new(None),
             host_call: Cell::default(),
@@ -220,7 +220,7 @@ impl Context {
     fn emit(&self, source: wasm_log_source, piece: Piece<'_>) {
         if self.meter.series().log.admit(clock::nanoseconds(clock::ticks())) {
             self.tell_suppressed();
-            self.hand_out(source, piece.level, &escape(piece.bytes), piece.continues);
+            self.hand_out(source, piece.severity, &escape(piece.bytes), piece.continues);
         }
     }
 
@@ -235,9 +235,9 @@ impl Context {
         }
     }
 
-    fn hand_out(&self, source: wasm_log_source, level: wasm_log_severity, text: &str, continues: bool) {
+    fn hand_out(&self, source: wasm_log_source, severity: wasm_log_severity, text: &str, continues: bool) {
         self.sink.line(&Line {
-            level,
+            severity,
             source,
             continues,
             shard: self.meter.series().shard,

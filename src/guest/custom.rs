@@ -8,7 +8,8 @@ use crate::batch::reader::Record;
 use crate::guest::context::Context;
 use crate::guest::output::Pushed;
 use crate::guest::work::Work;
-use crate::host::call::{Ended, Settled, Waiting, wasm_answer, wasm_call};
+use crate::host::call::{Ended, Settled, Waiting, wasm_call, wasm_callback_result};
+use crate::host::owned::{Owned, host_data};
 use crate::host::slice::wasm_slice;
 use core::cell::Cell;
 use core::ffi::c_void;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 /// An engine of the embedder's own: on another computer, in native code, or a dummy for tests.
 ///
-/// `start` and `transform` are steps. Each is called by `wasm_future_poll` and answers with a `wasm_answer`: done;
+/// `start` and `transform` are steps. Each is called by `wasm_future_poll` and answers with a `wasm_callback_result`: done;
 /// failed; again; or pending, with a promise that it took from its call. When that promise is resolved, from any
 /// thread, the same step is called again, with the same arguments, until it answers done or failed. A rejected promise
 /// fails the step. Failures have `WASM_STATUS_CUSTOM_ENGINE_FAILED`, which policies treat as a guest's, and stop the
@@ -68,32 +69,20 @@ pub struct wasm_custom_engine {
     pub memory_size: Option<unsafe extern "C" fn(engine_data: *mut c_void) -> u64>,
 }
 
-/// A table that is owned.
-pub struct Callbacks(wasm_custom_engine);
+host_data!(wasm_custom_engine: AnyThread, "The header says: on the threads of all engines, and `drop` on any.");
 
-// SAFETY: the header says that the callbacks are called on the threads of all engines, `drop` on any.
-unsafe impl Send for Callbacks {}
-// SAFETY: as above.
-unsafe impl Sync for Callbacks {}
+/// A table that is owned.
+pub struct Callbacks(Owned<wasm_custom_engine>);
 
 impl Callbacks {
     /// Takes over a host's table.
-    pub fn new(table: wasm_custom_engine) -> Self {
+    pub fn new(table: Owned<wasm_custom_engine>) -> Self {
         Self(table)
     }
 
     /// Whether what must be there is there.
     pub fn is_complete(&self) -> bool {
         self.0.transform.is_some()
-    }
-}
-
-impl Drop for Callbacks {
-    fn drop(&mut self) {
-        if let Some(drop) = self.0.drop {
-            // SAFETY: `Callbacks` are made once from each table that the host gives, so this runs once.
-            unsafe { drop(self.0.data) }
-        }
     }
 }
 
@@ -222,7 +211,7 @@ impl Drop for Engagement {
 
 /// Reads a step's answer.
 fn ended(context: &Context, call: &mut wasm_call, answer: u32, who: &str) -> Step {
-    if answer == wasm_answer::Again as u32 {
+    if answer == wasm_callback_result::Again as u32 {
         return Step::Again;
     }
     match call.ended(answer, who) {

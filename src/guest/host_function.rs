@@ -5,6 +5,7 @@ use super::context::{GuestState, HostCall, Suspended};
 use super::fault::Fault;
 use super::memory::GuestMemory;
 use crate::host::call::{Ended, Settled, wasm_call};
+use crate::host::owned::{Owned, host_data};
 use crate::host::value::{MAX_PARAMS, MAX_RESULTS, wasm_value, wasm_value_type};
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use wasmtime::{AsContextMut as _, Caller, Error, FuncType, Linker, ValRaw, ValType};
 
 /// A callback with its data.
+#[derive(Clone, Copy)]
 pub struct Callback {
     /// The host's own.
     pub data: *mut c_void,
@@ -26,19 +28,7 @@ pub struct Callback {
     ) -> u32,
 }
 
-// SAFETY: the header says that host functions are called on all threads that have engines, and dropped on any.
-unsafe impl Send for Callback {}
-// SAFETY: as above.
-unsafe impl Sync for Callback {}
-
-impl Drop for Callback {
-    fn drop(&mut self) {
-        if let Some(drop) = self.drop {
-            // SAFETY: a `Callback` is made once from each one that the host gives, so this runs once.
-            unsafe { drop(self.data) }
-        }
-    }
-}
+host_data!(Callback: AnyThread, "The header says: on all threads that have engines, and `drop` on any.");
 
 type Results = [MaybeUninit<wasm_value>; MAX_RESULTS];
 
@@ -55,7 +45,7 @@ pub struct HostFunction {
     /// It may answer pending.
     pub may_wait: bool,
     /// What it does.
-    pub callback: Callback,
+    pub callback: Owned<Callback>,
 }
 
 impl HostFunction {
@@ -185,7 +175,8 @@ impl HostFunction {
     fn begin(&self, caller: &mut Caller<'_, GuestState>) -> Result<wasm_call, Fault> {
         let (memory, state) = GuestMemory::of(caller, "a host function")?;
         let (engine, user_data) = (state.context.owner.get(), state.context.user_data.get());
-        Ok(wasm_call::of_guest(memory.into_bytes(), engine, user_data, &self.results))
+        // SAFETY: the memory stays where it is, and is nobody else's, until the guest runs on; so do the results.
+        Ok(unsafe { wasm_call::of_guest(memory.into_bytes(), engine, user_data, &self.results) })
     }
 
     fn write(&self, values: &mut [MaybeUninit<ValRaw>], results: &Results) {

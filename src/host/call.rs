@@ -1,6 +1,7 @@
 //! The call that a callback of the host is in: the guest's memory, and how to answer later.
 #![allow(unsafe_code)]
 
+use super::owned::{Owned, host_data};
 use crate::host::schema::SubjectSchema;
 use crate::host::value::{MAX_RESULTS, wasm_value, wasm_value_type};
 use crate::host::waker::Waker;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 /// How a callback answers.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum wasm_answer {
+pub enum wasm_callback_result {
     /// It is done.
     Done = 0,
     /// It will be done when the promise that the callback took from its `wasm_call` is settled.
@@ -68,9 +69,6 @@ pub enum Settled {
     RejectedAt(String, u32),
 }
 
-// SAFETY: values are plain bits, and a continuation's data may go to another thread, says the header.
-unsafe impl Send for Settled {}
-
 /// What a host function does when its promise was settled: on the engine's thread, with the guest's memory at hand.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -82,34 +80,27 @@ pub struct wasm_continuation {
     /// Frees `data`, exactly once, run or not, on any thread. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// Finishes the host function: may use the guest's memory by way of `call`, writes `results`, and gives a
-    /// `wasm_answer`: done, failed, or pending with a new promise. Runs at most once. Must not throw.
+    /// `wasm_callback_result`: done, failed, or pending with a new promise. Runs at most once. Must not throw.
     pub run: Option<unsafe extern "C" fn(data: *mut c_void, call: *mut wasm_call, results: *mut wasm_value) -> u32>,
 }
 
+host_data!(wasm_continuation: AnyThread, "The header says that `drop` runs on any thread; `run` has the engine's.");
+
 /// A continuation that is owned.
 #[derive(Debug)]
-pub struct Continuation(wasm_continuation);
+pub struct Continuation(Owned<wasm_continuation>);
 
 impl Continuation {
     /// Takes over a host's continuation.
-    pub fn new(continuation: wasm_continuation) -> Self {
+    pub fn new(continuation: Owned<wasm_continuation>) -> Self {
         Self(continuation)
     }
 
     /// Runs it. `results` has room for as many as any function returns.
     pub fn run(self, call: &mut wasm_call, results: &mut [MaybeUninit<wasm_value>; MAX_RESULTS]) -> u32 {
-        let Some(run) = self.0.run else { return wasm_answer::Failed as u32 };
+        let Some(run) = self.0.run else { return wasm_callback_result::Failed as u32 };
         // SAFETY: the host gave function and data together; both arguments live until after the call.
         unsafe { run(self.0.data, call, results.as_mut_ptr().cast()) }
-    }
-}
-
-impl Drop for Continuation {
-    fn drop(&mut self) {
-        if let Some(drop) = self.0.drop {
-            // SAFETY: a `Continuation` is made once from each one that the host gives, so this runs once.
-            unsafe { drop(self.0.data) }
-        }
     }
 }
 
@@ -170,9 +161,13 @@ impl wasm_call {
         Self { engine: NonNull::new(engine), user_data: NonNull::new(user_data), wanted, ..Self::default() }
     }
 
-    /// A call of a guest, whose memory does not move or change owner until the call ends. `results` outlive it too.
+    /// A call of a guest.
+    ///
+    /// # Safety
+    ///
+    /// The memory does not move, and nothing else uses it, until the call ends. `results` outlive it.
     #[inline]
-    pub fn of_guest(
+    pub unsafe fn of_guest(
         memory: &mut [u8],
         engine: *mut c_void,
         user_data: *mut c_void,
@@ -268,17 +263,17 @@ impl wasm_call {
 
     /// Reads a callback's answer. `who` is the callback, for the message.
     pub fn ended(&mut self, answer: u32, who: &str) -> Ended {
-        const DONE: u32 = wasm_answer::Done as u32;
-        const PENDING: u32 = wasm_answer::Pending as u32;
-        const FAILED: u32 = wasm_answer::Failed as u32;
-        const AGAIN: u32 = wasm_answer::Again as u32;
+        const DONE: u32 = wasm_callback_result::Done as u32;
+        const PENDING: u32 = wasm_callback_result::Pending as u32;
+        const FAILED: u32 = wasm_callback_result::Failed as u32;
+        const AGAIN: u32 = wasm_callback_result::Again as u32;
         match (answer, self.waiting.take()) {
             (DONE, _) => Ended::Done,
             (PENDING, Some(waiting)) => Ended::Pending(waiting),
             (PENDING, None) => Ended::Failed(format!("{who} answered pending without taking a promise")),
             (FAILED, _) => Ended::Failed(self.failure.take().unwrap_or_else(|| format!("{who} failed"))),
             (AGAIN, _) => Ended::Failed(format!("{who} answered again, which only a custom engine's steps may")),
-            (other, _) => Ended::Failed(format!("{who} answered {other}, which is no wasm_answer")),
+            (other, _) => Ended::Failed(format!("{who} answered {other}, which is no wasm_callback_result")),
         }
     }
 }

@@ -31,10 +31,10 @@ pub enum wasm_log_source {
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
     /// How urgent it is.
-    pub level: wasm_log_severity,
+    pub severity: wasm_log_severity,
     /// Whose it is.
     pub source: wasm_log_source,
-    /// The line was cut: the next one of this level belongs to it.
+    /// The line was cut: the next one of this severity belongs to it.
     pub continues: bool,
     /// The engine's shard.
     pub shard: u32,
@@ -59,24 +59,24 @@ pub trait Sink: Send + Sync {
 #[derive(Clone, Copy, Debug)]
 pub struct Piece<'a> {
     /// The stream's.
-    pub level: wasm_log_severity,
+    pub severity: wasm_log_severity,
     /// As the guest wrote it.
     pub bytes: &'a [u8],
-    /// The line goes on with the next piece of this level.
+    /// The line goes on with the next piece of this severity.
     pub continues: bool,
 }
 
 /// Collects what a guest writes until there is a line.
 pub struct LineBuffer {
-    level: wasm_log_severity,
+    severity: wasm_log_severity,
     limit: usize,
     pending: Vec<u8>,
 }
 
 impl LineBuffer {
     /// A buffer for lines of at most `limit` bytes.
-    pub fn new(level: wasm_log_severity, limit: usize) -> Self {
-        Self { level, limit, pending: Vec::new() }
+    pub fn new(severity: wasm_log_severity, limit: usize) -> Self {
+        Self { severity, limit, pending: Vec::new() }
     }
 
     /// Takes some bytes and hands out the lines that they complete.
@@ -113,7 +113,7 @@ impl LineBuffer {
     }
 
     fn emit(&mut self, length: usize, emit: &mut impl FnMut(Piece<'_>), continues: bool) {
-        emit(Piece { level: self.level, bytes: &self.pending[..length], continues });
+        emit(Piece { severity: self.severity, bytes: &self.pending[..length], continues });
         self.pending.drain(..length);
     }
 }

@@ -2,9 +2,11 @@
 
 pub mod call;
 pub mod log;
+pub mod owned;
 pub mod schema;
 pub mod schema_registry;
 pub mod sink;
 pub mod slice;
+pub mod timer;
 pub mod value;
 pub mod waker;

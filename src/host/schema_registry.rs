@@ -1,8 +1,9 @@
 //! A schema registry: the host's, or one in memory.
 #![allow(unsafe_code)]
 
+use super::owned::{Owned, host_data};
 use crate::base::error::{Error, Result};
-use crate::host::call::{Settled, wasm_answer, wasm_call};
+use crate::host::call::{Settled, wasm_call, wasm_callback_result};
 use crate::host::schema::{Reference, Schema, SubjectSchema, wasm_schema_type};
 use crate::host::slice::{self, wasm_slice};
 use crate::host::value::wasm_value;
@@ -51,7 +52,7 @@ pub struct wasm_subject_schema {
 /// A schema registry of the host's.
 ///
 /// Its functions are called on the threads of engines, while their guests run and on the guests' stacks; by several at once
-/// if there are. Each answers with a `wasm_answer`: done after `wasm_call_return_schema` or `wasm_call_return_schema_id`;
+/// if there are. Each answers with a `wasm_callback_result`: done after `wasm_call_return_schema` or `wasm_call_return_schema_id`;
 /// pending with a promise that is settled by `wasm_promise_resolve_schema` or `wasm_promise_resolve_values` with the id; or
 /// failed, which the guest sees as an error of the registry and the log as a warning with the reason. What they are given
 /// lives until they return. They must not throw and must not block.
@@ -100,43 +101,39 @@ pub(crate) fn read_schema(raw: &wasm_schema) -> Result<Schema> {
     })
 }
 
-/// A registry that is owned.
-pub struct Registry(wasm_schema_registry);
+host_data!(wasm_schema_registry: AnyThread, "The header says: on several threads at once, and `drop` on any.");
 
-// SAFETY: the header says that the functions are called on several threads at once, and `drop` on any.
-unsafe impl Send for Registry {}
-// SAFETY: as above.
-unsafe impl Sync for Registry {}
+/// A registry that is owned.
+pub struct Registry(Owned<wasm_schema_registry>);
 
 impl Registry {
     /// Takes over a host's registry; `None`, with the name, if a function is missing.
-    pub fn new(table: wasm_schema_registry) -> Result<Self, &'static str> {
-        let registry = Self(table);
-        match table {
+    pub fn new(table: Owned<wasm_schema_registry>) -> Result<Self, &'static str> {
+        match *table {
             wasm_schema_registry { get_schema: None, .. } => Err("get_schema"),
             wasm_schema_registry { get_subject_schema: None, .. } => Err("get_subject_schema"),
             wasm_schema_registry { create_schema: None, .. } => Err("create_schema"),
-            _ => Ok(registry),
+            _ => Ok(Self(table)),
         }
     }
 
     /// Asks for a schema by id.
     pub fn get_schema(&self, id: i32, call: &mut wasm_call) -> u32 {
-        let Some(function) = self.0.get_schema else { return wasm_answer::Failed as u32 };
+        let Some(function) = self.0.get_schema else { return wasm_callback_result::Failed as u32 };
         // SAFETY: the host gave function and data together; `call` lives until after the call.
         unsafe { function(self.0.data, id, call) }
     }
 
     /// Asks for a subject's schema.
     pub fn get_subject_schema(&self, subject: &str, version: i32, call: &mut wasm_call) -> u32 {
-        let Some(function) = self.0.get_subject_schema else { return wasm_answer::Failed as u32 };
+        let Some(function) = self.0.get_subject_schema else { return wasm_callback_result::Failed as u32 };
         // SAFETY: the host gave function and data together; the arguments live until after the call.
         unsafe { function(self.0.data, wasm_slice::of(subject.as_bytes()), version, call) }
     }
 
     /// Registers a schema.
     pub fn create_schema(&self, subject: &str, schema: &Schema, call: &mut wasm_call) -> u32 {
-        let Some(function) = self.0.create_schema else { return wasm_answer::Failed as u32 };
+        let Some(function) = self.0.create_schema else { return wasm_callback_result::Failed as u32 };
         let references: Vec<_> = schema
             .references
             .iter()
@@ -154,15 +151,6 @@ impl Registry {
         };
         // SAFETY: the host gave function and data together; the arguments live until after the call.
         unsafe { function(self.0.data, wasm_slice::of(subject.as_bytes()), &raw const raw, call) }
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        if let Some(drop) = self.0.drop {
-            // SAFETY: a `Registry` is made once from each table that the host gives, so this runs once.
-            unsafe { drop(self.0.data) }
-        }
     }
 }
 
@@ -210,11 +198,11 @@ fn answer(call: &mut wasm_call, found: Result<Settled, String>) -> u32 {
     match found {
         Ok(settled) => {
             call.set_schema(settled);
-            wasm_answer::Done as u32
+            wasm_callback_result::Done as u32
         }
         Err(why) => {
             call.fail(why);
-            wasm_answer::Failed as u32
+            wasm_callback_result::Failed as u32
         }
     }
 }

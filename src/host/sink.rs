@@ -1,6 +1,7 @@
 //! Where an engine's output goes: the host's callback.
 #![allow(unsafe_code)]
 
+use super::owned::{Owned, host_data};
 use crate::host::call::{Ended, wasm_call};
 use core::ffi::c_void;
 
@@ -32,7 +33,7 @@ pub struct wasm_output_sink {
     /// May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// Takes a block of `count` records, at least one, in the order in which the guest wrote them, and answers with a
-    /// `wasm_answer`.
+    /// `wasm_callback_result`.
     ///
     /// Called by `wasm_future_poll`, on the engine's thread and the host's own stack. The records and their payloads can
     /// be read until the callback returns. If it answers pending, they can be read, and the guest does not run, until the
@@ -51,18 +52,25 @@ pub struct wasm_output_sink {
     >,
 }
 
-/// A sink that is owned: its `drop` runs when this goes.
-pub struct OutputSink(wasm_output_sink);
+host_data!(wasm_output_sink);
+
+/// A sink that is owned, or lent by its owner.
+pub struct OutputSink(Owned<wasm_output_sink>);
 
 impl OutputSink {
     /// Takes over a host's sink.
-    pub fn new(sink: wasm_output_sink) -> Self {
+    pub fn new(sink: Owned<wasm_output_sink>) -> Self {
         Self(sink)
     }
 
-    /// The same sink for somebody who does not own it; it must not outlive this one.
-    pub fn lent(&self) -> Self {
-        Self(wasm_output_sink { drop: None, ..self.0 })
+    /// The same sink for one that does not drop it.
+    ///
+    /// # Safety
+    ///
+    /// It must not be used when this one is gone.
+    pub unsafe fn lent(&self) -> Self {
+        // SAFETY: as the caller says; and without `drop` nothing is done to the data.
+        Self(unsafe { Owned::new(wasm_output_sink { drop: None, ..*self.0 }) })
     }
 
     /// Whether there is a callback.
@@ -78,14 +86,5 @@ impl OutputSink {
         // `drop`. The records are a slice that outlives the call, and so does `call`.
         let answer = unsafe { callback(self.0.data, records.as_ptr(), records.len(), &raw mut call) };
         call.ended(answer, "the output sink")
-    }
-}
-
-impl Drop for OutputSink {
-    fn drop(&mut self) {
-        if let Some(drop) = self.0.drop {
-            // SAFETY: an `OutputSink` is made once from each sink that the host gives, so this runs once.
-            unsafe { drop(self.0.data) }
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! A host's waker: what to call when it is worth polling again.
 #![allow(unsafe_code)]
 
+use super::owned::{Owned, host_data};
 use crate::promise::oneshot::Wake;
 use core::ffi::c_void;
 
@@ -25,44 +26,32 @@ pub struct wasm_waker {
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
 }
 
-/// A waker that is owned: dropped or woken, once.
-pub struct Waker(wasm_waker);
+host_data!(wasm_waker: AnyThread, "The header says that `wake` and `drop` are called from any thread.");
 
-// SAFETY: the header says that `wake` and `drop` are called from any thread.
-unsafe impl Send for Waker {}
+/// A waker that is owned: dropped or woken, once.
+pub struct Waker(Owned<wasm_waker>);
 
 impl Waker {
     /// Takes over a host's waker.
-    pub fn new(waker: wasm_waker) -> Self {
+    #[inline]
+    pub fn new(waker: Owned<wasm_waker>) -> Self {
         Self(waker)
     }
 
     /// A waker for a host that does not want to be woken.
+    #[inline]
     pub fn none() -> Self {
-        Self(wasm_waker { data: core::ptr::null_mut(), wake: None, drop: None })
+        // SAFETY: there are no callbacks.
+        Self(unsafe { Owned::new(wasm_waker { data: core::ptr::null_mut(), wake: None, drop: None }) })
     }
 }
 
 impl Wake for Waker {
     fn wake(self) {
-        let waker = self.0;
-        core::mem::forget(self);
-        if let Some(wake) = waker.wake {
-            // SAFETY: the host gave function and data together; ownership of the data goes with this one call, since
-            // `forget` keeps `drop` from being called.
+        let waker = self.0.into_inner();
+        if let Some(wake) = waker.wake.or(waker.drop) {
+            // SAFETY: the host gave function and data together; ownership of the data goes with this one call.
             unsafe { wake(waker.data) }
-        } else if let Some(drop) = waker.drop {
-            // SAFETY: as above.
-            unsafe { drop(waker.data) }
-        }
-    }
-}
-
-impl Drop for Waker {
-    fn drop(&mut self) {
-        if let Some(drop) = self.0.drop {
-            // SAFETY: `wake` was not called, or this would have been forgotten; so the data is still ours to hand back.
-            unsafe { drop(self.0.data) }
         }
     }
 }

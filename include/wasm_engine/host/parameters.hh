@@ -24,14 +24,14 @@ inline std::string escaped(std::string_view text) {
   return out;
 }
 
-inline wasm_answer fail(wasm_call* call, std::string_view why) noexcept {
+inline wasm_callback_result fail(wasm_call* call, std::string_view why) noexcept {
   if (wasm_call_fail(call, as_slice(why), nullptr) == WASM_STATUS_INVALID_UTF8) {
     try {
       (void)wasm_call_fail(call, as_slice(escaped(why)), nullptr);
     } catch (...) {
     }
   }
-  return WASM_ANSWER_FAILED;
+  return WASM_CALLBACK_RESULT_FAILED;
 }
 
 inline void reject(promise& p, std::string_view why) noexcept {
@@ -163,8 +163,8 @@ struct arrival {
   }
 };
 
-/// One argument of one call: read from Wasm values, passed to the function, finished after it. `types` are the values that
-/// it is read from; `in_call` says that it ends with the call.
+/// One argument of one call: read from Wasm values, passed to the function, finished after it. `types` are the values
+/// that it is read from; `in_call` says that it ends with the call.
 template <typename P>
 struct argument {
   static constexpr bool known = false;

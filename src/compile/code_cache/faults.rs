@@ -54,7 +54,7 @@ impl Faults {
         let mut buffer = LineBuffer::new(wasm_log_severity::Warn, self.max_line);
         let emit = |piece: Piece<'_>| {
             self.log.line(&Line {
-                level: piece.level,
+                severity: piece.severity,
                 source: wasm_log_source::Library,
                 continues: piece.continues,
                 shard: 0,
@@ -77,7 +77,7 @@ mod tests {
     struct Lines(Mutex<Vec<(String, String)>>);
     impl Sink for Lines {
         fn line(&self, line: &Line<'_>) {
-            assert_eq!((line.level, line.continues), (wasm_log_severity::Warn, false));
+            assert_eq!((line.severity, line.continues), (wasm_log_severity::Warn, false));
             self.0.lock().push((line.transform.into(), line.text.into()));
         }
     }

@@ -51,7 +51,7 @@ impl Cache {
         max_line: usize,
     ) -> Result<Self> {
         let directory = Directory::new(directory).map_err(|Trouble(why)| {
-            Error::new(Status::CacheUnusable, format!("the directory for compiled modules cannot be used: {why}"))
+            Error::new(Status::CodeCacheUnusable, format!("the directory for compiled modules cannot be used: {why}"))
         })?;
         let cache = Self { directory, max_bytes, counters, faults: Faults::new(log, max_line) };
         if let Ok(opened) = cache.directory.open() {

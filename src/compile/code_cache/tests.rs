@@ -304,7 +304,7 @@ fn processes_race() {
     let b = bench(RACE_ROOM);
     let start = || {
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "cache::tests::processes_race", "--nocapture"]).env(RACE, &b.path);
+        command.args(["--exact", "compile::code_cache::tests::processes_race", "--nocapture"]).env(RACE, &b.path);
         command.stdout(std::process::Stdio::null()).spawn().unwrap()
     };
     let mut racing: Vec<_> = (0..3).map(|_| start()).collect();

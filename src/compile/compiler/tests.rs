@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::config::{wasm_memory_mode, wasm_trap_mode};
-use crate::compile::cache::DEFAULT_MAX_BYTES;
+use crate::compile::code_cache::DEFAULT_MAX_BYTES;
 use crate::compile::runtime::{Allocators, Runtime};
 use crate::guest::host_function::{Callback, HostFunction};
 use crate::host::log::Line;
@@ -64,6 +64,7 @@ unsafe extern "C" fn never(
     0
 }
 
+#[allow(unsafe_code)]
 fn host_function(may_wait: bool, params: usize) -> HostFunction {
     use crate::host::value::wasm_value_type::I32;
     let callback = Callback { data: core::ptr::null_mut(), drop: None, call: never };
@@ -73,7 +74,8 @@ fn host_function(may_wait: bool, params: usize) -> HostFunction {
         params: vec![I32; params],
         results: Arc::new([I32]),
         may_wait,
-        callback,
+        // SAFETY: there is no data.
+        callback: unsafe { crate::host::owned::Owned::new(callback) },
     }
 }
 
@@ -131,7 +133,7 @@ fn a_hit_is_refused_for_what_a_compilation_would_be() {
     let scratch = tempfile::tempdir().unwrap();
     let with_cache = |config, function: Option<HostFunction>| {
         let runtime = runtime(config);
-        runtime.set_cache(&scratch.path().join("cache"), DEFAULT_MAX_BYTES).unwrap();
+        runtime.set_code_cache(&scratch.path().join("cache"), DEFAULT_MAX_BYTES).unwrap();
         if let Some(function) = function {
             runtime.register(function).unwrap();
         }
@@ -245,14 +247,14 @@ fn an_entry_that_wasmtime_refuses_is_replaced() {
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("cache");
     let runtime = runtime(Config::default());
-    runtime.set_cache(&path, DEFAULT_MAX_BYTES).unwrap();
+    runtime.set_code_cache(&path, DEFAULT_MAX_BYTES).unwrap();
     let bytes = precompile(&runtime.shared, &module(GUEST)).unwrap();
     let file = std::fs::read_dir(&path).unwrap().next().unwrap().unwrap().path();
     assert_eq!(std::fs::read(&file).unwrap(), bytes, "an entry is an artifact");
     std::fs::write(&file, changed(&bytes, |_, code| code.truncate(100))).unwrap();
     compile(&runtime.shared, &module(GUEST), "t").unwrap();
     compile(&runtime.shared, &module(GUEST), "t").unwrap();
-    let counted = runtime.cache_stats();
+    let counted = runtime.code_cache_stats();
     assert_eq!((counted.hits, counted.misses, counted.rejected, counted.stores), (1, 2, 1, 2));
     assert_eq!(std::fs::read(&file).unwrap(), bytes);
 }

@@ -5,6 +5,7 @@ use super::*;
 use crate::base::config::Config;
 use crate::compile::runtime::Allocators;
 use crate::host::log::{Line, Sink};
+use crate::host::owned::Owned;
 use crate::host::waker::wasm_waker;
 use core::ffi::c_void;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -65,7 +66,8 @@ impl Wakers {
             wakers.dropped.fetch_add(1, SeqCst);
         }
         let data = Arc::into_raw(self.clone()).cast_mut().cast();
-        Waker::new(wasm_waker { data, wake: Some(wake), drop: Some(drop) })
+        // SAFETY: the data is a reference that each of the two takes back.
+        Waker::new(unsafe { Owned::new(wasm_waker { data, wake: Some(wake), drop: Some(drop) }) })
     }
 
     fn counts(&self) -> (u32, u32) {
@@ -171,7 +173,10 @@ fn wakers_may_ask_the_cache() {
     let (told, hears) = mpsc::channel::<bool>();
     let receiver = cache.soon("k", 1);
     let data = Box::into_raw(Box::new(Asks(cache.clone(), told))).cast();
-    assert!(receiver.poll(|| Waker::new(wasm_waker { data, wake: Some(wake), drop: None })).is_none());
+    #[allow(unsafe_code)]
+    // SAFETY: the data is a box that `wake` takes back.
+    let waker = Waker::new(unsafe { Owned::new(wasm_waker { data, wake: Some(wake), drop: None }) });
+    assert!(receiver.poll(|| waker).is_none());
     drop(held);
     assert!(hears.recv_timeout(Duration::from_secs(60)).unwrap());
 }
@@ -206,7 +211,7 @@ fn a_panic_goes_to_all_and_the_cache_goes_on() {
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("cache");
     let runtime = runtime(Arc::new(Panics));
-    runtime.set_cache(&path, 1 << 30).unwrap();
+    runtime.set_code_cache(&path, 1 << 30).unwrap();
     let cache = FactoryCache::new(runtime, DEFAULT_IDLE, None);
     // Its directory is in trouble, of which the compile thread tells the log.
     std::fs::remove_dir_all(&path).unwrap();

@@ -56,7 +56,7 @@ enum Step {
 
 /// How an engine has fared, since it was made.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
+pub struct Stats {
     /// Starts after the first one, also those that failed.
     pub restarts: u64,
     /// Records that were dropped.
@@ -94,7 +94,7 @@ pub struct Supervisor {
     doing: Cell<Option<State>>,
     /// A call into it is further down the stack.
     busy: Cell<bool>,
-    tally: Cell<Tally>,
+    stats: Cell<Stats>,
     has_started: Cell<bool>,
     last_error: RefCell<Option<Error>>,
 }
@@ -125,7 +125,7 @@ impl Supervisor {
             number: Cell::new(0),
             doing: Cell::new(None),
             busy: Cell::new(false),
-            tally: Cell::default(),
+            stats: Cell::default(),
             has_started: Cell::new(false),
             last_error: RefCell::new(None),
         }
@@ -184,15 +184,15 @@ impl Supervisor {
             // Futures from before must not pass for later ones.
             self.number.set(self.engine.borrow().number());
         }
-        self.count(|tally| tally.failures = 0);
+        self.count(|stats| stats.failures = 0);
         let before = self.policy.borrow_mut().replace(policy);
         drop(before);
         Ok(())
     }
 
     /// How it has fared.
-    pub fn tally(&self) -> Tally {
-        self.tally.get()
+    pub fn stats(&self) -> Stats {
+        self.stats.get()
     }
 
     /// Why a start or a transform failed last, also when its host was not told because it goes on.
@@ -239,7 +239,10 @@ impl Supervisor {
             return self.engine.borrow().transform(batch, first, sink);
         }
         self.check_free("transform")?;
-        let inner = self.engine.borrow().transform(batch, first, sink.lent())?;
+        #[allow(unsafe_code)]
+        // SAFETY: the engine's operation ends before this one, which owns the sink.
+        let lent = unsafe { sink.lent() };
+        let inner = self.engine.borrow().transform(batch, first, lent)?;
         let transform = Some(Transform { batch, sink, next: first });
         Ok(self.begin(State::Transforming, Operation { transform, step: Step::Transforming(inner) }))
     }
@@ -355,23 +358,23 @@ impl Supervisor {
 
     fn count_start(&self) {
         if self.has_started.replace(true) {
-            self.count(|tally| tally.restarts += 1);
+            self.count(|stats| stats.restarts += 1);
         }
     }
 
     fn note_skip(&self) {
-        self.count(|tally| tally.skipped += 1);
+        self.count(|stats| stats.skipped += 1);
         self.engine.borrow().meter().skip();
     }
 
     fn note_dead_letter(&self) {
-        self.count(|tally| tally.dead_lettered += 1);
+        self.count(|stats| stats.dead_lettered += 1);
         self.engine.borrow().meter().dead_letter();
     }
 
-    fn count(&self, change: impl FnOnce(&mut Tally)) {
-        let mut tally = self.tally.get();
-        change(&mut tally);
-        self.tally.set(tally);
+    fn count(&self, change: impl FnOnce(&mut Stats)) {
+        let mut stats = self.stats.get();
+        change(&mut stats);
+        self.stats.set(stats);
     }
 }

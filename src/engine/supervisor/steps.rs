@@ -69,7 +69,10 @@ impl Supervisor {
         if transform.next >= wasm_batch_header::parse(transform.batch)?.record_count as u32 {
             return Ok(wasm_poll::Ready);
         }
-        let inner = self.engine.borrow().transform(transform.batch, transform.next, transform.sink.lent())?;
+        #[allow(unsafe_code)]
+        // SAFETY: the engine's operation ends before this one, which owns the sink.
+        let sink = unsafe { transform.sink.lent() };
+        let inner = self.engine.borrow().transform(transform.batch, transform.next, sink)?;
         operation.step = Step::Transforming(inner);
         Ok(wasm_poll::Yielded)
     }
@@ -170,7 +173,7 @@ impl Supervisor {
             backoff.failed(was_running);
             backoff.failures()
         });
-        self.count(|tally| tally.failures = failures.unwrap_or(0));
+        self.count(|stats| stats.failures = failures.unwrap_or(0));
     }
 
     pub(super) fn backoff<T>(&self, act: impl FnOnce(&mut Backoff) -> T) -> Option<T> {

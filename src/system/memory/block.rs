@@ -3,6 +3,7 @@
 
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
+use crate::host::owned::{Owned, host_data};
 use core::ffi::c_void;
 use core::ptr::NonNull;
 use std::sync::Arc;
@@ -29,47 +30,22 @@ pub struct wasm_allocator {
     pub release: Option<unsafe extern "C" fn(data: *mut c_void, memory: *mut c_void, bytes: usize, used: usize)>,
 }
 
+host_data!(wasm_allocator: AnyThread, "The header says: prepared threads call it at the same time, and `drop` runs on any.");
+
 /// An allocator that is owned, and complete.
 pub struct Allocator {
-    table: wasm_allocator,
+    table: Owned<wasm_allocator>,
     allocate: unsafe extern "C" fn(data: *mut c_void, bytes: usize, alignment: usize) -> *mut c_void,
     release: unsafe extern "C" fn(data: *mut c_void, memory: *mut c_void, bytes: usize, used: usize),
 }
 
-// SAFETY: the header says on which threads the functions are called, which are any.
-unsafe impl Send for Allocator {}
-// SAFETY: as above; prepared threads call it at the same time.
-unsafe impl Sync for Allocator {}
-
-/// The host's data before anyone looked at the rest of the table, so that it is dropped on every path.
-struct Data(wasm_allocator);
-
-impl Drop for Data {
-    fn drop(&mut self) {
-        if let Some(drop) = self.0.drop {
-            // SAFETY: a `Data` is made once from each table that the host gives.
-            unsafe { drop(self.0.data) }
-        }
-    }
-}
-
 impl Allocator {
     /// Takes over a host's table. `name` is for the error message.
-    pub fn new(table: wasm_allocator, name: &str) -> Result<Self> {
-        let data = Data(table);
+    pub fn new(table: Owned<wasm_allocator>, name: &str) -> Result<Self> {
         match (table.allocate, table.release) {
-            (Some(allocate), Some(release)) => {
-                core::mem::forget(data);
-                Ok(Self { table, allocate, release })
-            }
+            (Some(allocate), Some(release)) => Ok(Self { table, allocate, release }),
             _ => Err(Error::new(Status::NullArgument, format!("{name}: allocate and release must both be there"))),
         }
-    }
-}
-
-impl Drop for Allocator {
-    fn drop(&mut self) {
-        drop(Data(self.table));
     }
 }
 
