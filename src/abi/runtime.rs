@@ -145,7 +145,7 @@ host_data!(wasm_log_sink: AnyThread, "The header says: `line` is called on sever
 
 impl Sink for Owned<wasm_log_sink> {
     fn line(&self, line: &Line<'_>) {
-        if let Some(callback) = (**self).line {
+        if let Some(callback) = self.line {
             let line = wasm_log_line {
                 size: size_of::<wasm_log_line>(),
                 severity: line.severity,
