@@ -82,6 +82,7 @@ test-cpp: cpp
 	cd $(CMAKE) && ctest --output-on-failure --no-tests=error -j 2
 
 lint:
+	scripts/check-wings.py
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 
