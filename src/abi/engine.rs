@@ -7,9 +7,7 @@ use super::{Out, border, first_size, handle, take};
 use crate::base::error::{Error, Result};
 use crate::base::state::{wasm_engine_state, wasm_poll};
 use crate::base::status::wasm_status;
-use crate::engine::Engine;
-use crate::engine::shared::User;
-use crate::engine::supervisor::{Inner, Supervisor};
+use crate::engine::seat::{Kind, Seat};
 use crate::host::sink::{OutputSink, wasm_output_sink};
 use crate::host::slice::wasm_slice;
 use crate::host::waker::wasm_waker;
@@ -19,7 +17,7 @@ use std::rc::Rc;
 
 /// An engine. Owned by whoever made it, and used only on the thread that made it.
 pub struct wasm_engine {
-    pub(crate) engine: Supervisor,
+    pub(crate) engine: Seat,
     /// Memory for the next future.
     pub(crate) spare: Cell<Option<Box<wasm_future>>>,
 }
@@ -52,7 +50,7 @@ pub unsafe extern "C" fn wasm_engine_create(
     border(error, || {
         let factory = handle(factory, "factory")?;
         let out = Out::new(engine, "engine")?;
-        out.set(made(Inner::Own(Engine::new(factory.compiled.clone())?)));
+        out.set(made(Seat::new(Kind::Own, &factory.compiled)?));
         Ok(())
     })
 }
@@ -85,13 +83,13 @@ pub unsafe extern "C" fn wasm_engine_create_shared(
     border(error, || {
         let factory = handle(factory, "factory")?;
         let out = Out::new(engine, "engine")?;
-        out.set(made(Inner::Shared(User::new(&factory.compiled)?)));
+        out.set(made(Seat::new(Kind::Shared, &factory.compiled)?));
         Ok(())
     })
 }
 
-fn made(engine: Inner) -> *mut wasm_engine {
-    let engine = Rc::new(wasm_engine { engine: Supervisor::new(engine), spare: Cell::new(None) });
+fn made(engine: Seat) -> *mut wasm_engine {
+    let engine = Rc::new(wasm_engine { engine, spare: Cell::new(None) });
     let raw = Rc::as_ptr(&engine).cast_mut();
     engine.engine.set_owner(raw.cast());
     Rc::into_raw(engine).cast_mut()

@@ -10,7 +10,7 @@ use crate::base::state::wasm_poll;
 use crate::base::status::wasm_status;
 use crate::base::thread_mark::ThreadMark;
 use crate::compile::factory::{self, Compiled};
-use crate::engine::supervisor::Switch;
+use crate::engine::Switch;
 use crate::host::owned::Owned;
 use crate::host::waker::{Waker, wasm_waker};
 use crate::promise::oneshot::Receiver;
@@ -146,7 +146,7 @@ impl wasm_future {
                 let polled = self.polling(|| engine.engine.poll(number, waker));
                 // Errors of misuse leave the operation as it was.
                 let misuse = matches!(&polled, Err(e) if e.status.is_misuse());
-                if !misuse && !engine.engine.is_going_on(number) {
+                if !misuse && !engine.engine.is_in_progress(number) {
                     *self.kind()? = Kind::Over { engine: Some(engine) };
                 }
                 polled
@@ -156,7 +156,7 @@ impl wasm_future {
                 drop(kind);
                 let polled = self.polling(|| engine.engine.poll_replacement(&switch, waker));
                 let misuse = matches!(&polled, Err(e) if e.status.is_misuse());
-                if !misuse && !switch.is_going_on() {
+                if !misuse && !switch.is_in_progress() {
                     *self.kind()? = Kind::Over { engine: Some(engine) };
                 }
                 polled

@@ -27,8 +27,6 @@ pub struct GuestDetail {
     pub exit_code: Option<i32>,
     /// The record that the guest was working on, if any.
     pub record: Option<RecordAt>,
-    /// How many records of the batch it had taken, with those before the first one that it was given.
-    pub taken: u32,
     /// The guest's frames, innermost first.
     pub frames: Vec<Frame>,
     /// What is kept of it, if that was asked for.

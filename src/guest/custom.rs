@@ -142,9 +142,9 @@ pub enum Step {
 }
 
 /// An engine of the embedder's from its start to its stop.
-pub struct Engagement(Rc<Instance>);
+pub struct RunningEngine(Rc<Instance>);
 
-impl Engagement {
+impl RunningEngine {
     /// It is about to be started.
     pub fn new(instance: Rc<Instance>) -> Self {
         Self(instance)
@@ -200,7 +200,7 @@ impl Engagement {
     }
 }
 
-impl Drop for Engagement {
+impl Drop for RunningEngine {
     fn drop(&mut self) {
         if let Some(stop) = self.0.callbacks.0.stop {
             // SAFETY: the host gave function and data together.
@@ -232,7 +232,7 @@ fn failure(context: &Context, why: &str, named: Option<u32>) -> Error {
         (None, None) if context.has_started() => ", between records".to_owned(),
         (None, None) => ", while it started".to_owned(),
     };
-    let detail = GuestDetail { record, taken: context.taken(), ..GuestDetail::default() };
+    let detail = GuestDetail { record, ..GuestDetail::default() };
     // Nobody knows where to go on.
     let guest = unknown.is_none().then(|| Box::new(detail));
     Error { status: Status::CustomEngineFailed, message: format!("transform \"{name}\"{place}: {why}"), guest }
@@ -246,7 +246,7 @@ fn take_until(context: &Context, index: u32) -> bool {
         if !batch.is_there() {
             return false;
         }
-        match (batch.at_hand, batch.taken) {
+        match (batch.in_record, batch.taken) {
             (true, taken) if taken == index + 1 => return true,
             (_, taken) if taken > index => return false,
             _ => {}
@@ -263,7 +263,7 @@ fn next(work: &mut Work, context: &Context) -> Option<(u32, Record<'static>)> {
     if !batch.is_there() {
         return None;
     }
-    if core::mem::take(&mut batch.at_hand) {
+    if core::mem::take(&mut batch.in_record) {
         context.finish_record(output);
     }
     let record = batch.records.peek()?;
@@ -271,7 +271,7 @@ fn next(work: &mut Work, context: &Context) -> Option<(u32, Record<'static>)> {
     batch.taken += 1;
     taken.records += 1;
     taken.bytes += record.payload.len() as u64;
-    batch.at_hand = true;
+    batch.in_record = true;
     batch.latest_offset = record.offset;
     context.wall_clock.set(record.timestamp);
     Some((batch.taken - 1, record))

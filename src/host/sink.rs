@@ -54,23 +54,13 @@ pub struct wasm_output_sink {
 
 host_data!(wasm_output_sink);
 
-/// A sink that is owned, or lent by its owner.
+/// A sink that is owned.
 pub struct OutputSink(Owned<wasm_output_sink>);
 
 impl OutputSink {
     /// Takes over a host's sink.
     pub fn new(sink: Owned<wasm_output_sink>) -> Self {
         Self(sink)
-    }
-
-    /// The same sink for one that does not drop it.
-    ///
-    /// # Safety
-    ///
-    /// It must not be used when this one is gone.
-    pub unsafe fn lent(&self) -> Self {
-        // SAFETY: as the caller says; and without `drop` nothing is done to the data.
-        Self(unsafe { Owned::new(wasm_output_sink { drop: None, ..*self.0 }) })
     }
 
     /// Whether there is a callback.

@@ -136,8 +136,6 @@ fn long_deltas(body: &[u8]) -> Option<(u64, u64, usize)> {
 /// follows is a wrong record.
 #[derive(Debug, Default)]
 pub struct Records<'a> {
-    /// Only to be checked, never to be read: nothing is looked for ahead.
-    check_only: bool,
     /// The header.
     pub header: wasm_batch_header,
     /// Bytes of the largest payload.
@@ -155,11 +153,6 @@ pub struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// For batches that are only to be checked.
-    pub fn to_check() -> Self {
-        Self { check_only: true, ..Self::default() }
-    }
-
     /// Checks everything about a batch: nothing of a batch that fails reaches a guest. `scratch` takes the records of a
     /// compressed batch and nothing else; the result says whether it has. To be followed by `begin`, if they are to be read.
     pub fn check(&mut self, bytes: &[u8], limit: usize, check_crc: bool, scratch: &mut Vec<u8>) -> Result<bool> {
@@ -223,8 +216,7 @@ impl<'a> Records<'a> {
         let times = Times::of(header);
         let count = usize::try_from(header.record_count).unwrap_or(0);
         // No more than there can be: the count is only the header's word.
-        let most = count.min(if self.check_only { 0 } else { MOST_AHEAD });
-        let most = most.min(records.len() / SMALLEST_RECORD + 1);
+        let most = count.min(MOST_AHEAD).min(records.len() / SMALLEST_RECORD + 1);
         self.ahead.resize(most, Found::default());
         let mut index = 0;
         for found in &mut self.ahead {
@@ -276,7 +268,11 @@ impl<'a> Records<'a> {
         if self.next >= self.ahead.len() {
             self.look_ahead();
         }
-        let found = self.ahead.get(self.next)?;
+        self.record(self.ahead.get(self.next)?)
+    }
+
+    #[inline(always)]
+    fn record(&self, found: &Found) -> Option<Record<'a>> {
         let start = found.start as usize;
         Some(Record {
             attributes: found.attributes,
@@ -290,6 +286,11 @@ impl<'a> Records<'a> {
     #[inline(always)]
     pub fn advance(&mut self) {
         self.next += 1;
+    }
+
+    /// The record that `advance` went past last, unless `peek` was called since.
+    pub fn latest(&self) -> Option<Record<'a>> {
+        self.record(self.ahead.get(self.next.checked_sub(1)?)?)
     }
 
     /// Parses some more.
@@ -337,6 +338,7 @@ mod tests {
             let value = core::str::from_utf8(payload.value.unwrap()).unwrap();
             all.push((value.parse().unwrap(), record.offset, record.timestamp));
             records.advance();
+            assert_eq!(records.latest(), Some(record));
         }
         assert_eq!(records.peek(), None, "the end stays the end");
         all
