@@ -208,7 +208,7 @@ TEST_P(Replace, IsOneAtATime) {
   d.replace();
   const auto second = d.engine.replace(d.old_factory);
   EXPECT_EQ(second.err().status(), WASM_STATUS_INVALID_STATE);
-  EXPECT_THAT(second.err().what(), HasSubstr("going on already"));
+  EXPECT_THAT(second.err().what(), HasSubstr("in progress already"));
   d.replacing.poll();
   starts.open();
   d.replaced();

@@ -36,7 +36,7 @@ pub unsafe extern "C" fn wasm_runtime_precompile(
         let runtime = handle(runtime, "runtime")?;
         let out = Out::new(future, "future")?;
         let receiver = factory::precompile(&runtime.runtime, module.bytes("module")?.to_vec())?;
-        out.set(wasm_future::precompiling(receiver));
+        out.set(wasm_future::job(receiver));
         Ok(())
     })
 }
@@ -65,7 +65,7 @@ pub unsafe extern "C" fn wasm_factory_load(
         let out = Out::new(future, "future")?;
         let artifact = config.module.bytes("module")?.to_vec();
         let receiver = factory::load(&runtime.runtime, artifact, description(&config)?)?;
-        out.set(wasm_future::compiling(receiver));
+        out.set(wasm_future::job(receiver));
         Ok(())
     })
 }

@@ -123,7 +123,7 @@ pub unsafe extern "C" fn wasm_engine_replace(
         let factory = handle(factory, "factory")?;
         let out = Out::new(future, "future")?;
         let switch = inner.engine.replace(&factory.compiled)?;
-        out.set(wasm_future::replacing(reference(engine), switch));
+        out.set(wasm_future::replacement(reference(engine), switch));
         Ok(())
     })
 }
@@ -143,10 +143,7 @@ pub unsafe extern "C" fn wasm_engine_start(
     border(error, || {
         let inner = owned(engine)?;
         let out = Out::new(future, "future")?;
-        out.set(match inner.engine.start()? {
-            Some(number) => wasm_future::working(reference(engine), number),
-            None => wasm_future::done(reference(engine)),
-        });
+        out.set(wasm_future::operation(reference(engine), inner.engine.start()?));
         Ok(())
     })
 }
@@ -224,7 +221,7 @@ unsafe fn transform(
         let inner = owned(engine)?;
         let out = Out::new(future, "future")?;
         let number = begin(inner, batch, first, sink)?;
-        out.set(wasm_future::working(reference(engine), number));
+        out.set(wasm_future::operation(reference(engine), Some(number)));
         Ok(())
     })
 }
@@ -269,7 +266,7 @@ pub unsafe extern "C" fn wasm_engine_transform_and_poll(
             Err(e) if e.status.is_misuse() => wasm_poll::Yielded,
             Err(e) => return Err(e),
         };
-        future.set(wasm_future::working(engine, number));
+        future.set(wasm_future::operation(engine, Some(number)));
         state.set(polled);
         Ok(())
     })
@@ -289,7 +286,7 @@ pub unsafe extern "C" fn wasm_engine_stop(
         let inner = owned(engine)?;
         let out = Out::new(future, "future")?;
         inner.engine.stop()?;
-        out.set(wasm_future::done(reference(engine)));
+        out.set(wasm_future::operation(reference(engine), None));
         Ok(())
     })
 }

@@ -87,7 +87,7 @@ pub unsafe extern "C" fn wasm_factory_create(
         let out = Out::new(future, "future")?;
         let module = config.module.bytes("module")?.to_vec();
         let receiver = factory::compile(&runtime.runtime, module, description(&config)?)?;
-        out.set(wasm_future::compiling(receiver));
+        out.set(wasm_future::job(receiver));
         Ok(())
     })
 }

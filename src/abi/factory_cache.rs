@@ -127,7 +127,7 @@ pub unsafe extern "C" fn wasm_factory_cache_get(
         };
         out.set(match cache.get(key, wanted)? {
             Found::Now(compiled) => wasm_future::compiled(compiled),
-            Found::Soon(receiver) => wasm_future::compiling(receiver),
+            Found::Soon(receiver) => wasm_future::job(receiver),
         });
         Ok(())
     })

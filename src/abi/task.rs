@@ -99,7 +99,7 @@ pub unsafe extern "C" fn wasm_future_spawn(
         });
         executor?;
         completion?;
-        handle(future, "future")?.check_going_on()?;
+        handle(future, "future")?.check_in_progress()?;
         if task.executor.schedule.is_none() || task.completion.complete.is_none() {
             return Err(Error::new(
                 wasm_status::NullArgument,

@@ -48,28 +48,14 @@ impl Runner {
         matches!(self.context.state.get(), State::Starting | State::Transforming)
     }
 
-    pub(super) fn is_guest(&self) -> bool {
-        matches!(self.compiled.program, Program::Module(_))
-    }
-
-    /// Refuses a thread that has no pool for a guest, if there must be one.
-    fn check_pool(&self) -> Result<()> {
-        if let Some(pools) = &self.compiled.shared.pools
-            && self.is_guest()
-        {
-            pools.mine().ok_or_else(not_prepared)?;
-        }
-        Ok(())
-    }
-
     /// Refuses a thread on which a guest cannot run now.
     #[inline]
     fn check_run(&self) -> Result<()> {
-        if self.is_guest() {
+        if is_guest(&self.compiled) {
             let begins = self.context.state.get() == State::Starting && self.body.is_none();
             self.compiled.shared.check_signals(begins)?;
             if begins {
-                self.check_pool()?;
+                check_pool(&self.compiled)?;
             }
         }
         Ok(())
@@ -97,12 +83,7 @@ impl Engine for Runner {
     }
 
     fn check_start(&self) -> Result<()> {
-        if Turns::thread_is_ending() {
-            // Random numbers, for one, come from something thread-local: wasmtime-wasi's seed for a guest.
-            let why = "the thread is ending, or the program: no guest can start any more";
-            return Err(Error::new(Status::InvalidState, why));
-        }
-        self.check_pool()
+        check_start(&self.compiled)
     }
 
     fn start(&mut self) -> Result<()> {
@@ -189,6 +170,30 @@ impl Drop for Runner {
         self.finish(&mut Wakers::default());
         self.leave();
     }
+}
+
+fn is_guest(compiled: &Compiled) -> bool {
+    matches!(compiled.program, Program::Module(_))
+}
+
+/// Refuses a thread on which no engine of a factory can start.
+pub fn check_start(compiled: &Compiled) -> Result<()> {
+    if Turns::thread_is_ending() {
+        // Random numbers, for one, come from something thread-local: wasmtime-wasi's seed for a guest.
+        let why = "the thread is ending, or the program: no guest can start any more";
+        return Err(Error::new(Status::InvalidState, why));
+    }
+    check_pool(compiled)
+}
+
+/// Refuses a thread that has no pool for a guest, if there must be one.
+fn check_pool(compiled: &Compiled) -> Result<()> {
+    if let Some(pools) = &compiled.shared.pools
+        && is_guest(compiled)
+    {
+        pools.mine().ok_or_else(not_prepared)?;
+    }
+    Ok(())
 }
 
 /// Checks a batch as its factory's runtime wants it.

@@ -7,7 +7,7 @@ mod queue;
 
 use super::Engine;
 use super::attached::Attached;
-use super::runner::check_in_place;
+use super::runner::{check_in_place, check_start};
 use super::wakers::Wakers;
 use crate::base::error::{Error, Result};
 use crate::base::state::{wasm_engine_state as State, wasm_poll};
@@ -33,6 +33,8 @@ struct Operation {
 /// A user of a thread's shared engine.
 pub struct Place {
     shared: Rc<SharedEngine>,
+    /// Unique among the engine's users.
+    id: u64,
     attached: Rc<Attached>,
     operation: Option<Operation>,
     /// It counts among those that are not stopped.
@@ -46,10 +48,13 @@ impl Place {
     /// A stopped user of this thread's engine from `compiled`.
     pub fn new(compiled: &Arc<Compiled>, attached: Rc<Attached>) -> Result<Self> {
         let shared = SharedEngine::of_thread(compiled)?;
-        Ok(Self { shared, attached, operation: None, is_started: false, ends: false, has_left: false })
+        let id = shared.newest.get() + 1;
+        shared.newest.set(id);
+        Ok(Self { shared, id, attached, operation: None, is_started: false, ends: false, has_left: false })
     }
 
     fn take_turn(&self) {
+        self.shared.turn.set(self.id);
         self.attached.take_turn(&self.shared.context);
     }
 
@@ -92,7 +97,7 @@ impl Engine for Place {
     }
 
     fn check_start(&self) -> Result<()> {
-        self.shared.runner()?.check_start()
+        check_start(&self.shared.compiled)
     }
 
     fn start(&mut self) -> Result<()> {
@@ -209,10 +214,9 @@ impl Engine for Place {
             self.take_turn();
             self.shared.close();
         }
-        let context = &self.shared.context;
-        if self.attached.has_turn(context) {
+        if self.shared.turn.get() == self.id {
             // Its host may free what this points to.
-            context.attach(core::ptr::null_mut(), core::ptr::null_mut());
+            self.shared.context.attach(core::ptr::null_mut(), core::ptr::null_mut());
         }
     }
 }

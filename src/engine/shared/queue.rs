@@ -29,6 +29,10 @@ pub struct SharedEngine {
     users: Cell<usize>,
     /// Users that are not stopped.
     pub started: Cell<usize>,
+    /// The newest user.
+    pub newest: Cell<u64>,
+    /// The user whose turn it is, or was last.
+    pub turn: Cell<u64>,
 }
 
 /// A place in the queue.
@@ -79,6 +83,8 @@ impl SharedEngine {
             queue: RefCell::default(),
             users: Cell::new(1),
             started: Cell::new(0),
+            newest: Cell::new(0),
+            turn: Cell::new(0),
         });
         let _ = ENGINES.try_with(|engines| engines.borrow_mut().insert(key, Rc::downgrade(&made)));
         Ok(made)
