@@ -8,9 +8,10 @@ CMAKE   := $(BUILD)/cmake
 # Other Wasm libraries, for tests that have them beside this one.
 PEERS   := $(CARGO_TARGET_DIR)/peers
 
-.PHONY: demo test bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws bench-cache \
-  bench-stall renew-instructions setup library library-pgo peers guests configure tool cpp header check test-docs test-rust \
-  test-header test-symbols test-bindings test-cpp lint clean
+.PHONY: demo check test setup library library-pgo peers guests configure tool cpp header clean \
+  lint test-docs test-rust test-header test-symbols test-bindings test-cpp renew-instructions \
+  bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws bench-cache \
+  bench-stall bench-failures
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
@@ -123,6 +124,10 @@ renew-instructions: setup configure
 bench-stall: setup configure
 	cmake --build $(CMAKE) --target bench-stall
 	$(CMAKE)/bench/bench-stall $(GUESTS)/bench_transform_stall.wasm
+
+bench-failures: setup configure
+	cmake --build $(CMAKE) --target bench-failures
+	$(CMAKE)/bench/bench-failures
 
 bench-identity: setup configure
 	cmake --build $(CMAKE) --target bench-identity
