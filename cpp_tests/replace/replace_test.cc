@@ -285,7 +285,7 @@ TEST_P(Replace, KeepsPolicyTallyAndUserData) {
   int mark = 0;
   engine.set_user_data(&mark).value();
   engine.set_policy({.on_error = WASM_ON_ERROR_SKIP}).value();
-  const auto fails_at_the_first = [&](wasm_slice, std::uint32_t first, wasm_work* work, wasm_call* call) -> std::uint32_t {
+  const auto fails_at_the_first = [&](wasm_slice, std::uint32_t first, wasm_work* work, wasm_call* call) -> wasm_callback_result {
     EXPECT_EQ(wasm_call_user_data(call), &mark);
     EXPECT_EQ(wasm_call_engine(call), engine.get());
     if (first == 0) {

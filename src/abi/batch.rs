@@ -3,6 +3,7 @@
 use super::error::wasm_error;
 use super::{Out, border, first_size, handle_mut, sized};
 use crate::base::error::{Error, Result};
+use crate::base::number::wasm_compression_number;
 use crate::base::status::wasm_status;
 use crate::batch::builder::Builder;
 use crate::batch::compression::wasm_compression;
@@ -132,8 +133,8 @@ pub struct wasm_batch_config {
     pub size: usize,
     /// Offset of the batch. Default 0.
     pub base_offset: i64,
-    /// A `wasm_compression`. Default none.
-    pub compression: u32,
+    /// Default none.
+    pub compression: wasm_compression_number,
     /// 1: all records have the time `append_timestamp`, the broker's, instead of their own. Default 0.
     pub append_time: u32,
     /// Milliseconds since 1970, with `append_time`.

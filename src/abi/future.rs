@@ -1,6 +1,6 @@
 //! `wasm_future_*`: an operation that is going on.
 
-use super::artifact::wasm_artifact;
+use super::bytes::wasm_bytes;
 use super::engine::wasm_engine;
 use super::error::wasm_error;
 use super::factory::wasm_factory;
@@ -313,12 +313,12 @@ pub unsafe extern "C" fn wasm_future_take_factory(
     })
 }
 
-/// Takes the artifact out of a future of `wasm_runtime_precompile` that is ready. Errors as of
-/// `wasm_future_take_factory`.
+/// Takes the artifact out of a future of `wasm_runtime_precompile` that is ready, to be released with
+/// `wasm_bytes_release`. Errors as of `wasm_future_take_factory`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_future_take_artifact(
     future: *mut wasm_future,
-    artifact: *mut *mut wasm_artifact,
+    artifact: *mut *mut wasm_bytes,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     border(error, || {
@@ -328,7 +328,7 @@ pub unsafe extern "C" fn wasm_future_take_artifact(
             Product::Artifact(bytes) => Ok(bytes),
             other => Err(other),
         })?;
-        out.set(Box::into_raw(Box::new(wasm_artifact(bytes))));
+        out.set(wasm_bytes::of(bytes));
         Ok(())
     })
 }

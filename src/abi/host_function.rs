@@ -6,6 +6,7 @@ use super::promise;
 use super::runtime::wasm_runtime;
 use super::{Out, border, first_size, handle, handle_mut, sized};
 use crate::base::error::{Error, Result};
+use crate::base::number::{wasm_callback_result_number, wasm_value_type_number};
 use crate::base::status::wasm_status;
 use crate::guest::host_function::{Callback, HostFunction};
 use crate::host::call::{wasm_call, wasm_promise};
@@ -25,12 +26,12 @@ pub struct wasm_host_function {
     pub module: wasm_slice,
     /// Its name there.
     pub name: wasm_slice,
-    /// Each a `wasm_value_type`; at most 32.
-    pub params: *const u32,
+    /// Their types; at most 32.
+    pub params: *const wasm_value_type_number,
     /// Number of `params`.
     pub param_count: usize,
-    /// Each a `wasm_value_type`; at most 16.
-    pub results: *const u32,
+    /// Their types; at most 16.
+    pub results: *const wasm_value_type_number,
     /// Number of `results`.
     pub result_count: usize,
     /// 1: `call` may answer pending, which costs a little with each call; else 0.
@@ -52,7 +53,7 @@ pub struct wasm_host_function {
             call: *mut wasm_call,
             args: *const wasm_value,
             results: *mut wasm_value,
-        ) -> u32,
+        ) -> wasm_callback_result_number,
     >,
 }
 

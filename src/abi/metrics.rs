@@ -1,7 +1,8 @@
 //! `wasm_metrics_*`: what a runtime and its engines counted.
 
+use super::bytes::wasm_bytes;
 use super::error::wasm_error;
-use super::runtime::{wasm_bytes, wasm_runtime};
+use super::runtime::wasm_runtime;
 use super::{Out, border, fill_sized, first_size, handle, handle_mut};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
@@ -30,10 +31,23 @@ pub struct wasm_runtime_metrics {
     pub compilations_failed: u64,
     /// Nanoseconds that all of them took on the compile threads.
     pub compile_ns: u64,
-    /// Modules whose machine code was found in a cache.
-    pub cache_hits: u64,
-    /// Modules whose machine code was looked for in a cache, in vain.
-    pub cache_misses: u64,
+    /// Modules whose machine code was loaded, from the code cache or from an artifact.
+    pub loads: u64,
+    /// Nanoseconds that those took, from validating and hashing to code.
+    pub load_ns: u64,
+    /// Modules that were found in the code cache and loaded.
+    pub code_cache_hits: u64,
+    /// Modules that were looked for in the code cache and had to be compiled.
+    pub code_cache_misses: u64,
+    /// Entries written to the code cache.
+    pub code_cache_stores: u64,
+    /// Entries removed because all together had more than `max_bytes`.
+    pub code_cache_evictions: u64,
+    /// Entries ignored because they were damaged or too large, could not be loaded, or others could have written them.
+    /// Each is a miss, too.
+    pub code_cache_rejected: u64,
+    /// Troubles with the code cache's directory or the disk. None of them made a compilation fail.
+    pub code_cache_faults: u64,
     /// Pools: one for each thread that reserved one, or the process's.
     pub pools: u64,
     /// Engines that these are for.
@@ -119,8 +133,14 @@ fn of_runtime(m: &RuntimeMetrics) -> wasm_runtime_metrics {
         compilations: m.compilations,
         compilations_failed: m.compile_errors.iter().map(|error| error.count).sum(),
         compile_ns: m.compile_ns,
-        cache_hits: m.cache_hits,
-        cache_misses: m.cache_misses,
+        loads: m.code_cache.loads,
+        load_ns: m.code_cache.load_ns,
+        code_cache_hits: m.code_cache.hits,
+        code_cache_misses: m.code_cache.misses,
+        code_cache_stores: m.code_cache.stores,
+        code_cache_evictions: m.code_cache.evictions,
+        code_cache_rejected: m.code_cache.rejected,
+        code_cache_faults: m.code_cache.faults,
         pools: m.pools.pools,
         pool_engines: m.pools.engines,
         pool_memories_in_use: m.pools.memories_in_use,
@@ -203,7 +223,7 @@ pub unsafe extern "C" fn wasm_runtime_metrics_text(
         snapshot.update(&shared.metrics, shared.pooled());
         let encoded = text::of(snapshot)
             .map_err(|_| Error::new(wasm_status::Internal, "the metrics could not be written as text"))?;
-        out.set(Box::into_raw(Box::new(wasm_bytes(encoded))));
+        out.set(wasm_bytes::of(encoded));
         Ok(())
     })
 }

@@ -9,6 +9,7 @@
 
 pub mod artifact;
 pub mod batch;
+pub mod bytes;
 pub mod code_cache;
 pub mod custom_engine;
 pub mod engine;

@@ -4,6 +4,7 @@ use super::engine::{owned, wasm_engine};
 use super::error::wasm_error;
 use super::{Out, border, first_size, sized, take};
 use crate::base::error::Error;
+use crate::base::number::wasm_on_error_number;
 use crate::base::status::wasm_status;
 use crate::engine::policy::{Backoff, Policy, wasm_on_error};
 use crate::host::timer::{Timer, wasm_timer};
@@ -24,13 +25,13 @@ use std::time::Duration;
 pub struct wasm_engine_policy {
     /// `sizeof(wasm_engine_policy)`.
     pub size: usize,
-    /// What happens when the guest ends at a record: a `wasm_on_error`.
+    /// What happens when the guest ends at a record.
     ///
     /// Only for what the guest did itself: `WASM_STATUS_GUEST_…`, and `WASM_STATUS_CUSTOM_ENGINE_FAILED`. Failures of the host's (`WASM_STATUS_HOST_FUNCTION_FAILED`,
     /// `WASM_STATUS_OUTPUT_REJECTED`, `WASM_STATUS_SYSTEM`, …) always fail the transform, because another record would
     /// fare no better. So does a guest that ends without having taken a record. One that ends between two records is
     /// started again, and no record is lost.
-    pub on_error: u32,
+    pub on_error: wasm_on_error_number,
     /// Nanoseconds from a failure to the next start. They double with each further failure in a row, up to
     /// `backoff_max_ns`; what is waited is a random time between half of that and all of it. Default 1 s.
     pub backoff_min_ns: u64,

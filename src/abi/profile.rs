@@ -1,8 +1,8 @@
 //! `wasm_engine_*_profile`: where a guest spends its time.
 
+use super::bytes::wasm_bytes;
 use super::engine::{owned, wasm_engine};
 use super::error::wasm_error;
-use super::runtime::wasm_bytes;
 use super::{Out, border};
 use crate::base::status::wasm_status;
 use crate::guest::profile::INTERVAL;
@@ -36,7 +36,7 @@ pub unsafe extern "C" fn wasm_engine_start_profile(
 /// https://profiler.firefox.com shows. Names of functions are those of the module; functions without one are called
 /// `function N`, with their index. The document has no addresses and nothing of the guest's data.
 ///
-/// `json` gets text that must be freed with `wasm_bytes_release`. `WASM_STATUS_INVALID_STATE` if the engine is not being
+/// `json` gets text, to be released with `wasm_bytes_release`. `WASM_STATUS_INVALID_STATE` if the engine is not being
 /// profiled, `WASM_STATUS_BUSY` from one of its own callbacks. Takes some milliseconds per thousand looks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_engine_finish_profile(
@@ -48,7 +48,7 @@ pub unsafe extern "C" fn wasm_engine_finish_profile(
         let engine = owned(engine)?;
         let out = Out::new(json, "json")?;
         let profile = engine.engine.finish_profile()?;
-        out.set(Box::into_raw(Box::new(wasm_bytes(profile))));
+        out.set(wasm_bytes::of(profile));
         Ok(())
     })
 }

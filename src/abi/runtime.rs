@@ -1,10 +1,12 @@
 //! `wasm_runtime_*`: configuration and compiler.
 
+use super::bytes::wasm_bytes;
 use super::engine::wasm_engine;
 use super::error::wasm_error;
 use super::{Out, border, first_size, handle, sized, take};
 use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
 use crate::base::error::{Error, Result};
+use crate::base::number::{wasm_memory_mode_number, wasm_signal_check_number, wasm_trap_mode_number};
 use crate::base::status::wasm_status;
 use crate::compile::runtime::{Allocators, Runtime};
 use crate::host::log::{Line, Sink, wasm_log_severity, wasm_log_source};
@@ -100,12 +102,12 @@ pub struct wasm_runtime_config {
     pub skip_crc_check: u32,
     /// Where guests' output goes. Default: nowhere.
     pub log: wasm_log_sink,
-    /// Where linear memories and stacks come from: a `wasm_memory_mode`.
-    pub memory_mode: u32,
-    /// How traps of guests are noticed: a `wasm_trap_mode`.
-    pub trap_mode: u32,
-    /// When blocked signals are looked for: a `wasm_signal_check`.
-    pub signal_check: u32,
+    /// Where linear memories and stacks come from.
+    pub memory_mode: wasm_memory_mode_number,
+    /// How traps of guests are noticed.
+    pub trap_mode: wasm_trap_mode_number,
+    /// When blocked signals are looked for.
+    pub signal_check: wasm_signal_check_number,
     /// 1: stacks have no more than `host_stack_size` bytes, of which guests get up to a quarter for their own frames. No host
     /// function then ever has more than what it was promised, and some have a quarter less, so that one which needs more
     /// dies in a test. Default 0.
@@ -284,7 +286,7 @@ pub unsafe extern "C" fn wasm_runtime_validate(
 /// `schema_registry_abi_version`, `language`, `producers`, `functions`, `code_size`, `data_segments`, `has_names`,
 /// `memories`, `imports`, `exports`, and `refused`, which is null or has `status` and `message`. Any thread.
 ///
-/// `json` gets text that must be freed with `wasm_bytes_release`.
+/// `json` gets text, to be released with `wasm_bytes_release`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_inspect(
     runtime: *const wasm_runtime,
@@ -296,7 +298,7 @@ pub unsafe extern "C" fn wasm_runtime_inspect(
         let runtime = handle(runtime, "runtime")?;
         let out = Out::new(json, "json")?;
         let document = runtime.runtime.inspect(module.bytes("module")?);
-        out.set(Box::into_raw(Box::new(wasm_bytes(document.to_string()))));
+        out.set(wasm_bytes::of(document.to_string()));
         Ok(())
     })
 }
@@ -312,24 +314,6 @@ pub unsafe extern "C" fn wasm_runtime_release(runtime: *mut wasm_runtime) {
             drop(unsafe { Arc::from_raw(runtime.cast_const()) });
             Ok(())
         });
-    }
-}
-
-/// Text that the library made. Belongs to no thread.
-pub struct wasm_bytes(pub(crate) String);
-
-/// The text: UTF-8 without a final NUL. Lives as long as its owner. For NULL empty.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_bytes_view(text: *const wasm_bytes) -> wasm_slice {
-    handle(text, "text").map_or(wasm_slice::of(&[]), |text| wasm_slice::of(text.0.as_bytes()))
-}
-
-/// Frees the text. NULL is fine.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_bytes_release(text: *mut wasm_bytes) {
-    if !text.is_null() {
-        // SAFETY: the header says that it is a text that the library gave out, released once.
-        drop(unsafe { Box::from_raw(text) });
     }
 }
 

@@ -6,7 +6,6 @@ use crate::base::description::Transform;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::compile::code_cache::Cache;
-use crate::compile::code_cache::counters::{CacheStats, Counters};
 use crate::guest::context::{Context, GuestState, Local};
 use crate::guest::host_function::HostFunction;
 use crate::guest::limits::Limits;
@@ -44,8 +43,6 @@ pub struct Shared {
     pub engine: Engine,
     /// Where guests' output goes.
     pub log: Arc<dyn Sink>,
-    /// What was compiled, and how the cache does.
-    pub counters: Arc<Counters>,
     /// The threads' pools, in the mode that has them.
     pub pools: Option<Arc<Pools>>,
     /// What is counted.
@@ -147,7 +144,6 @@ impl Runtime {
             metrics,
             engine,
             log,
-            counters: Arc::default(),
             pools,
             registering: Mutex::new(Some(registering)),
             linked: OnceCell::new(),
@@ -207,13 +203,8 @@ impl Runtime {
         };
         set(None)?;
         // Made outside of the lock: it takes a while, and may tell the host's log something.
-        let (counters, log) = (shared.counters.clone(), shared.log.clone());
+        let (counters, log) = (shared.metrics.code_cache.clone(), shared.log.clone());
         set(Some(Arc::new(Cache::new(directory, max_bytes, counters, log, shared.config.max_log_line)?)))
-    }
-
-    /// What was compiled, and how the cache does.
-    pub fn code_cache_stats(&self) -> CacheStats {
-        self.shared.counters.read()
     }
 
     /// Judges a module without compiling it.

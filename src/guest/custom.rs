@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::base::error::{Error, GuestDetail, Result};
+use crate::base::number::wasm_callback_result_number;
 use crate::base::status::wasm_status as Status;
 use crate::batch::reader::Record;
 use crate::guest::context::Context;
@@ -40,10 +41,16 @@ pub struct wasm_custom_engine {
     /// Makes an engine: writes its own data to `engine_data`, NULL before, and answers done or failed, at once. Called by
     /// `wasm_engine_create`. NULL: the other callbacks get `data`, and `release` is not called. With another answer than done
     /// nothing that was written is ever freed.
-    pub create:
-        Option<unsafe extern "C" fn(data: *mut c_void, engine_data: *mut *mut c_void, call: *mut wasm_call) -> u32>,
+    pub create: Option<
+        unsafe extern "C" fn(
+            data: *mut c_void,
+            engine_data: *mut *mut c_void,
+            call: *mut wasm_call,
+        ) -> wasm_callback_result_number,
+    >,
     /// Starts the engine. NULL: it is started at once.
-    pub start: Option<unsafe extern "C" fn(engine_data: *mut c_void, call: *mut wasm_call) -> u32>,
+    pub start:
+        Option<unsafe extern "C" fn(engine_data: *mut c_void, call: *mut wasm_call) -> wasm_callback_result_number>,
     /// Transforms the records of `batch` from the one with index `first_record` on. Must not be NULL.
     ///
     /// `batch` is what `wasm_engine_transform` was given, checked, and can be read until the last answer, or `stop`.
@@ -57,7 +64,7 @@ pub struct wasm_custom_engine {
             first_record: u32,
             work: *mut wasm_work,
             call: *mut wasm_call,
-        ) -> u32,
+        ) -> wasm_callback_result_number,
     >,
     /// Stops an engine whose `start` was called, or would have been: in whatever state it is, after a failure, too. When it
     /// returns, nothing touches the batch any more; promises may still be settled, without effect. May be NULL.

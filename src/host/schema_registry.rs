@@ -3,6 +3,7 @@
 
 use super::owned::{Owned, host_data};
 use crate::base::error::{Error, Result};
+use crate::base::number::{wasm_callback_result_number, wasm_schema_type_number};
 use crate::host::call::{Settled, wasm_call, wasm_callback_result};
 use crate::host::schema::{Reference, Schema, SubjectSchema, wasm_schema_type};
 use crate::host::slice::{self, wasm_slice};
@@ -27,8 +28,8 @@ pub struct wasm_schema_reference {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_schema {
-    /// A `wasm_schema_type`.
-    pub schema_type: u32,
+    /// Its language.
+    pub schema_type: wasm_schema_type_number,
     /// The schema's text.
     pub definition: wasm_slice,
     /// What it refers to.
@@ -66,10 +67,17 @@ pub struct wasm_schema_registry {
     /// Frees `data`, once: when the runtime and everything made from it are gone. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// The schema of this id. The answer's `version` is not looked at.
-    pub get_schema: Option<unsafe extern "C" fn(data: *mut c_void, id: i32, call: *mut wasm_call) -> u32>,
+    pub get_schema:
+        Option<unsafe extern "C" fn(data: *mut c_void, id: i32, call: *mut wasm_call) -> wasm_callback_result_number>,
     /// The schema of a subject, in this version; −1 is the latest.
-    pub get_subject_schema:
-        Option<unsafe extern "C" fn(data: *mut c_void, subject: wasm_slice, version: i32, call: *mut wasm_call) -> u32>,
+    pub get_subject_schema: Option<
+        unsafe extern "C" fn(
+            data: *mut c_void,
+            subject: wasm_slice,
+            version: i32,
+            call: *mut wasm_call,
+        ) -> wasm_callback_result_number,
+    >,
     /// Registers a schema under a subject, or finds it there. The answer is its id.
     pub create_schema: Option<
         unsafe extern "C" fn(
@@ -77,7 +85,7 @@ pub struct wasm_schema_registry {
             subject: wasm_slice,
             schema: *const wasm_schema,
             call: *mut wasm_call,
-        ) -> u32,
+        ) -> wasm_callback_result_number,
     >,
 }
 

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::owned::{Owned, host_data};
+use crate::base::number::wasm_callback_result_number;
 use crate::host::call::{Ended, wasm_call};
 use core::ffi::c_void;
 
@@ -48,7 +49,7 @@ pub struct wasm_output_sink {
             records: *const wasm_output_record,
             count: usize,
             call: *mut wasm_call,
-        ) -> u32,
+        ) -> wasm_callback_result_number,
     >,
 }
 

@@ -4,6 +4,7 @@
 use super::call::{Ended, wasm_call};
 use super::owned::{Owned, host_data};
 use crate::base::error::{Error, Result};
+use crate::base::number::wasm_callback_result_number;
 use crate::base::status::wasm_status as Status;
 use core::ffi::c_void;
 use std::time::Duration;
@@ -24,7 +25,9 @@ pub struct wasm_timer {
     /// Lets time pass: takes the call's promise, answers `WASM_CALLBACK_RESULT_PENDING`, and resolves the promise after
     /// `nanoseconds`. A promise that is never resolved means that the engine never starts again by itself; one that is
     /// rejected or dropped, or another answer than pending or done, that the operation fails.
-    pub sleep: Option<unsafe extern "C" fn(data: *mut c_void, nanoseconds: u64, call: *mut wasm_call) -> u32>,
+    pub sleep: Option<
+        unsafe extern "C" fn(data: *mut c_void, nanoseconds: u64, call: *mut wasm_call) -> wasm_callback_result_number,
+    >,
 }
 
 host_data!(wasm_timer);

@@ -6,6 +6,7 @@
 //! between.
 
 pub mod clock;
+pub mod code_cache;
 pub mod log_limit;
 pub mod meter;
 pub mod registry;

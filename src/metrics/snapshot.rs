@@ -1,6 +1,7 @@
 //! All of a runtime's metrics at one moment, as numbers.
 
 use super::clock;
+use super::code_cache::CodeCacheCounts;
 use super::registry::{FactoryLookup, Registry, Series};
 use super::tally::{BUCKETS, Counted, Sums, bucket_end};
 use crate::base::status::wasm_status;
@@ -89,10 +90,8 @@ pub struct RuntimeMetrics {
     pub compilations: u64,
     /// Nanoseconds that they took.
     pub compile_ns: u64,
-    /// Looks into a cache of compiled code that found it.
-    pub cache_hits: u64,
-    /// Those that did not.
-    pub cache_misses: u64,
+    /// The code cache, and what was loaded.
+    pub code_cache: CodeCacheCounts,
     /// Requests to factory caches for a factory that was there.
     pub factory_hits: u64,
     /// Those that waited for a compilation that another one had begun.
@@ -115,8 +114,7 @@ impl RuntimeMetrics {
         self.executable = registry.executable.load(Relaxed);
         self.compilations = registry.compilations.load(Relaxed);
         self.compile_ns = clock::nanoseconds(registry.compile_ticks.load(Relaxed));
-        self.cache_hits = registry.cache_hits.load(Relaxed);
-        self.cache_misses = registry.cache_misses.load(Relaxed);
+        self.code_cache = registry.code_cache.read();
         self.factory_hits = registry.factory_lookups(FactoryLookup::Hit);
         self.factory_joined = registry.factory_lookups(FactoryLookup::Joined);
         self.factory_misses = registry.factory_lookups(FactoryLookup::Miss);

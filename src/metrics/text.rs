@@ -88,11 +88,27 @@ const OF_RUNTIME: &[Metric<RuntimeMetrics>] = &[
     metric("wasm_compile_errors_total", "Compilations that failed, by the name of their status.", |m| {
         Value::Errors(&m.compile_errors)
     }),
-    metric("wasm_cache_hits_total", "Modules whose machine code was found in a cache.", |m| {
-        Value::Counter(m.cache_hits)
+    metric("wasm_loads_total", "Modules whose machine code was loaded.", |m| Value::Counter(m.code_cache.loads)),
+    metric("wasm_load_seconds_total", "Time that these took on their threads.", |m| {
+        Value::Seconds(m.code_cache.load_ns)
     }),
-    metric("wasm_cache_misses_total", "Modules whose machine code was looked for in a cache, in vain.", |m| {
-        Value::Counter(m.cache_misses)
+    metric("wasm_code_cache_hits_total", "Modules whose machine code was found in the code cache.", |m| {
+        Value::Counter(m.code_cache.hits)
+    }),
+    metric("wasm_code_cache_misses_total", "Modules that were looked for in the code cache and compiled.", |m| {
+        Value::Counter(m.code_cache.misses)
+    }),
+    metric("wasm_code_cache_stores_total", "Entries written to the code cache.", |m| {
+        Value::Counter(m.code_cache.stores)
+    }),
+    metric("wasm_code_cache_evictions_total", "Entries removed from the code cache to make room.", |m| {
+        Value::Counter(m.code_cache.evictions)
+    }),
+    metric("wasm_code_cache_rejected_total", "Entries of the code cache that were not to be trusted.", |m| {
+        Value::Counter(m.code_cache.rejected)
+    }),
+    metric("wasm_code_cache_faults_total", "Troubles with the code cache's directory or disk.", |m| {
+        Value::Counter(m.code_cache.faults)
     }),
     metric("wasm_pools", "Pools that threads, or the process, reserved.", |m| Value::Gauge(m.pools.pools)),
     metric("wasm_pool_engines", "Engines that these pools are for.", |m| Value::Gauge(m.pools.engines)),

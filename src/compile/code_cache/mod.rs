@@ -8,7 +8,6 @@
 //! processes may share a directory; of two that store the same entry the later one wins. Each store also removes the
 //! entries used longest ago, as far as the limit says, and what writers left behind that died.
 
-pub mod counters;
 pub mod directory;
 pub mod faults;
 pub mod key;
@@ -17,8 +16,8 @@ use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::base::text::hex;
 use crate::host::log::Sink;
+use crate::metrics::code_cache::{CodeCacheCounters, Event};
 use crate::module::artifact::{Artifact, Digest, Flaw};
-use counters::{Counters, Event};
 use directory::{Directory, Listed, Opened, PROBE, TEMPORARY, Trouble, Unusable, touch};
 use faults::Faults;
 use std::fs::File;
@@ -37,7 +36,7 @@ const ENTRY: &str = ".cwasm";
 pub struct Cache {
     directory: Directory,
     max_bytes: u64,
-    counters: Arc<Counters>,
+    counters: Arc<CodeCacheCounters>,
     faults: Faults,
 }
 
@@ -46,7 +45,7 @@ impl Cache {
     pub fn new(
         directory: &Path,
         max_bytes: u64,
-        counters: Arc<Counters>,
+        counters: Arc<CodeCacheCounters>,
         log: Arc<dyn Sink>,
         max_line: usize,
     ) -> Result<Self> {

@@ -19,7 +19,7 @@ impl Sink for Lines {
 struct Bench {
     _scratch: tempfile::TempDir,
     path: PathBuf,
-    counters: Arc<Counters>,
+    counters: Arc<CodeCacheCounters>,
     log: Arc<Lines>,
     cache: Cache,
 }
@@ -27,7 +27,7 @@ struct Bench {
 fn bench(max_bytes: u64) -> Bench {
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("cache");
-    let (counters, log) = (Arc::new(Counters::default()), Arc::new(Lines::default()));
+    let (counters, log) = (Arc::new(CodeCacheCounters::default()), Arc::new(Lines::default()));
     let cache = Cache::new(&path, max_bytes, counters.clone(), log.clone(), 4096).unwrap();
     Bench { _scratch: scratch, path, counters, log, cache }
 }
@@ -190,7 +190,7 @@ fn the_limit_holds_to_the_byte() {
     assert_eq!((none.counts(), none.names().len()), ((0, 0, 0, 1), 0));
     assert!(none.log.0.lock()[0].contains("10000 bytes, more than max_bytes, 9999"), "{:?}", none.log.0.lock());
     // A smaller limit counts from the start.
-    let counters = Arc::new(Counters::default());
+    let counters = Arc::new(CodeCacheCounters::default());
     Cache::new(&b.path, SIZE as u64, counters.clone(), b.log.clone(), 4096).unwrap();
     assert_eq!((counters.read().evictions, b.names()), (1, vec![entry_name(&[2; 32])]));
 }
@@ -294,7 +294,7 @@ const RACE: &str = "WASM_ENGINE_TEST_RACE";
 #[test]
 fn processes_race() {
     if let Some(path) = std::env::var_os(RACE) {
-        let (counters, log) = (Arc::new(Counters::default()), Arc::new(Lines::default()));
+        let (counters, log) = (Arc::new(CodeCacheCounters::default()), Arc::new(Lines::default()));
         let cache = Cache::new(Path::new(&path), RACE_ROOM, counters.clone(), log.clone(), 4096).unwrap();
         race(&cache, (std::process::id() % 9 + 1) as u8);
         let counted = counters.read();

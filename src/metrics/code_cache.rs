@@ -1,26 +1,24 @@
-//! What a runtime counts about compiling and its cache.
+//! What a runtime counts about its code cache and about loading.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Counters of a runtime, written by its compile threads and read by anyone. All of them only grow.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct CodeCacheCounters {
     hits: AtomicU64,
     misses: AtomicU64,
     stores: AtomicU64,
     evictions: AtomicU64,
     rejected: AtomicU64,
     faults: AtomicU64,
-    compilations: AtomicU64,
-    compile_ns: AtomicU64,
     loads: AtomicU64,
     load_ns: AtomicU64,
 }
 
 /// The counters at one moment; each is exact, but they are not read at the same instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CacheStats {
+pub struct CodeCacheCounts {
     /// Modules that were found in the cache and loaded.
     pub hits: u64,
     /// Modules that were looked for in the cache and had to be compiled.
@@ -33,20 +31,16 @@ pub struct CacheStats {
     pub rejected: u64,
     /// Troubles with the directory or the disk, none of which made a compilation fail.
     pub faults: u64,
-    /// Modules compiled, with a cache or without, also those whose compilation failed.
-    pub compilations: u64,
-    /// Time that those took, judging and rewriting included.
-    pub compile_time: Duration,
     /// Modules loaded from the cache or from an artifact.
     pub loads: u64,
-    /// Time that those took, hashing and checking included.
-    pub load_time: Duration,
+    /// Nanoseconds that those took, hashing and checking included.
+    pub load_ns: u64,
 }
 
 /// What is counted one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// See `CacheStats`, as for the others.
+    /// See `CodeCacheCounts`, as for the others.
     Hit,
     /// A module that was not there.
     Miss,
@@ -58,7 +52,7 @@ pub enum Event {
     Fault,
 }
 
-impl Counters {
+impl CodeCacheCounters {
     /// Counts one.
     pub fn count(&self, event: Event) {
         let counter = match event {
@@ -76,12 +70,6 @@ impl Counters {
         self.evictions.fetch_add(entries, Relaxed);
     }
 
-    /// Counts a compilation.
-    pub fn compiled(&self, time: Duration) {
-        self.compilations.fetch_add(1, Relaxed);
-        self.compile_ns.fetch_add(nanoseconds(time), Relaxed);
-    }
-
     /// Counts a module that was loaded.
     pub fn loaded(&self, time: Duration) {
         self.loads.fetch_add(1, Relaxed);
@@ -89,19 +77,17 @@ impl Counters {
     }
 
     /// The counters now.
-    pub fn read(&self) -> CacheStats {
+    pub fn read(&self) -> CodeCacheCounts {
         let value = |counter: &AtomicU64| counter.load(Relaxed);
-        CacheStats {
+        CodeCacheCounts {
             hits: value(&self.hits),
             misses: value(&self.misses),
             stores: value(&self.stores),
             evictions: value(&self.evictions),
             rejected: value(&self.rejected),
             faults: value(&self.faults),
-            compilations: value(&self.compilations),
-            compile_time: Duration::from_nanos(value(&self.compile_ns)),
             loads: value(&self.loads),
-            load_time: Duration::from_nanos(value(&self.load_ns)),
+            load_ns: value(&self.load_ns),
         }
     }
 }
