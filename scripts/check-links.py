@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What Markdown pages point to exists: relative links with their anchors, and `paths/like/this` of the repository.
+"""What Markdown pages point to exists: relative links with their anchors, `paths/like/this` of the repository, and names of
+the header or of a metric, like `wasm_runtime` or `WASM_STATUS_OK`.
 
   scripts/check-links.py [PAGE...]      (default: those of the root, of docs/, and each README.md one directory down)
 """
@@ -16,6 +17,8 @@ HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
 # Only what begins with a directory of this repository, and ends like a directory or a file: others may be anything.
 TOP = "src|crates|include|cpp_tests|docs|scripts|tools|guests|bench|examples|peers"
 PATH = re.compile(rf"(?:{TOP})/(?:[\w./-]*(?:/|\.\w+))?")
+NAME = re.compile(r"(?:wasm|WASM)_\w+")
+NAMED = [ROOT / "include" / "wasm_engine.h", ROOT / "src" / "metrics" / "text.rs"]
 
 
 def anchors_of(page):
@@ -24,8 +27,8 @@ def anchors_of(page):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def faults_of(page):
-    """What a page points to in vain."""
+def faults_of(page, names):
+    """What a page points to that is not there."""
     text = CODE_BLOCK.sub("", page.read_text())
     for inline, reference in LINK.findall(CODE_SPAN.sub("code", text)):
         link = inline or reference
@@ -40,12 +43,15 @@ def faults_of(page):
     for span in CODE_SPAN.findall(text):
         if PATH.fullmatch(span) and not (ROOT / span).exists() and not (page.parent / span).exists():
             yield f"{page}: no such path: {span}"
+        if NAME.fullmatch(span) and span not in names:
+            yield f"{page}: no such name in the header: {span}"
 
 
 def main():
     pages = [Path(page) for page in sys.argv[1:]]
     pages = pages or sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
-    faults = [fault for page in dict.fromkeys(pages) for fault in faults_of(page)]
+    names = "".join(source.read_text() for source in NAMED)
+    faults = [fault for page in dict.fromkeys(pages) for fault in faults_of(page, names)]
     if faults:
         sys.exit("\n".join(faults))
     print(f"pages whose links lead somewhere: {len(set(pages))}")

@@ -45,6 +45,12 @@ class Links(unittest.TestCase):
     def test_a_path_that_is_not_there(self):
         self.assert_fault("`src/nothing.rs`\n", "no such path: src/nothing.rs")
 
+    def test_a_name_that_is_not_in_the_header(self):
+        self.assert_fault("`wasm_engine_fly`\n", "no such name in the header: wasm_engine_fly")
+        self.assert_fault("`WASM_STATUS_FLOWN`\n", "no such name in the header: WASM_STATUS_FLOWN")
+        done = self.check("`wasm_engine_start` `WASM_STATUS_OK` `wasm_engines` `wasm_engine_fly(x)`\n")
+        self.assertEqual(done.returncode, 0, done.stderr)
+
     def test_code_blocks_are_left_out(self):
         self.assertEqual(self.check("```\n[a](missing.md) `src/nothing.rs`\n```\n").returncode, 0)
 
