@@ -89,7 +89,7 @@ typedef struct wasm_engine wasm_engine;
 // A future that an executor polls.
 typedef struct wasm_task wasm_task;
 
-// A callback's promise to answer later. It may be used on any thread, and outlive the engine.
+// A callback's promise to answer later. It may be used on any thread and may outlive the engine.
 typedef struct wasm_promise wasm_promise;
 
 // A cache of factories. Owned; it may be used on any thread, by several at once.
@@ -99,7 +99,7 @@ typedef struct wasm_factory_cache wasm_factory_cache;
 // alive, but what engines, factories and snapshots of a runtime share: its host functions, pools and ticker.
 typedef struct wasm_metrics wasm_metrics;
 
-// The call that a callback is in; valid until the callback returns, and used on its thread only.
+// The call that a callback belongs to. Valid until the callback returns and only on its thread.
 typedef struct wasm_call wasm_call;
 
 // Packs records into batches. Owned; used by one thread at a time.
@@ -128,7 +128,7 @@ uint32_t wasm_library_version_number(void);
 
 // Borrowed bytes. `(NULL, 0)` is empty. Text is UTF-8 without a final NUL.
 typedef struct wasm_slice {
-  // The first byte; may be NULL when `size` is 0.
+  // The first byte. May be NULL when `size` is 0.
   const uint8_t *data;
   // Number of bytes.
   size_t size;
@@ -146,50 +146,51 @@ void wasm_bytes_release(wasm_bytes *bytes);
 // `wasm_error_*`: the story behind a status.
 // ---------------------------------------------------------------------------------------------------------------------
 
-// What a call came to.
+// The result of a call.
 //
-// The numbers are fixed: new ones are added, none is ever changed or given away again. They come in ranges:
-// 0 is success; 1–19 say that the call itself was wrong and that *nothing happened*, so whatever was going on is
-// still going on; 20–49 refuse a module; 50–69 tell how a guest ended; 70–89 refuse a record batch; 90 and up
-// are troubles of the library itself.
+// The numbers are fixed. New ones may be added, but none is ever changed or reused. They come in ranges. 0 is
+// success. 1–19: the call itself was wrong and *had no effect*. An operation in progress stays in progress. 20–49: a
+// module was refused. 50–69: a guest failed or was stopped. 70–89: a record batch was refused. 90 and up: a failure
+// of the library itself.
 typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   // Success.
   WASM_STATUS_OK = 0,
   // A pointer that must not be NULL was NULL.
   WASM_STATUS_NULL_ARGUMENT = 1,
-  // An argument or a config field has a value that makes no sense; the message says which.
+  // An argument or a config field has an invalid value. The message says which.
   WASM_STATUS_INVALID_ARGUMENT = 2,
   // Text that must be UTF-8 is not.
   WASM_STATUS_INVALID_UTF8 = 3,
   // The `size` at the head of a struct is smaller than the first version of that struct.
   WASM_STATUS_INVALID_STRUCT_SIZE = 4,
-  // An engine, or a future of an engine, was used on another thread than the one that made the engine.
+  // An engine or its future was used on a thread other than the one that created the engine.
   WASM_STATUS_WRONG_THREAD = 5,
-  // The engine is at work further down this very call stack: a callback called back into its own engine.
+  // The engine was called from one of its own callbacks.
   WASM_STATUS_BUSY = 6,
-  // The engine is not in a state in which this can be done (transform before start, start twice, …).
+  // The engine's state does not allow this call (transform before start, start twice, …).
   WASM_STATUS_INVALID_STATE = 7,
-  // The result of this future was taken already, or the future has another kind of result.
+  // The result of this future was taken already or the future has another kind of result.
   WASM_STATUS_NO_RESULT = 8,
   // The promise was resolved or rejected before.
   WASM_STATUS_PROMISE_SETTLED = 9,
-  // The thread has no pool for engines: call `wasm_thread_prepare` on it.
+  // The thread has no pool for engines. Call `wasm_thread_prepare` on it.
   WASM_STATUS_THREAD_NOT_PREPARED = 10,
   // A signal by which traps of guests are noticed is blocked on this thread: call `wasm_thread_unblock_signals`.
   WASM_STATUS_SIGNALS_BLOCKED = 11,
-  // The factory cache has nothing with this key, and no module to compile was given.
+  // The factory cache has no factory with this key and no module to compile was given.
   WASM_STATUS_NOT_CACHED = 12,
-  // `wasm_work_write`: the output must go to the host first; answer `WASM_CALLBACK_RESULT_AGAIN`, and write this record then.
+  // `wasm_work_write`: the output must go to the host first. Return `WASM_CALLBACK_RESULT_AGAIN` and write this
+  // record in the next call.
   WASM_STATUS_OUTPUT_FULL = 13,
   // The bytes do not begin with Wasm's magic number.
   WASM_STATUS_MODULE_NOT_WASM = 20,
-  // The module is in the text format; compile it to binary first.
+  // The module is in the text format. Compile it to binary first.
   WASM_STATUS_MODULE_TEXT_FORMAT = 21,
-  // The binary is a component, not a core module.
+  // The binary is a component and not a core module.
   WASM_STATUS_MODULE_IS_COMPONENT = 22,
   // The module is larger than `max_module_size`.
   WASM_STATUS_MODULE_TOO_LARGE = 23,
-  // The binary breaks a rule of the Wasm specification, or needs a proposal that is not enabled.
+  // The binary violates the Wasm specification or needs a proposal that is not enabled.
   WASM_STATUS_MODULE_INVALID = 24,
   // No function `_start` is exported.
   WASM_STATUS_MODULE_NO_START = 25,
@@ -201,44 +202,45 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   WASM_STATUS_MODULE_MEMORY64 = 28,
   // The memory that the module starts with is larger than the runtime's limit.
   WASM_STATUS_MODULE_MEMORY_LIMIT = 29,
-  // No `redpanda_transform.check_abi_version_*` is imported, so this is no transform.
+  // No `redpanda_transform.check_abi_version_*` is imported. The module is not a transform.
   WASM_STATUS_MODULE_NO_ABI = 30,
   // The transform ABI version that the module asks for is not 1 or 2.
   WASM_STATUS_MODULE_UNKNOWN_ABI = 31,
   // The schema registry ABI version that the module asks for is not 0.
   WASM_STATUS_MODULE_UNKNOWN_SCHEMA_REGISTRY = 32,
-  // The module imports something that this host does not have; the message lists the names.
+  // The module imports something that this host does not have. The message lists the names.
   WASM_STATUS_MODULE_UNKNOWN_IMPORT = 33,
-  // The module imports a function of this host with another type; the message has both.
+  // The module imports a function of this host with another type. The message has both types.
   WASM_STATUS_MODULE_IMPORT_SIGNATURE = 34,
   // The module is valid but could not be compiled.
   WASM_STATUS_MODULE_COMPILE = 35,
-  // The module has more tables, or larger ones at the start, than the runtime allows.
+  // The module has more tables than the runtime allows or its tables start larger.
   WASM_STATUS_MODULE_TABLE_LIMIT = 36,
-  // The bytes are no artifact of `wasm_runtime_precompile`, or were damaged since.
+  // The bytes are not an artifact of `wasm_runtime_precompile` or were damaged.
   WASM_STATUS_MODULE_ARTIFACT_DAMAGED = 37,
-  // The artifact was made by another version of the library, for another processor, or with another configuration; the
-  // message says which. Compile the module again.
+  // The artifact was made by another version of the library or for another processor or with another
+  // configuration. The message says which. Compile the module again.
   WASM_STATUS_MODULE_ARTIFACT_INCOMPATIBLE = 38,
-  // The guest trapped; see `wasm_error_trap`.
+  // The guest trapped. See `wasm_error_trap`.
   WASM_STATUS_GUEST_TRAP = 50,
-  // The guest ended by itself: `proc_exit`, or a return from `_start`; see `wasm_error_exit_code`.
+  // The guest exited by itself: `proc_exit` or a return from `_start`. See `wasm_error_exit_code`.
   WASM_STATUS_GUEST_EXIT = 51,
-  // The start, or one record, used more than `record_time_limit_ns`.
+  // The start or one record used more than `record_time_limit_ns`.
   WASM_STATUS_GUEST_TIMEOUT = 52,
-  // The guest ended after its memory was refused growth at the record at hand, or was too small for it from the beginning.
+  // The guest failed after it was refused memory during the current record or because its memory was too small
+  // from the beginning.
   WASM_STATUS_GUEST_MEMORY_LIMIT = 53,
-  // The guest used up its stack.
+  // The guest's stack overflowed.
   WASM_STATUS_GUEST_STACK_OVERFLOW = 54,
-  // The guest handed a host function a pointer outside of its memory, or called it at a wrong time.
+  // The guest passed a pointer outside of its memory to a host function or called one at a wrong time.
   WASM_STATUS_GUEST_BAD_CALL = 55,
-  // An engine of the embedder's own failed, rejected its promise, or dropped it unsettled; the message has its reason.
+  // A custom engine failed or rejected its promise or dropped it without a result. The message has its reason.
   WASM_STATUS_CUSTOM_ENGINE_FAILED = 56,
-  // A host function failed, rejected its promise, or dropped it unsettled; the message has its reason.
+  // A host function failed or rejected its promise or dropped it without a result. The message has its reason.
   WASM_STATUS_HOST_FUNCTION_FAILED = 59,
-  // The host's output sink failed, rejected its promise, or dropped it unresolved.
+  // The host's output sink failed or rejected its promise or dropped it without a result.
   WASM_STATUS_OUTPUT_REJECTED = 60,
-  // The engine was stopped or released while the operation was going on.
+  // The engine was stopped or released while the operation was in progress.
   WASM_STATUS_CANCELLED = 61,
   // The batch ends before its header or its length field says so.
   WASM_STATUS_BATCH_TRUNCATED = 70,
@@ -246,39 +248,40 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   WASM_STATUS_BATCH_MAGIC = 71,
   // The CRC-32C does not fit the content.
   WASM_STATUS_BATCH_CRC = 72,
-  // Counts, lengths or varints of the batch contradict each other.
+  // Counts or lengths or varints of the batch contradict each other.
   WASM_STATUS_BATCH_MALFORMED = 73,
   // The compression code is not one of Kafka's.
   WASM_STATUS_BATCH_COMPRESSION = 74,
   // The compressed part cannot be decompressed.
   WASM_STATUS_BATCH_DECOMPRESS = 75,
-  // The batch, compressed or decompressed, is larger than `max_batch_size`.
+  // The batch is larger than `max_batch_size`, compressed or decompressed.
   WASM_STATUS_BATCH_TOO_LARGE = 76,
   // A control batch holds no records for a transform.
   WASM_STATUS_BATCH_CONTROL = 77,
-  // The library panicked: a defect, please report it. The engine concerned is unusable from here on.
+  // The library panicked. This is a defect. Please report it. The engine concerned cannot be used any more.
   WASM_STATUS_PANIC = 90,
-  // The engine was the scene of a panic before; release it.
+  // The library panicked earlier while it used this engine. Release the engine.
   WASM_STATUS_POISONED = 91,
-  // The system refused something: memory, a mapping, a thread.
+  // The operating system refused memory or a mapping or a thread.
   WASM_STATUS_SYSTEM = 92,
-  // Anything else; the message tells.
+  // Any other failure. The message has the reason.
   WASM_STATUS_INTERNAL = 93,
-  // No memory or stack is left for another engine, in the thread's pool, the process's, or the host's allocator.
+  // There is no memory or stack for another engine in the thread's pool, the process's pool or the host's
+  // allocator.
   WASM_STATUS_POOL_EXHAUSTED = 94,
-  // The directory cannot be used for a cache; the message says why, and what to do.
+  // The directory cannot be used for a code cache. The message says why and what to do.
   WASM_STATUS_CODE_CACHE_UNUSABLE = 95,
 } wasm_status;
 
-// Why a guest trapped. Numbers are fixed, as with `wasm_status`.
+// Why a guest trapped. The numbers are fixed, as with `wasm_status`.
 typedef enum wasm_trap WASM_ENGINE_ENUM_TYPE {
-  // It did not trap.
+  // No trap.
   WASM_TRAP_NONE = 0,
-  // The instruction `unreachable`: a panic or an abort, as a rule.
+  // The instruction `unreachable`. Usually a panic or an abort.
   WASM_TRAP_UNREACHABLE = 1,
-  // The stack was used up.
+  // The stack overflowed.
   WASM_TRAP_STACK_OVERFLOW = 2,
-  // A load, store or bulk operation outside of memory.
+  // A load or store or bulk operation outside of memory.
   WASM_TRAP_MEMORY_OUT_OF_BOUNDS = 3,
   // A table index out of bounds.
   WASM_TRAP_TABLE_OUT_OF_BOUNDS = 4,
@@ -290,13 +293,13 @@ typedef enum wasm_trap WASM_ENGINE_ENUM_TYPE {
   WASM_TRAP_INTEGER_OVERFLOW = 7,
   // An integer division by zero.
   WASM_TRAP_DIVISION_BY_ZERO = 8,
-  // A float that does not fit the integer it is converted to.
+  // A float that does not fit the target integer.
   WASM_TRAP_BAD_CONVERSION = 9,
   // Ended by the host: the time limit.
   WASM_TRAP_INTERRUPT = 10,
-  // Raised by a host function; the message tells.
+  // Raised by a host function. The message has the reason.
   WASM_TRAP_HOST = 11,
-  // Any other trap; the message names it.
+  // Any other trap. The message names it.
   WASM_TRAP_OTHER = 12,
 } wasm_trap;
 
@@ -369,19 +372,19 @@ const char *wasm_status_name(wasm_status status);
 typedef enum wasm_log_severity WASM_ENGINE_ENUM_TYPE {
   // Details that help to find a fault.
   WASM_LOG_SEVERITY_DEBUG = 0,
-  // A guest's standard output; of the library's own, what is worth knowing.
+  // A guest's standard output. From the library: information.
   WASM_LOG_SEVERITY_INFO = 1,
-  // A guest's standard error; of the library's own, what somebody should look at.
+  // A guest's standard error. From the library: a problem that needs attention.
   WASM_LOG_SEVERITY_WARN = 2,
   // A failure that the host will also see as a status.
   WASM_LOG_SEVERITY_ERROR = 3,
 } wasm_log_severity;
 
-// Whose line it is.
+// The source of a line.
 typedef enum wasm_log_source WASM_ENGINE_ENUM_TYPE {
-  // The guest wrote it.
+  // The guest.
   WASM_LOG_SOURCE_GUEST = 0,
-  // The library wrote it, about the guest or its transform.
+  // The library itself. The line is about the guest or its transform.
   WASM_LOG_SOURCE_LIBRARY = 1,
 } wasm_log_source;
 
@@ -424,57 +427,60 @@ typedef struct wasm_log_sink {
 
 // Where linear memories and guests' stacks come from.
 //
-// The README has measurements of each, and says which to choose.
+// The README has measurements of each mode and says which one to choose.
 typedef enum wasm_memory_mode WASM_ENGINE_ENUM_TYPE {
-  // Mapped when an engine starts and unmapped when it stops. Guests run fastest, starts are slowest. Each engine takes 4
-  // GiB of address space, and four to six of the process's 65,530 mappings. The default: nothing has to be sized.
+  // Each start of an engine maps memory and stack, each stop unmaps them. Guests run fastest and starts are
+  // slowest. Each engine takes 4 GiB of address space and four to six of the process's 65,530 mappings. This is
+  // the default: nothing needs to be sized.
   WASM_MEMORY_MODE_ON_DEMAND = 0,
-  // From a pool that each thread reserves with `wasm_thread_prepare`, of memory that the system or `memory_allocator` and
-  // `stack_allocator` give. Nothing is mapped afterwards. Memories lie side by side without guards, so guests check each
-  // access in code; stacks have guards, which before Linux 6.13 are two mappings for each.
+  // From a pool that each thread reserves with `wasm_thread_prepare`. The pool's memory comes from the system or
+  // from `memory_allocator` and `stack_allocator`. Nothing is mapped afterwards. Memories lie side by side without
+  // guard pages, so guests check each access in code. Stacks have guards. Before Linux 6.13 a guard takes two
+  // mappings per stack.
   WASM_MEMORY_MODE_THREAD_POOL = 1,
-  // From `memory_allocator` and `stack_allocator`, once per engine.
+  // From `memory_allocator` and `stack_allocator` for each engine.
   WASM_MEMORY_MODE_HOST = 2,
-  // From a pool of the process for `pool_engines` engines, Wasmtime's, in which memories begin as copy-on-write images
-  // of the module's data. Takes four to six of the process's 65,530 mappings for each engine. A module can have one
-  // table, of up to 20,000 elements.
+  // From Wasmtime's pool for the whole process, sized for `pool_engines` engines. Memories begin as copy-on-write
+  // images of the module's data. Takes four to six of the process's 65,530 mappings for each engine. A module can
+  // have one table of up to 20,000 elements.
   WASM_MEMORY_MODE_PROCESS_POOL = 3,
 } wasm_memory_mode;
 
 // How compiled code notices what a guest must not do.
 typedef enum wasm_trap_mode WASM_ENGINE_ENUM_TYPE {
-  // By SIGSEGV, SIGILL and SIGFPE, where that is cheaper than a check. The default.
+  // By SIGSEGV, SIGILL and SIGFPE where a signal is cheaper than a check. The default.
   WASM_TRAP_MODE_SIGNALS = 0,
-  // By checks in code only. No signal handler is installed, and none is needed.
+  // By checks in code only. No signal handler is installed or needed.
   WASM_TRAP_MODE_CHECKS = 1,
 } wasm_trap_mode;
 
-// When the library looks whether a signal that it needs is blocked on the thread.
+// When the library checks whether a signal that it needs is blocked on the thread.
 typedef enum wasm_signal_check WASM_ENGINE_ENUM_TYPE {
-  // At the first poll of a thread, at each start, and then at one poll per thread in half a time slice. The default; it
-  // costs less than can be measured.
+  // At the first poll of a thread and at each start. After that at one poll per thread in half a time slice. The
+  // default. The cost is too small to measure.
   WASM_SIGNAL_CHECK_SAMPLED = 0,
-  // At each poll: a system call. For hosts whose signal mask may change at any time, and for tests.
+  // At each poll. This costs a system call. For hosts whose signal mask may change at any time and for tests.
   WASM_SIGNAL_CHECK_EACH_POLL = 1,
 } wasm_signal_check;
 
-// The host's memory: for linear memories, or for guests' stacks.
+// The host's allocator for linear memories or for guests' stacks.
 typedef struct wasm_allocator {
   // `sizeof(wasm_allocator)`.
   size_t size;
   // The host's own.
   void *data;
-  // Frees `data`, once for each config field that names the table: when the runtime and everything made from it are
-  // gone, or when `wasm_runtime_create` fails. On any thread, of the library's too. May be NULL.
+  // Frees `data`. Called once for each config field that names the table: when the runtime and everything made
+  // from it are gone or when `wasm_runtime_create` fails. Called on any thread including the library's. May be
+  // NULL.
   void (*drop)(void *data);
-  // Gives `bytes` bytes that can be read and written, at a multiple of `alignment`, a power of two; or NULL if there
-  // are none. What is meant for linear memory must read as zero; for stacks it need not. Called on the thread that
-  // prepares itself, or that starts an engine. Must not throw.
+  // Returns `bytes` readable and writable bytes or NULL if there are none. They begin at a multiple of
+  // `alignment`, a power of two. A block for linear memory must read as zero. A block for stacks need not. Called
+  // on the thread that prepares itself or that starts an engine. Must not throw.
   void *(*allocate)(void *data, size_t bytes, size_t alignment);
-  // Takes back what `allocate` gave. Only the first `used` bytes may differ from zero in a block for linear memory. Called
-  // on the thread that it was allocated on: when the engine stops, in `wasm_thread_release`, or as the thread ends. Only
-  // what is left when a runtime goes is released on the thread that lets go of the last of it, which a compile thread
-  // can be. Must not throw.
+  // Takes back a block from `allocate`. Only the first `used` bytes of a block for linear memory may differ from
+  // zero. Called on the thread that the block was allocated on: when the engine stops, in `wasm_thread_release` or
+  // as the thread ends. Blocks that are left when a runtime goes are released on the thread that drops the last
+  // reference. This may be a compile thread. Must not throw.
   void (*release)(void *data, void *memory, size_t bytes, size_t used);
 } wasm_allocator;
 
@@ -718,16 +724,17 @@ void wasm_factory_release(wasm_factory *factory);
 // `wasm_future_*`: an operation that is going on.
 // ---------------------------------------------------------------------------------------------------------------------
 
-// What to call when a pending future is worth polling again.
+// Tells the host that a pending future is worth polling again.
 //
-// Each waker that is given to a poll is used up: exactly one of `wake` and `drop` is called with its `data`, exactly
-// once. `wake` is called, from any thread and outside of every lock, if the poll answered pending and what it waits for
-// has come; on another thread that may be before the poll has returned. It may call the library, but not poll or release
-// the future itself: it schedules that. In all other cases `drop` is called: before the poll returns if it did not answer
-// pending, else when the future is polled again or released, or its engine stopped or released. `drop` may be NULL, for
-// data that nobody has to free.
+// Each waker that is passed to a poll is consumed: exactly one of `wake` and `drop` is called with its `data`,
+// exactly once. `wake` is called if the poll returned pending and the awaited event has happened. It is called on
+// any thread and outside of every lock. On another thread this may be before the poll has returned. `wake` may call
+// the library but must not poll or release the future itself. It should schedule that. In all other cases `drop` is
+// called. If the poll did not return pending, this happens before the poll returns. Otherwise it happens when the
+// future is polled again or released or when its engine is stopped or released. `drop` may be NULL for data that
+// need not be freed.
 //
-// This struct has no `size`, because it is read with every poll: it will not grow.
+// This struct has no `size` because it is read with every poll. It will not grow.
 typedef struct wasm_waker {
   // The host's own.
   void *data;
@@ -739,12 +746,14 @@ typedef struct wasm_waker {
 
 // What a poll found.
 typedef enum wasm_poll WASM_ENGINE_ENUM_TYPE {
-  // The operation is over and succeeded.
+  // The operation completed successfully.
   WASM_POLL_READY = 0,
-  // It waits for something: a host's promise, a compile thread, the other users of a shared engine, the end of what an
-  // engine that is replaced is at. The waker will be called when that has come. Polling before that is allowed.
+  // The operation waits: for a host's promise, a compile thread, the other users of a shared engine or the end of
+  // the current operation of an engine that is being replaced. The waker is called when that has happened. Polling
+  // earlier is allowed.
   WASM_POLL_PENDING = 1,
-  // The guest's time slice is used up, or one step of several is done. Poll again after other tasks had their turn; the waker is not called.
+  // The guest's time slice has ended or one step of several has completed. Let other tasks run and poll again. The
+  // waker is not called.
   WASM_POLL_YIELDED = 2,
 } wasm_poll;
 
@@ -811,28 +820,28 @@ typedef struct wasm_engine_config {
 
 // How a callback answers.
 typedef enum wasm_callback_result WASM_ENGINE_ENUM_TYPE {
-  // It is done.
+  // The call has completed.
   WASM_CALLBACK_RESULT_DONE = 0,
-  // It will be done when the promise that the callback took from its `wasm_call` is settled.
+  // The call completes when the promise that the callback took from its `wasm_call` is settled.
   WASM_CALLBACK_RESULT_PENDING = 1,
-  // It cannot be done; `wasm_call_fail` says why.
+  // The call failed. `wasm_call_fail` has given the reason.
   WASM_CALLBACK_RESULT_FAILED = 2,
-  // To be called again: only for `transform` and `start` of a `wasm_custom_engine`. If `wasm_work_write` has said that the
-  // output is full, the host's sink gets that first; else other tasks have their turn first.
+  // Call again. Only for `transform` and `start` of a `wasm_custom_engine`. If `wasm_work_write` reported that the
+  // output is full, the host's sink gets the output first. Otherwise other tasks run first.
   WASM_CALLBACK_RESULT_AGAIN = 3,
 } wasm_callback_result;
 
-// One output record, as the host sees it.
+// One output record.
 typedef struct wasm_output_record {
-  // Key, value and headers in the encoding of a Kafka record; `wasm_payload_read` takes them apart.
+  // Key, value and headers in the encoding of a Kafka record. `wasm_payload_read` parses them.
   const uint8_t *payload;
   // Bytes of the payload.
   uint32_t payload_size;
   // Index of the topic in the factory's `output_topics`.
   uint32_t topic;
-  // Offset of the input record that the guest was working on when it wrote this one.
+  // Offset of the input record that the guest was working on when it wrote this record.
   int64_t input_offset;
-  // Timestamp of that input record, milliseconds since 1970.
+  // Timestamp of that input record in milliseconds since 1970.
   int64_t input_timestamp;
 } wasm_output_record;
 
@@ -842,19 +851,20 @@ typedef struct wasm_output_sink {
   size_t size;
   // The host's own.
   void *data;
-  // Frees `data`; called exactly once for every sink that was given to `wasm_engine_transform`, also if that failed.
-  // May be NULL.
+  // Frees `data`. Called exactly once for every sink that was passed to `wasm_engine_transform`, even if that call
+  // failed. May be NULL.
   void (*drop)(void *data);
-  // Takes a block of `count` records, at least one, in the order in which the guest wrote them, and answers with a
+  // Takes a block of `count` records in the order in which the guest wrote them. `count` is at least 1. Returns a
   // `wasm_callback_result`.
   //
-  // Called by `wasm_future_poll`, on the engine's thread and the host's own stack. The records and their payloads can
-  // be read until the callback returns. If it answers pending, they can be read, and the guest does not run, until the
-  // promise is settled or the operation ends because its future was released or its engine stopped or released; `drop`
-  // tells of that end, so whoever reads the records on another thread must have finished when `drop` returns.
+  // Called by `wasm_future_poll` on the engine's thread and on the host's own stack. The records and their
+  // payloads are valid until the callback returns. If the callback returns pending, they stay valid until the
+  // promise is settled or the operation ends early. The guest does not run during that time. An operation ends
+  // early when its future is released or its engine is stopped or released. `drop` reports that end. A thread that
+  // reads the records must have finished when `drop` returns.
   //
-  // The callback must not throw. Functions that would change the state of the same engine, or poll or release a future of
-  // it, answer `WASM_STATUS_BUSY`.
+  // The callback must not throw. Functions that would change the state of the same engine return
+  // `WASM_STATUS_BUSY`. So do polling and releasing a future of the engine.
   wasm_callback_result (*records)(void *data, const wasm_output_record *records, size_t count, wasm_call *call);
 } wasm_output_sink;
 
@@ -877,13 +887,13 @@ typedef struct wasm_transform_args {
 
 // What an engine is doing.
 typedef enum wasm_engine_state WASM_ENGINE_ENUM_TYPE {
-  // No guest: never started, stopped, or failed. It can be started.
+  // No guest: never started or stopped or failed. The engine can be started.
   WASM_ENGINE_STATE_STOPPED = 0,
-  // A start is going on.
+  // A start is in progress.
   WASM_ENGINE_STATE_STARTING = 1,
   // The guest waits for a batch.
   WASM_ENGINE_STATE_IDLE = 2,
-  // A transform is going on.
+  // A transform is in progress.
   WASM_ENGINE_STATE_TRANSFORMING = 3,
 } wasm_engine_state;
 
@@ -1017,42 +1027,42 @@ typedef struct wasm_payload {
   size_t header_count;
 } wasm_payload;
 
-// The fields of a batch header, in the order of the wire.
+// The fields of a batch header in wire order.
 typedef struct wasm_batch_header {
   // Offset of the first record.
   int64_t base_offset;
-  // Bytes of the whole batch, header included: the length field plus 12.
+  // Bytes of the whole batch including its header: the length field plus 12.
   uint64_t total_size;
   // Epoch of the partition's leader.
   int32_t partition_leader_epoch;
-  // CRC-32C over everything after it.
+  // CRC-32C over all bytes after this field.
   uint32_t crc;
-  // Bits 0–2 compression (0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd), bit 3 append time, bit 4 transactional, bit 5
+  // Bits 0–2 compression (0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd). Bit 3 append time. Bit 4 transactional. Bit 5
   // control.
   int16_t attributes;
   // Offset of the last record minus `base_offset`.
   int32_t last_offset_delta;
   // Milliseconds since 1970 of the first record.
   int64_t base_timestamp;
-  // The largest timestamp in the batch; with append time, that of every record.
+  // The largest timestamp in the batch. With append time: the timestamp of every record.
   int64_t max_timestamp;
-  // Producer's id, −1 for none.
+  // Producer's id. −1 for none.
   int64_t producer_id;
-  // Producer's epoch, −1 for none.
+  // Producer's epoch. −1 for none.
   int16_t producer_epoch;
-  // Sequence number of the first record, −1 for none.
+  // Sequence number of the first record. −1 for none.
   int32_t base_sequence;
   // Number of records.
   int32_t record_count;
 } wasm_batch_header;
 
-// How the records of a batch are compressed; the numbers are Kafka's.
+// How the records of a batch are compressed. The numbers are Kafka's.
 typedef enum wasm_compression WASM_ENGINE_ENUM_TYPE {
   // Not at all.
   WASM_COMPRESSION_NONE = 0,
-  // gzip, RFC 1952.
+  // gzip (RFC 1952).
   WASM_COMPRESSION_GZIP = 1,
-  // Snappy in the framing of xerial's Java library; raw blocks are understood too.
+  // Snappy in the framing of xerial's Java library. Raw blocks are read too.
   WASM_COMPRESSION_SNAPPY = 2,
   // LZ4 frames.
   WASM_COMPRESSION_LZ4 = 3,
@@ -1181,7 +1191,7 @@ wasm_status wasm_task_release(wasm_task *task, wasm_error **error);
 // `wasm_promise_*`: how a callback answers later.
 // ---------------------------------------------------------------------------------------------------------------------
 
-// A value; which member is meant follows from the function's signature.
+// A value. The function's signature says which member is valid.
 typedef union wasm_value {
   // With `WASM_VALUE_TYPE_I32`.
   int32_t i32;
@@ -1193,16 +1203,17 @@ typedef union wasm_value {
   double f64;
 } wasm_value;
 
-// What a host function does when its promise was settled: on the engine's thread, with the guest's memory at hand.
+// The rest of a host function after its promise was settled. It runs on the engine's thread and may use the guest's
+// memory.
 typedef struct wasm_continuation {
   // `sizeof(wasm_continuation)`.
   size_t size;
   // The host's own.
   void *data;
-  // Frees `data`, exactly once, run or not, on any thread. May be NULL.
+  // Frees `data`. Called exactly once on any thread, whether `run` was called or not. May be NULL.
   void (*drop)(void *data);
-  // Finishes the host function: may use the guest's memory by way of `call`, writes `results`, and gives a
-  // `wasm_callback_result`: done, failed, or pending with a new promise. Runs at most once. Must not throw.
+  // Finishes the host function. It may use the guest's memory through `call`. It writes `results` and returns a
+  // `wasm_callback_result`: done or failed or pending with a new promise. Called at most once. Must not throw.
   wasm_callback_result (*run)(void *data, wasm_call *call, wasm_value *results);
 } wasm_continuation;
 
@@ -1239,7 +1250,7 @@ void wasm_promise_release(wasm_promise *promise);
 
 // The type of a value.
 typedef enum wasm_value_type WASM_ENGINE_ENUM_TYPE {
-  // A 32-bit integer; the guest's pointers and lengths are these.
+  // A 32-bit integer. The guest's pointers and lengths have this type.
   WASM_VALUE_TYPE_I32 = 0,
   // A 64-bit integer.
   WASM_VALUE_TYPE_I64 = 1,
@@ -1334,20 +1345,20 @@ typedef enum wasm_on_error WASM_ENGINE_ENUM_TYPE {
   WASM_ON_ERROR_DEAD_LETTER = 2,
 } wasm_on_error;
 
-// The host's clock, for waiting before a guest is started again. No thread of the library's waits.
+// The host's clock and timer for the delay before a guest is restarted. No thread of the library waits.
 typedef struct wasm_timer {
   // `sizeof(wasm_timer)`.
   size_t size;
   // The host's own.
   void *data;
-  // Frees `data`, once: when the engine is released, when another policy is set, or when `wasm_engine_set_policy` fails.
-  // May be NULL.
+  // Frees `data`. Called once: when the engine is released, when another policy is set or when
+  // `wasm_engine_set_policy` fails. May be NULL.
   void (*drop)(void *data);
   // Nanoseconds of a clock that never goes back.
   uint64_t (*now)(void *data);
-  // Lets time pass: takes the call's promise, answers `WASM_CALLBACK_RESULT_PENDING`, and resolves the promise after
-  // `nanoseconds`. A promise that is never resolved means that the engine never starts again by itself; one that is
-  // rejected or dropped, or another answer than pending or done, that the operation fails.
+  // Starts a delay. Takes the call's promise, returns `WASM_CALLBACK_RESULT_PENDING` and resolves the promise
+  // after `nanoseconds`. If the promise is never resolved, the engine never restarts by itself. If the promise is
+  // rejected or dropped, the operation fails. So it does if the result is neither pending nor done.
   wasm_callback_result (*sleep)(void *data, uint64_t nanoseconds, wasm_call *call);
 } wasm_timer;
 
@@ -1522,7 +1533,7 @@ wasm_status wasm_promise_reject_record(wasm_promise *promise, uint32_t index, wa
 // `wasm_runtime_set_schema_registry` and what a registry answers with.
 // ---------------------------------------------------------------------------------------------------------------------
 
-// The language of a schema; the numbers are the guest ABI's.
+// The language of a schema. The numbers are those of the guest ABI.
 typedef enum wasm_schema_type WASM_ENGINE_ENUM_TYPE {
   // Apache Avro.
   WASM_SCHEMA_TYPE_AVRO = 0,
@@ -1548,37 +1559,38 @@ typedef struct wasm_schema {
   wasm_schema_type schema_type;
   // The schema's text.
   wasm_slice definition;
-  // What it refers to.
+  // The schemas that this one refers to.
   const wasm_schema_reference *references;
   // Number of `references`.
   size_t reference_count;
 } wasm_schema;
 
-// A schema registry of the host's.
+// A schema registry of the host.
 //
-// Its functions are called on the threads of engines, while their guests run and on the guests' stacks; by several at once
-// if there are. Each answers with a `wasm_callback_result`: done after `wasm_call_return_schema` or `wasm_call_return_schema_id`;
-// pending with a promise that is settled by `wasm_promise_resolve_schema` or `wasm_promise_resolve_values` with the id; or
-// failed, which the guest sees as an error of the registry and the log as a warning with the reason. What they are given
-// lives until they return. They must not throw and must not block.
+// Its functions are called on the threads of engines while their guests run and on the guests' stacks. Several
+// threads may call them at once. Each returns a `wasm_callback_result`. Done: after `wasm_call_return_schema` or
+// `wasm_call_return_schema_id`. Pending: with a promise, which is resolved by `wasm_promise_resolve_schema`, or by
+// `wasm_promise_resolve_values` with the id. Failed: the guest sees an error of the registry and the log gets a
+// warning with the reason. Arguments are valid until the function returns. The functions must not throw and must not
+// block.
 typedef struct wasm_schema_registry {
   // `sizeof(wasm_schema_registry)`.
   size_t size;
   // The host's own.
   void *data;
-  // Frees `data`, once: when the runtime and everything made from it are gone. May be NULL.
+  // Frees `data`. Called once when the runtime and everything made from it are gone. May be NULL.
   void (*drop)(void *data);
   // The schema of this id. The answer's `version` is not looked at.
   wasm_callback_result (*get_schema)(void *data, int32_t id, wasm_call *call);
-  // The schema of a subject, in this version; −1 is the latest.
+  // Gets the schema of a subject in this version. −1 is the latest.
   wasm_callback_result (*get_subject_schema)(void *data, wasm_slice subject, int32_t version, wasm_call *call);
-  // Registers a schema under a subject, or finds it there. The answer is its id.
+  // Registers a schema under a subject or finds the existing one. The result is its id.
   wasm_callback_result (*create_schema)(void *data, wasm_slice subject, const wasm_schema *schema, wasm_call *call);
 } wasm_schema_registry;
 
 // A schema with its place in a registry.
 typedef struct wasm_subject_schema {
-  // Number of the schema, unique in the registry.
+  // The schema's id. Unique in the registry.
   int32_t id;
   // Number of the schema within its subject.
   int32_t version;
@@ -1833,20 +1845,20 @@ typedef struct wasm_runtime_metrics {
   uint64_t factory_cache_collected;
 } wasm_runtime_metrics;
 
-// Records whose latency fell into one range.
+// Records whose latency is in one range.
 typedef struct wasm_latency_bucket {
-  // The range's end in nanoseconds, itself included; it begins behind the end of the bucket before. The last one's
-  // is `UINT64_MAX`.
+  // The range's inclusive end in nanoseconds. The range begins after the end of the previous bucket. The end of
+  // the last bucket is `UINT64_MAX`.
   uint64_t end_ns;
-  // Records in this range, not counting those of other buckets.
+  // Records in this range. Other buckets are not included.
   uint64_t records;
 } wasm_latency_bucket;
 
 // Failures of one kind.
 typedef struct wasm_error_count {
-  // A `wasm_status`; `wasm_status_name` has its name.
+  // A `wasm_status`. `wasm_status_name` has its name.
   wasm_status status;
-  // Operations that failed with it; never 0.
+  // Operations that failed with this status. Never 0.
   uint64_t count;
 } wasm_error_count;
 

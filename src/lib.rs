@@ -1,13 +1,14 @@
 //! WebAssembly data transforms inside the threads of a C or C++ event-loop host.
 //!
-//! The library's interface is C: `include/wasm_engine.h`, made from the modules in `abi`. The modules here are wings in an
-//! order, and each uses only those before it: `promise`, `batch`, `base`, `host`, `system`, `metrics`, `module`, `guest`,
-//! `compile`, `engine`, `abi` (`scripts/check-wings.py`). `docs/architecture.md` follows a batch, a future, an error and a
-//! module through them.
+//! The library's interface is C. `include/wasm_engine.h` is generated from the modules in `abi`. The modules here are
+//! wings in an order and each uses only those before it: `promise`, `batch`, `base`, `host`, `system`, `metrics`,
+//! `module`, `guest`, `compile`, `engine`, `abi` (`scripts/check-wings.py`). `docs/architecture.md` follows a batch
+//! and a future and an error and a module through them.
 //!
-//! `unsafe` is denied except where C is spoken or memory is handed over. It is allowed in `abi`; in `host`: `call`, `owned`,
-//! `schema_registry`, `sink`, `slice`, `timer`, `waker`; in `system`: `fork`, `memory`, `scheduling`, `signals`; in `guest`: `custom`,
-//! `host_function`, `memory`; and in single functions that say why.
+//! `unsafe` is denied except at the C interface and where raw memory is passed on. It is allowed in `abi`; in `host`:
+//! `call`, `owned`, `schema_registry`, `sink`, `slice`, `timer`, `waker`; in `system`: `fork`, `memory`,
+//! `scheduling`, `signals`; in `guest`: `custom`, `host_function`, `memory`; and in single functions that state the
+//! reason.
 #![allow(non_camel_case_types)] // types that C sees have their C names
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 

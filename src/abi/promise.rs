@@ -72,7 +72,7 @@ pub(crate) fn settle(promise: *mut wasm_promise, value: Settled) -> Result<()> {
     let waker = {
         let promise = handle_mut(promise, "promise")?;
         let settled = || Error::new(wasm_status::PromiseSettled, "the promise was settled before");
-        if promise.sender.is_spent() {
+        if promise.sender.has_sent() {
             return Err(settled());
         }
         promise.expected.check(&value).map_err(Error::invalid)?;

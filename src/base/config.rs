@@ -1,26 +1,28 @@
-//! What an embedder can set, with its defaults, in the library's own terms.
+//! The runtime's settings and their defaults in the library's own terms.
 
 use crate::base::error::{Error, Result};
 use std::time::Duration;
 
 /// Where linear memories and guests' stacks come from.
 ///
-/// The README has measurements of each, and says which to choose.
+/// The README has measurements of each mode and says which one to choose.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum wasm_memory_mode {
-    /// Mapped when an engine starts and unmapped when it stops. Guests run fastest, starts are slowest. Each engine takes 4
-    /// GiB of address space, and four to six of the process's 65,530 mappings. The default: nothing has to be sized.
+    /// Each start of an engine maps memory and stack, each stop unmaps them. Guests run fastest and starts are
+    /// slowest. Each engine takes 4 GiB of address space and four to six of the process's 65,530 mappings. This is
+    /// the default: nothing needs to be sized.
     OnDemand = 0,
-    /// From a pool that each thread reserves with `wasm_thread_prepare`, of memory that the system or `memory_allocator` and
-    /// `stack_allocator` give. Nothing is mapped afterwards. Memories lie side by side without guards, so guests check each
-    /// access in code; stacks have guards, which before Linux 6.13 are two mappings for each.
+    /// From a pool that each thread reserves with `wasm_thread_prepare`. The pool's memory comes from the system or
+    /// from `memory_allocator` and `stack_allocator`. Nothing is mapped afterwards. Memories lie side by side without
+    /// guard pages, so guests check each access in code. Stacks have guards. Before Linux 6.13 a guard takes two
+    /// mappings per stack.
     ThreadPool = 1,
-    /// From `memory_allocator` and `stack_allocator`, once per engine.
+    /// From `memory_allocator` and `stack_allocator` for each engine.
     Host = 2,
-    /// From a pool of the process for `pool_engines` engines, Wasmtime's, in which memories begin as copy-on-write images
-    /// of the module's data. Takes four to six of the process's 65,530 mappings for each engine. A module can have one
-    /// table, of up to 20,000 elements.
+    /// From Wasmtime's pool for the whole process, sized for `pool_engines` engines. Memories begin as copy-on-write
+    /// images of the module's data. Takes four to six of the process's 65,530 mappings for each engine. A module can
+    /// have one table of up to 20,000 elements.
     ProcessPool = 3,
 }
 
@@ -28,24 +30,24 @@ pub enum wasm_memory_mode {
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum wasm_trap_mode {
-    /// By SIGSEGV, SIGILL and SIGFPE, where that is cheaper than a check. The default.
+    /// By SIGSEGV, SIGILL and SIGFPE where a signal is cheaper than a check. The default.
     Signals = 0,
-    /// By checks in code only. No signal handler is installed, and none is needed.
+    /// By checks in code only. No signal handler is installed or needed.
     Checks = 1,
 }
 
-/// When the library looks whether a signal that it needs is blocked on the thread.
+/// When the library checks whether a signal that it needs is blocked on the thread.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum wasm_signal_check {
-    /// At the first poll of a thread, at each start, and then at one poll per thread in half a time slice. The default; it
-    /// costs less than can be measured.
+    /// At the first poll of a thread and at each start. After that at one poll per thread in half a time slice. The
+    /// default. The cost is too small to measure.
     Sampled = 0,
-    /// At each poll: a system call. For hosts whose signal mask may change at any time, and for tests.
+    /// At each poll. This costs a system call. For hosts whose signal mask may change at any time and for tests.
     EachPoll = 1,
 }
 
-/// A runtime's settings, checked.
+/// The validated settings of a runtime.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Bytes of linear memory that one engine may have.
@@ -54,19 +56,19 @@ pub struct Config {
     pub table_limit: usize,
     /// Bytes of stack for the guest's own frames.
     pub guest_stack: usize,
-    /// Bytes of stack beyond `guest_stack`, for the host functions that a guest calls.
+    /// Bytes of stack beyond `guest_stack` for the host functions that a guest calls.
     pub host_stack: usize,
     /// How long a guest may run before its host gets the thread back.
     pub time_slice: Duration,
-    /// How long a guest may run for one record, or for its start.
+    /// How long a guest may run for one record or for its start.
     pub record_time_limit: Duration,
-    /// Bytes of output that one engine may hold; so no record may be larger.
+    /// Bytes of output that one engine may hold. No record may be larger.
     pub output_buffer_limit: usize,
     /// Bytes of a module.
     pub max_module_size: usize,
-    /// Bytes of a batch, before and after decompression.
+    /// Bytes of a batch. The limit applies before and after decompression.
     pub max_batch_size: usize,
-    /// Bytes of a log line; a longer one is cut into several.
+    /// Bytes of a log line. A longer line is cut into several.
     pub max_log_line: usize,
     /// Log lines per second that the guests of one transform and shard may write.
     pub log_lines_per_second: u32,
@@ -82,11 +84,11 @@ pub struct Config {
     pub trap_mode: wasm_trap_mode,
     /// When blocked signals are looked for.
     pub signal_check: wasm_signal_check,
-    /// Stacks are no longer than `host_stack`, guest's frames included: for tests.
+    /// Stacks have `host_stack` bytes including the guest's frames. For tests.
     pub tight_stacks: bool,
     /// Engines that the process's pool is for.
     pub pool_engines: usize,
-    /// Bytes of a returned memory that are wiped in place; pages behind are given back to the system.
+    /// Bytes of a returned memory that are wiped in place. The pages behind them are given back to the system.
     pub keep_resident: usize,
     /// Whether errors of guests have core dumps.
     pub core_dumps: bool,
@@ -129,34 +131,34 @@ impl Default for Config {
 /// Bytes in a page of linear memory.
 pub const WASM_PAGE: usize = 64 << 10;
 
-/// Bytes of a stack for the frames of Wasmtime's between the bottom and the guest's first, so that they do not come out of
-/// what was promised to guest and host.
+/// Bytes of a stack for Wasmtime's own frames below the guest's first frame. They must not reduce what guest and host
+/// were promised.
 const ENTRY_FRAMES: usize = 16 << 10;
 
 impl Config {
-    /// The default of `keep_resident` by mode. A thread's pool has reserved its memory anyway, and taking a page anew costs
-    /// more than wiping it; Wasmtime's pool wipes all of it, whether it was used or not.
+    /// The default of `keep_resident` by mode. A thread's pool has reserved its memory already, and a new page costs
+    /// more than wiping an old one. Wasmtime's pool would wipe all of it, used or not.
     pub fn default_keep_resident(mode: wasm_memory_mode) -> usize {
         if mode == wasm_memory_mode::ThreadPool { 4 << 20 } else { 64 << 10 }
     }
 
-    /// Bytes of a memory, in whole pages.
+    /// Bytes of a memory rounded to whole Wasm pages.
     pub fn memory_size(&self) -> usize {
         self.memory_limit / WASM_PAGE * WASM_PAGE
     }
 
-    /// Bytes of stack for guest's frames.
+    /// Bytes of stack for the guest's frames.
     pub fn guest_share(&self) -> usize {
         if self.tight_stacks { self.guest_stack.min(self.host_stack / 4) } else { self.guest_stack }
     }
 
-    /// Bytes of a whole stack, without its guard, in whole pages of the system's, which have `page` bytes.
+    /// Bytes of a whole stack without its guard. Rounded to whole system pages of `page` bytes.
     pub fn stack_size(&self, page: usize) -> usize {
         let bytes = if self.tight_stacks { self.host_stack } else { self.guest_stack + self.host_stack + ENTRY_FRAMES };
         bytes.next_multiple_of(page)
     }
 
-    /// Refuses what could not work, with the field's name and its bounds.
+    /// Refuses values that could not work. The error has the field's name and bounds.
     pub fn check(&self) -> Result<()> {
         fn within(field: &str, value: u128, low: u128, high: u128) -> Result<()> {
             if (low..=high).contains(&value) {

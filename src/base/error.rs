@@ -1,4 +1,4 @@
-//! The one error type: a status, the story in words, and where a guest was when it happened.
+//! The only error type: a status, a message and the guest's position when it failed.
 
 use crate::base::status::wasm_status as Status;
 use crate::batch::error as batch;
@@ -10,9 +10,9 @@ pub type Result<T, E = Error> = core::result::Result<T, E>;
 /// What went wrong. Cheap to pass on: the parts that only guest failures have are boxed.
 #[derive(Clone, Debug)]
 pub struct Error {
-    /// The number that crosses the border.
+    /// The number that crosses the C boundary.
     pub status: Status,
-    /// What happened, to which transform, at which record, and what to do, without a final newline or NUL.
+    /// What happened, to which transform, at which record and what to do. No final newline and no NUL.
     pub message: String,
     /// Present when a guest was running.
     pub guest: Option<Box<GuestDetail>>,
@@ -21,15 +21,15 @@ pub struct Error {
 /// Where a guest was when it failed.
 #[derive(Clone, Debug, Default)]
 pub struct GuestDetail {
-    /// Which trap, if any.
+    /// The trap if there was one.
     pub trap: Option<wasm_trap>,
-    /// The guest's exit code, if it ended by itself.
+    /// The guest's exit code if it exited by itself.
     pub exit_code: Option<i32>,
-    /// The record that the guest was working on, if any.
+    /// The record that the guest was working on.
     pub record: Option<RecordAt>,
-    /// The guest's frames, innermost first.
+    /// The guest's frames from the innermost outwards.
     pub frames: Vec<Frame>,
-    /// What is kept of it, if that was asked for.
+    /// The core dump if it was asked for.
     pub core_dump: Option<CoreDump>,
 }
 
@@ -55,10 +55,10 @@ impl core::fmt::Debug for CoreDump {
     }
 }
 
-/// A record of the batch at hand.
+/// A record of the current batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordAt {
-    /// Index in the batch, from 0.
+    /// Index in the batch from 0.
     pub index: u32,
     /// The record's Kafka offset.
     pub offset: i64,
@@ -67,23 +67,23 @@ pub struct RecordAt {
 /// A frame of the guest's call stack.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    /// Demangled name from the module's name section, if it has one.
+    /// Demangled name from the module's name section.
     pub function: Option<String>,
     /// Index in the module's function index space.
     pub index: u32,
 }
 
-/// Why a guest trapped. Numbers are fixed, as with `wasm_status`.
+/// Why a guest trapped. The numbers are fixed, as with `wasm_status`.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum wasm_trap {
-    /// It did not trap.
+    /// No trap.
     None = 0,
-    /// The instruction `unreachable`: a panic or an abort, as a rule.
+    /// The instruction `unreachable`. Usually a panic or an abort.
     Unreachable = 1,
-    /// The stack was used up.
+    /// The stack overflowed.
     StackOverflow = 2,
-    /// A load, store or bulk operation outside of memory.
+    /// A load or store or bulk operation outside of memory.
     MemoryOutOfBounds = 3,
     /// A table index out of bounds.
     TableOutOfBounds = 4,
@@ -95,18 +95,18 @@ pub enum wasm_trap {
     IntegerOverflow = 7,
     /// An integer division by zero.
     DivisionByZero = 8,
-    /// A float that does not fit the integer it is converted to.
+    /// A float that does not fit the target integer.
     BadConversion = 9,
     /// Ended by the host: the time limit.
     Interrupt = 10,
-    /// Raised by a host function; the message tells.
+    /// Raised by a host function. The message has the reason.
     Host = 11,
-    /// Any other trap; the message names it.
+    /// Any other trap. The message names it.
     Other = 12,
 }
 
 impl Error {
-    /// An error that no guest had a part in. Cold, so that what leads here is compiled as what hardly ever happens.
+    /// An error without a guest's part in it. Cold: the compiler then treats the branches that lead here as unlikely.
     #[cold]
     #[inline(never)]
     pub fn new(status: Status, message: impl Into<String>) -> Self {

@@ -1,4 +1,4 @@
-//! What everything else rests on: statuses, errors, states, text, configuration, the description of a transform.
+//! The basis of all other wings: status, error, state, text, configuration and the description of a transform.
 
 pub mod config;
 pub mod description;

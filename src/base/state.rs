@@ -1,15 +1,17 @@
-//! What a poll found, and what an engine is doing.
+//! The result of a poll and the state of an engine.
 
 /// What a poll found.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum wasm_poll {
-    /// The operation is over and succeeded.
+    /// The operation completed successfully.
     Ready = 0,
-    /// It waits for something: a host's promise, a compile thread, the other users of a shared engine, the end of what an
-    /// engine that is replaced is at. The waker will be called when that has come. Polling before that is allowed.
+    /// The operation waits: for a host's promise, a compile thread, the other users of a shared engine or the end of
+    /// the current operation of an engine that is being replaced. The waker is called when that has happened. Polling
+    /// earlier is allowed.
     Pending = 1,
-    /// The guest's time slice is used up, or one step of several is done. Poll again after other tasks had their turn; the waker is not called.
+    /// The guest's time slice has ended or one step of several has completed. Let other tasks run and poll again. The
+    /// waker is not called.
     Yielded = 2,
 }
 
@@ -17,12 +19,12 @@ pub enum wasm_poll {
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum wasm_engine_state {
-    /// No guest: never started, stopped, or failed. It can be started.
+    /// No guest: never started or stopped or failed. The engine can be started.
     Stopped = 0,
-    /// A start is going on.
+    /// A start is in progress.
     Starting = 1,
     /// The guest waits for a batch.
     Idle = 2,
-    /// A transform is going on.
+    /// A transform is in progress.
     Transforming = 3,
 }

@@ -1,11 +1,11 @@
 //! The numbers that every export returns.
 
-/// What a call came to.
+/// The result of a call.
 ///
-/// The numbers are fixed: new ones are added, none is ever changed or given away again. They come in ranges:
-/// 0 is success; 1–19 say that the call itself was wrong and that *nothing happened*, so whatever was going on is
-/// still going on; 20–49 refuse a module; 50–69 tell how a guest ended; 70–89 refuse a record batch; 90 and up
-/// are troubles of the library itself.
+/// The numbers are fixed. New ones may be added, but none is ever changed or reused. They come in ranges. 0 is
+/// success. 1–19: the call itself was wrong and *had no effect*. An operation in progress stays in progress. 20–49: a
+/// module was refused. 50–69: a guest failed or was stopped. 70–89: a record batch was refused. 90 and up: a failure
+/// of the library itself.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum wasm_status {
@@ -14,40 +14,41 @@ pub enum wasm_status {
 
     /// A pointer that must not be NULL was NULL.
     NullArgument = 1,
-    /// An argument or a config field has a value that makes no sense; the message says which.
+    /// An argument or a config field has an invalid value. The message says which.
     InvalidArgument = 2,
     /// Text that must be UTF-8 is not.
     InvalidUtf8 = 3,
     /// The `size` at the head of a struct is smaller than the first version of that struct.
     InvalidStructSize = 4,
-    /// An engine, or a future of an engine, was used on another thread than the one that made the engine.
+    /// An engine or its future was used on a thread other than the one that created the engine.
     WrongThread = 5,
-    /// The engine is at work further down this very call stack: a callback called back into its own engine.
+    /// The engine was called from one of its own callbacks.
     Busy = 6,
-    /// The engine is not in a state in which this can be done (transform before start, start twice, …).
+    /// The engine's state does not allow this call (transform before start, start twice, …).
     InvalidState = 7,
-    /// The result of this future was taken already, or the future has another kind of result.
+    /// The result of this future was taken already or the future has another kind of result.
     NoResult = 8,
     /// The promise was resolved or rejected before.
     PromiseSettled = 9,
-    /// The thread has no pool for engines: call `wasm_thread_prepare` on it.
+    /// The thread has no pool for engines. Call `wasm_thread_prepare` on it.
     ThreadNotPrepared = 10,
     /// A signal by which traps of guests are noticed is blocked on this thread: call `wasm_thread_unblock_signals`.
     SignalsBlocked = 11,
-    /// The factory cache has nothing with this key, and no module to compile was given.
+    /// The factory cache has no factory with this key and no module to compile was given.
     NotCached = 12,
-    /// `wasm_work_write`: the output must go to the host first; answer `WASM_CALLBACK_RESULT_AGAIN`, and write this record then.
+    /// `wasm_work_write`: the output must go to the host first. Return `WASM_CALLBACK_RESULT_AGAIN` and write this
+    /// record in the next call.
     OutputFull = 13,
 
     /// The bytes do not begin with Wasm's magic number.
     ModuleNotWasm = 20,
-    /// The module is in the text format; compile it to binary first.
+    /// The module is in the text format. Compile it to binary first.
     ModuleTextFormat = 21,
-    /// The binary is a component, not a core module.
+    /// The binary is a component and not a core module.
     ModuleIsComponent = 22,
     /// The module is larger than `max_module_size`.
     ModuleTooLarge = 23,
-    /// The binary breaks a rule of the Wasm specification, or needs a proposal that is not enabled.
+    /// The binary violates the Wasm specification or needs a proposal that is not enabled.
     ModuleInvalid = 24,
     /// No function `_start` is exported.
     ModuleNoStart = 25,
@@ -59,45 +60,46 @@ pub enum wasm_status {
     ModuleMemory64 = 28,
     /// The memory that the module starts with is larger than the runtime's limit.
     ModuleMemoryLimit = 29,
-    /// No `redpanda_transform.check_abi_version_*` is imported, so this is no transform.
+    /// No `redpanda_transform.check_abi_version_*` is imported. The module is not a transform.
     ModuleNoAbi = 30,
     /// The transform ABI version that the module asks for is not 1 or 2.
     ModuleUnknownAbi = 31,
     /// The schema registry ABI version that the module asks for is not 0.
     ModuleUnknownSchemaRegistry = 32,
-    /// The module imports something that this host does not have; the message lists the names.
+    /// The module imports something that this host does not have. The message lists the names.
     ModuleUnknownImport = 33,
-    /// The module imports a function of this host with another type; the message has both.
+    /// The module imports a function of this host with another type. The message has both types.
     ModuleImportSignature = 34,
     /// The module is valid but could not be compiled.
     ModuleCompile = 35,
-    /// The module has more tables, or larger ones at the start, than the runtime allows.
+    /// The module has more tables than the runtime allows or its tables start larger.
     ModuleTableLimit = 36,
-    /// The bytes are no artifact of `wasm_runtime_precompile`, or were damaged since.
+    /// The bytes are not an artifact of `wasm_runtime_precompile` or were damaged.
     ModuleArtifactDamaged = 37,
-    /// The artifact was made by another version of the library, for another processor, or with another configuration; the
-    /// message says which. Compile the module again.
+    /// The artifact was made by another version of the library or for another processor or with another
+    /// configuration. The message says which. Compile the module again.
     ModuleArtifactIncompatible = 38,
 
-    /// The guest trapped; see `wasm_error_trap`.
+    /// The guest trapped. See `wasm_error_trap`.
     GuestTrap = 50,
-    /// The guest ended by itself: `proc_exit`, or a return from `_start`; see `wasm_error_exit_code`.
+    /// The guest exited by itself: `proc_exit` or a return from `_start`. See `wasm_error_exit_code`.
     GuestExit = 51,
-    /// The start, or one record, used more than `record_time_limit_ns`.
+    /// The start or one record used more than `record_time_limit_ns`.
     GuestTimeout = 52,
-    /// The guest ended after its memory was refused growth at the record at hand, or was too small for it from the beginning.
+    /// The guest failed after it was refused memory during the current record or because its memory was too small
+    /// from the beginning.
     GuestMemoryLimit = 53,
-    /// The guest used up its stack.
+    /// The guest's stack overflowed.
     GuestStackOverflow = 54,
-    /// The guest handed a host function a pointer outside of its memory, or called it at a wrong time.
+    /// The guest passed a pointer outside of its memory to a host function or called one at a wrong time.
     GuestBadCall = 55,
-    /// An engine of the embedder's own failed, rejected its promise, or dropped it unsettled; the message has its reason.
+    /// A custom engine failed or rejected its promise or dropped it without a result. The message has its reason.
     CustomEngineFailed = 56,
-    /// A host function failed, rejected its promise, or dropped it unsettled; the message has its reason.
+    /// A host function failed or rejected its promise or dropped it without a result. The message has its reason.
     HostFunctionFailed = 59,
-    /// The host's output sink failed, rejected its promise, or dropped it unresolved.
+    /// The host's output sink failed or rejected its promise or dropped it without a result.
     OutputRejected = 60,
-    /// The engine was stopped or released while the operation was going on.
+    /// The engine was stopped or released while the operation was in progress.
     Cancelled = 61,
 
     /// The batch ends before its header or its length field says so.
@@ -106,39 +108,40 @@ pub enum wasm_status {
     BatchMagic = 71,
     /// The CRC-32C does not fit the content.
     BatchCrc = 72,
-    /// Counts, lengths or varints of the batch contradict each other.
+    /// Counts or lengths or varints of the batch contradict each other.
     BatchMalformed = 73,
     /// The compression code is not one of Kafka's.
     BatchCompression = 74,
     /// The compressed part cannot be decompressed.
     BatchDecompress = 75,
-    /// The batch, compressed or decompressed, is larger than `max_batch_size`.
+    /// The batch is larger than `max_batch_size`, compressed or decompressed.
     BatchTooLarge = 76,
     /// A control batch holds no records for a transform.
     BatchControl = 77,
 
-    /// The library panicked: a defect, please report it. The engine concerned is unusable from here on.
+    /// The library panicked. This is a defect. Please report it. The engine concerned cannot be used any more.
     Panic = 90,
-    /// The engine was the scene of a panic before; release it.
+    /// The library panicked earlier while it used this engine. Release the engine.
     Poisoned = 91,
-    /// The system refused something: memory, a mapping, a thread.
+    /// The operating system refused memory or a mapping or a thread.
     System = 92,
-    /// Anything else; the message tells.
+    /// Any other failure. The message has the reason.
     Internal = 93,
-    /// No memory or stack is left for another engine, in the thread's pool, the process's, or the host's allocator.
+    /// There is no memory or stack for another engine in the thread's pool, the process's pool or the host's
+    /// allocator.
     PoolExhausted = 94,
-    /// The directory cannot be used for a cache; the message says why, and what to do.
+    /// The directory cannot be used for a code cache. The message says why and what to do.
     CodeCacheUnusable = 95,
 }
 
-/// Each status once, with the name that metrics and messages use.
+/// Each status once with its name for metrics and messages.
 macro_rules! names {
     ($($status:ident => $name:literal,)*) => {
         impl wasm_status {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$status),*];
 
-            /// The constant's name in words, for messages and metrics.
+            /// The constant's name for messages and metrics.
             #[must_use]
             pub fn name(self) -> &'static core::ffi::CStr {
                 match self {
@@ -146,13 +149,14 @@ macro_rules! names {
                 }
             }
 
-            /// Whether it says that a call was wrong and nothing happened.
+            /// Whether the call was wrong and had no effect. `OutputFull` is one of these: nothing was written.
             #[must_use]
             pub fn is_misuse(self) -> bool {
                 (1..20).contains(&(self as u32))
             }
 
-            /// Whether it says that a guest ended by its own doing: not because of its host, nor of one that stopped it.
+            /// Whether the guest itself is the cause of its failure. Excludes failures of the host and operations
+            /// that the host stopped.
             #[must_use]
             pub fn is_guests(self) -> bool {
                 (50..59).contains(&(self as u32))

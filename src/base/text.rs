@@ -1,13 +1,12 @@
-//! Text for people: names from modules, bytes and numbers, fit for a log.
+//! Readable text for logs: names from modules, bytes and numbers.
 
 use core::fmt::Write as _;
 use std::borrow::Cow;
 
-/// Longest name that is demangled, and longest name that is shown. Demangled C++ can be exponentially longer than what it
-/// comes from.
+/// Longest name that is demangled or shown. A demangled C++ name can be exponentially longer than the mangled one.
 const LONGEST_NAME: usize = 512;
 
-/// Names as people wrote them, for Rust and C++ guests; cut, and without control characters.
+/// Rust and C++ names as in the source. Cut and without control characters.
 pub fn demangle(name: &str) -> String {
     if name.len() > LONGEST_NAME {
         return printable(name);
@@ -15,7 +14,7 @@ pub fn demangle(name: &str) -> String {
     if let Ok(rust) = rustc_demangle::try_demangle(name) {
         return printable(&bounded(format_args!("{rust:#}")));
     }
-    // It would take `a` for a type, signed char.
+    // The demangler would read `a` as the type `signed char`.
     if !name.starts_with('_') {
         return printable(name);
     }
@@ -52,7 +51,7 @@ fn bounded(text: core::fmt::Arguments<'_>) -> String {
     out.0
 }
 
-/// A name from a module, fit for a log: cut, and with control characters escaped.
+/// A name from a module for a log. Cut and with control characters escaped.
 pub fn printable(name: &str) -> String {
     let mut out: String = name
         .chars()
@@ -65,7 +64,7 @@ pub fn printable(name: &str) -> String {
     out
 }
 
-/// Text, with bytes that are not UTF-8 as `\xNN`.
+/// Text. Bytes that are not UTF-8 are shown as `\xNN`.
 pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = core::str::from_utf8(bytes) {
         return Cow::Borrowed(text);
@@ -89,7 +88,7 @@ pub fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// A number for people: 12,345.
+/// A number with separators: 12,345.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);

@@ -13,9 +13,9 @@ impl ThreadMark {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     pub fn current() -> Self {
         let thread: usize;
-        // SAFETY: on Linux, the register points to the thread's control block, whose first word is its own address, which
-        // is unique among living threads. A library that is loaded at run time needs a call for each thread-local
-        // variable; this is one load, and each call from the host comes by here several times.
+        // SAFETY: on Linux the register points to the thread's control block. The first word of the block is its own
+        // address, which is unique among living threads. In a library that is loaded at run time each access to a
+        // thread-local variable is a call. This is one load, and each call from the host needs it several times.
         #[allow(unsafe_code)]
         unsafe {
             core::arch::asm!("mov {}, fs:[0]", out(reg) thread, options(nostack, preserves_flags, readonly, pure));

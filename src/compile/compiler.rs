@@ -1,10 +1,10 @@
-//! From a module, or an artifact, to code that can run: judged, rewritten, compiled; or loaded instead of the latter
-//! two.
+//! Makes code that can run from a module or an artifact. A module is validated, rewritten and compiled. From an
+//! artifact or a cache entry the code is loaded.
 //!
-//! Whatever a compilation would refuse is refused here as well, however the code was come by. What depends on the
-//! runtime (limits, host functions with their types, and which of them may wait) is looked at each time, on the module
-//! itself or on the outline of it that an artifact has; what depends on the bytes and on Wasmtime's configuration only
-//! is in the key.
+//! Whatever a compilation refuses is refused here as well, wherever the code comes from. The checks that depend on
+//! the runtime (limits, host functions with their types and the functions that may wait) are made each time. They use
+//! the module itself or the outline that an artifact has. Whatever depends only on the bytes and on Wasmtime's
+//! configuration is part of the key.
 
 use crate::base::config::Config;
 use crate::base::error::{Error, Result};
@@ -35,7 +35,7 @@ pub struct Code {
     pub wrappers: Wrappers,
 }
 
-/// Compiles a module, or loads what the cache has of it. `transform` is for the log.
+/// Compiles a module or loads it from the cache. `transform` is for the log.
 pub fn compile(shared: &Shared, module: &[u8], transform: &str) -> Result<Code> {
     obtain(shared, module, transform, false).map(|(code, _)| code)
 }
@@ -52,7 +52,7 @@ pub fn load(shared: &Shared, artifact: Vec<u8>) -> Result<Code> {
     let artifact = Artifact::read(artifact).map_err(refuse_flaw)?;
     let head = &artifact.head;
     check_origin(head)?;
-    // Of the outline, which is shorter.
+    // Of the module. The outline is shorter.
     if head.module_size > shared.config.max_module_size as u64 {
         return Err(Error::new(
             Status::ModuleTooLarge,
@@ -77,7 +77,7 @@ pub fn load(shared: &Shared, artifact: Vec<u8>) -> Result<Code> {
     Ok(Code { module, wrappers: artifact.head.wrappers })
 }
 
-/// Code, and an artifact of it if one was asked for.
+/// Code and an artifact of it if one was asked for.
 fn obtain(shared: &Shared, module: &[u8], transform: &str, wanted: bool) -> Result<(Code, Option<Vec<u8>>)> {
     let begin = Instant::now();
     // A module that is refused is a compilation that failed.
@@ -141,10 +141,10 @@ fn compile_now(shared: &Shared, linked: &Linked, module: &[u8]) -> Result<Code> 
 /// Wasmtime's module from code that was compiled before.
 #[allow(unsafe_code)]
 fn deserialize(shared: &Shared, artifact: &Artifact) -> wasmtime::Result<Module> {
-    // SAFETY: the code is what Wasmtime serialized, unchanged: the checksum says so for accidents; that nobody forged
-    // it, the cache's directory warrants, in which only this user and root can write, or the embedder, whom the header
-    // asks for it. Wasmtime itself refuses what another configuration or processor made; another version of it has
-    // another version in the head, or in the key.
+    // SAFETY: the code is what Wasmtime serialized. The checksum rules out accidental changes. Forgery is ruled out
+    // by the cache's directory, in which only this user and root can write, or by the embedder as the header
+    // requires. Wasmtime itself refuses code of another configuration or processor. Another version of Wasmtime has
+    // another version in the head or in the key.
     unsafe { Module::deserialize(&shared.engine, artifact.code()) }
 }
 
@@ -153,7 +153,7 @@ fn ingredients(shared: &Shared, module: &[u8]) -> Ingredients<'static> {
     Ingredients { engine, module: digest(module), module_size: size, waits: &[] }
 }
 
-/// For each import how it waits; rewriting depends on that.
+/// How each import waits. Rewriting depends on this.
 fn waits(summary: &Summary, linked: &Linked) -> Vec<u8> {
     let number = |waits| match waits {
         None => 0,
@@ -186,7 +186,7 @@ fn write(shared: &Shared, module: &[u8], ingredients: &Ingredients<'_>, code: &C
     Ok(Artifact::write(&head, &code.module.serialize().map_err(|e| broken(&e))?))
 }
 
-/// A module's outside without its code and data. `validate::check` comes to the same about it.
+/// A module's interface without its code and data. `validate::check` has the same result for it.
 fn outline(module: &[u8]) -> Result<Vec<u8>, wasmparser::BinaryReaderError> {
     const KEPT: [SectionId; 6] = [
         SectionId::Type,
@@ -196,13 +196,13 @@ fn outline(module: &[u8]) -> Result<Vec<u8>, wasmparser::BinaryReaderError> {
         SectionId::Memory,
         SectionId::Export,
     ];
-    /// No locals, and `end`.
+    /// No locals and `end`.
     const EMPTY_BODY: [u8; 2] = [0, 0x0b];
     let mut out = wasm_encoder::Module::new();
     for payload in Parser::new(0).parse_all(module) {
         let payload = payload?;
         if let Payload::CodeSectionStart { count, .. } = payload {
-            // Without bodies, functions cannot be read.
+            // Functions cannot be read without bodies.
             let mut code = CodeSection::new();
             for _ in 0..count {
                 code.raw(&EMPTY_BODY);
@@ -221,7 +221,7 @@ fn target() -> String {
     format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)
 }
 
-/// What code depends on, in words, for those who wonder why an artifact does not fit.
+/// The settings that code depends on, as text for messages about an artifact that does not fit.
 fn settings(config: &Config) -> String {
     use crate::base::config::{wasm_memory_mode as Mode, wasm_trap_mode as Traps};
     let memory = match config.memory_mode {
@@ -261,7 +261,7 @@ fn refuse_flaw(flaw: Flaw) -> Error {
     }
 }
 
-/// Versions, of which Wasmtime itself compares only the first number, and the kind of machine.
+/// Versions and the kind of machine. Wasmtime itself compares only the first number of a version.
 fn check_origin(head: &Head) -> Result<()> {
     if head.wasmtime != WASMTIME {
         let theirs = printable(&head.wasmtime);

@@ -1,4 +1,4 @@
-//! A factory: a module compiled and linked, from which engines are made.
+//! A factory: a compiled and linked module from which engines are made.
 
 use crate::base::description::Transform;
 use crate::base::error::{Error, Result};
@@ -16,31 +16,31 @@ use std::time::Instant;
 pub struct Compiled {
     /// The runtime's part that outlives it.
     pub shared: Arc<Shared>,
-    /// Whose code it is.
+    /// The transform's description.
     pub transform: Arc<Transform>,
     /// What its engines run.
     pub program: Program,
-    /// Its code, as the metrics count it.
+    /// Its code as the metrics count it.
     pub executable: Arc<Executable>,
-    /// For whoever lent it. The last field, so that all the others are gone when it is dropped.
+    /// For the factory cache that lent this copy. The last field, so that all others are gone when it is dropped.
     _lent: Option<Lent>,
 }
 
-/// When something that was lent came back: not yet, or then.
+/// When a borrowed factory was last released. Empty while it is in use.
 pub type CameBack = Arc<OnceLock<Instant>>;
 
-/// Notes when it is dropped.
+/// Records the time when it is dropped.
 struct Lent(CameBack);
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        // It is dropped once, so nobody was before.
+        // It is dropped once, so the cell is empty.
         let _ = self.0.set(Instant::now());
     }
 }
 
 impl Compiled {
-    /// The same for others: what they have of it is gone when `came_back` says so.
+    /// A copy for borrowers. All that they hold of it is gone when `last_released` is set.
     pub fn lend(&self, came_back: CameBack) -> Self {
         let Self { shared, transform, program, executable, _lent: _ } = self;
         Self {
@@ -53,10 +53,10 @@ impl Compiled {
     }
 }
 
-/// A factory, as a compile job delivers it.
+/// The factory that a compile job delivers.
 pub type Outcome = Result<Arc<Compiled>>;
 
-/// An artifact, as a compile job delivers it.
+/// The artifact that a compile job delivers.
 pub type Precompiled = Result<Vec<u8>>;
 
 /// Checks a transform's description and starts to compile its module on a compile thread.
@@ -69,7 +69,7 @@ pub fn compile<W: Wake + 'static>(
     start(runtime, move |shared| compile_now(shared, Arc::new(transform), &module).map(Arc::new))
 }
 
-/// Compiles on this thread. The transform's description is believed to be checked.
+/// Compiles on this thread. The description must have been checked.
 pub fn compile_now(shared: Arc<Shared>, transform: Arc<Transform>, module: &[u8]) -> Result<Compiled> {
     make(shared, transform, |shared, name| compiler::compile(shared, module, name))
 }
@@ -79,7 +79,8 @@ pub fn panicked() -> Error {
     Error::new(Status::Panic, "the compiler panicked; please report this module")
 }
 
-/// The same from an artifact of the module, which is machine code and believed to be what `precompile` made.
+/// The same from an artifact of the module. An artifact is machine code and is trusted to be the output of
+/// `precompile`.
 pub fn load<W: Wake + 'static>(
     runtime: &Runtime,
     artifact: Vec<u8>,
@@ -109,15 +110,15 @@ fn start<T: Send + 'static, W: Wake + 'static>(
     runtime: &Runtime,
     job: impl FnOnce(Arc<Shared>) -> Result<T> + Send + 'static,
 ) -> Result<Receiver<Result<T>, W>> {
-    // From here on, no host function can be added.
+    // No host function can be added from here on.
     runtime.shared.linked()?;
     let shared = runtime.shared.clone();
     let (mut sender, receiver) = oneshot::channel::<Result<T>, W>(|| Err(panicked()));
     runtime.compile(move || {
-        // Should this panic, the sender is dropped unsent, and that is the outcome. Rayon would abort otherwise.
+        // A panic drops the sender before it sends, and that is the outcome. Rayon would abort otherwise.
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
             if sender.is_cancelled() {
-                // Its future was released while it was queued.
+                // The future was released while the job was queued.
                 return;
             }
             if let Some(Some(waker)) = sender.send(job(shared)) {
@@ -128,7 +129,7 @@ fn start<T: Send + 'static, W: Wake + 'static>(
     Ok(receiver)
 }
 
-/// A factory of code, however that is come by.
+/// A factory from code.
 fn make(
     shared: Arc<Shared>,
     transform: Arc<Transform>,

@@ -1,11 +1,11 @@
-//! A cache of factories: what has one key is compiled once, however many ask for it at the same time, and kept for as
-//! long as it is used, and after that until somebody collects it.
+//! A cache of factories. Each key is compiled once for all concurrent requests. A factory stays as long as it is used
+//! and after that until it is collected.
 //!
-//! Whether a factory is used is not counted but known: the cache keeps a copy of its own and lends another one to all
-//! users, which says when the last of them dropped it. So being used costs nothing, and time is only read when a use
-//! ends, when something is collected, and, if that is to happen by itself, with each request.
+//! Uses are not counted. The cache keeps a copy of its own and lends another copy to all users. The lent copy reports
+//! when its last user has dropped it. A use therefore costs nothing. Time is read only when a use ends, when
+//! factories are collected and (with automatic collection) at each request.
 //!
-//! The lock is held to look things up. Compiling, waking, and freeing code happen outside of it.
+//! The lock is held for lookups. Compiling, waking and freeing code happen outside of it.
 
 use crate::base::description::Transform;
 use crate::base::error::{Error, Result};
@@ -24,14 +24,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-/// How long a factory must have been unused before it is collected by itself, if the embedder does not say.
+/// How long a factory must have been unused before its automatic collection if the embedder does not say.
 pub const DEFAULT_IDLE: Duration = Duration::from_secs(300);
 
 /// A cache of a runtime's factories.
 pub struct FactoryCache {
     runtime: Arc<Runtime>,
     idle: Duration,
-    /// How often it collects by itself, if ever.
+    /// How often it collects automatically, if at all.
     interval: Option<Duration>,
     state: Mutex<State>,
 }
@@ -47,7 +47,7 @@ struct State {
 enum Key {
     /// The embedder's.
     Given(Box<[u8]>),
-    /// What it is made of.
+    /// What the factory is made of.
     Content(Content),
 }
 
@@ -64,9 +64,9 @@ struct Entry {
 }
 
 enum Progress {
-    /// Those who wait for it.
+    /// The requests that wait for it.
     Compiling(Vec<Sender<Outcome, Waker>>),
-    /// It is there.
+    /// The factory exists.
     Compiled(Shelf),
 }
 
@@ -79,13 +79,13 @@ struct Shelf {
 
 /// A factory that was asked for.
 pub enum Found {
-    /// It is there.
+    /// The factory exists.
     Now(Arc<Compiled>),
-    /// It is being compiled.
+    /// The factory is being compiled.
     Soon(Receiver<Outcome, Waker>),
 }
 
-/// What a cache has counted since it was made; the first two are what it has now.
+/// A cache's counts since its creation. The first two are current values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
     /// Factories that are there.
@@ -100,7 +100,7 @@ pub struct Counted {
     pub misses: u64,
     /// Compilations that were begun.
     pub compilations: u64,
-    /// Factories that were dropped because nobody used them.
+    /// Factories dropped because they were unused.
     pub collected: u64,
 }
 
@@ -109,10 +109,10 @@ impl Shelf {
         Self { own, lent: Weak::new(), came_back: CameBack::default() }
     }
 
-    /// The factory, for a user.
+    /// The factory for a user.
     fn lend(&mut self) -> Arc<Compiled> {
         self.lent.upgrade().unwrap_or_else(|| {
-            // Of its own: the last users of what was lent before may be dropping it just now.
+            // A separate copy: the last users of the previous one may be dropping it at this moment.
             self.came_back = CameBack::default();
             let lent = Arc::new(self.own.lend(self.came_back.clone()));
             self.lent = Arc::downgrade(&lent);
@@ -132,7 +132,7 @@ impl Content {
         Ok(Self { module: digest(module), transform: Arc::new(transform) })
     }
 
-    /// Refuses what is not the same, though it has the same key.
+    /// Refuses different content under the same key.
     fn check(&self, wanted: &Self) -> Result<()> {
         if self == wanted {
             return Ok(());
@@ -158,16 +158,16 @@ impl Content {
 }
 
 impl FactoryCache {
-    /// An empty cache. `idle` is for what is collected by itself, which happens no more often than each `interval`.
+    /// An empty cache. `idle` is for automatic collection, which runs at most once per `interval`.
     pub fn new(runtime: Arc<Runtime>, idle: Duration, interval: Option<Duration>) -> Arc<Self> {
         let state = State { entries: HashMap::new(), collected_at: Instant::now(), counted: Counted::default() };
         Arc::new(Self { runtime, idle, interval, state: Mutex::new(state) })
     }
 
-    /// The factory with this key, or without one that of this module and description. It is compiled if it is not there.
-    /// Without a module, there is only what is there or being compiled.
+    /// The factory with this key or, without a key, the one of this module and description. It is compiled if it does
+    /// not exist. Without a module, only an existing factory or one being compiled is returned.
     pub fn get(self: &Arc<Self>, key: &[u8], wanted: Option<(&[u8], Transform)>) -> Result<Found> {
-        // From here on, no host function can be added.
+        // No host function can be added from here on.
         self.runtime.shared.linked()?;
         let module = wanted.as_ref().map_or(&[][..], |(module, _)| module);
         let content = wanted.map(|(module, transform)| Content::new(module, transform)).transpose()?;
@@ -224,7 +224,7 @@ impl FactoryCache {
         }
     }
 
-    /// Compiles, unless nobody waits for it any more.
+    /// Compiles unless all requests were released.
     fn compile(&self, key: &Key, module: &[u8], transform: Arc<Transform>) {
         let mut state = self.state.lock();
         if state.is_wanted(key) {
@@ -239,7 +239,7 @@ impl FactoryCache {
         }
     }
 
-    /// A compilation is over: its factory stays, a failure does not, and all who wait are told.
+    /// A compilation has completed. A factory is kept and a failure is not. All waiting requests get the result.
     fn finish(&self, key: &Key, made: Result<Compiled>) {
         let mut state = self.state.lock();
         let waiting = state.remove_compiling(key);
@@ -268,7 +268,7 @@ impl FactoryCache {
         }
     }
 
-    /// Drops what nobody has used for this long; tells how many factories that were.
+    /// Drops the factories that were unused for this long. Returns how many.
     pub fn collect(&self, min_idle: Duration) -> u64 {
         let mut state = self.state.lock();
         let idle = self.collect_at(&mut state, Instant::now(), min_idle);
@@ -276,7 +276,8 @@ impl FactoryCache {
         idle.len() as u64
     }
 
-    /// Drops what is due, if that is to happen by itself and was not done lately.
+    /// Drops the factories that are due for automatic collection, if any is configured and the last one was long
+    /// enough ago.
     fn collect_by_itself(&self, state: &mut State) -> Vec<Entry> {
         let Some(interval) = self.interval else { return Vec::new() };
         let now = Instant::now();
@@ -286,7 +287,8 @@ impl FactoryCache {
         self.collect_at(state, now, self.idle)
     }
 
-    /// Takes out what was not used since `min_idle` before `now`, to be dropped when the lock is free again.
+    /// Takes out the factories that were not used since `min_idle` before `now`. The caller drops them after the lock
+    /// is released.
     fn collect_at(&self, state: &mut State, now: Instant, min_idle: Duration) -> Vec<Entry> {
         state.collected_at = now;
         let Some(since) = now.checked_sub(min_idle) else { return Vec::new() };
@@ -298,13 +300,13 @@ impl FactoryCache {
         idle
     }
 
-    /// What it has counted.
+    /// The cache's counts.
     pub fn counted(&self) -> Counted {
         self.state.lock().counted
     }
 }
 
-/// A place for somebody who waits.
+/// A slot for a waiting request.
 fn waiting() -> (Sender<Outcome, Waker>, Receiver<Outcome, Waker>) {
     oneshot::channel(|| Err(factory::panicked()))
 }
@@ -315,7 +317,7 @@ impl Entry {
             Progress::Compiled(shelf) => (FactoryLookup::Hit, Ok(Found::Now(shelf.lend()))),
             Progress::Compiling(senders) => {
                 if senders.len() == senders.capacity() {
-                    // Not each time, because all are looked at.
+                    // Not each time, because all slots are checked.
                     senders.retain(|sender| !sender.is_cancelled());
                 }
                 let (sender, receiver) = waiting();
@@ -331,7 +333,7 @@ impl Entry {
 }
 
 impl State {
-    /// Whether somebody still waits for what is to be compiled.
+    /// Whether a request still waits for the compilation.
     fn is_wanted(&self, key: &Key) -> bool {
         match self.entries.get(key) {
             Some(Entry { progress: Progress::Compiling(senders), .. }) => senders.iter().any(|s| !s.is_cancelled()),

@@ -1,4 +1,4 @@
-//! From a module or an artifact to code that runs: runtime, compile threads, factories, caches.
+//! From a module or an artifact to code that runs: runtime, compile threads, factories and caches.
 
 pub mod code_cache;
 pub mod compiler;

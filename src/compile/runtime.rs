@@ -32,10 +32,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use wasmtime::{Engine, Extern, Linker, Store};
 
-/// Names of the compile threads begin like this; a number follows.
+/// The names of the compile threads begin like this. A number follows.
 pub const COMPILE_THREAD_NAME: &str = "wasm-compile-";
 
-/// What a runtime shares with its factories and engines, which may outlive it.
+/// The part of a runtime that its factories and engines share. They may outlive the runtime.
 pub struct Shared {
     /// The configuration.
     pub config: Config,
@@ -43,13 +43,13 @@ pub struct Shared {
     pub engine: Engine,
     /// Where guests' output goes.
     pub log: Arc<dyn Sink>,
-    /// The threads' pools, in the mode that has them.
+    /// The threads' pools in the memory mode that has them.
     pub pools: Option<Arc<Pools>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// What is being registered, until the first factory is asked for.
+    /// What is being registered until the first factory is requested.
     registering: Mutex<Option<Registering>>,
-    /// All host functions, from then on.
+    /// All host functions afterwards.
     linked: OnceCell<Linked>,
     _ticker: ticker::Registration,
 }
@@ -67,17 +67,17 @@ struct Registering {
 pub struct Linked {
     /// All of them.
     pub linker: Linker<GuestState>,
-    /// Where compiled modules are kept, if anywhere.
+    /// The code cache if there is one.
     pub cache: Option<Arc<Cache>>,
     functions: HostFunctions,
     waiting: HashSet<(String, String)>,
 }
 
 impl Linked {
-    /// Whether, and how, an import may have to wait.
+    /// Whether and how an import may have to wait.
     pub fn waits(&self, module: &str, name: &str) -> Option<Waits> {
         suspend_points::own(module, name).or_else(|| {
-            // Rarely more than a few, and only while compiling.
+            // Rarely more than a few and only while compiling.
             self.waiting.contains(&(module.to_owned(), name.to_owned())).then_some(Waits::Flag)
         })
     }
@@ -100,7 +100,7 @@ struct Compilers {
 impl Drop for Compilers {
     fn drop(&mut self) {
         if self.generation != fork::generation() {
-            // Its threads are the parent's, and whatever locks they held stay locked.
+            // Its threads exist only in the parent. The locks that they held stay locked.
             core::mem::forget(self.pool.clone());
         }
     }
@@ -154,7 +154,8 @@ impl Runtime {
 
     /// Adds a function of the host's.
     pub fn register(&self, function: HostFunction) -> Result<()> {
-        // Out here, so that one that is refused is dropped, which runs code of the host's, when the lock is free again.
+        // Declared outside, so that a refused function is dropped after the lock is released. Dropping it runs code
+        // of the host.
         let mut slot = Some(function);
         self.shared.registering(|registering| {
             let Some(function) = &slot else { return Ok(()) };
@@ -189,7 +190,7 @@ impl Runtime {
         })
     }
 
-    /// Keeps compiled modules in a directory, of which they may take `max_bytes`.
+    /// Keeps compiled modules in a directory. They may take up to `max_bytes`.
     pub fn set_code_cache(&self, directory: &Path, max_bytes: u64) -> Result<()> {
         let shared = &self.shared;
         let set = |cache: Option<Arc<Cache>>| {
@@ -202,17 +203,17 @@ impl Runtime {
             })
         };
         set(None)?;
-        // Made outside of the lock: it takes a while, and may tell the host's log something.
+        // Made outside of the lock: this takes a while and may call the host's log.
         let (counters, log) = (shared.metrics.code_cache.clone(), shared.log.clone());
         set(Some(Arc::new(Cache::new(directory, max_bytes, counters, log, shared.config.max_log_line)?)))
     }
 
-    /// Judges a module without compiling it.
+    /// Validates a module without compiling it.
     pub fn validate(&self, module: &[u8]) -> Result<()> {
         self.shared.validate(module)
     }
 
-    /// Everything that can be told about a module, also about one that is refused.
+    /// Everything that can be told about a module, even a refused one.
     pub fn inspect(&self, module: &[u8]) -> Value {
         let (summary, _) = Summary::read(module);
         let mut document = summary.to_json();
@@ -248,7 +249,7 @@ impl Runtime {
     }
 }
 
-/// The host's allocators, if it brings its own.
+/// The host's allocators if it has its own.
 #[derive(Default)]
 pub struct Allocators {
     /// For linear memories.
@@ -258,7 +259,7 @@ pub struct Allocators {
 }
 
 impl Allocators {
-    /// What Wasmtime is told to ask, in the modes in which memory is not its own affair.
+    /// The allocator for Wasmtime in the modes in which the library provides memory.
     fn provider(self, config: &Config) -> Result<Option<Provider>> {
         use wasm_memory_mode::{Host, OnDemand, ProcessPool, ThreadPool};
         let source = |allocator: Option<Allocator>| allocator.map_or(Source::System, |a| Source::Host(Arc::new(a)));
@@ -297,7 +298,7 @@ impl Shared {
         }
     }
 
-    /// The host functions. From the first call on, none can be added.
+    /// The host functions. None can be added after the first call.
     pub fn linked(&self) -> Result<&Linked> {
         self.linked.get_or_try_init(|| {
             let taken = self.registering.lock().take();
@@ -311,8 +312,8 @@ impl Shared {
         })
     }
 
-    /// Prepares the calling thread for running guests: signals, Wasmtime's thread-local state with its alternate signal
-    /// stack, and a pool for `engines` engines, if any.
+    /// Prepares the calling thread for running guests: signals, Wasmtime's thread-local state with its alternate
+    /// signal stack and a pool for `engines` engines if any.
     pub fn prepare_thread(&self, engines: u32) -> Result<()> {
         self.unblock_signals()?;
         Engine::tls_eager_initialize();
@@ -324,7 +325,7 @@ impl Shared {
         }
     }
 
-    /// What pools there are, in the modes that have them.
+    /// The pools in the modes that have them.
     pub fn pooled(&self) -> Pooled {
         match (&self.pools, self.engine.pooling_allocator_metrics()) {
             (Some(pools), _) => pools.total(),
@@ -339,7 +340,7 @@ impl Shared {
         }
     }
 
-    /// Unblocks, on the calling thread, the signals that this runtime uses.
+    /// Unblocks the signals that this runtime uses on the calling thread.
     pub fn unblock_signals(&self) -> Result<()> {
         match self.config.trap_mode {
             wasm_trap_mode::Signals => signals::unblock(),
@@ -347,7 +348,7 @@ impl Shared {
         }
     }
 
-    /// Refuses a thread on which a trap would kill the process, as far as the configuration says to look.
+    /// Refuses a thread on which a trap would kill the process. The configuration says when to check.
     #[inline]
     pub fn check_signals(&self, starting: bool) -> Result<()> {
         match (self.config.trap_mode, self.config.signal_check) {
@@ -357,13 +358,13 @@ impl Shared {
         }
     }
 
-    /// Judges a module without compiling it.
+    /// Validates a module without compiling it.
     pub fn validate(&self, module: &[u8]) -> Result<()> {
         self.judge(module)?;
         validate::check_specification(module)
     }
 
-    /// Everything that a module can be refused for but its code: what depends on this runtime, and is soon looked at.
+    /// Validates everything about a module except its code. These checks depend on this runtime and are quick.
     pub fn judge(&self, module: &[u8]) -> Result<Summary> {
         let config = &self.config;
         let (tables, table_elements) = wasmtime_config::tables(config);
@@ -372,7 +373,7 @@ impl Shared {
     }
 }
 
-/// The host functions with their types. Wasmtime tells types only with a store at hand, so one is made for it.
+/// The host functions with their types. Wasmtime needs a store to tell the types, so one is made for it.
 fn list_functions(linker: &Linker<GuestState>, mut functions: HostFunctions, shared: &Shared) -> HostFunctions {
     let nobody = Arc::new(Transform::default());
     let meter = shared.metrics.detached();
@@ -387,7 +388,7 @@ fn list_functions(linker: &Linker<GuestState>, mut functions: HostFunctions, sha
     let mut store = Store::new(linker.engine(), state);
     let externs: Vec<_> = linker.iter(&mut store).map(|(m, n, e)| (m.to_owned(), n.to_owned(), e)).collect();
     for (module, name, item) in externs {
-        // The embedder's are there, with the types that guests know.
+        // The embedder's functions are listed already, with the types that guests know.
         if let Extern::Func(function) = item
             && !functions.contains(&module, &name)
         {

@@ -8,16 +8,16 @@ use crate::system::memory::creators::Provider;
 use std::sync::Arc;
 use wasmtime::{InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, ProfilingStrategy};
 
-/// Address space that the process's pool may take for memories that need no checks in code, of the 128 TiB of a process.
+/// Address space that the process's pool may take for memories without checks in code. A process has 128 TiB.
 const POOL_ADDRESS_SPACE: u64 = 32 << 40;
 
-/// Address space of one such memory: all that 32 bits can say, and a guard for constant offsets.
+/// Address space of one such memory: all 32-bit addresses and a guard for constant offsets.
 const UNCHECKED_MEMORY: u64 = (4 << 30) + (32 << 20);
 
-/// Elements of a table in the process's pool, where it is set aside in full: Wasmtime's own default.
+/// Elements of a table in the process's pool, which reserves them in full. Wasmtime's own default.
 const POOLED_TABLE_ELEMENTS: usize = 20_000;
 
-/// Tables that a module may have, and the elements of all of them together.
+/// Tables that a module may have and the elements of all of them together.
 pub fn tables(config: &Config) -> (usize, usize) {
     match config.memory_mode {
         Mode::ProcessPool => (1, config.table_limit.min(POOLED_TABLE_ELEMENTS)),
@@ -36,10 +36,10 @@ pub fn make(config: &Config, provider: Option<&Provider>) -> wasmtime::Config {
         .memory_may_move(false)
         // Else each registration of a module would make every C++ throw of the process slower.
         .native_unwind_info(false)
-        // Backtraces name functions; offsets into a rewritten module would mislead.
+        // Backtraces name functions. Offsets into a rewritten module would mislead.
         .generate_address_map(false)
-        // What transform SDKs do not need. Nor do they need what lives on a garbage-collected heap, which would be a second
-        // memory for the guest: externref, exceptions, GC itself. Wasmtime is compiled without it.
+        // Transform SDKs do not need these. Nor do they need externref, exceptions and GC, which live on a
+        // garbage-collected heap: a second memory for the guest. Wasmtime is compiled without that.
         .wasm_gc(false)
         .wasm_memory64(false)
         .wasm_multi_memory(false);
@@ -80,7 +80,8 @@ fn pool(config: &Config, wasmtime: &mut wasmtime::Config) {
         .linear_memory_keep_resident(config.keep_resident);
     wasmtime.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     if u64::from(engines) * UNCHECKED_MEMORY > POOL_ADDRESS_SPACE {
-        // Memories side by side, so that they fit. What lies past a memory's size still faults, but not past its limit.
+        // Memories lie side by side to fit. An access past a memory's size still faults. An access past its limit
+        // need not.
         wasmtime.memory_reservation(config.memory_size() as u64).memory_guard_size(WASM_PAGE as u64);
     }
 }

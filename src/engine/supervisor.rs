@@ -92,7 +92,7 @@ impl Supervisor {
         match core::mem::take(&mut self.step) {
             Step::Waiting(waiting) => {
                 self.step = Step::Start;
-                waiting.give_up()
+                waiting.close()
             }
             step => {
                 self.step = step;

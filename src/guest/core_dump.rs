@@ -1,4 +1,4 @@
-//! What is kept of a guest that failed: its memory, globals and stack, in WebAssembly's own format for core dumps
+//! The core dump of a failed guest: its memory, globals and stack in WebAssembly's format for core dumps
 //! (<https://github.com/WebAssembly/tool-conventions/blob/main/Coredump.md>).
 
 use crate::base::error::CoreDump;
@@ -8,16 +8,15 @@ use wasm_encoder::{CoreDumpStackSection, Section as _};
 use wasmparser::{KnownCustom, Parser, Payload};
 use wasmtime::{AsContextMut, Error, WasmCoreDump};
 
-/// Innermost frames of a stack that a dump has at most.
+/// The most frames that a dump has. The innermost ones are kept.
 pub const MOST_FRAMES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9_999);
 
-/// Bytes of the largest memory of which a dump is made: sections have 32 bits for their size, and the dump is made of
-/// the memory's content twice before it is one piece.
+/// Bytes of the largest memory that is dumped. Sections have 32-bit sizes. The dump holds the memory's content twice
+/// before it is one piece.
 const LARGEST_MEMORY: u64 = 1 << 30;
 
-/// A dump of the guest in `store`, which ended with `error`; none if there is none to make: dumps are off, the guest
-/// ended by itself without complaint or before it was instantiated, or its memory is larger than 1 GiB. `name` is the
-/// transform's.
+/// A dump of the guest in `store`, which failed with `error`. None if dumps are off, if the guest exited without a
+/// failure or before it was instantiated or if its memory is larger than 1 GiB. `name` is the transform's.
 pub fn of(mut store: impl AsContextMut, error: &Error, name: &str, wrappers: &Wrappers) -> Option<CoreDump> {
     let dump = error.downcast_ref::<WasmCoreDump>()?;
     if error.downcast_ref::<wasmtime_wasi::I32Exit>().is_some_and(|exit| exit.0 == 0) {
@@ -32,7 +31,7 @@ pub fn of(mut store: impl AsContextMut, error: &Error, name: &str, wrappers: &Wr
     Some(CoreDump::new(bytes))
 }
 
-/// Replaces the stack, which comes last, by one that speaks of the module as its author knows it.
+/// Replaces the stack, which comes last, by one with the names and indices of the original module.
 fn own_functions(dump: &mut Vec<u8>, wrappers: &Wrappers) {
     let mut end = 0;
     let mut stack = None;
@@ -93,7 +92,7 @@ mod tests {
         (dump, functions)
     }
 
-    /// Names of sections, and the functions of the stack.
+    /// Names of sections and the functions of the stack.
     fn sections(dump: &[u8]) -> (Vec<String>, Vec<u32>) {
         let (mut names, mut functions) = (Vec::new(), Vec::new());
         for payload in Parser::new(0).parse_all(dump) {
@@ -132,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_was_added_to_the_module_is_not_in_the_stack() {
-        // As if the last three were a wrapper of import 77, the place of suspension, and what fills memory.
+        // As if the last three were a wrapper of import 77, the suspend point and the function that fills memory.
         let wrappers = Wrappers { first: 1, imports: vec![(77, "a.b".into())], bulk_memory: true };
         let (_, functions) = dump(&wrappers, "unreachable");
         assert_eq!(functions, [0, 77]);

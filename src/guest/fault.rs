@@ -1,4 +1,4 @@
-//! Why a guest ended, from Wasmtime's error to the library's.
+//! Translates Wasmtime's error of a failed guest to the library's.
 
 use super::context::Context;
 use super::instance::Ended;
@@ -11,7 +11,7 @@ use core::fmt::Write as _;
 /// What a host function of ours raises.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// The guest handed over a range outside of its memory.
+    /// The guest passed a range outside of its memory.
     #[error("{call}: {what} at {start:#x} with {length} bytes is outside of the guest's memory of {memory} bytes")]
     Pointer {
         /// The host function.
@@ -65,7 +65,7 @@ fn trap_code(trap: wasmtime::Trap) -> wasm_trap {
     }
 }
 
-/// The error of a guest that ended, however it did.
+/// The error of a guest that ended for any reason.
 pub fn explain(ended: Ended, context: &Context, wrappers: &Wrappers) -> Error {
     let mut detail = GuestDetail { record: context.record(), core_dump: ended.core_dump, ..GuestDetail::default() };
     let (status, what) = match &ended.result {
@@ -100,7 +100,7 @@ pub fn explain(ended: Ended, context: &Context, wrappers: &Wrappers) -> Error {
 fn classify(error: &wasmtime::Error, context: &Context, detail: &mut GuestDetail) -> (Status, String) {
     if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
         detail.exit_code = Some(exit.0);
-        // How an exit came about tells nothing: it is where the guest's language keeps its exit function.
+        // The backtrace of an exit says nothing useful: it shows the exit function of the guest's language.
         detail.frames.clear();
         return (
             refused_growth(context).unwrap_or(Status::GuestExit),
@@ -125,7 +125,7 @@ fn classify(error: &wasmtime::Error, context: &Context, detail: &mut GuestDetail
         return (status, with_growth(context, trap.to_string()));
     }
     if error.is::<wasmtime::WasmBacktrace>() {
-        // A host function of wasmtime-wasi: it refuses bad pointers with errors of its own.
+        // A host function of wasmtime-wasi. It refuses bad pointers with its own errors.
         detail.trap = Some(wasm_trap::Host);
         return (Status::GuestBadCall, format!("a host call failed: {:#}", error.root_cause()));
     }

@@ -1,4 +1,4 @@
-//! The host's own functions, as guests call them.
+//! The host's own functions as guests call them.
 #![allow(unsafe_code)]
 
 use super::context::{GuestState, HostCall, Suspended};
@@ -42,9 +42,9 @@ pub struct HostFunction {
     pub params: Vec<wasm_value_type>,
     /// Results.
     pub results: Arc<[wasm_value_type]>,
-    /// It may answer pending.
+    /// The function may return pending.
     pub may_wait: bool,
-    /// What it does.
+    /// The host's callback.
     pub callback: Owned<Callback>,
 }
 
@@ -55,8 +55,8 @@ impl HostFunction {
         crate::module::inspect::signature(self.params.iter().map(text), self.results.iter().map(text))
     }
 
-    /// Adds the function to a linker. One that may wait has another result, which its wrapper in the rewritten guest looks
-    /// at (`module::suspend_points`): 1 if it must be called again after the guest was suspended, else 0.
+    /// Adds the function to a linker. A function that may wait has another result, which its wrapper in the rewritten
+    /// guest reads (`module::suspend_points`). 1: call again after the guest was suspended. 0: done.
     pub fn define(self, linker: &mut Linker<GuestState>) -> Result<(), Error> {
         let params = self.params.iter().map(|ty| ty.val_type());
         let results = self.results.iter().map(|ty| ty.val_type()).chain(self.may_wait.then_some(ValType::I32));
@@ -64,14 +64,14 @@ impl HostFunction {
         let (module, name) = (self.module.clone(), self.name.clone());
         let function = self;
         if function.may_wait {
-            // SAFETY: `call_waiting` reads as many arguments, and writes as many results, of the types in `ty`, plus the
+            // SAFETY: `call_waiting` reads as many arguments and writes as many results of the types in `ty` plus the
             // flag.
             unsafe {
                 linker
                     .func_new_unchecked(&module, &name, ty, move |caller, values| function.call_waiting(caller, values))
             }?;
         } else {
-            // SAFETY: `call` reads as many arguments, and writes as many results, of the types in `ty`.
+            // SAFETY: `call` reads as many arguments and writes as many results of the types in `ty`.
             unsafe {
                 linker.func_new_unchecked(&module, &name, ty, move |caller, values| function.call(caller, values))
             }?;
@@ -133,7 +133,7 @@ impl HostFunction {
         Ok(())
     }
 
-    /// Room for the results, zero as far as they are looked at.
+    /// Room for the results. The part that is read is zero.
     #[inline]
     fn room(&self) -> Results {
         let mut results = [MaybeUninit::uninit(); MAX_RESULTS];
@@ -152,7 +152,7 @@ impl HostFunction {
     ) -> Result<Ended, Error> {
         let mut args = [MaybeUninit::<wasm_value>::uninit(); MAX_PARAMS];
         for ((arg, raw), ty) in args.iter_mut().zip(values).zip(&self.params) {
-            // SAFETY: Wasmtime fills as many values as the function has parameters, with the members that fit the types.
+            // SAFETY: Wasmtime fills as many values as the function has parameters. Their members fit the types.
             let raw = unsafe { raw.assume_init_ref() };
             arg.write(match ty {
                 wasm_value_type::I32 => wasm_value { i32: raw.get_i32() },
@@ -163,25 +163,26 @@ impl HostFunction {
         }
         let mut call = self.begin(caller)?;
         let callback = &self.callback;
-        // SAFETY: the host gave function and data together. As many arguments as the signature has were written above, and
-        // there is room for the most results that a signature can have; all of it lives until after the call.
+        // SAFETY: the host passed function and data together. As many arguments as the signature has were written
+        // above. There is room for the most results that a signature can have. Everything lives until after the call.
         let answer =
             unsafe { (callback.call)(callback.data, &raw mut call, args.as_ptr().cast(), results.as_mut_ptr().cast()) };
         Ok(call.ended(answer, "it"))
     }
 
-    /// A call with the guest's memory, which stays as it is until the call ends: the guest waits for it, and its engine
-    /// is busy.
+    /// A call with the guest's memory. The memory does not change until the call ends: the guest waits for the call
+    /// and its engine is busy.
     fn begin(&self, caller: &mut Caller<'_, GuestState>) -> Result<wasm_call, Fault> {
         let (memory, state) = GuestMemory::of(caller, "a host function")?;
         let (engine, user_data) = (state.context.owner.get(), state.context.user_data.get());
-        // SAFETY: the memory stays where it is, and is nobody else's, until the guest runs on; so do the results.
+        // SAFETY: the memory does not move and has no other user until the guest continues. The same holds for the
+        // results.
         Ok(unsafe { wasm_call::of_guest(memory.into_bytes(), engine, user_data, &self.results) })
     }
 
     fn write(&self, values: &mut [MaybeUninit<ValRaw>], results: &Results) {
         for ((raw, value), ty) in values.iter_mut().zip(results).zip(&*self.results) {
-            // SAFETY: `room` initialized as many as there are result types; every member is plain bits.
+            // SAFETY: `room` initialized as many values as there are result types. Every member is plain bits.
             let value = unsafe {
                 let value = value.assume_init_ref();
                 match ty {

@@ -1,8 +1,9 @@
-//! Profiles of guests: where they are, looked at again and again, in the format of Firefox's profiler.
+//! Profiles of guests: samples of their stacks in the format of Firefox's profiler.
 //!
-//! A look is only possible where compiled code compares the epoch with its deadline, at loops and at functions' entries,
-//! and is taken by whoever is told that the deadline has passed (`guest::instance`). While there is a profile, the deadline
-//! is the next tick. Otherwise all of this costs one look at an empty slot each time that a guest is suspended.
+//! A sample is possible only where compiled code compares the epoch with its deadline: at loops and at functions'
+//! entries. The code that handles a reached deadline (`guest::instance`) takes it. While a profile is in progress,
+//! the deadline is the next tick. Otherwise profiling costs one check of an empty slot each time that a guest is
+//! suspended.
 
 use super::program::{LinkedModule, Program};
 use crate::base::error::{Error, Result};
@@ -21,10 +22,10 @@ pub const INTERVAL: Duration = Duration::from_millis(1);
 /// The longest interval.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Looks of which a profile consists at most. They take some 70 bytes each as text.
+/// The most samples of a profile. A sample takes some 70 bytes as text.
 const MOST_SAMPLES: u32 = 1 << 20;
 
-/// A place for the profile of an engine's guests, one after the other. Used by the engine's thread only.
+/// A slot for the profile of an engine's successive guests. Used on the engine's thread only.
 #[derive(Default)]
 pub struct Profile(RefCell<Option<Box<Running>>>);
 
@@ -32,14 +33,15 @@ struct Running {
     profiler: GuestProfiler,
     interval: Duration,
     half_tick: Duration,
-    /// When the last look was taken, and the run clock then.
+    /// When the last sample was taken and the run clock then.
     last: Option<(Instant, u64)>,
     samples: u32,
 }
 
 impl Profile {
-    /// Begins one of transform `name`, with a look about every `interval`, or at each tick if that is longer. A misuse if there is one, or if
-    /// the interval is more than 10 s.
+    /// Starts a profile of transform `name` with a sample about every `interval`. If a tick is longer, there is one
+    /// sample per tick. `InvalidState` if a profile is in progress. `InvalidArgument` if the interval is more than 10
+    /// s.
     pub fn start(&self, name: &str, program: &Program, tick: Duration, interval: Duration) -> Result<()> {
         let mut slot = self.0.borrow_mut();
         let Program::Module(LinkedModule { pre, .. }) = program else {
@@ -74,7 +76,7 @@ impl Profile {
         self.0.borrow().is_some()
     }
 
-    /// Ends it, and gives it as JSON. A misuse if there is none.
+    /// Ends the profile and returns it as JSON. `InvalidState` if no profile is in progress.
     pub fn finish(&self, name: &str, program: &Program) -> Result<String> {
         let (Some(running), Program::Module(LinkedModule { pre, wrappers })) = (self.0.borrow_mut().take(), program)
         else {
@@ -97,7 +99,7 @@ impl Profile {
         with_names(&json, name).map_err(|e| broken(&e))
     }
 
-    /// Takes a look at a guest inside a call from its epoch check, if one is due.
+    /// Takes a sample of a guest at its epoch check if one is due.
     pub fn sample(&self, store: &StoreContextMut<'_, GuestState>) {
         let mut slot = self.0.borrow_mut();
         let Some(Running { profiler, interval, half_tick, last, samples }) = slot.as_deref_mut() else { return };
@@ -108,17 +110,18 @@ impl Profile {
             return;
         }
         *samples += 1;
-        // What went by since the last look or since the guest got the thread, whichever was later.
+        // The time since the last sample or since the guest got the thread, whichever was later.
         let since = last.map_or(0, |(_, clock)| clock).max(store.data().context.run_time.turn_began());
         *last = Some((now, clock));
         profiler.sample(store, Duration::from_nanos(clock.saturating_sub(since)));
     }
 }
 
-/// A profile with the names of functions as people wrote them, and in which all have one. Wasmtime's for those without
-/// is a number, not counting imports, so it would mean another function everywhere else; `name` gives a better one.
+/// A profile in which all functions have their source names. For a function without a name Wasmtime uses a number
+/// that does not count imports. The same number would mean another function everywhere else. `name` gives a better
+/// one.
 fn with_names(json: &str, name: impl Fn(u32) -> String) -> serde_json::Result<String> {
-    // All texts are in one array. Inside of a text, these quotes would be escaped.
+    // All texts are in one array. Inside of a text these quotes would be escaped.
     let Some((before, rest)) = json.split_once(TEXTS) else { return Ok(json.into()) };
     let mut parser = serde_json::Deserializer::from_str(rest).into_iter::<Vec<String>>();
     let texts = parser.next().transpose()?.unwrap_or_default();

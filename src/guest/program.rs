@@ -1,4 +1,4 @@
-//! What an engine runs: a module that was compiled and linked, or callbacks of the embedder.
+//! What an engine runs: a module that was compiled and linked or callbacks of the embedder.
 
 use super::context::GuestState;
 use super::custom::Callbacks;
@@ -18,7 +18,7 @@ pub enum Program {
 /// A module's code.
 #[derive(Clone)]
 pub struct LinkedModule {
-    /// Code and imports, linked.
+    /// The linked code and imports.
     pub pre: InstancePre<GuestState>,
     /// What was added to the module.
     pub wrappers: Wrappers,

@@ -1,7 +1,7 @@
 //! The host module `redpanda_schema_registry`.
 //!
-//! A guest asks twice for what it wants, first for its size and then for its bytes; the answer is kept in between. When the
-//! registry needs time, the guest is suspended as in `write_record`: see `guest::transform`.
+//! A guest makes each request twice: first for the size of the response and then for its bytes. The response is kept
+//! in between. While the registry works, the guest is suspended as in `write_record`: see `guest::transform`.
 
 use super::context::{GuestState, HostCall, Suspended};
 use super::fault::Fault;
@@ -19,8 +19,8 @@ const NOT_ENABLED: i32 = -1;
 /// Anything else.
 const FAILED: i32 = -2;
 
-/// Bytes of a schema or a subject that a guest may send: in memory of the host's a list of references takes some thirty times
-/// what it takes in the guest's.
+/// Bytes of a schema or a subject that a guest may send. A list of references takes some thirty times as much in the
+/// host's memory as in the guest's.
 const MOST_BYTES: u32 = 1 << 20;
 
 /// What a guest asks for.
@@ -31,11 +31,11 @@ enum Question {
     Create(String, Schema),
 }
 
-/// The last question of a guest, and its answer once it is there.
+/// The last request of a guest and the response once it is available.
 #[derive(Default)]
 pub struct Lookup {
     question: Option<Question>,
-    /// Encoded as the guest wants it; for `create` the id.
+    /// Encoded for the guest. For `create` the id.
     answer: Option<Answer>,
 }
 
@@ -160,8 +160,8 @@ impl Answer {
     }
 }
 
-/// One call of a guest: reads its question, answers it from what is kept or from the registry, or suspends the guest until
-/// the registry has it.
+/// One call of a guest. Reads its request and serves it from the kept response or from the registry. Suspends the
+/// guest until the registry has responded.
 fn ask(
     mut caller: Caller<'_, GuestState>,
     registry: &Registered,
@@ -223,7 +223,7 @@ fn ask(
 }
 
 impl Question {
-    /// Whether it is answered with an id instead of a schema.
+    /// Whether the response is an id and not a schema.
     fn creates(&self) -> bool {
         matches!(self, Self::Create(..))
     }
@@ -240,7 +240,7 @@ impl Question {
 }
 
 impl Lookup {
-    /// The answer to the question at hand, as the guest wants it.
+    /// The response to the current request in the guest's encoding.
     fn read(&self, settled: Settled) -> Result<Answer, String> {
         let mut encoded = Vec::new();
         match (&self.question, settled) {

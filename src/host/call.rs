@@ -1,4 +1,4 @@
-//! The call that a callback of the host is in: the guest's memory, and how to answer later.
+//! The call that a callback of the host belongs to: the guest's memory and the way to answer later.
 #![allow(unsafe_code)]
 
 use super::owned::{Owned, host_data};
@@ -16,23 +16,24 @@ use std::sync::Arc;
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum wasm_callback_result {
-    /// It is done.
+    /// The call has completed.
     Done = 0,
-    /// It will be done when the promise that the callback took from its `wasm_call` is settled.
+    /// The call completes when the promise that the callback took from its `wasm_call` is settled.
     Pending = 1,
-    /// It cannot be done; `wasm_call_fail` says why.
+    /// The call failed. `wasm_call_fail` has given the reason.
     Failed = 2,
-    /// To be called again: only for `transform` and `start` of a `wasm_custom_engine`. If `wasm_work_write` has said that the
-    /// output is full, the host's sink gets that first; else other tasks have their turn first.
+    /// Call again. Only for `transform` and `start` of a `wasm_custom_engine`. If `wasm_work_write` reported that the
+    /// output is full, the host's sink gets the output first. Otherwise other tasks run first.
     Again = 3,
 }
 
-/// What a call may be settled with. As `Expected`, but without a share in the types: most calls are over at once.
+/// What a call may be settled with. As `Expected` but without shared ownership of the types: most calls complete
+/// synchronously.
 #[derive(Clone, Copy, Debug, Default)]
 enum Wanted {
     #[default]
     Nothing,
-    /// Points into the host function, which outlives its calls.
+    /// Points into the host function. The function outlives its calls.
     Values(NonNull<Arc<[wasm_value_type]>>),
     Schema,
     SchemaId,
@@ -42,7 +43,7 @@ enum Wanted {
 /// What kind of value settles a promise.
 #[derive(Clone, Debug, Default)]
 pub enum Expected {
-    /// None: it is done.
+    /// No results: the call has completed.
     #[default]
     Nothing,
     /// A host function's results.
@@ -51,26 +52,27 @@ pub enum Expected {
     Schema,
     /// The number of a schema.
     SchemaId,
-    /// None, but a rejection may name a record: the step of a custom engine.
+    /// No results, but a rejection may name a record. The step of a custom engine.
     Step,
 }
 
 /// What a promise is settled with.
 #[derive(Debug)]
 pub enum Settled {
-    /// Results; none for a promise that expects nothing.
+    /// Results. None for a promise that expects nothing.
     Values(Vec<wasm_value>),
-    /// The host goes on when it has the engine's thread again.
+    /// The host continues when it has the engine's thread again.
     Continue(Continuation),
     /// A schema.
     Schema(Box<SubjectSchema>),
-    /// A failure, with the reason.
+    /// A failure with its reason.
     Rejected(String),
-    /// A failure at a record of the batch at hand.
+    /// A failure at a record of the current batch.
     RejectedAt(String, u32),
 }
 
-/// What a host function does when its promise was settled: on the engine's thread, with the guest's memory at hand.
+/// The rest of a host function after its promise was settled. It runs on the engine's thread and may use the guest's
+/// memory.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct wasm_continuation {
@@ -78,10 +80,10 @@ pub struct wasm_continuation {
     pub size: usize,
     /// The host's own.
     pub data: *mut c_void,
-    /// Frees `data`, exactly once, run or not, on any thread. May be NULL.
+    /// Frees `data`. Called exactly once on any thread, whether `run` was called or not. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
-    /// Finishes the host function: may use the guest's memory by way of `call`, writes `results`, and gives a
-    /// `wasm_callback_result`: done, failed, or pending with a new promise. Runs at most once. Must not throw.
+    /// Finishes the host function. It may use the guest's memory through `call`. It writes `results` and returns a
+    /// `wasm_callback_result`: done or failed or pending with a new promise. Called at most once. Must not throw.
     pub run: Option<
         unsafe extern "C" fn(
             data: *mut c_void,
@@ -103,10 +105,10 @@ impl Continuation {
         Self(continuation)
     }
 
-    /// Runs it. `results` has room for as many as any function returns.
+    /// Runs the continuation. `results` has room for as many values as any function returns.
     pub fn run(self, call: &mut wasm_call, results: &mut [MaybeUninit<wasm_value>; MAX_RESULTS]) -> u32 {
         let Some(run) = self.0.run else { return wasm_callback_result::Failed as u32 };
-        // SAFETY: the host gave function and data together; both arguments live until after the call.
+        // SAFETY: the host passed function and data together. Both arguments live until after the call.
         unsafe { run(self.0.data, call, results.as_mut_ptr().cast()) }
     }
 }
@@ -114,12 +116,12 @@ impl Continuation {
 /// The receiving end of a promise.
 pub type Waiting = Receiver<Settled, Waker>;
 
-/// The call that a callback is in; valid until the callback returns, and used on its thread only.
+/// The call that a callback belongs to. Valid until the callback returns and only on its thread.
 #[derive(Default)]
 pub struct wasm_call {
-    /// The guest's memory; NULL where there is no guest, as in an output sink.
+    /// The guest's memory. NULL if there is no guest, as in an output sink.
     memory: Option<NonNull<[u8]>>,
-    /// The engine, as C knows it.
+    /// The engine's handle in C.
     engine: Option<NonNull<c_void>>,
     user_data: Option<NonNull<c_void>>,
     wanted: Wanted,
@@ -132,11 +134,11 @@ pub struct wasm_call {
     schema: Option<Settled>,
 }
 
-/// A callback's promise to answer later. It may be used on any thread, and outlive the engine.
+/// A callback's promise to answer later. It may be used on any thread and may outlive the engine.
 pub struct wasm_promise {
     /// The end that settles.
     pub sender: Sender<Settled, Waker>,
-    /// What it must be settled with.
+    /// What the promise must be settled with.
     pub expected: Expected,
 }
 
@@ -144,9 +146,9 @@ pub struct wasm_promise {
 pub enum Ended {
     /// Done.
     Done,
-    /// It goes on when this is settled.
+    /// The call continues when this promise is settled.
     Pending(Waiting),
-    /// It failed, with the reason.
+    /// The call failed with this reason.
     Failed(String),
 }
 
@@ -156,7 +158,7 @@ impl wasm_call {
         Self::default()
     }
 
-    /// A call of a schema registry, which has no use for the guest's memory.
+    /// A call of a schema registry. It does not use the guest's memory.
     pub fn of_registry(engine: *mut c_void, user_data: *mut c_void, creates: bool) -> Self {
         let wanted = if creates { Wanted::SchemaId } else { Wanted::Schema };
         Self { engine: NonNull::new(engine), user_data: NonNull::new(user_data), wanted, ..Self::default() }
@@ -172,7 +174,7 @@ impl wasm_call {
     ///
     /// # Safety
     ///
-    /// The memory does not move, and nothing else uses it, until the call ends. `results` outlive it.
+    /// The memory must not move and nothing else may use it until the call ends. `results` must outlive the call.
     #[inline]
     pub unsafe fn of_guest(
         memory: &mut [u8],
@@ -189,7 +191,7 @@ impl wasm_call {
         }
     }
 
-    /// The engine, NULL in an output sink.
+    /// The engine. NULL in an output sink.
     pub fn engine(&self) -> *mut c_void {
         self.engine.map_or(core::ptr::null_mut(), NonNull::as_ptr)
     }
@@ -199,7 +201,7 @@ impl wasm_call {
         self.user_data.map_or(core::ptr::null_mut(), NonNull::as_ptr)
     }
 
-    /// A range of the guest's memory. A range that is not inside it is remembered as the reason why the call fails.
+    /// A range of the guest's memory. A range outside of the memory is recorded as the reason why the call fails.
     pub fn range(&mut self, start: u32, length: u32) -> Result<NonNull<u8>, String> {
         let Some(memory) = self.memory else {
             return Err("there is no guest whose memory could be used".into());
@@ -213,7 +215,7 @@ impl wasm_call {
             self.failure = Some(why.clone());
             return Err(why);
         }
-        // SAFETY: `start` is not past the end of the memory, which is one allocation.
+        // SAFETY: `start` is not past the end of the memory. The memory is one allocation.
         Ok(unsafe { memory.cast::<u8>().add(start_) })
     }
 
@@ -223,7 +225,7 @@ impl wasm_call {
         self.failed_at = None;
     }
 
-    /// Says at which record a step of a custom engine fails, and why. Other calls know no records: false.
+    /// Records at which record a step of a custom engine fails and why. False for other calls: they have no records.
     pub fn fail_at(&mut self, why: String, index: u32) -> bool {
         let knows = matches!(self.wanted, Wanted::Step);
         if knows {
@@ -250,7 +252,7 @@ impl wasm_call {
     pub fn expected(&self) -> Expected {
         match self.wanted {
             Wanted::Nothing => Expected::Nothing,
-            // SAFETY: `of_guest` got it from a reference that outlives the call.
+            // SAFETY: `of_guest` got the pointer from a reference that outlives the call.
             Wanted::Values(types) => Expected::Values(unsafe { types.as_ref() }.clone()),
             Wanted::Schema => Expected::Schema,
             Wanted::SchemaId => Expected::SchemaId,
@@ -268,7 +270,7 @@ impl wasm_call {
         self.schema.take()
     }
 
-    /// Reads a callback's answer. `who` is the callback, for the message.
+    /// Reads a callback's result. `who` names the callback for the message.
     pub fn ended(&mut self, answer: u32, who: &str) -> Ended {
         const DONE: u32 = wasm_callback_result::Done as u32;
         const PENDING: u32 = wasm_callback_result::Pending as u32;
@@ -286,7 +288,7 @@ impl wasm_call {
 }
 
 impl Expected {
-    /// Refuses what this does not expect; the text says what it does.
+    /// Refuses a value of the wrong kind. The text says which kind is expected.
     pub fn check(&self, settled: &Settled) -> Result<(), String> {
         let wanted = match (self, settled) {
             (_, Settled::Rejected(_)) | (Self::Step, Settled::RejectedAt(..)) => return Ok(()),

@@ -1,4 +1,4 @@
-//! Guests' output becomes the host's log: lines, bounded, always valid UTF-8.
+//! Guests' output becomes lines of the host's log. Lines are bounded and always valid UTF-8.
 
 use core::ffi::c_void;
 
@@ -9,32 +9,32 @@ use core::ffi::c_void;
 pub enum wasm_log_severity {
     /// Details that help to find a fault.
     Debug = 0,
-    /// A guest's standard output; of the library's own, what is worth knowing.
+    /// A guest's standard output. From the library: information.
     Info = 1,
-    /// A guest's standard error; of the library's own, what somebody should look at.
+    /// A guest's standard error. From the library: a problem that needs attention.
     Warn = 2,
     /// A failure that the host will also see as a status.
     Error = 3,
 }
 
-/// Whose line it is.
+/// The source of a line.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum wasm_log_source {
-    /// The guest wrote it.
+    /// The guest.
     Guest = 0,
-    /// The library wrote it, about the guest or its transform.
+    /// The library itself. The line is about the guest or its transform.
     Library = 1,
 }
 
-/// One line, without its newline.
+/// One line without its newline.
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
-    /// How urgent it is.
+    /// The severity.
     pub severity: wasm_log_severity,
-    /// Whose it is.
+    /// The source.
     pub source: wasm_log_source,
-    /// The line was cut: the next one of this severity belongs to it.
+    /// The line was cut. The next line of this severity continues it.
     pub continues: bool,
     /// The engine's shard.
     pub shard: u32,
@@ -42,25 +42,25 @@ pub struct Line<'a> {
     pub transform: &'a str,
     /// The text.
     pub text: &'a str,
-    /// The engine, as C knows it; null if C does not know it yet.
+    /// The engine's handle in C. NULL before the engine has one.
     pub engine: *mut c_void,
     /// What the host attached to the engine.
     pub user_data: *mut c_void,
 }
 
-/// Where lines go. Called on the engine's thread, in the middle of a guest's call; for the cache's troubles, on a
+/// Where lines go. Called on the engine's thread during a guest's call. Faults of the code cache are logged on a
 /// compile thread.
 pub trait Sink: Send + Sync {
     /// Takes a line.
     fn line(&self, line: &Line<'_>);
 }
 
-/// A line, or a part of one that was too long.
+/// A line or a part of a line that was too long.
 #[derive(Clone, Copy, Debug)]
 pub struct Piece<'a> {
     /// The stream's.
     pub severity: wasm_log_severity,
-    /// As the guest wrote it.
+    /// The line as the guest wrote it.
     pub bytes: &'a [u8],
     /// The line goes on with the next piece of this severity.
     pub continues: bool,
@@ -118,7 +118,7 @@ impl LineBuffer {
     }
 }
 
-/// The length without a UTF-8 character that was cut off at the end, so that cutting a line does not spoil it.
+/// The length without a UTF-8 character that is cut off at the end. Cutting a line must not break its encoding.
 fn whole_characters(bytes: &[u8]) -> usize {
     for back in 1..=bytes.len().min(3) {
         let lead = bytes[bytes.len() - back];

@@ -1,4 +1,4 @@
-//! What the host hands in: slices, values, callbacks, wakers, sinks, logs, schema registries.
+//! What the host passes in: slices, values, callbacks, wakers, sinks, logs and schema registries.
 
 pub mod call;
 pub mod log;

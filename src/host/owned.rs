@@ -1,4 +1,4 @@
-//! Tables of callbacks with the host's data, owned: `{data, drop}` is dropped once, on every path, and only here.
+//! Tables of callbacks that own the host's data. `{data, drop}` is dropped exactly once, on every path, here only.
 #![allow(unsafe_code)]
 
 use core::ffi::c_void;
@@ -14,14 +14,15 @@ pub trait HostData: Copy {
     fn host_data(&self) -> (*mut c_void, Drop);
 }
 
-/// Marks structs whose data belongs to no thread.
+/// Marks structs whose data is not bound to a thread.
 ///
 /// # Safety
 ///
-/// The header says that all callbacks of the struct, and `drop`, are called on any thread, by several at once.
+/// The header says that all callbacks of the struct and `drop` are called on any thread and by several threads at
+/// once.
 pub unsafe trait AnyThread: HostData {}
 
-/// Implements `HostData` for structs of the header, and `AnyThread` for those that say so.
+/// Implements `HostData` for structs of the header and `AnyThread` for those that declare it.
 macro_rules! host_data {
     ($($name:ty $(: $any:ident, $reason:literal)?),* $(,)?) => {
         $(
@@ -33,7 +34,7 @@ macro_rules! host_data {
             }
             $(
                 #[doc = $reason]
-                // SAFETY: the reason is given where the macro is used.
+                // SAFETY: the use of the macro states the reason.
                 unsafe impl $crate::host::owned::$any for $name {}
             )?
         )*
@@ -47,22 +48,22 @@ pub struct Owned<T: HostData>(T);
 
 // SAFETY: `AnyThread` says that the data may be used and dropped on any thread.
 unsafe impl<T: AnyThread> Send for Owned<T> {}
-// SAFETY: as above, by several at once.
+// SAFETY: as above. Several threads may use the data at once.
 unsafe impl<T: AnyThread> Sync for Owned<T> {}
 
 impl<T: HostData> Owned<T> {
-    /// Takes over the host's data.
+    /// Takes ownership of the host's data.
     ///
     /// # Safety
     ///
-    /// The host gave the struct and its data together, and gives the data up. Its callbacks may be called with it until
-    /// `drop`, which may be called once.
+    /// The host passed the struct and its data together and transferred ownership. Its callbacks may be called with
+    /// the data until `drop`. `drop` may be called once.
     #[inline]
     pub unsafe fn new(table: T) -> Self {
         Self(table)
     }
 
-    /// Gives the data up, to whom it is passed with the last callback.
+    /// Gives up ownership of the data. The last callback receives it.
     #[inline]
     pub fn into_inner(self) -> T {
         ManuallyDrop::new(self).0
@@ -81,7 +82,7 @@ impl<T: HostData> core::ops::Drop for Owned<T> {
     #[inline]
     fn drop(&mut self) {
         if let (data, Some(drop)) = self.0.host_data() {
-            // SAFETY: whoever made this said that it may be called once, and this runs once.
+            // SAFETY: the caller of `new` said that `drop` may be called once. This runs once.
             unsafe { drop(data) }
         }
     }
@@ -109,7 +110,7 @@ mod tests {
     fn data_is_dropped_once_and_not_by_who_gave_it_up() {
         let drops = Cell::new(0);
         let table = Table { data: core::ptr::from_ref(&drops).cast_mut().cast(), drop: Some(count) };
-        // SAFETY: the data lives on, and is counted only.
+        // SAFETY: the data lives on and is only counted.
         drop(unsafe { Owned::new(table) });
         assert_eq!(drops.get(), 1);
         // SAFETY: as above.

@@ -1,12 +1,12 @@
-//! Schemas of a schema registry, and their encoding for guests.
+//! Schemas of a schema registry and their encoding for guests.
 //!
-//! The encoding is that of the transform SDKs: a definition is type (varint: 0 Avro, 1 Protobuf, 2 JSON), sized text, and
-//! references (count varint; each sized name, sized subject, version varint); a subject's schema is id varint, version
-//! varint, definition. A size is a varint; all varints are zigzag.
+//! The encoding is that of the transform SDKs. A definition is type (varint: 0 Avro, 1 Protobuf, 2 JSON), sized text
+//! and references (count varint; each sized name, sized subject, version varint). A subject's schema is id varint,
+//! version varint and definition. A size is a varint. All varints are zigzag.
 
 use crate::batch::varint;
 
-/// The language of a schema; the numbers are the guest ABI's.
+/// The language of a schema. The numbers are those of the guest ABI.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum wasm_schema_type {
@@ -43,14 +43,14 @@ pub struct Schema {
     pub ty: wasm_schema_type,
     /// Its text.
     pub definition: String,
-    /// What it refers to.
+    /// The schemas that this one refers to.
     pub references: Vec<Reference>,
 }
 
 /// A schema with its place in a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubjectSchema {
-    /// Number of the schema, unique in the registry.
+    /// The schema's id. Unique in the registry.
     pub id: i32,
     /// Number of the schema within its subject.
     pub version: i32,
@@ -97,7 +97,7 @@ impl Schema {
         let ty = wasm_schema_type::from_number(u32::try_from(varint::take(bytes)?).ok()?)?;
         let definition = take_text(bytes)?;
         let count = usize::try_from(varint::take(bytes)?).ok()?;
-        // A reference takes three bytes at least, so this bounds what a lie can cost.
+        // A reference takes at least three bytes. This bounds the cost of a false count.
         if count > bytes.len() / 3 {
             return None;
         }

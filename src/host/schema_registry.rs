@@ -1,4 +1,4 @@
-//! A schema registry: the host's, or one in memory.
+//! A schema registry: the host's own or one in memory.
 #![allow(unsafe_code)]
 
 use super::owned::{Owned, host_data};
@@ -32,7 +32,7 @@ pub struct wasm_schema {
     pub schema_type: wasm_schema_type_number,
     /// The schema's text.
     pub definition: wasm_slice,
-    /// What it refers to.
+    /// The schemas that this one refers to.
     pub references: *const wasm_schema_reference,
     /// Number of `references`.
     pub reference_count: usize,
@@ -42,7 +42,7 @@ pub struct wasm_schema {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_subject_schema {
-    /// Number of the schema, unique in the registry.
+    /// The schema's id. Unique in the registry.
     pub id: i32,
     /// Number of the schema within its subject.
     pub version: i32,
@@ -50,13 +50,14 @@ pub struct wasm_subject_schema {
     pub schema: wasm_schema,
 }
 
-/// A schema registry of the host's.
+/// A schema registry of the host.
 ///
-/// Its functions are called on the threads of engines, while their guests run and on the guests' stacks; by several at once
-/// if there are. Each answers with a `wasm_callback_result`: done after `wasm_call_return_schema` or `wasm_call_return_schema_id`;
-/// pending with a promise that is settled by `wasm_promise_resolve_schema` or `wasm_promise_resolve_values` with the id; or
-/// failed, which the guest sees as an error of the registry and the log as a warning with the reason. What they are given
-/// lives until they return. They must not throw and must not block.
+/// Its functions are called on the threads of engines while their guests run and on the guests' stacks. Several
+/// threads may call them at once. Each returns a `wasm_callback_result`. Done: after `wasm_call_return_schema` or
+/// `wasm_call_return_schema_id`. Pending: with a promise, which is resolved by `wasm_promise_resolve_schema`, or by
+/// `wasm_promise_resolve_values` with the id. Failed: the guest sees an error of the registry and the log gets a
+/// warning with the reason. Arguments are valid until the function returns. The functions must not throw and must not
+/// block.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_schema_registry {
@@ -64,12 +65,12 @@ pub struct wasm_schema_registry {
     pub size: usize,
     /// The host's own.
     pub data: *mut c_void,
-    /// Frees `data`, once: when the runtime and everything made from it are gone. May be NULL.
+    /// Frees `data`. Called once when the runtime and everything made from it are gone. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// The schema of this id. The answer's `version` is not looked at.
     pub get_schema:
         Option<unsafe extern "C" fn(data: *mut c_void, id: i32, call: *mut wasm_call) -> wasm_callback_result_number>,
-    /// The schema of a subject, in this version; −1 is the latest.
+    /// Gets the schema of a subject in this version. −1 is the latest.
     pub get_subject_schema: Option<
         unsafe extern "C" fn(
             data: *mut c_void,
@@ -78,7 +79,7 @@ pub struct wasm_schema_registry {
             call: *mut wasm_call,
         ) -> wasm_callback_result_number,
     >,
-    /// Registers a schema under a subject, or finds it there. The answer is its id.
+    /// Registers a schema under a subject or finds the existing one. The result is its id.
     pub create_schema: Option<
         unsafe extern "C" fn(
             data: *mut c_void,
@@ -115,7 +116,7 @@ host_data!(wasm_schema_registry: AnyThread, "The header says: on several threads
 pub struct Registry(Owned<wasm_schema_registry>);
 
 impl Registry {
-    /// Takes over a host's registry; `None`, with the name, if a function is missing.
+    /// Takes ownership of a host's registry. `None` if a function is missing. The text names it.
     pub fn new(table: Owned<wasm_schema_registry>) -> Result<Self, &'static str> {
         match *table {
             wasm_schema_registry { get_schema: None, .. } => Err("get_schema"),
@@ -128,14 +129,14 @@ impl Registry {
     /// Asks for a schema by id.
     pub fn get_schema(&self, id: i32, call: &mut wasm_call) -> u32 {
         let Some(function) = self.0.get_schema else { return wasm_callback_result::Failed as u32 };
-        // SAFETY: the host gave function and data together; `call` lives until after the call.
+        // SAFETY: the host passed function and data together. `call` lives until after the call.
         unsafe { function(self.0.data, id, call) }
     }
 
     /// Asks for a subject's schema.
     pub fn get_subject_schema(&self, subject: &str, version: i32, call: &mut wasm_call) -> u32 {
         let Some(function) = self.0.get_subject_schema else { return wasm_callback_result::Failed as u32 };
-        // SAFETY: the host gave function and data together; the arguments live until after the call.
+        // SAFETY: the host passed function and data together. The arguments live until after the call.
         unsafe { function(self.0.data, wasm_slice::of(subject.as_bytes()), version, call) }
     }
 
@@ -157,12 +158,12 @@ impl Registry {
             references: references.as_ptr(),
             reference_count: references.len(),
         };
-        // SAFETY: the host gave function and data together; the arguments live until after the call.
+        // SAFETY: the host passed function and data together. The arguments live until after the call.
         unsafe { function(self.0.data, wasm_slice::of(subject.as_bytes()), &raw const raw, call) }
     }
 }
 
-/// The registry in memory: for tests and tools. Ids count up from 1, versions within a subject too; a schema that is
+/// The registry in memory for tests and tools. Ids count up from 1. So do versions within a subject. A schema that is
 /// registered again keeps its numbers.
 #[derive(Default)]
 struct InMemory(Mutex<Tables>);
@@ -170,7 +171,7 @@ struct InMemory(Mutex<Tables>);
 #[derive(Default)]
 struct Tables {
     schemas: Vec<Schema>,
-    /// Ids by subject, in the order of versions.
+    /// Ids by subject in the order of versions.
     subjects: HashMap<String, Vec<usize>>,
 }
 
@@ -218,7 +219,7 @@ fn answer(call: &mut wasm_call, found: Result<Settled, String>) -> u32 {
 /// A table for a new registry in memory.
 pub fn in_memory() -> wasm_schema_registry {
     unsafe extern "C" fn get_schema(data: *mut c_void, id: i32, call: *mut wasm_call) -> u32 {
-        // SAFETY: the table's data is a registry in memory until its drop, and `call` is the library's.
+        // SAFETY: the table's data is a registry in memory until its drop. `call` is the library's.
         let (registry, call) = unsafe { (&*data.cast::<InMemory>(), &mut *call) };
         answer(call, registry.0.lock().by_id(id).map(|found| Settled::Schema(Box::new(found))))
     }
@@ -242,14 +243,14 @@ pub fn in_memory() -> wasm_schema_registry {
         schema: *const wasm_schema,
         call: *mut wasm_call,
     ) -> u32 {
-        // SAFETY: as above, and the schema is lent for the call.
+        // SAFETY: as above. The schema is borrowed for the call.
         let (registry, call, schema) = unsafe { (&*data.cast::<InMemory>(), &mut *call, &*schema) };
         let created =
             read_schema(schema).and_then(|schema| Ok(registry.0.lock().create(subject.text("subject")?, schema)));
         answer(call, created.map(|id| Settled::Values(vec![wasm_value { i32: id }])).map_err(|e| e.message))
     }
     unsafe extern "C" fn drop_registry(data: *mut c_void) {
-        // SAFETY: `data` is the box below, dropped once.
+        // SAFETY: `data` is the box below. It is dropped once.
         drop(unsafe { Box::from_raw(data.cast::<InMemory>()) });
     }
     wasm_schema_registry {

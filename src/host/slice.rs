@@ -8,7 +8,7 @@ use crate::base::status::wasm_status;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_slice {
-    /// The first byte; may be NULL when `size` is 0.
+    /// The first byte. May be NULL when `size` is 0.
     pub data: *const u8,
     /// Number of bytes.
     pub size: usize,
@@ -20,13 +20,13 @@ impl wasm_slice {
         Self { data: bytes.as_ptr(), size: bytes.len() }
     }
 
-    /// The bytes, for as long as the caller of the export lends them.
+    /// The bytes for as long as the caller of the export lends them.
     pub(crate) fn bytes<'a>(self, name: &str) -> Result<&'a [u8]> {
         // SAFETY: the header says that the slices in arguments can be read for the call.
         unsafe { bytes(self.data, self.size, name) }
     }
 
-    /// The bytes as text for people: what is not UTF-8 is escaped, because losing a reason would be worse.
+    /// The bytes as readable text. Bytes that are not UTF-8 are escaped: losing a reason would be worse.
     pub(crate) fn escaped(self, name: &str) -> Result<String> {
         Ok(crate::base::text::escape(self.bytes(name)?).into_owned())
     }
@@ -65,6 +65,6 @@ pub(crate) unsafe fn array<'a, T>(data: *const T, count: usize, name: &str) -> R
     if count > isize::MAX as usize / size_of::<T>().max(1) || !data.is_aligned() {
         return Err(Error::invalid(format!("{name}: {count} items at {data:p} cannot be in memory")));
     }
-    // SAFETY: neither NULL nor misaligned nor too long; that it can be read is promised by the caller.
+    // SAFETY: neither NULL nor misaligned nor too long. The caller guarantees that the memory can be read.
     Ok(unsafe { core::slice::from_raw_parts(data, count) })
 }

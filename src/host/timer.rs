@@ -1,4 +1,4 @@
-//! The host's timer: how an engine that failed waits before it starts again.
+//! The host's timer: how a failed engine waits before its restart.
 #![allow(unsafe_code)]
 
 use super::call::{Ended, wasm_call};
@@ -9,7 +9,7 @@ use crate::base::status::wasm_status as Status;
 use core::ffi::c_void;
 use std::time::Duration;
 
-/// The host's clock, for waiting before a guest is started again. No thread of the library's waits.
+/// The host's clock and timer for the delay before a guest is restarted. No thread of the library waits.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_timer {
@@ -17,14 +17,14 @@ pub struct wasm_timer {
     pub size: usize,
     /// The host's own.
     pub data: *mut c_void,
-    /// Frees `data`, once: when the engine is released, when another policy is set, or when `wasm_engine_set_policy` fails.
-    /// May be NULL.
+    /// Frees `data`. Called once: when the engine is released, when another policy is set or when
+    /// `wasm_engine_set_policy` fails. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// Nanoseconds of a clock that never goes back.
     pub now: Option<unsafe extern "C" fn(data: *mut c_void) -> u64>,
-    /// Lets time pass: takes the call's promise, answers `WASM_CALLBACK_RESULT_PENDING`, and resolves the promise after
-    /// `nanoseconds`. A promise that is never resolved means that the engine never starts again by itself; one that is
-    /// rejected or dropped, or another answer than pending or done, that the operation fails.
+    /// Starts a delay. Takes the call's promise, returns `WASM_CALLBACK_RESULT_PENDING` and resolves the promise
+    /// after `nanoseconds`. If the promise is never resolved, the engine never restarts by itself. If the promise is
+    /// rejected or dropped, the operation fails. So it does if the result is neither pending nor done.
     pub sleep: Option<
         unsafe extern "C" fn(data: *mut c_void, nanoseconds: u64, call: *mut wasm_call) -> wasm_callback_result_number,
     >,
@@ -32,7 +32,7 @@ pub struct wasm_timer {
 
 host_data!(wasm_timer);
 
-/// A timer that is owned, and complete.
+/// A complete timer that is owned.
 pub struct Timer {
     table: Owned<wasm_timer>,
     now: unsafe extern "C" fn(data: *mut c_void) -> u64,
@@ -58,7 +58,7 @@ impl Timer {
     pub fn sleep(&self, time: Duration) -> Ended {
         let mut call = wasm_call::of_sink();
         let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        // SAFETY: as above; the call outlives the function.
+        // SAFETY: as above. The call outlives the function.
         let answer = unsafe { (self.sleep)(self.table.data, nanoseconds, &raw mut call) };
         call.ended(answer, "the timer")
     }

@@ -4,7 +4,7 @@
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum wasm_value_type {
-    /// A 32-bit integer; the guest's pointers and lengths are these.
+    /// A 32-bit integer. The guest's pointers and lengths have this type.
     I32 = 0,
     /// A 64-bit integer.
     I64 = 1,
@@ -14,7 +14,7 @@ pub enum wasm_value_type {
     F64 = 3,
 }
 
-/// A value; which member is meant follows from the function's signature.
+/// A value. The function's signature says which member is valid.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub union wasm_value {
@@ -57,7 +57,7 @@ impl wasm_value_type {
         [Self::I32, Self::I64, Self::F32, Self::F64].into_iter().find(|&ty| ty as u32 == number)
     }
 
-    /// Wasmtime's name for it.
+    /// Wasmtime's name of the type.
     pub fn val_type(self) -> wasmtime::ValType {
         match self {
             Self::I32 => wasmtime::ValType::I32,

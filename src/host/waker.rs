@@ -1,20 +1,21 @@
-//! A host's waker: what to call when it is worth polling again.
+//! A host's waker: tells the host to poll a future again.
 #![allow(unsafe_code)]
 
 use super::owned::{Owned, host_data};
 use crate::promise::oneshot::Wake;
 use core::ffi::c_void;
 
-/// What to call when a pending future is worth polling again.
+/// Tells the host that a pending future is worth polling again.
 ///
-/// Each waker that is given to a poll is used up: exactly one of `wake` and `drop` is called with its `data`, exactly
-/// once. `wake` is called, from any thread and outside of every lock, if the poll answered pending and what it waits for
-/// has come; on another thread that may be before the poll has returned. It may call the library, but not poll or release
-/// the future itself: it schedules that. In all other cases `drop` is called: before the poll returns if it did not answer
-/// pending, else when the future is polled again or released, or its engine stopped or released. `drop` may be NULL, for
-/// data that nobody has to free.
+/// Each waker that is passed to a poll is consumed: exactly one of `wake` and `drop` is called with its `data`,
+/// exactly once. `wake` is called if the poll returned pending and the awaited event has happened. It is called on
+/// any thread and outside of every lock. On another thread this may be before the poll has returned. `wake` may call
+/// the library but must not poll or release the future itself. It should schedule that. In all other cases `drop` is
+/// called. If the poll did not return pending, this happens before the poll returns. Otherwise it happens when the
+/// future is polled again or released or when its engine is stopped or released. `drop` may be NULL for data that
+/// need not be freed.
 ///
-/// This struct has no `size`, because it is read with every poll: it will not grow.
+/// This struct has no `size` because it is read with every poll. It will not grow.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_waker {
@@ -28,7 +29,7 @@ pub struct wasm_waker {
 
 host_data!(wasm_waker: AnyThread, "The header says that `wake` and `drop` are called from any thread.");
 
-/// A waker that is owned: dropped or woken, once.
+/// A waker that is owned. It is woken or dropped exactly once.
 pub struct Waker(Owned<wasm_waker>);
 
 impl Waker {
@@ -50,7 +51,8 @@ impl Wake for Waker {
     fn wake(self) {
         let waker = self.0.into_inner();
         if let Some(wake) = waker.wake.or(waker.drop) {
-            // SAFETY: the host gave function and data together; ownership of the data goes with this one call.
+            // SAFETY: the host passed function and data together. Ownership of the data is transferred with this one
+            // call.
             unsafe { wake(waker.data) }
         }
     }

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Counters of a runtime, written by its compile threads and read by anyone. All of them only grow.
+/// A runtime's counters of compilations and its code cache. Compile threads write them and any thread reads them.
+/// They only grow.
 #[derive(Debug, Default)]
 pub struct CodeCacheCounters {
     hits: AtomicU64,
@@ -16,7 +17,7 @@ pub struct CodeCacheCounters {
     load_ns: AtomicU64,
 }
 
-/// The counters at one moment; each is exact, but they are not read at the same instant.
+/// The counters at one moment. Each is exact, but they are not read at the same instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CodeCacheCounts {
     /// Modules that were found in the cache and loaded.
@@ -27,20 +28,20 @@ pub struct CodeCacheCounts {
     pub stores: u64,
     /// Entries removed because the cache was larger than its limit.
     pub evictions: u64,
-    /// Entries ignored because they were damaged, foreign, or not to be trusted.
+    /// Entries ignored because they were damaged or foreign or not to be trusted.
     pub rejected: u64,
-    /// Troubles with the directory or the disk, none of which made a compilation fail.
+    /// Faults of the directory or the disk. None of these made a compilation fail.
     pub faults: u64,
     /// Modules loaded from the cache or from an artifact.
     pub loads: u64,
-    /// Nanoseconds that those took, hashing and checking included.
+    /// Nanoseconds that these took including hashing and checking.
     pub load_ns: u64,
 }
 
 /// What is counted one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// See `CodeCacheCounts`, as for the others.
+    /// See `CodeCacheCounts` for the meaning of each.
     Hit,
     /// A module that was not there.
     Miss,

@@ -2,14 +2,15 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Lines per second, with a burst; for the engines of one transform and shard. Any thread.
+/// Limits log lines per second with a burst. Shared by the engines of one transform and shard. May be used on any
+/// thread.
 #[derive(Debug)]
 pub struct LogLimit {
     /// Nanoseconds per line.
     interval: u64,
     /// How far `next` may be ahead of the clock.
     ahead: u64,
-    /// When the lines that were admitted would all have come, had they come at the permitted rate.
+    /// When the admitted lines would all have come at the permitted rate.
     next: AtomicU64,
     suppressed: AtomicU64,
     /// Suppressed lines of which the host was not told.
@@ -17,7 +18,7 @@ pub struct LogLimit {
 }
 
 impl LogLimit {
-    /// Admits `burst` lines at once, and one line more every `1 / rate` seconds. Both are at least 1.
+    /// Admits `burst` lines at once and one more line every `1 / rate` seconds. Both are at least 1.
     pub fn new(rate: u32, burst: u32) -> Self {
         let interval = 1_000_000_000 / u64::from(rate.max(1));
         Self {
@@ -29,7 +30,7 @@ impl LogLimit {
         }
     }
 
-    /// Whether a line may pass at `now`, in nanoseconds of any clock. Counts those that may not.
+    /// Whether a line may pass at `now` (nanoseconds of any clock). Counts the lines that may not.
     pub fn admit(&self, now: u64) -> bool {
         let next = |next: u64| (next <= now.saturating_add(self.ahead)).then(|| next.max(now) + self.interval);
         if self.next.fetch_update(Relaxed, Relaxed, next).is_ok() {

@@ -1,9 +1,9 @@
-//! An engine's side of its metrics: what is counted when.
+//! An engine's side of its metrics: decides what is counted when.
 //!
-//! Short operations are not all timed, because the clock would cost up to a tenth of them: after one that took less
-//! than [`SHORT`], the next [`UNTIMED`] are taken to be like it. One among them that runs for a time slice or longer is
-//! noticed, by the run clock, and counted as long as that says. Large batches are always timed, and so is what goes on after a
-//! first poll. Numbers of records and bytes are always exact.
+//! Not every short operation is timed, because reading the clock would cost up to a tenth of it. After an operation
+//! that took less than [`SHORT`], the next [`UNTIMED`] are assumed to take as long. If one of these runs for a time
+//! slice or longer, the run clock shows that and its time is counted. Large batches and everything after a first poll
+//! are always timed. The numbers of records and bytes are always exact.
 
 use super::clock;
 use super::registry::{Registry, Series};
@@ -12,16 +12,16 @@ use crate::base::status::wasm_status as Status;
 use core::cell::Cell;
 use std::sync::Arc;
 
-/// Nanoseconds: for operations that take longer, reading the clock costs less than one in a hundred.
+/// Nanoseconds. For longer operations, reading the clock costs less than 1 %.
 pub const SHORT: u64 = 4_000;
 
 /// Operations after a short one that are not timed.
 pub const UNTIMED: u32 = 7;
 
-/// Bytes of a batch from which on it is always timed.
+/// A batch of at least this many bytes is always timed.
 pub const LARGE: usize = 32 << 10;
 
-/// What went through an engine since it was last asked.
+/// What passed through an engine since the last flush.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Passed {
     /// Records.
@@ -30,14 +30,14 @@ pub struct Passed {
     pub bytes: u64,
 }
 
-/// Counts for one engine. Leaves the registry when it goes.
+/// Counts for one engine. Dropping it removes the engine from the registry.
 pub struct Meter {
     tally: Arc<Tally>,
     series: Arc<Series>,
     registry: Arc<Registry>,
     joined: Cell<bool>,
     started: Cell<bool>,
-    /// The operation, from here on, is timed.
+    /// The operation is timed from here on.
     timed: Cell<bool>,
     /// The operation is a transform that is timed from its beginning.
     sample: Cell<bool>,
@@ -54,7 +54,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// For an engine that counts as `tally` in `series`, if `joined`.
+    /// For an engine that counts in `counters` of `series` if `joined`.
     pub(super) fn new(registry: Arc<Registry>, series: Arc<Series>, tally: Arc<Tally>, joined: bool) -> Self {
         Self {
             tally,
@@ -82,17 +82,17 @@ impl Meter {
         &self.tally.memory
     }
 
-    /// A record is dropped, because of the policy.
+    /// A record is dropped because of the policy.
     pub fn skip(&self) {
         self.tally.add(Counted::Skipped, 1);
     }
 
-    /// A record went to the dead letters, because of the policy.
+    /// A record is sent to the dead letters because of the policy.
     pub fn dead_letter(&self) {
         self.tally.add(Counted::DeadLettered, 1);
     }
 
-    /// So many more batches wait for the engine, or fewer. On the engine's thread only.
+    /// So many more batches wait for the engine (or fewer). On the engine's thread only.
     pub fn queued(&self, change: i64) {
         let queued = &self.tally.queued;
         queued.set(queued.get().saturating_add_signed(change));
@@ -123,7 +123,7 @@ impl Meter {
         }
     }
 
-    /// The batch is checked, and the host has the thread again.
+    /// The batch is validated. The host has the thread again.
     #[inline]
     pub fn end_check(&self) {
         if self.timed.get() {
@@ -139,7 +139,7 @@ impl Meter {
         }
     }
 
-    /// A poll ends. `long` gives its length in nanoseconds, by the run clock, if it took a time slice or more.
+    /// A poll ends. `long` is its length in nanoseconds of the run clock if it took a time slice or more.
     #[inline]
     pub fn end_turn(&self, long: Option<u64>) {
         let spent = if self.timed.replace(true) {
@@ -169,7 +169,7 @@ impl Meter {
         self.tally.add(Counted::BytesOut, output.bytes);
     }
 
-    /// The operation is over, whatever came of it.
+    /// The operation has completed with any result.
     #[inline]
     pub fn end(&self) {
         let (spent, records) = (self.spent.get(), self.records.replace(0));
@@ -184,7 +184,7 @@ impl Meter {
         }
     }
 
-    /// The operation is over and failed, or could not begin.
+    /// The operation failed or could not begin.
     #[cold]
     pub fn fail(&self, status: Status) {
         self.series.errors.count(status);
@@ -192,7 +192,8 @@ impl Meter {
         self.end();
     }
 
-    /// The engine is released: leaves the registry, if it has not done so. True for the last one of its series.
+    /// The engine is released: leaves the registry unless it has left already. True for the last engine of its
+    /// series.
     pub fn leave(&self) -> bool {
         self.joined.replace(false) && self.registry.leave(&self.series, &self.tally)
     }

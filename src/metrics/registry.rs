@@ -1,4 +1,4 @@
-//! A runtime's metrics: its series, one per transform and shard, and its own counts.
+//! A runtime's metrics: its own counts and one series per transform and shard.
 
 use super::clock;
 use super::code_cache::CodeCacheCounters;
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Failures, by status.
+/// Failures by status.
 #[derive(Debug)]
 pub struct Errors([AtomicU64; Status::ALL.len()]);
 
@@ -38,7 +38,7 @@ impl Errors {
     }
 }
 
-/// The engines of one transform on one shard: by rule of one thread, but nothing forbids several.
+/// The engines of one transform on one shard. They usually belong to one thread, but several are possible.
 pub struct Series {
     /// The transform's name.
     pub transform: Arc<str>,
@@ -81,7 +81,7 @@ impl Series {
         self.restarts.load(Relaxed)
     }
 
-    /// All engines' counts, and the number of engines that are there.
+    /// The sums over all engines and the number of current engines.
     pub fn sums(&self) -> (Sums, u64) {
         let members = self.members.lock();
         let mut sums = members.gone;
@@ -121,7 +121,7 @@ pub enum FactoryLookup {
     Miss,
 }
 
-/// Compiled code, counted for as long as it is there.
+/// Compiled code. Counted as long as it exists.
 pub struct Executable {
     registry: Arc<Registry>,
     bytes: u64,
@@ -135,7 +135,7 @@ impl Drop for Executable {
 }
 
 impl Registry {
-    /// No engines, nothing compiled.
+    /// No engines and no compiled code.
     pub fn new(config: &Config) -> Arc<Self> {
         clock::calibrate();
         Arc::new(Self {
@@ -172,13 +172,13 @@ impl Registry {
         Meter::new(self.clone(), series, tally, true)
     }
 
-    /// A meter that nobody reads.
+    /// A meter that is never read.
     pub fn detached(self: &Arc<Self>) -> Meter {
         let series = Arc::new(Series::new("", 0, &self.config));
         Meter::new(self.clone(), series, Arc::new(Tally::default()), false)
     }
 
-    /// An engine goes. Its counts stay as long as its series does, which is until its last engine goes: true then.
+    /// Removes an engine. Its counts stay as long as its series. The series ends with its last engine: true then.
     pub(super) fn leave(&self, series: &Series, tally: &Arc<Tally>) -> bool {
         let mut all = self.series.lock();
         let mut members = series.members.lock();
@@ -195,13 +195,13 @@ impl Registry {
         last
     }
 
-    /// All series, by name and shard.
+    /// All series by name and shard.
     pub fn series(&self, into: &mut Vec<Arc<Series>>) {
         into.clear();
         into.extend(self.series.lock().values().cloned());
     }
 
-    /// Runs, times and counts a compilation. One that is spared by a cache is counted in `code_cache` alone.
+    /// Runs, times and counts a compilation. A compilation avoided by a cache is counted in `code_cache` alone.
     pub fn compiling<T>(&self, compile: impl FnOnce() -> Result<T>) -> Result<T> {
         /// Counts also when a panic passes.
         struct Timer<'a>(&'a Registry, u64, Option<Status>);
@@ -230,7 +230,7 @@ impl Registry {
         self.factory_lookups[lookup as usize].load(Relaxed)
     }
 
-    /// Counts factories that a factory cache dropped because nobody used them.
+    /// Counts factories that a factory cache dropped because they were unused.
     pub fn note_factories_collected(&self, count: u64) {
         self.factories_collected.fetch_add(count, Relaxed);
     }

@@ -1,4 +1,4 @@
-//! All of a runtime's metrics at one moment, as numbers.
+//! All metrics of a runtime at one moment as numbers.
 
 use super::clock;
 use super::code_cache::CodeCacheCounts;
@@ -9,14 +9,14 @@ use crate::system::memory::pools::Pooled;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Records whose latency fell into one range.
+/// Records whose latency is in one range.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct wasm_latency_bucket {
-    /// The range's end in nanoseconds, itself included; it begins behind the end of the bucket before. The last one's
-    /// is `UINT64_MAX`.
+    /// The range's inclusive end in nanoseconds. The range begins after the end of the previous bucket. The end of
+    /// the last bucket is `UINT64_MAX`.
     pub end_ns: u64,
-    /// Records in this range, not counting those of other buckets.
+    /// Records in this range. Other buckets are not included.
     pub records: u64,
 }
 
@@ -24,9 +24,9 @@ pub struct wasm_latency_bucket {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct wasm_error_count {
-    /// A `wasm_status`; `wasm_status_name` has its name.
+    /// A `wasm_status`. `wasm_status_name` has its name.
     pub status: wasm_status,
-    /// Operations that failed with it; never 0.
+    /// Operations that failed with this status. Never 0.
     pub count: u64,
 }
 
@@ -54,7 +54,7 @@ pub struct TransformMetrics {
 }
 
 impl TransformMetrics {
-    /// A counter; times are nanoseconds.
+    /// A counter. Times are nanoseconds.
     pub fn get(&self, counter: Counted) -> u64 {
         self.sums.get(counter)
     }
@@ -107,7 +107,7 @@ pub struct RuntimeMetrics {
 }
 
 impl RuntimeMetrics {
-    /// Reads them, into memory that is there already.
+    /// Reads the counts into existing memory.
     pub fn read(&mut self, registry: &Registry, pools: Pooled) {
         self.engines = registry.engines.load(Relaxed);
         self.factories = registry.factories.load(Relaxed);
@@ -126,7 +126,7 @@ impl RuntimeMetrics {
     }
 }
 
-/// A snapshot. Each number is right by itself; engines run on while they are read one after the other.
+/// A snapshot. Each number is right by itself, but engines run on while the numbers are read one by one.
 #[derive(Default)]
 pub struct Snapshot {
     /// The runtime's own.
@@ -138,13 +138,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads everything anew; takes no memory unless there is more than before.
+    /// Reads all numbers again. Allocates only if there are more than before.
     pub fn update(&mut self, registry: &Registry, pools: Pooled) {
         self.runtime.read(registry, pools);
         registry.series(&mut self.series);
         let limit = registry.memory_limit();
         self.spare.extend(self.transforms.drain(..).map(|old| old.errors));
-        // In the same order, so that each series gets the memory that it had.
+        // In the same order, so that each series reuses its memory.
         let mut spare = self.spare.drain(..);
         for series in &self.series {
             let read = TransformMetrics::read(series, limit, spare.next().unwrap_or_default());

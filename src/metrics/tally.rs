@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub struct Count(AtomicU64);
 
 impl Count {
-    /// Adds to it. Only its one writer may: the processor's locked addition would cost twenty times as much.
+    /// Adds to the counter. Only its one writer may: the processor's locked addition would cost twenty times as much.
     #[inline]
     pub fn add(&self, more: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
     }
 
-    /// Replaces it. Only its one writer may.
+    /// Replaces the value. Only its one writer may.
     #[inline]
     pub fn set(&self, value: u64) {
         self.0.store(value, Relaxed);
@@ -27,7 +27,8 @@ impl Count {
     }
 }
 
-/// What engines count on the data path. To add one: append it here, in `text.rs`, and to `wasm_transform_metrics`.
+/// What engines count on the data path. To add a counter: append it here, in `text.rs` and to
+/// `wasm_transform_metrics`.
 #[derive(Clone, Copy, Debug)]
 pub enum Counted {
     /// Ticks for which the engine had the thread.
@@ -42,9 +43,9 @@ pub enum Counted {
     RecordsOut,
     /// Bytes of their payloads.
     BytesOut,
-    /// Records that were dropped, because of the policy.
+    /// Records dropped because of the policy.
     Skipped,
-    /// Records that went to the dead letters, because of the policy.
+    /// Records sent to the dead letters because of the policy.
     DeadLettered,
 }
 
@@ -52,10 +53,11 @@ pub enum Counted {
 pub const COUNTERS: usize = 8;
 const _: () = assert!(COUNTERS == Counted::DeadLettered as usize + 1);
 
-/// The first bucket of the latency histogram ends at 2⁸ ns, and each further one at twice the one before.
+/// The first bucket of the latency histogram ends at 2⁸ ns. Each further bucket ends at twice the end of the previous
+/// one.
 const FIRST_BUCKET_BITS: u32 = 8;
 
-/// Buckets of the latency histogram: the last but one ends at 2³² ns, the last one has no end.
+/// Buckets of the latency histogram. The last but one ends at 2³² ns. The last one has no end.
 pub const BUCKETS: usize = 26;
 
 /// The bucket of a latency.
@@ -70,13 +72,13 @@ pub fn bucket_end(index: usize) -> u64 {
     if index + 1 < BUCKETS { 1 << (FIRST_BUCKET_BITS as usize + index) } else { u64::MAX }
 }
 
-/// One engine's counts, in cache lines that it shares with nobody; 128 bytes, because processors fetch lines in pairs.
+/// One engine's counters in cache lines of their own. 128 bytes because processors fetch lines in pairs.
 #[repr(align(128))]
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Bytes of linear memory, now.
+    /// Current bytes of linear memory.
     pub memory: Count,
-    /// Batches that wait, now.
+    /// Batches that currently wait.
     pub queued: Count,
     counters: [Count; COUNTERS],
     latency: [Count; BUCKETS],
@@ -96,10 +98,10 @@ impl Tally {
     }
 }
 
-/// Counts of several engines, added up.
+/// The summed counters of several engines.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sums {
-    /// Bytes of linear memory, of engines that are there.
+    /// Bytes of linear memory of current engines.
     pub memory: u64,
     /// Batches that wait for an engine that is there.
     pub queued: u64,
@@ -126,7 +128,7 @@ impl Sums {
         }
     }
 
-    /// A counter; times are nanoseconds here.
+    /// A counter. Times are nanoseconds here.
     pub fn get(&self, counter: Counted) -> u64 {
         let sum = self.counters[counter as usize];
         match counter {

@@ -1,4 +1,4 @@
-//! Metrics as text, in the format that Prometheus reads; and the list of all of them.
+//! Metrics as text in Prometheus's format and the list of all metrics.
 
 use super::snapshot::{RuntimeMetrics, Snapshot, TransformMetrics, wasm_error_count, wasm_latency_bucket};
 use super::tally::Counted::{BytesIn, BytesOut, Cpu, DeadLettered, Latency, RecordsIn, RecordsOut, Skipped};
@@ -8,15 +8,15 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-/// What a metric says of one transform and shard, or of the runtime.
+/// The value of a metric for one transform and shard or for the runtime.
 enum Value<'a> {
     Gauge(u64),
     Counter(u64),
-    /// A counter of nanoseconds, shown in seconds.
+    /// A counter of nanoseconds that is shown in seconds.
     Seconds(u64),
     /// A counter per kind.
     Errors(&'a [wasm_error_count]),
-    /// The sum in nanoseconds, and the buckets.
+    /// The sum in nanoseconds and the buckets.
     Latency(u64, &'a [wasm_latency_bucket]),
 }
 
@@ -159,8 +159,8 @@ impl Value<'_> {
         matches!(self, Value::Errors([]))
     }
 
-    /// Counters are written as the crate writes gauges: with their `_total` in the name, as Prometheus has it, and not
-    /// behind it, as OpenMetrics would.
+    /// Counters are registered as gauges with `_total` in their name. The crate would append `_total` as OpenMetrics
+    /// requires. Prometheus expects it in the name.
     fn encode(&self, encoder: &mut MetricEncoder<'_>, labels: &[Label<'_>]) -> Result {
         match self {
             // Else there would be empty braces.
@@ -198,7 +198,7 @@ fn encode<T>(encoder: &mut DescriptorEncoder<'_>, metrics: &[Metric<T>], items: 
     Ok(())
 }
 
-/// A snapshot as the crate wants to be asked for it.
+/// A snapshot as a collector of the crate.
 struct Snapshots(Snapshot);
 
 impl core::fmt::Debug for Snapshots {
@@ -228,7 +228,7 @@ pub fn of(snapshot: Snapshot) -> core::result::Result<String, Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Snapshots(snapshot)));
     let mut text = String::new();
-    // Without the mark of the end, which is OpenMetrics'.
+    // Without the end mark, which is specific to OpenMetrics.
     text::encode_registry(&mut text, &registry)?;
     Ok(text)
 }

@@ -1,4 +1,5 @@
-//! The names of the guest ABI: the host modules of Redpanda's transform SDKs, and which of their functions may have to wait.
+//! The names of the guest ABI: the host modules of Redpanda's transform SDKs and the functions of these that may have
+//! to wait.
 
 /// The host module that gives batches and takes records.
 pub const TRANSFORM: &str = "redpanda_transform";
@@ -18,5 +19,5 @@ pub const SCHEMA_REGISTRY_WAITING: [&str; 5] = [
     "create_subject_schema",
 ];
 
-/// What those functions answer inside a wrapper of `suspend_points`; the guest's own code never sees it.
+/// What these functions return inside a wrapper of `suspend_points`. The guest's own code never sees it.
 pub const WOULD_BLOCK: i32 = i32::MIN;

@@ -1,5 +1,4 @@
-//! Compiled code with what has to be known about it, as bytes: an entry of the cache, or an artifact that the embedder
-//! keeps.
+//! Compiled code with its description as bytes: an entry of the code cache or an artifact that the embedder keeps.
 //!
 //! | bytes | what |
 //! | --- | --- |
@@ -41,26 +40,26 @@ pub struct Head {
     pub rewriting: u32,
     /// Architecture and system, such as `x86_64-linux`.
     pub target: String,
-    /// The settings of the runtime that code depends on, in words.
+    /// The runtime's settings that the code depends on, as text.
     pub settings: String,
-    /// The name that a cache has for it.
+    /// The entry's name in a cache.
     pub key: Digest,
     /// SHA-256 of the module.
     pub module: Digest,
     /// Bytes of the module.
     pub module_size: u64,
-    /// For each import how it waits.
+    /// How each import waits.
     pub waits: Vec<u8>,
     /// What was added to the module.
     pub wrappers: Wrappers,
-    /// The module's sections of types, imports, functions, tables, memories and exports: all that it can be refused
-    /// for.
+    /// The module's sections of types, imports, functions, tables, memories and exports: everything that validation
+    /// needs.
     pub outline: Vec<u8>,
 }
 
-/// An artifact whose checksum fits.
+/// An artifact with a correct checksum.
 pub struct Artifact {
-    /// What is known about it.
+    /// The head.
     pub head: Head,
     bytes: Vec<u8>,
     code: usize,
@@ -73,12 +72,12 @@ pub enum Flaw {
     Foreign,
     /// They have another format.
     Format(u32),
-    /// They were one; the text says what does not fit.
+    /// The bytes are a damaged artifact. The text says what is wrong.
     Damaged(&'static str),
 }
 
 impl Artifact {
-    /// Checks bytes: sizes, checksum and head. Costs about as much as reading them once.
+    /// Validates bytes: sizes, checksum and head. Costs about as much as reading them once.
     pub fn read(bytes: Vec<u8>) -> Result<Self, Flaw> {
         if bytes.len() < MAGIC.len() || !bytes.starts_with(MAGIC) {
             return Err(Flaw::Foreign);
@@ -121,7 +120,7 @@ impl Artifact {
         bytes
     }
 
-    /// The code, for Wasmtime.
+    /// The code for Wasmtime.
     pub fn code(&self) -> &[u8] {
         &self.bytes[self.code..]
     }
@@ -187,7 +186,7 @@ impl Head {
     }
 }
 
-/// Reads numbers and lists, none of them past the end.
+/// Reads numbers and lists and never reads past the end.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -260,7 +259,7 @@ mod tests {
     fn a_flip_of_any_byte_is_noticed() {
         let bytes = Artifact::write(&head(), &CODE);
         let code = bytes.len() - CODE.len();
-        // Every byte before the code, and a sample of those in it.
+        // Every byte before the code and a sample of the bytes in it.
         for at in (0..code).chain((code..bytes.len()).step_by(97)).chain([bytes.len() - 1]) {
             for flip in [1, 0x80, 0xff] {
                 let mut damaged = bytes.clone();
@@ -296,13 +295,13 @@ mod tests {
     fn a_head_that_lies_about_lengths_is_refused_although_its_checksum_fits() {
         let bytes = Artifact::write(&head(), &CODE);
         let head_end = bytes.len() - CODE.len();
-        // Each number of four bytes in the head, wherever it may be, made huge; and the size of the head itself.
+        // Makes each four-byte number in the head huge, and the size of the head itself.
         for at in (FIXED..head_end - 4).chain([12]) {
             let mut lying = bytes.clone();
             lying[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
             let sum = checksum(&lying);
             lying[CHECKSUM].copy_from_slice(&sum);
-            // It must end, without a panic and without taking memory for what is not there; most of them are refused.
+            // Reading must return without a panic and without memory for bytes that do not exist. Most are refused.
             if let Ok(artifact) = Artifact::read(lying) {
                 assert_ne!(artifact.head, head(), "byte {at}");
             }

@@ -1,4 +1,4 @@
-//! What a module says about itself, read without judging it.
+//! Reads what a module says about itself without validating it.
 
 use serde_json::{Value, json};
 use wasmparser::{BinaryReaderError, ExternalKind, KnownCustom, Parser, Payload, TypeRef};
@@ -14,23 +14,23 @@ pub struct Import {
     pub kind: Kind,
 }
 
-/// Imports that a module may have. Real ones have fewer than a hundred; each costs memory before anything else is known
-/// about the module.
+/// Imports that a module may have. Real modules have fewer than a hundred. Each import costs memory before anything
+/// else is known about the module.
 const MAX_IMPORTS: u32 = 10_000;
 /// Exports that a module may have.
 const MAX_EXPORTS: u32 = 100_000;
-/// Entries of a list in the JSON document, and characters of a type; more are left out.
+/// Entries of a list in the JSON document and characters of a type. More are left out.
 const JSON_ENTRIES: usize = 1_000;
 const JSON_TYPE: usize = 300;
 
 /// What is imported or exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A function, with the index of its type; `Summary::signature` has the text.
+    /// A function with the index of its type. `Summary::signature` has the text.
     Function(u32),
-    /// A memory, with its index.
+    /// A memory with its index.
     Memory(u32),
-    /// Something else, by name.
+    /// Another kind by name.
     Other(&'static str),
 }
 
@@ -54,7 +54,7 @@ pub struct Summary {
     pub imports: Vec<Import>,
     /// Exports in order.
     pub exports: Vec<(String, Kind)>,
-    /// Memories in order, imported ones first.
+    /// Memories in order. Imported memories come first.
     pub memories: Vec<Memory>,
     /// Elements that each table starts with.
     pub tables: Vec<u64>,
@@ -64,15 +64,15 @@ pub struct Summary {
     pub code_size: usize,
     /// Data segments.
     pub data_segments: u32,
-    /// The producers section: field, name, version.
+    /// The producers section: field, name and version.
     pub producers: Vec<(String, String, String)>,
-    /// Whether functions have names, for backtraces.
+    /// Whether functions have names for backtraces.
     pub has_names: bool,
     types: Vec<Option<wasmparser::FuncType>>,
     function_types: Vec<u32>,
 }
 
-/// Why a module cannot be read, in words.
+/// Why a module cannot be read.
 #[derive(Debug)]
 pub struct Unreadable(pub String);
 
@@ -101,7 +101,7 @@ pub fn signature<P: core::fmt::Display, R: core::fmt::Display>(
 }
 
 impl Summary {
-    /// Reads the sections. On an error the summary holds what came before it.
+    /// Reads the sections. On an error the summary holds the sections before it.
     pub fn read(module: &[u8]) -> (Self, Result<(), Unreadable>) {
         let mut summary = Self { size: module.len(), ..Self::default() };
         let result = Parser::new(0).parse_all(module).try_for_each(|payload| summary.section(payload?));
@@ -177,7 +177,7 @@ impl Summary {
         Ok(())
     }
 
-    /// Custom sections that are broken are as good as absent, says the specification.
+    /// The specification says that a broken custom section counts as absent.
     fn custom(&mut self, custom: &wasmparser::CustomSectionReader<'_>) {
         match custom.as_known() {
             KnownCustom::Name(_) => self.has_names = true,
@@ -210,7 +210,8 @@ impl Summary {
         self.exports.iter().find(|(n, _)| n == name).map(|(_, kind)| kind)
     }
 
-    /// The version in an imported marker function `<module>.check_abi_version_<N>`, the highest if there are several.
+    /// The version in an imported marker function `<module>.check_abi_version_<N>`. The highest version if there are
+    /// several.
     pub fn abi_version(&self, module: &str) -> Option<u32> {
         self.imports
             .iter()
@@ -219,13 +220,13 @@ impl Summary {
             .max()
     }
 
-    /// The language that the module was written in, as far as it tells.
+    /// The module's source language if its producers section names it.
     pub fn language(&self) -> Option<&str> {
         let producer = |field: &str, name: Option<&str>| {
             let matches = |(f, n, _): &&(String, String, String)| f == field && name.is_none_or(|name| n == name);
             self.producers.iter().find(matches).map(|(_, n, _)| n.as_str())
         };
-        // Rust and C++ guests name C too, for the start-up code of their C library.
+        // Rust and C++ guests name C too because of their C library's start-up code.
         producer("processed-by", Some("rustc"))
             .map(|_| "Rust")
             .or_else(|| producer("language", Some("Rust")))

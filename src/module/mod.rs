@@ -1,4 +1,4 @@
-//! A module before it runs: inspected, judged, rewritten.
+//! A module before it runs: inspected, validated and rewritten.
 
 pub mod abi;
 pub mod artifact;

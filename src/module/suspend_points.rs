@@ -49,12 +49,12 @@ struct Waiting {
     wrapper: u32,
 }
 
-/// How an import says that it would block, if it may.
+/// How an import reports that it would block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits {
     /// By the result `WOULD_BLOCK`.
     Value,
-    /// By a result of its own.
+    /// By an additional result.
     Flag,
 }
 
@@ -68,13 +68,13 @@ pub fn own(module: &str, name: &str) -> Option<Waits> {
     names.contains(&name).then_some(Waits::Value)
 }
 
-/// What was added to a module, so that backtraces can speak of the module as its author knows it.
+/// What was added to a module. Backtraces use it to describe the module as its author knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wrappers {
     /// Index of the first function that was added.
     pub first: u32,
-    /// The import behind each wrapper, in order: its index and name. After the wrappers, if there are any, comes the
-    /// place of suspension.
+    /// The index and name of the import behind each wrapper in order. The suspend point comes after the wrappers if
+    /// there are any.
     pub imports: Vec<(u32, String)>,
     /// Whether functions for `bulk_memory`'s operations come last.
     pub bulk_memory: bool,
@@ -89,7 +89,7 @@ pub enum Origin {
     Import(u32, String),
     /// The place of suspension.
     SuspendHere,
-    /// What does this operation in pieces, for the function that called it.
+    /// The function that divides this operation for its caller.
     BulkMemory(BulkOperation),
 }
 
@@ -116,19 +116,20 @@ struct Rewriter {
     /// Index of the first function that is added.
     first_added: u32,
     waiting: Vec<Waiting>,
-    /// Index into `waiting` by imported function: modules can have many imports, and many more references to them.
+    /// Index into `waiting` by imported function. Modules can have many imports and many more references to them.
     by_import: Vec<Option<u32>>,
-    /// The type `() -> ()`, if anything waits.
+    /// The type `() -> ()` if any import waits.
     unit_type: u32,
-    /// If anything is divided: the functions for it, and whether their type is a new one.
+    /// The functions for divided operations and whether their type is new.
     pieces: Option<(Pieces, bool)>,
-    /// Parameters of each of the module's own functions whose body is still to come, last one first.
+    /// Parameters of each own function of the module whose body is still to come. The last function comes first.
     params: Vec<u32>,
 }
 
-/// The same module with wrappers and with long operations divided, or `None` if it needs neither. `module` must be valid.
+/// The same module with wrappers and with long operations divided. `None` if it needs neither. `module` must be
+/// valid.
 ///
-/// `waits` tells for an import, by module and name, whether it may have to wait.
+/// `waits` says whether the import with this module and name may have to wait.
 pub fn add(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<Option<(Vec<u8>, Wrappers)>, Error> {
     let Some(mut rewriter) = plan(module, waits)? else { return Ok(None) };
     let mut out = wasm_encoder::Module::new();
@@ -193,7 +194,7 @@ fn plan(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<Op
         types.iter().position(|ty| ty.as_ref().is_some_and(is)).map(|index| index as u32)
     };
     let unit = find(&|ty| ty.params().is_empty() && ty.results().is_empty());
-    // Without a function of its own a module cannot call anything.
+    // A module without a function of its own cannot call anything.
     if params.is_empty() || unit.is_none() {
         waiting.clear();
     }
@@ -323,14 +324,15 @@ impl Reencode for Rewriter {
         Ok(())
     }
 
-    /// Names are for backtraces. Debug information would have the old offsets, so it goes, and the rest with it.
+    /// Names are kept for backtraces. Debug information is removed because its offsets would be wrong. Other custom
+    /// sections are removed too.
     fn parse_custom_section(
         &mut self,
         module: &mut wasm_encoder::Module,
         section: wasmparser::CustomSectionReader<'_>,
     ) -> Result<(), Error> {
         if let wasmparser::KnownCustom::Name(names) = section.as_known()
-            // A broken name section is no reason to refuse a module: the specification says to ignore it.
+            // The specification says to ignore a broken name section.
             && let Ok(names) = utils::custom_name_section(self, names)
         {
             module.section(&names);

@@ -1,4 +1,4 @@
-//! Judges a module before it is compiled, and says precisely what is wrong with it.
+//! Validates a module before it is compiled and says precisely what is wrong with it.
 
 use super::abi;
 use super::inspect::{Import, Kind, Summary};
@@ -35,11 +35,11 @@ impl HostFunctions {
 pub struct Bounds {
     /// Bytes of the module.
     pub size: usize,
-    /// Bytes of the memory that it starts with.
+    /// Initial bytes of the memory.
     pub memory: usize,
     /// Its tables.
     pub tables: usize,
-    /// Elements that its tables start with, together.
+    /// Initial elements of all tables together.
     pub table_elements: usize,
 }
 
@@ -58,8 +58,8 @@ const CORE_VERSION: &[u8] = &[1, 0, 0, 0];
 /// How many names a message lists.
 const NAMES_SHOWN: usize = 8;
 
-/// Checks the module against the Wasm specification, on the calling thread. Wasmtime's own function does it on threads of
-/// Rayon's, which it would start for that.
+/// Checks the module against the Wasm specification on the calling thread. Wasmtime's own function starts threads of
+/// Rayon for this.
 pub fn check_specification(module: &[u8]) -> Result<()> {
     Validator::new_with_features(FEATURES)
         .validate_all(module)

@@ -1,8 +1,9 @@
-//! What the library does when its process forks: the child has only the thread that forked, so neither the ticker's nor the
-//! compile threads exist in it. What the child inherited goes on working; threads are started again when they are needed.
+//! Support for forks. The child has only the thread that forked, so neither the ticker's thread nor the compile
+//! threads exist in it. Everything else that the child inherited still works. Threads are started again when they are
+//! needed.
 //!
-//! A host must not fork while another thread is inside the library, nor while a module is being compiled: a lock that such a
-//! thread held would stay locked in the child for ever.
+//! A host must not fork while another thread is inside the library or while a module is being compiled. A lock held
+//! by such a thread would stay locked in the child forever.
 #![allow(unsafe_code)]
 
 use crate::base::error::{Error, Result};
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// The ticker's lock between the handlers. Without a destructor, so that it is there as long as its thread can fork.
+    /// The ticker's lock between the handlers. It has no destructor, so it exists as long as its thread can fork.
     static HELD: Cell<Option<ManuallyDrop<ticker::Held>>> = const { Cell::new(None) };
 }
 
@@ -30,7 +31,7 @@ pub fn generation() -> u64 {
 pub fn watch() -> Result<()> {
     static WATCHING: OnceLock<libc::c_int> = OnceLock::new();
     let failed = *WATCHING.get_or_init(|| {
-        // SAFETY: the functions do nothing but what is said at them, and stay loaded, because the library does.
+        // SAFETY: each function does only what its comment says. The functions stay loaded because the library does.
         unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) }
     });
     if failed == 0 {
@@ -45,12 +46,12 @@ unsafe extern "C" fn before() {
     HELD.set(Some(ManuallyDrop::new(ticker::hold())));
 }
 
-/// Gives it back.
+/// Releases the lock.
 unsafe extern "C" fn in_parent() {
     drop(HELD.take().map(ManuallyDrop::into_inner));
 }
 
-/// Gives it back, after the threads that do not exist here were forgotten.
+/// Releases the lock after the state has forgotten the threads that do not exist here.
 unsafe extern "C" fn in_child() {
     GENERATION.fetch_add(1, Relaxed);
     if let Some(held) = HELD.take() {

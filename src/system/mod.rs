@@ -1,4 +1,4 @@
-//! What the operating system gives: memory, signals, time, threads, forks.
+//! What the operating system provides: memory, signals, time, threads and forks.
 
 pub mod fork;
 pub mod memory;

@@ -1,13 +1,13 @@
 //! How soon a thread gets a processor.
 #![allow(unsafe_code)]
 
-/// Nanoseconds; the shortest slice that Linux takes.
+/// Nanoseconds. The shortest slice that Linux accepts.
 const SHORTEST: u64 = 100_000;
 
-/// The lowest of the real-time priorities: before all ordinary threads, behind whatever else is in real time.
+/// The lowest real-time priority: before all ordinary threads and behind all other real-time threads.
 const LOWEST: u32 = 1;
 
-/// Linux's `struct sched_attr`, as of its first version.
+/// Linux's `struct sched_attr` in its first version.
 #[repr(C)]
 #[derive(Clone, Debug, Default)]
 struct Attributes {
@@ -26,28 +26,28 @@ impl Attributes {
     fn get() -> Option<Self> {
         let mut attributes = Self::default();
         let size = size_of::<Self>() as u32;
-        // SAFETY: the call is given a struct of the size that it is told, and fills it, for the calling thread (0).
+        // SAFETY: the call gets a struct and its size and fills it for the calling thread (0).
         let failed = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) };
         (failed == 0).then_some(attributes)
     }
 
-    /// Gives them to the calling thread, if it may have them.
+    /// Sets the policy of the calling thread if that is permitted.
     fn set(&self) -> bool {
-        // SAFETY: as above; the call only reads.
+        // SAFETY: as above. The call only reads.
         unsafe { libc::syscall(libc::SYS_sched_setattr, 0, core::ptr::from_ref(self), 0) == 0 }
     }
 }
 
-/// How soon the thread that made this runs after it wakes, also where every processor computes. For a thread that has next to
-/// nothing to do.
+/// The scheduling policy of the thread that created this: how soon the thread runs after a wake-up even if every
+/// processor is busy. For a thread that has next to no work.
 ///
-/// A thread in real time (SCHED_FIFO) takes a processor from an ordinary one at once. That takes CAP_SYS_NICE, or a limit
-/// RLIMIT_RTPRIO of at least 1, as brokers have it whose reactors keep time the same way. Else the thread asks for short slices,
-/// for which nothing is needed: Linux lets a thread that wakes take a processor from one that wants it for longer; with
-/// slices of the same length it waits for the end of the other's, some three milliseconds. Kernels before 6.12 ignore that
-/// wish. A refusal changes nothing, so nobody is told.
+/// A real-time thread (SCHED_FIFO) preempts an ordinary one at once. This needs CAP_SYS_NICE or RLIMIT_RTPRIO of at
+/// least 1. Brokers whose reactors use real-time timers have that limit. Without it the thread asks for short slices,
+/// which needs no permission. Linux lets a waking thread preempt one with a longer slice. With equal slices the
+/// thread would wait about three milliseconds for the end of the other's slice. Kernels before 6.12 ignore the
+/// request. A refusal changes nothing and is not reported.
 pub struct Punctuality {
-    /// The thread's own ways; none if they are not those of an ordinary one, which is then left alone.
+    /// The thread's own policy. None if the thread is not an ordinary one. Such a thread is left alone.
     ordinary: Option<Attributes>,
     /// What was asked for last.
     asked: Option<bool>,
@@ -60,7 +60,7 @@ impl Punctuality {
         Self { ordinary, asked: None }
     }
 
-    /// Asks for real time, or for no more than short slices. On the thread that made this.
+    /// Asks for real time or only for short slices. Call this on the thread that created this.
     pub fn ask(&mut self, real_time: bool) {
         if self.asked.replace(real_time) == Some(real_time) {
             return;
@@ -78,7 +78,8 @@ impl Punctuality {
 mod tests {
     use super::*;
 
-    /// Before, in real time, and without it, on a thread that may have it or, if the second value is false, perhaps not.
+    /// Runs before, in real time and without it. The thread may have real time. If the second value is false, it
+    /// perhaps may not.
     fn asked(may: bool) -> Option<[Attributes; 3]> {
         let work = move || {
             if !may && !give_up_real_time() {
@@ -95,14 +96,15 @@ mod tests {
         std::thread::spawn(work).join().unwrap()
     }
 
-    /// Takes CAP_SYS_NICE from the calling thread; false if it may have real time all the same.
+    /// Takes CAP_SYS_NICE from the calling thread. False if the thread may have real time anyway.
     fn give_up_real_time() -> bool {
         const CAP_SYS_NICE: u32 = 23;
         const VERSION_3: u32 = 0x2008_0522;
         let mut header = [VERSION_3, 0];
         let mut sets = [0u32; 6];
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: header and sets are what version 3 of these calls takes: two words, and two times three. The limit is read.
+        // SAFETY: header and sets are what version 3 of these calls takes: two words and two times three. The limit
+        // is read.
         unsafe {
             if libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) != 0 {
                 return false;

@@ -1,4 +1,4 @@
-//! The signals by which traps of guests are noticed, on the calling thread.
+//! The signals that report guests' traps on the calling thread.
 #![allow(unsafe_code)]
 
 use crate::base::error::{Error, Result};
@@ -6,8 +6,8 @@ use crate::base::status::wasm_status as Status;
 use core::cell::Cell;
 use core::mem::MaybeUninit;
 
-/// Exactly those for which this version of Wasmtime installs handlers on this kind of machine (its
-/// `sys/unix/signals.rs`), with their names.
+/// Exactly the signals for which this version of Wasmtime installs handlers on this platform (its
+/// `sys/unix/signals.rs`) with their names.
 #[cfg(target_arch = "x86_64")]
 const NEEDED: [(libc::c_int, &str); 3] =
     [(libc::SIGSEGV, "SIGSEGV"), (libc::SIGILL, "SIGILL"), (libc::SIGFPE, "SIGFPE")];
@@ -19,9 +19,9 @@ thread_local! {
     static CHECKED: Cell<u64> = const { Cell::new(u64::MAX) };
 }
 
-/// Unblocks them; others stay as they are.
+/// Unblocks these signals. Others stay as they are.
 pub fn unblock() -> Result<()> {
-    // SAFETY: `set` is initialized by sigemptyset before anything reads it; the calls have no other requirements.
+    // SAFETY: `set` is initialized by sigemptyset before anything reads it. The calls have no other requirements.
     let failed = unsafe {
         let mut set = MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigemptyset(set.as_mut_ptr());
@@ -39,8 +39,8 @@ pub fn unblock() -> Result<()> {
 
 /// Refuses a thread on which one of them is blocked. A system call.
 pub fn check() -> Result<()> {
-    // SAFETY: with no set given, the mask is only read, into `mask`, which is initialized unless the call fails, which it
-    // does for bad arguments only.
+    // SAFETY: with no set given, the mask is only read into `mask`. The call initializes `mask` unless it fails. It
+    // fails for bad arguments only.
     let mask = unsafe {
         let mut mask = MaybeUninit::<libc::sigset_t>::zeroed();
         libc::pthread_sigmask(libc::SIG_BLOCK, core::ptr::null(), mask.as_mut_ptr());
@@ -65,7 +65,7 @@ pub fn check() -> Result<()> {
     ))
 }
 
-/// As `check`, but only if the run clock has moved since it was last done on this thread.
+/// As `check` but only if the run clock has moved since the last check on this thread.
 #[inline]
 pub fn check_sampled(run_clock: u64) -> Result<()> {
     if CHECKED.get() == run_clock {

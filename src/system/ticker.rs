@@ -1,14 +1,15 @@
-//! One thread for the process that lets time pass for running guests.
+//! One thread for the process that advances time for running guests.
 //!
-//! It does two things at each tick: it moves the epoch of every registered Wasmtime engine whose period is over, which
-//! makes guests past their deadline yield, and it advances the *run clock*, the coarse clock by which time limits are
-//! measured. Reading the run clock is one relaxed load, so it may be done per record.
+//! It does two things at each tick. It moves the epoch of every registered Wasmtime engine whose period has elapsed.
+//! Guests past their deadline then yield. It also advances the *run clock*: the coarse clock that measures time
+//! limits. Reading the run clock is one relaxed load and may be done per record.
 //!
-//! The child of a fork has no such thread until a guest runs in it, which starts one (`crate::system::fork`). That is why the lock
-//! here is the standard library's, whose whole state is its own memory.
+//! The child of a fork has no such thread. The first guest that runs in the child starts one (`crate::system::fork`).
+//! The lock here is the standard library's for this reason: its whole state is its own memory.
 //!
-//! While no guest runs, nobody needs ticks, and the thread sleeps. Polls tell it with [`Turns::begin`], which costs a store
-//! to a cache line of the thread's own and a load of one that all threads share but hardly ever write.
+//! While no guest runs, no ticks are needed and the thread sleeps. Polls announce themselves with
+//! [`ActivePolls::begin`]. This costs a store to a cache line of the thread's own and a load of a line that all
+//! threads share but hardly ever write.
 
 use crate::system::scheduling::Punctuality;
 use core::cell::Cell;
@@ -17,21 +18,22 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// The name of the thread, as `ps -L` shows it.
+/// The thread's name as `ps -L` shows it.
 pub const THREAD_NAME: &str = "wasm-ticker";
 
-/// How long the thread goes on without a poll before it sleeps. Much longer than a store takes to reach other cores.
+/// How long the thread continues without a poll before it sleeps. Much longer than a store takes to reach other
+/// cores.
 const IDLE: Duration = Duration::from_millis(20);
 
-/// How late a tick may be for the run clock to count all of it. When the process was stopped, or the machine suspended or
-/// overloaded, the whole delay would otherwise be charged to whichever guest was running: better a limit that comes late
-/// than one that ends an innocent guest.
+/// How late a tick may be for the run clock to count all of the delay. The process may have been stopped. The machine
+/// may have been suspended or overloaded. The whole delay would then be charged to the guest that happened to run. A
+/// limit that comes late is better than one that stops an innocent guest.
 const LATEST: Duration = Duration::from_millis(10);
 
 /// The shortest time between ticks for which the thread may be in real time.
 const SHORTEST_IN_REAL_TIME: Duration = Duration::from_micros(50);
 
-/// The longest sleep between two ticks, however long the periods.
+/// The longest sleep between two ticks, whatever the periods.
 const LONGEST: Duration = Duration::from_secs(1);
 
 /// Nanoseconds during which the ticker was awake. Stands still while no guest runs.
@@ -67,30 +69,30 @@ struct Entry {
 #[derive(Debug)]
 pub struct Registration(u64);
 
-/// Nanoseconds of the run clock, with the resolution of a tick.
+/// Nanoseconds of the run clock at the resolution of a tick.
 #[inline]
 pub fn run_clock() -> u64 {
     RUN_CLOCK.load(Relaxed)
 }
 
-/// How many polls of one thread are going on, one inside the other. While any thread has one, the ticker stays awake.
+/// The number of nested polls in progress on one thread. While any thread has one, the ticker stays awake.
 #[derive(Clone, Debug)]
 pub struct Turns(Arc<AtomicU32>);
 
 thread_local! {
     static TURNS: Turns = Turns::new();
-    /// Where this thread's count is, if it has one.
+    /// This thread's count if it has one.
     static MINE: Cell<*const AtomicU32> = const { Cell::new(core::ptr::null()) };
 }
 
 impl Turns {
-    /// The calling thread's; every engine of a thread has the same.
+    /// The calling thread's counter. All engines of a thread share it.
     pub fn of_this_thread() -> Self {
-        // At the very end of a thread, when its own is gone, engines have one each.
+        // At the very end of a thread its own counter is gone. Engines then have one each.
         TURNS.try_with(Clone::clone).unwrap_or_else(|_| Self::new())
     }
 
-    /// Whether this thread is at its very end, where what libraries keep for each thread is gone.
+    /// Whether this thread is at its very end, where libraries' thread-local data is gone.
     pub fn thread_is_ending() -> bool {
         TURNS.try_with(|_| ()).is_err()
     }
@@ -104,11 +106,11 @@ impl Turns {
         Self(turns)
     }
 
-    /// A guest is about to run. To be undone by `end`. Only this thread writes, so no read-modify-write is needed.
+    /// A guest is about to run. Paired with `end`. Only this thread writes, so no read-modify-write is needed.
     #[inline]
     pub fn begin(&self) {
         self.0.store(self.0.load(Relaxed) + 1, Relaxed);
-        // The store comes first, at least in the code; the processor has `IDLE` to catch up.
+        // The store comes first, at least in the code. The processor has `IDLE` to catch up.
         compiler_fence(SeqCst);
         if !ACTIVE.load(Relaxed) {
             wake();
@@ -122,13 +124,13 @@ impl Turns {
     }
 }
 
-/// At most once per `IDLE` and process, so it may take a lock.
+/// At most once per `IDLE` and process. It may take a lock.
 #[cold]
 fn wake() {
-    // The thread looks at ACTIVE with the lock held before it goes to sleep, so it cannot miss this.
+    // The thread reads ACTIVE under the lock before it sleeps, so it cannot miss this.
     let mut state = TICKER.lock();
     if state.thread.is_none() {
-        // This process was forked. Without the thread there is no time limit, so the next poll tries again.
+        // This process was forked. Without the thread there is no time limit. The next poll tries again.
         let Ok(thread) = spawn() else { return };
         state.thread = Some(thread);
     }
@@ -148,7 +150,7 @@ impl Ticker {
     }
 }
 
-/// The lock, held over a fork so that the child's copy of the state is whole.
+/// The lock. It is held over a fork so that the child's copy of the state is consistent.
 pub struct Held(MutexGuard<'static, State>);
 
 /// Before a fork: takes the lock.
@@ -157,9 +159,9 @@ pub fn hold() -> Held {
 }
 
 impl Held {
-    /// In the child of a fork, on its only thread.
+    /// In the child of a fork on its only thread.
     pub fn in_child(mut self) {
-        // The thread is the parent's. Its handle must not be joined, nor anything else be done with it.
+        // The thread exists only in the parent. Its handle must not be joined or used in any other way.
         core::mem::forget(self.0.thread.take());
         // The next poll calls `wake`.
         ACTIVE.store(false, SeqCst);
@@ -169,7 +171,8 @@ impl Held {
     }
 }
 
-/// Starts to move the engine's epoch once per `period`. As long as all who register say so, the thread may be in real time.
+/// Starts to move the engine's epoch once per `period`. The thread may be real-time while all registered engines
+/// allow it.
 pub fn register(engine: &wasmtime::Engine, period: Duration, real_time: bool) -> std::io::Result<Registration> {
     static NEXT_ID: AtomicU64 = AtomicU64::new(0);
     let id = NEXT_ID.fetch_add(1, Relaxed);
@@ -189,16 +192,17 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let mut state = TICKER.lock();
         let at = state.entries.iter().position(|entry| entry.id == self.0);
-        // Dropped without the lock: it may be the last of its engine, whose memory goes back to the host then.
+        // Dropped without the lock. This may be the engine's last reference, and dropping that gives memory back to
+        // the host.
         let _entry = at.map(|at| state.entries.swap_remove(at));
         if !state.entries.is_empty() {
             drop(state);
-            // It may be one that wanted an ordinary thread.
+            // The removed entry may have been the one that required an ordinary thread.
             TICKER.changed.notify_all();
             return;
         }
-        // The thread ends when nothing is registered. Waiting for it keeps the promise that no thread is left over;
-        // it takes microseconds, as the thread holds nothing that it would have to wait for.
+        // The thread ends when nothing is registered. Joining guarantees that no thread is left. This takes
+        // microseconds: the thread holds nothing that it would have to wait for.
         let thread = state.thread.take();
         drop(state);
         TICKER.changed.notify_all();
@@ -216,7 +220,7 @@ fn run() {
     let me = std::thread::current().id();
     // A registration that came while this thread was ending has started another one.
     while !state.entries.is_empty() && state.thread.as_ref().is_some_and(|t| t.thread().id() == me) {
-        // Where every processor computes, a tick that comes late is a time slice that lasts too long.
+        // On a busy machine a late tick makes a time slice last too long.
         punctuality.ask(state.entries.iter().all(|entry| entry.real_time));
         let now = Instant::now();
         let period = state.entries.iter().map(|entry| entry.period).max().unwrap_or_default();
@@ -233,8 +237,8 @@ fn run() {
             next = next.min(entry.due);
         }
 
-        // A poll that began before ACTIVE was last cleared has had `IDLE` for its entry in `turns` to be seen here; one
-        // that began later has set ACTIVE again.
+        // A poll that began before ACTIVE was last cleared has had `IDLE` for its count to become visible here. A
+        // later poll has set ACTIVE again.
         if now.saturating_duration_since(quiet_since) >= IDLE {
             quiet_since = now;
             let running = state.turns.iter().filter_map(Weak::upgrade).any(|turns| turns.load(Relaxed) > 0);
@@ -255,7 +259,7 @@ fn run() {
 mod tests {
     use super::*;
 
-    // The ticker belongs to the process, so what is claimed here holds whatever other tests do with it.
+    // The ticker belongs to the process. The claims of this test hold whatever other tests do with it.
 
     fn advances(by: Duration) {
         let begun = Instant::now();
@@ -273,7 +277,7 @@ mod tests {
         let slow = register(&engine, Duration::from_millis(200), true).unwrap();
         let turns = Turns::of_this_thread();
         turns.begin();
-        // Ten times as long as it takes to fall asleep, with a single poll going on.
+        // Ten times as long as falling asleep takes, with a single poll in progress.
         advances(IDLE * 10);
         turns.end();
         drop(slow);

@@ -1,4 +1,4 @@
-//! Writes batches: for tools and tests, and for hosts that pack a transform's output.
+//! Writes batches for tools and tests and for hosts that pack a transform's output.
 
 use super::compression::{self, wasm_compression};
 use super::header::{SIZE, wasm_batch_header};
@@ -32,7 +32,7 @@ impl Builder {
         builder
     }
 
-    /// Forgets the records, keeps the buffers.
+    /// Drops the records and keeps the buffers.
     pub fn reset(&mut self, codec: wasm_compression, base_offset: i64, append_time: Option<i64>) {
         self.codec = codec;
         self.header = wasm_batch_header {
@@ -55,28 +55,27 @@ impl Builder {
         self.header.record_count as u32
     }
 
-    /// Adds a record; its offset is the given one or that after the last record's.
+    /// Adds a record. Without an offset the record gets the one after the last record's.
     pub fn add(&mut self, offset: Option<i64>, timestamp: i64, payload: &[u8]) -> Result<()> {
         let offset = offset.unwrap_or(self.next_offset);
         let delta = offset.wrapping_sub(self.header.base_offset);
         if offset < self.next_offset || offset == i64::MAX || delta > i64::from(i32::MAX) - 1 {
             return Err(Error::invalid(format!(
-                "record offset {offset} cannot be added: it must be at least {}, and less than 2^31 after the batch's base offset {}",
+                "record offset {offset} cannot be added: the minimum is {} and the maximum is less than 2^31 after the base offset {}",
                 self.next_offset, self.header.base_offset
             )));
         }
         if !payload::is_valid(payload) {
             return Err(Error::new(
                 Kind::Malformed,
-                format!(
-                    "the payload of record {} is not key, value and headers and nothing else",
-                    self.header.record_count
-                ),
+                format!("the payload of record {} is not exactly key, value and headers", self.header.record_count),
             ));
         }
         let base_timestamp = *self.first_timestamp.get_or_insert(timestamp);
         let timestamp_delta = timestamp.checked_sub(base_timestamp).ok_or_else(|| {
-            Error::invalid(format!("timestamp {timestamp} is too far from the batch's first, {base_timestamp}"))
+            Error::invalid(format!(
+                "timestamp {timestamp} is too far from the first one of the batch ({base_timestamp})"
+            ))
         })?;
         self.body.clear();
         self.body.push(0);
@@ -102,7 +101,7 @@ impl Builder {
         Ok(())
     }
 
-    /// The batch as bytes, which stay until the builder is used again.
+    /// The batch as bytes. They are valid until the builder is used again.
     pub fn finish(&mut self) -> Result<&[u8]> {
         self.out.clear();
         self.out.resize(SIZE, 0);

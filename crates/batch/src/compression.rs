@@ -1,17 +1,17 @@
-//! The codecs of Kafka, with a bound on what comes out.
+//! The codecs of Kafka. The size of the output is bounded.
 
 use crate::error::{Error, Kind, Result};
 use std::io::{Read, Write};
 
-/// How the records of a batch are compressed; the numbers are Kafka's.
+/// How the records of a batch are compressed. The numbers are Kafka's.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum wasm_compression {
     /// Not at all.
     None = 0,
-    /// gzip, RFC 1952.
+    /// gzip (RFC 1952).
     Gzip = 1,
-    /// Snappy in the framing of xerial's Java library; raw blocks are understood too.
+    /// Snappy in the framing of xerial's Java library. Raw blocks are read too.
     Snappy = 2,
     /// LZ4 frames.
     Lz4 = 3,
@@ -26,7 +26,7 @@ impl wasm_compression {
     }
 }
 
-/// xerial's magic, then version and lowest compatible version, big-endian.
+/// xerial's magic. The version and the lowest compatible version follow (both big-endian).
 const XERIAL_MAGIC: &[u8; 8] = b"\x82SNAPPY\0";
 const XERIAL_HEADER: usize = 16;
 /// The block size of xerial's library.
@@ -37,10 +37,10 @@ fn broken(codec: &str, why: impl core::fmt::Display) -> Error {
 }
 
 fn too_large(limit: usize) -> Error {
-    Error::new(Kind::TooLarge, format!("the batch decompresses to more than max_batch_size, {limit} bytes"))
+    Error::new(Kind::TooLarge, format!("the batch decompresses to more than max_batch_size ({limit} bytes)"))
 }
 
-/// Replaces the content of `out` by the decompressed `data`, at most `limit` bytes.
+/// Replaces the content of `out` by the decompressed `data`. At most `limit` bytes.
 pub fn decompress(codec: wasm_compression, data: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<()> {
     out.clear();
     match codec {
@@ -87,9 +87,9 @@ fn snappy_block(block: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<()> {
     if size > limit - start {
         return Err(too_large(limit));
     }
-    // A block cannot grow by more than a factor of 64 or so; a larger claim must not cost memory.
+    // A block cannot grow by more than a factor of about 64. A larger claim must not cost memory.
     if size > 128 * block.len() + 128 {
-        return Err(broken("snappy", "a block claims more than it can hold"));
+        return Err(broken("snappy", "a block claims more bytes than it can hold"));
     }
     out.resize(start + size, 0);
     snap::raw::Decoder::new().decompress(block, &mut out[start..]).map_err(|e| broken("snappy", e))?;

@@ -1,7 +1,7 @@
-//! Bytes that are read front to back.
+//! Reads bytes from front to back.
 //!
-//! An index into a slice, and never a reference to either: so both stay in registers, and a record's handful of varints costs
-//! a handful of instructions each.
+//! A cursor is an index into a slice. Neither is held by reference, so both stay in registers and each varint of a
+//! record costs a handful of instructions.
 
 use super::varint;
 
@@ -60,7 +60,7 @@ impl<'a> Cursor<'a> {
         if raw & 1 == 0 { usize::try_from(raw >> 1).ok() } else { None }
     }
 
-    /// A length, `Some(None)` if it is −1 in its one byte, which stands for null.
+    /// A length. `Some(None)` is null: −1 encoded in one byte.
     #[inline(always)]
     pub fn nullable(&mut self) -> Option<Option<usize>> {
         let start = self.at;
@@ -71,7 +71,7 @@ impl<'a> Cursor<'a> {
         if raw & 1 == 0 { usize::try_from(raw >> 1).ok().map(Some) } else { None }
     }
 
-    /// A varint before it is unzigzagged.
+    /// A varint before zigzag decoding.
     #[inline(always)]
     fn raw(&mut self) -> Option<u64> {
         let (raw, after) = varint::raw(self.bytes, self.at)?;

@@ -14,32 +14,32 @@ pub enum Kind {
     Magic,
     /// The CRC-32C does not fit the content.
     Crc,
-    /// Counts, lengths or varints contradict each other.
+    /// Counts and lengths and varints contradict each other.
     Malformed,
     /// The compression code is not one of Kafka's.
     Compression,
     /// The compressed part cannot be decompressed.
     Decompress,
-    /// The batch, compressed or decompressed, is larger than its limit.
+    /// The batch is larger than its limit, compressed or decompressed.
     TooLarge,
-    /// It is a control batch, which holds no records.
+    /// A control batch. It holds no records.
     Control,
-    /// A defect of this library, or of one that it uses.
+    /// A defect of this library or of a dependency.
     Internal,
 }
 
-/// An error: its kind, and what happened in words.
+/// An error: its kind and a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
     /// The kind.
     pub kind: Kind,
-    /// What happened, and what to do.
+    /// What happened and what to do.
     pub message: String,
 }
 
 impl Error {
-    /// An error. Cold, so that what leads here is compiled as what hardly ever happens.
+    /// An error. Cold: the compiler then treats the branches that lead here as unlikely.
     #[cold]
     #[inline(never)]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {

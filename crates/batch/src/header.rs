@@ -11,51 +11,52 @@ const LENGTH_START: usize = 12;
 
 /// Attributes bits 0–2.
 const COMPRESSION_MASK: i16 = 0x07;
-/// Attributes bit 3: records carry the broker's time, which is `max_timestamp`, instead of their own.
+/// Attributes bit 3: all records have the broker's time, `max_timestamp`.
 const APPEND_TIME: i16 = 0x08;
 /// Attributes bit 5: markers of transactions instead of records.
 const CONTROL: i16 = 0x20;
 
-/// The fields of a batch header, in the order of the wire.
+/// The fields of a batch header in wire order.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct wasm_batch_header {
     /// Offset of the first record.
     pub base_offset: i64,
-    /// Bytes of the whole batch, header included: the length field plus 12.
+    /// Bytes of the whole batch including its header: the length field plus 12.
     pub total_size: u64,
     /// Epoch of the partition's leader.
     pub partition_leader_epoch: i32,
-    /// CRC-32C over everything after it.
+    /// CRC-32C over all bytes after this field.
     pub crc: u32,
-    /// Bits 0–2 compression (0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd), bit 3 append time, bit 4 transactional, bit 5
+    /// Bits 0–2 compression (0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd). Bit 3 append time. Bit 4 transactional. Bit 5
     /// control.
     pub attributes: i16,
     /// Offset of the last record minus `base_offset`.
     pub last_offset_delta: i32,
     /// Milliseconds since 1970 of the first record.
     pub base_timestamp: i64,
-    /// The largest timestamp in the batch; with append time, that of every record.
+    /// The largest timestamp in the batch. With append time: the timestamp of every record.
     pub max_timestamp: i64,
-    /// Producer's id, −1 for none.
+    /// Producer's id. −1 for none.
     pub producer_id: i64,
-    /// Producer's epoch, −1 for none.
+    /// Producer's epoch. −1 for none.
     pub producer_epoch: i16,
-    /// Sequence number of the first record, −1 for none.
+    /// Sequence number of the first record. −1 for none.
     pub base_sequence: i32,
     /// Number of records.
     pub record_count: i32,
 }
 
 impl wasm_batch_header {
-    /// Reads the header at the front of `bytes` and checks that the whole batch is there. More may follow it.
+    /// Reads the header at the front of `bytes` and checks that the whole batch is present. More may follow the
+    /// batch.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let mut header = Self::default();
         header.read(bytes)?;
         Ok(header)
     }
 
-    /// As `parse`, in place. If it fails, nothing has changed.
+    /// As `parse` but in place. A failure changes nothing.
     pub fn read(&mut self, bytes: &[u8]) -> Result<()> {
         fn field<const N: usize>(bytes: &[u8; SIZE], at: usize) -> [u8; N] {
             core::array::from_fn(|i| bytes[at + i])
@@ -63,7 +64,7 @@ impl wasm_batch_header {
         let Some(head) = bytes.first_chunk::<SIZE>() else {
             return Err(Error::new(
                 Kind::Truncated,
-                format!("a batch header has {SIZE} bytes, but only {} are there", bytes.len()),
+                format!("a batch header has {SIZE} bytes but only {} are present", bytes.len()),
             ));
         };
         let magic = head[16];
@@ -75,14 +76,14 @@ impl wasm_batch_header {
         if total < SIZE as i64 {
             return Err(Error::new(
                 Kind::Malformed,
-                format!("the batch's length field is {length}, less than its header takes"),
+                format!("the batch's length field is {length}: less than its header takes"),
             ));
         }
         let total = total as u64;
         if (bytes.len() as u64) < total {
             return Err(Error::new(
                 Kind::Truncated,
-                format!("the batch says that it has {total} bytes, but only {} are there", bytes.len()),
+                format!("the batch claims {total} bytes but only {} are present", bytes.len()),
             ));
         }
         *self = Self {
@@ -102,8 +103,8 @@ impl wasm_batch_header {
         Ok(())
     }
 
-    /// Refuses counts that contradict each other. To be asked after the CRC was checked, or a damaged batch looks like one
-    /// that was made wrong.
+    /// Refuses counts that contradict each other. Call this after the CRC check. A damaged batch would otherwise be
+    /// reported as badly built.
     pub fn check_counts(&self) -> Result<()> {
         if self.record_count < 0 || self.last_offset_delta < 0 && self.record_count > 0 {
             return Err(Error::new(
@@ -117,7 +118,7 @@ impl wasm_batch_header {
         Ok(())
     }
 
-    /// Writes the header to the front of `out`, which holds the batch, and seals it with its length and CRC.
+    /// Writes the header to the front of `out` (which holds the batch) with the length and the CRC.
     pub fn seal(&mut self, out: &mut [u8]) {
         fn put(out: &mut [u8], at: usize, bytes: &[u8]) {
             out[at..at + bytes.len()].copy_from_slice(bytes);

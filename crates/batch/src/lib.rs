@@ -1,7 +1,7 @@
-//! Kafka record batches, magic 2: read in place, checked before a guest sees them, and written.
+//! Kafka record batches of magic 2: read in place, validated before a guest sees them and written.
 //!
-//! The format is that of Kafka's `DefaultRecordBatch` and of KIP-98: a 61-byte big-endian header, then the records, whose
-//! integers are zigzag varints, compressed as one piece if at all.
+//! The format is that of Kafka's `DefaultRecordBatch` and of KIP-98. A big-endian header of 61 bytes comes first. The
+//! records follow. Their integers are zigzag varints. Compression applies to all records as one piece.
 #![allow(non_camel_case_types)] // types that C sees have their C names
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 

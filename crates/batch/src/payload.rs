@@ -1,8 +1,8 @@
 //! The part of a record that guests read and write: key, value and headers.
 //!
-//! `key length | key | value length | value | header count | (key length | key | value length | value)*`, all lengths and
-//! the count varints, −1 for a null key or value, nothing after the last header. It is the tail of a record in a Kafka
-//! batch, so it travels from the batch to the guest and back without being taken apart.
+//! `key length | key | value length | value | header count | (key length | key | value length | value)*`. All lengths
+//! and the count are varints. −1 stands for a null key or value. Nothing follows the last header. This is the tail of
+//! a record in a Kafka batch, so the payload is passed to the guest and back without being parsed.
 
 use super::cursor::Cursor;
 use super::varint;
@@ -13,12 +13,12 @@ pub fn is_valid(payload: &[u8]) -> bool {
     is_plain(payload) || valid_or_none(payload).is_some()
 }
 
-/// Whether `payload` is valid, and one of the kind that nearly all are: a key of up to 63 bytes, a value of up to 8,191, and
-/// no headers. Takes half as many instructions as the other way of finding out.
+/// Whether `payload` is valid and has the common shape: a key of up to 63 bytes, a value of up to 8,191 and no
+/// headers. Takes half as many instructions as the general check.
 #[inline(always)]
 fn is_plain(payload: &[u8]) -> bool {
     let Some(&key) = payload.first() else { return false };
-    // Null, which is 1, has no bytes, and half of 1 is 0.
+    // Null is encoded as 1 and has no bytes. Half of 1 is 0.
     if key >= 0x80 || key & 1 == 1 && key != 1 {
         return false;
     }
@@ -47,7 +47,7 @@ fn valid_or_none(payload: &[u8]) -> Option<()> {
     (cursor.left() == 0).then_some(())
 }
 
-/// A key, a value, or null.
+/// A key or a value or null.
 pub type Field<'a> = Option<&'a [u8]>;
 
 /// A payload taken apart.
@@ -57,12 +57,12 @@ pub struct Payload<'a> {
     pub key: Field<'a>,
     /// The record's value.
     pub value: Field<'a>,
-    /// Header keys and values, in order.
+    /// Header keys and values in order.
     pub headers: Vec<(&'a [u8], Field<'a>)>,
 }
 
 impl<'a> Payload<'a> {
-    /// Takes a payload apart; `None` if it is malformed.
+    /// Parses a payload. `None` if the payload is malformed.
     pub fn parse(payload: &'a [u8]) -> Option<Self> {
         let mut cursor = Cursor::new(payload);
         let key = take_nullable(&mut cursor)?;
@@ -88,7 +88,8 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// Takes a count of headers off the front; more than could possibly follow are refused, so it may size a buffer.
+/// Takes a count of headers off the front. A count for which there are too few bytes is refused, so the count may
+/// size a buffer.
 #[inline(always)]
 fn take_count(cursor: &mut Cursor<'_>) -> Option<usize> {
     let count = cursor.length()?;

@@ -1,4 +1,4 @@
-//! A batch as the engine reads it: checked as a whole when it comes in, then record by record without copying.
+//! A batch as the engine reads it: validated as a whole, then read record by record without copying.
 
 use super::compression::{self, wasm_compression};
 use super::cursor::Cursor;
@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 /// One record of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// Attributes; no bit is in use.
+    /// Attributes. No bit is in use.
     pub attributes: u8,
     /// Milliseconds since 1970.
     pub timestamp: i64,
@@ -20,9 +20,9 @@ pub struct Record<'a> {
     pub payload: &'a [u8],
 }
 
-/// Where a record is, and what it says of itself.
+/// Where a record is and what its own fields say.
 #[derive(Clone, Copy, Debug, Default)]
-struct Found {
+struct RecordPosition {
     /// Milliseconds since 1970.
     timestamp: i64,
     /// From the batch's base offset.
@@ -42,7 +42,7 @@ fn malformed(header: &wasm_batch_header, index: i32, what: &str) -> Error {
     Error::new(Kind::Malformed, format!("record {index} of the batch at offset {}: {what}", header.base_offset))
 }
 
-/// Bytes of a record without key, value and headers: its length, attributes, two deltas, two lengths and a count.
+/// Bytes of a record without key, value and headers: length, attributes, two deltas, two lengths and a count.
 const SMALLEST_RECORD: usize = 7;
 
 /// What makes a record's timestamp of its delta.
@@ -67,20 +67,20 @@ struct RawRecord<'a> {
 }
 
 impl<'a> RawRecord<'a> {
-    /// The next record, if nothing is wrong with it.
+    /// The next record if it is valid.
     #[inline(always)]
     fn check(rest: &mut Cursor<'a>, header: &wasm_batch_header, index: i32) -> Result<Self> {
         let raw = Self::take(rest)
-            .ok_or_else(|| malformed(header, index, "it is too short, or its length or varints are broken"))?;
+            .ok_or_else(|| malformed(header, index, "the record is too short or its length or varints are invalid"))?;
         let delta_fits = (0..=i64::from(header.last_offset_delta)).contains(&raw.offset_delta);
         if !delta_fits || header.base_offset.checked_add(raw.offset_delta).is_none() {
-            return Err(malformed(header, index, "its offset is outside of the batch"));
+            return Err(malformed(header, index, "the record's offset is outside of the batch"));
         }
         if header.base_timestamp.checked_add(raw.timestamp_delta).is_none() {
-            return Err(malformed(header, index, "its timestamp overflows"));
+            return Err(malformed(header, index, "the record's timestamp overflows"));
         }
         if !payload::is_valid(raw.payload) {
-            return Err(malformed(header, index, "key, value and headers do not fill it exactly"));
+            return Err(malformed(header, index, "key, value and headers do not fill the record exactly"));
         }
         Ok(raw)
     }
@@ -89,7 +89,8 @@ impl<'a> RawRecord<'a> {
     fn take(rest: &mut Cursor<'a>) -> Option<Self> {
         let length = rest.length()?;
         let body = rest.bytes(length)?;
-        // The smallest record has more than five bytes. Within them are both deltas, if they have one or two bytes each.
+        // The smallest record has more than five bytes. Both deltas are within them if they have one or two bytes
+        // each.
         let &[attributes, a, b, c, d] = body.first_chunk()?;
         let two = |low: u8, high: u8| u64::from(low & 0x7F) | u64::from(high) << 7;
         let (timestamp, offset, start) = match (a < 0x80, b < 0x80, c < 0x80, d < 0x80) {
@@ -109,9 +110,9 @@ impl<'a> RawRecord<'a> {
 
     /// What is to be remembered of a record that ends at `end`.
     #[inline(always)]
-    fn found(&self, end: usize, times: Times) -> Found {
-        // A batch has less than 4 GiB, and a checked one no larger delta.
-        Found {
+    fn found(&self, end: usize, times: Times) -> RecordPosition {
+        // A batch has less than 4 GiB. No delta of a valid batch is larger.
+        RecordPosition {
             timestamp: times.append_time.unwrap_or(times.base.wrapping_add(self.timestamp_delta)),
             offset_delta: self.offset_delta as u32,
             start: (end - self.payload.len()) as u32,
@@ -121,7 +122,7 @@ impl<'a> RawRecord<'a> {
     }
 }
 
-/// Both deltas of a record, whatever their length, before they are unzigzagged; and where the payload starts.
+/// Both deltas of a record before zigzag decoding and the start of the payload. The deltas may have any length.
 #[cold]
 fn long_deltas(body: &[u8]) -> Option<(u64, u64, usize)> {
     let (timestamp, at) = varint::raw(body, 1)?;
@@ -129,21 +130,22 @@ fn long_deltas(body: &[u8]) -> Option<(u64, u64, usize)> {
     Some((timestamp, offset, at))
 }
 
-/// A batch that is read: checked as a whole first, then its records one after the other. Kept from batch to batch, with
-/// its memory, and filled in place, because what is put together elsewhere and moved costs a small batch a tenth of its time.
+/// A batch being read. It is validated as a whole first. Its records are read one by one afterwards. This struct and
+/// its memory are reused from batch to batch and filled in place: building and moving it would cost a small batch a
+/// tenth of its time.
 ///
-/// It trusts nothing for the sake of memory: should the host change a batch while it is borrowed, the worst that
-/// follows is a wrong record.
+/// Memory safety does not depend on the bytes. If the host changes a borrowed batch, the worst result is a wrong
+/// record.
 #[derive(Debug, Default)]
 pub struct Records<'a> {
     /// The header.
     pub header: wasm_batch_header,
     /// Bytes of the largest payload.
     pub largest_payload: usize,
-    /// The part of the batch after its header, decompressed.
+    /// The decompressed part of the batch after its header.
     bytes: &'a [u8],
-    /// The next records, as the check of the batch or `look_ahead` found them.
-    ahead: Vec<Found>,
+    /// The next records as found by the validation or by `look_ahead`.
+    ahead: Vec<RecordPosition>,
     /// The first of those that is not read.
     next: usize,
     /// Where the others begin.
@@ -153,11 +155,11 @@ pub struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// Checks everything about a batch: nothing of a batch that fails reaches a guest. `scratch` takes the records of a
-    /// compressed batch and nothing else; the result says whether it has. To be followed by `begin`, if they are to be read.
+    /// Validates the whole batch. No record of an invalid batch reaches a guest. `scratch` receives the records of a
+    /// compressed batch only. The result says whether it did. Call `begin` afterwards to read the records.
     pub fn check(&mut self, bytes: &[u8], limit: usize, check_crc: bool, scratch: &mut Vec<u8>) -> Result<bool> {
         self.end();
-        // What was found before a failure is nobody's.
+        // What was found before a failure is dropped.
         self.check_all(bytes, limit, check_crc, scratch).inspect_err(|_| self.end())
     }
 
@@ -165,7 +167,7 @@ impl<'a> Records<'a> {
         if bytes.len() > limit {
             return Err(Error::new(
                 Kind::TooLarge,
-                format!("the batch has {} bytes, more than max_batch_size, {limit}", bytes.len()),
+                format!("the batch has {} bytes, more than max_batch_size ({limit})", bytes.len()),
             ));
         }
         let header = &mut self.header;
@@ -174,7 +176,7 @@ impl<'a> Records<'a> {
             return Err(Error::new(
                 Kind::Malformed,
                 format!(
-                    "the batch has {} bytes, but {} were given; give one batch at a time",
+                    "the batch has {} bytes, but {} were given. Give one batch at a time",
                     header.total_size,
                     bytes.len()
                 ),
@@ -193,7 +195,7 @@ impl<'a> Records<'a> {
         if header.is_control() {
             return Err(Error::new(
                 Kind::Control,
-                "this is a control batch; it holds transaction markers and no records: leave it out",
+                "this is a control batch: it holds transaction markers and no records. Leave the batch out",
             ));
         }
         let codec = wasm_compression::from_code(header.compression()).ok_or_else(|| {
@@ -217,7 +219,7 @@ impl<'a> Records<'a> {
         let count = usize::try_from(header.record_count).unwrap_or(0);
         // No more than there can be: the count is only the header's word.
         let most = count.min(MOST_AHEAD).min(records.len() / SMALLEST_RECORD + 1);
-        self.ahead.resize(most, Found::default());
+        self.ahead.resize(most, RecordPosition::default());
         let mut index = 0;
         for found in &mut self.ahead {
             let raw = RawRecord::check(&mut rest, header, index)?;
@@ -237,7 +239,7 @@ impl<'a> Records<'a> {
         Ok(())
     }
 
-    /// Goes to the front of `records`, those of the batch that was just checked, decompressed.
+    /// Moves to the front of `records`: the decompressed records of the batch that `check` just validated.
     #[inline]
     pub fn begin(&mut self, records: &'a [u8]) {
         self.bytes = records;
@@ -262,7 +264,7 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// The next record; `advance` goes past it.
+    /// The next record. `advance` moves past this record.
     #[inline(always)]
     pub fn peek(&mut self) -> Option<Record<'a>> {
         if self.next >= self.ahead.len() {
@@ -272,7 +274,7 @@ impl<'a> Records<'a> {
     }
 
     #[inline(always)]
-    fn record(&self, found: &Found) -> Option<Record<'a>> {
+    fn record(&self, found: &RecordPosition) -> Option<Record<'a>> {
         let start = found.start as usize;
         Some(Record {
             attributes: found.attributes,
@@ -324,13 +326,13 @@ mod tests {
         for i in 0..count {
             let (value, mut payload) = (i.to_string(), Vec::new());
             Payload { value: Some(value.as_bytes()), ..Payload::default() }.put(&mut payload);
-            // Offsets with gaps, and times that go up and down.
+            // Offsets with gaps and times that rise and fall.
             builder.add(Some(1_000_000 + 3 * i as i64), 50_000 + (i as i64 * 7919) % 1_000, &payload).unwrap();
         }
         builder.finish().unwrap().to_vec()
     }
 
-    /// Index, offset and time of the records that are left.
+    /// Index, offset and time of the remaining records.
     fn read(records: &mut Records<'_>) -> Vec<(usize, i64, i64)> {
         let mut all = Vec::new();
         while let Some(record) = records.peek() {
@@ -340,12 +342,12 @@ mod tests {
             records.advance();
             assert_eq!(records.latest(), Some(record));
         }
-        assert_eq!(records.peek(), None, "the end stays the end");
+        assert_eq!(records.peek(), None, "the end is final");
         all
     }
 
     #[test]
-    fn all_records_are_read_however_many_are_found_ahead() {
+    fn all_records_are_read_whatever_the_batch_size() {
         for codec in [wasm_compression::None, wasm_compression::Zstd] {
             for append_time in [None, Some(77)] {
                 for count in [1, MOST_AHEAD - 1, MOST_AHEAD, MOST_AHEAD + 1, 2 * MOST_AHEAD, 3 * MOST_AHEAD + 5] {
@@ -366,19 +368,19 @@ mod tests {
     }
 
     #[test]
-    fn the_next_batch_has_nothing_of_the_last_one() {
+    fn a_batch_leaves_no_records_to_the_next() {
         let large = batch(MOST_AHEAD + 10, wasm_compression::None, None);
         let small = batch(2, wasm_compression::None, Some(5));
         let mut broken = batch(MOST_AHEAD + 20, wasm_compression::None, None);
         *broken.last_mut().unwrap() = 9;
-        let mut broken_at_once = small.clone();
-        broken_at_once[SIZE] = 1;
+        let mut broken_first_record = small.clone();
+        broken_first_record[SIZE] = 1;
         let mut records = Records::default();
         for (bytes, expected) in [
             (&large, MOST_AHEAD + 10),
             (&broken, 0),
             (&small, 2),
-            (&broken_at_once, 0),
+            (&broken_first_record, 0),
             (&broken, 0),
             (&large, MOST_AHEAD + 10),
         ] {
@@ -390,20 +392,20 @@ mod tests {
                 Err(_) => assert_eq!(expected, 0),
             }
             for _ in 0..2 {
-                assert_eq!(records.peek(), None, "nothing of a batch that was read, or refused");
+                assert_eq!(records.peek(), None, "no records are left after a batch was read or refused");
                 records.end();
             }
         }
     }
 
     #[test]
-    fn a_batch_that_is_changed_while_it_is_read_gives_wrong_records_and_no_more() {
+    fn a_batch_changed_while_it_is_read_gives_wrong_records_only() {
         let bytes = batch(3 * MOST_AHEAD, wasm_compression::None, None);
         let mut other = bytes.clone();
         other[SIZE..].fill(0xFF);
         let mut records = Records::default();
         records.check(&bytes, LIMIT, true, &mut Vec::new()).unwrap();
-        // As if the host had written into it after the check.
+        // As if the host had written to the batch after the check.
         records.begin(&other[SIZE..]);
         let mut count = 0;
         while let Some(record) = records.peek() {
@@ -411,6 +413,6 @@ mod tests {
             records.advance();
             count += 1;
         }
-        assert_eq!(count, MOST_AHEAD, "what was found ahead, and nothing behind it");
+        assert_eq!(count, MOST_AHEAD, "only the records that were found ahead");
     }
 }

@@ -1,9 +1,10 @@
-//! Zigzag LEB128 integers of 64 bits, as in Protocol Buffers' `sint64` and in Kafka's records.
+//! Zigzag LEB128 integers of 64 bits. Protocol Buffers' `sint64` and Kafka's records use this encoding.
 
 /// The longest encoding.
 pub const MAX_LEN: usize = 10;
 
-/// Takes an integer off the front of `bytes`. `None`: truncated, longer than 10 bytes, or wider than 64 bits.
+/// Takes an integer off the front of `bytes`. `None` if the integer is truncated or longer than 10 bytes or wider
+/// than 64 bits.
 #[inline]
 pub fn take(bytes: &mut &[u8]) -> Option<i64> {
     let (value, after) = raw(bytes, 0)?;
@@ -11,7 +12,7 @@ pub fn take(bytes: &mut &[u8]) -> Option<i64> {
     Some(unzigzag(value))
 }
 
-/// The integer at `at`, not unzigzagged, and where the next byte is. `None` as for `take`.
+/// The integer at `at` before zigzag decoding and the position after it. `None` as for `take`.
 #[inline(always)]
 pub fn raw(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
     // One or two bytes are what records have nearly everywhere.
@@ -27,8 +28,8 @@ pub fn raw(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
     if after == 0 { None } else { Some((value, after)) }
 }
 
-/// As `raw`; 0 for *after* if there is no integer. A pair goes through registers, an `Option` of one through memory, which
-/// would slow down the short ones.
+/// As `raw`. The position is 0 if there is no integer. A pair is returned in registers. An `Option` of a pair is
+/// returned in memory and would slow down short integers.
 #[cold]
 #[inline(never)]
 fn long(bytes: &[u8], at: usize) -> (u64, usize) {
@@ -45,7 +46,7 @@ fn long(bytes: &[u8], at: usize) -> (u64, usize) {
     (0, 0)
 }
 
-/// Even numbers stand for those from 0 up, odd ones for those from −1 down.
+/// Even numbers stand for 0 and up. Odd numbers stand for −1 and down.
 #[inline(always)]
 pub fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
@@ -75,7 +76,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_put_can_be_taken(value: i64, tail: Vec<u8>) {
+        fn put_and_take_are_inverse(value: i64, tail: Vec<u8>) {
             let mut out = Vec::new();
             put(&mut out, value);
             prop_assert_eq!(out.len(), len(value));
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn truncated_and_over_long_ones_are_refused() {
+    fn truncated_and_overlong_varints_are_refused() {
         assert_eq!(take(&mut &[][..]), None);
         assert_eq!(take(&mut &[0x80][..]), None);
         assert_eq!(take(&mut &[0xFF; 10][..]), None);

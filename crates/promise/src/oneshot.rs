@@ -1,12 +1,13 @@
-//! A value that is set once, from any thread, and waited for by one poller: the library's promise.
+//! A value that is set once by any thread and awaited by one poller. This is the library's promise.
 //!
-//! Four states: nobody waits (*empty*), a waker is there (*waiting*), the value is there (*woken*), nobody will ever
-//! ask (*cancelled*). Each waker that comes in goes out exactly once: woken, or dropped when it will not be needed. Both
-//! happen outside the lock, so a waker may call back into the library.
+//! There are four states. *empty*: there is no waker. *waiting*: a waker is registered. *woken*: the value is set.
+//! *cancelled*: the receiver is gone or has taken the value. Each registered waker is consumed exactly once. It is
+//! woken, or dropped when it is no longer needed. Both happen outside the lock, so a waker may call back into the
+//! library.
 
 use crate::sync::{Arc, Mutex};
 
-/// Something to call when it is worth polling again. Dropping it uncalled tells its owner that it never will be.
+/// Tells the owner of a future to poll again. Dropping the waker tells the owner that no wake-up will come.
 pub trait Wake: Send {
     /// Consumes the waker and tells its owner to poll.
     fn wake(self);
@@ -19,7 +20,7 @@ enum State<T, W> {
     Cancelled,
 }
 
-/// The end that sets the value. Dropped without one, it sets `abandoned`.
+/// The end that sets the value. Dropping it without a value sets `abandoned`.
 pub struct Sender<T, W: Wake> {
     state: Arc<Mutex<State<T, W>>>,
     abandoned: Option<fn() -> T>,
@@ -30,34 +31,34 @@ pub struct Receiver<T, W: Wake> {
     state: Arc<Mutex<State<T, W>>>,
 }
 
-/// A pair of ends; `abandoned` makes the value for a sender that is dropped without sending.
+/// A pair of ends. `abandoned` makes the value of a sender that is dropped before it sends.
 pub fn channel<T, W: Wake>(abandoned: fn() -> T) -> (Sender<T, W>, Receiver<T, W>) {
     let state = Arc::new(Mutex::new(State::Empty));
     (Sender { state: state.clone(), abandoned: Some(abandoned) }, Receiver { state })
 }
 
 impl<T, W: Wake> Sender<T, W> {
-    /// Sets the value; `None` when one was set before. The caller must wake the waker that comes back, if any, and should
-    /// do so when it no longer holds this sender: waking runs foreign code, which may drop it.
+    /// Sets the value. `None` if a value was set before. The caller must wake the returned waker. It should no longer
+    /// hold this sender by then: waking runs foreign code, which may drop the sender.
     ///
-    /// A value that nobody waits for any more counts as set and is dropped.
+    /// If the receiver is gone, the value counts as set and is dropped.
     #[must_use]
     pub fn send(&mut self, value: T) -> Option<Option<W>> {
         self.abandoned.take()?;
-        Some(self.settle(value))
+        Some(self.complete(value))
     }
 
-    /// Whether nobody waits for a value any more.
+    /// Whether the receiver is gone.
     pub fn is_cancelled(&self) -> bool {
         matches!(*self.state.lock(), State::Cancelled)
     }
 
     /// Whether a value was set.
-    pub fn is_spent(&self) -> bool {
+    pub fn has_sent(&self) -> bool {
         self.abandoned.is_none()
     }
 
-    fn settle(&self, value: T) -> Option<W> {
+    fn complete(&self, value: T) -> Option<W> {
         let previous = {
             let mut state = self.state.lock();
             match &*state {
@@ -75,7 +76,7 @@ impl<T, W: Wake> Sender<T, W> {
 impl<T, W: Wake> Drop for Sender<T, W> {
     fn drop(&mut self) {
         if let Some(abandoned) = self.abandoned.take()
-            && let Some(waker) = self.settle(abandoned())
+            && let Some(waker) = self.complete(abandoned())
         {
             waker.wake();
         }
@@ -83,9 +84,9 @@ impl<T, W: Wake> Drop for Sender<T, W> {
 }
 
 impl<T, W: Wake> Receiver<T, W> {
-    /// The value, if it is there; else keeps the waker (and drops the one before).
+    /// The value if it is set. Otherwise stores the waker and drops the previous one.
     ///
-    /// After the value was handed out it answers `None` and drops the waker.
+    /// Returns `None` and drops the waker after the value was taken.
     pub fn poll(&self, waker: impl FnOnce() -> W) -> Option<T> {
         let mut state = self.state.lock();
         match core::mem::replace(&mut *state, State::Cancelled) {
@@ -102,8 +103,8 @@ impl<T, W: Wake> Receiver<T, W> {
 }
 
 impl<T, W: Wake> Receiver<T, W> {
-    /// Waits no longer: gives the waker back, if there is one.
-    pub fn give_up(self) -> Option<W> {
+    /// Stops waiting. Returns the stored waker if there is one.
+    pub fn close(self) -> Option<W> {
         match core::mem::replace(&mut *self.state.lock(), State::Cancelled) {
             State::Waiting(waker) => Some(waker),
             _ => None,
@@ -125,11 +126,11 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
     #[derive(Default)]
-    struct Tally {
+    struct WakerCounts {
         woken: AtomicU32,
         dropped: AtomicU32,
     }
-    struct Counting(Arc<Tally>, bool);
+    struct Counting(Arc<WakerCounts>, bool);
     impl Wake for Counting {
         fn wake(mut self) {
             self.1 = true;
@@ -143,9 +144,9 @@ mod tests {
             }
         }
     }
-    fn waker(tally: &Arc<Tally>) -> impl FnOnce() -> Counting + use<> {
-        let tally = tally.clone();
-        move || Counting(tally, false)
+    fn waker(counts: &Arc<WakerCounts>) -> impl FnOnce() -> Counting + use<> {
+        let counts = counts.clone();
+        move || Counting(counts, false)
     }
     fn send<T, W: Wake>(sender: &mut Sender<T, W>, value: T) -> bool {
         let sent = sender.send(value);
@@ -155,52 +156,52 @@ mod tests {
         }
         first
     }
-    fn counts(tally: &Tally) -> (u32, u32) {
-        (tally.woken.load(SeqCst), tally.dropped.load(SeqCst))
+    fn woken_and_dropped(counts: &WakerCounts) -> (u32, u32) {
+        (counts.woken.load(SeqCst), counts.dropped.load(SeqCst))
     }
 
     #[test]
     fn sent_before_the_first_poll_is_ready_and_takes_no_waker() {
-        let tally = Arc::new(Tally::default());
+        let counts = Arc::new(WakerCounts::default());
         let (mut sender, receiver) = channel(|| 0);
         assert!(send(&mut sender, 7));
-        assert_eq!(receiver.poll(waker(&tally)), Some(7));
-        assert_eq!(counts(&tally), (0, 0));
+        assert_eq!(receiver.poll(waker(&counts)), Some(7));
+        assert_eq!(woken_and_dropped(&counts), (0, 0));
     }
 
     #[test]
     fn each_waker_is_woken_or_dropped_exactly_once() {
-        let tally = Arc::new(Tally::default());
+        let counts = Arc::new(WakerCounts::default());
         let (mut sender, receiver) = channel(|| 0);
-        assert_eq!(receiver.poll(waker(&tally)), None);
-        assert_eq!(receiver.poll(waker(&tally)), None);
-        assert_eq!(counts(&tally), (0, 1), "the second poll replaces the first waker");
+        assert_eq!(receiver.poll(waker(&counts)), None);
+        assert_eq!(receiver.poll(waker(&counts)), None);
+        assert_eq!(woken_and_dropped(&counts), (0, 1), "the second poll replaces the first waker");
         assert!(send(&mut sender, 7));
         assert!(!send(&mut sender, 8), "a second value is refused");
-        assert_eq!(counts(&tally), (1, 1));
-        assert_eq!(receiver.poll(waker(&tally)), Some(7));
-        assert_eq!(counts(&tally), (1, 1));
+        assert_eq!(woken_and_dropped(&counts), (1, 1));
+        assert_eq!(receiver.poll(waker(&counts)), Some(7));
+        assert_eq!(woken_and_dropped(&counts), (1, 1));
     }
 
     #[test]
     fn a_dropped_sender_sends_the_abandoned_value_and_wakes() {
-        let tally = Arc::new(Tally::default());
+        let counts = Arc::new(WakerCounts::default());
         let (sender, receiver) = channel(|| -1);
-        assert_eq!(receiver.poll(waker(&tally)), None);
+        assert_eq!(receiver.poll(waker(&counts)), None);
         drop(sender);
-        assert_eq!(counts(&tally), (1, 0));
-        assert_eq!(receiver.poll(waker(&tally)), Some(-1));
+        assert_eq!(woken_and_dropped(&counts), (1, 0));
+        assert_eq!(receiver.poll(waker(&counts)), Some(-1));
     }
 
     #[test]
     fn a_dropped_receiver_drops_its_waker_and_makes_sending_harmless() {
-        let tally = Arc::new(Tally::default());
+        let counts = Arc::new(WakerCounts::default());
         let (mut sender, receiver) = channel(|| 0);
-        assert_eq!(receiver.poll(waker(&tally)), None);
+        assert_eq!(receiver.poll(waker(&counts)), None);
         drop(receiver);
-        assert_eq!(counts(&tally), (0, 1));
+        assert_eq!(woken_and_dropped(&counts), (0, 1));
         assert!(send(&mut sender, 1));
-        assert_eq!(counts(&tally), (0, 1));
+        assert_eq!(woken_and_dropped(&counts), (0, 1));
     }
 
     #[test]
@@ -223,21 +224,21 @@ mod tests {
     #[test]
     fn racing_ends_never_lose_a_value() {
         for _ in 0..2_000 {
-            let tally = Arc::new(Tally::default());
+            let counts = Arc::new(WakerCounts::default());
             let (mut sender, receiver) = channel(|| 0);
             let other = std::thread::spawn(move || send(&mut sender, 3));
             let mut polls = 0;
             let value = loop {
                 polls += 1;
-                if let Some(value) = receiver.poll(waker(&tally)) {
+                if let Some(value) = receiver.poll(waker(&counts)) {
                     break value;
                 }
                 std::thread::yield_now();
             };
             assert_eq!(value, 3);
             assert!(other.join().unwrap());
-            let (woken, dropped) = counts(&tally);
-            assert_eq!(woken + dropped, polls - 1, "every waker of a pending poll went out once");
+            let (woken, dropped) = woken_and_dropped(&counts);
+            assert_eq!(woken + dropped, polls - 1, "every waker of a pending poll was consumed once");
         }
     }
 }

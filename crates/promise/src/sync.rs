@@ -1,4 +1,4 @@
-//! What `oneshot` and `task` need of the standard library's kind; under the model checker its own.
+//! The synchronization types of `oneshot` and `task`. The model checker replaces them by its own.
 
 #[cfg(not(loom))]
 mod real {
@@ -20,7 +20,7 @@ mod model {
             Self(loom::sync::Mutex::new(value))
         }
 
-        #[allow(clippy::unwrap_used)] // a model that panicked is over
+        #[allow(clippy::unwrap_used)] // a lock is poisoned only after the model panicked
         pub fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
             self.0.lock().unwrap()
         }

@@ -1,19 +1,19 @@
-//! The states of a task: a future that is polled on an executor of the host's.
+//! The states of a task: a future that is polled on an executor of the host.
 //!
-//! At any time a task is scheduled at most once, and it is never polled by two threads. `wake` may come at any time, on any
-//! thread; whoever gets `true` from a method must hand the task to the executor.
+//! A task is scheduled at most once at any time and is never polled by two threads. `wake` may be called at any time
+//! on any thread. A caller that gets `true` from a method must hand the task to the executor.
 
 use crate::sync::{AtomicU8, Ordering::*};
 
-/// It waits for a wake-up.
+/// The task waits for a wake-up.
 const WAITING: u8 = 0;
-/// The executor has it.
+/// The executor has the task.
 const SCHEDULED: u8 = 1;
-/// It is being polled.
+/// The task is being polled.
 const RUNNING: u8 = 2;
-/// It was woken while it was being polled.
+/// The task was woken during its poll.
 const WOKEN: u8 = 3;
-/// It is over.
+/// The task has completed.
 const DONE: u8 = 4;
 
 /// The state of one task.
@@ -26,11 +26,11 @@ impl TaskState {
         Self(AtomicU8::new(SCHEDULED))
     }
 
-    /// It is worth polling again.
+    /// The task is worth polling again.
     #[must_use]
     pub fn wake(&self) -> bool {
-        // A write also where nothing changes: it makes what happened before the wake-up visible to the poll that follows,
-        // as the model checker in `loom/` insists.
+        // Writes even if the state stays the same. The write makes everything before the wake-up visible to the next
+        // poll. The model checker fails without it.
         let step = self.0.fetch_update(AcqRel, Acquire, |state| match state {
             WAITING | SCHEDULED => Some(SCHEDULED),
             RUNNING | WOKEN => Some(WOKEN),
@@ -39,13 +39,14 @@ impl TaskState {
         step == Ok(WAITING)
     }
 
-    /// Its waker was dropped. Outside of a poll that means that what it waited for is gone, and a poll will tell.
+    /// The task's waker was dropped. Outside of a poll this means that the awaited event is gone. The next poll
+    /// reports that.
     #[must_use]
     pub fn abandon(&self) -> bool {
         self.0.compare_exchange(WAITING, SCHEDULED, AcqRel, Acquire).is_ok()
     }
 
-    /// The executor runs it. False if it is not scheduled.
+    /// The executor runs the task. False if the task is not scheduled.
     #[must_use]
     pub fn begin(&self) -> bool {
         self.0.compare_exchange(SCHEDULED, RUNNING, AcqRel, Acquire).is_ok()
@@ -61,12 +62,12 @@ impl TaskState {
         true
     }
 
-    /// It is to be polled again: the guest yielded, or this was the wrong thread.
+    /// The task must be polled again: the guest yielded or this was the wrong thread.
     pub fn again(&self) {
         self.0.swap(SCHEDULED, AcqRel);
     }
 
-    /// It is over.
+    /// The task has completed.
     pub fn finish(&self) {
         self.0.store(DONE, Release);
     }
@@ -77,9 +78,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_scheduled_once_however_often_it_is_woken() {
+    fn many_wakes_schedule_a_task_once() {
         let task = TaskState::scheduled();
-        assert!(!task.wake(), "it is scheduled already");
+        assert!(!task.wake(), "the task is scheduled already");
         assert!(task.begin());
         assert!(!task.begin());
         assert!(!task.pend());
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wake_during_the_poll_schedules_it_again() {
+    fn a_wake_during_a_poll_schedules_the_task_again() {
         let task = TaskState::scheduled();
         assert!(task.begin());
         assert!(!task.wake());
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waker_that_is_dropped_outside_of_a_poll_schedules_it() {
+    fn a_waker_dropped_outside_of_a_poll_schedules_the_task() {
         let task = TaskState::scheduled();
         assert!(task.begin());
         assert!(!task.abandon());

@@ -1,14 +1,14 @@
-//! The directory of a cache: whom it must belong to, and everything that is done in it.
+//! The directory of a code cache: its required owner and all operations on it.
 //!
-//! What lies in it is machine code that will be run, so nobody but this user (and root) may be able to put anything
-//! there. When a cache is set up, symbolic links in the path are resolved once, and every directory on the resolved
-//! path must belong to this user or root and be writable by neither group nor others; above the cache's own directory,
-//! one with the sticky bit, as `/tmp` has it, will do. Each use after that opens the directory anew, without following
-//! a symbolic link in its place, and checks the opened directory's owner and mode again; the directories above it are
-//! not looked at again, since only this user or root could have changed them. Entries are opened relative to the opened
-//! directory, never through a symbolic link, and must be regular files of the same owners with the same restriction.
+//! It contains machine code that will be run. Only this user and root may be able to put files there. When a cache is
+//! set up, symbolic links in the path are resolved once. Every directory on the resolved path must belong to this
+//! user or root. Neither group nor others may be able to write to it. Above the cache's own directory a sticky
+//! directory such as `/tmp` is accepted. Each later use opens the directory anew. It does not follow a symbolic link
+//! in its place, and it checks the opened directory's owner and mode again. The directories above are not checked
+//! again: only this user or root could have changed them. Entries are opened relative to the opened directory and
+//! never through a symbolic link. They must be regular files under the same restriction.
 //!
-//! Access control lists count as far as the mode shows them, which on Linux it does: the group's bits are their mask.
+//! Access control lists count as far as the mode shows them. On Linux it does: the group's bits are their mask.
 
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -24,24 +24,24 @@ pub struct Directory {
     path: PathBuf,
 }
 
-/// The directory, opened and found good.
+/// The directory, opened and checked.
 pub struct Opened {
     fd: OwnedFd,
 }
 
-/// Something that is not as it should be, in words, with the path and what to do.
+/// A refusal in words with the path and what to do.
 #[derive(Debug)]
 pub struct Trouble(pub String);
 
 /// Permissions for others than the owner to change something.
 const OTHERS_WRITE: Mode = Mode::WGRP.union(Mode::WOTH);
 
-/// Owner, mode and kind of something that is to be trusted.
+/// Owner, mode and kind of a file or directory that must be trusted.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing {
     /// The owner.
     pub owner: u32,
-    /// Its mode with its kind, as `stat` tells them.
+    /// Mode and kind as `stat` returns them.
     pub mode: u32,
 }
 
@@ -50,8 +50,7 @@ impl Standing {
         Self { owner: stat.st_uid, mode: stat.st_mode }
     }
 
-    /// Why somebody else than `user` or root could change it, if so. `above` is for directories above the one that
-    /// counts.
+    /// Why a user other than `user` or root could change it. `above` is for the directories above the cache's own.
     pub fn objection(self, user: u32, above: bool) -> Option<String> {
         let mode = Mode::from_raw_mode(self.mode);
         if self.owner != user && self.owner != 0 {
@@ -71,8 +70,8 @@ impl Standing {
 }
 
 impl Directory {
-    /// Checks a directory, its path, and that files can be written to it. It is made, for this user alone, if only its
-    /// last part is missing.
+    /// Checks a directory and its path and whether files can be written to it. If only the last part of the path is
+    /// missing, it is created for this user alone.
     pub fn new(path: &Path) -> Result<Self, Trouble> {
         let shown = path.display();
         let resolved = match path.canonicalize() {
@@ -103,7 +102,7 @@ impl Directory {
         Ok(directory)
     }
 
-    /// The resolved path, for messages.
+    /// The resolved path for messages.
     pub fn shown(&self) -> std::path::Display<'_> {
         self.path.display()
     }
@@ -121,21 +120,22 @@ impl Directory {
     }
 }
 
-/// A file in the directory, as a listing tells it.
+/// A file in the directory listing.
 #[derive(Clone, Debug)]
 pub struct Listed {
     /// Its name.
     pub name: String,
     /// Bytes.
     pub size: u64,
-    /// When it was written or touched: seconds and nanoseconds since 1970.
+    /// When it was written or touched, in seconds and nanoseconds since 1970.
     pub used: (i64, i64),
 }
 
 impl Opened {
-    /// Opens an entry for reading, if it is there; the second value is its size. An error says why it cannot be used.
+    /// Opens an entry for reading if it exists. The second value is its size. An error says why the entry cannot be
+    /// used.
     pub fn entry(&self, name: &str) -> Result<Option<(File, u64)>, Unusable> {
-        // Without blocking, should somebody have put a FIFO there.
+        // Without blocking, in case the entry is a FIFO.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let fd = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
             Ok(fd) => fd,
@@ -154,8 +154,8 @@ impl Opened {
         }
     }
 
-    /// Makes a temporary file with a name of its own, locked for as long as it is open. The lock says that its writer
-    /// lives: the system gives it back however a process ends.
+    /// Creates a temporary file with a unique name. It is locked for as long as it is open. The lock says that its
+    /// writer is alive: the system releases the lock however a process ends.
     pub fn temporary(&self, stem: &str) -> Result<Temporary<'_>, Errno> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let process = std::process::id();
@@ -163,12 +163,12 @@ impl Opened {
             let name = format!("{stem}.{process}-{number}{TEMPORARY}");
             let fd = match rustix::fs::openat(&self.fd, &name, flags, Mode::RUSR | Mode::WUSR) {
                 Ok(fd) => fd,
-                // Another thread's, or that of a process with the same number in another container.
+                // Of another thread or of a process with the same number in another container.
                 Err(Errno::EXIST) => continue,
                 Err(e) => return Err(e),
             };
             let mut temporary = Temporary { directory: self, name, file: File::from(fd), done: false };
-            // In between, somebody may have taken it for a leftover.
+            // In between, another process may have removed it as a leftover.
             match rustix::fs::flock(&temporary.file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) if rustix::fs::fstat(&temporary.file)?.st_nlink > 0 => return Ok(temporary),
                 Ok(()) | Err(Errno::WOULDBLOCK) => temporary.done = true,
@@ -178,15 +178,15 @@ impl Opened {
         Err(Errno::EXIST)
     }
 
-    /// Removes a temporary file if its writer is gone, and tells whether it was removed.
+    /// Removes a temporary file if its writer is gone. True if it was removed.
     pub fn collect(&self, name: &str) -> bool {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let Ok(fd) = rustix::fs::openat(&self.fd, name, flags, Mode::empty()) else { return false };
         if rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).is_err() {
             return false;
         }
-        // The name may be another file's by now; from here on it cannot change, because whoever changes it has the
-        // lock.
+        // The name may belong to another file by now. It cannot change from here on: a process needs the lock to
+        // change it.
         let same = match (rustix::fs::fstat(&fd), rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)) {
             (Ok(ours), Ok(named)) => (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino),
             _ => false,
@@ -199,7 +199,7 @@ impl Opened {
         rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())
     }
 
-    /// All regular files and symbolic links; what goes away meanwhile is left out.
+    /// All regular files and symbolic links. Files that disappear meanwhile are left out.
     pub fn list(&self) -> Result<Vec<Listed>, Errno> {
         let mut files = Vec::new();
         for item in Dir::read_from(&self.fd)? {
@@ -236,7 +236,7 @@ pub enum Unusable {
     Fault(Errno),
 }
 
-/// A temporary file, removed when it is dropped unless it was given a name.
+/// A temporary file. It is removed when dropped unless it was given its final name.
 pub struct Temporary<'a> {
     directory: &'a Opened,
     name: String,
@@ -246,7 +246,7 @@ pub struct Temporary<'a> {
 }
 
 impl Temporary<'_> {
-    /// Gives the file its final name, in place of whatever has that name.
+    /// Gives the file its final name and replaces any file of that name.
     pub fn rename(mut self, name: &str) -> Result<(), Errno> {
         rustix::fs::renameat(&self.directory.fd, &self.name, &self.directory.fd, name)?;
         self.done = true;
@@ -263,9 +263,10 @@ impl Drop for Temporary<'_> {
     }
 }
 
-/// Notes that a file was used just now. More finely than the system's clock for files, so that the order is right.
+/// Records that a file was used now. The resolution is finer than that of the file system's clock, so that the order
+/// is right.
 pub fn touch(file: &File) {
-    // A file of root's cannot be touched by others, nor one on a file system that is read-only. It is evicted earlier.
+    // The user cannot touch a file of root's or a file on a read-only file system. Such an entry is evicted earlier.
     let _ = file.set_modified(SystemTime::now());
 }
 

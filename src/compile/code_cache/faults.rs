@@ -1,5 +1,5 @@
-//! Troubles of a cache, told in the log: at once, and then once in a while, since a full disk stays full for many
-//! modules.
+//! Faults of a code cache in the log: the first at once and then one per interval, since a full disk stays full for
+//! many modules.
 
 use crate::base::text::escape;
 use crate::host::log::{Line, LineBuffer, Piece, Sink, wasm_log_severity, wasm_log_source};
@@ -30,7 +30,7 @@ impl Faults {
         Self { log, max_line, told: Mutex::default() }
     }
 
-    /// Tells of a trouble while a transform was compiled, unless there was a line a short time ago.
+    /// Logs a fault that occurred while a transform was compiled, unless a line was logged a short time ago.
     pub fn tell(&self, transform: &str, what: &str) {
         self.tell_at(transform, what, Instant::now());
     }

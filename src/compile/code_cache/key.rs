@@ -5,8 +5,8 @@ use sha2::{Digest as _, Sha256};
 use std::hash::{Hash as _, Hasher};
 use wasmtime::Engine;
 
-/// Raised whenever `module::suspend_points` or `bulk_memory` rewrites modules in another way, or host functions mean
-/// something else to the code that is added; a test here notices the former.
+/// Raised whenever `module::suspend_points` or `bulk_memory` rewrites modules in another way, or when host functions
+/// change their meaning for the added code. A test here notices the former.
 pub const REWRITING: u32 = 2;
 
 /// What one module's code depends on.
@@ -14,11 +14,11 @@ pub const REWRITING: u32 = 2;
 pub struct Ingredients<'a> {
     /// `engine` of the Wasmtime engine.
     pub engine: Digest,
-    /// SHA-256 of the module, as its author made it.
+    /// SHA-256 of the module as its author made it.
     pub module: Digest,
     /// Bytes of the module.
     pub module_size: u64,
-    /// For each import in order how it waits, as `suspend_points::Waits` numbers it; 0 if it does not.
+    /// How each import waits, in order, as `suspend_points::Waits` numbers it. 0 if it does not.
     pub waits: &'a [u8],
 }
 
@@ -27,7 +27,7 @@ pub fn digest(bytes: &[u8]) -> Digest {
     Sha256::digest(bytes).into()
 }
 
-/// All of an engine that its code depends on: Wasmtime's version, the processor with its features, and the
+/// Everything about an engine that its code depends on: Wasmtime's version, the processor with its features and the
 /// configuration.
 pub fn engine(engine: &Engine) -> Digest {
     let mut hasher = Feed(Sha256::new());
@@ -39,7 +39,7 @@ impl Ingredients<'_> {
     /// The name.
     pub fn key(&self) -> Digest {
         let mut hash = Sha256::new();
-        // Each part has a fixed length or comes last, or ends with a byte that it does not contain.
+        // Each part has a fixed length, or comes last, or ends with a byte that it does not contain.
         hash.update(concat!(
             "wasm-engine ",
             env!("CARGO_PKG_VERSION"),
@@ -56,8 +56,8 @@ impl Ingredients<'_> {
     }
 }
 
-/// Feeds what is hashed to SHA-256. Only processes on one machine compare the results, so the order of bytes in a
-/// number does not matter.
+/// Feeds hashed data to SHA-256. Only processes on one machine compare the results, so the byte order of numbers does
+/// not matter.
 struct Feed(Sha256);
 
 impl Hasher for Feed {

@@ -1,12 +1,12 @@
-//! Compiled modules, kept in a directory of the embedder's so that they need not be compiled again.
+//! A code cache: compiled modules in a directory of the embedder. They need not be compiled again.
 //!
-//! [`key`] names code, [`artifact`] is its format, [`directory`] says what may be trusted; [`counters`] and [`faults`]
-//! tell how it goes. Nothing that happens in here makes a compilation fail: a cache that is in trouble is as good as
-//! none.
+//! [`key`] names code and `module::artifact` is its format. [`directory`] decides what is trusted. [`counters`] and
+//! [`faults`] report what happens. No failure in here makes a compilation fail. A cache that does not work has the
+//! effect of no cache.
 //!
-//! Entries are written to a temporary file that gets its name when it is complete, so any number of threads and
-//! processes may share a directory; of two that store the same entry the later one wins. Each store also removes the
-//! entries used longest ago, as far as the limit says, and what writers left behind that died.
+//! An entry is written to a temporary file that gets its name when the entry is complete, so any number of threads
+//! and processes may share a directory. If two store the same entry, the later one wins. Each store also removes the
+//! least recently used entries beyond the limit and the leftovers of writers that died.
 
 pub mod directory;
 pub mod faults;
@@ -26,10 +26,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Bytes that a cache may have, if the embedder does not say.
+/// Bytes that a cache may have if the embedder does not say.
 pub const DEFAULT_MAX_BYTES: u64 = 1 << 30;
 
-/// How entries' names end, after the key in hexadecimal digits.
+/// The suffix of entries' names. The key in hexadecimal digits comes before it.
 const ENTRY: &str = ".cwasm";
 
 /// A cache.
@@ -41,7 +41,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Checks the directory and removes what is too much in it. Lines of its log have at most `max_line` bytes.
+    /// Checks the directory and removes entries beyond the limit. Lines of its log have at most `max_line` bytes.
     pub fn new(
         directory: &Path,
         max_bytes: u64,
@@ -59,7 +59,7 @@ impl Cache {
         Ok(cache)
     }
 
-    /// The entry with this key, if there is one that can be used. `transform` is for the log.
+    /// The entry with this key if there is a usable one. `transform` is for the log.
     pub fn find(&self, key: &Digest, transform: &str) -> Option<Artifact> {
         let name = entry_name(key);
         let (mut file, size) = match self.open(transform)?.entry(&name) {
@@ -73,7 +73,7 @@ impl Cache {
                 return None;
             }
         };
-        // One that is larger was not written with this limit, and would not be kept.
+        // A larger entry was written under another limit and would not be kept.
         if size > self.max_bytes {
             self.counters.count(Event::Rejected);
             return None;
@@ -98,7 +98,7 @@ impl Cache {
         }
     }
 
-    /// Keeps an artifact.
+    /// Stores an artifact.
     pub fn store(&self, key: &Digest, artifact: &[u8], transform: &str) {
         if artifact.len() as u64 > self.max_bytes {
             let (size, limit) = (artifact.len(), self.max_bytes);
@@ -114,7 +114,7 @@ impl Cache {
         self.sweep(&opened, transform);
     }
 
-    /// Counts an entry that looked good but could not be used, and tells of it.
+    /// Counts and logs an entry that passed all checks but could not be used.
     pub fn reject(&self, transform: &str, why: &str) {
         self.counters.count(Event::Rejected);
         self.faults.tell(transform, why);
@@ -130,7 +130,7 @@ impl Cache {
         self.directory.open().map_err(|Trouble(why)| self.fault(transform, &why)).ok()
     }
 
-    /// Removes leftovers, and the entries used longest ago until the rest is small enough.
+    /// Removes leftovers and then the least recently used entries until the rest fits.
     fn sweep(&self, opened: &Opened, transform: &str) {
         let files = match opened.list() {
             Ok(files) => files,
@@ -144,7 +144,7 @@ impl Cache {
                 opened.collect(&file.name);
             }
         }
-        // Another process may be at the same: what it removed is gone, and not counted twice.
+        // Another process may do the same. A file that it removed is gone and is not counted twice.
         let evicted =
             too_much(entries, self.max_bytes, now()).iter().filter(|file| opened.remove(&file.name).is_ok()).count();
         self.counters.evicted(evicted as u64);
@@ -160,7 +160,7 @@ fn is_entry(name: &str) -> bool {
     name.strip_suffix(ENTRY).is_some_and(|key| key.len() == 64 && key.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// Whether a file is one that was never finished, or is being written just now.
+/// Whether a file was never completed or is being written.
 fn is_temporary(name: &str) -> bool {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let Some((stem, writer)) = name.strip_suffix(TEMPORARY).and_then(|name| name.split_once('.')) else { return false };
@@ -168,14 +168,14 @@ fn is_temporary(name: &str) -> bool {
         && writer.split_once('-').is_some_and(|(process, count)| number(process) && number(count))
 }
 
-/// The time as entries have it.
+/// The time in the format of entries.
 fn now() -> (i64, i64) {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     (since.as_secs() as i64, since.subsec_nanos().into())
 }
 
-/// The entries used longest ago, as many as have to go. Before those go the ones that were used in the future: the clock
-/// was set back since, and until it is there again, whatever is stored now would be older than they.
+/// The least recently used entries that must go. Entries with a time in the future go first: the clock was set back
+/// since. Anything stored before the clock reaches that time would otherwise count as older than these entries.
 fn too_much(mut entries: Vec<Listed>, max_bytes: u64, now: (i64, i64)) -> Vec<Listed> {
     let mut total: u64 = entries.iter().map(|entry| entry.size).sum();
     entries.sort_by(|a, b| (a.used <= now, a.used, &a.name).cmp(&(b.used <= now, b.used, &b.name)));
@@ -189,8 +189,8 @@ fn too_much(mut entries: Vec<Listed>, max_bytes: u64, now: (i64, i64)) -> Vec<Li
         .collect()
 }
 
-/// Reads a file as a whole. Into memory instead of mapping it: what was checked cannot change any more, a disk that
-/// fails or a file that is cut ends in an error here instead of a signal, and guests' code never waits for a disk.
+/// Reads a whole file. It is read and not mapped. What was checked cannot change afterwards. A failing disk or a
+/// truncated file ends in an error here and not in a signal. Guests' code never waits for a disk.
 fn read(file: &mut File, size: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // The size is what a file system says.

@@ -1,4 +1,4 @@
-//! Entries: found, replaced, evicted, raced for.
+//! Entries: found, replaced, evicted and stored concurrently.
 
 use super::*;
 use crate::host::log::Line;
@@ -34,7 +34,7 @@ fn bench(max_bytes: u64) -> Bench {
 
 const SIZE: usize = 10_000;
 
-/// Bytes of an entry, `SIZE` of them, that can be told apart by `fill`.
+/// Bytes of an entry of size `SIZE`. `fill` distinguishes entries.
 fn entry(key: Digest, fill: u8) -> Vec<u8> {
     let head = Head { key, ..Head::default() };
     let overhead = Artifact::write(&head, &[]).len();
@@ -60,7 +60,7 @@ impl Bench {
         self.cache.find(&key, "t").map(|artifact| fill_of(&artifact))
     }
 
-    /// Hits and misses are counted by the compiler, so they are not in here.
+    /// Hits and misses are counted by the compiler and not in here.
     fn counts(&self) -> (u64, u64, u64, u64) {
         let c = self.counters.read();
         (c.stores, c.evictions, c.rejected, c.faults)
@@ -98,7 +98,7 @@ fn entries_that_cannot_be_used_are_ignored_and_replaced() {
     let good = entry([1; 32], 7);
     let mut flipped = good.clone();
     flipped[SIZE - 1] ^= 1;
-    // Somebody renamed one.
+    // An entry was renamed.
     let foreign = entry([2; 32], 7);
     for (n, bytes) in [&[][..], &good[..9], &good[..SIZE - 1], &flipped, b"something else", &foreign].iter().enumerate()
     {
@@ -137,12 +137,12 @@ fn the_entries_used_longest_ago_go_first() {
         b.store([n; 32], n);
         b.used([n; 32], 100 - u64::from(n));
     }
-    // The oldest is used again, so the second is the oldest from here on.
+    // The oldest is used again. The second is the oldest from here on.
     assert_eq!(b.find([1; 32]), Some(1));
     b.store([4; 32], 4);
     assert_eq!([1, 2, 3, 4].map(|n| b.find([n; 32]).is_some()), [true, false, true, true]);
     assert_eq!(b.counts(), (4, 1, 0, 0));
-    // The order of uses just now, without clocks being set: 1, 3, 4.
+    // The order of recent uses without a change of the clock: 1, 3, 4.
     b.store([5; 32], 5);
     assert_eq!([1, 3, 4, 5].map(|n| b.find([n; 32]).is_some()), [false, true, true, true]);
     b.store([6; 32], 6);
@@ -158,14 +158,14 @@ fn a_clock_that_jumps_costs_no_more_than_the_order() {
         let file = File::open(b.file([n; 32])).unwrap();
         file.set_modified(SystemTime::now() + Duration::from_secs(86_400 * u64::from(n))).unwrap();
     }
-    // It was set back: what is stored now stays, and the others go one by one.
+    // The clock was set back. What is stored now stays and the others go one by one.
     b.store([4; 32], 4);
     assert_eq!([1, 2, 3, 4].map(|n| b.file([n; 32]).exists()), [false, true, true, true]);
-    // What is found is of now, whatever it was of before.
+    // A found entry gets the current time, whatever its time was.
     assert_eq!(b.find([2; 32]), Some(2));
     b.store([5; 32], 5);
     assert_eq!([2, 3, 4, 5].map(|n| b.find([n; 32]).is_some()), [true, false, true, true]);
-    // It was set forward by half a century: all are old, in their order.
+    // The clock was set forward by half a century. All entries are old and keep their order.
     for n in [5, 4, 2] {
         let file = File::open(b.file([n; 32])).unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(10 - u64::from(n))).unwrap();
@@ -235,7 +235,7 @@ fn a_directory_that_is_in_trouble_is_as_good_as_none() {
     std::fs::write(&b.path, "").unwrap();
     assert_eq!(b.find([1; 32]), None);
     std::fs::remove_file(&b.path).unwrap();
-    // It came back, and all is well again.
+    // The directory is back and everything works again.
     std::fs::rename(&kept, &b.path).unwrap();
     assert_eq!(b.find([1; 32]), Some(1));
     assert_eq!(b.counts(), (1, 0, 0, 3));
@@ -249,7 +249,7 @@ fn a_directory_that_is_in_trouble_is_as_good_as_none() {
     assert!(lines[0].contains(b.path.to_str().unwrap()) && lines[0].contains("cannot be opened"), "{lines:?}");
 }
 
-/// Stores and finds entries of two keys for a while; whatever is found must be whole.
+/// Stores and finds entries of two keys for a while. Everything found must be complete.
 fn race(cache: &Cache, fill: u8) -> u32 {
     let mut found = 0;
     for n in 0..200u32 {

@@ -1,4 +1,4 @@
-//! Loading is no way around any check, and says what differs.
+//! Loading does not bypass any check and reports what differs.
 
 use super::*;
 use crate::base::config::{wasm_memory_mode, wasm_trap_mode};
@@ -53,7 +53,7 @@ fn made(config: &Config) -> Vec<u8> {
     precompile(&runtime(config.clone()).shared, &module(GUEST)).unwrap()
 }
 
-/// The same artifact with another head or code, and a checksum that fits.
+/// The same artifact with another head or code and a correct checksum.
 fn changed(artifact: &[u8], change: impl FnOnce(&mut Head, &mut Vec<u8>)) -> Vec<u8> {
     let artifact = Artifact::read(artifact.to_vec()).unwrap();
     let (mut head, mut code) = (artifact.head.clone(), artifact.code().to_vec());
@@ -153,7 +153,7 @@ fn a_hit_is_refused_for_what_a_compilation_would_be() {
     let counts = counted(&first);
     let cache = counts.code_cache;
     assert_eq!((cache.hits, cache.misses, cache.stores, counts.compilations), (1, 1, 1, 1));
-    // None of these changes the key, so the entry is there.
+    // None of these changes the key, so the entry exists.
     for (config, status) in [
         (Config { memory_limit: 2 * 65536, ..Config::default() }, Status::ModuleMemoryLimit),
         (Config { table_limit: 9, ..Config::default() }, Status::ModuleTableLimit),
@@ -166,7 +166,7 @@ fn a_hit_is_refused_for_what_a_compilation_would_be() {
     compile(&shared, &module(GUEST), "t").unwrap();
     assert_eq!(shared.metrics.code_cache.read().hits, 1);
 
-    // Host functions: there, not there, of another type, and waiting or not.
+    // Host functions: present or absent, of another type, waiting or not.
     let hit = |function| {
         let shared = with_cache(Config::default(), function);
         let compiled = compile(&shared, &module(CALLER), "t");
@@ -212,11 +212,11 @@ fn artifacts_for_others_are_refused_with_what_differs() {
     refused(
         changed(&bytes, |_, code| {
             let at = code.windows(feature.len()).position(|text| text == feature).unwrap() + feature.len();
-            // Its value: a number for the kind, which is the last of three, and one for what it is.
+            // A setting's value: a number for the kind, which is the last of three, and one for the value.
             assert_eq!(code[at], 2);
             code[at + 1] = 1;
             let name = at - feature.len();
-            // One that no processor has yet, as long as this one.
+            // A feature that no processor has yet, as long as this one.
             code[name..at].copy_from_slice(b"has_avx512none");
         }),
         "has_avx512none",

@@ -1,5 +1,5 @@
-//! One compilation for all who ask, however they come and go; and nothing kept that nobody uses. The only compile thread
-//! is held up by the tests, so what happens when is theirs to say.
+//! One compilation serves all concurrent requests, however they come and go. Unused factories are not kept. The tests
+//! hold up the only compile thread, so they decide what happens when.
 
 use super::*;
 use crate::base::config::Config;
@@ -16,7 +16,7 @@ impl Sink for Silent {
     fn line(&self, _: &Line<'_>) {}
 }
 
-/// A log in whose hands the cache's compile thread panics.
+/// A log that makes the cache's compile thread panic.
 struct Panics;
 impl Sink for Panics {
     fn line(&self, _: &Line<'_>) {
@@ -45,7 +45,7 @@ fn named(name: &str) -> Transform {
     Transform { name: name.into(), ..Transform::default() }
 }
 
-/// Wakers that were given out, woken and dropped.
+/// Wakers that were created, woken and dropped.
 #[derive(Default)]
 struct Wakers {
     woken: AtomicU32,
@@ -56,7 +56,7 @@ struct Wakers {
 impl Wakers {
     fn give(self: &Arc<Self>) -> Waker {
         unsafe extern "C" fn wake(data: *mut c_void) {
-            // SAFETY: made by `into_raw` below, and used up once.
+            // SAFETY: made by `into_raw` below and consumed once.
             let wakers = unsafe { Arc::from_raw(data.cast::<Wakers>()) };
             wakers.woken.fetch_add(1, SeqCst);
         }
@@ -75,7 +75,7 @@ impl Wakers {
     }
 }
 
-/// Keeps the compile thread from going on until it is dropped.
+/// Holds up the compile thread until it is dropped.
 struct Held(#[allow(dead_code)] mpsc::Sender<()>);
 
 impl FactoryCache {
@@ -85,7 +85,7 @@ impl FactoryCache {
         Held(sender)
     }
 
-    /// Waits until the compile thread has done all that it was given.
+    /// Waits until the compile thread has run all its jobs.
     fn settle(&self) {
         let (sender, receiver) = mpsc::channel::<()>();
         self.runtime.compile(move || drop(sender)).unwrap();
@@ -162,9 +162,9 @@ fn wakers_may_ask_the_cache() {
     struct Asks(Arc<FactoryCache>, mpsc::Sender<bool>);
     #[allow(unsafe_code)]
     unsafe extern "C" fn wake(data: *mut c_void) {
-        // SAFETY: made by `into_raw` below, and used up once.
+        // SAFETY: made by `into_raw` below and consumed once.
         let Asks(cache, told) = *unsafe { Box::from_raw(data.cast::<Asks>()) };
-        // With the lock held, neither would ever come back.
+        // With the lock held, neither call would ever return.
         let there = matches!(cache.get(b"k", None), Ok(Found::Now(_)));
         told.send(there && cache.collect(Duration::ZERO) == 0).unwrap();
     }
@@ -213,7 +213,7 @@ fn a_panic_goes_to_all_and_the_cache_goes_on() {
     let runtime = runtime(Arc::new(Panics));
     runtime.set_code_cache(&path, 1 << 30).unwrap();
     let cache = FactoryCache::new(runtime, DEFAULT_IDLE, None);
-    // Its directory is in trouble, of which the compile thread tells the log.
+    // Its directory has a fault. The compile thread logs that.
     std::fs::remove_dir_all(&path).unwrap();
     let held = cache.hold();
     let (one, other) = (cache.soon("k", 1), cache.soon("k", 1));
@@ -372,7 +372,7 @@ fn those_who_wait_need_no_cache() {
     drop(held);
     assert!(hears.recv_timeout(Duration::from_secs(60)).is_err());
     assert!(ready(&receiver).is_ok());
-    // The job's own reference goes just after what it told.
+    // The job's own reference is dropped just after it delivered its result.
     for _ in 0..60_000 {
         if gone.strong_count() == 0 {
             return;

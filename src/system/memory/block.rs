@@ -1,4 +1,4 @@
-//! Blocks of memory, from the host's allocator or from the system.
+//! Blocks of memory from the host's allocator or from the system.
 #![allow(unsafe_code)]
 
 use crate::base::error::{Error, Result};
@@ -8,7 +8,7 @@ use core::ffi::c_void;
 use core::ptr::NonNull;
 use std::sync::Arc;
 
-/// The host's memory: for linear memories, or for guests' stacks.
+/// The host's allocator for linear memories or for guests' stacks.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_allocator {
@@ -16,23 +16,24 @@ pub struct wasm_allocator {
     pub size: usize,
     /// The host's own.
     pub data: *mut c_void,
-    /// Frees `data`, once for each config field that names the table: when the runtime and everything made from it are
-    /// gone, or when `wasm_runtime_create` fails. On any thread, of the library's too. May be NULL.
+    /// Frees `data`. Called once for each config field that names the table: when the runtime and everything made
+    /// from it are gone or when `wasm_runtime_create` fails. Called on any thread including the library's. May be
+    /// NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
-    /// Gives `bytes` bytes that can be read and written, at a multiple of `alignment`, a power of two; or NULL if there
-    /// are none. What is meant for linear memory must read as zero; for stacks it need not. Called on the thread that
-    /// prepares itself, or that starts an engine. Must not throw.
+    /// Returns `bytes` readable and writable bytes or NULL if there are none. They begin at a multiple of
+    /// `alignment`, a power of two. A block for linear memory must read as zero. A block for stacks need not. Called
+    /// on the thread that prepares itself or that starts an engine. Must not throw.
     pub allocate: Option<unsafe extern "C" fn(data: *mut c_void, bytes: usize, alignment: usize) -> *mut c_void>,
-    /// Takes back what `allocate` gave. Only the first `used` bytes may differ from zero in a block for linear memory. Called
-    /// on the thread that it was allocated on: when the engine stops, in `wasm_thread_release`, or as the thread ends. Only
-    /// what is left when a runtime goes is released on the thread that lets go of the last of it, which a compile thread
-    /// can be. Must not throw.
+    /// Takes back a block from `allocate`. Only the first `used` bytes of a block for linear memory may differ from
+    /// zero. Called on the thread that the block was allocated on: when the engine stops, in `wasm_thread_release` or
+    /// as the thread ends. Blocks that are left when a runtime goes are released on the thread that drops the last
+    /// reference. This may be a compile thread. Must not throw.
     pub release: Option<unsafe extern "C" fn(data: *mut c_void, memory: *mut c_void, bytes: usize, used: usize)>,
 }
 
 host_data!(wasm_allocator: AnyThread, "The header says: prepared threads call it at the same time, and `drop` runs on any.");
 
-/// An allocator that is owned, and complete.
+/// A complete allocator that is owned.
 pub struct Allocator {
     table: Owned<wasm_allocator>,
     allocate: unsafe extern "C" fn(data: *mut c_void, bytes: usize, alignment: usize) -> *mut c_void,
@@ -49,13 +50,13 @@ impl Allocator {
     }
 }
 
-/// Why there is no block, or no stack in it.
+/// Why there is no block or no stack in it.
 #[derive(Debug, thiserror::Error)]
 pub enum Missing {
     /// The source has none that large.
     #[error("the allocator, or the system, has no block of {0} bytes")]
     Block(usize),
-    /// The host's mistake; it got its block back.
+    /// The host's mistake. The host got its block back.
     #[error("the host's allocator gave a block that is not aligned to {0} bytes, as it was asked to")]
     Alignment(usize),
     /// The system refused a guard.
@@ -69,13 +70,13 @@ pub enum Missing {
 /// Where blocks come from.
 #[derive(Clone)]
 pub enum Source {
-    /// Mapped, without a claim on memory until it is touched.
+    /// Mapped without a claim on memory until the first access.
     System,
     /// The host.
     Host(Arc<Allocator>),
 }
 
-/// A block, given back when dropped.
+/// A block. Dropping it returns the memory.
 pub struct Block {
     source: Source,
     start: NonNull<u8>,
@@ -84,9 +85,9 @@ pub struct Block {
     used: usize,
 }
 
-// SAFETY: a block is memory that nothing else refers to; the allocator it goes back to may be called on any thread.
+// SAFETY: nothing else refers to the block's memory. Its allocator may be called on any thread.
 unsafe impl Send for Block {}
-// SAFETY: nothing of it can be read or written by way of a shared reference without `unsafe` and a reason.
+// SAFETY: a shared reference cannot read or write the block without `unsafe` and a reason.
 unsafe impl Sync for Block {}
 
 /// Bytes of a page of the system's.
@@ -96,7 +97,7 @@ pub fn page() -> usize {
 }
 
 impl Source {
-    /// A block of `bytes` at a multiple of `alignment`; both are multiples of the page size.
+    /// A block of `bytes` at a multiple of `alignment`. Both are multiples of the page size.
     pub fn allocate(&self, bytes: usize, alignment: usize) -> Result<Block, Missing> {
         let start = match self {
             Self::System => map(bytes, alignment).ok_or(Missing::Block(bytes))?,
@@ -105,7 +106,7 @@ impl Source {
                 let given = unsafe { (host.allocate)(host.table.data, bytes, alignment) };
                 let start = NonNull::new(given.cast::<u8>()).ok_or(Missing::Block(bytes))?;
                 if start.addr().get() % alignment != 0 {
-                    // SAFETY: as above, with what `allocate` gave.
+                    // SAFETY: as above, with the result of `allocate`.
                     unsafe { (host.release)(host.table.data, start.as_ptr().cast(), bytes, 0) };
                     return Err(Missing::Alignment(alignment));
                 }
@@ -115,13 +116,14 @@ impl Source {
         Ok(Block { source: self.clone(), start, bytes, used: 0 })
     }
 
-    /// Whether it is the system.
+    /// Whether the source is the system.
     pub fn is_system(&self) -> bool {
         matches!(self, Self::System)
     }
 }
 
-/// Maps `bytes` at a multiple of `alignment`. The kernel is not asked to set memory aside, as most of it stays untouched.
+/// Maps `bytes` at a multiple of `alignment`. The kernel need not reserve memory: most of the mapping stays
+/// untouched.
 fn map(bytes: usize, alignment: usize) -> Option<NonNull<u8>> {
     let spare = if alignment > page() { alignment } else { 0 };
     let whole = bytes.checked_add(spare)?;
@@ -134,7 +136,7 @@ fn map(bytes: usize, alignment: usize) -> Option<NonNull<u8>> {
     let start = mapped.addr().next_multiple_of(alignment.max(1));
     let before = start - mapped.addr();
     let after = spare - before;
-    // SAFETY: both ranges are parts of the mapping made above, on either side of what is kept.
+    // SAFETY: both ranges are parts of the mapping made above on either side of the kept part.
     unsafe {
         if before > 0 {
             libc::munmap(mapped, before);
@@ -157,7 +159,7 @@ impl Block {
         self.bytes
     }
 
-    /// Whether it is the system's, so that pages can be given back to it.
+    /// Whether the block is the system's. Its pages can then be given back to the system.
     pub fn is_system(&self) -> bool {
         self.source.is_system()
     }
@@ -172,11 +174,11 @@ impl Drop for Block {
     fn drop(&mut self) {
         match &self.source {
             Source::System => {
-                // SAFETY: the whole of a mapping that `map` made, unmapped once.
+                // SAFETY: the whole of a mapping that `map` made. It is unmapped once.
                 unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
             }
             Source::Host(host) => {
-                // SAFETY: what `allocate` gave, given back once.
+                // SAFETY: the block came from `allocate` and is given back once.
                 unsafe { (host.release)(host.table.data, self.start.as_ptr().cast(), self.bytes, self.used) };
             }
         }
@@ -192,7 +194,7 @@ mod tests {
         for alignment in [page(), 64 << 10, 2 << 20] {
             let block = Source::System.allocate(3 * page(), alignment).unwrap();
             assert_eq!(block.start().addr().get() % alignment, 0);
-            // SAFETY: inside of the block, which nobody else has.
+            // SAFETY: inside of the block. The block has no other user.
             unsafe {
                 block.start().as_ptr().write(1);
                 block.start().as_ptr().add(block.bytes() - 1).write(1);

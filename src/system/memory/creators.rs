@@ -13,11 +13,11 @@ use std::sync::Arc;
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType, StackCreator, StackMemory};
 
 thread_local! {
-    /// Why this thread was last refused a memory or a stack: Wasmtime passes on no more than text.
+    /// Why this thread was last refused a memory or a stack. Wasmtime passes on only text.
     static REFUSAL: Cell<Option<Error>> = const { Cell::new(None) };
 }
 
-/// Why this thread was refused a memory or a stack since this was last asked.
+/// Takes the reason why this thread was last refused a memory or a stack.
 pub fn take_refusal() -> Option<Error> {
     // Engines may be polled at the very end of a thread, when this is gone.
     REFUSAL.try_with(Cell::take).ok().flatten()
@@ -34,7 +34,7 @@ fn refuse(error: Error) -> String {
 pub enum Provider {
     /// The thread's pool.
     Pool(Arc<Pools>),
-    /// The host, for each engine.
+    /// The host for each engine.
     Host {
         /// Memories.
         memories: Source,
@@ -56,9 +56,9 @@ fn missing(why: Missing, what: &str) -> Error {
     }
 }
 
-// SAFETY: memories are zeroed, at least as large as asked for, and stay where they are. They have no guard: the runtime's
-// configuration promises Wasmtime none (`Config::memory_guard_size`), nor a reservation, so compiled code checks each
-// access against the memory's current size.
+// SAFETY: memories are zeroed and at least as large as requested and do not move. They have no guard. The runtime's
+// configuration promises Wasmtime neither a guard (`Config::memory_guard_size`) nor a reservation, so compiled code
+// checks each access against the memory's current size.
 unsafe impl MemoryCreator for Provider {
     fn new_memory(
         &self,
@@ -141,7 +141,7 @@ impl Drop for Memory {
         match &mut self.holder {
             Holder::Slab { pool, index } => {
                 pool.slabs.give_back(*index, size);
-                // So a small memory can be taken again at once, while it is warm; the rest is left for idle moments.
+                // A small memory can then be reused at once while it is warm. The rest is left for idle moments.
                 pool.slabs.clean(slabs::AT_ONCE);
             }
             Holder::Block(block) => block.set_used(size),
@@ -149,7 +149,7 @@ impl Drop for Memory {
     }
 }
 
-// SAFETY: stacks are whole pages that nobody else has, with a guard below.
+// SAFETY: stacks are whole pages without another user and with a guard below.
 unsafe impl StackCreator for Provider {
     fn new_stack(&self, size: usize, _zeroed: bool) -> Result<Box<dyn StackMemory>, wasmtime::Error> {
         let refuse = |error| wasmtime::Error::msg(refuse(error));
@@ -187,7 +187,7 @@ impl Drop for Stack {
     }
 }
 
-// SAFETY: the place is the stack's own until the drop.
+// SAFETY: the stack owns its memory until the drop.
 unsafe impl StackMemory for Stack {
     fn top(&self) -> *mut u8 {
         self.place.top()

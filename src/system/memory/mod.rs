@@ -1,8 +1,8 @@
 //! Where linear memories and guests' stacks come from.
 //!
-//! `config::wasm_memory_mode` names the ways. In two of them Wasmtime sees to it: it maps a memory when an engine starts,
-//! or takes one from a pool of the process. In the other two the library does: from pools that each thread reserves
-//! ([`pools`]), or from the host for each engine.
+//! `config::wasm_memory_mode` names the modes. In two of them Wasmtime provides memory: it maps memory when an engine
+//! starts or takes it from a pool of the process. In the other two the library does: from pools that each thread
+//! reserves ([`pools`]) or from the host for each engine.
 
 pub mod block;
 pub mod creators;

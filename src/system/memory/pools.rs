@@ -1,7 +1,8 @@
-//! The pools that threads reserve for the engines they will have: memories and stacks, for one runtime each.
+//! The pools of memories and stacks that threads reserve for engines of one runtime.
 //!
-//! A pool belongs to a runtime and a thread. The runtime owns it, the thread finds it without a lock, and what was taken
-//! from it keeps it alive. It goes when the thread gives it up or ends, or when the runtime goes.
+//! A pool belongs to a runtime and a thread. The runtime owns it and the thread finds it without a lock. Memories and
+//! stacks taken from the pool keep it alive. The pool goes when the thread releases it or ends or when the runtime
+//! goes.
 
 use super::block::{Missing, Source};
 use super::slabs::{self, Counts, SlabPool};
@@ -32,7 +33,7 @@ pub struct Sizes {
     pub keep_resident: usize,
 }
 
-/// What is reserved in pools: those of a runtime's threads together, or the process's.
+/// What is reserved in pools: those of all the runtime's threads or that of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pooled {
     /// Pools.
@@ -66,7 +67,7 @@ impl Drop for Mine {
         if let (Some(pools), Some(pool)) = (self.pools.upgrade(), self.pool.upgrade()) {
             let mut all = pools.all.lock();
             let taken = all.iter().position(|other| Arc::ptr_eq(other, &pool)).map(|at| all.swap_remove(at));
-            // Without the lock, because it may call the host's allocator, which may call the library.
+            // Without the lock: this calls the host's allocator, which may call the library.
             drop(all);
             drop(taken);
         }
@@ -88,7 +89,7 @@ impl Pools {
             let mine = all.iter().find(|mine| core::ptr::eq(mine.pools.as_ptr(), Arc::as_ptr(self)))?;
             mine.pool.upgrade()
         };
-        // At the very end of a thread, when its list is gone, it has no pool any more.
+        // At the very end of a thread its list is gone. The thread then has no pool any more.
         MINE.try_with(find).ok().flatten()
     }
 
@@ -137,7 +138,7 @@ impl Pools {
         total
     }
 
-    /// Gives this thread's pool up. Refused while engines have parts of it.
+    /// Releases this thread's pool. Refused while engines use parts of it.
     pub fn release(self: &Arc<Self>) -> Result<()> {
         let Some(pool) = self.mine() else { return Ok(()) };
         let used = pool.slabs.counts().in_use;
@@ -153,13 +154,13 @@ impl Pools {
             let at = all.iter().position(|mine| core::ptr::eq(mine.pools.as_ptr(), Arc::as_ptr(self)));
             at.map(|at| all.swap_remove(at))
         });
-        // Out here, because it calls the host's allocator, which may call the library.
+        // Outside of the lock: this calls the host's allocator, which may call the library.
         drop(mine);
         Ok(())
     }
 
-    /// Whether an engine can start on this thread now; false if it should try again, because something had to be cleaned
-    /// first. Errors tell what is missing.
+    /// Whether an engine can start on this thread now. False if something must be cleaned first: try again. Errors
+    /// say what is missing.
     pub fn ready(self: &Arc<Self>) -> Result<bool> {
         let pool = self.mine().ok_or_else(not_prepared)?;
         if pool.stacks.free() == 0 {
@@ -185,7 +186,7 @@ pub fn not_prepared() -> Error {
 }
 
 impl ThreadPool {
-    /// How many engines it is for.
+    /// How many engines the pool is for.
     pub fn engines(&self) -> u32 {
         self.engines
     }

@@ -1,8 +1,8 @@
-//! A pool of linear memories of one size, cut from one block.
+//! A pool of linear memories of one size cut from one block.
 //!
-//! Invariant: a slab that is free reads as zero from its first byte to its last. A memory only ever grows, so its final
-//! size says how far it can have been written; that far a returned slab is *dirty*, until [`SlabPool::clean`] has been
-//! over it. The pages of a slab are not protected: guests of these memories check every access.
+//! Invariant: a free slab reads as zero from its first byte to its last. A memory only ever grows, so its final size
+//! bounds the bytes that can have been written. A returned slab is *dirty* up to there until [`SlabPool::clean`] has
+//! wiped it. The pages of a slab are not protected: guests of these memories check every access.
 #![allow(unsafe_code)]
 
 use super::block::{Block, Missing, Source, page};
@@ -10,13 +10,13 @@ use core::ptr::NonNull;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 
-/// Bytes that cleaning looks at between two looks at its budget: some 5 µs of work.
+/// Bytes cleaned between two checks of the budget. Some 5 µs of work.
 const STEP: usize = 64 << 10;
 
-/// Bytes that it gives back to the system in that time.
+/// Bytes that can be given back to the system in that time.
 const STEP_GIVEN: usize = 1 << 20;
 
-/// Bytes that a stop cleans, and a start at each poll: some 20 µs of work.
+/// Bytes that a stop cleans. A start cleans as many at each poll. Some 20 µs of work.
 pub const AT_ONCE: usize = 256 << 10;
 
 /// Size from which on slabs are aligned so that the kernel can use huge pages.
@@ -31,7 +31,7 @@ pub struct SlabPool {
 }
 
 struct State {
-    /// The one that was used last is taken first, because it is warm.
+    /// The slab used last is taken first because it is warm.
     free: Vec<u32>,
     dirty: VecDeque<Dirty>,
     in_use: u32,
@@ -60,8 +60,8 @@ pub struct Counts {
 impl SlabPool {
     /// A pool of `count` slabs of `slab` bytes.
     ///
-    /// `keep_resident`: so much of a returned slab, from its start, is wiped in place; the pages behind that are given back
-    /// to the system, if they are the system's.
+    /// The first `keep_resident` bytes of a returned slab are wiped in place. The pages behind them are given back to
+    /// the system if they are the system's.
     pub fn new(source: &Source, slab: usize, count: u32, keep_resident: usize) -> Result<Self, Missing> {
         let alignment = if slab >= HUGE { HUGE } else { page() };
         let block = source.allocate(slab.saturating_mul(count as usize) / page() * page(), alignment)?;
@@ -76,7 +76,7 @@ impl SlabPool {
         self.slab
     }
 
-    /// A clean slab, if there is one.
+    /// A clean slab if there is one.
     pub fn take(&self) -> Option<u32> {
         let mut state = self.state.lock();
         let index = state.free.pop()?;
@@ -89,19 +89,19 @@ impl SlabPool {
         !self.state.lock().free.is_empty()
     }
 
-    /// Takes back slab `index`, of which the first `used` bytes may have been written.
+    /// Takes back slab `index`. Its first `used` bytes may have been written.
     pub fn give_back(&self, index: u32, used: usize) {
         let mut state = self.state.lock();
         state.in_use -= 1;
         let used = used.next_multiple_of(page()).min(self.slab);
         let dirty = Dirty { index, from: 0, to: used };
-        // So that small ones, which are soon clean, do not wait for large ones.
+        // Small slabs are soon clean. They do not wait for large ones.
         if used <= AT_ONCE { state.dirty.push_front(dirty) } else { state.dirty.push_back(dirty) }
     }
 
     /// Where slab `index` begins.
     pub fn start(&self, index: u32) -> NonNull<u8> {
-        // SAFETY: `index` is below the count, so the result is inside of the block.
+        // SAFETY: `index` is below the count. The result is inside of the block.
         unsafe { self.block.start().add(index as usize * self.slab) }
     }
 
@@ -116,8 +116,8 @@ impl SlabPool {
         }
     }
 
-    /// Cleans at most `budget` bytes, rounded up to steps of 64 KiB, where bytes that are given back to the system count as
-    /// a sixteenth; true if some are left to be cleaned.
+    /// Cleans at most `budget` bytes rounded up to steps of 64 KiB. Bytes that are given back to the system count as
+    /// a sixteenth. True if dirty bytes are left.
     pub fn clean(&self, budget: usize) -> bool {
         let mut left = budget;
         let mut state = self.state.lock();
@@ -131,7 +131,7 @@ impl SlabPool {
             };
             let step = step.min(dirty.to - dirty.from);
             let start = self.start(dirty.index);
-            // SAFETY: a range of a slab that is neither free nor in use, so nobody else looks at it.
+            // SAFETY: a range of a slab that is neither free nor in use. It has no other user.
             unsafe {
                 let start = start.add(dirty.from).as_ptr();
                 if dirty.from < self.keep_resident { wipe(start, step) } else { give(start, step) }
@@ -147,10 +147,10 @@ impl SlabPool {
         false
     }
 
-    /// Tells the host, when it gets the block back, how much of it is not zero.
+    /// Tells the host which part of its returned block is not zero.
     fn used(&self) -> usize {
         let state = self.state.lock();
-        // Slabs that are in use keep the pool alive, so all that is not clean is in the list.
+        // Slabs in use keep the pool alive, so all dirty slabs are in the list.
         state.dirty.iter().map(|dirty| dirty.index as usize * self.slab + dirty.to).max().unwrap_or(0)
     }
 }
@@ -162,16 +162,16 @@ impl Drop for SlabPool {
     }
 }
 
-/// Makes a range read as zero, in place.
+/// Makes a range read as zero in place.
 ///
 /// # Safety
 ///
-/// The range is whole pages of one slab that nobody uses.
+/// The range is whole pages of one slab that has no user.
 unsafe fn wipe(start: *mut u8, bytes: usize) {
     for at in (0..bytes).step_by(page()) {
         // SAFETY: a page of the range.
         let page = unsafe { core::slice::from_raw_parts_mut(start.add(at), page()) };
-        // What was never written is not written now either, so that it does not become resident.
+        // Pages that were never written are not written now. They would become resident.
         if !is_zero(page) {
             page.fill(0);
         }
@@ -182,18 +182,17 @@ unsafe fn wipe(start: *mut u8, bytes: usize) {
 ///
 /// # Safety
 ///
-/// As for `wipe`, and the pages are the system's: of a private anonymous mapping of ours.
+/// As for `wipe`. The pages are part of a private anonymous mapping of ours.
 unsafe fn give(start: *mut u8, bytes: usize) {
     // SAFETY: such pages read as zero afterwards.
     let given = unsafe { libc::madvise(start.cast(), bytes, libc::MADV_DONTNEED) };
     if given != 0 {
-        // Locked memory cannot be given back.
-        // SAFETY: says the caller.
+        // Locked memory cannot be given back. SAFETY: guaranteed by the caller.
         unsafe { wipe(start, bytes) };
     }
 }
 
-/// Whether a page is all zero; word by word, without a way out in between, which the compiler turns into vectors.
+/// Whether a page is all zero. The loop has no early exit, so the compiler vectorizes it.
 fn is_zero(page: &[u8]) -> bool {
     page.chunks_exact(8).fold(0, |all, word| all | word.iter().fold(0, |all, byte| all | byte)) == 0
 }
@@ -249,7 +248,7 @@ mod tests {
         let pool = pool(2, 0);
         assert_eq!((pool.take(), pool.take(), pool.take()), (Some(0), Some(1), None));
         pool.give_back(1, 0);
-        // Nothing was written, but that is for `clean` to find out.
+        // Nothing was written, but `clean` has to find that out.
         assert!(!pool.clean(1));
         assert_eq!(pool.take(), Some(1));
     }

@@ -1,12 +1,12 @@
-//! Stacks for guests, with a guard below each: one that the host's allocator gave, or a pool cut from one block.
+//! Stacks for guests with a guard below each: one from the host's allocator or a pool cut from one block.
 //!
 //! ```text
 //! guard │ stack ─────────▶ top │ guard │ stack ─────────▶ top │ …
 //! ```
 //!
-//! A guard is made with `MADV_GUARD_INSTALL` (Linux 6.13), which costs no mapping of its own; on older kernels with
-//! `mprotect`, which makes two mappings of each stack, of the 65,530 that a process has by default. That all stacks of a
-//! thread lie in one block keeps the guards from breaking up huge pages elsewhere.
+//! `MADV_GUARD_INSTALL` (Linux 6.13) makes a guard without a mapping of its own. On older kernels `mprotect` makes two
+//! mappings of each stack. A process has 65,530 mappings by default. All stacks of a thread lie in one block, so their
+//! guards do not break up huge pages elsewhere.
 #![allow(unsafe_code)]
 
 use super::block::{Block, Missing, Source, page};
@@ -14,7 +14,7 @@ use core::ops::Range;
 use core::ptr::NonNull;
 use parking_lot::Mutex;
 
-/// Bytes of a guard. More than a page, because code that was not compiled to probe its stack can step over one.
+/// Bytes of a guard. More than a page: code compiled without stack probes can step over one page.
 fn guard_size() -> usize {
     page().max(16 << 10)
 }
@@ -33,7 +33,7 @@ enum Guard {
 ///
 /// # Safety
 ///
-/// The range is part of a block of ours, and nobody uses it.
+/// The range is part of a block of ours and has no user.
 unsafe fn protect(start: NonNull<u8>) -> Result<Guard, Missing> {
     let start = start.as_ptr().cast();
     // SAFETY: says the caller.
@@ -48,11 +48,11 @@ unsafe fn protect(start: NonNull<u8>) -> Result<Guard, Missing> {
     }
 }
 
-/// Makes the guard ordinary memory again, before the host gets it back.
+/// Makes the guard ordinary memory again before the host gets it back.
 ///
 /// # Safety
 ///
-/// As for `protect`, which made it.
+/// As for `protect`, which made the guard.
 unsafe fn unprotect(start: NonNull<u8>, guard: Guard) {
     let start = start.as_ptr().cast();
     // SAFETY: says the caller.
@@ -81,13 +81,13 @@ impl Stacks {
         let (Some(stride), Some(whole)) = (stride, whole) else { return Err(Missing::Block(usize::MAX)) };
         let block = source.allocate(whole, page())?;
         if block.is_system() {
-            // SAFETY: a whole mapping of ours. Of a stack a few pages at the top are used: a huge page would be wasted, and
-            // the guards would break it up anyway. It does not matter if the kernel does not know huge pages.
+            // SAFETY: a whole mapping of ours. Only a few pages at the top of a stack are used. A huge page would be
+            // wasted, and the guards would break it up anyway. A kernel without huge pages may refuse.
             unsafe { libc::madvise(block.start().as_ptr().cast(), block.bytes(), libc::MADV_NOHUGEPAGE) };
         }
         let mut stacks = Self { block, stride, guards: Vec::with_capacity(count as usize) };
         for index in 0..count {
-            // SAFETY: the first bytes of a stack that nobody has yet.
+            // SAFETY: the first bytes of a stack that has no user yet.
             let guard = unsafe { protect(stacks.start(index)) }?;
             stacks.guards.push(guard);
         }
@@ -96,7 +96,7 @@ impl Stacks {
 
     /// Where the guard of stack `index` begins.
     fn start(&self, index: u32) -> NonNull<u8> {
-        // SAFETY: `index` is below the count, so the result is inside of the block.
+        // SAFETY: `index` is below the count. The result is inside of the block.
         unsafe { self.block.start().add(index as usize * self.stride) }
     }
 }
@@ -107,10 +107,10 @@ impl Drop for Stacks {
             return;
         }
         for (index, &guard) in self.guards.iter().enumerate() {
-            // SAFETY: made by `protect`; the stacks are no longer used.
+            // SAFETY: made by `protect`. The stacks are no longer used.
             unsafe { unprotect(self.start(index as u32), guard) };
         }
-        // It is never promised to be zero.
+        // Stacks need not read as zero.
         self.block.set_used(self.block.bytes());
     }
 }
@@ -118,7 +118,7 @@ impl Drop for Stacks {
 /// A pool of stacks.
 pub struct StackPool {
     stacks: Stacks,
-    /// The one that was used last is taken first, because it is warm.
+    /// The stack used last is taken first because it is warm.
     free: Mutex<Vec<u32>>,
 }
 
@@ -129,7 +129,7 @@ impl StackPool {
         Ok(Self { stacks, free: Mutex::new((0..count).rev().collect()) })
     }
 
-    /// A stack, if one is free.
+    /// A stack if one is free.
     pub fn take(&self) -> Option<u32> {
         self.free.lock().pop()
     }
@@ -144,13 +144,13 @@ impl StackPool {
         self.free.lock().len() as u32
     }
 
-    /// Where stack `index` lies.
+    /// The position of stack `index`.
     pub fn place(&self, index: u32) -> Place {
         Place::new(self.stacks.start(index), self.stacks.stride)
     }
 }
 
-/// A stack of its own.
+/// A stack with a block of its own.
 pub struct SingleStack(Stacks);
 
 impl SingleStack {
@@ -159,13 +159,13 @@ impl SingleStack {
         Stacks::new(source, size, 1).map(Self)
     }
 
-    /// Where it lies.
+    /// Its position.
     pub fn place(&self) -> Place {
         Place::new(self.0.start(0), self.0.stride)
     }
 }
 
-/// Where a stack lies, in Wasmtime's terms.
+/// The position of a stack in Wasmtime's terms.
 pub struct Place {
     guard: usize,
     bottom: usize,
@@ -198,12 +198,12 @@ impl Place {
 mod tests {
     use super::*;
 
-    /// Whether a byte can be read, without dying of it: the kernel copies it.
+    /// Whether a byte can be read. The kernel copies it, so a bad address causes no signal.
     fn is_readable(at: usize) -> bool {
         let mut byte = 0u8;
         let local = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
         let remote = libc::iovec { iov_base: core::ptr::with_exposed_provenance_mut(at), iov_len: 1 };
-        // SAFETY: reads from this process; a bad address is an error, not a fault.
+        // SAFETY: reads from this process. A bad address is an error and not a fault.
         unsafe { libc::process_vm_readv(libc::getpid(), &local, 1, &remote, 1, 0) == 1 }
     }
 
@@ -234,7 +234,7 @@ mod tests {
         for make in [MADV_GUARD_INSTALL, 0] {
             let block = Source::System.allocate(guard_size() + page(), page()).unwrap();
             let start = block.start();
-            // SAFETY: nobody else has the block.
+            // SAFETY: the block has no other user.
             unsafe {
                 let guard = if make == 0 {
                     assert_eq!(libc::mprotect(start.as_ptr().cast(), guard_size(), libc::PROT_NONE), 0);

@@ -8,12 +8,12 @@ use wasm_engine_promise::task::TaskState;
 
 /// Counts what becomes of wakers.
 #[derive(Default)]
-struct Tally {
+struct WakerCounts {
     woken: AtomicUsize,
     dropped: AtomicUsize,
 }
 
-struct Counting(Arc<Tally>, bool);
+struct Counting(Arc<WakerCounts>, bool);
 
 impl Wake for Counting {
     fn wake(mut self) {
@@ -38,16 +38,16 @@ fn wake(sent: Option<Option<Counting>>) -> bool {
     first
 }
 
-fn a_value_sent_while_it_is_polled_for_is_received_or_wakes() {
+fn a_value_sent_during_a_poll_is_received_or_wakes() {
     loom::model(|| {
-        let tally = Arc::new(Tally::default());
+        let counts = Arc::new(WakerCounts::default());
         let (mut sender, receiver) = channel(|| 0);
         let other = loom::thread::spawn(move || assert!(wake(sender.send(7))));
         let mut polls = 0;
         let mut value = None;
         for _ in 0..2 {
             polls += 1;
-            let t = tally.clone();
+            let t = counts.clone();
             value = receiver.poll(|| Counting(t, false));
             if value.is_some() {
                 polls -= 1;
@@ -56,71 +56,72 @@ fn a_value_sent_while_it_is_polled_for_is_received_or_wakes() {
         }
         other.join().unwrap();
         if value.is_none() {
-            assert_eq!(tally.woken.load(SeqCst), 1, "a pending poll was never woken");
+            assert_eq!(counts.woken.load(SeqCst), 1, "a pending poll was never woken");
             value = receiver.poll(|| unreachable!());
         }
         assert_eq!(value, Some(7));
-        assert_eq!(tally.woken.load(SeqCst) + tally.dropped.load(SeqCst), polls);
+        assert_eq!(counts.woken.load(SeqCst) + counts.dropped.load(SeqCst), polls);
     });
 }
 
 fn a_dropped_sender_wakes_too() {
     loom::model(|| {
-        let tally = Arc::new(Tally::default());
+        let counts = Arc::new(WakerCounts::default());
         let (sender, receiver) = channel(|| -1);
         let other = loom::thread::spawn(move || drop(sender));
-        let t = tally.clone();
+        let t = counts.clone();
         let early = receiver.poll(|| Counting(t, false));
         other.join().unwrap();
         assert_eq!(early.or_else(|| receiver.poll(|| unreachable!())), Some(-1));
-        assert_eq!(tally.dropped.load(SeqCst), 0);
+        assert_eq!(counts.dropped.load(SeqCst), 0);
     });
 }
 
-fn a_receiver_that_goes_while_a_value_is_sent_leaves_no_waker_behind() {
+fn a_receiver_dropped_during_a_send_leaves_no_waker_behind() {
     loom::model(|| {
-        let tally = Arc::new(Tally::default());
+        let counts = Arc::new(WakerCounts::default());
         let (mut sender, receiver) = channel(|| 0);
-        let t = tally.clone();
+        let t = counts.clone();
         assert_eq!(receiver.poll(|| Counting(t, false)), None);
         let other = loom::thread::spawn(move || assert!(wake(sender.send(7))));
         drop(receiver);
         other.join().unwrap();
-        assert_eq!(tally.woken.load(SeqCst) + tally.dropped.load(SeqCst), 1);
+        assert_eq!(counts.woken.load(SeqCst) + counts.dropped.load(SeqCst), 1);
     });
 }
 
-/// A task whose poll is done when `events` wake-ups were seen: whoever schedules it runs it, as an executor would.
+/// A task whose poll completes after `events` wake-ups. The thread that schedules the task runs it, as an executor
+/// would.
 struct Scheduled {
     state: TaskState,
     events: AtomicUsize,
-    handed_out: AtomicUsize,
+    scheduled: AtomicUsize,
 }
 
 fn run(task: &Scheduled, wanted: usize) -> bool {
     let ok = task.state.begin();
     if !ok {
-        panic!("runs {} events {} wake {}", task.handed_out.load(SeqCst), task.events.load(SeqCst), task.state.wake());
+        panic!("runs {} events {} wake {}", task.scheduled.load(SeqCst), task.events.load(SeqCst), task.state.wake());
     }
     if task.events.load(SeqCst) == wanted {
         task.state.finish();
         return true;
     }
     if task.state.pend() {
-        task.handed_out.fetch_add(1, SeqCst);
+        task.scheduled.fetch_add(1, SeqCst);
     }
     false
 }
 
 fn wake_ups_during_a_poll_are_not_lost_and_never_schedule_twice() {
-    // Three threads: with more than three preemptions the orders are too many to try.
+    // Three threads: with more than three preemptions there are too many interleavings.
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
     model.check(|| {
         let task = Arc::new(Scheduled {
             state: TaskState::scheduled(),
             events: AtomicUsize::new(0),
-            handed_out: AtomicUsize::new(1),
+            scheduled: AtomicUsize::new(1),
         });
         let wakers: Vec<_> = (0..2)
             .map(|_| {
@@ -128,7 +129,7 @@ fn wake_ups_during_a_poll_are_not_lost_and_never_schedule_twice() {
                 loom::thread::spawn(move || {
                     task.events.fetch_add(1, SeqCst);
                     if task.state.wake() {
-                        task.handed_out.fetch_add(1, SeqCst);
+                        task.scheduled.fetch_add(1, SeqCst);
                     }
                 })
             })
@@ -139,25 +140,22 @@ fn wake_ups_during_a_poll_are_not_lost_and_never_schedule_twice() {
             waker.join().unwrap();
         }
         while !done {
-            assert_eq!(task.handed_out.load(SeqCst), runs + 1, "lost, or scheduled twice");
+            assert_eq!(task.scheduled.load(SeqCst), runs + 1, "lost or scheduled twice");
             runs += 1;
             done = run(&task, 2);
         }
-        assert_eq!(task.handed_out.load(SeqCst), runs);
+        assert_eq!(task.scheduled.load(SeqCst), runs);
     });
 }
 
-/// All of them.
+/// Runs all models.
 pub fn all() {
     let models: [(&str, fn()); 4] = [
-        (
-            "a value sent while it is polled for is received or wakes",
-            a_value_sent_while_it_is_polled_for_is_received_or_wakes,
-        ),
+        ("a value sent during a poll is received or wakes", a_value_sent_during_a_poll_is_received_or_wakes),
         ("a dropped sender wakes too", a_dropped_sender_wakes_too),
         (
-            "a receiver that goes while a value is sent leaves no waker behind",
-            a_receiver_that_goes_while_a_value_is_sent_leaves_no_waker_behind,
+            "a receiver dropped during a send leaves no waker behind",
+            a_receiver_dropped_during_a_send_leaves_no_waker_behind,
         ),
         (
             "wake-ups during a poll are not lost and never schedule twice",

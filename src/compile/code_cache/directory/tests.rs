@@ -1,4 +1,4 @@
-//! Whom a directory and its files must belong to, and temporary files.
+//! The required owners of a directory and its files. Temporary files.
 
 use super::*;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -35,7 +35,7 @@ fn standing() {
         (7, 0o702, false, false),
         (0, 0o777, true, false),
         (0, 0o775, true, false),
-        // As /tmp: fine above, not for the directory itself.
+        // As /tmp: accepted above the directory and refused as the directory itself.
         (0, 0o1777, true, true),
         (7, 0o1777, false, false),
         (0, 0o1770, false, false),
@@ -53,7 +53,7 @@ fn the_last_part_is_made_for_this_user_alone() {
     Directory::new(&path).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o700);
     assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0, "the probe is gone");
-    // A second time it is there.
+    // The second time it exists.
     Directory::new(&path).unwrap();
     assert!(refusal(&scratch.path().join("a/b")).contains("does not exist and cannot be made"));
 }
@@ -69,7 +69,7 @@ fn directories_that_others_could_change_are_refused() {
     }
     chmod(&path, 0o755);
     Directory::new(&path).unwrap();
-    // The same above it, where the sticky bit makes it good.
+    // The same above it, where the sticky bit makes it acceptable.
     chmod(scratch.path(), 0o777);
     let Trouble(why) = Directory::new(&path).unwrap_err();
     assert!(why.contains(&format!("{}, above {}", scratch.path().display(), path.display())), "{why}");
@@ -89,7 +89,7 @@ fn a_directory_that_went_bad_is_noticed_at_the_next_use() {
     directory.open().unwrap();
     std::fs::remove_dir(&path).unwrap();
     assert!(directory.open().err().unwrap().0.contains("cannot be opened"));
-    // A link in its place, even to a good directory, is not followed.
+    // A link in its place is not followed, even to a good directory.
     let other = scratch.path().join("other");
     std::fs::create_dir(&other).unwrap();
     symlink(&other, &path).unwrap();
@@ -105,7 +105,7 @@ fn a_directory_that_went_bad_is_noticed_at_the_next_use() {
 #[test]
 fn owners_count() {
     if !geteuid().is_root() {
-        // Only root can give files away; `standing` has the rule for everyone.
+        // Only root can give files away. `standing` has the rule for all users.
         return;
     }
     let scratch = scratch();
@@ -184,7 +184,7 @@ fn only_leftovers_of_the_dead_are_collected() {
     assert!(opened.collect(&name));
     assert!(!path.join(&name).exists());
     assert!(!opened.collect(&name), "it is gone");
-    // A link is not followed to what it names.
+    // A link is not followed to its target.
     std::fs::write(scratch.path().join("victim"), "").unwrap();
     symlink(scratch.path().join("victim"), path.join("link")).unwrap();
     assert!(!opened.collect("link"));

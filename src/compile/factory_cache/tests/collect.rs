@@ -1,4 +1,4 @@
-//! What is dropped, and when.
+//! What is dropped and when.
 
 use super::*;
 
@@ -50,7 +50,7 @@ fn time_counts_from_the_end_of_the_last_use() {
         drop(state);
         collected.len()
     };
-    // Later, it is used once more.
+    // Later it is used once more.
     let used = cache.now("k", 1);
     assert_eq!(at(begin + 2 * hour(), Duration::ZERO), 0, "it is used");
     let also_used = cache.now("k", 1);
