@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""What Markdown pages point to exists: relative links with their anchors, `paths/like/this` of the repository, and names of
-the header or of a metric, like `wasm_runtime` or `WASM_STATUS_OK`.
+"""What Markdown pages and the header's comments point to exists: relative links with their anchors, `paths/like/this` of the
+repository, and names like `wasm_runtime` or `WASM_STATUS_OK`, which the header declares or a metric has.
 
-  scripts/check-links.py [PAGE...]      (default: those of the root, of docs/, and each README.md one directory down)
+  scripts/check-links.py [PAGE...]      (default: the header, the pages of the root and of docs/, and each README.md one
+                                        directory down)
 """
 
 import re
@@ -18,7 +19,9 @@ HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
 TOP = "src|crates|include|cpp_tests|docs|scripts|tools|guests|bench|examples|peers"
 PATH = re.compile(rf"(?:{TOP})/(?:[\w./-]*(?:/|\.\w+))?")
 NAME = re.compile(r"(?:wasm|WASM)_\w+")
-NAMED = [ROOT / "include" / "wasm_engine.h", ROOT / "src" / "metrics" / "text.rs"]
+HEADER = ROOT / "include" / "wasm_engine.h"
+METRICS = ROOT / "src" / "metrics" / "text.rs"
+COMMENT = re.compile(r"^ *//.*$", re.MULTILINE)
 
 
 def anchors_of(page):
@@ -49,8 +52,8 @@ def faults_of(page, names):
 
 def main():
     pages = [Path(page) for page in sys.argv[1:]]
-    pages = pages or sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
-    names = "".join(source.read_text() for source in NAMED)
+    pages = pages or [HEADER, *sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])]
+    names = COMMENT.sub("", HEADER.read_text()) + METRICS.read_text()
     faults = [fault for page in dict.fromkeys(pages) for fault in faults_of(page, names)]
     if faults:
         sys.exit("\n".join(faults))
