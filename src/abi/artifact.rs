@@ -4,7 +4,7 @@ use super::error::wasm_error;
 use super::factory::{description, wasm_factory_config};
 use super::future::wasm_future;
 use super::runtime::wasm_runtime;
-use super::{Out, border, first_size, handle, sized};
+use super::{Out, boundary, first_size, sized};
 use crate::base::status::wasm_status;
 use crate::compile::factory;
 use crate::host::slice::wasm_slice;
@@ -29,10 +29,10 @@ pub unsafe extern "C" fn wasm_runtime_precompile(
     future: *mut *mut wasm_future,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let runtime = handle(runtime, "runtime")?;
+    boundary(error, |scope| {
+        let runtime = scope.handle(runtime, "runtime")?;
         let out = Out::new(future, "future")?;
-        let receiver = factory::precompile(&runtime.runtime, module.bytes("module")?.to_vec())?;
+        let receiver = factory::precompile(&runtime.runtime, module.bytes(scope, "module")?.to_vec())?;
         out.set(wasm_future::job(receiver));
         Ok(())
     })
@@ -55,13 +55,13 @@ pub unsafe extern "C" fn wasm_factory_load(
     future: *mut *mut wasm_future,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let runtime = handle(runtime, "runtime")?;
+    boundary(error, |scope| {
+        let runtime = scope.handle(runtime, "runtime")?;
         // SAFETY: the header says so; and all zeros is a valid config.
         let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
         let out = Out::new(future, "future")?;
-        let artifact = config.module.bytes("module")?.to_vec();
-        let receiver = factory::load(&runtime.runtime, artifact, description(&config)?)?;
+        let artifact = config.module.bytes(scope, "module")?.to_vec();
+        let receiver = factory::load(&runtime.runtime, artifact, description(scope, &config)?)?;
         out.set(wasm_future::job(receiver));
         Ok(())
     })

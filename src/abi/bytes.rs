@@ -1,6 +1,6 @@
 //! Bytes and text: `wasm_slice` borrows them, and `wasm_bytes` are the library's, for whoever was given them to release.
 
-use super::handle;
+use super::lent;
 use crate::host::slice::wasm_slice;
 
 /// Bytes that the library made: text, or an artifact. Owned; belongs to no thread and never changes.
@@ -16,7 +16,7 @@ impl wasm_bytes {
 /// A view of the bytes; text is UTF-8 without a final NUL. Lives as long as its owner. For NULL empty.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_bytes_view(bytes: *const wasm_bytes) -> wasm_slice {
-    handle(bytes, "bytes").map_or(wasm_slice::of(&[]), |bytes| wasm_slice::of(&bytes.0))
+    lent(|scope| scope.handle(bytes, "bytes").map_or(wasm_slice::of(&[]), |bytes| wasm_slice::of(&bytes.0)))
 }
 
 /// Frees the bytes. NULL is fine.

@@ -2,7 +2,7 @@
 
 use super::error::wasm_error;
 use super::runtime::wasm_runtime;
-use super::{border, first_size, handle, sized};
+use super::{boundary, first_size, sized};
 use crate::base::error::Error;
 use crate::base::status::wasm_status;
 use crate::compile::code_cache::DEFAULT_MAX_BYTES;
@@ -49,11 +49,11 @@ pub unsafe extern "C" fn wasm_runtime_set_code_cache(
     config: *const wasm_code_cache_config,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let runtime = handle(runtime, "runtime")?;
+    boundary(error, |scope| {
+        let runtime = scope.handle(runtime, "runtime")?;
         // SAFETY: the header says so; and all zeros is a valid config.
         let config = unsafe { sized(config, first_size!(wasm_code_cache_config, max_bytes), "config")? };
-        let directory = config.directory.bytes("directory")?;
+        let directory = config.directory.bytes(scope, "directory")?;
         if directory.is_empty() || directory.contains(&0) {
             return Err(Error::invalid("config field directory is empty or has a NUL; it must be a path"));
         }

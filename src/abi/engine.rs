@@ -3,13 +3,13 @@
 use super::error::wasm_error;
 use super::factory::wasm_factory;
 use super::future::{taken, wasm_future};
-use super::{Out, border, first_size, handle, sized, take};
+use super::{Out, boundary, first_size, sized, take};
 use crate::base::error::{Error, Result};
 use crate::base::state::{wasm_engine_state, wasm_poll};
 use crate::base::status::wasm_status;
 use crate::engine::seat::{Kind, Seat};
 use crate::host::sink::{OutputSink, wasm_output_sink};
-use crate::host::slice::wasm_slice;
+use crate::host::slice::{CallScope, wasm_slice};
 use crate::host::waker::wasm_waker;
 use core::cell::Cell;
 use core::ffi::c_void;
@@ -24,8 +24,8 @@ pub struct wasm_engine {
 
 /// An engine that the calling thread may use.
 #[inline]
-pub(crate) fn owned<'a>(engine: *const wasm_engine) -> Result<&'a wasm_engine> {
-    let engine = handle(engine, "engine")?;
+pub(crate) fn engine_on_this_thread(scope: &CallScope, engine: *const wasm_engine) -> Result<&wasm_engine> {
+    let engine = scope.handle(engine, "engine")?;
     engine.engine.check_thread()?;
     Ok(engine)
 }
@@ -77,8 +77,8 @@ pub unsafe extern "C" fn wasm_engine_create(
     engine: *mut *mut wasm_engine,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let factory = handle(factory, "factory")?;
+    boundary(error, |scope| {
+        let factory = scope.handle(factory, "factory")?;
         let shared = match config.is_null() {
             true => 0,
             // SAFETY: the header says so; and all zeros is a valid config.
@@ -125,9 +125,9 @@ pub unsafe extern "C" fn wasm_engine_replace(
     future: *mut *mut wasm_future,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let inner = owned(engine)?;
-        let factory = handle(factory, "factory")?;
+    boundary(error, |scope| {
+        let inner = engine_on_this_thread(scope, engine)?;
+        let factory = scope.handle(factory, "factory")?;
         let out = Out::new(future, "future")?;
         let switch = inner.engine.replace(&factory.compiled)?;
         out.set(wasm_future::replacement(reference(engine), switch));
@@ -147,8 +147,8 @@ pub unsafe extern "C" fn wasm_engine_start(
     future: *mut *mut wasm_future,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let inner = owned(engine)?;
+    boundary(error, |scope| {
+        let inner = engine_on_this_thread(scope, engine)?;
         let out = Out::new(future, "future")?;
         out.set(wasm_future::operation(reference(engine), inner.engine.start()?));
         Ok(())
@@ -196,10 +196,10 @@ pub unsafe extern "C" fn wasm_engine_transform(
     future: *mut *mut wasm_future,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
+    boundary(error, |scope| {
         // SAFETY: the header says so.
         let (args, sink) = unsafe { read(args)? };
-        let inner = owned(engine)?;
+        let inner = engine_on_this_thread(scope, engine)?;
         let out = Out::new(future, "future")?;
         let number = begin(inner, args, sink)?;
         out.set(wasm_future::operation(reference(engine), Some(number)));
@@ -227,8 +227,10 @@ fn begin(engine: &wasm_engine, args: wasm_transform_args, sink: OutputSink) -> R
     if !sink.is_complete() {
         return Err(Error::new(wasm_status::NullArgument, "the sink's callback records is NULL"));
     }
-    // The header asks for a batch that outlives the operation, which is what `'static` stands for here.
-    engine.engine.transform(args.batch.bytes("batch")?, args.first_record, sink)
+    // SAFETY: the header asks for a batch that stays as it is until the operation has completed, which is what `'static`
+    // stands for here: the engine drops its references when it has, or when it is cancelled.
+    let batch = unsafe { args.batch.outliving("batch")? };
+    engine.engine.transform(batch, args.first_record, sink)
 }
 
 /// `wasm_engine_transform` and the first `wasm_future_poll` in one call. A batch whose transform is over at once, as that
@@ -248,12 +250,12 @@ pub unsafe extern "C" fn wasm_engine_transform_and_poll(
     future: *mut *mut wasm_future,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
+    boundary(error, |scope| {
         // SAFETY: the header says so.
         let waker = unsafe { taken(waker) };
         // SAFETY: the header says so.
         let (args, sink) = unsafe { read(args)? };
-        owned(engine)?;
+        engine_on_this_thread(scope, engine)?;
         // Callbacks may release the engine while this call stands on it.
         let engine = reference(engine);
         let state = Out::new(state, "state")?;
@@ -285,8 +287,8 @@ pub unsafe extern "C" fn wasm_engine_stop(
     future: *mut *mut wasm_future,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let inner = owned(engine)?;
+    boundary(error, |scope| {
+        let inner = engine_on_this_thread(scope, engine)?;
         let out = Out::new(future, "future")?;
         inner.engine.stop()?;
         out.set(wasm_future::operation(reference(engine), None));
@@ -302,8 +304,8 @@ pub unsafe extern "C" fn wasm_engine_set_user_data(
     user_data: *mut c_void,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        owned(engine)?.engine.set_user_data(user_data);
+    boundary(error, |scope| {
+        engine_on_this_thread(scope, engine)?.engine.set_user_data(user_data);
         Ok(())
     })
 }
@@ -315,8 +317,8 @@ pub unsafe extern "C" fn wasm_engine_get_state(
     state: *mut wasm_engine_state,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let inner = owned(engine)?;
+    boundary(error, |scope| {
+        let inner = engine_on_this_thread(scope, engine)?;
         Out::new(state, "state")?.set(inner.engine.state());
         Ok(())
     })
@@ -329,8 +331,8 @@ pub unsafe extern "C" fn wasm_engine_get_memory_size(
     bytes: *mut u64,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let inner = owned(engine)?;
+    boundary(error, |scope| {
+        let inner = engine_on_this_thread(scope, engine)?;
         Out::new(bytes, "bytes")?.set(inner.engine.memory_size() as u64);
         Ok(())
     })
@@ -343,11 +345,11 @@ pub unsafe extern "C" fn wasm_engine_get_memory_size(
 /// own callbacks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_engine_release(engine: *mut wasm_engine, error: *mut *mut wasm_error) -> wasm_status {
-    border(error, || {
+    boundary(error, |scope| {
         if engine.is_null() {
             return Ok(());
         }
-        owned(engine)?.engine.close()?;
+        engine_on_this_thread(scope, engine)?.engine.close()?;
         // SAFETY: the header says that it is an engine that the library gave out, released once; and this is its thread.
         drop(unsafe { Rc::from_raw(engine.cast_const()) });
         Ok(())

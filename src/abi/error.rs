@@ -1,6 +1,6 @@
 //! `wasm_error_*`: the story behind a status.
 
-use super::{Out, border, fill_sized, first_size, handle};
+use super::{Out, boundary, fill_sized, first_size, lent};
 use crate::base::error::{Error, GuestDetail, Result, wasm_trap};
 use crate::base::number::wasm_status_number;
 use crate::base::status::wasm_status;
@@ -85,21 +85,21 @@ pub(crate) fn take(status: wasm_status, error: *mut wasm_error) -> Result<()> {
 /// The status that came with the error; `WASM_STATUS_NULL_ARGUMENT` for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_error_status(error: *const wasm_error) -> wasm_status {
-    handle(error, "error").map_or(wasm_status::NullArgument, |e| e.error.status)
+    lent(|scope| scope.handle(error, "error").map_or(wasm_status::NullArgument, |e| e.error.status))
 }
 
 /// What happened, to which transform, at which record, and what to do: UTF-8, several lines if there is a backtrace, ended
 /// by a NUL. Lives as long as the error. For NULL an empty string.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_error_message(error: *const wasm_error) -> *const c_char {
-    handle(error, "error").map_or(c"".as_ptr(), |e| e.message.as_ptr())
+    lent(|scope| scope.handle(error, "error").map_or(c"".as_ptr(), |e| e.message.as_ptr()))
 }
 
 /// Fills `info`, whose `size` the caller has set, with all that is known. What it points to lives as long as the error.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_error_get_info(error: *const wasm_error, info: *mut wasm_error_info) -> wasm_status {
-    border(core::ptr::null_mut(), || {
-        let error = handle(error, "error")?;
+    boundary(core::ptr::null_mut(), |scope| {
+        let error = scope.handle(error, "error")?;
         let guest = error.guest();
         let exit_code = guest.and_then(|guest| guest.exit_code);
         let record = guest.and_then(|guest| guest.record);
@@ -129,8 +129,8 @@ pub unsafe extern "C" fn wasm_error_frame(
     index: usize,
     frame: *mut wasm_frame,
 ) -> wasm_status {
-    border(core::ptr::null_mut(), || {
-        let error = handle(error, "error")?;
+    boundary(core::ptr::null_mut(), |scope| {
+        let error = scope.handle(error, "error")?;
         let out = Out::new(frame, "frame")?;
         let found = error.guest().and_then(|guest| guest.frames.get(index));
         let found = found.ok_or_else(|| Error::invalid(format!("there is no frame {index}")))?;

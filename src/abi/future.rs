@@ -4,7 +4,7 @@ use super::bytes::wasm_bytes;
 use super::engine::wasm_engine;
 use super::error::wasm_error;
 use super::factory::wasm_factory;
-use super::{Out, border, handle};
+use super::{Out, boundary};
 use crate::base::error::{Error, Result};
 use crate::base::state::wasm_poll;
 use crate::base::status::wasm_status;
@@ -272,10 +272,10 @@ pub unsafe extern "C" fn wasm_future_poll(
     state: *mut wasm_poll,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
+    boundary(error, |scope| {
         // SAFETY: the header says so.
         let waker = unsafe { taken(waker) };
-        let future = handle(future, "future")?;
+        let future = scope.handle(future, "future")?;
         let out = Out::new(state, "state")?;
         out.set(future.poll(waker)?);
         Ok(())
@@ -301,8 +301,8 @@ pub unsafe extern "C" fn wasm_future_take_factory(
     factory: *mut *mut wasm_factory,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let future = handle(future, "future")?;
+    boundary(error, |scope| {
+        let future = scope.handle(future, "future")?;
         let out = Out::new(factory, "factory")?;
         let compiled = future.take(FACTORY, |product| match product {
             Product::Factory(compiled) => Ok(compiled),
@@ -321,8 +321,8 @@ pub unsafe extern "C" fn wasm_future_take_artifact(
     artifact: *mut *mut wasm_bytes,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let future = handle(future, "future")?;
+    boundary(error, |scope| {
+        let future = scope.handle(future, "future")?;
         let out = Out::new(artifact, "artifact")?;
         let bytes = future.take(ARTIFACT, |product| match product {
             Product::Artifact(bytes) => Ok(bytes),
@@ -343,13 +343,13 @@ pub unsafe extern "C" fn wasm_future_take_artifact(
 /// another thread or from a callback of that engine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_future_release(future: *mut wasm_future, error: *mut *mut wasm_error) -> wasm_status {
-    border(error, || {
+    boundary(error, |scope| {
         if future.is_null() {
             return Ok(());
         }
         {
             // Cancelling runs callbacks. Those that come back to this future are told that it is busy.
-            let inside = handle(future, "future")?.enter()?;
+            let inside = scope.handle(future, "future")?.enter()?;
             match &inside.source {
                 Source::Operation { engine, number } => engine.engine.cancel(*number)?,
                 Source::Replacement { engine, switch } => engine.engine.cancel_replacement(switch)?,

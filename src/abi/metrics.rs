@@ -3,7 +3,7 @@
 use super::bytes::wasm_bytes;
 use super::error::wasm_error;
 use super::runtime::wasm_runtime;
-use super::{Out, border, fill_sized, first_size, handle, handle_mut};
+use super::{Out, boundary, fill_sized, first_size, lent};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::compile::runtime::Shared;
@@ -194,9 +194,9 @@ pub unsafe extern "C" fn wasm_runtime_get_metrics(
     metrics: *mut wasm_runtime_metrics,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
+    boundary(error, |scope| {
         let mut numbers = RuntimeMetrics::default();
-        let shared = &handle(runtime, "runtime")?.runtime.shared;
+        let shared = &scope.handle(runtime, "runtime")?.runtime.shared;
         numbers.read(&shared.metrics, shared.pooled());
         // SAFETY: the header says that `size` is set.
         unsafe { fill(metrics, &numbers) }
@@ -215,8 +215,8 @@ pub unsafe extern "C" fn wasm_runtime_metrics_text(
     text: *mut *mut wasm_bytes,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let runtime = handle(runtime, "runtime")?;
+    boundary(error, |scope| {
+        let runtime = scope.handle(runtime, "runtime")?;
         let out = Out::new(text, "text")?;
         let mut snapshot = Snapshot::default();
         let shared = &runtime.runtime.shared;
@@ -236,8 +236,8 @@ pub unsafe extern "C" fn wasm_metrics_create(
     metrics: *mut *mut wasm_metrics,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let runtime = handle(runtime, "runtime")?;
+    boundary(error, |scope| {
+        let runtime = scope.handle(runtime, "runtime")?;
         let out = Out::new(metrics, "metrics")?;
         let mut new = wasm_metrics { shared: runtime.runtime.shared.clone(), snapshot: Snapshot::default() };
         new.snapshot.update(&new.shared.metrics, new.shared.pooled());
@@ -250,8 +250,8 @@ pub unsafe extern "C" fn wasm_metrics_create(
 /// ends.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_metrics_update(metrics: *mut wasm_metrics, error: *mut *mut wasm_error) -> wasm_status {
-    border(error, || {
-        let metrics = handle_mut(metrics, "metrics")?;
+    boundary(error, |scope| {
+        let metrics = scope.handle_mut(metrics, "metrics")?;
         metrics.snapshot.update(&metrics.shared.metrics, metrics.shared.pooled());
         Ok(())
     })
@@ -260,7 +260,7 @@ pub unsafe extern "C" fn wasm_metrics_update(metrics: *mut wasm_metrics, error: 
 /// Number of transforms and shards; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_metrics_count(metrics: *const wasm_metrics) -> usize {
-    handle(metrics, "metrics").map_or(0, |metrics| metrics.snapshot.transforms.len())
+    lent(|scope| scope.handle(metrics, "metrics").map_or(0, |metrics| metrics.snapshot.transforms.len()))
 }
 
 /// Writes the numbers of transform and shard `index`, from 0, in the order of names and shards; `transform.size` must be
@@ -273,8 +273,8 @@ pub unsafe extern "C" fn wasm_metrics_get(
     transform: *mut wasm_transform_metrics,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let all = &handle(metrics, "metrics")?.snapshot.transforms;
+    boundary(error, |scope| {
+        let all = &scope.handle(metrics, "metrics")?.snapshot.transforms;
         let found = all.get(index).ok_or_else(|| {
             Error::invalid(format!("index is {index}, but there are metrics of {} transforms and shards", all.len()))
         })?;
@@ -291,8 +291,8 @@ pub unsafe extern "C" fn wasm_metrics_get_runtime(
     runtime: *mut wasm_runtime_metrics,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let metrics = handle(metrics, "metrics")?;
+    boundary(error, |scope| {
+        let metrics = scope.handle(metrics, "metrics")?;
         // SAFETY: the header says that `size` is set.
         unsafe { fill(runtime, &metrics.snapshot.runtime) }
     })
@@ -302,7 +302,7 @@ pub unsafe extern "C" fn wasm_metrics_get_runtime(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_metrics_release(metrics: *mut wasm_metrics) {
     if !metrics.is_null() {
-        border(core::ptr::null_mut(), || {
+        boundary(core::ptr::null_mut(), |_| {
             // SAFETY: the header says that they are metrics that the library gave out, released once.
             drop(unsafe { Box::from_raw(metrics) });
             Ok(())

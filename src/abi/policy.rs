@@ -1,8 +1,8 @@
 //! `wasm_engine_set_policy`: what becomes of an engine whose guest fails.
 
-use super::engine::{owned, wasm_engine};
+use super::engine::{engine_on_this_thread, wasm_engine};
 use super::error::wasm_error;
-use super::{Out, border, first_size, sized, take};
+use super::{Out, boundary, first_size, sized, take};
 use crate::base::error::Error;
 use crate::base::number::wasm_on_error_number;
 use crate::base::status::wasm_status;
@@ -74,7 +74,7 @@ pub unsafe extern "C" fn wasm_engine_set_policy(
     policy: *const wasm_engine_policy,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
+    boundary(error, |scope| {
         // First of all, so that the timer is dropped whatever comes next.
         // SAFETY: the header says so; and all zeros is a valid policy.
         let policy = unsafe { sized(policy, first_size!(wasm_engine_policy, timer), "policy")? };
@@ -102,7 +102,7 @@ pub unsafe extern "C" fn wasm_engine_set_policy(
             )?),
             None => None,
         };
-        owned(engine)?.engine.set_policy(Policy { on_error, backoff })
+        engine_on_this_thread(scope, engine)?.engine.set_policy(Policy { on_error, backoff })
     })
 }
 
@@ -113,8 +113,8 @@ pub unsafe extern "C" fn wasm_engine_get_stats(
     stats: *mut wasm_engine_stats,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let counted = owned(engine)?.engine.stats();
+    boundary(error, |scope| {
+        let counted = engine_on_this_thread(scope, engine)?.engine.stats();
         let filled = wasm_engine_stats {
             size: 0,
             restarts: counted.restarts,
@@ -135,8 +135,8 @@ pub unsafe extern "C" fn wasm_engine_get_last_error(
     last: *mut *mut wasm_error,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let found = owned(engine)?.engine.last_error();
+    boundary(error, |scope| {
+        let found = engine_on_this_thread(scope, engine)?.engine.last_error();
         let out = Out::new(last, "last")?;
         out.set(found.map_or(core::ptr::null_mut(), |e| Box::into_raw(Box::new(wasm_error::new(e)))));
         Ok(())

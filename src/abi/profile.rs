@@ -1,9 +1,9 @@
 //! `wasm_engine_*_profile`: where a guest spends its time.
 
 use super::bytes::wasm_bytes;
-use super::engine::{owned, wasm_engine};
+use super::engine::{engine_on_this_thread, wasm_engine};
 use super::error::wasm_error;
-use super::{Out, border};
+use super::{Out, boundary};
 use crate::base::status::wasm_status;
 use crate::guest::profile::INTERVAL;
 use std::time::Duration;
@@ -26,9 +26,9 @@ pub unsafe extern "C" fn wasm_engine_start_profile(
     interval_ns: u64,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
+    boundary(error, |scope| {
         let interval = if interval_ns == 0 { INTERVAL } else { Duration::from_nanos(interval_ns) };
-        owned(engine)?.engine.start_profile(interval)
+        engine_on_this_thread(scope, engine)?.engine.start_profile(interval)
     })
 }
 
@@ -44,8 +44,8 @@ pub unsafe extern "C" fn wasm_engine_finish_profile(
     json: *mut *mut wasm_bytes,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let engine = owned(engine)?;
+    boundary(error, |scope| {
+        let engine = engine_on_this_thread(scope, engine)?;
         let out = Out::new(json, "json")?;
         let profile = engine.engine.finish_profile()?;
         out.set(wasm_bytes::of(profile));

@@ -3,7 +3,7 @@
 use super::bytes::wasm_bytes;
 use super::engine::wasm_engine;
 use super::error::wasm_error;
-use super::{Out, border, first_size, handle, sized, take};
+use super::{Out, boundary, first_size, sized, take};
 use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
 use crate::base::error::{Error, Result};
 use crate::base::number::{wasm_memory_mode_number, wasm_signal_check_number, wasm_trap_mode_number};
@@ -11,7 +11,7 @@ use crate::base::status::wasm_status;
 use crate::compile::runtime::{Allocators, Runtime};
 use crate::host::log::{Line, Sink, wasm_log_severity, wasm_log_source};
 use crate::host::owned::{Owned, host_data};
-use crate::host::slice::{self, wasm_slice};
+use crate::host::slice::{self, CallScope, wasm_slice};
 use crate::system::memory::block::{Allocator, wasm_allocator};
 use core::ffi::c_void;
 use std::sync::Arc;
@@ -246,7 +246,7 @@ pub unsafe extern "C" fn wasm_runtime_create(
     runtime: *mut *mut wasm_runtime,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
+    boundary(error, |_| {
         // SAFETY: there are no callbacks.
         let mut sink = unsafe { Owned::new(wasm_log_sink { data: core::ptr::null_mut(), drop: None, line: None }) };
         let mut chosen = Config::default();
@@ -279,7 +279,7 @@ pub unsafe extern "C" fn wasm_runtime_validate(
     module: wasm_slice,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || handle(runtime, "runtime")?.runtime.validate(module.bytes("module")?))
+    boundary(error, |scope| scope.handle(runtime, "runtime")?.runtime.validate(module.bytes(scope, "module")?))
 }
 
 /// Tells everything about a module, also about one that is refused, as a JSON document: `size`, `abi_version`,
@@ -294,10 +294,10 @@ pub unsafe extern "C" fn wasm_runtime_inspect(
     json: *mut *mut wasm_bytes,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let runtime = handle(runtime, "runtime")?;
+    boundary(error, |scope| {
+        let runtime = scope.handle(runtime, "runtime")?;
         let out = Out::new(json, "json")?;
-        let document = runtime.runtime.inspect(module.bytes("module")?);
+        let document = runtime.runtime.inspect(module.bytes(scope, "module")?);
         out.set(wasm_bytes::of(document.to_string()));
         Ok(())
     })
@@ -309,7 +309,7 @@ pub unsafe extern "C" fn wasm_runtime_inspect(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_release(runtime: *mut wasm_runtime) {
     if !runtime.is_null() {
-        border(core::ptr::null_mut(), || {
+        boundary(core::ptr::null_mut(), |_| {
             // SAFETY: the header says that it is a runtime that the library gave out, released once.
             drop(unsafe { Arc::from_raw(runtime.cast_const()) });
             Ok(())
@@ -318,8 +318,8 @@ pub unsafe extern "C" fn wasm_runtime_release(runtime: *mut wasm_runtime) {
 }
 
 /// Text fields as owned strings.
-pub(crate) fn strings(data: *const wasm_slice, count: usize, name: &str) -> Result<Vec<String>> {
+pub(crate) fn strings(scope: &CallScope, data: *const wasm_slice, count: usize, name: &str) -> Result<Vec<String>> {
     // SAFETY: the header says that arrays in arguments can be read for the call.
     let slices = unsafe { slice::array(data, count, name)? };
-    slices.iter().map(|s| Ok(s.text(name)?.to_owned())).collect()
+    slices.iter().map(|s| Ok(s.text(scope, name)?.to_owned())).collect()
 }
