@@ -221,9 +221,9 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   // The artifact was made by another version of the library or for another processor or with another
   // configuration. The message says which. Compile the module again.
   WASM_STATUS_MODULE_ARTIFACT_INCOMPATIBLE = 38,
-  // The guest trapped. See `wasm_error_trap`.
+  // The guest trapped. See `trap` in `wasm_error_info`.
   WASM_STATUS_GUEST_TRAP = 50,
-  // The guest exited by itself: `proc_exit` or a return from `_start`. See `wasm_error_exit_code`.
+  // The guest exited by itself: `proc_exit` or a return from `_start`. See `exit_code` in `wasm_error_info`.
   WASM_STATUS_GUEST_EXIT = 51,
   // The start or one record used more than `record_time_limit_ns`.
   WASM_STATUS_GUEST_TIMEOUT = 52,
@@ -427,7 +427,7 @@ typedef struct wasm_log_sink {
 
 // Where linear memories and guests' stacks come from.
 //
-// The README has measurements of each mode and says which one to choose.
+// `docs/memory-and-signals.md` has measurements of each mode and says which one to choose.
 typedef enum wasm_memory_mode WASM_ENGINE_ENUM_TYPE {
   // Each start of an engine maps memory and stack, each stop unmaps them. Guests run fastest and starts are
   // slowest. Each engine takes 4 GiB of address space and four to six of the process's 65,530 mappings. This is
@@ -550,7 +550,7 @@ typedef struct wasm_runtime_config {
   uint32_t log_lines_per_second;
   // Lines that they may write at once, after they wrote less for a while. Default 5,000.
   uint32_t log_burst_lines;
-  // 1: the error of a guest that failed has a core dump, which `wasm_error_coredump` gives. It is made by the poll that
+  // 1: the error of a guest that failed has a core dump, `core_dump` in `wasm_error_info`. It is made by the poll that
   // reports the failure, which takes up to some 4 ms per MiB of the guest's memory that is not zero, and the
   // error keeps them. Default 0.
   uint32_t core_dumps;
@@ -1333,7 +1333,8 @@ void *wasm_call_user_data(const wasm_call *call);
 // What happens when the guest ends at a record: it traps, exits, runs for too long, hits a limit, or makes a bad call.
 typedef enum wasm_on_error WASM_ENGINE_ENUM_TYPE {
   // The transform fails, with the record's index and offset in the error, and the engine is stopped. The sink has the
-  // output of all records before that one. The host may go on from any record with `wasm_engine_transform_from`.
+  // output of all records before that one. The host may go on from any record: `first_record` in
+  // `wasm_transform_args`.
   WASM_ON_ERROR_FAIL = 0,
   // The record is dropped and counted, the guest is started again, and the batch goes on with the next record.
   WASM_ON_ERROR_SKIP = 1,
@@ -1367,7 +1368,7 @@ typedef struct wasm_timer {
 // What is promised, with at-least-once hosts in mind. Output comes once and in the order of the input records. Each
 // record's output comes whole or not at all, unless it exceeds `output_buffer_limit` and comes in parts. When a transform
 // is *ready*, each record's output was taken by the sink, or the record was dropped and counted, or went to the dead
-// letters. When it *failed* at a record that its error names (`wasm_error_record`), the same holds for all records before
+// letters. When it *failed* at a record that its error names (`has_record`), the same holds for all records before
 // that one, and the sink has nothing of it or from behind it. When it failed with an error that names no record, because
 // the sink failed, or the guest ended between two records or did not start again, or when it was cancelled, the same holds
 // for the records up to the last `input_offset` that the sink took. A guest that is started again has forgotten all that
@@ -1913,7 +1914,7 @@ typedef struct wasm_transform_metrics {
 wasm_status wasm_runtime_get_metrics(const wasm_runtime *runtime, wasm_runtime_metrics *metrics, wasm_error **error);
 
 // Reads all metrics and gives them as text in Prometheus's format (version 0.0.4), for an answer with
-// `Content-Type: text/plain; version=0.0.4`. The README lists them. Any thread, also while engines run on others.
+// `Content-Type: text/plain; version=0.0.4`. `docs/metrics.md` lists them. Any thread, also while engines run on others.
 //
 // There are some 40 lines for each transform and shard: how many of these there are is the host's affair. Runtimes of
 // one process have the same names; a host that has several adds a label of its own. `text` must be freed with

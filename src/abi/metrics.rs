@@ -204,7 +204,7 @@ pub unsafe extern "C" fn wasm_runtime_get_metrics(
 }
 
 /// Reads all metrics and gives them as text in Prometheus's format (version 0.0.4), for an answer with
-/// `Content-Type: text/plain; version=0.0.4`. The README lists them. Any thread, also while engines run on others.
+/// `Content-Type: text/plain; version=0.0.4`. `docs/metrics.md` lists them. Any thread, also while engines run on others.
 ///
 /// There are some 40 lines for each transform and shard: how many of these there are is the host's affair. Runtimes of
 /// one process have the same names; a host that has several adds a label of its own. `text` must be freed with

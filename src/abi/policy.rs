@@ -15,7 +15,7 @@ use std::time::Duration;
 /// What is promised, with at-least-once hosts in mind. Output comes once and in the order of the input records. Each
 /// record's output comes whole or not at all, unless it exceeds `output_buffer_limit` and comes in parts. When a transform
 /// is *ready*, each record's output was taken by the sink, or the record was dropped and counted, or went to the dead
-/// letters. When it *failed* at a record that its error names (`wasm_error_record`), the same holds for all records before
+/// letters. When it *failed* at a record that its error names (`has_record`), the same holds for all records before
 /// that one, and the sink has nothing of it or from behind it. When it failed with an error that names no record, because
 /// the sink failed, or the guest ended between two records or did not start again, or when it was cancelled, the same holds
 /// for the records up to the last `input_offset` that the sink took. A guest that is started again has forgotten all that

@@ -131,7 +131,7 @@ pub struct wasm_runtime_config {
     pub log_lines_per_second: u32,
     /// Lines that they may write at once, after they wrote less for a while. Default 5,000.
     pub log_burst_lines: u32,
-    /// 1: the error of a guest that failed has a core dump, which `wasm_error_coredump` gives. It is made by the poll that
+    /// 1: the error of a guest that failed has a core dump, `core_dump` in `wasm_error_info`. It is made by the poll that
     /// reports the failure, which takes up to some 4 ms per MiB of the guest's memory that is not zero, and the
     /// error keeps them. Default 0.
     pub core_dumps: u32,

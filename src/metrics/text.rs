@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_lists_every_metric() {
+    fn the_docs_list_every_metric() {
         fn rows<T>(metrics: &[Metric<T>], item: &T, labels: &[&str]) -> String {
             let row = |metric: &Metric<T>| {
                 let value = (metric.value)(item);
@@ -309,6 +309,9 @@ mod tests {
         let table =
             rows(OF_TRANSFORMS, &one("t"), &OF_TRANSFORMS_LABELS) + &rows(OF_RUNTIME, &RuntimeMetrics::default(), &[]);
         let table = format!("| metric | type | labels | what it says |\n| --- | --- | --- | --- |\n{table}\n");
-        assert!(include_str!("../../README.md").contains(&table), "README.md must have this table:\n{table}");
+        assert!(
+            include_str!("../../docs/metrics.md").contains(&table),
+            "docs/metrics.md must have this table:\n{table}"
+        );
     }
 }
