@@ -86,6 +86,7 @@ test-cpp: cpp
 
 lint:
 	scripts/check-wings.py
+	cd scripts/tests && python3 -B -m unittest -q test_check_wings
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 
