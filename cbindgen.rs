@@ -9,14 +9,15 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// A file, and a line in it.
 type Place = (PathBuf, usize);
 
-/// The files of the sections, in the order in which a host comes to need them. Each is named after its file and introduced by
-/// the first paragraph of the file's docs.
+/// The files of exports, in the order in which a host comes to need them. Each becomes a section, named after the file
+/// and introduced by the first paragraph of the file's docs.
 #[rustfmt::skip]
 const SECTIONS: &[&str] = &[
-    "abi/library", "host/slice", "abi/error", "abi/runtime", "abi/thread", "abi/factory", "abi/future", "abi/engine",
-    "abi/batch", "abi/task", "abi/promise", "abi/host_function", "abi/policy", "abi/custom_engine", "abi/schema_registry",
-    "abi/artifact", "abi/code_cache", "abi/factory_cache", "abi/metrics", "abi/profile",
+    "library", "bytes", "error", "runtime", "thread", "factory", "future", "engine", "batch", "task", "promise",
+    "host_function", "policy", "custom_engine", "schema_registry", "artifact", "code_cache", "factory_cache", "metrics",
+    "profile",
 ];
+const EXPORTS: &str = "src/abi";
 
 /// The header of the sources under `root`, as `version` of the library.
 pub fn generate(root: &Path, version: &str) -> Result<String> {
@@ -24,6 +25,7 @@ pub fn generate(root: &Path, version: &str) -> Result<String> {
     let head = config.header.take().ok_or("cbindgen.toml has no header")?;
     let trailer = config.trailer.take().ok_or("cbindgen.toml has no trailer")?;
     let width = config.line_length;
+    config.export.include = config.export.rename.values().cloned().collect();
     let mut crates = vec![root.join("src")];
     crates.extend(list(&root.join("crates"))?.into_iter().map(|path| path.join("src")));
     let mut places = BTreeMap::new();
@@ -39,21 +41,17 @@ pub fn generate(root: &Path, version: &str) -> Result<String> {
     let mut header = Header { items: &items, done: BTreeSet::new(), handles: String::new(), text: String::new() };
     header.handles += &banner("Handles", "The nouns. What is in them is up to the library.", width);
     for section in SECTIONS {
-        header.add_types(&format!("wasm_{}", name(section)), Item::is_handle);
+        header.add_types(&format!("wasm_{section}"), Item::is_handle);
     }
     for section in SECTIONS {
-        let file = root.join("src").join(section).with_extension("rs");
-        header.text += &banner(name(section), &introduction(&file)?, width);
+        let file = root.join(EXPORTS).join(section).with_extension("rs");
+        header.text += &banner(section, &introduction(&file)?, width);
         header.section(&file);
     }
     if let Some(lost) = items.iter().find(|item| !header.done.contains(&*item.name)) {
         return Err(format!("{}, of {}, is in no section of the header", lost.name, lost.place.0.display()).into());
     }
     Ok(with_version(head.trim_start(), version)? + "\n" + &header.handles + &header.text + trailer.trim_start())
-}
-
-fn name(section: &str) -> &str {
-    section.rsplit('/').next().unwrap_or(section)
 }
 
 fn with_version(head: &str, version: &str) -> Result<String> {
@@ -119,13 +117,9 @@ impl<'a> Header<'a> {
     }
 }
 
-/// The names in a declaration; of its comments, the enum of a field that is a number ("A `wasm_…`.").
+/// The names in a declaration, without those in its comments.
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().flat_map(|line| match line.split_once("a `").or_else(|| line.split_once("A `")) {
-        Some((_, rest)) if is_comment(line) => split(&rest[..rest.find('`').unwrap_or(0)]),
-        _ if is_comment(line) => split(""),
-        _ => split(line),
-    })
+    text.lines().filter(|line| !is_comment(line)).flat_map(split)
 }
 
 fn split(line: &str) -> impl Iterator<Item = &str> {

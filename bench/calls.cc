@@ -59,18 +59,18 @@ bytes make_batch(kind what, std::uint32_t calls) {
 /// The promise that is outstanding, if one is.
 wasm_promise* outstanding = nullptr;
 
-std::uint32_t add_now(void*, wasm_call*, const wasm_value* args, wasm_value* results) {
+wasm_callback_result add_now(void*, wasm_call*, const wasm_value* args, wasm_value* results) {
   results[0].i32 = args[0].i32 + args[1].i32;
   return WASM_CALLBACK_RESULT_DONE;
 }
 
-std::uint32_t add_later(void*, wasm_call* call, const wasm_value*, wasm_value*) {
+wasm_callback_result add_later(void*, wasm_call* call, const wasm_value*, wasm_value*) {
   return wasm_call_promise(call, &outstanding, nullptr) == WASM_STATUS_OK ? WASM_CALLBACK_RESULT_PENDING : WASM_CALLBACK_RESULT_FAILED;
 }
 
 void add_raw(const we::runtime& runtime, std::string_view name, bool may_wait,
-             std::uint32_t (*call)(void*, wasm_call*, const wasm_value*, wasm_value*)) {
-  constexpr std::array<std::uint32_t, 2> i32{WASM_VALUE_TYPE_I32, WASM_VALUE_TYPE_I32};
+             wasm_callback_result (*call)(void*, wasm_call*, const wasm_value*, wasm_value*)) {
+  constexpr std::array<wasm_value_type, 2> i32{WASM_VALUE_TYPE_I32, WASM_VALUE_TYPE_I32};
   wasm_host_function f{};
   f.size = sizeof(f);
   f.module = we::as_slice("bench");

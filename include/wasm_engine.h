@@ -67,6 +67,9 @@ extern "C" {
 // The nouns. What is in them is up to the library.
 // ---------------------------------------------------------------------------------------------------------------------
 
+// Bytes that the library made: text, or an artifact. Owned; belongs to no thread and never changes.
+typedef struct wasm_bytes wasm_bytes;
+
 // An error, owned by whoever got it. It belongs to no thread and changes never.
 typedef struct wasm_error wasm_error;
 
@@ -76,8 +79,8 @@ typedef struct wasm_runtime wasm_runtime;
 // A factory. Shared: it may be used on any thread, by several at once.
 typedef struct wasm_factory wasm_factory;
 
-// An operation that is going on. Owned by whoever got it; used by one thread at a time, and if it is an engine's, only by
-// the engine's thread.
+// An operation in progress. Owned by the caller that got it; used by one thread at a time, and if it is an engine's, only
+// by the engine's thread.
 typedef struct wasm_future wasm_future;
 
 // An engine. Owned by whoever made it, and used only on the thread that made it.
@@ -89,25 +92,12 @@ typedef struct wasm_task wasm_task;
 // A callback's promise to answer later. It may be used on any thread and may outlive the engine.
 typedef struct wasm_promise wasm_promise;
 
-// A compiled module as bytes. Belongs to no thread.
-//
-// It is machine code with what has to be known about it: as long as it is kept, guard it as you would guard the
-// program itself, since loading one that was forged runs what the forger wrote. Its checksum tells of accidents only.
-//
-// It fits runtimes of the same version of this library, on processors with at least the features that it was made on,
-// with the same `memory_mode` and `trap_mode`, and with the same of its host functions that may wait; in memory mode
-// `WASM_MEMORY_MODE_PROCESS_POOL` also with the same `pool_engines` and `memory_limit`, where these are large.
-typedef struct wasm_artifact wasm_artifact;
-
 // A cache of factories. Owned; it may be used on any thread, by several at once.
 typedef struct wasm_factory_cache wasm_factory_cache;
 
 // All metrics of a runtime at one moment. Owned; used by one thread at a time. It keeps no engine
 // alive, but what engines, factories and snapshots of a runtime share: its host functions, pools and ticker.
 typedef struct wasm_metrics wasm_metrics;
-
-// Text that the library made. Belongs to no thread.
-typedef struct wasm_bytes wasm_bytes;
 
 // The call that a callback belongs to. Valid until the callback returns and only on its thread.
 typedef struct wasm_call wasm_call;
@@ -121,16 +111,19 @@ typedef struct wasm_work wasm_work;
 // ---------------------------------------------------------------------------------------------------------------------
 // Library
 //
-// What concerns the library as a whole.
+// The library as a whole.
 // ---------------------------------------------------------------------------------------------------------------------
 
-// The library's version, such as `0.1.0`.
+// The version of the library that the program has loaded, such as `0.1.0`.
 const char *wasm_library_version(void);
 
+// The same as a number: at least the `WASM_ENGINE_VERSION_NUMBER` of the header, if the library has all that is in it.
+uint32_t wasm_library_version_number(void);
+
 // ---------------------------------------------------------------------------------------------------------------------
-// Slice
+// Bytes
 //
-// Bytes and text that are borrowed for a call.
+// Bytes and text: `wasm_slice` borrows them, and `wasm_bytes` are the library's, for whoever was given them to release.
 // ---------------------------------------------------------------------------------------------------------------------
 
 // Borrowed bytes. `(NULL, 0)` is empty. Text is UTF-8 without a final NUL.
@@ -141,19 +134,17 @@ typedef struct wasm_slice {
   size_t size;
 } wasm_slice;
 
+// A view of the bytes; text is UTF-8 without a final NUL. Lives as long as its owner. For NULL empty.
+wasm_slice wasm_bytes_view(const wasm_bytes *bytes);
+
+// Frees the bytes. NULL is fine.
+void wasm_bytes_release(wasm_bytes *bytes);
+
 // ---------------------------------------------------------------------------------------------------------------------
 // Error
 //
 // `wasm_error_*`: the story behind a status.
 // ---------------------------------------------------------------------------------------------------------------------
-
-// A frame of a guest's call stack.
-typedef struct wasm_frame {
-  // Demangled name of the function; empty if the module has no names. Lives as long as the error.
-  wasm_slice function;
-  // Index of the function in the module's function index space.
-  uint32_t function_index;
-} wasm_frame;
 
 // The result of a call.
 //
@@ -230,9 +221,9 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   // The artifact was made by another version of the library or for another processor or with another
   // configuration. The message says which. Compile the module again.
   WASM_STATUS_MODULE_ARTIFACT_INCOMPATIBLE = 38,
-  // The guest trapped. See `wasm_error_trap`.
+  // The guest trapped. See `trap` in `wasm_error_info`.
   WASM_STATUS_GUEST_TRAP = 50,
-  // The guest exited by itself: `proc_exit` or a return from `_start`. See `wasm_error_exit_code`.
+  // The guest exited by itself: `proc_exit` or a return from `_start`. See `exit_code` in `wasm_error_info`.
   WASM_STATUS_GUEST_EXIT = 51,
   // The start or one record used more than `record_time_limit_ns`.
   WASM_STATUS_GUEST_TIMEOUT = 52,
@@ -312,6 +303,46 @@ typedef enum wasm_trap WASM_ENGINE_ENUM_TYPE {
   WASM_TRAP_OTHER = 12,
 } wasm_trap;
 
+// What is known of an error.
+typedef struct wasm_error_info {
+  // `sizeof(wasm_error_info)`, set by the caller.
+  size_t size;
+  // The status that came with it.
+  wasm_status status;
+  // Which trap ended the guest; `WASM_TRAP_NONE` if none did.
+  wasm_trap trap;
+  // The text of `wasm_error_message`.
+  wasm_slice message;
+  // Whether the guest ended by itself.
+  bool has_exit_code;
+  // Whether the guest was working on a record.
+  bool has_record;
+  // The guest's exit code, if it ended by itself.
+  int32_t exit_code;
+  // The record's index in the batch, from 0.
+  uint32_t record_index;
+  // The record's Kafka offset.
+  int64_t record_offset;
+  // Frames of the guest's call stack at its end, for `wasm_error_frame`.
+  size_t frame_count;
+  // The guest's core dump; empty if there is none.
+  //
+  // Guests have one that trapped, were ended, or exited with a code other than 0, if `core_dumps` was set for their
+  // runtime, and if their memory has no more than 1 GiB. It is a WebAssembly module in the format for core dumps of
+  // WebAssembly's tool conventions: memory, globals, and the stack with the indices of functions, of which it has
+  // the innermost 10,000. Where in a function a frame is, and the values of its variables, are not known. What the
+  // memory holds is in it, secrets included.
+  wasm_slice core_dump;
+} wasm_error_info;
+
+// A frame of a guest's call stack.
+typedef struct wasm_frame {
+  // Demangled name of the function; empty if the module has no names. Lives as long as the error.
+  wasm_slice function;
+  // Index of the function in the module's function index space.
+  uint32_t function_index;
+} wasm_frame;
+
 // The status that came with the error; `WASM_STATUS_NULL_ARGUMENT` for NULL.
 wasm_status wasm_error_status(const wasm_error *error);
 
@@ -319,37 +350,17 @@ wasm_status wasm_error_status(const wasm_error *error);
 // by a NUL. Lives as long as the error. For NULL an empty string.
 const char *wasm_error_message(const wasm_error *error);
 
-// Which trap ended the guest; `WASM_TRAP_NONE` if none did, and for NULL.
-wasm_trap wasm_error_trap(const wasm_error *error);
-
-// Whether the guest ended by itself; if so, writes its exit code to `exit_code`, which may be NULL.
-bool wasm_error_exit_code(const wasm_error *error, int32_t *exit_code);
-
-// Whether the guest was working on a record; if so, writes its index in the batch, from 0, and its offset. Either pointer
-// may be NULL.
-bool wasm_error_record(const wasm_error *error, uint32_t *index, int64_t *offset);
-
-// Number of frames of the guest's call stack at its end; 0 for NULL.
-size_t wasm_error_frame_count(const wasm_error *error);
+// Fills `info`, whose `size` the caller has set, with all that is known. What it points to lives as long as the error.
+wasm_status wasm_error_get_info(const wasm_error *error, wasm_error_info *info);
 
 // Writes frame `index`, counted from the innermost, to `frame`. `WASM_STATUS_INVALID_ARGUMENT` if there is none.
 wasm_status wasm_error_frame(const wasm_error *error, size_t index, wasm_frame *frame);
-
-// Whether the error has a core dump of its guest; if so, writes it to `dump`, which may be NULL. It lives as long as the
-// error.
-//
-// Guests have one that trapped, were ended, or exited with a code other than 0, if `core_dumps` was set for their runtime,
-// and if their memory has no more than 1 GiB. It is a WebAssembly module in the format for core dumps of WebAssembly's tool
-// conventions: memory, globals, and the stack with the indices of functions, of which it has the innermost 10,000. Where
-// in a function a frame is, and the values of its variables, are not known. What the memory holds is in it, secrets
-// included.
-bool wasm_error_coredump(const wasm_error *error, wasm_slice *dump);
 
 // Frees the error. NULL is fine.
 void wasm_error_release(wasm_error *error);
 
 // The name of a status, such as `guest-trap`: fixed, fit for metrics labels; `unknown` for a number that is none.
-const char *wasm_status_name(uint32_t status);
+const char *wasm_status_name(wasm_status status);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Runtime
@@ -416,7 +427,7 @@ typedef struct wasm_log_sink {
 
 // Where linear memories and guests' stacks come from.
 //
-// The README has measurements of each mode and says which one to choose.
+// `docs/memory-and-signals.md` has measurements of each mode and says which one to choose.
 typedef enum wasm_memory_mode WASM_ENGINE_ENUM_TYPE {
   // Each start of an engine maps memory and stack, each stop unmaps them. Guests run fastest and starts are
   // slowest. Each engine takes 4 GiB of address space and four to six of the process's 65,530 mappings. This is
@@ -510,12 +521,12 @@ typedef struct wasm_runtime_config {
   uint32_t skip_crc_check;
   // Where guests' output goes. Default: nowhere.
   wasm_log_sink log;
-  // Where linear memories and stacks come from: a `wasm_memory_mode`.
-  uint32_t memory_mode;
-  // How traps of guests are noticed: a `wasm_trap_mode`.
-  uint32_t trap_mode;
-  // When blocked signals are looked for: a `wasm_signal_check`.
-  uint32_t signal_check;
+  // Where linear memories and stacks come from.
+  wasm_memory_mode memory_mode;
+  // How traps of guests are noticed.
+  wasm_trap_mode trap_mode;
+  // When blocked signals are looked for.
+  wasm_signal_check signal_check;
   // 1: stacks have no more than `host_stack_size` bytes, of which guests get up to a quarter for their own frames. No host
   // function then ever has more than what it was promised, and some have a quarter less, so that one which needs more
   // dies in a test. Default 0.
@@ -539,7 +550,7 @@ typedef struct wasm_runtime_config {
   uint32_t log_lines_per_second;
   // Lines that they may write at once, after they wrote less for a while. Default 5,000.
   uint32_t log_burst_lines;
-  // 1: the error of a guest that failed has a core dump, which `wasm_error_coredump` gives. It is made by the poll that
+  // 1: the error of a guest that failed has a core dump, `core_dump` in `wasm_error_info`. It is made by the poll that
   // reports the failure, which takes up to some 4 ms per MiB of the guest's memory that is not zero, and the
   // error keeps them. Default 0.
   uint32_t core_dumps;
@@ -567,19 +578,13 @@ wasm_status wasm_runtime_validate(const wasm_runtime *runtime, wasm_slice module
 // `schema_registry_abi_version`, `language`, `producers`, `functions`, `code_size`, `data_segments`, `has_names`,
 // `memories`, `imports`, `exports`, and `refused`, which is null or has `status` and `message`. Any thread.
 //
-// `json` gets text that must be freed with `wasm_bytes_release`.
+// `json` gets text, to be released with `wasm_bytes_release`.
 wasm_status wasm_runtime_inspect(const wasm_runtime *runtime, wasm_slice module, wasm_bytes **json, wasm_error **error);
 
 // Gives the runtime up. Factories and engines made from it go on living; the compile threads end when they have
 // finished what they are at, and the ticker's when the last factory, engine, factory cache and `wasm_metrics` of the process
 // is gone. NULL is fine.
 void wasm_runtime_release(wasm_runtime *runtime);
-
-// The text: UTF-8 without a final NUL. Lives as long as its owner. For NULL empty.
-wasm_slice wasm_bytes_view(const wasm_bytes *text);
-
-// Frees the text. NULL is fine.
-void wasm_bytes_release(wasm_bytes *text);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Thread
@@ -769,9 +774,9 @@ wasm_status wasm_future_poll(wasm_future *future, const wasm_waker *waker, wasm_
 // another kind; `WASM_STATUS_INVALID_STATE` if it is not ready. The future must still be released.
 wasm_status wasm_future_take_factory(wasm_future *future, wasm_factory **factory, wasm_error **error);
 
-// Takes the artifact out of a future of `wasm_runtime_precompile` that is ready. Errors as of
-// `wasm_future_take_factory`.
-wasm_status wasm_future_take_artifact(wasm_future *future, wasm_artifact **artifact, wasm_error **error);
+// Takes the artifact out of a future of `wasm_runtime_precompile` that is ready, to be released with
+// `wasm_bytes_release`. Errors as of `wasm_future_take_factory`.
+wasm_status wasm_future_take_artifact(wasm_future *future, wasm_bytes **artifact, wasm_error **error);
 
 // Frees the future, at any time. NULL is fine.
 //
@@ -788,6 +793,43 @@ wasm_status wasm_future_release(wasm_future *future, wasm_error **error);
 //
 // `wasm_engine_*`: one running guest on one core.
 // ---------------------------------------------------------------------------------------------------------------------
+
+// Settings of an engine.
+typedef struct wasm_engine_config {
+  // `sizeof(wasm_engine_config)`.
+  size_t size;
+  // 1: a user of the one engine that the calling thread shares for this factory. The first user makes that, the last
+  // one takes it along. To its host each user is an engine of its own, and stopped; what is shared is the guest,
+  // with its memory. Default 0.
+  //
+  // Starting starts the guest if no user has it running, else is over at once, or when the start that is going on
+  // is. Transforms queue, first come, first served. The user at the front drives the guest with its own polls; the
+  // others' futures are pending until it is their turn. So a user that does not poll its future, or whose sink does
+  // not settle its promise, holds the others up; releasing the future, or the user, lets them go on.
+  //
+  // A failure is that of the user whose batch it was, and so is a cancelled transform: this user is stopped. The
+  // next one in the queue starts the guest again before its batch, as part of its own operation, and if that start
+  // fails, so does this operation. Stopping a user leaves the guest to the others; with the last one that is started
+  // it goes, and its memory.
+  //
+  // Policies and statistics are each user's own. Host functions and log lines see the engine and the user data of
+  // the user whose turn it is, or was last. `wasm_engine_get_memory_size` is the guest's. The metrics know one
+  // engine, whose restarts and errors count once.
+  uint32_t shared;
+} wasm_engine_config;
+
+// How a callback answers.
+typedef enum wasm_callback_result WASM_ENGINE_ENUM_TYPE {
+  // The call has completed.
+  WASM_CALLBACK_RESULT_DONE = 0,
+  // The call completes when the promise that the callback took from its `wasm_call` is settled.
+  WASM_CALLBACK_RESULT_PENDING = 1,
+  // The call failed. `wasm_call_fail` has given the reason.
+  WASM_CALLBACK_RESULT_FAILED = 2,
+  // Call again. Only for `transform` and `start` of a `wasm_custom_engine`. If `wasm_work_write` reported that the
+  // output is full, the host's sink gets the output first. Otherwise other tasks run first.
+  WASM_CALLBACK_RESULT_AGAIN = 3,
+} wasm_callback_result;
 
 // One output record.
 typedef struct wasm_output_record {
@@ -823,8 +865,25 @@ typedef struct wasm_output_sink {
   //
   // The callback must not throw. Functions that would change the state of the same engine return
   // `WASM_STATUS_BUSY`. So do polling and releasing a future of the engine.
-  uint32_t (*records)(void *data, const wasm_output_record *records, size_t count, wasm_call *call);
+  wasm_callback_result (*records)(void *data, const wasm_output_record *records, size_t count, wasm_call *call);
 } wasm_output_sink;
+
+// A transform: a batch for the guest, and where the output goes.
+typedef struct wasm_transform_args {
+  // `sizeof(wasm_transform_args)`.
+  size_t size;
+  // A Kafka record batch, magic 2, as it is on the wire, compressed or not, and nothing after it. It is borrowed, not
+  // copied, and must stay unchanged until the operation is over: until its future is ready, has failed, or is
+  // released, or the engine is stopped or released.
+  wasm_slice batch;
+  // Gets the guest's output, in the order of its writes, while the operation is polled. It is copied, and dropped when
+  // the operation is over, or when the call fails.
+  const wasm_output_sink *sink;
+  // The index of the first record that the guest gets. Default 0. After a failure, to go on behind the record that
+  // failed, or to try that one again. The guest is told how many records are left; indices in errors still count
+  // from the batch's first record.
+  uint32_t first_record;
+} wasm_transform_args;
 
 // What an engine is doing.
 typedef enum wasm_engine_state WASM_ENGINE_ENUM_TYPE {
@@ -838,29 +897,14 @@ typedef enum wasm_engine_state WASM_ENGINE_ENUM_TYPE {
   WASM_ENGINE_STATE_TRANSFORMING = 3,
 } wasm_engine_state;
 
-// Makes an engine that belongs to the calling thread. It is stopped. Cheap: nothing is instantiated yet.
-wasm_status wasm_engine_create(const wasm_factory *factory, wasm_engine **engine, wasm_error **error);
-
-// Makes a user of the one engine that the calling thread shares for this factory; the first user makes that, the last
-// one takes it along. To its host it is an engine of its own, and stopped; what is shared is the guest, with its
-// memory.
+// Makes an engine that belongs to the calling thread. It is stopped. Cheap: nothing is instantiated yet. `config` may
+// be NULL for the defaults.
 //
-// Starting starts the guest if no user has it running, else is over at once, or when the start that is going on is.
-// Transforms queue, first come, first served. The user at the front drives the guest with its own polls; the others'
-// futures are pending until it is their turn. So a user that does not poll its future, or whose sink does not settle
-// its promise, holds the others up; releasing the future, or the user, lets them go on.
-//
-// A failure is that of the user whose batch it was, and so is a cancelled transform: this user is stopped. The next
-// one in the queue starts the guest again before its batch, as part of its own operation, and if that start fails, so
-// does this operation. Stopping a user leaves the guest to the others; with the last one that is started it goes, and
-// its memory.
-//
-// Policies and tallies are each user's own. Host functions and log lines see the engine and the user data of the user
-// whose turn it is, or was last. `wasm_engine_get_memory_size` is the guest's. The metrics know one engine, whose
-// restarts and errors count once.
-//
-// `WASM_STATUS_INVALID_STATE` if the thread is at its very end.
-wasm_status wasm_engine_create_shared(const wasm_factory *factory, wasm_engine **engine, wasm_error **error);
+// `WASM_STATUS_INVALID_STATE` for a shared one if the thread is at its very end.
+wasm_status wasm_engine_create(const wasm_factory *factory,
+                               const wasm_engine_config *config,
+                               wasm_engine **engine,
+                               wasm_error **error);
 
 // Puts a new version in the engine's place while it works: make before break.
 //
@@ -893,48 +937,34 @@ wasm_status wasm_engine_start(wasm_engine *engine, wasm_future **future, wasm_er
 
 // Gives the guest one record batch.
 //
-// `batch` is a Kafka record batch, magic 2, as it is on the wire, compressed or not, and nothing after it. It is checked
-// here, as a whole: with a `WASM_STATUS_BATCH_…` nothing has reached the guest and the engine is as it was. It is
-// borrowed, not copied, and must stay unchanged until the future is ready, has failed, or is released, or the engine is
-// stopped or released. A compressed one is
-// decompressed here, on the calling thread.
+// It is checked here, as a whole: with a `WASM_STATUS_BATCH_…` nothing has reached the guest and the engine is as it
+// was. A compressed one is decompressed here, on the calling thread.
 //
-// `sink` gets the guest's output, in the order of its writes, while the future is polled, and is dropped when the
-// operation is over, or when this call fails (unless with `WASM_STATUS_INVALID_STRUCT_SIZE`, when it cannot be read). What an input record gave rise to is handed over whole, after the guest has
-// finished that record; only if it exceeds `output_buffer_limit` it comes in parts.
+// What an input record gave rise to is handed over to the sink whole, after the guest has finished that record; only if
+// it exceeds `output_buffer_limit` it comes in parts.
 //
 // `future` becomes ready when the guest asks for the next batch and the sink has everything. It fails with a
-// `WASM_STATUS_GUEST_…` when the guest ends; the sink then has the output of all records before the one that
-// `wasm_error_record` names. It fails with `WASM_STATUS_OUTPUT_REJECTED` when the sink fails. In both cases the engine is
-// stopped. `WASM_STATUS_INVALID_STATE` if the engine is not idle.
+// `WASM_STATUS_GUEST_…` when the guest ends; the sink then has the output of all records before the one that the error
+// names. It fails with `WASM_STATUS_OUTPUT_REJECTED` when the sink fails. In both cases the engine is stopped.
+//
+// Errors of the call itself: `WASM_STATUS_INVALID_STATE` if the engine is not idle, `WASM_STATUS_INVALID_ARGUMENT` if the
+// batch has no record `first_record`. With `WASM_STATUS_INVALID_STRUCT_SIZE` the sink is not dropped, because `args` or
+// the sink cannot be read.
 wasm_status wasm_engine_transform(wasm_engine *engine,
-                                  wasm_slice batch,
-                                  const wasm_output_sink *sink,
+                                  const wasm_transform_args *args,
                                   wasm_future **future,
                                   wasm_error **error);
 
-// As `wasm_engine_transform`, from the record with index `first_record` on: after a failure, to go on with the record
-// behind the one that failed, or to try that one again. The guest is told how many records are left; indices in errors
-// still count from the batch's first record. `WASM_STATUS_INVALID_ARGUMENT` if the batch has no such record.
-wasm_status wasm_engine_transform_from(wasm_engine *engine,
-                                       wasm_slice batch,
-                                       uint32_t first_record,
-                                       const wasm_output_sink *sink,
-                                       wasm_future **future,
-                                       wasm_error **error);
-
-// `wasm_engine_transform_from` and the first `wasm_future_poll` in one call. A batch whose transform is over at once, as that
+// `wasm_engine_transform` and the first `wasm_future_poll` in one call. A batch whose transform is over at once, as that
 // of nearly every small batch is, needs no future and saves a tenth of its time.
 //
-// `state` gets what the poll found, and `future` gets NULL if that is ready, else the future, to be polled on. `waker`, which
-// may be NULL, is used up as by `wasm_future_poll`, also when this call fails.
+// `state` gets what the poll found, and `future` gets NULL if that is ready, else the future, to be polled on. `waker`,
+// which may be NULL, is consumed as by `wasm_future_poll`, also when this call fails.
 //
-// Errors as of both calls; then the operation is over, there is no future, and the sink has been dropped. Only what a later
-// poll can mend, such as `WASM_STATUS_SIGNALS_BLOCKED`, is left to that one to tell: the state is yielded then.
+// Errors as of both calls; then the operation is over, there is no future, and the sink has been dropped. Only what a
+// later poll can mend, such as `WASM_STATUS_SIGNALS_BLOCKED`, is left to that one to tell: the state is yielded then.
 wasm_status wasm_engine_transform_and_poll(wasm_engine *engine,
-                                           wasm_slice batch,
-                                           uint32_t first_record,
-                                           const wasm_output_sink *sink,
+                                           const wasm_transform_args *args,
                                            const wasm_waker *waker,
                                            wasm_poll *state,
                                            wasm_future **future,
@@ -1046,8 +1076,8 @@ typedef struct wasm_batch_config {
   size_t size;
   // Offset of the batch. Default 0.
   int64_t base_offset;
-  // A `wasm_compression`. Default none.
-  uint32_t compression;
+  // Default none.
+  wasm_compression compression;
   // 1: all records have the time `append_timestamp`, the broker's, instead of their own. Default 0.
   uint32_t append_time;
   // Milliseconds since 1970, with `append_time`.
@@ -1184,7 +1214,7 @@ typedef struct wasm_continuation {
   void (*drop)(void *data);
   // Finishes the host function. It may use the guest's memory through `call`. It writes `results` and returns a
   // `wasm_callback_result`: done or failed or pending with a new promise. Called at most once. Must not throw.
-  uint32_t (*run)(void *data, wasm_call *call, wasm_value *results);
+  wasm_callback_result (*run)(void *data, wasm_call *call, wasm_value *results);
 } wasm_continuation;
 
 // Keeps a promise that expects no value: what was asked for is done. Wakes the waiting future, if it waits.
@@ -1230,61 +1260,6 @@ typedef enum wasm_value_type WASM_ENGINE_ENUM_TYPE {
   WASM_VALUE_TYPE_F64 = 3,
 } wasm_value_type;
 
-// An engine of the embedder's own: on another computer, in native code, or a dummy for tests.
-//
-// `start` and `transform` are steps. Each is called by `wasm_future_poll` and answers with a `wasm_callback_result`: done;
-// failed; again; or pending, with a promise that it took from its call. When that promise is resolved, from any
-// thread, the same step is called again, with the same arguments, until it answers done or failed. A rejected promise
-// fails the step. Failures have `WASM_STATUS_CUSTOM_ENGINE_FAILED`, which policies treat as a guest's, and stop the
-// engine.
-//
-// All callbacks but `drop` are called on the engine's thread and must not throw or block: no time limit holds for
-// them. Functions that would change the state of the same engine answer `WASM_STATUS_BUSY` there. Calls of them know
-// the engine and its user data (`wasm_call_engine`, `wasm_call_user_data`; not in `create`), but no guest's memory.
-typedef struct wasm_custom_engine {
-  // `sizeof(wasm_custom_engine)`.
-  size_t size;
-  // The host's own, for all engines of the factory, whose threads may use it at once.
-  void *data;
-  // Frees `data`, once: when the factory and its last engine are gone, and the futures of that, on the thread that gives the last of them up, or
-  // when `wasm_factory_create_custom` fails. May be NULL.
-  void (*drop)(void *data);
-  // Makes an engine: writes its own data to `engine_data`, NULL before, and answers done or failed, at once. Called by
-  // `wasm_engine_create`. NULL: the other callbacks get `data`, and `release` is not called. With another answer than done
-  // nothing that was written is ever freed.
-  uint32_t (*create)(void *data, void **engine_data, wasm_call *call);
-  // Starts the engine. NULL: it is started at once.
-  uint32_t (*start)(void *engine_data, wasm_call *call);
-  // Transforms the records of `batch` from the one with index `first_record` on. Must not be NULL.
-  //
-  // `batch` is what `wasm_engine_transform` was given, checked, and can be read until the last answer, or `stop`.
-  // `work` gives the records one by one, decompressed, and takes the output; it is valid until the callback returns.
-  // The record that was taken from it last is the one to which output and a failure belong, unless
-  // `wasm_call_fail_record` names another.
-  uint32_t (*transform)(void *engine_data, wasm_slice batch, uint32_t first_record, wasm_work *work, wasm_call *call);
-  // Stops an engine whose `start` was called, or would have been: in whatever state it is, after a failure, too. When it
-  // returns, nothing touches the batch any more; promises may still be settled, without effect. May be NULL.
-  void (*stop)(void *engine_data);
-  // Frees what `create` made: once, stopped, when the engine is released. May be NULL.
-  void (*release)(void *engine_data);
-  // Bytes of memory that the engine has now, for `wasm_engine_get_memory_size` and the metrics; asked after each step.
-  // NULL: 0.
-  uint64_t (*memory_size)(void *engine_data);
-} wasm_custom_engine;
-
-// How a callback answers.
-typedef enum wasm_callback_result WASM_ENGINE_ENUM_TYPE {
-  // The call has completed.
-  WASM_CALLBACK_RESULT_DONE = 0,
-  // The call completes when the promise that the callback took from its `wasm_call` is settled.
-  WASM_CALLBACK_RESULT_PENDING = 1,
-  // The call failed. `wasm_call_fail` has given the reason.
-  WASM_CALLBACK_RESULT_FAILED = 2,
-  // Call again. Only for `transform` and `start` of a `wasm_custom_engine`. If `wasm_work_write` reported that the
-  // output is full, the host's sink gets the output first. Otherwise other tasks run first.
-  WASM_CALLBACK_RESULT_AGAIN = 3,
-} wasm_callback_result;
-
 // A function of the host's.
 typedef struct wasm_host_function {
   // `sizeof(wasm_host_function)`.
@@ -1294,12 +1269,12 @@ typedef struct wasm_host_function {
   wasm_slice module;
   // Its name there.
   wasm_slice name;
-  // Each a `wasm_value_type`; at most 32.
-  const uint32_t *params;
+  // Their types; at most 32.
+  const wasm_value_type *params;
   // Number of `params`.
   size_t param_count;
-  // Each a `wasm_value_type`; at most 16.
-  const uint32_t *results;
+  // Their types; at most 16.
+  const wasm_value_type *results;
   // Number of `results`.
   size_t result_count;
   // 1: `call` may answer pending, which costs a little with each call; else 0.
@@ -1315,7 +1290,7 @@ typedef struct wasm_host_function {
   // Called on the threads of engines, on the guests' stacks with `host_stack_size` bytes left, by several at once if
   // there are. Its time counts as the guest's. It must not throw and must not block; functions of its own engine answer
   // `WASM_STATUS_BUSY`.
-  uint32_t (*call)(void *data, wasm_call *call, const wasm_value *args, wasm_value *results);
+  wasm_callback_result (*call)(void *data, wasm_call *call, const wasm_value *args, wasm_value *results);
 } wasm_host_function;
 
 // Gives guests a function of the host's. What `function` points to is copied, `data` is taken over in any case.
@@ -1358,7 +1333,8 @@ void *wasm_call_user_data(const wasm_call *call);
 // What happens when the guest ends at a record: it traps, exits, runs for too long, hits a limit, or makes a bad call.
 typedef enum wasm_on_error WASM_ENGINE_ENUM_TYPE {
   // The transform fails, with the record's index and offset in the error, and the engine is stopped. The sink has the
-  // output of all records before that one. The host may go on from any record with `wasm_engine_transform_from`.
+  // output of all records before that one. The host may go on from any record: `first_record` in
+  // `wasm_transform_args`.
   WASM_ON_ERROR_FAIL = 0,
   // The record is dropped and counted, the guest is started again, and the batch goes on with the next record.
   WASM_ON_ERROR_SKIP = 1,
@@ -1384,7 +1360,7 @@ typedef struct wasm_timer {
   // Starts a delay. Takes the call's promise, returns `WASM_CALLBACK_RESULT_PENDING` and resolves the promise
   // after `nanoseconds`. If the promise is never resolved, the engine never restarts by itself. If the promise is
   // rejected or dropped, the operation fails. So it does if the result is neither pending nor done.
-  uint32_t (*sleep)(void *data, uint64_t nanoseconds, wasm_call *call);
+  wasm_callback_result (*sleep)(void *data, uint64_t nanoseconds, wasm_call *call);
 } wasm_timer;
 
 // What becomes of an engine whose guest fails. Zero in any field but `size` means the default.
@@ -1392,7 +1368,7 @@ typedef struct wasm_timer {
 // What is promised, with at-least-once hosts in mind. Output comes once and in the order of the input records. Each
 // record's output comes whole or not at all, unless it exceeds `output_buffer_limit` and comes in parts. When a transform
 // is *ready*, each record's output was taken by the sink, or the record was dropped and counted, or went to the dead
-// letters. When it *failed* at a record that its error names (`wasm_error_record`), the same holds for all records before
+// letters. When it *failed* at a record that its error names (`has_record`), the same holds for all records before
 // that one, and the sink has nothing of it or from behind it. When it failed with an error that names no record, because
 // the sink failed, or the guest ended between two records or did not start again, or when it was cancelled, the same holds
 // for the records up to the last `input_offset` that the sink took. A guest that is started again has forgotten all that
@@ -1400,13 +1376,13 @@ typedef struct wasm_timer {
 typedef struct wasm_engine_policy {
   // `sizeof(wasm_engine_policy)`.
   size_t size;
-  // What happens when the guest ends at a record: a `wasm_on_error`.
+  // What happens when the guest ends at a record.
   //
   // Only for what the guest did itself: `WASM_STATUS_GUEST_…`, and `WASM_STATUS_CUSTOM_ENGINE_FAILED`. Failures of the host's (`WASM_STATUS_HOST_FUNCTION_FAILED`,
   // `WASM_STATUS_OUTPUT_REJECTED`, `WASM_STATUS_SYSTEM`, …) always fail the transform, because another record would
   // fare no better. So does a guest that ends without having taken a record. One that ends between two records is
   // started again, and no record is lost.
-  uint32_t on_error;
+  wasm_on_error on_error;
   // Nanoseconds from a failure to the next start. They double with each further failure in a row, up to
   // `backoff_max_ns`; what is waited is a random time between half of that and all of it. Default 1 s.
   uint64_t backoff_min_ns;
@@ -1471,6 +1447,52 @@ typedef struct wasm_input_record {
   int64_t timestamp;
 } wasm_input_record;
 
+// An engine of the embedder's own: on another computer, in native code, or a dummy for tests.
+//
+// `start` and `transform` are steps. Each is called by `wasm_future_poll` and answers with a `wasm_callback_result`: done;
+// failed; again; or pending, with a promise that it took from its call. When that promise is resolved, from any
+// thread, the same step is called again, with the same arguments, until it answers done or failed. A rejected promise
+// fails the step. Failures have `WASM_STATUS_CUSTOM_ENGINE_FAILED`, which policies treat as a guest's, and stop the
+// engine.
+//
+// All callbacks but `drop` are called on the engine's thread and must not throw or block: no time limit holds for
+// them. Functions that would change the state of the same engine answer `WASM_STATUS_BUSY` there. Calls of them know
+// the engine and its user data (`wasm_call_engine`, `wasm_call_user_data`; not in `create`), but no guest's memory.
+typedef struct wasm_custom_engine {
+  // `sizeof(wasm_custom_engine)`.
+  size_t size;
+  // The host's own, for all engines of the factory, whose threads may use it at once.
+  void *data;
+  // Frees `data`, once: when the factory and its last engine are gone, and the futures of that, on the thread that gives the last of them up, or
+  // when `wasm_factory_create_custom` fails. May be NULL.
+  void (*drop)(void *data);
+  // Makes an engine: writes its own data to `engine_data`, NULL before, and answers done or failed, at once. Called by
+  // `wasm_engine_create`. NULL: the other callbacks get `data`, and `release` is not called. With another answer than done
+  // nothing that was written is ever freed.
+  wasm_callback_result (*create)(void *data, void **engine_data, wasm_call *call);
+  // Starts the engine. NULL: it is started at once.
+  wasm_callback_result (*start)(void *engine_data, wasm_call *call);
+  // Transforms the records of `batch` from the one with index `first_record` on. Must not be NULL.
+  //
+  // `batch` is what `wasm_engine_transform` was given, checked, and can be read until the last answer, or `stop`.
+  // `work` gives the records one by one, decompressed, and takes the output; it is valid until the callback returns.
+  // The record that was taken from it last is the one to which output and a failure belong, unless
+  // `wasm_call_fail_record` names another.
+  wasm_callback_result (*transform)(void *engine_data,
+                                    wasm_slice batch,
+                                    uint32_t first_record,
+                                    wasm_work *work,
+                                    wasm_call *call);
+  // Stops an engine whose `start` was called, or would have been: in whatever state it is, after a failure, too. When it
+  // returns, nothing touches the batch any more; promises may still be settled, without effect. May be NULL.
+  void (*stop)(void *engine_data);
+  // Frees what `create` made: once, stopped, when the engine is released. May be NULL.
+  void (*release)(void *engine_data);
+  // Bytes of memory that the engine has now, for `wasm_engine_get_memory_size` and the metrics; asked after each step.
+  // NULL: 0.
+  uint64_t (*memory_size)(void *engine_data);
+} wasm_custom_engine;
+
 // Makes a factory of engines that are `engine`'s callbacks instead of a guest. Any thread.
 //
 // `config` is as for `wasm_factory_create`, but has no module, and its environment means nothing. What `engine` points to is
@@ -1534,8 +1556,8 @@ typedef struct wasm_schema_reference {
 
 // A schema.
 typedef struct wasm_schema {
-  // A `wasm_schema_type`.
-  uint32_t schema_type;
+  // Its language.
+  wasm_schema_type schema_type;
   // The schema's text.
   wasm_slice definition;
   // The schemas that this one refers to.
@@ -1560,11 +1582,11 @@ typedef struct wasm_schema_registry {
   // Frees `data`. Called once when the runtime and everything made from it are gone. May be NULL.
   void (*drop)(void *data);
   // The schema of this id. The answer's `version` is not looked at.
-  uint32_t (*get_schema)(void *data, int32_t id, wasm_call *call);
+  wasm_callback_result (*get_schema)(void *data, int32_t id, wasm_call *call);
   // Gets the schema of a subject in this version. −1 is the latest.
-  uint32_t (*get_subject_schema)(void *data, wasm_slice subject, int32_t version, wasm_call *call);
+  wasm_callback_result (*get_subject_schema)(void *data, wasm_slice subject, int32_t version, wasm_call *call);
   // Registers a schema under a subject or finds the existing one. The result is its id.
-  uint32_t (*create_schema)(void *data, wasm_slice subject, const wasm_schema *schema, wasm_call *call);
+  wasm_callback_result (*create_schema)(void *data, wasm_slice subject, const wasm_schema *schema, wasm_call *call);
 } wasm_schema_registry;
 
 // A schema with its place in a registry.
@@ -1602,8 +1624,7 @@ wasm_status wasm_promise_resolve_schema(wasm_promise *promise, const wasm_subjec
 // ---------------------------------------------------------------------------------------------------------------------
 // Artifact
 //
-// `wasm_runtime_precompile`, `wasm_artifact_*` and `wasm_factory_load`: compiled modules that the embedder keeps
-// itself.
+// Artifacts are compiled modules that the host keeps itself: on its disk, or sent to other machines.
 // ---------------------------------------------------------------------------------------------------------------------
 
 // Compiles a module to an artifact, for an embedder that keeps compiled modules itself. The module is copied, and
@@ -1611,6 +1632,14 @@ wasm_status wasm_promise_resolve_schema(wasm_promise *promise, const wasm_subjec
 //
 // `future` becomes ready with an artifact, to be had by `wasm_future_take_artifact`, or fails with a
 // `WASM_STATUS_MODULE_…`. Else it is like that of `wasm_factory_create`.
+//
+// An artifact is machine code with what has to be known about it: as long as it is kept, guard it as you would guard
+// the program itself, since loading one that was forged runs what the forger wrote. Its checksum tells of accidents
+// only.
+//
+// It fits runtimes of the same version of this library, on processors with at least the features that it was made on,
+// with the same `memory_mode` and `trap_mode`, and with the same of its host functions that may wait; in memory mode
+// `WASM_MEMORY_MODE_PROCESS_POOL` also with the same `pool_engines` and `memory_limit`, where these are large.
 wasm_status wasm_runtime_precompile(const wasm_runtime *runtime,
                                     wasm_slice module,
                                     wasm_future **future,
@@ -1620,8 +1649,8 @@ wasm_status wasm_runtime_precompile(const wasm_runtime *runtime,
 // artifact, which is copied, checked and loaded on a compile thread. What it says is checked against this runtime as
 // its module would be.
 //
-// **The artifact is believed.** Give it nothing but the bytes of a `wasm_artifact` that nobody else could have
-// changed.
+// **The artifact is believed.** Give it nothing but bytes of `wasm_future_take_artifact` that nobody else could
+// have changed.
 //
 // `future` fails with `WASM_STATUS_MODULE_ARTIFACT_DAMAGED` if the bytes are no artifact, or not as they were made;
 // with `WASM_STATUS_MODULE_ARTIFACT_INCOMPATIBLE` if it does not fit this runtime, and a message that says what
@@ -1630,12 +1659,6 @@ wasm_status wasm_factory_load(const wasm_runtime *runtime,
                               const wasm_factory_config *config,
                               wasm_future **future,
                               wasm_error **error);
-
-// The artifact's bytes. They live as long as it. For NULL empty.
-wasm_slice wasm_artifact_view(const wasm_artifact *artifact);
-
-// Frees the artifact. NULL is fine.
-void wasm_artifact_release(wasm_artifact *artifact);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Code cache
@@ -1653,33 +1676,6 @@ typedef struct wasm_code_cache_config {
   // larger by itself is not kept. Default 1 GiB.
   uint64_t max_bytes;
 } wasm_code_cache_config;
-
-// What a runtime counted since it was made. Numbers that only grow; read one by one, so not all at the same instant.
-typedef struct wasm_code_cache_stats {
-  // `sizeof(wasm_code_cache_stats)`, set by the caller.
-  size_t size;
-  // Modules that were found in the cache and loaded.
-  uint64_t hits;
-  // Modules that were looked for in the cache and had to be compiled.
-  uint64_t misses;
-  // Entries written.
-  uint64_t stores;
-  // Entries removed because all together had more than `max_bytes`.
-  uint64_t evictions;
-  // Entries ignored because they were damaged or too large, could not be loaded, or others could have written them. Each is a miss, too.
-  uint64_t rejected;
-  // Troubles with the directory or the disk. None of them made a compilation fail.
-  uint64_t faults;
-  // Modules compiled, with a cache or without, also those whose compilation failed; not those that were
-  // refused before.
-  uint64_t compilations;
-  // Nanoseconds that those took, from judging the module to code; storing not included.
-  uint64_t compile_ns;
-  // Modules loaded, from the cache or from an artifact.
-  uint64_t loads;
-  // Nanoseconds that those took, from judging and hashing to code.
-  uint64_t load_ns;
-} wasm_code_cache_stats;
 
 // Keeps compiled modules in a directory, where `wasm_factory_create` and `wasm_runtime_precompile` find them from then
 // on: on a compile thread, without a difference but in time. `config` is copied. Any number of runtimes, processes and
@@ -1703,12 +1699,6 @@ typedef struct wasm_code_cache_stats {
 wasm_status wasm_runtime_set_code_cache(const wasm_runtime *runtime,
                                         const wasm_code_cache_config *config,
                                         wasm_error **error);
-
-// Fills `stats`, whose `size` the caller has set. Without a cache, only what concerns compiling and loading is not
-// zero. Costs nothing. Any thread.
-wasm_status wasm_runtime_get_code_cache_stats(const wasm_runtime *runtime,
-                                              wasm_code_cache_stats *stats,
-                                              wasm_error **error);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Factory cache
@@ -1819,10 +1809,23 @@ typedef struct wasm_runtime_metrics {
   uint64_t compilations_failed;
   // Nanoseconds that all of them took on the compile threads.
   uint64_t compile_ns;
-  // Modules whose machine code was found in a cache.
-  uint64_t cache_hits;
-  // Modules whose machine code was looked for in a cache, in vain.
-  uint64_t cache_misses;
+  // Modules whose machine code was loaded, from the code cache or from an artifact.
+  uint64_t loads;
+  // Nanoseconds that those took, from validating and hashing to code.
+  uint64_t load_ns;
+  // Modules that were found in the code cache and loaded.
+  uint64_t code_cache_hits;
+  // Modules that were looked for in the code cache and had to be compiled.
+  uint64_t code_cache_misses;
+  // Entries written to the code cache.
+  uint64_t code_cache_stores;
+  // Entries removed because all together had more than `max_bytes`.
+  uint64_t code_cache_evictions;
+  // Entries ignored because they were damaged or too large, could not be loaded, or others could have written them.
+  // Each is a miss, too.
+  uint64_t code_cache_rejected;
+  // Troubles with the code cache's directory or the disk. None of them made a compilation fail.
+  uint64_t code_cache_faults;
   // Pools: one for each thread that reserved one, or the process's.
   uint64_t pools;
   // Engines that these are for.
@@ -1911,7 +1914,7 @@ typedef struct wasm_transform_metrics {
 wasm_status wasm_runtime_get_metrics(const wasm_runtime *runtime, wasm_runtime_metrics *metrics, wasm_error **error);
 
 // Reads all metrics and gives them as text in Prometheus's format (version 0.0.4), for an answer with
-// `Content-Type: text/plain; version=0.0.4`. The README lists them. Any thread, also while engines run on others.
+// `Content-Type: text/plain; version=0.0.4`. `docs/metrics.md` lists them. Any thread, also while engines run on others.
 //
 // There are some 40 lines for each transform and shard: how many of these there are is the host's affair. Runtimes of
 // one process have the same names; a host that has several adds a label of its own. `text` must be freed with
@@ -1967,7 +1970,7 @@ wasm_status wasm_engine_start_profile(wasm_engine *engine, uint64_t interval_ns,
 // https://profiler.firefox.com shows. Names of functions are those of the module; functions without one are called
 // `function N`, with their index. The document has no addresses and nothing of the guest's data.
 //
-// `json` gets text that must be freed with `wasm_bytes_release`. `WASM_STATUS_INVALID_STATE` if the engine is not being
+// `json` gets text, to be released with `wasm_bytes_release`. `WASM_STATUS_INVALID_STATE` if the engine is not being
 // profiled, `WASM_STATUS_BUSY` from one of its own callbacks. Takes some milliseconds per thousand looks.
 wasm_status wasm_engine_finish_profile(wasm_engine *engine, wasm_bytes **json, wasm_error **error);
 

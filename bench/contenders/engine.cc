@@ -35,7 +35,7 @@ class worker {
  public:
   worker(wasm_factory* factory, view batch) : _batch{batch.data(), batch.size()} {
     wasm_error* error = nullptr;
-    check(wasm_engine_create(factory, &_engine, &error), error, "create");
+    check(wasm_engine_create(factory, nullptr, &_engine, &error), error, "create");
     wasm_future* future = nullptr;
     check(wasm_engine_start(_engine, &future, &error), error, "start");
     finish(future);
@@ -47,7 +47,7 @@ class worker {
 
   void batch(tally& out) { transform(&out, on_records); }
   void collect(canonical& out) {
-    transform(&out, [](void* data, const wasm_output_record* records, std::size_t count, wasm_call*) -> std::uint32_t {
+    transform(&out, [](void* data, const wasm_output_record* records, std::size_t count, wasm_call*) {
       for (std::size_t i = 0; i < count; ++i) {
         static_cast<canonical*>(data)->add(records[i].topic, view(records[i].payload, records[i].payload_size));
       }
@@ -56,7 +56,7 @@ class worker {
   }
 
  private:
-  static std::uint32_t on_records(void* data, const wasm_output_record* records, std::size_t count, wasm_call*) {
+  static wasm_callback_result on_records(void* data, const wasm_output_record* records, std::size_t count, wasm_call*) {
     auto& out = *static_cast<tally*>(data);
     out.records += count;
     for (std::size_t i = 0; i < count; ++i) {
@@ -67,7 +67,7 @@ class worker {
   }
 
   template <typename Out>
-  void transform(Out* out, std::uint32_t (*records)(void*, const wasm_output_record*, std::size_t, wasm_call*)) {
+  void transform(Out* out, decltype(wasm_output_sink::records) records) {
     wasm_output_sink sink{};
     sink.size = sizeof(sink);
     sink.data = out;
@@ -75,8 +75,8 @@ class worker {
     wasm_poll state{};
     wasm_future* future = nullptr;
     wasm_error* error = nullptr;
-    check(wasm_engine_transform_and_poll(_engine, _batch, 0, &sink, nullptr, &state, &future, &error), error,
-          "transform");
+    const wasm_transform_args args{sizeof(args), _batch, &sink, 0};
+    check(wasm_engine_transform_and_poll(_engine, &args, nullptr, &state, &future, &error), error, "transform");
     if (future != nullptr) {
       finish(future);
       wasm_future_release(future, nullptr);

@@ -2,6 +2,7 @@
 //
 // Calls at the wrong time or place: on another thread, in the wrong state, from inside a callback. Each gives a status,
 // and nothing else happens.
+#include "support/begin_transform.hh"
 #include "support/c_sink.hh"
 
 #include <gmock/gmock.h>
@@ -12,7 +13,7 @@ using testing::HasSubstr;
 
 namespace {
 
-std::uint32_t done(output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; }
+wasm_callback_result done(output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; }
 
 // ---- Threads ----
 
@@ -33,7 +34,7 @@ TEST(WrongThread, IsRefusedByEveryFunctionOfAnEngineAndItsFutures) {
     c_sink sink(done);
     const auto raw = sink.raw();
     EXPECT_EQ(wasm_engine_start(engine, &future, nullptr), WASM_STATUS_WRONG_THREAD);
-    EXPECT_EQ(wasm_engine_transform(engine, wasmengine::as_slice(batch), &raw, &future, nullptr), WASM_STATUS_WRONG_THREAD);
+    EXPECT_EQ(begin_transform(engine, wasmengine::as_slice(batch), &raw, &future, nullptr), WASM_STATUS_WRONG_THREAD);
     EXPECT_EQ(wasm_engine_stop(engine, &future, nullptr), WASM_STATUS_WRONG_THREAD);
     EXPECT_EQ(wasm_engine_get_state(engine, &engine_state, nullptr), WASM_STATUS_WRONG_THREAD);
     EXPECT_EQ(wasm_engine_get_memory_size(engine, &bytes, nullptr), WASM_STATUS_WRONG_THREAD);
@@ -176,7 +177,7 @@ struct attempts {
     c_sink sink(done);
     const auto raw = sink.raw();
     statuses.push_back(wasm_engine_start(engine, &made, nullptr));
-    statuses.push_back(wasm_engine_transform(engine, wasmengine::as_slice(batch), &raw, &made, nullptr));
+    statuses.push_back(begin_transform(engine, wasmengine::as_slice(batch), &raw, &made, nullptr));
     statuses.push_back(wasm_engine_stop(engine, &made, nullptr));
     statuses.push_back(wasm_engine_release(engine, nullptr));
     statuses.push_back(wasm_future_poll(future, nullptr, &state, nullptr));

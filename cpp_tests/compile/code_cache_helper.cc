@@ -167,8 +167,9 @@ int main(int argc, char** argv) {
         check(::mount("none", a.directory.c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr) == 0, "no remount");
       }
       run(runtime, module);
-      const auto s = runtime.get_code_cache_stats().value();
-      const std::uint64_t now[5] = {s.hits, s.misses, s.stores, s.rejected, s.faults};
+      const auto m = we::runtime_metrics(runtime).value();
+      const std::uint64_t now[5] = {m.code_cache_hits, m.code_cache_misses, m.code_cache_stores, m.code_cache_rejected,
+                                    m.code_cache_faults};
       for (int i = 0; i < 5; ++i) {
         sums[i] += now[i];
       }

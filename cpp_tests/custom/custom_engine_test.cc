@@ -2,6 +2,7 @@
 //
 // Engines that are tables of callbacks: what is called when, output, back-pressure, answers that come later, and
 // misuse.
+#include "support/begin_transform.hh"
 #include "support/custom.hh"
 #include "support/metrics.hh"
 
@@ -211,7 +212,7 @@ TEST(CustomEngine, AnswersFromAnotherThread) {
   c_engine table;
   std::vector<std::thread> threads;
   bool waited = false;
-  const auto wait = [&](wasm_call* call) -> std::uint32_t {
+  const auto wait = [&](wasm_call* call) -> wasm_callback_result {
     if (std::exchange(waited, !waited)) {
       return WASM_CALLBACK_RESULT_DONE;
     }
@@ -245,7 +246,7 @@ TEST(CustomEngine, AnswersFromAnotherThread) {
 TEST(CustomEngine, ThatWaitsIsNotCalledBeforeItsPromiseIsSettled) {
   c_engine table;
   held_promise promise;
-  table.on_start = [&](wasm_call* call) -> std::uint32_t {
+  table.on_start = [&](wasm_call* call) -> wasm_callback_result {
     return table.starts == 1 ? promise.take(call) : static_cast<std::uint32_t>(WASM_CALLBACK_RESULT_DONE);
   };
   custom_bench b(table);
@@ -267,7 +268,7 @@ TEST(CustomEngine, ThatWaitsIsNotCalledBeforeItsPromiseIsSettled) {
 
 TEST(CustomEngine, ThatWantsToBeCalledAgainLetsOthersHaveTheirTurn) {
   c_engine table;
-  table.on_start = [&](wasm_call*) -> std::uint32_t { return table.starts < 3 ? WASM_CALLBACK_RESULT_AGAIN : WASM_CALLBACK_RESULT_DONE; };
+  table.on_start = [&](wasm_call*) -> wasm_callback_result { return table.starts < 3 ? WASM_CALLBACK_RESULT_AGAIN : WASM_CALLBACK_RESULT_DONE; };
   custom_bench b(table);
   auto started = b.engine.start().value();
   EXPECT_EQ(started.poll().value(), WASM_POLL_YIELDED);
@@ -335,7 +336,7 @@ TEST(CustomEngine, FeelsTheSinksBackPressure) {
   pending_sink sink;
   const auto raw = sink.raw();
   we::future operation;
-  ASSERT_EQ(wasm_engine_transform(b.engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr), WASM_STATUS_OK);
+  ASSERT_EQ(begin_transform(b.engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr), WASM_STATUS_OK);
   std::size_t records = 0;
   for (;;) {
     waker_tally wakers;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Engines that are tables of callbacks, when something fails, is stopped, or is called at a wrong time.
+#include "support/begin_transform.hh"
 #include "support/custom.hh"
 
 #include <gmock/gmock.h>
@@ -17,7 +18,7 @@ namespace {
 
 const std::vector<std::string> five{"a", "b", "c", "d", "e"};
 
-std::uint32_t failing(wasm_call* call, std::string_view why) {
+wasm_callback_result failing(wasm_call* call, std::string_view why) {
   EXPECT_EQ(wasm_call_fail(call, we::as_slice(why), nullptr), WASM_STATUS_OK);
   return WASM_CALLBACK_RESULT_FAILED;
 }
@@ -197,11 +198,11 @@ TEST(CustomEngineFailure, OfAStartIsTold) {
 TEST(CustomEngineFailure, IsWhatAnAnswerThatIsNoneCountsAs) {
   c_engine table;
   custom_bench b(table);
-  table.on_start = [](wasm_call*) -> std::uint32_t { return 7; };
+  table.on_start = [](wasm_call*) -> wasm_callback_result { return 7; };
   EXPECT_THAT(b.start().message(), HasSubstr("answered 7"));
-  table.on_start = [](wasm_call*) -> std::uint32_t { return WASM_CALLBACK_RESULT_PENDING; };
+  table.on_start = [](wasm_call*) -> wasm_callback_result { return WASM_CALLBACK_RESULT_PENDING; };
   EXPECT_THAT(b.start().message(), HasSubstr("without taking a promise"));
-  table.on_start = [](wasm_call* call) -> std::uint32_t {
+  table.on_start = [](wasm_call* call) -> wasm_callback_result {
     held_promise dropped;
     return dropped.take(call);
   };
@@ -231,7 +232,7 @@ TEST(CustomEngineFailure, NamesNoRecordInOtherCalls) {
   const auto raw = sink.raw();
   const auto batch = built(five);
   we::future operation;
-  ASSERT_EQ(wasm_engine_transform(b.engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr), WASM_STATUS_OK);
+  ASSERT_EQ(begin_transform(b.engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr), WASM_STATUS_OK);
   EXPECT_EQ(operation.poll().value(), WASM_POLL_PENDING);
   EXPECT_EQ(output.reject_record(0, "why"), WASM_STATUS_INVALID_ARGUMENT);
   EXPECT_EQ(output.resolve(), WASM_STATUS_OK);
@@ -239,7 +240,7 @@ TEST(CustomEngineFailure, NamesNoRecordInOtherCalls) {
   // "Again" is for engines only.
   c_sink again([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_AGAIN; });
   const auto raw_again = again.raw();
-  ASSERT_EQ(wasm_engine_transform(b.engine.get(), we::as_slice(batch), &raw_again, operation.out(), nullptr),
+  ASSERT_EQ(begin_transform(b.engine.get(), we::as_slice(batch), &raw_again, operation.out(), nullptr),
             WASM_STATUS_OK);
   EXPECT_EQ(operation.poll().err().status(), WASM_STATUS_OUTPUT_REJECTED);
 }
@@ -265,7 +266,7 @@ void ends_in_the_middle(bool of_start, end how) {
   if (!of_start) {
     ASSERT_TRUE(succeeded(finish(operation)));
     const auto raw = sink.raw();
-    ASSERT_EQ(wasm_engine_transform(b.engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr),
+    ASSERT_EQ(begin_transform(b.engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr),
               WASM_STATUS_OK);
   }
   waker_tally wakers;
@@ -324,7 +325,7 @@ TEST(CustomEngineEnd, IsNoneForABatchWhoseSinkStillHasABlock) {
   const auto raw = sink.raw();
   const auto batch = built(five);
   we::future operation;
-  ASSERT_EQ(wasm_engine_transform(b.engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr), WASM_STATUS_OK);
+  ASSERT_EQ(begin_transform(b.engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr), WASM_STATUS_OK);
   EXPECT_EQ(operation.poll().value(), WASM_POLL_PENDING);
   operation = we::future();
   EXPECT_EQ(sink.drops, 1);
@@ -344,7 +345,7 @@ TEST(CustomEngineMisuse, FromEachCallbackTheEngineIsBusy) {
     const auto raw = sink.raw();
     const wasm_engine_policy policy{sizeof(policy), 0, 0, 0, 0, nullptr};
     EXPECT_EQ(wasm_engine_start(engine, &none, nullptr), WASM_STATUS_BUSY);
-    EXPECT_EQ(wasm_engine_transform(engine, we::as_slice(batch), &raw, &none, nullptr), WASM_STATUS_BUSY);
+    EXPECT_EQ(begin_transform(engine, we::as_slice(batch), &raw, &none, nullptr), WASM_STATUS_BUSY);
     EXPECT_EQ(std::exchange(sink.drops, 0), 1);
     EXPECT_EQ(wasm_engine_stop(engine, &none, nullptr), WASM_STATUS_BUSY);
     EXPECT_EQ(wasm_engine_replace(engine, b.factory.get(), &none, nullptr), WASM_STATUS_BUSY);

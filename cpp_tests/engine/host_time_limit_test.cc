@@ -12,7 +12,7 @@ namespace we = wasmengine;
 namespace {
 
 /// Answers pending, with a promise that is kept already.
-std::uint32_t wait_no_time(void*, wasm_call* call, const wasm_value*, wasm_value*) noexcept {
+wasm_callback_result wait_no_time(void*, wasm_call* call, const wasm_value*, wasm_value*) noexcept {
   wasm_promise* promise = nullptr;
   EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
   EXPECT_EQ(wasm_promise_resolve_values(promise, nullptr, 0, nullptr), WASM_STATUS_OK);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Sinks: what they may answer, when, from where, and what becomes of their promises.
+#include "support/begin_transform.hh"
 #include "support/c_sink.hh"
 
 #include <gmock/gmock.h>
@@ -22,7 +23,7 @@ TEST(Sink, ThatAnswersPendingIsWaitedForAndItsBlockStays) {
   ASSERT_TRUE(succeeded(b.start()));
   recorder out;
   std::vector<std::thread> threads;
-  c_sink sink([&](output_block block, wasm_call* call) -> std::uint32_t {
+  c_sink sink([&](output_block block, wasm_call* call) -> wasm_callback_result {
     wasm_promise* promise = nullptr;
     EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
     threads.emplace_back([&out, block, promise] {
@@ -81,7 +82,7 @@ TEST(Sink, ThatIsPendingKeepsTheGuestFromRunning) {
 TEST(Sink, MayResolveItsPromiseBeforeItReturns) {
   bench b("c_identity", unhurried);
   ASSERT_TRUE(succeeded(b.start()));
-  c_sink sink([](output_block, wasm_call* call) -> std::uint32_t {
+  c_sink sink([](output_block, wasm_call* call) -> wasm_callback_result {
     wasm_promise* promise = nullptr;
     EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
     EXPECT_EQ(wasm_promise_resolve(promise, nullptr), WASM_STATUS_OK);
@@ -97,7 +98,7 @@ TEST(Sink, MayTakeAPromiseAndFinishAtOnceAllTheSame) {
   bench b("c_identity", unhurried);
   ASSERT_TRUE(succeeded(b.start()));
   wasm_promise* promise = nullptr;
-  c_sink sink([&](output_block, wasm_call* call) -> std::uint32_t {
+  c_sink sink([&](output_block, wasm_call* call) -> wasm_callback_result {
     EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
     return WASM_CALLBACK_RESULT_DONE;
   });
@@ -110,7 +111,7 @@ TEST(Sink, MayTakeAPromiseAndFinishAtOnceAllTheSame) {
 TEST(Sink, ThatRejectsItsPromiseFailsTheTransformWithItsReason) {
   bench b("c_identity", unhurried);
   ASSERT_TRUE(succeeded(b.start()));
-  c_sink sink([](output_block, wasm_call* call) -> std::uint32_t {
+  c_sink sink([](output_block, wasm_call* call) -> wasm_callback_result {
     wasm_promise* promise = nullptr;
     EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
     EXPECT_EQ(wasm_promise_reject(promise, wasmengine::as_slice("the disk is full"), nullptr), WASM_STATUS_OK);
@@ -129,7 +130,7 @@ TEST(Sink, ThatDropsItsPromiseFailsTheTransformAndNeverHangsIt) {
   bench b("c_identity", unhurried);
   ASSERT_TRUE(succeeded(b.start()));
   std::thread later;
-  c_sink sink([&](output_block, wasm_call* call) -> std::uint32_t {
+  c_sink sink([&](output_block, wasm_call* call) -> wasm_callback_result {
     wasm_promise* promise = nullptr;
     EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
     later = std::thread([promise] {
@@ -176,7 +177,7 @@ TEST(Sink, ThatTakesTwoPromisesIsRefusedTheSecondOrWaitsForIt) {
   ASSERT_TRUE(succeeded(b.start()));
   wasm_promise* first = nullptr;
   wasm_promise* second = nullptr;
-  c_sink sink([&](output_block, wasm_call* call) -> std::uint32_t {
+  c_sink sink([&](output_block, wasm_call* call) -> wasm_callback_result {
     EXPECT_EQ(wasm_call_promise(call, &first, nullptr), WASM_STATUS_OK);
     (void)wasm_call_promise(call, &second, nullptr);
     return WASM_CALLBACK_RESULT_PENDING;
@@ -286,7 +287,7 @@ TEST(Sink, IsDroppedOnceAlsoIfTheTransformIsRefused) {
     c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
     const auto raw = sink.raw();
     wasm_future* future = nullptr;
-    EXPECT_EQ(wasm_engine_transform(engine, wasmengine::as_slice(batch), &raw, with_future ? &future : nullptr, nullptr),
+    EXPECT_EQ(begin_transform(engine, wasmengine::as_slice(batch), &raw, with_future ? &future : nullptr, nullptr),
               expected);
     EXPECT_EQ(future, nullptr);
     EXPECT_EQ(sink.drops, 1);
@@ -306,12 +307,12 @@ TEST(Sink, MayHaveNoDropFunction) {
   bench b("c_identity", unhurried);
   ASSERT_TRUE(succeeded(b.start()));
   const wasm_output_sink raw{sizeof raw, nullptr, nullptr,
-                             [](void*, const wasm_output_record*, std::size_t, wasm_call*) -> std::uint32_t {
+                             [](void*, const wasm_output_record*, std::size_t, wasm_call*) -> wasm_callback_result {
                                return WASM_CALLBACK_RESULT_DONE;
                              }};
   const auto batch = built({"a"});
   wasmengine::future operation;
-  ASSERT_EQ(wasm_engine_transform(b.engine.get(), wasmengine::as_slice(batch), &raw, operation.out(), nullptr),
+  ASSERT_EQ(begin_transform(b.engine.get(), wasmengine::as_slice(batch), &raw, operation.out(), nullptr),
             WASM_STATUS_OK);
   EXPECT_TRUE(succeeded(finish(operation)));
 }

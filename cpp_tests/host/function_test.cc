@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Host functions over the C ABI: what they get, how they fail, and what registering refuses.
+#include "support/begin_transform.hh"
 #include "support/host_guest.hh"
 
 #include <gmock/gmock.h>
@@ -118,7 +119,7 @@ TEST(HostFunction, ReadsAndWritesTheGuestsMemory) {
 TEST(HostFunction, IsLentNothingOutsideOfTheMemory) {
   world w;
   std::vector<wasm_status> statuses;
-  w.add([&](wasm_call* call, const wasm_value* args, wasm_value*) -> std::uint32_t {
+  w.add([&](wasm_call* call, const wasm_value* args, wasm_value*) -> wasm_callback_result {
     std::uint8_t* first = nullptr;
     const auto status = wasm_call_memory(call, static_cast<std::uint32_t>(args[0].i32),
                                          static_cast<std::uint32_t>(args[1].i32), &first, nullptr);
@@ -142,7 +143,7 @@ TEST(HostFunction, IsLentNothingOutsideOfTheMemory) {
 TEST(HostFunction, FailsWithItsReason) {
   for (const bool may_wait : {false, true}) {
     world w;
-    w.add([](wasm_call* call, const wasm_value* args, wasm_value*) -> std::uint32_t {
+    w.add([](wasm_call* call, const wasm_value* args, wasm_value*) -> wasm_callback_result {
       switch (args[0].i32) {
         case 0:
           EXPECT_EQ(wasm_call_fail(call, we::as_slice("the teapot is empty"), nullptr), WASM_STATUS_OK);
@@ -212,7 +213,7 @@ TEST(HostFunction, MayNotReenterItsEngine) {
     wasm_output_sink sink{};
     sink.size = sizeof(sink);
     sink.records = [](auto...) -> std::uint32_t { return WASM_CALLBACK_RESULT_DONE; };
-    EXPECT_EQ(wasm_engine_transform(engine, we::as_slice(std::span<const std::uint8_t>(batch)), &sink, &other, nullptr),
+    EXPECT_EQ(begin_transform(engine, we::as_slice(std::span<const std::uint8_t>(batch)), &sink, &other, nullptr),
               WASM_STATUS_BUSY);
     EXPECT_EQ(wasm_engine_release(engine, nullptr), WASM_STATUS_BUSY);
     wasm_poll state{};

@@ -90,7 +90,7 @@ struct later_registry {
   std::atomic<int> drops{0};
   std::uint32_t answer = WASM_CALLBACK_RESULT_PENDING;
 
-  std::uint32_t ask(std::string what, wasm_call* call) {
+  wasm_callback_result ask(std::string what, wasm_call* call) {
     asked.push_back(std::move(what));
     if (answer == WASM_CALLBACK_RESULT_PENDING) {
       promises.push_back(take_promise(call));

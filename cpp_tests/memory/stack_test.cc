@@ -48,7 +48,7 @@ struct deep {
     });
     runtime.add(t).value();
     const auto wait = host_guest::raw_host_function(
-        [this](wasm_call* call, const wasm_value*, wasm_value*) -> std::uint32_t {
+        [this](wasm_call* call, const wasm_value*, wasm_value*) -> wasm_callback_result {
           (void)wide();
           promise = host_guest::take_promise(call);
           return WASM_CALLBACK_RESULT_PENDING;
@@ -81,7 +81,7 @@ struct deep {
       if (promise) {
         auto settled = std::exchange(promise, {});
         const auto go_on = host_guest::continuation(
-            [this](wasm_call*, wasm_value* results) -> std::uint32_t {
+            [this](wasm_call*, wasm_value* results) -> wasm_callback_result {
               ++continued;
               results[0].i32 = wide();
               return WASM_CALLBACK_RESULT_DONE;

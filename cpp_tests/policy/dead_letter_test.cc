@@ -127,7 +127,7 @@ TEST(DeadLetter, ThatIsNotTakenFailsTheTransform) {
     policed p(WASM_ON_ERROR_DEAD_LETTER);
     ASSERT_TRUE(succeeded(p.start()));
     recorder out;
-    c_sink sink([&](output_block block, wasm_call* call) -> std::uint32_t {
+    c_sink sink([&](output_block block, wasm_call* call) -> wasm_callback_result {
       if (block[0].topic == 0) {
         out(block);
         return WASM_CALLBACK_RESULT_DONE;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Policies at wrong times, timers of all sorts, and callbacks that come back to their engine.
+#include "support/begin_transform.hh"
 #include "support/policy.hh"
 
 #include <gmock/gmock.h>
@@ -12,7 +13,7 @@ namespace {
 
 /// A timer for the C ABI: it counts its drops, and does what a function says.
 struct c_timer {
-  using function = std::function<std::uint32_t(std::uint64_t, wasm_call*)>;
+  using function = std::function<wasm_callback_result(std::uint64_t, wasm_call*)>;
 
   explicit c_timer(function f) : on_sleep(std::move(f)) {}
 
@@ -48,7 +49,7 @@ struct c_timer {
   int drops = 0;
 };
 
-std::uint32_t done(std::uint64_t, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; }
+wasm_callback_result done(std::uint64_t, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; }
 
 wasm_status set(wasm_engine* engine, const wasm_timer* timer, std::uint32_t on_error = WASM_ON_ERROR_FAIL,
                 std::uint64_t least = 0, std::uint64_t most = 0) {
@@ -164,7 +165,7 @@ TEST(TransformFromMisuse, DropsTheSinkOnceWhateverIsWrong) {
     c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
     const auto raw = sink.raw();
     wasm_future* future = nullptr;
-    EXPECT_EQ(wasm_engine_transform_from(engine, wasmengine::as_slice(b), 0, &raw, with_future ? &future : nullptr,
+    EXPECT_EQ(begin_transform_from(engine, wasmengine::as_slice(b), 0, &raw, with_future ? &future : nullptr,
                                          nullptr),
               expected);
     EXPECT_EQ(sink.drops, 1);
@@ -264,7 +265,7 @@ TEST(PolicyTimer, ThatDoesNotWantToWaitFailsTheOperationWithItsReasonAndTheGuest
   enum class way { fails, pending_without_promise, nonsense, rejects, drops };
   for (const auto how : {way::fails, way::pending_without_promise, way::nonsense, way::rejects, way::drops}) {
     policed p;
-    c_timer timer([&](std::uint64_t, wasm_call* call) -> std::uint32_t {
+    c_timer timer([&](std::uint64_t, wasm_call* call) -> wasm_callback_result {
       wasm_promise* promise = nullptr;
       switch (how) {
         case way::fails:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Callbacks that come back to the engine that they are called by: each call answers, and nothing is freed.
+#include "support/begin_transform.hh"
 #include "support/policy.hh"
 
 #include <gmock/gmock.h>
@@ -34,7 +35,7 @@ class caller {
     const auto sink = _sink.raw();
     const auto drops = _sink.drops;
     const auto batch = built({"k"});
-    EXPECT_EQ(wasm_engine_transform_from(_engine, wasmengine::as_slice(kafka::view(batch)), 0, &sink, &future, nullptr),
+    EXPECT_EQ(begin_transform_from(_engine, wasmengine::as_slice(kafka::view(batch)), 0, &sink, &future, nullptr),
               WASM_STATUS_BUSY);
     EXPECT_EQ(_sink.drops, drops + 1);
     EXPECT_EQ(future, nullptr);
@@ -113,7 +114,7 @@ TEST(Reentrant, CallsAreRefusedFromSinksTimersWakersAndDrops) {
   const auto values = values_with('u', 4, {1, 3});
   const auto batch = built(values);
   recorder out;
-  c_sink sink([&](output_block block, wasm_call* c) -> std::uint32_t {
+  c_sink sink([&](output_block block, wasm_call* c) -> wasm_callback_result {
     call("a sink");
     out(block);
     wasm_promise* promise = nullptr;
@@ -178,7 +179,7 @@ TEST(Reentrant, CallsAreRefusedFromWhatIsDroppedByAStopARefusalAndTheEnd) {
                         delete d;
                       },
                       [](void*) { return std::uint64_t{0}; },
-                      [](void*, std::uint64_t, wasm_call*) -> std::uint32_t { return WASM_CALLBACK_RESULT_DONE; }};
+                      [](void*, std::uint64_t, wasm_call*) -> wasm_callback_result { return WASM_CALLBACK_RESULT_DONE; }};
   };
   for (int i = 0; i < 2; ++i) {
     const auto timer = table();
@@ -197,7 +198,7 @@ TEST(Reentrant, APolicyCannotBeSetByCallbacksOfAnEngineWithoutOne) {
     const wasm_engine_policy policy{sizeof(policy), 0, 0, 0, 0, nullptr};
     return wasm_engine_set_policy(p.engine.get(), &policy, nullptr);
   };
-  c_sink sink([&](output_block, wasm_call*) -> std::uint32_t {
+  c_sink sink([&](output_block, wasm_call*) -> wasm_callback_result {
     EXPECT_EQ(set(), WASM_STATUS_BUSY);
     return WASM_CALLBACK_RESULT_DONE;
   });

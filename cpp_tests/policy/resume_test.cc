@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Batches that are begun in their middle, and engines with policies of their own.
+#include "support/begin_transform.hh"
 #include "support/policy.hh"
 
 #include <gmock/gmock.h>
@@ -52,7 +53,7 @@ TEST(TransformFrom, BehindTheEndIsRefusedAndTheSinkIsDropped) {
       c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
       const auto raw = sink.raw();
       wasm_future* future = nullptr;
-      EXPECT_EQ(wasm_engine_transform_from(p.engine.get(), wasmengine::as_slice(kafka::view(batch)), from, &raw, &future,
+      EXPECT_EQ(begin_transform_from(p.engine.get(), wasmengine::as_slice(kafka::view(batch)), from, &raw, &future,
                                            nullptr),
                 WASM_STATUS_INVALID_ARGUMENT);
       EXPECT_EQ(future, nullptr);

@@ -57,10 +57,11 @@ struct host {
   answers how = answers::no_call;
   wasm_promise* promise = nullptr;
 
-  std::uint32_t answer(wasm_call* call, wasm_value* results) {
+  wasm_callback_result answer(wasm_call* call, wasm_value* results) {
     ++calls;
     if (how == answers::suspended) {
-      return wasm_call_promise(call, &promise, nullptr) == WASM_STATUS_OK ? WASM_CALLBACK_RESULT_PENDING : WASM_CALLBACK_RESULT_FAILED;
+      const bool taken = wasm_call_promise(call, &promise, nullptr) == WASM_STATUS_OK;
+      return taken ? WASM_CALLBACK_RESULT_PENDING : WASM_CALLBACK_RESULT_FAILED;
     }
     results->i64 = 42;
     return WASM_CALLBACK_RESULT_DONE;
@@ -79,10 +80,11 @@ struct host {
     const wasm_output_sink sink{sizeof(sink), this, [](void*) {},
                                 [](void* self, const wasm_output_record*, std::size_t count, wasm_call*) {
                                   static_cast<host*>(self)->records += count;
-                                  return std::uint32_t{WASM_CALLBACK_RESULT_DONE};
+                                  return WASM_CALLBACK_RESULT_DONE;
                                 }};
     wasm_future* future = nullptr;
-    if (wasm_engine_transform(engine, batch, &sink, &future, nullptr) != WASM_STATUS_OK) {
+    const wasm_transform_args args{sizeof(args), batch, &sink, 0};
+    if (wasm_engine_transform(engine, &args, &future, nullptr) != WASM_STATUS_OK) {
       return false;
     }
     const wasm_waker waker{this, [](void* self) { ++static_cast<host*>(self)->wakes; }, [](void*) {}};
@@ -115,7 +117,7 @@ class running {
     const auto ticker = process::plus(process::threads(), {"wasm-ticker"});
     host.how = s.how;
     auto runtime = wasmengine::runtime::create(unhurried).value();
-    const std::uint32_t i64 = WASM_VALUE_TYPE_I64;
+    const wasm_value_type i64 = WASM_VALUE_TYPE_I64;
     wasm_host_function later{};
     later.size = sizeof(later);
     later.module = wasmengine::as_slice("host");

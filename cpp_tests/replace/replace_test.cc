@@ -208,7 +208,7 @@ TEST_P(Replace, IsOneAtATime) {
   d.replace();
   const auto second = d.engine.replace(d.old_factory);
   EXPECT_EQ(second.err().status(), WASM_STATUS_INVALID_STATE);
-  EXPECT_THAT(second.err().what(), HasSubstr("going on already"));
+  EXPECT_THAT(second.err().what(), HasSubstr("in progress already"));
   d.replacing.poll();
   starts.open();
   d.replaced();
@@ -285,7 +285,7 @@ TEST_P(Replace, KeepsPolicyTallyAndUserData) {
   int mark = 0;
   engine.set_user_data(&mark).value();
   engine.set_policy({.on_error = WASM_ON_ERROR_SKIP}).value();
-  const auto fails_at_the_first = [&](wasm_slice, std::uint32_t first, wasm_work* work, wasm_call* call) -> std::uint32_t {
+  const auto fails_at_the_first = [&](wasm_slice, std::uint32_t first, wasm_work* work, wasm_call* call) -> wasm_callback_result {
     EXPECT_EQ(wasm_call_user_data(call), &mark);
     EXPECT_EQ(wasm_call_engine(call), engine.get());
     if (first == 0) {

@@ -2,6 +2,7 @@
 //
 // One engine for all users on a thread, when something fails or somebody leaves: whose affair it is, and that the
 // others go on.
+#include "support/begin_transform.hh"
 #include "support/policy.hh"
 #include "support/shared.hh"
 
@@ -238,7 +239,7 @@ TEST(SharedEngineLeaving, WhileItWaitsDisturbsNobody) {
     all[0].transform(batch);
     const auto raw = sink.raw();
     we::future waiting;
-    ASSERT_EQ(wasm_engine_transform(all[1].engine.get(), we::as_slice(batch), &raw, waiting.out(), nullptr),
+    ASSERT_EQ(begin_transform(all[1].engine.get(), we::as_slice(batch), &raw, waiting.out(), nullptr),
               WASM_STATUS_OK);
     all[1].operation = std::move(waiting);
     all[1].going_on = all[1].worth_polling = true;
@@ -354,7 +355,7 @@ TEST(SharedEngineLeaving, ASinkThatIsDroppedMayReleaseOtherUsers) {
   };
   const auto raw = sink.raw();
   we::future operation;
-  ASSERT_EQ(wasm_engine_transform(all[0].engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr),
+  ASSERT_EQ(begin_transform(all[0].engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr),
             WASM_STATUS_OK);
   all[1].transform(batch);
   all[2].transform(batch);

@@ -2,6 +2,7 @@
 //
 // The signals by which traps are noticed, as far as they are a thread's: its mask and its alternate stack. What
 // concerns handlers, and could kill, is in signals/.
+#include "support/begin_transform.hh"
 #include "support/c_sink.hh"
 #include "support/memory_modes.hh"
 
@@ -167,7 +168,7 @@ struct prepared {
   we::future begin(c_sink& sink) {
     we::future operation;
     const auto raw = sink.raw();
-    EXPECT_EQ(wasm_engine_transform(engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr), WASM_STATUS_OK);
+    EXPECT_EQ(begin_transform(engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr), WASM_STATUS_OK);
     return operation;
   }
   we::runtime runtime;

@@ -73,8 +73,8 @@ inline const wasm_allocator mapping{
 /// A memory mode and a trap mode.
 struct mode {
   const char* name;
-  std::uint32_t memory;
-  std::uint32_t traps;
+  wasm_memory_mode memory;
+  wasm_trap_mode traps;
 
   /// `base` in this mode, with pools for `engines`.
   [[nodiscard]] wasm_runtime_config config(wasm_runtime_config base = {}, std::uint64_t engines = 8) const {

@@ -4,6 +4,7 @@
 // step by step.
 #pragma once
 
+#include "begin_transform.hh"
 #include "c_sink.hh"
 
 #include <algorithm>
@@ -93,7 +94,7 @@ class policed {
   }
 
   [[nodiscard]] wasm_engine_state state() const { return engine.state().value(); }
-  [[nodiscard]] wasm_engine_stats tally() const { return engine.stats().value(); }
+  [[nodiscard]] wasm_engine_stats stats() const { return engine.stats().value(); }
   [[nodiscard]] std::string last_error() const {
     const auto last = engine.last_error().value();
     return last ? last->status_name() : "none";
@@ -200,7 +201,7 @@ outcome drive(wasmengine::future& operation, F on_pending) {
 inline wasmengine::future begin(policed& p, kafka::view batch, c_sink& sink, std::uint32_t from = 0) {
   wasmengine::future operation;
   const auto raw = sink.raw();
-  EXPECT_EQ(wasm_engine_transform_from(p.engine.get(), wasmengine::as_slice(batch), from, &raw, operation.out(), nullptr),
+  EXPECT_EQ(begin_transform_from(p.engine.get(), wasmengine::as_slice(batch), from, &raw, operation.out(), nullptr),
             WASM_STATUS_OK);
   return operation;
 }

@@ -17,9 +17,6 @@ struct code_cache_config {
   std::uint64_t max_bytes = 0;  ///< Zero: 1 GiB.
 };
 
-/// What a runtime counted about compiling and its cache; members as in the C header.
-using code_cache_stats = wasm_code_cache_stats;
-
 /// A compiled module as bytes. Machine code: guard it like the program. Belongs to no thread.
 class artifact {
  public:
@@ -27,15 +24,15 @@ class artifact {
 
   /// They live as long as the artifact.
   [[nodiscard]] std::span<const std::uint8_t> bytes() const noexcept {
-    return as_bytes(wasm_artifact_view(_raw.get()));
+    return as_bytes(wasm_bytes_view(_raw.get()));
   }
 
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(_raw); }
-  [[nodiscard]] wasm_artifact* get() const noexcept { return _raw.get(); }
-  [[nodiscard]] wasm_artifact** out() noexcept { return _raw.out(); }
+  [[nodiscard]] wasm_bytes* get() const noexcept { return _raw.get(); }
+  [[nodiscard]] wasm_bytes** out() noexcept { return _raw.out(); }
 
  private:
-  handle<wasm_artifact, wasm_artifact_release> _raw;
+  handle<wasm_bytes, wasm_bytes_release> _raw;
 };
 
 /// An artifact that is being made on a thread of the runtime. Poll or await it, then take.
@@ -46,7 +43,7 @@ class precompilation : public future {
   /// The artifact, once, after the future was ready.
   [[nodiscard]] result<artifact> take() noexcept {
     return detail::make<artifact>(
-        [this](wasm_artifact** out, wasm_error** e) { return wasm_future_take_artifact(get(), out, e); });
+        [this](wasm_bytes** out, wasm_error** e) { return wasm_future_take_artifact(get(), out, e); });
   }
 };
 

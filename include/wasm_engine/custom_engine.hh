@@ -80,8 +80,8 @@ class batch_work {
   }
 
   /// Writes a record's payload for the record that was taken last, to an output topic. False if the host must have what
-  /// was written before: return `WASM_CALLBACK_RESULT_AGAIN`, and write it then. Throws an `error` for what cannot be written at
-  /// all.
+  /// was written before: return `WASM_CALLBACK_RESULT_AGAIN`, and write it then. Throws an `error` for what cannot be
+  /// written at all.
   [[nodiscard]] bool write(std::span<const std::uint8_t> payload, std::uint32_t topic = 0) const {
     auto written = detail::call([&](wasm_error** e) { return wasm_work_write(_raw, as_slice(payload), topic, e); });
     if (!written && written.err().status() == WASM_STATUS_OUTPUT_FULL) {
@@ -123,7 +123,7 @@ namespace detail {
 
 /// Runs a callback; what it throws is why the call fails.
 template <typename F>
-std::uint32_t guarded(wasm_call* call, F&& f) noexcept {
+wasm_callback_result guarded(wasm_call* call, F&& f) noexcept {
   try {
     return f();
   } catch (const record_failure& e) {
@@ -147,7 +147,7 @@ inline custom_engine& as_custom_engine(void* data) noexcept { return *static_cas
       new custom_engine_maker(std::move(make)),
       [](void* data) noexcept { delete static_cast<custom_engine_maker*>(data); },
       [](void* data, void** engine_data, wasm_call* call) noexcept {
-        return detail::guarded(call, [&]() -> std::uint32_t {
+        return detail::guarded(call, [&]() -> wasm_callback_result {
           auto made = (*static_cast<custom_engine_maker*>(data))();
           if (!made) {
             throw std::runtime_error("the maker of the custom engine made none");
@@ -158,10 +158,10 @@ inline custom_engine& as_custom_engine(void* data) noexcept { return *static_cas
       },
       [](void* data, wasm_call* call) noexcept {
         return detail::guarded(
-            call, [&]() -> std::uint32_t { return detail::as_custom_engine(data).start(custom_call(call)); });
+            call, [&]() -> wasm_callback_result { return detail::as_custom_engine(data).start(custom_call(call)); });
       },
       [](void* data, wasm_slice batch, std::uint32_t first, wasm_work* work, wasm_call* call) noexcept {
-        return detail::guarded(call, [&]() -> std::uint32_t {
+        return detail::guarded(call, [&]() -> wasm_callback_result {
           return detail::as_custom_engine(data).transform(batch_work(work, as_bytes(batch), first), custom_call(call));
         });
       },

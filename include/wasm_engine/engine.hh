@@ -43,7 +43,8 @@ class output_call {
  public:
   explicit output_call(wasm_call* raw) noexcept : _raw(raw) {}
 
-  /// A promise for this call; the sink then returns `WASM_CALLBACK_RESULT_PENDING`, and the block stays until it is settled.
+  /// A promise for this call; the sink then returns `WASM_CALLBACK_RESULT_PENDING`, and the block stays until it is
+  /// settled.
   [[nodiscard]] result<promise> later() noexcept {
     return detail::make<promise>([&](wasm_promise** out, wasm_error** e) { return wasm_call_promise(_raw, out, e); });
   }
@@ -52,8 +53,8 @@ class output_call {
   wasm_call* _raw;
 };
 
-/// Takes output: `void(output_block)` if it always finishes at once, `wasm_callback_result(output_block, output_call)` if not.
-/// What it throws fails the transform.
+/// Takes output: `void(output_block)` if it always finishes at once, `wasm_callback_result(output_block, output_call)`
+/// if not. What it throws fails the transform.
 template <typename S>
 concept output_function =
     !std::is_const_v<S> &&
@@ -63,8 +64,8 @@ concept output_function =
 namespace detail {
 
 template <output_function S>
-std::uint32_t sink_trampoline(void* data, const wasm_output_record* records, std::size_t count,
-                              wasm_call* call) noexcept {
+wasm_callback_result sink_trampoline(void* data, const wasm_output_record* records, std::size_t count,
+                                     wasm_call* call) noexcept {
   auto& sink = *static_cast<S*>(data);
   const output_block block(records, count);
   try {
@@ -92,13 +93,14 @@ class engine {
   /// A stopped engine that belongs to the calling thread.
   [[nodiscard]] static result<engine> create(const factory& f) noexcept {
     return detail::make<engine>(
-        [&](wasm_engine** out, wasm_error** e) { return wasm_engine_create(f.get(), out, e); });
+        [&](wasm_engine** out, wasm_error** e) { return wasm_engine_create(f.get(), nullptr, out, e); });
   }
 
-  /// A stopped user of the one engine that the calling thread shares for this factory; see `wasm_engine_create_shared`.
+  /// A stopped user of the one engine that the calling thread shares for this factory; see `wasm_engine_config`.
   [[nodiscard]] static result<engine> create_shared(const factory& f) noexcept {
+    const wasm_engine_config config{sizeof(config), 1};
     return detail::make<engine>(
-        [&](wasm_engine** out, wasm_error** e) { return wasm_engine_create_shared(f.get(), out, e); });
+        [&](wasm_engine** out, wasm_error** e) { return wasm_engine_create(f.get(), &config, out, e); });
   }
 
   /// Puts an engine of another factory in this one's place while it works; see `wasm_engine_replace`.
@@ -144,14 +146,15 @@ class engine {
   }
 
   /// Gives the guest a batch and polls at once: an empty future if that was all. Both must live until it is over;
-  /// `waker`, if given, is used up. See `wasm_engine_transform_and_poll`.
+  /// `waker`, if given, is consumed. See `wasm_engine_transform_and_poll`.
   template <output_function S>
   [[nodiscard]] result<future> transform_and_poll(std::span<const std::uint8_t> batch, S& sink,
                                                  const wasm_waker* waker = nullptr) noexcept {
     const wasm_output_sink raw{sizeof(raw), &sink, nullptr, detail::sink_trampoline<S>};
+    const wasm_transform_args args{sizeof(args), as_slice(batch), &raw, 0};
     wasm_poll state = WASM_POLL_READY;
     return detail::make<future>([&](wasm_future** out, wasm_error** e) {
-      return wasm_engine_transform_and_poll(get(), as_slice(batch), 0, &raw, waker, &state, out, e);
+      return wasm_engine_transform_and_poll(get(), &args, waker, &state, out, e);
     });
   }
 
@@ -250,9 +253,9 @@ class engine {
  private:
   [[nodiscard]] result<future> begin(std::span<const std::uint8_t> batch, std::uint32_t first_record,
                                      const wasm_output_sink& sink) noexcept {
-    return detail::make<future>([&](wasm_future** out, wasm_error** e) {
-      return wasm_engine_transform_from(get(), as_slice(batch), first_record, &sink, out, e);
-    });
+    const wasm_transform_args args{sizeof(args), as_slice(batch), &sink, first_record};
+    return detail::make<future>(
+        [&](wasm_future** out, wasm_error** e) { return wasm_engine_transform(get(), &args, out, e); });
   }
 
   // A refusal (foreign thread, own callback) leaks the engine: an error of the program, and the lesser evil.

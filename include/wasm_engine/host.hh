@@ -116,11 +116,11 @@ class host_module {
 
   struct entry {
     std::string name;
-    std::vector<std::uint32_t> params;
-    std::vector<std::uint32_t> results;
+    std::vector<wasm_value_type> params;
+    std::vector<wasm_value_type> results;
     bool may_wait;
     std::shared_ptr<detail::shared_function> function;
-    std::uint32_t (*call)(void*, wasm_call*, const wasm_value*, wasm_value*);
+    wasm_callback_result (*call)(void*, wasm_call*, const wasm_value*, wasm_value*);
   };
 
   template <typename Signature, typename F>
@@ -131,8 +131,8 @@ class host_module {
       constexpr auto params = checked::params();
       constexpr auto results = detail::answer<typename checked::final_type>::types;
       _functions.push_back(
-          {std::move(name), std::vector<std::uint32_t>(params.begin(), params.end()),
-           std::vector<std::uint32_t>(results.begin(), results.end()), checked::may_wait,
+          {std::move(name), std::vector<wasm_value_type>(params.begin(), params.end()),
+           std::vector<wasm_value_type>(results.begin(), results.end()), checked::may_wait,
            std::shared_ptr<detail::shared_function>(new detail::bound_function<F>(std::move(function)),
                                                     detail::give_up()),
            &checked::template call<F>});

@@ -44,7 +44,7 @@ std::uint64_t timer_now(void* data) noexcept {
 }
 
 template <restart_timer T>
-std::uint32_t timer_sleep(void* data, std::uint64_t nanoseconds, wasm_call* call) noexcept {
+wasm_callback_result timer_sleep(void* data, std::uint64_t nanoseconds, wasm_call* call) noexcept {
   try {
     auto done = make<promise>([&](wasm_promise** out, wasm_error** e) { return wasm_call_promise(call, out, e); });
     const std::chrono::nanoseconds time(static_cast<std::int64_t>(nanoseconds));

@@ -141,17 +141,6 @@ class runtime {
     return detail::call([&](wasm_error** e) { return wasm_runtime_set_code_cache(get(), &config, e); });
   }
 
-  /// What was counted about compiling and the cache.
-  [[nodiscard]] result<code_cache_stats> get_code_cache_stats() const noexcept {
-    wasm_code_cache_stats stats{};
-    stats.size = sizeof(stats);
-    auto got = detail::call([&](wasm_error** e) { return wasm_runtime_get_code_cache_stats(get(), &stats, e); });
-    if (!got) {
-      return got.err();
-    }
-    return stats;
-  }
-
   /// Judges a module without compiling it.
   [[nodiscard]] result<void> validate(std::span<const std::uint8_t> module) const noexcept {
     return detail::call([&](wasm_error** e) { return wasm_runtime_validate(get(), as_slice(module), e); });

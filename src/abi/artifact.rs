@@ -1,30 +1,27 @@
-//! `wasm_runtime_precompile`, `wasm_artifact_*` and `wasm_factory_load`: compiled modules that the embedder keeps
-//! itself.
+//! Artifacts are compiled modules that the host keeps itself: on its disk, or sent to other machines.
 
 use super::error::wasm_error;
 use super::factory::{description, wasm_factory_config};
 use super::future::wasm_future;
 use super::runtime::wasm_runtime;
-use super::{Out, border, first_size, handle, sized};
+use super::{Out, boundary, first_size, sized};
 use crate::base::status::wasm_status;
 use crate::compile::job;
 use crate::host::slice::wasm_slice;
-
-/// A compiled module as bytes. Belongs to no thread.
-///
-/// It is machine code with what has to be known about it: as long as it is kept, guard it as you would guard the
-/// program itself, since loading one that was forged runs what the forger wrote. Its checksum tells of accidents only.
-///
-/// It fits runtimes of the same version of this library, on processors with at least the features that it was made on,
-/// with the same `memory_mode` and `trap_mode`, and with the same of its host functions that may wait; in memory mode
-/// `WASM_MEMORY_MODE_PROCESS_POOL` also with the same `pool_engines` and `memory_limit`, where these are large.
-pub struct wasm_artifact(pub(crate) Vec<u8>);
 
 /// Compiles a module to an artifact, for an embedder that keeps compiled modules itself. The module is copied, and
 /// judged and compiled on a compile thread of the runtime, or found in its cache. Any thread.
 ///
 /// `future` becomes ready with an artifact, to be had by `wasm_future_take_artifact`, or fails with a
 /// `WASM_STATUS_MODULE_…`. Else it is like that of `wasm_factory_create`.
+///
+/// An artifact is machine code with what has to be known about it: as long as it is kept, guard it as you would guard
+/// the program itself, since loading one that was forged runs what the forger wrote. Its checksum tells of accidents
+/// only.
+///
+/// It fits runtimes of the same version of this library, on processors with at least the features that it was made on,
+/// with the same `memory_mode` and `trap_mode`, and with the same of its host functions that may wait; in memory mode
+/// `WASM_MEMORY_MODE_PROCESS_POOL` also with the same `pool_engines` and `memory_limit`, where these are large.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_precompile(
     runtime: *const wasm_runtime,
@@ -32,11 +29,11 @@ pub unsafe extern "C" fn wasm_runtime_precompile(
     future: *mut *mut wasm_future,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let runtime = handle(runtime, "runtime")?;
+    boundary(error, |scope| {
+        let runtime = scope.handle(runtime, "runtime")?;
         let out = Out::new(future, "future")?;
-        let receiver = job::precompile(&runtime.runtime, module.bytes("module")?.to_vec())?;
-        out.set(wasm_future::precompiling(receiver));
+        let receiver = job::precompile(&runtime.runtime, module.bytes(scope, "module")?.to_vec())?;
+        out.set(wasm_future::job(receiver));
         Ok(())
     })
 }
@@ -45,8 +42,8 @@ pub unsafe extern "C" fn wasm_runtime_precompile(
 /// artifact, which is copied, checked and loaded on a compile thread. What it says is checked against this runtime as
 /// its module would be.
 ///
-/// **The artifact is believed.** Give it nothing but the bytes of a `wasm_artifact` that nobody else could have
-/// changed.
+/// **The artifact is believed.** Give it nothing but bytes of `wasm_future_take_artifact` that nobody else could
+/// have changed.
 ///
 /// `future` fails with `WASM_STATUS_MODULE_ARTIFACT_DAMAGED` if the bytes are no artifact, or not as they were made;
 /// with `WASM_STATUS_MODULE_ARTIFACT_INCOMPATIBLE` if it does not fit this runtime, and a message that says what
@@ -58,29 +55,14 @@ pub unsafe extern "C" fn wasm_factory_load(
     future: *mut *mut wasm_future,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let runtime = handle(runtime, "runtime")?;
+    boundary(error, |scope| {
+        let runtime = scope.handle(runtime, "runtime")?;
         // SAFETY: the header says so; and all zeros is a valid config.
         let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
         let out = Out::new(future, "future")?;
-        let artifact = config.module.bytes("module")?.to_vec();
-        let receiver = job::load(&runtime.runtime, artifact, description(&config)?)?;
-        out.set(wasm_future::compiling(receiver));
+        let artifact = config.module.bytes(scope, "module")?.to_vec();
+        let receiver = job::load(&runtime.runtime, artifact, description(scope, &config)?)?;
+        out.set(wasm_future::job(receiver));
         Ok(())
     })
-}
-
-/// The artifact's bytes. They live as long as it. For NULL empty.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_artifact_view(artifact: *const wasm_artifact) -> wasm_slice {
-    handle(artifact, "artifact").map_or(wasm_slice::of(&[]), |artifact| wasm_slice::of(&artifact.0))
-}
-
-/// Frees the artifact. NULL is fine.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_artifact_release(artifact: *mut wasm_artifact) {
-    if !artifact.is_null() {
-        // SAFETY: the header says that it is an artifact that the library gave out, released once.
-        drop(unsafe { Box::from_raw(artifact) });
-    }
 }

@@ -1,8 +1,9 @@
 //! `wasm_batch_*` and `wasm_payload_*`: record batches and record payloads for hosts and tools.
 
 use super::error::wasm_error;
-use super::{Out, border, first_size, handle_mut, sized};
+use super::{Out, boundary, first_size, sized};
 use crate::base::error::{Error, Result};
+use crate::base::number::wasm_compression_number;
 use crate::base::status::wasm_status;
 use crate::batch::builder::Builder;
 use crate::batch::compression::wasm_compression;
@@ -70,9 +71,9 @@ pub unsafe extern "C" fn wasm_batch_read_header(
     header: *mut wasm_batch_header,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
+    boundary(error, |scope| {
         let out = Out::new(header, "header")?;
-        let header = wasm_batch_header::parse(bytes.bytes("bytes")?)?;
+        let header = wasm_batch_header::parse(bytes.bytes(scope, "bytes")?)?;
         header.check_counts()?;
         out.set(header);
         Ok(())
@@ -92,9 +93,9 @@ pub unsafe extern "C" fn wasm_payload_read(
     header_capacity: usize,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
+    boundary(error, |scope| {
         let out = Out::new(payload, "payload")?;
-        let Some(parsed) = Payload::parse(bytes.bytes("bytes")?) else {
+        let Some(parsed) = Payload::parse(bytes.bytes(scope, "bytes")?) else {
             return Err(Error::new(
                 wasm_status::BatchMalformed,
                 "the payload is not key, value and headers and nothing else",
@@ -132,8 +133,8 @@ pub struct wasm_batch_config {
     pub size: usize,
     /// Offset of the batch. Default 0.
     pub base_offset: i64,
-    /// A `wasm_compression`. Default none.
-    pub compression: u32,
+    /// Default none.
+    pub compression: wasm_compression_number,
     /// 1: all records have the time `append_timestamp`, the broker's, instead of their own. Default 0.
     pub append_time: u32,
     /// Milliseconds since 1970, with `append_time`.
@@ -161,7 +162,7 @@ pub unsafe extern "C" fn wasm_batch_builder_create(
     builder: *mut *mut wasm_batch_builder,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
+    boundary(error, |_| {
         let (codec, base_offset, append_time) = read_config(config)?;
         let out = Out::new(builder, "builder")?;
         let builder = Builder::new(codec, base_offset, append_time);
@@ -177,8 +178,8 @@ pub unsafe extern "C" fn wasm_batch_builder_reset(
     config: *const wasm_batch_config,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let builder = handle_mut(builder, "builder")?;
+    boundary(error, |scope| {
+        let builder = scope.handle_mut(builder, "builder")?;
         let (codec, base_offset, append_time) = read_config(config)?;
         builder.builder.reset(codec, base_offset, append_time);
         Ok(())
@@ -195,9 +196,9 @@ pub unsafe extern "C" fn wasm_batch_builder_add(
     payload: *const wasm_payload,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let builder = handle_mut(builder, "builder")?;
-        let payload = super::handle(payload, "payload")?;
+    boundary(error, |scope| {
+        let builder = scope.handle_mut(builder, "builder")?;
+        let payload = scope.handle(payload, "payload")?;
         // SAFETY: the header says that arrays in arguments can be read for the call.
         let headers = unsafe { slice::array(payload.headers, payload.header_count, "headers")? };
         let parsed = Payload {
@@ -227,9 +228,9 @@ pub unsafe extern "C" fn wasm_batch_builder_add_encoded(
     payload: wasm_slice,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let builder = handle_mut(builder, "builder")?;
-        Ok(builder.builder.add(given(offset)?, timestamp, payload.bytes("payload")?)?)
+    boundary(error, |scope| {
+        let builder = scope.handle_mut(builder, "builder")?;
+        Ok(builder.builder.add(given(offset)?, timestamp, payload.bytes(scope, "payload")?)?)
     })
 }
 
@@ -249,8 +250,8 @@ pub unsafe extern "C" fn wasm_batch_builder_finish(
     batch: *mut wasm_slice,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let builder = handle_mut(builder, "builder")?;
+    boundary(error, |scope| {
+        let builder = scope.handle_mut(builder, "builder")?;
         let out = Out::new(batch, "batch")?;
         out.set(wasm_slice::of(builder.builder.finish()?));
         Ok(())

@@ -2,7 +2,7 @@
 
 use super::error::wasm_error;
 use super::runtime::wasm_runtime;
-use super::{border, fill_sized, first_size, handle, sized};
+use super::{boundary, first_size, sized};
 use crate::base::error::Error;
 use crate::base::status::wasm_status;
 use crate::compile::code_cache::DEFAULT_MAX_BYTES;
@@ -10,7 +10,6 @@ use crate::host::slice::wasm_slice;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::time::Duration;
 
 /// Where compiled modules are kept. Zero in `max_bytes` means the default.
 #[repr(C)]
@@ -23,35 +22,6 @@ pub struct wasm_code_cache_config {
     /// Bytes that all entries may have together. When there are more, those used longest ago are removed; one that is
     /// larger by itself is not kept. Default 1 GiB.
     pub max_bytes: u64,
-}
-
-/// What a runtime counted since it was made. Numbers that only grow; read one by one, so not all at the same instant.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct wasm_code_cache_stats {
-    /// `sizeof(wasm_code_cache_stats)`, set by the caller.
-    pub size: usize,
-    /// Modules that were found in the cache and loaded.
-    pub hits: u64,
-    /// Modules that were looked for in the cache and had to be compiled.
-    pub misses: u64,
-    /// Entries written.
-    pub stores: u64,
-    /// Entries removed because all together had more than `max_bytes`.
-    pub evictions: u64,
-    /// Entries ignored because they were damaged or too large, could not be loaded, or others could have written them. Each is a miss, too.
-    pub rejected: u64,
-    /// Troubles with the directory or the disk. None of them made a compilation fail.
-    pub faults: u64,
-    /// Modules compiled, with a cache or without, also those whose compilation failed; not those that were
-    /// refused before.
-    pub compilations: u64,
-    /// Nanoseconds that those took, from judging the module to code; storing not included.
-    pub compile_ns: u64,
-    /// Modules loaded, from the cache or from an artifact.
-    pub loads: u64,
-    /// Nanoseconds that those took, from judging and hashing to code.
-    pub load_ns: u64,
 }
 
 /// Keeps compiled modules in a directory, where `wasm_factory_create` and `wasm_runtime_precompile` find them from then
@@ -79,44 +49,15 @@ pub unsafe extern "C" fn wasm_runtime_set_code_cache(
     config: *const wasm_code_cache_config,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let runtime = handle(runtime, "runtime")?;
+    boundary(error, |scope| {
+        let runtime = scope.handle(runtime, "runtime")?;
         // SAFETY: the header says so; and all zeros is a valid config.
         let config = unsafe { sized(config, first_size!(wasm_code_cache_config, max_bytes), "config")? };
-        let directory = config.directory.bytes("directory")?;
+        let directory = config.directory.bytes(scope, "directory")?;
         if directory.is_empty() || directory.contains(&0) {
             return Err(Error::invalid("config field directory is empty or has a NUL; it must be a path"));
         }
         let max_bytes = if config.max_bytes == 0 { DEFAULT_MAX_BYTES } else { config.max_bytes };
         runtime.runtime.set_code_cache(Path::new(OsStr::from_bytes(directory)), max_bytes)
-    })
-}
-
-/// Fills `stats`, whose `size` the caller has set. Without a cache, only what concerns compiling and loading is not
-/// zero. Costs nothing. Any thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_runtime_get_code_cache_stats(
-    runtime: *const wasm_runtime,
-    stats: *mut wasm_code_cache_stats,
-    error: *mut *mut wasm_error,
-) -> wasm_status {
-    border(error, || {
-        let counted = handle(runtime, "runtime")?.runtime.code_cache_stats();
-        let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let value = wasm_code_cache_stats {
-            size: size_of::<wasm_code_cache_stats>(),
-            hits: counted.hits,
-            misses: counted.misses,
-            stores: counted.stores,
-            evictions: counted.evictions,
-            rejected: counted.rejected,
-            faults: counted.faults,
-            compilations: counted.compilations,
-            compile_ns: ns(counted.compile_time),
-            loads: counted.loads,
-            load_ns: ns(counted.load_time),
-        };
-        // SAFETY: the header says so.
-        unsafe { fill_sized(stats, first_size!(wasm_code_cache_stats, load_ns), "stats", value) }
     })
 }

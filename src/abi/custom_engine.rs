@@ -3,7 +3,7 @@
 use super::error::wasm_error;
 use super::factory::{description, wasm_factory, wasm_factory_config};
 use super::runtime::wasm_runtime;
-use super::{Out, border, first_size, handle, handle_mut, promise, sized, take};
+use super::{Out, boundary, first_size, promise, sized, take};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::batch::payload;
@@ -44,22 +44,23 @@ pub unsafe extern "C" fn wasm_factory_create_custom(
     factory: *mut *mut wasm_factory,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
+    boundary(error, |scope| {
         // First of all, so that the data is dropped whatever comes next.
         // SAFETY: the header says so; and all zeros is valid.
         let callbacks =
             Callbacks::new(unsafe { take(engine, first_size!(wasm_custom_engine, memory_size), "engine")? });
-        let runtime = handle(runtime, "runtime")?;
+        let runtime = scope.handle(runtime, "runtime")?;
         // SAFETY: as above.
         let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
         let out = Out::new(factory, "factory")?;
         if !callbacks.is_complete() {
             return Err(Error::new(wasm_status::NullArgument, "the custom engine's callback transform is NULL"));
         }
-        if !config.module.bytes("module")?.is_empty() {
+        if !config.module.bytes(scope, "module")?.is_empty() {
             return Err(Error::invalid("a custom engine has no module, but the config has one"));
         }
-        let compiled = Arc::new(Compiled::custom(runtime.runtime.shared.clone(), callbacks, description(&config)?)?);
+        let compiled =
+            Arc::new(Compiled::custom(runtime.runtime.shared.clone(), callbacks, description(scope, &config)?)?);
         out.set(Arc::into_raw(Arc::new(wasm_factory { compiled })).cast_mut());
         Ok(())
     })
@@ -73,8 +74,8 @@ pub unsafe extern "C" fn wasm_work_next(
     record: *mut wasm_input_record,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let work = handle(work, "work")?;
+    boundary(error, |scope| {
+        let work = scope.handle(work, "work")?;
         let out = Out::new(record, "record")?;
         out.set(match work.next() {
             Some((index, record)) => wasm_input_record {
@@ -106,9 +107,9 @@ pub unsafe extern "C" fn wasm_work_write(
     topic: u32,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let work = handle(work, "work")?;
-        let bytes = payload.bytes("payload")?;
+    boundary(error, |scope| {
+        let work = scope.handle(work, "work")?;
+        let bytes = payload.bytes(scope, "payload")?;
         if !payload::is_valid(bytes) {
             let why = "the payload is not key, value and headers and nothing else";
             return Err(Error::new(wasm_status::BatchMalformed, why));
@@ -128,9 +129,9 @@ pub unsafe extern "C" fn wasm_call_fail_record(
     reason: wasm_slice,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let why = reason.escaped("reason")?;
-        if handle_mut(call, "call")?.fail_at(why, checked(index)?) {
+    boundary(error, |scope| {
+        let why = reason.escaped(scope, "reason")?;
+        if scope.handle_mut(call, "call")?.fail_at(why, checked(index)?) {
             return Ok(());
         }
         Err(Error::invalid("only a custom engine's calls fail at a record"))
@@ -146,7 +147,9 @@ pub unsafe extern "C" fn wasm_promise_reject_record(
     reason: wasm_slice,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || promise::settle(promise, Settled::RejectedAt(reason.escaped("reason")?, checked(index)?)))
+    boundary(error, |scope| {
+        promise::settle(scope, promise, Settled::RejectedAt(reason.escaped(scope, "reason")?, checked(index)?))
+    })
 }
 
 /// No batch has so many records that the next index would overflow.

@@ -1,7 +1,8 @@
 //! `wasm_error_*`: the story behind a status.
 
-use super::{Out, border, handle};
+use super::{Out, boundary, fill_sized, first_size, lent};
 use crate::base::error::{Error, GuestDetail, Result, wasm_trap};
+use crate::base::number::wasm_status_number;
 use crate::base::status::wasm_status;
 use crate::host::slice::wasm_slice;
 use core::ffi::c_char;
@@ -11,6 +12,40 @@ use std::ffi::CString;
 pub struct wasm_error {
     error: Error,
     message: CString,
+}
+
+/// What is known of an error.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_error_info {
+    /// `sizeof(wasm_error_info)`, set by the caller.
+    pub size: usize,
+    /// The status that came with it.
+    pub status: wasm_status,
+    /// Which trap ended the guest; `WASM_TRAP_NONE` if none did.
+    pub trap: wasm_trap,
+    /// The text of `wasm_error_message`.
+    pub message: wasm_slice,
+    /// Whether the guest ended by itself.
+    pub has_exit_code: bool,
+    /// Whether the guest was working on a record.
+    pub has_record: bool,
+    /// The guest's exit code, if it ended by itself.
+    pub exit_code: i32,
+    /// The record's index in the batch, from 0.
+    pub record_index: u32,
+    /// The record's Kafka offset.
+    pub record_offset: i64,
+    /// Frames of the guest's call stack at its end, for `wasm_error_frame`.
+    pub frame_count: usize,
+    /// The guest's core dump; empty if there is none.
+    ///
+    /// Guests have one that trapped, were ended, or exited with a code other than 0, if `core_dumps` was set for their
+    /// runtime, and if their memory has no more than 1 GiB. It is a WebAssembly module in the format for core dumps of
+    /// WebAssembly's tool conventions: memory, globals, and the stack with the indices of functions, of which it has
+    /// the innermost 10,000. Where in a function a frame is, and the values of its variables, are not known. What the
+    /// memory holds is in it, secrets included.
+    pub core_dump: wasm_slice,
 }
 
 /// A frame of a guest's call stack.
@@ -50,51 +85,41 @@ pub(crate) fn take(status: wasm_status, error: *mut wasm_error) -> Result<()> {
 /// The status that came with the error; `WASM_STATUS_NULL_ARGUMENT` for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_error_status(error: *const wasm_error) -> wasm_status {
-    handle(error, "error").map_or(wasm_status::NullArgument, |e| e.error.status)
+    lent(|scope| scope.handle(error, "error").map_or(wasm_status::NullArgument, |e| e.error.status))
 }
 
 /// What happened, to which transform, at which record, and what to do: UTF-8, several lines if there is a backtrace, ended
 /// by a NUL. Lives as long as the error. For NULL an empty string.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_error_message(error: *const wasm_error) -> *const c_char {
-    handle(error, "error").map_or(c"".as_ptr(), |e| e.message.as_ptr())
+    lent(|scope| scope.handle(error, "error").map_or(c"".as_ptr(), |e| e.message.as_ptr()))
 }
 
-/// Which trap ended the guest; `WASM_TRAP_NONE` if none did, and for NULL.
+/// Fills `info`, whose `size` the caller has set, with all that is known. What it points to lives as long as the error.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_error_trap(error: *const wasm_error) -> wasm_trap {
-    let trap = handle(error, "error").ok().and_then(|e| e.guest()?.trap);
-    trap.unwrap_or(wasm_trap::None)
-}
-
-/// Whether the guest ended by itself; if so, writes its exit code to `exit_code`, which may be NULL.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_error_exit_code(error: *const wasm_error, exit_code: *mut i32) -> bool {
-    let code = handle(error, "error").ok().and_then(|e| e.guest()?.exit_code);
-    if let (Some(code), Ok(out)) = (code, Out::new(exit_code, "exit_code")) {
-        out.set(code);
-    }
-    code.is_some()
-}
-
-/// Whether the guest was working on a record; if so, writes its index in the batch, from 0, and its offset. Either pointer
-/// may be NULL.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_error_record(error: *const wasm_error, index: *mut u32, offset: *mut i64) -> bool {
-    let Some(record) = handle(error, "error").ok().and_then(|e| e.guest()?.record) else { return false };
-    if let Ok(out) = Out::new(index, "index") {
-        out.set(record.index);
-    }
-    if let Ok(out) = Out::new(offset, "offset") {
-        out.set(record.offset);
-    }
-    true
-}
-
-/// Number of frames of the guest's call stack at its end; 0 for NULL.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_error_frame_count(error: *const wasm_error) -> usize {
-    handle(error, "error").ok().and_then(|e| e.guest()).map_or(0, |guest| guest.frames.len())
+pub unsafe extern "C" fn wasm_error_get_info(error: *const wasm_error, info: *mut wasm_error_info) -> wasm_status {
+    boundary(core::ptr::null_mut(), |scope| {
+        let error = scope.handle(error, "error")?;
+        let guest = error.guest();
+        let exit_code = guest.and_then(|guest| guest.exit_code);
+        let record = guest.and_then(|guest| guest.record);
+        let core_dump = guest.and_then(|guest| guest.core_dump.as_ref());
+        let value = wasm_error_info {
+            size: 0,
+            status: error.error.status,
+            message: wasm_slice::of(error.message.as_bytes()),
+            trap: guest.and_then(|guest| guest.trap).unwrap_or(wasm_trap::None),
+            has_exit_code: exit_code.is_some(),
+            exit_code: exit_code.unwrap_or_default(),
+            has_record: record.is_some(),
+            record_index: record.map_or(0, |record| record.index),
+            record_offset: record.map_or(0, |record| record.offset),
+            frame_count: guest.map_or(0, |guest| guest.frames.len()),
+            core_dump: core_dump.map_or(wasm_slice::of(&[]), |dump| wasm_slice::of(dump.bytes())),
+        };
+        // SAFETY: the header says that `size` is set.
+        unsafe { fill_sized(info, first_size!(wasm_error_info, core_dump), "info", value) }
+    })
 }
 
 /// Writes frame `index`, counted from the innermost, to `frame`. `WASM_STATUS_INVALID_ARGUMENT` if there is none.
@@ -104,8 +129,8 @@ pub unsafe extern "C" fn wasm_error_frame(
     index: usize,
     frame: *mut wasm_frame,
 ) -> wasm_status {
-    border(core::ptr::null_mut(), || {
-        let error = handle(error, "error")?;
+    boundary(core::ptr::null_mut(), |scope| {
+        let error = scope.handle(error, "error")?;
         let out = Out::new(frame, "frame")?;
         let found = error.guest().and_then(|guest| guest.frames.get(index));
         let found = found.ok_or_else(|| Error::invalid(format!("there is no frame {index}")))?;
@@ -115,23 +140,6 @@ pub unsafe extern "C" fn wasm_error_frame(
         });
         Ok(())
     })
-}
-
-/// Whether the error has a core dump of its guest; if so, writes it to `dump`, which may be NULL. It lives as long as the
-/// error.
-///
-/// Guests have one that trapped, were ended, or exited with a code other than 0, if `core_dumps` was set for their runtime,
-/// and if their memory has no more than 1 GiB. It is a WebAssembly module in the format for core dumps of WebAssembly's tool
-/// conventions: memory, globals, and the stack with the indices of functions, of which it has the innermost 10,000. Where
-/// in a function a frame is, and the values of its variables, are not known. What the memory holds is in it, secrets
-/// included.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_error_coredump(error: *const wasm_error, dump: *mut wasm_slice) -> bool {
-    let Some(found) = handle(error, "error").ok().and_then(|e| e.guest()?.core_dump.as_ref()) else { return false };
-    if let Ok(out) = Out::new(dump, "dump") {
-        out.set(wasm_slice::of(found.bytes()));
-    }
-    true
 }
 
 /// Frees the error. NULL is fine.
@@ -145,6 +153,6 @@ pub unsafe extern "C" fn wasm_error_release(error: *mut wasm_error) {
 
 /// The name of a status, such as `guest-trap`: fixed, fit for metrics labels; `unknown` for a number that is none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_status_name(status: u32) -> *const c_char {
+pub unsafe extern "C" fn wasm_status_name(status: wasm_status_number) -> *const c_char {
     wasm_status::from_number(status).map_or(c"unknown", wasm_status::name).as_ptr()
 }

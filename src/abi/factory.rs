@@ -3,13 +3,13 @@
 use super::error::wasm_error;
 use super::future::wasm_future;
 use super::runtime::{strings, wasm_runtime};
-use super::{Out, border, first_size, handle, sized};
+use super::{Out, boundary, first_size, sized};
 use crate::base::description::Description;
 use crate::base::error::Result;
 use crate::base::status::wasm_status;
 use crate::compile::factory::Compiled;
 use crate::compile::job;
-use crate::host::slice::{self, wasm_slice};
+use crate::host::slice::{self, CallScope, wasm_slice};
 use std::sync::Arc;
 
 /// A factory. Shared: it may be used on any thread, by several at once.
@@ -50,16 +50,16 @@ pub struct wasm_factory_config {
     pub env_count: usize,
 }
 
-pub(crate) fn description(config: &wasm_factory_config) -> Result<Description> {
+pub(crate) fn description(scope: &CallScope, config: &wasm_factory_config) -> Result<Description> {
     // SAFETY: the header says that arrays in arguments can be read for the call.
     let env = unsafe { slice::array(config.env, config.env_count, "env")? };
     Ok(Description {
-        name: config.name.text("name")?.to_owned(),
-        input_topic: config.input_topic.text("input_topic")?.to_owned(),
-        output_topics: strings(config.output_topics, config.output_topic_count, "output_topics")?,
+        name: config.name.text(scope, "name")?.to_owned(),
+        input_topic: config.input_topic.text(scope, "input_topic")?.to_owned(),
+        output_topics: strings(scope, config.output_topics, config.output_topic_count, "output_topics")?,
         environment: env
             .iter()
-            .map(|e| Ok((e.name.text("env name")?.to_owned(), e.value.text("env value")?.to_owned())))
+            .map(|e| Ok((e.name.text(scope, "env name")?.to_owned(), e.value.text(scope, "env value")?.to_owned())))
             .collect::<Result<_>>()?,
     })
 }
@@ -81,14 +81,14 @@ pub unsafe extern "C" fn wasm_factory_create(
     future: *mut *mut wasm_future,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let runtime = handle(runtime, "runtime")?;
+    boundary(error, |scope| {
+        let runtime = scope.handle(runtime, "runtime")?;
         // SAFETY: the header says so; and all zeros is a valid config.
         let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
         let out = Out::new(future, "future")?;
-        let module = config.module.bytes("module")?.to_vec();
-        let receiver = job::compile(&runtime.runtime, module, description(&config)?)?;
-        out.set(wasm_future::compiling(receiver));
+        let module = config.module.bytes(scope, "module")?.to_vec();
+        let receiver = job::compile(&runtime.runtime, module, description(scope, &config)?)?;
+        out.set(wasm_future::job(receiver));
         Ok(())
     })
 }
@@ -108,7 +108,7 @@ pub unsafe extern "C" fn wasm_factory_clone(factory: *const wasm_factory) -> *mu
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_factory_release(factory: *mut wasm_factory) {
     if !factory.is_null() {
-        border(core::ptr::null_mut(), || {
+        boundary(core::ptr::null_mut(), |_| {
             // SAFETY: the header says that it is a reference that the library gave out, released once.
             drop(unsafe { Arc::from_raw(factory.cast_const()) });
             Ok(())

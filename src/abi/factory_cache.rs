@@ -4,7 +4,7 @@ use super::error::wasm_error;
 use super::factory::{description, wasm_factory_config};
 use super::future::wasm_future;
 use super::runtime::wasm_runtime;
-use super::{Out, border, fill_sized, first_size, handle, sized};
+use super::{Out, boundary, fill_sized, first_size, sized};
 use crate::base::status::wasm_status;
 use crate::compile::factory_cache::{DEFAULT_IDLE, FactoryCache, Lookup};
 use crate::host::slice::wasm_slice;
@@ -65,8 +65,8 @@ pub unsafe extern "C" fn wasm_factory_cache_create(
     cache: *mut *mut wasm_factory_cache,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let runtime = handle(runtime, "runtime")?;
+    boundary(error, |scope| {
+        let runtime = scope.handle(runtime, "runtime")?;
         let (mut idle, mut interval) = (0, 0);
         if !config.is_null() {
             let first = first_size!(wasm_factory_cache_config, collect_interval_ns);
@@ -108,9 +108,9 @@ pub unsafe extern "C" fn wasm_factory_cache_get(
     future: *mut *mut wasm_future,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let cache = &handle(cache, "cache")?.cache;
-        let key = key.bytes("key")?;
+    boundary(error, |scope| {
+        let cache = &scope.handle(cache, "cache")?.cache;
+        let key = key.bytes(scope, "key")?;
         let config = if config.is_null() {
             None
         } else {
@@ -119,15 +119,15 @@ pub unsafe extern "C" fn wasm_factory_cache_get(
         };
         let out = Out::new(future, "future")?;
         let wanted = match &config {
-            Some(config) => match config.module.bytes("module")? {
+            Some(config) => match config.module.bytes(scope, "module")? {
                 [] => None,
-                module => Some((module, description(config)?)),
+                module => Some((module, description(scope, config)?)),
             },
             None => None,
         };
         out.set(match cache.get(key, wanted)? {
             Lookup::Now(compiled) => wasm_future::compiled(compiled),
-            Lookup::Soon(receiver) => wasm_future::compiling(receiver),
+            Lookup::Soon(receiver) => wasm_future::job(receiver),
         });
         Ok(())
     })
@@ -144,8 +144,8 @@ pub unsafe extern "C" fn wasm_factory_cache_collect(
     collected: *mut u64,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let count = handle(cache, "cache")?.cache.collect(Duration::from_nanos(min_idle_ns));
+    boundary(error, |scope| {
+        let count = scope.handle(cache, "cache")?.cache.collect(Duration::from_nanos(min_idle_ns));
         if let Ok(out) = Out::new(collected, "collected") {
             out.set(count);
         }
@@ -160,8 +160,8 @@ pub unsafe extern "C" fn wasm_factory_cache_get_stats(
     stats: *mut wasm_factory_cache_stats,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let counted = handle(cache, "cache")?.cache.counted();
+    boundary(error, |scope| {
+        let counted = scope.handle(cache, "cache")?.cache.counted();
         let value = wasm_factory_cache_stats {
             size: size_of::<wasm_factory_cache_stats>(),
             entries: counted.entries,
@@ -182,7 +182,7 @@ pub unsafe extern "C" fn wasm_factory_cache_get_stats(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_factory_cache_release(cache: *mut wasm_factory_cache) {
     if !cache.is_null() {
-        border(core::ptr::null_mut(), || {
+        boundary(core::ptr::null_mut(), |_| {
             // SAFETY: the header says that it is a cache that the library gave out, released once.
             drop(unsafe { Box::from_raw(cache) });
             Ok(())

@@ -1,102 +1,160 @@
 //! `wasm_future_*`: an operation that is going on.
 
-use super::artifact::wasm_artifact;
+use super::bytes::wasm_bytes;
 use super::engine::wasm_engine;
 use super::error::wasm_error;
 use super::factory::wasm_factory;
-use super::{Out, border, handle};
+use super::{Out, boundary};
 use crate::base::error::{Error, Result};
 use crate::base::state::wasm_poll;
 use crate::base::status::wasm_status;
 use crate::base::thread_mark::ThreadMark;
 use crate::compile::factory::Compiled;
-use crate::compile::job::{ArtifactOutcome, FactoryOutcome};
-use crate::engine::supervisor::Switch;
+use crate::engine::Switch;
 use crate::host::owned::Owned;
 use crate::host::waker::{Waker, wasm_waker};
 use crate::promise::oneshot::Receiver;
-use core::cell::{Cell, RefCell, RefMut};
-use core::panic::AssertUnwindSafe;
-use std::panic::{catch_unwind, resume_unwind};
+use core::cell::{RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// An operation that is going on. Owned by whoever got it; used by one thread at a time, and if it is an engine's, only by
-/// the engine's thread.
+/// An operation in progress. Owned by the caller that got it; used by one thread at a time, and if it is an engine's, only
+/// by the engine's thread.
 pub struct wasm_future {
-    /// Mark of the only thread that may look at `kind`; none for a compilation.
+    /// Mark of the only thread that may look at the rest; none for a compilation.
     thread: Option<ThreadMark>,
-    /// It is being polled, further up the call stack.
-    polling: Cell<bool>,
-    /// In a cell, because callbacks of the host run while a future is polled, and may come back to it.
-    kind: RefCell<Kind>,
+    /// Borrowed while the future is polled or released: callbacks of the host run then, and may come back to it.
+    inside: RefCell<Inside>,
 }
 
-enum Kind {
-    /// A factory is being made.
-    Compiling(Receiver<FactoryOutcome, Waker>),
-    /// A factory is there.
-    Compiled(Arc<wasm_factory>),
-    /// An artifact is being made.
-    Precompiling(Receiver<ArtifactOutcome, Waker>),
-    /// An artifact is there.
-    Precompiled(Vec<u8>),
-    /// An engine works.
-    Working { engine: Rc<wasm_engine>, number: u64 },
-    /// A new version is to take an engine's place.
-    Replacing { engine: Rc<wasm_engine>, switch: Rc<Switch> },
-    /// It was done from the beginning.
-    Done { engine: Rc<wasm_engine> },
-    /// It is over: polled until ready or failed.
-    Over { engine: Option<Rc<wasm_engine>> },
+struct Inside {
+    source: Source,
+    result: Option<Product>,
+}
+
+/// What a future may have for its owner.
+enum Product {
+    Factory(Arc<Compiled>),
+    Artifact(Vec<u8>),
+}
+
+/// A kind of product.
+trait Made: Into<Product> {
+    const NAME: &'static str;
+}
+
+impl Made for Arc<Compiled> {
+    const NAME: &'static str = FACTORY;
+}
+
+impl Made for Vec<u8> {
+    const NAME: &'static str = ARTIFACT;
+}
+
+const FACTORY: &str = "factory";
+const ARTIFACT: &str = "artifact";
+
+impl From<Arc<Compiled>> for Product {
+    fn from(compiled: Arc<Compiled>) -> Self {
+        Self::Factory(compiled)
+    }
+}
+
+impl From<Vec<u8>> for Product {
+    fn from(artifact: Vec<u8>) -> Self {
+        Self::Artifact(artifact)
+    }
+}
+
+/// What a compile thread does.
+trait Job {
+    /// What it came to; none if it is in progress, then `waker` is called later.
+    fn poll(&self, waker: Waker) -> Option<Result<Product>>;
+
+    /// What it makes.
+    fn makes(&self) -> &'static str;
+}
+
+impl<T: Made> Job for Receiver<Result<T>, Waker> {
+    fn makes(&self) -> &'static str {
+        T::NAME
+    }
+
+    fn poll(&self, waker: Waker) -> Option<Result<Product>> {
+        Receiver::poll(self, || waker).map(|outcome| outcome.map(T::into))
+    }
+}
+
+/// What a future waits for.
+enum Source {
+    /// A compile thread.
+    Job(Box<dyn Job>),
+    /// An operation of an engine.
+    Operation { engine: Rc<wasm_engine>, number: u64 },
+    /// A new version that is to take an engine's place.
+    Replacement { engine: Rc<wasm_engine>, switch: Rc<Switch> },
+    /// Nothing: the next poll is ready.
+    Ready { engine: Option<Rc<wasm_engine>> },
+    /// Nothing, and it must not be polled any more.
+    Completed { engine: Option<Rc<wasm_engine>> },
+}
+
+impl Source {
+    /// The engine, which keeps the future's memory.
+    fn into_engine(self) -> Option<Rc<wasm_engine>> {
+        match self {
+            Self::Job(_) => None,
+            Self::Operation { engine, .. } | Self::Replacement { engine, .. } => Some(engine),
+            Self::Ready { engine } | Self::Completed { engine } => engine,
+        }
+    }
 }
 
 impl wasm_future {
-    pub(crate) fn compiling(receiver: Receiver<FactoryOutcome, Waker>) -> *mut Self {
-        Self::of_no_thread(Kind::Compiling(receiver))
+    /// For a job on a compile thread.
+    #[allow(private_bounds)]
+    pub(crate) fn job<T: Made + 'static>(receiver: Receiver<Result<T>, Waker>) -> *mut Self {
+        Self::of_no_thread(Source::Job(Box::new(receiver)), None)
     }
 
     /// For a factory that is there already.
     pub(crate) fn compiled(compiled: Arc<Compiled>) -> *mut Self {
-        Self::of_no_thread(Kind::Compiled(Arc::new(wasm_factory { compiled })))
+        Self::of_no_thread(Source::Ready { engine: None }, Some(Product::Factory(compiled)))
     }
 
-    pub(crate) fn precompiling(receiver: Receiver<ArtifactOutcome, Waker>) -> *mut Self {
-        Self::of_no_thread(Kind::Precompiling(receiver))
+    fn of_no_thread(source: Source, result: Option<Product>) -> *mut Self {
+        Box::into_raw(Box::new(Self { thread: None, inside: RefCell::new(Inside { source, result }) }))
     }
 
-    fn of_no_thread(kind: Kind) -> *mut Self {
-        Box::into_raw(Box::new(Self { thread: None, polling: Cell::new(false), kind: RefCell::new(kind) }))
-    }
-
-    pub(crate) fn working(engine: Rc<wasm_engine>, number: u64) -> *mut Self {
+    /// For operation `number` of an engine; for one that is done already if there is no number.
+    #[inline]
+    pub(crate) fn operation(engine: Rc<wasm_engine>, number: Option<u64>) -> *mut Self {
         let spare = engine.spare.take();
-        Self::reuse(spare, Kind::Working { engine, number })
+        let source = match number {
+            Some(number) => Source::Operation { engine, number },
+            None => Source::Ready { engine: Some(engine) },
+        };
+        Self::reuse(spare, source)
     }
 
-    pub(crate) fn replacing(engine: Rc<wasm_engine>, switch: Rc<Switch>) -> *mut Self {
+    /// For the replacement of an engine.
+    pub(crate) fn replacement(engine: Rc<wasm_engine>, switch: Rc<Switch>) -> *mut Self {
         let spare = engine.spare.take();
-        Self::reuse(spare, Kind::Replacing { engine, switch })
-    }
-
-    pub(crate) fn done(engine: Rc<wasm_engine>) -> *mut Self {
-        let spare = engine.spare.take();
-        Self::reuse(spare, Kind::Done { engine })
+        Self::reuse(spare, Source::Replacement { engine, switch })
     }
 
     /// An engine's futures come and go with each batch, so each engine keeps the memory of one.
     #[inline]
-    fn reuse(spare: Option<Box<Self>>, kind: Kind) -> *mut Self {
+    fn reuse(spare: Option<Box<Self>>, source: Source) -> *mut Self {
         let future = match spare {
             Some(mut future) => {
-                *future.kind.get_mut() = kind;
+                future.inside.get_mut().source = source;
                 future
             }
-            None => Box::new(Self {
-                thread: Some(ThreadMark::current()),
-                polling: Cell::new(false),
-                kind: RefCell::new(kind),
-            }),
+            None => {
+                let inside = RefCell::new(Inside { source, result: None });
+                Box::new(Self { thread: Some(ThreadMark::current()), inside })
+            }
         };
         Box::into_raw(future)
     }
@@ -106,89 +164,94 @@ impl wasm_future {
         self.thread.map_or(Ok(()), ThreadMark::check)
     }
 
-    /// Refuses a future that is over, or is not this thread's.
-    pub(crate) fn check_going_on(&self) -> Result<()> {
-        match &*self.kind()? {
-            Kind::Over { .. } => {
-                Err(Error::new(wasm_status::InvalidState, "the future is over: it was ready or had failed"))
-            }
+    /// Refuses a future that has completed, or is not this thread's.
+    pub(crate) fn check_in_progress(&self) -> Result<()> {
+        match self.enter()?.source {
+            Source::Completed { .. } => Err(completed()),
             _ => Ok(()),
         }
     }
 
-    /// The state, on the right thread only.
+    /// Passes the future's own gate: on its thread only, and not from a callback of its poll.
     #[inline]
-    fn kind(&self) -> Result<RefMut<'_, Kind>> {
-        let busy = || Error::new(wasm_status::Busy, "the future is being polled further up this call stack");
+    fn enter(&self) -> Result<RefMut<'_, Inside>> {
         self.check_thread()?;
-        if self.polling.get() {
-            return Err(busy());
-        }
-        self.kind.try_borrow_mut().map_err(|_| busy())
-    }
-
-    /// The host's callbacks (sink, log, waker and their drops) run in here and may come back to this future, also after the
-    /// engine is no longer busy: until the poll is over, they are told that it is.
-    #[inline]
-    fn polling(&self, poll: impl FnOnce() -> Result<wasm_poll>) -> Result<wasm_poll> {
-        self.polling.set(true);
-        let polled = catch_unwind(AssertUnwindSafe(poll));
-        self.polling.set(false);
-        polled.unwrap_or_else(|panic| resume_unwind(panic))
+        self.inside.try_borrow_mut().map_err(|_| busy())
     }
 
     #[inline]
     fn poll(&self, waker: Waker) -> Result<wasm_poll> {
-        let mut kind = self.kind()?;
-        match &*kind {
-            Kind::Working { engine, number } => {
-                let (engine, number) = (engine.clone(), *number);
-                drop(kind);
-                let polled = self.polling(|| engine.engine.poll(number, waker));
+        let mut inside = self.enter()?;
+        let inside = &mut *inside;
+        match &inside.source {
+            Source::Operation { engine, number } => {
+                let polled = engine.engine.poll(*number, waker);
                 // Errors of misuse leave the operation as it was.
-                let misuse = matches!(&polled, Err(e) if e.status.had_no_effect());
-                if !misuse && !engine.engine.is_going_on(number) {
-                    *self.kind()? = Kind::Over { engine: Some(engine) };
+                if !engine.engine.is_in_progress(*number) && !had_no_effect(&polled) {
+                    inside.source = Source::Completed { engine: Some(engine.clone()) };
                 }
                 polled
             }
-            Kind::Replacing { engine, switch } => {
-                let (engine, switch) = (engine.clone(), switch.clone());
-                drop(kind);
-                let polled = self.polling(|| engine.engine.poll_replacement(&switch, waker));
-                let misuse = matches!(&polled, Err(e) if e.status.had_no_effect());
-                if !misuse && !switch.is_going_on() {
-                    *self.kind()? = Kind::Over { engine: Some(engine) };
+            Source::Replacement { engine, switch } => {
+                let polled = engine.engine.poll_replacement(switch, waker);
+                if !switch.is_in_progress() && !had_no_effect(&polled) {
+                    inside.source = Source::Completed { engine: Some(engine.clone()) };
                 }
                 polled
             }
-            Kind::Compiling(receiver) => match receiver.poll(|| waker) {
+            Source::Job(job) => match job.poll(waker) {
                 None => Ok(wasm_poll::Pending),
                 Some(outcome) => {
-                    *kind = Kind::Over { engine: None };
-                    *kind = Kind::Compiled(Arc::new(wasm_factory { compiled: outcome? }));
+                    inside.source = Source::Completed { engine: None };
+                    inside.result = Some(outcome?);
+                    inside.source = Source::Ready { engine: None };
                     Ok(wasm_poll::Ready)
                 }
             },
-            Kind::Precompiling(receiver) => match receiver.poll(|| waker) {
-                None => Ok(wasm_poll::Pending),
-                Some(outcome) => {
-                    *kind = Kind::Over { engine: None };
-                    *kind = Kind::Precompiled(outcome?);
-                    Ok(wasm_poll::Ready)
+            Source::Ready { engine } => {
+                // One with a result stays ready until that is taken.
+                if inside.result.is_none() {
+                    inside.source = Source::Completed { engine: engine.clone() };
                 }
-            },
-            Kind::Compiled(_) | Kind::Precompiled(_) => Ok(wasm_poll::Ready),
-            Kind::Done { engine } => {
-                let engine = engine.clone();
-                *kind = Kind::Over { engine: Some(engine) };
                 Ok(wasm_poll::Ready)
             }
-            Kind::Over { .. } => {
-                Err(Error::new(wasm_status::InvalidState, "the future was polled after it was ready or had failed"))
-            }
+            Source::Completed { .. } => Err(completed()),
         }
     }
+
+    /// Takes the result, if it is what `take` wants.
+    fn take<T>(&self, what: &str, take: impl FnOnce(Product) -> core::result::Result<T, Product>) -> Result<T> {
+        let mut inside = self.enter()?;
+        if let Source::Job(job) = &inside.source
+            && job.makes() == what
+        {
+            let why = format!("the {what} is not ready; poll the future until it is");
+            return Err(Error::new(wasm_status::InvalidState, why));
+        }
+        match inside.result.take().map(take) {
+            Some(Ok(taken)) => {
+                inside.source = Source::Completed { engine: None };
+                return Ok(taken);
+            }
+            Some(Err(other)) => inside.result = Some(other),
+            None => {}
+        }
+        Err(Error::new(wasm_status::NoResult, format!("the future has no {what}, or it was taken before")))
+    }
+}
+
+fn had_no_effect(polled: &Result<wasm_poll>) -> bool {
+    matches!(polled, Err(e) if e.status.had_no_effect())
+}
+
+#[cold]
+fn busy() -> Error {
+    Error::new(wasm_status::Busy, "the future is busy: this is a callback of its poll or release")
+}
+
+#[cold]
+fn completed() -> Error {
+    Error::new(wasm_status::InvalidState, "the future has completed: it was ready, had failed, or its result was taken")
 }
 
 /// Drives the operation on.
@@ -209,10 +272,10 @@ pub unsafe extern "C" fn wasm_future_poll(
     state: *mut wasm_poll,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
+    boundary(error, |scope| {
         // SAFETY: the header says so.
         let waker = unsafe { taken(waker) };
-        let future = handle(future, "future")?;
+        let future = scope.handle(future, "future")?;
         let out = Out::new(state, "state")?;
         out.set(future.poll(waker)?);
         Ok(())
@@ -238,45 +301,35 @@ pub unsafe extern "C" fn wasm_future_take_factory(
     factory: *mut *mut wasm_factory,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let mut kind = handle(future, "future")?.kind()?;
+    boundary(error, |scope| {
+        let future = scope.handle(future, "future")?;
         let out = Out::new(factory, "factory")?;
-        match &*kind {
-            Kind::Compiled(factory) => {
-                out.set(Arc::into_raw(factory.clone()).cast_mut());
-                *kind = Kind::Over { engine: None };
-                Ok(())
-            }
-            Kind::Compiling(_) => {
-                Err(Error::new(wasm_status::InvalidState, "the factory is not ready; poll the future until it is"))
-            }
-            _ => Err(Error::new(wasm_status::NoResult, "the future has no factory, or it was taken before")),
-        }
+        let compiled = future.take(FACTORY, |product| match product {
+            Product::Factory(compiled) => Ok(compiled),
+            other => Err(other),
+        })?;
+        out.set(Arc::into_raw(Arc::new(wasm_factory { compiled })).cast_mut());
+        Ok(())
     })
 }
 
-/// Takes the artifact out of a future of `wasm_runtime_precompile` that is ready. Errors as of
-/// `wasm_future_take_factory`.
+/// Takes the artifact out of a future of `wasm_runtime_precompile` that is ready, to be released with
+/// `wasm_bytes_release`. Errors as of `wasm_future_take_factory`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_future_take_artifact(
     future: *mut wasm_future,
-    artifact: *mut *mut wasm_artifact,
+    artifact: *mut *mut wasm_bytes,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let mut kind = handle(future, "future")?.kind()?;
+    boundary(error, |scope| {
+        let future = scope.handle(future, "future")?;
         let out = Out::new(artifact, "artifact")?;
-        match &mut *kind {
-            Kind::Precompiled(bytes) => {
-                out.set(Box::into_raw(Box::new(wasm_artifact(core::mem::take(bytes)))));
-                *kind = Kind::Over { engine: None };
-                Ok(())
-            }
-            Kind::Precompiling(_) => {
-                Err(Error::new(wasm_status::InvalidState, "the artifact is not ready; poll the future until it is"))
-            }
-            _ => Err(Error::new(wasm_status::NoResult, "the future has no artifact, or it was taken before")),
-        }
+        let bytes = future.take(ARTIFACT, |product| match product {
+            Product::Artifact(bytes) => Ok(bytes),
+            other => Err(other),
+        })?;
+        out.set(wasm_bytes::of(bytes));
+        Ok(())
     })
 }
 
@@ -290,34 +343,25 @@ pub unsafe extern "C" fn wasm_future_take_artifact(
 /// another thread or from a callback of that engine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_future_release(future: *mut wasm_future, error: *mut *mut wasm_error) -> wasm_status {
-    border(error, || {
+    boundary(error, |scope| {
         if future.is_null() {
             return Ok(());
         }
-        // In two steps, because cancelling runs callbacks that may come back to this future.
-        enum Cancel {
-            Operation(Rc<wasm_engine>, u64),
-            Replacement(Rc<wasm_engine>, Rc<Switch>),
-            Nothing,
-        }
-        let cancel = match &*handle(future, "future")?.kind()? {
-            Kind::Working { engine, number } => Cancel::Operation(engine.clone(), *number),
-            Kind::Replacing { engine, switch } => Cancel::Replacement(engine.clone(), switch.clone()),
-            _ => Cancel::Nothing,
-        };
-        match cancel {
-            Cancel::Operation(engine, number) => engine.engine.cancel(number)?,
-            Cancel::Replacement(engine, switch) => engine.engine.cancel_replacement(&switch)?,
-            Cancel::Nothing => {}
+        {
+            // Cancelling runs callbacks. Those that come back to this future are told that it is busy.
+            let inside = scope.handle(future, "future")?.enter()?;
+            match &inside.source {
+                Source::Operation { engine, number } => engine.engine.cancel(*number)?,
+                Source::Replacement { engine, switch } => engine.engine.cancel_replacement(switch)?,
+                _ => {}
+            }
         }
         // SAFETY: the header says that it is a future that the library gave out, released once.
         let mut future = unsafe { Box::from_raw(future) };
-        let kind = core::mem::replace(future.kind.get_mut(), Kind::Over { engine: None });
-        if let Kind::Working { engine, .. }
-        | Kind::Replacing { engine, .. }
-        | Kind::Done { engine }
-        | Kind::Over { engine: Some(engine) } = kind
-        {
+        let inside = future.inside.get_mut();
+        inside.result = None;
+        let source = core::mem::replace(&mut inside.source, Source::Completed { engine: None });
+        if let Some(engine) = source.into_engine() {
             engine.spare.set(Some(future));
         }
         Ok(())

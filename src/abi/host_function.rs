@@ -2,10 +2,11 @@
 
 use super::engine::wasm_engine;
 use super::error::wasm_error;
-use super::promise;
 use super::runtime::wasm_runtime;
-use super::{Out, border, first_size, handle, handle_mut, sized};
+use super::{Out, boundary, first_size, sized};
+use super::{lent, promise};
 use crate::base::error::{Error, Result};
+use crate::base::number::{wasm_callback_result_number, wasm_value_type_number};
 use crate::base::status::wasm_status;
 use crate::guest::host_function::{Callback, HostFunction};
 use crate::host::call::{wasm_call, wasm_promise};
@@ -25,12 +26,12 @@ pub struct wasm_host_function {
     pub module: wasm_slice,
     /// Its name there.
     pub name: wasm_slice,
-    /// Each a `wasm_value_type`; at most 32.
-    pub params: *const u32,
+    /// Their types; at most 32.
+    pub params: *const wasm_value_type_number,
     /// Number of `params`.
     pub param_count: usize,
-    /// Each a `wasm_value_type`; at most 16.
-    pub results: *const u32,
+    /// Their types; at most 16.
+    pub results: *const wasm_value_type_number,
     /// Number of `results`.
     pub result_count: usize,
     /// 1: `call` may answer pending, which costs a little with each call; else 0.
@@ -52,7 +53,7 @@ pub struct wasm_host_function {
             call: *mut wasm_call,
             args: *const wasm_value,
             results: *mut wasm_value,
-        ) -> u32,
+        ) -> wasm_callback_result_number,
     >,
 }
 
@@ -81,7 +82,7 @@ pub unsafe extern "C" fn wasm_runtime_register_function(
     function: *const wasm_host_function,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
+    boundary(error, |scope| {
         // SAFETY: the header says so; and all zeros is valid.
         let f = unsafe { sized(function, first_size!(wasm_host_function, call), "function")? };
         unsafe extern "C" fn never(_: *mut c_void, _: *mut wasm_call, _: *const wasm_value, _: *mut wasm_value) -> u32 {
@@ -91,7 +92,7 @@ pub unsafe extern "C" fn wasm_runtime_register_function(
         let callback = Callback { data: f.data, drop: f.drop, call: f.call.unwrap_or(never) };
         // SAFETY: data and callbacks came together from the host, which gives the data up.
         let callback = unsafe { Owned::new(callback) };
-        let runtime = handle(runtime, "runtime")?;
+        let runtime = scope.handle(runtime, "runtime")?;
         if f.call.is_none() {
             return Err(Error::new(wasm_status::NullArgument, "the host function's callback call is NULL"));
         }
@@ -99,8 +100,8 @@ pub unsafe extern "C" fn wasm_runtime_register_function(
             return Err(Error::invalid(format!("may_wait is {}; it must be 0 or 1", f.may_wait)));
         }
         runtime.runtime.register(HostFunction {
-            module: f.module.text("module")?.to_owned(),
-            name: f.name.text("name")?.to_owned(),
+            module: f.module.text(scope, "module")?.to_owned(),
+            name: f.name.text(scope, "name")?.to_owned(),
             params: types(f.params, f.param_count, MAX_PARAMS, "params")?,
             results: types(f.results, f.result_count, MAX_RESULTS, "results")?.into(),
             may_wait: f.may_wait == 1,
@@ -117,8 +118,8 @@ pub unsafe extern "C" fn wasm_call_promise(
     promise: *mut *mut wasm_promise,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let call = handle_mut(call, "call")?;
+    boundary(error, |scope| {
+        let call = scope.handle_mut(call, "call")?;
         let out = Out::new(promise, "promise")?;
         out.set(promise::boxed(call.promise()));
         Ok(())
@@ -138,8 +139,8 @@ pub unsafe extern "C" fn wasm_call_memory(
     bytes: *mut *mut u8,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let call = handle_mut(call, "call")?;
+    boundary(error, |scope| {
+        let call = scope.handle_mut(call, "call")?;
         let out = Out::new(bytes, "bytes")?;
         let range = call.range(address, size).map_err(|why| Error::new(wasm_status::GuestBadCall, why))?;
         out.set(range.as_ptr());
@@ -155,8 +156,8 @@ pub unsafe extern "C" fn wasm_call_fail(
     reason: wasm_slice,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        handle_mut(call, "call")?.fail(reason.escaped("reason")?);
+    boundary(error, |scope| {
+        scope.handle_mut(call, "call")?.fail(reason.escaped(scope, "reason")?);
         Ok(())
     })
 }
@@ -164,11 +165,11 @@ pub unsafe extern "C" fn wasm_call_fail(
 /// The engine whose guest is calling; NULL in an output sink. Borrowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_call_engine(call: *const wasm_call) -> *mut wasm_engine {
-    handle(call, "call").map_or(core::ptr::null_mut(), |call| call.engine().cast())
+    lent(|scope| scope.handle(call, "call").map_or(core::ptr::null_mut(), |call| call.engine().cast()))
 }
 
 /// What `wasm_engine_set_user_data` attached to that engine; NULL in an output sink.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_call_user_data(call: *const wasm_call) -> *mut c_void {
-    handle(call, "call").map_or(core::ptr::null_mut(), |call| call.user_data())
+    lent(|scope| scope.handle(call, "call").map_or(core::ptr::null_mut(), |call| call.user_data()))
 }

@@ -1,8 +1,9 @@
 //! `wasm_metrics_*`: what a runtime and its engines counted.
 
+use super::bytes::wasm_bytes;
 use super::error::wasm_error;
-use super::runtime::{wasm_bytes, wasm_runtime};
-use super::{Out, border, fill_sized, first_size, handle, handle_mut};
+use super::runtime::wasm_runtime;
+use super::{Out, boundary, fill_sized, first_size, lent};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::compile::runtime::Shared;
@@ -30,10 +31,23 @@ pub struct wasm_runtime_metrics {
     pub compilations_failed: u64,
     /// Nanoseconds that all of them took on the compile threads.
     pub compile_ns: u64,
-    /// Modules whose machine code was found in a cache.
-    pub cache_hits: u64,
-    /// Modules whose machine code was looked for in a cache, in vain.
-    pub cache_misses: u64,
+    /// Modules whose machine code was loaded, from the code cache or from an artifact.
+    pub loads: u64,
+    /// Nanoseconds that those took, from validating and hashing to code.
+    pub load_ns: u64,
+    /// Modules that were found in the code cache and loaded.
+    pub code_cache_hits: u64,
+    /// Modules that were looked for in the code cache and had to be compiled.
+    pub code_cache_misses: u64,
+    /// Entries written to the code cache.
+    pub code_cache_stores: u64,
+    /// Entries removed because all together had more than `max_bytes`.
+    pub code_cache_evictions: u64,
+    /// Entries ignored because they were damaged or too large, could not be loaded, or others could have written them.
+    /// Each is a miss, too.
+    pub code_cache_rejected: u64,
+    /// Troubles with the code cache's directory or the disk. None of them made a compilation fail.
+    pub code_cache_faults: u64,
     /// Pools: one for each thread that reserved one, or the process's.
     pub pools: u64,
     /// Engines that these are for.
@@ -119,8 +133,14 @@ fn of_runtime(m: &RuntimeMetrics) -> wasm_runtime_metrics {
         compilations: m.compilations,
         compilations_failed: m.compile_errors.iter().map(|error| error.count).sum(),
         compile_ns: m.compile_ns,
-        cache_hits: m.cache_hits,
-        cache_misses: m.cache_misses,
+        loads: m.code_cache.loads,
+        load_ns: m.code_cache.load_ns,
+        code_cache_hits: m.code_cache.hits,
+        code_cache_misses: m.code_cache.misses,
+        code_cache_stores: m.code_cache.stores,
+        code_cache_evictions: m.code_cache.evictions,
+        code_cache_rejected: m.code_cache.rejected,
+        code_cache_faults: m.code_cache.faults,
         pools: m.pools.pools,
         pool_engines: m.pools.engines,
         pool_memories_in_use: m.pools.memories_in_use,
@@ -174,9 +194,9 @@ pub unsafe extern "C" fn wasm_runtime_get_metrics(
     metrics: *mut wasm_runtime_metrics,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
+    boundary(error, |scope| {
         let mut numbers = RuntimeMetrics::default();
-        let shared = &handle(runtime, "runtime")?.runtime.shared;
+        let shared = &scope.handle(runtime, "runtime")?.runtime.shared;
         numbers.read(&shared.metrics, shared.pooled());
         // SAFETY: the header says that `size` is set.
         unsafe { fill(metrics, &numbers) }
@@ -184,7 +204,7 @@ pub unsafe extern "C" fn wasm_runtime_get_metrics(
 }
 
 /// Reads all metrics and gives them as text in Prometheus's format (version 0.0.4), for an answer with
-/// `Content-Type: text/plain; version=0.0.4`. The README lists them. Any thread, also while engines run on others.
+/// `Content-Type: text/plain; version=0.0.4`. `docs/metrics.md` lists them. Any thread, also while engines run on others.
 ///
 /// There are some 40 lines for each transform and shard: how many of these there are is the host's affair. Runtimes of
 /// one process have the same names; a host that has several adds a label of its own. `text` must be freed with
@@ -195,15 +215,15 @@ pub unsafe extern "C" fn wasm_runtime_metrics_text(
     text: *mut *mut wasm_bytes,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let runtime = handle(runtime, "runtime")?;
+    boundary(error, |scope| {
+        let runtime = scope.handle(runtime, "runtime")?;
         let out = Out::new(text, "text")?;
         let mut snapshot = Snapshot::default();
         let shared = &runtime.runtime.shared;
         snapshot.update(&shared.metrics, shared.pooled());
         let encoded = text::of(snapshot)
             .map_err(|_| Error::new(wasm_status::Internal, "the metrics could not be written as text"))?;
-        out.set(Box::into_raw(Box::new(wasm_bytes(encoded))));
+        out.set(wasm_bytes::of(encoded));
         Ok(())
     })
 }
@@ -216,8 +236,8 @@ pub unsafe extern "C" fn wasm_metrics_create(
     metrics: *mut *mut wasm_metrics,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let runtime = handle(runtime, "runtime")?;
+    boundary(error, |scope| {
+        let runtime = scope.handle(runtime, "runtime")?;
         let out = Out::new(metrics, "metrics")?;
         let mut new = wasm_metrics { shared: runtime.runtime.shared.clone(), snapshot: Snapshot::default() };
         new.snapshot.update(&new.shared.metrics, new.shared.pooled());
@@ -230,8 +250,8 @@ pub unsafe extern "C" fn wasm_metrics_create(
 /// ends.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_metrics_update(metrics: *mut wasm_metrics, error: *mut *mut wasm_error) -> wasm_status {
-    border(error, || {
-        let metrics = handle_mut(metrics, "metrics")?;
+    boundary(error, |scope| {
+        let metrics = scope.handle_mut(metrics, "metrics")?;
         metrics.snapshot.update(&metrics.shared.metrics, metrics.shared.pooled());
         Ok(())
     })
@@ -240,7 +260,7 @@ pub unsafe extern "C" fn wasm_metrics_update(metrics: *mut wasm_metrics, error: 
 /// Number of transforms and shards; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_metrics_count(metrics: *const wasm_metrics) -> usize {
-    handle(metrics, "metrics").map_or(0, |metrics| metrics.snapshot.transforms.len())
+    lent(|scope| scope.handle(metrics, "metrics").map_or(0, |metrics| metrics.snapshot.transforms.len()))
 }
 
 /// Writes the numbers of transform and shard `index`, from 0, in the order of names and shards; `transform.size` must be
@@ -253,8 +273,8 @@ pub unsafe extern "C" fn wasm_metrics_get(
     transform: *mut wasm_transform_metrics,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let all = &handle(metrics, "metrics")?.snapshot.transforms;
+    boundary(error, |scope| {
+        let all = &scope.handle(metrics, "metrics")?.snapshot.transforms;
         let found = all.get(index).ok_or_else(|| {
             Error::invalid(format!("index is {index}, but there are metrics of {} transforms and shards", all.len()))
         })?;
@@ -271,8 +291,8 @@ pub unsafe extern "C" fn wasm_metrics_get_runtime(
     runtime: *mut wasm_runtime_metrics,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let metrics = handle(metrics, "metrics")?;
+    boundary(error, |scope| {
+        let metrics = scope.handle(metrics, "metrics")?;
         // SAFETY: the header says that `size` is set.
         unsafe { fill(runtime, &metrics.snapshot.runtime) }
     })
@@ -282,7 +302,7 @@ pub unsafe extern "C" fn wasm_metrics_get_runtime(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_metrics_release(metrics: *mut wasm_metrics) {
     if !metrics.is_null() {
-        border(core::ptr::null_mut(), || {
+        boundary(core::ptr::null_mut(), |_| {
             // SAFETY: the header says that they are metrics that the library gave out, released once.
             drop(unsafe { Box::from_raw(metrics) });
             Ok(())

@@ -1,6 +1,6 @@
-//! The C ABI: one file per noun, and one border that every export passes.
+//! The C ABI: one file per noun, and one boundary that every export passes.
 //!
-//! The border turns a Rust `Result` into a status and an owned error, and a panic into a status. Behind it, arguments
+//! The boundary turns a Rust `Result` into a status and an owned error, and a panic into a status. Behind it, arguments
 //! have been checked for NULL, so the rest of the library speaks safe Rust.
 //!
 //! The exports are `unsafe` for Rust, because they believe their caller what `include/wasm_engine.h` says at its top and at
@@ -9,6 +9,7 @@
 
 pub mod artifact;
 pub mod batch;
+pub mod bytes;
 pub mod code_cache;
 pub mod custom_engine;
 pub mod engine;
@@ -30,14 +31,17 @@ pub mod thread;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::host::owned::{HostData, Owned};
+use crate::host::slice::CallScope;
 use core::panic::AssertUnwindSafe;
 use error::wasm_error;
 use std::panic::catch_unwind;
 
 /// Runs the body of an export. `error` may be NULL.
 #[inline]
-pub(crate) fn border(error: *mut *mut wasm_error, body: impl FnOnce() -> Result<()>) -> wasm_status {
-    match catch_unwind(AssertUnwindSafe(body)) {
+pub(crate) fn boundary(error: *mut *mut wasm_error, body: impl FnOnce(&CallScope) -> Result<()>) -> wasm_status {
+    // SAFETY: only exports come by here, with their own arguments, of which the header says so.
+    let scope = unsafe { CallScope::new() };
+    match catch_unwind(AssertUnwindSafe(|| body(&scope))) {
         Ok(Ok(())) => wasm_status::Ok,
         Ok(Err(e)) => report(error, e),
         Err(panic) => {
@@ -64,18 +68,29 @@ fn report(out: *mut *mut wasm_error, error: Error) -> wasm_status {
     status
 }
 
-/// A handle that must not be NULL, borrowed for the call.
+/// The same for exports that cannot fail.
 #[inline]
-pub(crate) fn handle<'a, T>(pointer: *const T, name: &str) -> Result<&'a T> {
-    // SAFETY: the header says that a handle which is not NULL is one that the library gave out and that was not released.
-    unsafe { pointer.as_ref() }.ok_or_else(|| null(name))
+pub(crate) fn lent<T>(body: impl FnOnce(&CallScope) -> T) -> T {
+    // SAFETY: as in `boundary`.
+    body(&unsafe { CallScope::new() })
 }
 
-/// As `handle`, for objects that only one thread may use at a time.
-#[inline]
-pub(crate) fn handle_mut<'a, T>(pointer: *mut T, name: &str) -> Result<&'a mut T> {
-    // SAFETY: as for `handle`, and the header says that no other call uses the object meanwhile.
-    unsafe { pointer.as_mut() }.ok_or_else(|| null(name))
+impl CallScope {
+    /// A handle that must not be NULL.
+    #[inline]
+    pub(crate) fn handle<T>(&self, pointer: *const T, name: &str) -> Result<&T> {
+        // SAFETY: the header says that a handle which is not NULL is one that the library gave out and that was not
+        // released, and that it lives until the call returns.
+        unsafe { pointer.as_ref() }.ok_or_else(|| null(name))
+    }
+
+    /// As `handle`, for objects that only one thread may use at a time.
+    #[inline]
+    #[allow(clippy::mut_from_ref)] // of the scope, which is not what is changed
+    pub(crate) fn handle_mut<T>(&self, pointer: *mut T, name: &str) -> Result<&mut T> {
+        // SAFETY: as for `handle`, and the header says that no other call uses the object meanwhile.
+        unsafe { pointer.as_mut() }.ok_or_else(|| null(name))
+    }
 }
 
 /// An out-parameter that must not be NULL. It is checked before anything happens, and written on success only.

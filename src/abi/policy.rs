@@ -1,9 +1,10 @@
 //! `wasm_engine_set_policy`: what becomes of an engine whose guest fails.
 
-use super::engine::{owned, wasm_engine};
+use super::engine::{engine_on_this_thread, wasm_engine};
 use super::error::wasm_error;
-use super::{Out, border, first_size, sized, take};
+use super::{Out, boundary, first_size, sized, take};
 use crate::base::error::Error;
+use crate::base::number::wasm_on_error_number;
 use crate::base::status::wasm_status;
 use crate::engine::policy::{Backoff, Policy, wasm_on_error};
 use crate::host::timer::{Timer, wasm_timer};
@@ -14,7 +15,7 @@ use std::time::Duration;
 /// What is promised, with at-least-once hosts in mind. Output comes once and in the order of the input records. Each
 /// record's output comes whole or not at all, unless it exceeds `output_buffer_limit` and comes in parts. When a transform
 /// is *ready*, each record's output was taken by the sink, or the record was dropped and counted, or went to the dead
-/// letters. When it *failed* at a record that its error names (`wasm_error_record`), the same holds for all records before
+/// letters. When it *failed* at a record that its error names (`has_record`), the same holds for all records before
 /// that one, and the sink has nothing of it or from behind it. When it failed with an error that names no record, because
 /// the sink failed, or the guest ended between two records or did not start again, or when it was cancelled, the same holds
 /// for the records up to the last `input_offset` that the sink took. A guest that is started again has forgotten all that
@@ -24,13 +25,13 @@ use std::time::Duration;
 pub struct wasm_engine_policy {
     /// `sizeof(wasm_engine_policy)`.
     pub size: usize,
-    /// What happens when the guest ends at a record: a `wasm_on_error`.
+    /// What happens when the guest ends at a record.
     ///
     /// Only for what the guest did itself: `WASM_STATUS_GUEST_…`, and `WASM_STATUS_CUSTOM_ENGINE_FAILED`. Failures of the host's (`WASM_STATUS_HOST_FUNCTION_FAILED`,
     /// `WASM_STATUS_OUTPUT_REJECTED`, `WASM_STATUS_SYSTEM`, …) always fail the transform, because another record would
     /// fare no better. So does a guest that ends without having taken a record. One that ends between two records is
     /// started again, and no record is lost.
-    pub on_error: u32,
+    pub on_error: wasm_on_error_number,
     /// Nanoseconds from a failure to the next start. They double with each further failure in a row, up to
     /// `backoff_max_ns`; what is waited is a random time between half of that and all of it. Default 1 s.
     pub backoff_min_ns: u64,
@@ -73,7 +74,7 @@ pub unsafe extern "C" fn wasm_engine_set_policy(
     policy: *const wasm_engine_policy,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
+    boundary(error, |scope| {
         // First of all, so that the timer is dropped whatever comes next.
         // SAFETY: the header says so; and all zeros is a valid policy.
         let policy = unsafe { sized(policy, first_size!(wasm_engine_policy, timer), "policy")? };
@@ -101,7 +102,7 @@ pub unsafe extern "C" fn wasm_engine_set_policy(
             )?),
             None => None,
         };
-        owned(engine)?.engine.set_policy(Policy { on_error, backoff })
+        engine_on_this_thread(scope, engine)?.engine.set_policy(Policy { on_error, backoff })
     })
 }
 
@@ -112,8 +113,8 @@ pub unsafe extern "C" fn wasm_engine_get_stats(
     stats: *mut wasm_engine_stats,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let counted = owned(engine)?.engine.stats();
+    boundary(error, |scope| {
+        let counted = engine_on_this_thread(scope, engine)?.engine.stats();
         let filled = wasm_engine_stats {
             size: 0,
             restarts: counted.restarts,
@@ -134,8 +135,8 @@ pub unsafe extern "C" fn wasm_engine_get_last_error(
     last: *mut *mut wasm_error,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let found = owned(engine)?.engine.last_error();
+    boundary(error, |scope| {
+        let found = engine_on_this_thread(scope, engine)?.engine.last_error();
         let out = Out::new(last, "last")?;
         out.set(found.map_or(core::ptr::null_mut(), |e| Box::into_raw(Box::new(wasm_error::new(e)))));
         Ok(())

@@ -1,9 +1,9 @@
 //! `wasm_engine_*_profile`: where a guest spends its time.
 
-use super::engine::{owned, wasm_engine};
+use super::bytes::wasm_bytes;
+use super::engine::{engine_on_this_thread, wasm_engine};
 use super::error::wasm_error;
-use super::runtime::wasm_bytes;
-use super::{Out, border};
+use super::{Out, boundary};
 use crate::base::status::wasm_status;
 use crate::guest::profile::INTERVAL;
 use std::time::Duration;
@@ -26,9 +26,9 @@ pub unsafe extern "C" fn wasm_engine_start_profile(
     interval_ns: u64,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
+    boundary(error, |scope| {
         let interval = if interval_ns == 0 { INTERVAL } else { Duration::from_nanos(interval_ns) };
-        owned(engine)?.engine.start_profile(interval)
+        engine_on_this_thread(scope, engine)?.engine.start_profile(interval)
     })
 }
 
@@ -36,7 +36,7 @@ pub unsafe extern "C" fn wasm_engine_start_profile(
 /// https://profiler.firefox.com shows. Names of functions are those of the module; functions without one are called
 /// `function N`, with their index. The document has no addresses and nothing of the guest's data.
 ///
-/// `json` gets text that must be freed with `wasm_bytes_release`. `WASM_STATUS_INVALID_STATE` if the engine is not being
+/// `json` gets text, to be released with `wasm_bytes_release`. `WASM_STATUS_INVALID_STATE` if the engine is not being
 /// profiled, `WASM_STATUS_BUSY` from one of its own callbacks. Takes some milliseconds per thousand looks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_engine_finish_profile(
@@ -44,11 +44,11 @@ pub unsafe extern "C" fn wasm_engine_finish_profile(
     json: *mut *mut wasm_bytes,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let engine = owned(engine)?;
+    boundary(error, |scope| {
+        let engine = engine_on_this_thread(scope, engine)?;
         let out = Out::new(json, "json")?;
         let profile = engine.engine.finish_profile()?;
-        out.set(Box::into_raw(Box::new(wasm_bytes(profile))));
+        out.set(wasm_bytes::of(profile));
         Ok(())
     })
 }

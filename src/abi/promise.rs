@@ -1,11 +1,11 @@
 //! `wasm_promise_*`: how a callback answers later.
 
 use super::error::wasm_error;
-use super::{border, first_size, handle_mut, take};
+use super::{boundary, first_size, take};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::host::call::{Continuation, Settled, wasm_continuation, wasm_promise};
-use crate::host::slice::{self, wasm_slice};
+use crate::host::slice::{self, CallScope, wasm_slice};
 use crate::host::value::wasm_value;
 use crate::promise::oneshot::Wake as _;
 
@@ -20,7 +20,7 @@ pub(crate) fn boxed(promise: wasm_promise) -> *mut wasm_promise {
 /// released, nothing happens and the status is OK.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_promise_resolve(promise: *mut wasm_promise, error: *mut *mut wasm_error) -> wasm_status {
-    border(error, || settle(promise, Settled::Values(Vec::new())))
+    boundary(error, |scope| settle(scope, promise, Settled::Values(Vec::new())))
 }
 
 /// Keeps the promise of a host function with its results, as many and of such types as its signature has; or that of a
@@ -32,10 +32,10 @@ pub unsafe extern "C" fn wasm_promise_resolve_values(
     count: usize,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
+    boundary(error, |scope| {
         // SAFETY: the header says that arrays in arguments can be read for the call.
         let values = unsafe { slice::array(values, count, "values")? };
-        settle(promise, Settled::Values(values.to_vec()))
+        settle(scope, promise, Settled::Values(values.to_vec()))
     })
 }
 
@@ -47,13 +47,13 @@ pub unsafe extern "C" fn wasm_promise_resolve_with(
     continuation: *const wasm_continuation,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
+    boundary(error, |scope| {
         // SAFETY: the header says so; and all zeros is valid.
         let continuation = unsafe { take(continuation, first_size!(wasm_continuation, run), "continuation")? };
         if continuation.run.is_none() {
             return Err(Error::new(wasm_status::NullArgument, "the continuation's callback run is NULL"));
         }
-        settle(promise, Settled::Continue(Continuation::new(continuation)))
+        settle(scope, promise, Settled::Continue(Continuation::new(continuation)))
     })
 }
 
@@ -65,12 +65,12 @@ pub unsafe extern "C" fn wasm_promise_reject(
     reason: wasm_slice,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || settle(promise, Settled::Rejected(reason.escaped("reason")?)))
+    boundary(error, |scope| settle(scope, promise, Settled::Rejected(reason.escaped(scope, "reason")?)))
 }
 
-pub(crate) fn settle(promise: *mut wasm_promise, value: Settled) -> Result<()> {
+pub(crate) fn settle(scope: &CallScope, promise: *mut wasm_promise, value: Settled) -> Result<()> {
     let waker = {
-        let promise = handle_mut(promise, "promise")?;
+        let promise = scope.handle_mut(promise, "promise")?;
         let settled = || Error::new(wasm_status::PromiseSettled, "the promise was settled before");
         if promise.sender.has_sent() {
             return Err(settled());
@@ -89,7 +89,7 @@ pub(crate) fn settle(promise: *mut wasm_promise, value: Settled) -> Result<()> {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_promise_release(promise: *mut wasm_promise) {
     if !promise.is_null() {
-        border(core::ptr::null_mut(), || {
+        boundary(core::ptr::null_mut(), |_| {
             // SAFETY: the header says that it is a promise that the library gave out, released once.
             drop(unsafe { Box::from_raw(promise) });
             Ok(())

@@ -1,15 +1,17 @@
 //! `wasm_runtime_*`: configuration and compiler.
 
+use super::bytes::wasm_bytes;
 use super::engine::wasm_engine;
 use super::error::wasm_error;
-use super::{Out, border, first_size, handle, sized, take};
+use super::{Out, boundary, first_size, sized, take};
 use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
 use crate::base::error::{Error, Result};
+use crate::base::number::{wasm_memory_mode_number, wasm_signal_check_number, wasm_trap_mode_number};
 use crate::base::status::wasm_status;
 use crate::compile::runtime::Runtime;
 use crate::host::log::{Line, Sink, wasm_log_severity, wasm_log_source};
 use crate::host::owned::{Owned, host_data};
-use crate::host::slice::{self, wasm_slice};
+use crate::host::slice::{self, CallScope, wasm_slice};
 use crate::system::memory::allocators::Allocators;
 use crate::system::memory::block::{Allocator, wasm_allocator};
 use core::ffi::c_void;
@@ -101,12 +103,12 @@ pub struct wasm_runtime_config {
     pub skip_crc_check: u32,
     /// Where guests' output goes. Default: nowhere.
     pub log: wasm_log_sink,
-    /// Where linear memories and stacks come from: a `wasm_memory_mode`.
-    pub memory_mode: u32,
-    /// How traps of guests are noticed: a `wasm_trap_mode`.
-    pub trap_mode: u32,
-    /// When blocked signals are looked for: a `wasm_signal_check`.
-    pub signal_check: u32,
+    /// Where linear memories and stacks come from.
+    pub memory_mode: wasm_memory_mode_number,
+    /// How traps of guests are noticed.
+    pub trap_mode: wasm_trap_mode_number,
+    /// When blocked signals are looked for.
+    pub signal_check: wasm_signal_check_number,
     /// 1: stacks have no more than `host_stack_size` bytes, of which guests get up to a quarter for their own frames. No host
     /// function then ever has more than what it was promised, and some have a quarter less, so that one which needs more
     /// dies in a test. Default 0.
@@ -130,7 +132,7 @@ pub struct wasm_runtime_config {
     pub log_lines_per_second: u32,
     /// Lines that they may write at once, after they wrote less for a while. Default 5,000.
     pub log_burst_lines: u32,
-    /// 1: the error of a guest that failed has a core dump, which `wasm_error_coredump` gives. It is made by the poll that
+    /// 1: the error of a guest that failed has a core dump, `core_dump` in `wasm_error_info`. It is made by the poll that
     /// reports the failure, which takes up to some 4 ms per MiB of the guest's memory that is not zero, and the
     /// error keeps them. Default 0.
     pub core_dumps: u32,
@@ -245,7 +247,7 @@ pub unsafe extern "C" fn wasm_runtime_create(
     runtime: *mut *mut wasm_runtime,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
+    boundary(error, |_| {
         // SAFETY: there are no callbacks.
         let mut sink = unsafe { Owned::new(wasm_log_sink { data: core::ptr::null_mut(), drop: None, line: None }) };
         let mut chosen = Config::default();
@@ -278,14 +280,14 @@ pub unsafe extern "C" fn wasm_runtime_validate(
     module: wasm_slice,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || handle(runtime, "runtime")?.runtime.validate(module.bytes("module")?))
+    boundary(error, |scope| scope.handle(runtime, "runtime")?.runtime.validate(module.bytes(scope, "module")?))
 }
 
 /// Tells everything about a module, also about one that is refused, as a JSON document: `size`, `abi_version`,
 /// `schema_registry_abi_version`, `language`, `producers`, `functions`, `code_size`, `data_segments`, `has_names`,
 /// `memories`, `imports`, `exports`, and `refused`, which is null or has `status` and `message`. Any thread.
 ///
-/// `json` gets text that must be freed with `wasm_bytes_release`.
+/// `json` gets text, to be released with `wasm_bytes_release`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_inspect(
     runtime: *const wasm_runtime,
@@ -293,11 +295,11 @@ pub unsafe extern "C" fn wasm_runtime_inspect(
     json: *mut *mut wasm_bytes,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let runtime = handle(runtime, "runtime")?;
+    boundary(error, |scope| {
+        let runtime = scope.handle(runtime, "runtime")?;
         let out = Out::new(json, "json")?;
-        let document = runtime.runtime.inspect(module.bytes("module")?);
-        out.set(Box::into_raw(Box::new(wasm_bytes(document.to_string()))));
+        let document = runtime.runtime.inspect(module.bytes(scope, "module")?);
+        out.set(wasm_bytes::of(document.to_string()));
         Ok(())
     })
 }
@@ -308,7 +310,7 @@ pub unsafe extern "C" fn wasm_runtime_inspect(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_release(runtime: *mut wasm_runtime) {
     if !runtime.is_null() {
-        border(core::ptr::null_mut(), || {
+        boundary(core::ptr::null_mut(), |_| {
             // SAFETY: the header says that it is a runtime that the library gave out, released once.
             drop(unsafe { Arc::from_raw(runtime.cast_const()) });
             Ok(())
@@ -316,27 +318,9 @@ pub unsafe extern "C" fn wasm_runtime_release(runtime: *mut wasm_runtime) {
     }
 }
 
-/// Text that the library made. Belongs to no thread.
-pub struct wasm_bytes(pub(crate) String);
-
-/// The text: UTF-8 without a final NUL. Lives as long as its owner. For NULL empty.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_bytes_view(text: *const wasm_bytes) -> wasm_slice {
-    handle(text, "text").map_or(wasm_slice::of(&[]), |text| wasm_slice::of(text.0.as_bytes()))
-}
-
-/// Frees the text. NULL is fine.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn wasm_bytes_release(text: *mut wasm_bytes) {
-    if !text.is_null() {
-        // SAFETY: the header says that it is a text that the library gave out, released once.
-        drop(unsafe { Box::from_raw(text) });
-    }
-}
-
 /// Text fields as owned strings.
-pub(crate) fn strings(data: *const wasm_slice, count: usize, name: &str) -> Result<Vec<String>> {
+pub(crate) fn strings(scope: &CallScope, data: *const wasm_slice, count: usize, name: &str) -> Result<Vec<String>> {
     // SAFETY: the header says that arrays in arguments can be read for the call.
     let slices = unsafe { slice::array(data, count, name)? };
-    slices.iter().map(|s| Ok(s.text(name)?.to_owned())).collect()
+    slices.iter().map(|s| Ok(s.text(scope, name)?.to_owned())).collect()
 }

@@ -3,12 +3,13 @@
 use super::error::wasm_error;
 use super::promise;
 use super::runtime::wasm_runtime;
-use super::{Out, border, first_size, handle, handle_mut, take};
+use super::{Out, boundary, first_size, take};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::host::call::{Expected, Settled, wasm_call, wasm_promise};
 use crate::host::schema::SubjectSchema;
 use crate::host::schema_registry::{self, SchemaRegistry, read_schema, wasm_schema_registry, wasm_subject_schema};
+use crate::host::slice::CallScope;
 use crate::host::value::wasm_value;
 
 /// Gives guests a schema registry; without one, its functions tell them that it is not enabled. `registry` is copied, its
@@ -22,13 +23,13 @@ pub unsafe extern "C" fn wasm_runtime_set_schema_registry(
     registry: *const wasm_schema_registry,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
+    boundary(error, |scope| {
         // SAFETY: the header says so; and all zeros is valid.
         let table = unsafe { take(registry, first_size!(wasm_schema_registry, create_schema), "registry")? };
         let registry = SchemaRegistry::new(table).map_err(|name| {
             Error::new(wasm_status::NullArgument, format!("the schema registry's function {name} is NULL"))
         })?;
-        handle(runtime, "runtime")?.runtime.set_schema_registry(registry)
+        scope.handle(runtime, "runtime")?.runtime.set_schema_registry(registry)
     })
 }
 
@@ -39,20 +40,20 @@ pub unsafe extern "C" fn wasm_schema_registry_in_memory(
     registry: *mut wasm_schema_registry,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
+    boundary(error, |_| {
         Out::new(registry, "registry")?.set(schema_registry::in_memory());
         Ok(())
     })
 }
 
-fn found(schema: *const wasm_subject_schema) -> Result<Settled> {
-    let raw = handle(schema, "schema")?;
-    let schema = read_schema(&raw.schema)?;
+fn found(scope: &CallScope, schema: *const wasm_subject_schema) -> Result<Settled> {
+    let raw = scope.handle(schema, "schema")?;
+    let schema = read_schema(scope, &raw.schema)?;
     Ok(Settled::Schema(Box::new(SubjectSchema { id: raw.id, version: raw.version, schema })))
 }
 
-fn answer(call: *mut wasm_call, settled: Settled) -> Result<()> {
-    let call = handle_mut(call, "call")?;
+fn answer(scope: &CallScope, call: *mut wasm_call, settled: Settled) -> Result<()> {
+    let call = scope.handle_mut(call, "call")?;
     if !matches!(call.expected(), Expected::Schema | Expected::SchemaId) {
         return Err(Error::new(wasm_status::InvalidState, "this is not a call of a schema registry"));
     }
@@ -68,7 +69,7 @@ pub unsafe extern "C" fn wasm_call_return_schema(
     schema: *const wasm_subject_schema,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || answer(call, found(schema)?))
+    boundary(error, |scope| answer(scope, call, found(scope, schema)?))
 }
 
 /// The answer of `create_schema`, if it is there at once; it then answers done.
@@ -78,7 +79,7 @@ pub unsafe extern "C" fn wasm_call_return_schema_id(
     id: i32,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || answer(call, Settled::Values(vec![wasm_value { i32: id }])))
+    boundary(error, |scope| answer(scope, call, Settled::Values(vec![wasm_value { i32: id }])))
 }
 
 /// Keeps the promise of `get_schema` or `get_subject_schema`; the schema is copied. Else as `wasm_promise_resolve`.
@@ -88,5 +89,5 @@ pub unsafe extern "C" fn wasm_promise_resolve_schema(
     schema: *const wasm_subject_schema,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || promise::settle(promise, found(schema)?))
+    boundary(error, |scope| promise::settle(scope, promise, found(scope, schema)?))
 }

@@ -2,7 +2,7 @@
 
 use super::error::wasm_error;
 use super::future::{wasm_future, wasm_future_poll, wasm_future_release};
-use super::{border, first_size, handle, sized};
+use super::{boundary, first_size, sized};
 use crate::base::error::{Error, Result};
 use crate::base::state::wasm_poll;
 use crate::base::status::wasm_status;
@@ -76,7 +76,7 @@ pub unsafe extern "C" fn wasm_future_spawn(
     completion: *const wasm_completion,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
+    boundary(error, |scope| {
         // SAFETY: the header says so; and all zeros is valid for both.
         let (executor, completion) = unsafe {
             (
@@ -99,7 +99,7 @@ pub unsafe extern "C" fn wasm_future_spawn(
         });
         executor?;
         completion?;
-        handle(future, "future")?.check_going_on()?;
+        scope.handle(future, "future")?.check_in_progress()?;
         if task.executor.schedule.is_none() || task.completion.complete.is_none() {
             return Err(Error::new(
                 wasm_status::NullArgument,
@@ -129,13 +129,13 @@ fn schedule(task: Arc<wasm_task>) {
 /// `WASM_STATUS_THREAD_NOT_PREPARED`, though its operation is not over: the future can be spawned again, or released.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_task_run(task: *mut wasm_task, error: *mut *mut wasm_error) -> wasm_status {
-    border(error, || {
-        let borrowed = handle(task, "task")?;
+    boundary(error, |scope| {
+        let borrowed = scope.handle(task, "task")?;
         if !borrowed.state.begin() {
             return Err(Error::new(wasm_status::InvalidState, "the task was not scheduled, or runs already"));
         }
         // SAFETY: between `begin` and the end of the poll the future is this call's.
-        let here = handle(borrowed.future.get(), "future").and_then(|future| future.check_thread());
+        let here = scope.handle(borrowed.future.get(), "future").and_then(|future| future.check_thread());
         if let Err(e) = here {
             borrowed.state.again();
             return Err(e);
@@ -198,17 +198,17 @@ unsafe extern "C" fn drop_waker(data: *mut c_void) {
 /// `…_INVALID_STATE`, from a callback of its engine `…_BUSY`, and nothing happens. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_task_release(task: *mut wasm_task, error: *mut *mut wasm_error) -> wasm_status {
-    border(error, || {
+    boundary(error, |scope| {
         if task.is_null() {
             return Ok(());
         }
-        let borrowed = handle(task, "task")?;
+        let borrowed = scope.handle(task, "task")?;
         if !borrowed.state.begin() {
             return Err(Error::new(wasm_status::InvalidState, "the task was not scheduled, or runs already"));
         }
         let released: Result<()> = (|| {
             let future = borrowed.future.get();
-            handle(future, "future")?.check_thread()?;
+            scope.handle(future, "future")?.check_thread()?;
             let mut error = core::ptr::null_mut();
             // SAFETY: the task owns the future, and this is its thread.
             let status = unsafe { wasm_future_release(future, &raw mut error) };

@@ -2,9 +2,10 @@
 
 use super::error::wasm_error;
 use super::runtime::wasm_runtime;
-use super::{Out, border, first_size, handle, sized};
+use super::{Out, boundary, first_size, sized};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
+use crate::host::slice::CallScope;
 use crate::system::memory::pools::{Pools, ThreadPool, not_prepared};
 use std::sync::Arc;
 
@@ -66,8 +67,8 @@ pub unsafe extern "C" fn wasm_thread_prepare(
     config: *const wasm_thread_config,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let runtime = handle(runtime, "runtime")?;
+    boundary(error, |scope| {
+        let runtime = scope.handle(runtime, "runtime")?;
         let (mut engines, mut shard) = (0, 0);
         if !config.is_null() {
             // SAFETY: the header says so; and all zeros is a valid config.
@@ -88,7 +89,7 @@ pub unsafe extern "C" fn wasm_thread_prepare(
 /// Gives the calling thread's pool back. `WASM_STATUS_INVALID_STATE` while engines use it; none is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_thread_release(runtime: *mut wasm_runtime, error: *mut *mut wasm_error) -> wasm_status {
-    border(error, || match &handle(runtime, "runtime")?.runtime.shared.pools {
+    boundary(error, |scope| match &scope.handle(runtime, "runtime")?.runtime.shared.pools {
         Some(pools) => pools.release(),
         None => Ok(()),
     })
@@ -106,12 +107,12 @@ pub unsafe extern "C" fn wasm_thread_unblock_signals(
     runtime: *const wasm_runtime,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || handle(runtime, "runtime")?.runtime.shared.unblock_signals())
+    boundary(error, |scope| scope.handle(runtime, "runtime")?.runtime.shared.unblock_signals())
 }
 
 /// The calling thread's pool.
-fn mine(runtime: *const wasm_runtime) -> Result<Arc<ThreadPool>> {
-    let pools: Option<&Arc<Pools>> = handle(runtime, "runtime")?.runtime.shared.pools.as_ref();
+fn mine(scope: &CallScope, runtime: *const wasm_runtime) -> Result<Arc<ThreadPool>> {
+    let pools: Option<&Arc<Pools>> = scope.handle(runtime, "runtime")?.runtime.shared.pools.as_ref();
     pools.and_then(Pools::mine).ok_or_else(not_prepared)
 }
 
@@ -128,8 +129,8 @@ pub unsafe extern "C" fn wasm_thread_reclaim(
     more: *mut bool,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let left = mine(runtime)?.slabs.clean(bytes);
+    boundary(error, |scope| {
+        let left = mine(scope, runtime)?.slabs.clean(bytes);
         if !more.is_null() {
             Out::new(more, "more")?.set(left);
         }
@@ -144,8 +145,8 @@ pub unsafe extern "C" fn wasm_thread_get_pool(
     pool: *mut wasm_thread_pool,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    border(error, || {
-        let mine = mine(runtime)?;
+    boundary(error, |scope| {
+        let mine = mine(scope, runtime)?;
         let counts = mine.slabs.counts();
         // SAFETY: the header says that `size` is set.
         unsafe {

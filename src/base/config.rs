@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Where linear memories and guests' stacks come from.
 ///
-/// The README has measurements of each mode and says which one to choose.
+/// `docs/memory-and-signals.md` has measurements of each mode and says which one to choose.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum wasm_memory_mode {

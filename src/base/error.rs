@@ -27,8 +27,6 @@ pub struct GuestDetail {
     pub exit_code: Option<i32>,
     /// The record that the guest was working on.
     pub record: Option<RecordAt>,
-    /// How many records of the batch it had taken. Includes the records before the first one that it was given.
-    pub taken: u32,
     /// The guest's frames from the innermost outwards.
     pub frames: Vec<Frame>,
     /// The core dump if it was asked for.

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod description;
 pub mod error;
+pub mod number;
 pub mod state;
 pub mod status;
 pub mod text;

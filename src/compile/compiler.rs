@@ -10,10 +10,10 @@ use crate::base::config::Config;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::base::text::{hex, printable};
-use crate::compile::code_cache::counters::CodeCacheEvent;
 use crate::compile::code_cache::key::{self, KeyInputs, REWRITING, digest};
 use crate::compile::link::Linked;
 use crate::compile::runtime::Shared;
+use crate::metrics::code_cache::CodeCacheEvent;
 use crate::module::artifact::{Artifact, Defect, FORMAT, Head};
 use crate::module::inspect::{ItemKind, Summary};
 use crate::module::suspend_points::{self, Waits, Wrappers};
@@ -74,7 +74,7 @@ pub fn load(shared: &Shared, artifact: Vec<u8>) -> Result<Code> {
             settings(&shared.config)
         ))
     })?;
-    shared.counters.loaded(begin.elapsed());
+    shared.metrics.code_cache.loaded(begin.elapsed());
     Ok(Code { module, wrappers: artifact.head.wrappers })
 }
 
@@ -85,7 +85,7 @@ fn obtain(shared: &Shared, module: &[u8], transform: &str, wanted: bool) -> Resu
     let summary = shared.validate_interface(module).or_else(|e| shared.metrics.compiling(|| Err(e)))?;
     let linked = shared.linked()?;
     let Some(cache) = linked.cache.as_deref() else {
-        let code = compile_now(shared, linked, module, begin)?;
+        let code = compile_now(shared, linked, module)?;
         let artifact = || {
             write(shared, module, &KeyInputs { waits: &waits(&summary, linked), ..ingredients(shared, module) }, &code)
         };
@@ -98,18 +98,16 @@ fn obtain(shared: &Shared, module: &[u8], transform: &str, wanted: bool) -> Resu
     if let Some(artifact) = cache.find(&key, transform) {
         match deserialize(shared, &artifact) {
             Ok(module) => {
-                shared.counters.count(CodeCacheEvent::Hit);
-                shared.metrics.note_cache(true);
-                shared.counters.loaded(begin.elapsed());
+                shared.metrics.code_cache.count(CodeCacheEvent::Hit);
+                shared.metrics.code_cache.loaded(begin.elapsed());
                 let wrappers = artifact.head.wrappers.clone();
                 return Ok((Code { module, wrappers }, wanted.then(|| artifact.into_bytes())));
             }
             Err(e) => cache.reject(transform, &format!("the entry {} could not be loaded: {e:#}", hex(&key))),
         }
     }
-    shared.counters.count(CodeCacheEvent::Miss);
-    shared.metrics.note_cache(false);
-    let code = compile_now(shared, linked, module, begin)?;
+    shared.metrics.code_cache.count(CodeCacheEvent::Miss);
+    let code = compile_now(shared, linked, module)?;
     match write(shared, module, &ingredients, &code) {
         Ok(artifact) => {
             cache.store(&key, &artifact, transform);
@@ -123,7 +121,7 @@ fn obtain(shared: &Shared, module: &[u8], transform: &str, wanted: bool) -> Resu
     }
 }
 
-fn compile_now(shared: &Shared, linked: &Linked, module: &[u8], begin: Instant) -> Result<Code> {
+fn compile_now(shared: &Shared, linked: &Linked, module: &[u8]) -> Result<Code> {
     let made = || {
         check_specification(module)?;
         let rewritten = suspend_points::add(module, |module, name| linked.waits(module, name))
@@ -133,9 +131,7 @@ fn compile_now(shared: &Shared, linked: &Linked, module: &[u8], begin: Instant) 
             .map_err(|e| Error::new(Status::ModuleCompile, format!("the module could not be compiled: {e:#}")))?;
         Ok(Code { module, wrappers })
     };
-    let made = shared.metrics.compiling(made);
-    shared.counters.compiled(begin.elapsed());
-    made
+    shared.metrics.compiling(made)
 }
 
 /// Wasmtime's module from code that was compiled before.

@@ -4,7 +4,6 @@ use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::compile::code_cache::Cache;
-use crate::compile::code_cache::counters::{CodeCacheCounters, CodeCacheStats};
 use crate::compile::link::{Linked, Linking};
 use crate::compile::threads::CompileThreads;
 use crate::compile::wasmtime_config;
@@ -32,8 +31,6 @@ pub struct Shared {
     pub engine: Engine,
     /// Where guests' output goes.
     pub log: Arc<dyn Sink>,
-    /// Counters of compilations and of the code cache.
-    pub counters: Arc<CodeCacheCounters>,
     /// The threads' pools in the memory mode that has them.
     pub pools: Option<Arc<Pools>>,
     /// The metrics.
@@ -76,7 +73,7 @@ impl Runtime {
             .map_err(|e| Error::new(Status::System, format!("the ticker's thread could not be started: {e}")))?;
         let threads = CompileThreads::new(config.compile_threads);
         let metrics = MetricsRegistry::new(&config);
-        let shared = Shared { config, metrics, engine, log, counters: Arc::default(), pools, linking, _ticker: ticker };
+        let shared = Shared { config, metrics, engine, log, pools, linking, _ticker: ticker };
         Ok(Self { shared: Arc::new(shared), threads })
     }
 
@@ -92,14 +89,9 @@ impl Runtime {
 
     /// Keeps compiled modules in a directory. They may take up to `max_bytes`.
     pub fn set_code_cache(&self, directory: &Path, max_bytes: u64) -> Result<()> {
-        let Shared { config, counters, log, linking, .. } = &*self.shared;
-        let make = || Cache::new(directory, max_bytes, counters.clone(), log.clone(), config.max_log_line);
+        let Shared { config, metrics, log, linking, .. } = &*self.shared;
+        let make = || Cache::new(directory, max_bytes, metrics.code_cache.clone(), log.clone(), config.max_log_line);
         linking.set_code_cache(make)
-    }
-
-    /// The counters of compilations and of the code cache.
-    pub fn code_cache_stats(&self) -> CodeCacheStats {
-        self.shared.counters.read()
     }
 
     /// Validates a module without compiling it.

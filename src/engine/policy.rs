@@ -12,7 +12,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum wasm_on_error {
     /// The transform fails, with the record's index and offset in the error, and the engine is stopped. The sink has the
-    /// output of all records before that one. The host may go on from any record with `wasm_engine_transform_from`.
+    /// output of all records before that one. The host may go on from any record: `first_record` in
+    /// `wasm_transform_args`.
     Fail = 0,
     /// The record is dropped and counted, the guest is started again, and the batch goes on with the next record.
     Skip = 1,

@@ -8,6 +8,7 @@ use super::work::Work;
 use crate::base::config::Config;
 use crate::base::description::Description;
 use crate::base::error::RecordAt;
+use crate::base::state::wasm_engine_state as State;
 use crate::base::text::{escape, grouped};
 use crate::guest::output::OutputBuffer;
 use crate::guest::profile::Profile;
@@ -61,6 +62,10 @@ pub struct Context {
     pub work: RefCell<Work>,
     /// How long it has been running.
     pub run_time: RunTime,
+    /// What the engine is doing, whoever uses it.
+    pub state: Cell<State>,
+    /// A panic of the library ended what the engine did. Nothing can be done with it any more.
+    pub poisoned: Cell<bool>,
     /// What is counted.
     pub meter: Meter,
     /// The guest's wall clock, milliseconds since 1970: the timestamp of the record at hand.
@@ -90,6 +95,8 @@ impl Context {
             user_data: Cell::new(core::ptr::null_mut()),
             work: RefCell::new(Work::new(config.output_buffer_limit)),
             run_time: RunTime::new(config.record_time_limit, config.time_slice),
+            state: Cell::new(State::Stopped),
+            poisoned: Cell::new(false),
             meter,
             wall_clock: Cell::new(0),
             profile: Profile::default(),
@@ -126,19 +133,19 @@ impl Context {
     pub fn record(&self) -> Option<RecordAt> {
         let work = self.work.borrow();
         let batch = &work.batch;
-        batch.at_hand.then(|| RecordAt { index: batch.taken - 1, offset: batch.latest_offset })
-    }
-
-    /// How many records of the batch at hand the guest has taken.
-    pub fn taken(&self) -> u32 {
-        let batch = &self.work.borrow().batch;
-        if batch.is_there() { batch.taken } else { 0 }
+        batch.in_record.then(|| RecordAt { index: batch.taken - 1, offset: batch.latest_offset })
     }
 
     /// Where a record goes that names no topic.
     #[inline]
     pub fn default_topic(&self) -> Option<u32> {
         self.has_topic.then_some(0)
+    }
+
+    /// Says whose calls and lines the guest's are from here on.
+    pub fn attach(&self, owner: *mut c_void, user_data: *mut c_void) {
+        self.owner.set(owner);
+        self.user_data.set(user_data);
     }
 
     /// Whether the guest has come as far as waiting for batches.

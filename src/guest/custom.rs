@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::base::error::{Error, GuestDetail, Result};
+use crate::base::number::wasm_callback_result_number;
 use crate::base::status::wasm_status as Status;
 use crate::batch::reader::Record;
 use crate::guest::context::Context;
@@ -40,10 +41,16 @@ pub struct wasm_custom_engine {
     /// Makes an engine: writes its own data to `engine_data`, NULL before, and answers done or failed, at once. Called by
     /// `wasm_engine_create`. NULL: the other callbacks get `data`, and `release` is not called. With another answer than done
     /// nothing that was written is ever freed.
-    pub create:
-        Option<unsafe extern "C" fn(data: *mut c_void, engine_data: *mut *mut c_void, call: *mut wasm_call) -> u32>,
+    pub create: Option<
+        unsafe extern "C" fn(
+            data: *mut c_void,
+            engine_data: *mut *mut c_void,
+            call: *mut wasm_call,
+        ) -> wasm_callback_result_number,
+    >,
     /// Starts the engine. NULL: it is started at once.
-    pub start: Option<unsafe extern "C" fn(engine_data: *mut c_void, call: *mut wasm_call) -> u32>,
+    pub start:
+        Option<unsafe extern "C" fn(engine_data: *mut c_void, call: *mut wasm_call) -> wasm_callback_result_number>,
     /// Transforms the records of `batch` from the one with index `first_record` on. Must not be NULL.
     ///
     /// `batch` is what `wasm_engine_transform` was given, checked, and can be read until the last answer, or `stop`.
@@ -57,7 +64,7 @@ pub struct wasm_custom_engine {
             first_record: u32,
             work: *mut wasm_work,
             call: *mut wasm_call,
-        ) -> u32,
+        ) -> wasm_callback_result_number,
     >,
     /// Stops an engine whose `start` was called, or would have been: in whatever state it is, after a failure, too. When it
     /// returns, nothing touches the batch any more; promises may still be settled, without effect. May be NULL.
@@ -142,9 +149,9 @@ pub enum Step {
 }
 
 /// An engine of the embedder's from its start to its stop.
-pub struct Engagement(Rc<Instance>);
+pub struct RunningEngine(Rc<Instance>);
 
-impl Engagement {
+impl RunningEngine {
     /// It is about to be started.
     pub fn new(instance: Rc<Instance>) -> Self {
         Self(instance)
@@ -200,7 +207,7 @@ impl Engagement {
     }
 }
 
-impl Drop for Engagement {
+impl Drop for RunningEngine {
     fn drop(&mut self) {
         if let Some(stop) = self.0.callbacks.0.stop {
             // SAFETY: the host gave function and data together.
@@ -232,7 +239,7 @@ fn failure(context: &Context, why: &str, named: Option<u32>) -> Error {
         (None, None) if context.has_started() => ", between records".to_owned(),
         (None, None) => ", while it started".to_owned(),
     };
-    let detail = GuestDetail { record, taken: context.taken(), ..GuestDetail::default() };
+    let detail = GuestDetail { record, ..GuestDetail::default() };
     // Nobody knows where to go on.
     let guest = unknown.is_none().then(|| Box::new(detail));
     Error { status: Status::CustomEngineFailed, message: format!("transform \"{name}\"{place}: {why}"), guest }
@@ -246,7 +253,7 @@ fn take_until(context: &Context, index: u32) -> bool {
         if !batch.is_there() {
             return false;
         }
-        match (batch.at_hand, batch.taken) {
+        match (batch.in_record, batch.taken) {
             (true, taken) if taken == index + 1 => return true,
             (_, taken) if taken > index => return false,
             _ => {}
@@ -263,7 +270,7 @@ fn next(work: &mut Work, context: &Context) -> Option<(u32, Record<'static>)> {
     if !batch.is_there() {
         return None;
     }
-    if core::mem::take(&mut batch.at_hand) {
+    if core::mem::take(&mut batch.in_record) {
         context.finish_record(output);
     }
     let record = batch.records.peek()?;
@@ -271,7 +278,7 @@ fn next(work: &mut Work, context: &Context) -> Option<(u32, Record<'static>)> {
     batch.taken += 1;
     taken.records += 1;
     taken.bytes += record.payload.len() as u64;
-    batch.at_hand = true;
+    batch.in_record = true;
     batch.latest_offset = record.offset;
     context.wall_clock.set(record.timestamp);
     Some((batch.taken - 1, record))

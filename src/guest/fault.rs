@@ -67,12 +67,7 @@ fn trap_code(trap: wasmtime::Trap) -> wasm_trap {
 
 /// The error of a guest that ended for any reason.
 pub fn explain(ended: Ended, context: &Context, wrappers: &Wrappers) -> Error {
-    let mut detail = GuestDetail {
-        record: context.record(),
-        taken: context.taken(),
-        core_dump: ended.core_dump,
-        ..GuestDetail::default()
-    };
+    let mut detail = GuestDetail { record: context.record(), core_dump: ended.core_dump, ..GuestDetail::default() };
     let (status, what) = match &ended.result {
         Ok(()) => {
             detail.exit_code = Some(0);

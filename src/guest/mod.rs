@@ -1,5 +1,6 @@
 //! A running guest: its store, what it may call, and how it is suspended.
 
+pub mod batch;
 pub mod clock;
 pub mod context;
 pub mod core_dump;

@@ -5,9 +5,10 @@
 //! (`module::suspend_points`) so that each call of them goes through a wrapper: call, and as long as it would block, enter an
 //! empty function, where Wasmtime's epoch check suspends the guest, and call again.
 
+use super::batch::Stage;
 use super::context::{Context, GuestState, Suspended};
 use super::memory::GuestMemory;
-use super::work::{Stage, Work};
+use super::work::Work;
 use crate::batch::{payload, varint};
 use crate::guest::output::Pushed;
 use crate::module::abi::{TRANSFORM, WOULD_BLOCK};
@@ -114,7 +115,7 @@ fn read_next_record(
     if batch.stage != Stage::Announced {
         return Ok(NO_RECORD);
     }
-    if core::mem::take(&mut batch.at_hand) {
+    if core::mem::take(&mut batch.in_record) {
         context.finish_record(output);
     }
     let Some(record) = batch.records.peek() else { return Ok(NO_RECORD) };
@@ -130,7 +131,7 @@ fn read_next_record(
     batch.taken += 1;
     taken.records += 1;
     taken.bytes += size as u64;
-    batch.at_hand = true;
+    batch.in_record = true;
     batch.latest_offset = record.offset;
     context.run_time.restart();
     context.wall_clock.set(record.timestamp);

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::owned::{Owned, host_data};
+use crate::base::number::wasm_callback_result_number;
 use crate::host::schema::SubjectSchema;
 use crate::host::value::{MAX_RESULTS, wasm_value, wasm_value_type};
 use crate::host::waker::Waker;
@@ -83,7 +84,13 @@ pub struct wasm_continuation {
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// Finishes the host function. It may use the guest's memory through `call`. It writes `results` and returns a
     /// `wasm_callback_result`: done or failed or pending with a new promise. Called at most once. Must not throw.
-    pub run: Option<unsafe extern "C" fn(data: *mut c_void, call: *mut wasm_call, results: *mut wasm_value) -> u32>,
+    pub run: Option<
+        unsafe extern "C" fn(
+            data: *mut c_void,
+            call: *mut wasm_call,
+            results: *mut wasm_value,
+        ) -> wasm_callback_result_number,
+    >,
 }
 
 host_data!(wasm_continuation: AnyThread, "The header says that `drop` runs on any thread; `run` has the engine's.");

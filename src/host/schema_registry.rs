@@ -3,9 +3,10 @@
 
 use super::owned::{Owned, host_data};
 use crate::base::error::{Error, Result};
+use crate::base::number::{wasm_callback_result_number, wasm_schema_type_number};
 use crate::host::call::{Settled, wasm_call, wasm_callback_result};
 use crate::host::schema::{Reference, Schema, SubjectSchema, wasm_schema_type};
-use crate::host::slice::{self, wasm_slice};
+use crate::host::slice::{self, CallScope, wasm_slice};
 use crate::host::value::wasm_value;
 use core::ffi::c_void;
 use parking_lot::Mutex;
@@ -27,8 +28,8 @@ pub struct wasm_schema_reference {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_schema {
-    /// A `wasm_schema_type`.
-    pub schema_type: u32,
+    /// Its language.
+    pub schema_type: wasm_schema_type_number,
     /// The schema's text.
     pub definition: wasm_slice,
     /// The schemas that this one refers to.
@@ -67,10 +68,17 @@ pub struct wasm_schema_registry {
     /// Frees `data`. Called once when the runtime and everything made from it are gone. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// The schema of this id. The answer's `version` is not looked at.
-    pub get_schema: Option<unsafe extern "C" fn(data: *mut c_void, id: i32, call: *mut wasm_call) -> u32>,
+    pub get_schema:
+        Option<unsafe extern "C" fn(data: *mut c_void, id: i32, call: *mut wasm_call) -> wasm_callback_result_number>,
     /// Gets the schema of a subject in this version. −1 is the latest.
-    pub get_subject_schema:
-        Option<unsafe extern "C" fn(data: *mut c_void, subject: wasm_slice, version: i32, call: *mut wasm_call) -> u32>,
+    pub get_subject_schema: Option<
+        unsafe extern "C" fn(
+            data: *mut c_void,
+            subject: wasm_slice,
+            version: i32,
+            call: *mut wasm_call,
+        ) -> wasm_callback_result_number,
+    >,
     /// Registers a schema under a subject or finds the existing one. The result is its id.
     pub create_schema: Option<
         unsafe extern "C" fn(
@@ -78,26 +86,26 @@ pub struct wasm_schema_registry {
             subject: wasm_slice,
             schema: *const wasm_schema,
             call: *mut wasm_call,
-        ) -> u32,
+        ) -> wasm_callback_result_number,
     >,
 }
 
 /// A schema from C.
-pub(crate) fn read_schema(raw: &wasm_schema) -> Result<Schema> {
+pub(crate) fn read_schema(scope: &CallScope, raw: &wasm_schema) -> Result<Schema> {
     let ty = wasm_schema_type::from_number(raw.schema_type)
         .ok_or_else(|| Error::invalid(format!("{} is not a wasm_schema_type", raw.schema_type)))?;
     // SAFETY: the header says that arrays in arguments can be read for the call.
     let references = unsafe { slice::array(raw.references, raw.reference_count, "references")? };
     let reference = |r: &wasm_schema_reference| {
         Ok(Reference {
-            name: r.name.text("reference name")?.to_owned(),
-            subject: r.subject.text("reference subject")?.to_owned(),
+            name: r.name.text(scope, "reference name")?.to_owned(),
+            subject: r.subject.text(scope, "reference subject")?.to_owned(),
             version: r.version,
         })
     };
     Ok(Schema {
         ty,
-        definition: raw.definition.text("definition")?.to_owned(),
+        definition: raw.definition.text(scope, "definition")?.to_owned(),
         references: references.iter().map(reference).collect::<Result<_>>()?,
     })
 }
@@ -222,9 +230,9 @@ pub fn in_memory() -> wasm_schema_registry {
         call: *mut wasm_call,
     ) -> u32 {
         // SAFETY: as above.
-        let (registry, call) = unsafe { (&*data.cast::<InMemory>(), &mut *call) };
+        let (registry, call, scope) = unsafe { (&*data.cast::<InMemory>(), &mut *call, CallScope::new()) };
         let found = subject
-            .text("subject")
+            .text(&scope, "subject")
             .map_err(|e| e.message)
             .and_then(|subject| registry.0.lock().by_subject(subject, version));
         answer(call, found.map(|found| Settled::Schema(Box::new(found))))
@@ -236,9 +244,10 @@ pub fn in_memory() -> wasm_schema_registry {
         call: *mut wasm_call,
     ) -> u32 {
         // SAFETY: as above. The schema is borrowed for the call.
-        let (registry, call, schema) = unsafe { (&*data.cast::<InMemory>(), &mut *call, &*schema) };
-        let created =
-            read_schema(schema).and_then(|schema| Ok(registry.0.lock().create(subject.text("subject")?, schema)));
+        let (registry, call, schema, scope) =
+            unsafe { (&*data.cast::<InMemory>(), &mut *call, &*schema, CallScope::new()) };
+        let created = read_schema(&scope, schema)
+            .and_then(|schema| Ok(registry.0.lock().create(subject.text(&scope, "subject")?, schema)));
         answer(call, created.map(|id| Settled::Values(vec![wasm_value { i32: id }])).map_err(|e| e.message))
     }
     unsafe extern "C" fn drop_registry(data: *mut c_void) {

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::owned::{Owned, host_data};
+use crate::base::number::wasm_callback_result_number;
 use crate::host::call::{Ended, wasm_call};
 use core::ffi::c_void;
 
@@ -49,29 +50,19 @@ pub struct wasm_output_sink {
             records: *const wasm_output_record,
             count: usize,
             call: *mut wasm_call,
-        ) -> u32,
+        ) -> wasm_callback_result_number,
     >,
 }
 
 host_data!(wasm_output_sink);
 
-/// A sink that is owned or borrowed from its owner.
+/// A sink that is owned.
 pub struct OutputSink(Owned<wasm_output_sink>);
 
 impl OutputSink {
     /// Takes over a host's sink.
     pub fn new(sink: Owned<wasm_output_sink>) -> Self {
         Self(sink)
-    }
-
-    /// The same sink for a borrower that does not drop it.
-    ///
-    /// # Safety
-    ///
-    /// The result must not be used after this sink is gone.
-    pub unsafe fn lent(&self) -> Self {
-        // SAFETY: the caller guarantees the lifetime. Without `drop` nothing is done to the data.
-        Self(unsafe { Owned::new(wasm_output_sink { drop: None, ..*self.0 }) })
     }
 
     /// Whether there is a callback.

@@ -14,6 +14,22 @@ pub struct wasm_slice {
     pub size: usize,
 }
 
+/// What an export was lent: arguments can be read until it returns, and no longer. So references to them live as long as a
+/// borrow of this.
+pub struct CallScope(());
+
+impl CallScope {
+    /// The scope of a call of the host's, or of a callback.
+    ///
+    /// # Safety
+    ///
+    /// What the arguments point to is as the header says, until the scope goes.
+    #[inline]
+    pub(crate) unsafe fn new() -> Self {
+        Self(())
+    }
+}
+
 impl wasm_slice {
     /// A view of bytes that live on.
     pub(crate) fn of(bytes: &[u8]) -> Self {
@@ -21,19 +37,30 @@ impl wasm_slice {
     }
 
     /// The bytes for as long as the caller of the export lends them.
-    pub(crate) fn bytes<'a>(self, name: &str) -> Result<&'a [u8]> {
+    pub(crate) fn bytes<'a>(self, _: &'a CallScope, name: &str) -> Result<&'a [u8]> {
         // SAFETY: the header says that the slices in arguments can be read for the call.
         unsafe { bytes(self.data, self.size, name) }
     }
 
+    /// The bytes, for as long as the caller wants.
+    ///
+    /// # Safety
+    ///
+    /// They can be read and do not change for `'a`.
+    #[inline]
+    pub(crate) unsafe fn outliving<'a>(self, name: &str) -> Result<&'a [u8]> {
+        // SAFETY: promised by the caller.
+        unsafe { bytes(self.data, self.size, name) }
+    }
+
     /// The bytes as readable text. Bytes that are not UTF-8 are escaped: losing a reason would be worse.
-    pub(crate) fn escaped(self, name: &str) -> Result<String> {
-        Ok(crate::base::text::escape(self.bytes(name)?).into_owned())
+    pub(crate) fn escaped(self, scope: &CallScope, name: &str) -> Result<String> {
+        Ok(crate::base::text::escape(self.bytes(scope, name)?).into_owned())
     }
 
     /// The bytes as text.
-    pub(crate) fn text<'a>(self, name: &str) -> Result<&'a str> {
-        core::str::from_utf8(self.bytes(name)?)
+    pub(crate) fn text<'a>(self, scope: &'a CallScope, name: &str) -> Result<&'a str> {
+        core::str::from_utf8(self.bytes(scope, name)?)
             .map_err(|e| Error::new(wasm_status::InvalidUtf8, format!("{name} is not UTF-8: {e}")))
     }
 }

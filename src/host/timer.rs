@@ -4,6 +4,7 @@
 use super::call::{Ended, wasm_call};
 use super::owned::{Owned, host_data};
 use crate::base::error::{Error, Result};
+use crate::base::number::wasm_callback_result_number;
 use crate::base::status::wasm_status as Status;
 use core::ffi::c_void;
 use std::time::Duration;
@@ -24,7 +25,9 @@ pub struct wasm_timer {
     /// Starts a delay. Takes the call's promise, returns `WASM_CALLBACK_RESULT_PENDING` and resolves the promise
     /// after `nanoseconds`. If the promise is never resolved, the engine never restarts by itself. If the promise is
     /// rejected or dropped, the operation fails. So it does if the result is neither pending nor done.
-    pub sleep: Option<unsafe extern "C" fn(data: *mut c_void, nanoseconds: u64, call: *mut wasm_call) -> u32>,
+    pub sleep: Option<
+        unsafe extern "C" fn(data: *mut c_void, nanoseconds: u64, call: *mut wasm_call) -> wasm_callback_result_number,
+    >,
 }
 
 host_data!(wasm_timer);

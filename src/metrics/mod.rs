@@ -6,6 +6,7 @@
 //! when numbers are read. It is not taken on the data path.
 
 pub mod clock;
+pub mod code_cache;
 pub mod counters;
 pub mod log_limit;
 pub mod meter;

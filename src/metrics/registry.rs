@@ -1,6 +1,7 @@
 //! A runtime's metrics: its own counts and one series per transform and shard.
 
 use super::clock;
+use super::code_cache::CodeCacheCounters;
 use super::counters::{Counters, Sums};
 use super::meter::Meter;
 use crate::base::config::Config;
@@ -102,8 +103,8 @@ pub struct MetricsRegistry {
     pub(super) executable: AtomicU64,
     pub(super) compilations: AtomicU64,
     pub(super) compile_ticks: AtomicU64,
-    pub(super) cache_hits: AtomicU64,
-    pub(super) cache_misses: AtomicU64,
+    /// Written by the code cache, too.
+    pub code_cache: Arc<CodeCacheCounters>,
     pub(super) factory_lookups: [AtomicU64; 3],
     pub(super) factories_collected: AtomicU64,
     pub(super) compile_errors: Errors,
@@ -145,8 +146,7 @@ impl MetricsRegistry {
             executable: AtomicU64::new(0),
             compilations: AtomicU64::new(0),
             compile_ticks: AtomicU64::new(0),
-            cache_hits: AtomicU64::new(0),
-            cache_misses: AtomicU64::new(0),
+            code_cache: Arc::default(),
             factory_lookups: Default::default(),
             factories_collected: AtomicU64::new(0),
             compile_errors: Errors::default(),
@@ -201,7 +201,7 @@ impl MetricsRegistry {
         into.extend(self.series.lock().values().cloned());
     }
 
-    /// Runs, times and counts a compilation. A compilation avoided by a cache is counted by `note_cache` alone.
+    /// Runs, times and counts a compilation. A compilation avoided by a cache is counted in `code_cache` alone.
     pub fn compiling<T>(&self, compile: impl FnOnce() -> Result<T>) -> Result<T> {
         /// Counts also when a panic passes.
         struct CompileTimer<'a>(&'a MetricsRegistry, u64, Option<Status>);
@@ -218,12 +218,6 @@ impl MetricsRegistry {
         let outcome = compile();
         timer.2 = outcome.as_ref().err().map(|e| e.status);
         outcome
-    }
-
-    /// Counts a look into a cache of compiled code.
-    pub fn note_cache(&self, hit: bool) {
-        let which = if hit { &self.cache_hits } else { &self.cache_misses };
-        which.fetch_add(1, Relaxed);
     }
 
     /// Counts a request to a factory cache.

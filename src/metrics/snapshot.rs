@@ -1,6 +1,7 @@
 //! All metrics of a runtime at one moment as numbers.
 
 use super::clock;
+use super::code_cache::CodeCacheCounts;
 use super::counters::{BUCKETS, Counter, Sums, bucket_end};
 use super::registry::{FactoryLookup, MetricsRegistry, Series};
 use crate::base::status::wasm_status;
@@ -89,10 +90,8 @@ pub struct RuntimeMetrics {
     pub compilations: u64,
     /// Nanoseconds that they took.
     pub compile_ns: u64,
-    /// Lookups in a code cache that were hits.
-    pub cache_hits: u64,
-    /// Those that did not.
-    pub cache_misses: u64,
+    /// The code cache and loads.
+    pub code_cache: CodeCacheCounts,
     /// Requests to factory caches that found the factory.
     pub factory_hits: u64,
     /// Those that waited for a compilation that another one had begun.
@@ -115,8 +114,7 @@ impl RuntimeMetrics {
         self.executable = registry.executable.load(Relaxed);
         self.compilations = registry.compilations.load(Relaxed);
         self.compile_ns = clock::nanoseconds(registry.compile_ticks.load(Relaxed));
-        self.cache_hits = registry.cache_hits.load(Relaxed);
-        self.cache_misses = registry.cache_misses.load(Relaxed);
+        self.code_cache = registry.code_cache.read();
         self.factory_hits = registry.factory_lookups(FactoryLookup::Hit);
         self.factory_joined = registry.factory_lookups(FactoryLookup::Joined);
         self.factory_misses = registry.factory_lookups(FactoryLookup::Miss);

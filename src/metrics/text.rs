@@ -86,11 +86,27 @@ const OF_RUNTIME: &[Metric<RuntimeMetrics>] = &[
     metric("wasm_compile_errors_total", "Compilations that failed, by the name of their status.", |m| {
         Value::Errors(&m.compile_errors)
     }),
-    metric("wasm_cache_hits_total", "Lookups of modules in a code cache that were hits.", |m| {
-        Value::Counter(m.cache_hits)
+    metric("wasm_loads_total", "Modules whose machine code was loaded.", |m| Value::Counter(m.code_cache.loads)),
+    metric("wasm_load_seconds_total", "Time that these took on their threads.", |m| {
+        Value::Seconds(m.code_cache.load_ns)
     }),
-    metric("wasm_cache_misses_total", "Lookups of modules in a code cache that were misses.", |m| {
-        Value::Counter(m.cache_misses)
+    metric("wasm_code_cache_hits_total", "Lookups in the code cache that were hits.", |m| {
+        Value::Counter(m.code_cache.hits)
+    }),
+    metric("wasm_code_cache_misses_total", "Lookups in the code cache that were misses.", |m| {
+        Value::Counter(m.code_cache.misses)
+    }),
+    metric("wasm_code_cache_stores_total", "Entries written to the code cache.", |m| {
+        Value::Counter(m.code_cache.stores)
+    }),
+    metric("wasm_code_cache_evictions_total", "Entries removed from the code cache to make room.", |m| {
+        Value::Counter(m.code_cache.evictions)
+    }),
+    metric("wasm_code_cache_rejected_total", "Entries of the code cache that were not trusted.", |m| {
+        Value::Counter(m.code_cache.rejected)
+    }),
+    metric("wasm_code_cache_faults_total", "Faults of the code cache's directory or disk.", |m| {
+        Value::Counter(m.code_cache.faults)
     }),
     metric("wasm_pools", "Pools reserved by threads or by the process.", |m| Value::Gauge(m.pools.pools)),
     metric("wasm_pool_engines", "Engines that these pools are for.", |m| Value::Gauge(m.pools.engines)),
@@ -278,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_lists_every_metric() {
+    fn the_docs_list_every_metric() {
         fn rows<T>(metrics: &[Metric<T>], item: &T, labels: &[&str]) -> String {
             let row = |metric: &Metric<T>| {
                 let value = (metric.value)(item);
@@ -291,6 +307,9 @@ mod tests {
         let table =
             rows(OF_TRANSFORMS, &one("t"), &OF_TRANSFORMS_LABELS) + &rows(OF_RUNTIME, &RuntimeMetrics::default(), &[]);
         let table = format!("| metric | type | labels | what it says |\n| --- | --- | --- | --- |\n{table}\n");
-        assert!(include_str!("../../README.md").contains(&table), "README.md must have this table:\n{table}");
+        assert!(
+            include_str!("../../docs/metrics.md").contains(&table),
+            "docs/metrics.md must have this table:\n{table}"
+        );
     }
 }

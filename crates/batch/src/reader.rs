@@ -138,8 +138,6 @@ fn long_deltas(body: &[u8]) -> Option<(u64, u64, usize)> {
 /// record.
 #[derive(Debug, Default)]
 pub struct Records<'a> {
-    /// Validation only. Nothing is read ahead.
-    check_only: bool,
     /// The header.
     pub header: wasm_batch_header,
     /// Bytes of the largest payload.
@@ -157,11 +155,6 @@ pub struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// For batches that are only to be checked.
-    pub fn to_check() -> Self {
-        Self { check_only: true, ..Self::default() }
-    }
-
     /// Validates the whole batch. No record of an invalid batch reaches a guest. `scratch` receives the records of a
     /// compressed batch only. The result says whether it did. Call `begin` afterwards to read the records.
     pub fn check(&mut self, bytes: &[u8], limit: usize, check_crc: bool, scratch: &mut Vec<u8>) -> Result<bool> {
@@ -225,8 +218,7 @@ impl<'a> Records<'a> {
         let times = Times::of(header);
         let count = usize::try_from(header.record_count).unwrap_or(0);
         // Bounded by the bytes: the count is only the header's claim.
-        let most = count.min(if self.check_only { 0 } else { MOST_AHEAD });
-        let most = most.min(records.len() / SMALLEST_RECORD + 1);
+        let most = count.min(MOST_AHEAD).min(records.len() / SMALLEST_RECORD + 1);
         self.ahead.resize(most, RecordPosition::default());
         let mut index = 0;
         for found in &mut self.ahead {
@@ -278,7 +270,11 @@ impl<'a> Records<'a> {
         if self.next >= self.ahead.len() {
             self.look_ahead();
         }
-        let found = self.ahead.get(self.next)?;
+        self.record(self.ahead.get(self.next)?)
+    }
+
+    #[inline(always)]
+    fn record(&self, found: &RecordPosition) -> Option<Record<'a>> {
         let start = found.start as usize;
         Some(Record {
             attributes: found.attributes,
@@ -292,6 +288,11 @@ impl<'a> Records<'a> {
     #[inline(always)]
     pub fn advance(&mut self) {
         self.next += 1;
+    }
+
+    /// The record that `advance` went past last, unless `peek` was called since.
+    pub fn latest(&self) -> Option<Record<'a>> {
+        self.record(self.ahead.get(self.next.checked_sub(1)?)?)
     }
 
     /// Parses some more.
@@ -339,6 +340,7 @@ mod tests {
             let value = core::str::from_utf8(payload.value.unwrap()).unwrap();
             all.push((value.parse().unwrap(), record.offset, record.timestamp));
             records.advance();
+            assert_eq!(records.latest(), Some(record));
         }
         assert_eq!(records.peek(), None, "the end is final");
         all

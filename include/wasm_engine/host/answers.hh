@@ -15,11 +15,11 @@ struct answer {
   static constexpr bool known = false;
 };
 
-template <std::uint32_t... Types>
+template <wasm_value_type... Types>
 struct answer_types {
   static constexpr bool known = true;
   static constexpr bool plain = true;
-  static constexpr std::array<std::uint32_t, sizeof...(Types)> types{Types...};
+  static constexpr std::array<wasm_value_type, sizeof...(Types)> types{Types...};
 };
 
 template <>

@@ -208,7 +208,7 @@ struct host_signature<R(P...)> {
   }
 
   static constexpr auto params() {
-    std::array<std::uint32_t, (argument<P>::types.size() + ... + 0)> all{};
+    std::array<wasm_value_type, (argument<P>::types.size() + ... + 0)> all{};
     std::size_t n = 0;
     [[maybe_unused]] const auto add = [&](const auto& types) {
       for (const auto type : types) {
@@ -232,7 +232,7 @@ struct host_signature<R(P...)> {
 
   /// What the library calls.
   template <typename F>
-  static std::uint32_t call(void* data, wasm_call* raw, const wasm_value* args, wasm_value* results) noexcept {
+  static wasm_callback_result call(void* data, wasm_call* raw, const wasm_value* args, wasm_value* results) noexcept {
     auto* bound = static_cast<bound_function<F>*>(static_cast<shared_function*>(data));
     try {
       return call_indexed(*bound, raw, args, results, std::index_sequence_for<P...>());

@@ -84,7 +84,7 @@ struct representation<T> {
 };
 
 template <guest_scalar T>
-constexpr std::uint32_t value_type_of() noexcept {
+constexpr wasm_value_type value_type_of() noexcept {
   if constexpr (std::same_as<T, float>) {
     return WASM_VALUE_TYPE_F32;
   } else if constexpr (std::same_as<T, double>) {
@@ -170,11 +170,11 @@ struct argument {
   static constexpr bool known = false;
 };
 
-template <std::uint32_t... Types>
+template <wasm_value_type... Types>
 struct wasm_types {
   static constexpr bool known = true;
   static constexpr bool in_call = false;
-  static constexpr std::array<std::uint32_t, sizeof...(Types)> types{Types...};
+  static constexpr std::array<wasm_value_type, sizeof...(Types)> types{Types...};
   void finish() const noexcept {}
 };
 

@@ -8,7 +8,6 @@
 //! and processes may share a directory. If two store the same entry, the later one wins. Each store also removes the
 //! least recently used entries beyond the limit and the leftovers of writers that died.
 
-pub mod counters;
 pub mod directory;
 pub mod faults;
 pub mod key;
@@ -17,8 +16,8 @@ use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::base::text::hex;
 use crate::host::log::Sink;
+use crate::metrics::code_cache::{CodeCacheCounters, CodeCacheEvent};
 use crate::module::artifact::{Artifact, Defect, Digest};
-use counters::{CodeCacheCounters, CodeCacheEvent};
 use directory::{Directory, ListedFile, Opened, PROBE, Refusal, TEMPORARY, UnusableEntry, touch};
 use faults::Faults;
 use std::fs::File;

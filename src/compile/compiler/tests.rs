@@ -6,6 +6,7 @@ use crate::compile::code_cache::DEFAULT_MAX_BYTES;
 use crate::compile::runtime::Runtime;
 use crate::guest::host_function::{Callback, HostFunction};
 use crate::host::log::Line;
+use crate::metrics::snapshot::RuntimeMetrics;
 use crate::system::memory::allocators::Allocators;
 use core::ffi::c_void;
 use std::sync::Arc;
@@ -36,6 +37,12 @@ const CALLER: &str = r#"(module
 
 fn module(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
+}
+
+fn counted(shared: &Shared) -> RuntimeMetrics {
+    let mut metrics = RuntimeMetrics::default();
+    metrics.read(&shared.metrics, shared.pooled());
+    metrics
 }
 
 fn refusal(result: Result<Code>) -> (Status, String) {
@@ -89,8 +96,9 @@ fn what_was_compiled_is_loaded() {
     assert_eq!(loaded.wrappers, compiled.wrappers);
     assert_eq!(loaded.wrappers.imports.len(), 1);
     assert_eq!(loaded.module.imports().count(), compiled.module.imports().count());
-    let counted = shared.counters.read();
-    assert_eq!((counted.compilations, counted.loads, counted.hits, counted.misses), (2, 0, 0, 0));
+    let counted = counted(&shared);
+    let cache = counted.code_cache;
+    assert_eq!((counted.compilations, cache.loads, cache.hits, cache.misses), (2, 0, 0, 0));
 }
 
 #[test]
@@ -143,8 +151,9 @@ fn a_hit_is_refused_if_a_compilation_would_be() {
     let first = with_cache(Config::default(), None);
     compile(&first, &module(GUEST), "t").unwrap();
     compile(&first, &module(GUEST), "t").unwrap();
-    let counted = first.counters.read();
-    assert_eq!((counted.hits, counted.misses, counted.stores, counted.compilations), (1, 1, 1, 1));
+    let counts = counted(&first);
+    let cache = counts.code_cache;
+    assert_eq!((cache.hits, cache.misses, cache.stores, counts.compilations), (1, 1, 1, 1));
     // None of these changes the key, so the entry exists.
     for (config, status) in [
         (Config { memory_limit: 2 * 65536, ..Config::default() }, Status::ModuleMemoryLimit),
@@ -156,13 +165,13 @@ fn a_hit_is_refused_if_a_compilation_would_be() {
     }
     let shared = with_cache(Config { memory_limit: 3 * 65536, table_limit: 10, ..Config::default() }, None);
     compile(&shared, &module(GUEST), "t").unwrap();
-    assert_eq!(shared.counters.read().hits, 1);
+    assert_eq!(shared.metrics.code_cache.read().hits, 1);
 
     // Host functions: present or absent, of another type, waiting or not.
     let hit = |function| {
         let shared = with_cache(Config::default(), function);
         let compiled = compile(&shared, &module(CALLER), "t");
-        let hits = shared.counters.read().hits;
+        let hits = shared.metrics.code_cache.read().hits;
         compiled.map(|code| (hits, code.wrappers.imports.len())).map_err(|e| e.status)
     };
     assert_eq!(hit(Some(host_function(false, 1))), Ok((0, 0)));
@@ -174,7 +183,7 @@ fn a_hit_is_refused_if_a_compilation_would_be() {
     // Code that was made for other settings has other keys.
     let checks = with_cache(Config { trap_mode: wasm_trap_mode::Checks, ..Config::default() }, None);
     compile(&checks, &module(GUEST), "t").unwrap();
-    assert_eq!((checks.counters.read().hits, checks.counters.read().misses), (0, 1));
+    assert_eq!((checks.metrics.code_cache.read().hits, checks.metrics.code_cache.read().misses), (0, 1));
 }
 
 #[test]
@@ -255,7 +264,7 @@ fn an_entry_that_wasmtime_refuses_is_replaced() {
     std::fs::write(&file, changed(&bytes, |_, code| code.truncate(100))).unwrap();
     compile(&runtime.shared, &module(GUEST), "t").unwrap();
     compile(&runtime.shared, &module(GUEST), "t").unwrap();
-    let counted = runtime.code_cache_stats();
+    let counted = counted(&runtime.shared).code_cache;
     assert_eq!((counted.hits, counted.misses, counted.rejected, counted.stores), (1, 2, 1, 2));
     assert_eq!(std::fs::read(&file).unwrap(), bytes);
 }

@@ -1,13 +1,14 @@
-//! What the users of a shared engine share: the engine, and the queue in front of it.
+//! What the users of a shared engine share: the runner, and the queue in front of it.
 
 use crate::base::error::{Error, Result};
 use crate::base::state::wasm_engine_state as State;
 use crate::base::status::wasm_status as Status;
 use crate::compile::factory::Compiled;
-use crate::engine::Engine;
-use crate::host::waker::Waker;
-use crate::promise::oneshot::Wake as _;
-use core::cell::{Cell, RefCell};
+use crate::engine::Engine as _;
+use crate::engine::runner::Runner;
+use crate::engine::wakers::{WakerSlot, Wakers};
+use crate::guest::context::Context;
+use core::cell::{Cell, RefCell, RefMut};
 use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -18,64 +19,67 @@ thread_local! {
 }
 
 /// What the users share.
-pub(super) struct SharedEngine {
-    pub(super) engine: Engine,
-    pub(super) queue: RefCell<VecDeque<Rc<Place>>>,
-    pub(super) users: Cell<usize>,
+pub struct SharedEngine {
+    runner: RefCell<Runner>,
+    /// The runner's.
+    pub context: Rc<Context>,
+    /// The runner's.
+    pub compiled: Arc<Compiled>,
+    queue: RefCell<VecDeque<Rc<Ticket>>>,
+    users: Cell<usize>,
     /// Users that are not stopped.
-    pub(super) started: Cell<usize>,
-    /// The number of the newest user.
-    pub(super) newest: Cell<u64>,
-    /// Of the user whose turn it is, or was last.
-    pub(super) turn: Cell<u64>,
+    pub started: Cell<usize>,
+    /// The newest user.
+    pub newest: Cell<u64>,
+    /// The user whose turn it is, or was last.
+    pub turn: Cell<u64>,
 }
 
 /// A place in the queue.
-pub(super) struct Place {
+pub struct Ticket {
     /// It is a start's, which any other start makes superfluous.
-    pub(super) starts: bool,
+    starts: bool,
     /// That has happened, and it is no longer in the queue.
-    pub(super) done: Cell<bool>,
+    pub done: Cell<bool>,
     /// Of a poll that found others in front.
-    pub(super) waker: Cell<Option<Waker>>,
+    pub waker: Rc<WakerSlot>,
 }
 
-/// Places whose wakers are called when everything else is done. The wakers stay where they are until then: callbacks that
-/// come first may poll or release what would be woken.
-#[derive(Default)]
-pub(super) struct Wakers(Vec<Rc<Place>>);
+impl Ticket {
+    /// Not in a queue.
+    pub fn new(starts: bool, done: bool) -> Rc<Self> {
+        Rc::new(Self { starts, done: Cell::new(done), waker: Rc::default() })
+    }
 
-impl Wakers {
-    pub(super) fn wake(self) {
-        for place in self.0 {
-            if let Some(waker) = place.waker.take() {
-                waker.wake();
-            }
-        }
+    /// Whether it is a start's.
+    pub fn is_start(&self) -> bool {
+        self.starts
     }
 }
 
 impl SharedEngine {
     /// This thread's engine from `compiled`, with one user more; made, if there is none.
-    pub(super) fn of_thread(compiled: &Arc<Compiled>) -> Result<Rc<Self>> {
+    pub fn of_thread(compiled: &Arc<Compiled>) -> Result<Rc<Self>> {
         let key = Arc::as_ptr(compiled).addr();
         let find = || {
             let found = ENGINES.try_with(|engines| engines.borrow().get(&key).and_then(Weak::upgrade));
-            found.map(|found| found.filter(|found| found.users.get() > 0 && !found.engine.is_poisoned())).map_err(
+            found.map(|found| found.filter(|found| found.users.get() > 0 && !found.context.poisoned.get())).map_err(
                 |_| Error::new(Status::InvalidState, "the thread is ending: it can have no shared engine any more"),
             )
         };
         if let Some(found) = find()? {
             return Ok(found.join());
         }
-        let engine = Engine::new(compiled.clone())?;
+        let runner = Runner::new(compiled.clone())?;
         // Making it may have run the embedder's code, which may have come by here.
         if let Some(found) = find()? {
-            // Before `engine` goes, which may run that code again.
+            // Before `runner` goes, which may run that code again.
             return Ok(found.join());
         }
         let made = Rc::new(Self {
-            engine,
+            context: runner.context().clone(),
+            compiled: compiled.clone(),
+            runner: RefCell::new(runner),
             queue: RefCell::default(),
             users: Cell::new(1),
             started: Cell::new(0),
@@ -91,9 +95,15 @@ impl SharedEngine {
         self
     }
 
+    /// A user is gone; true if it was the last one.
+    pub fn part(&self) -> bool {
+        self.users.set(self.users.get() - 1);
+        self.users.get() == 0
+    }
+
     /// The last user is gone.
-    pub(super) fn close(self: &Rc<Self>) {
-        let key = Arc::as_ptr(self.engine.compiled()).addr();
+    pub fn close(self: &Rc<Self>) {
+        let key = Arc::as_ptr(&self.compiled).addr();
         let _ = ENGINES.try_with(|engines| {
             let mut engines = engines.borrow_mut();
             // Another one may have taken the place of one that panicked.
@@ -101,44 +111,63 @@ impl SharedEngine {
                 engines.remove(&key);
             }
         });
-        self.engine.leave();
+        if let Ok(mut runner) = self.runner() {
+            runner.leave();
+        }
     }
 
-    pub(super) fn runs(&self) -> bool {
-        matches!(self.engine.state(), State::Idle | State::Transforming)
+    /// The runner, for the user whose turn it is. A callback of the embedder's that comes by other ways than its own engine
+    /// is told that the engine is busy.
+    pub fn runner(&self) -> Result<RefMut<'_, Runner>> {
+        self.runner.try_borrow_mut().map_err(|_| {
+            let why = "the shared engine is busy: this is a callback of its; call it when that has returned";
+            Error::new(Status::Busy, why)
+        })
     }
 
-    pub(super) fn enqueue(&self, starts: bool) -> Rc<Place> {
-        let place = Rc::new(Place { starts, done: Cell::new(false), waker: Cell::new(None) });
-        self.queue.borrow_mut().push_back(place.clone());
-        place
+    /// Whether the guest runs.
+    pub fn runs(&self) -> bool {
+        matches!(self.context.state.get(), State::Idle | State::Transforming)
     }
 
-    pub(super) fn is_first(&self, place: &Rc<Place>) -> bool {
-        self.queue.borrow().front().is_some_and(|first| Rc::ptr_eq(first, place))
+    /// Whether nothing is in progress or waits, and the guest runs.
+    pub fn is_free(&self) -> bool {
+        self.queue.borrow().is_empty() && self.context.state.get() == State::Idle
     }
 
-    /// Gives a place up; if it was the first, it is somebody else's turn.
-    pub(super) fn dequeue(&self, place: &Rc<Place>, wakers: &mut Wakers) {
+    /// A new last place.
+    pub fn enqueue(&self, starts: bool) -> Rc<Ticket> {
+        let ticket = Ticket::new(starts, false);
+        self.queue.borrow_mut().push_back(ticket.clone());
+        ticket
+    }
+
+    /// Whether it is this one's turn.
+    pub fn is_first(&self, ticket: &Rc<Ticket>) -> bool {
+        self.queue.borrow().front().is_some_and(|first| Rc::ptr_eq(first, ticket))
+    }
+
+    /// Gives a place up; if it was the first, it is the next one's turn.
+    pub fn dequeue(&self, ticket: &Rc<Ticket>, wakers: &mut Wakers) {
         let mut queue = self.queue.borrow_mut();
-        let Some(at) = queue.iter().position(|other| Rc::ptr_eq(other, place)) else { return };
+        let Some(at) = queue.iter().position(|other| Rc::ptr_eq(other, ticket)) else { return };
         queue.remove(at);
         if at == 0
             && let Some(first) = queue.front()
         {
-            wakers.0.push(first.clone());
+            wakers.add(&first.waker);
         }
     }
 
-    /// The engine runs: so it does for everybody who wants to start it. The first place stays.
-    pub(super) fn note_started(&self, wakers: &mut Wakers) {
+    /// The guest runs: so it does for all users who want to start it. The first place stays.
+    pub fn note_started(&self, wakers: &mut Wakers) {
         let mut first = true;
-        self.queue.borrow_mut().retain(|place| {
-            if core::mem::take(&mut first) || !place.starts {
+        self.queue.borrow_mut().retain(|ticket| {
+            if core::mem::take(&mut first) || !ticket.starts {
                 return true;
             }
-            place.done.set(true);
-            wakers.0.push(place.clone());
+            ticket.done.set(true);
+            wakers.add(&ticket.waker);
             false
         });
     }

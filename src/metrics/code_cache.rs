@@ -1,4 +1,4 @@
-//! What a runtime counts about compiling and its cache.
+//! What a runtime counts about its code cache and about loading.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -13,15 +13,13 @@ pub struct CodeCacheCounters {
     evictions: AtomicU64,
     rejected: AtomicU64,
     faults: AtomicU64,
-    compilations: AtomicU64,
-    compile_ns: AtomicU64,
     loads: AtomicU64,
     load_ns: AtomicU64,
 }
 
 /// The counters at one moment. Each is exact, but they are not read at the same instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CodeCacheStats {
+pub struct CodeCacheCounts {
     /// Modules that were found in the cache and loaded.
     pub hits: u64,
     /// Modules that were looked for in the cache and had to be compiled.
@@ -34,20 +32,16 @@ pub struct CodeCacheStats {
     pub rejected: u64,
     /// Faults of the directory or the disk. None of these made a compilation fail.
     pub faults: u64,
-    /// Modules compiled with or without a cache. Includes failed compilations.
-    pub compilations: u64,
-    /// Time of these including validation and rewriting.
-    pub compile_time: Duration,
     /// Modules loaded from the cache or from an artifact.
     pub loads: u64,
-    /// Time of these including hashing and checking.
-    pub load_time: Duration,
+    /// Nanoseconds that these took including hashing and checking.
+    pub load_ns: u64,
 }
 
 /// What is counted one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodeCacheEvent {
-    /// See `CodeCacheStats` for the meaning of each.
+    /// See `CodeCacheCounts` for the meaning of each.
     Hit,
     /// A module that was not in the cache.
     Miss,
@@ -77,12 +71,6 @@ impl CodeCacheCounters {
         self.evictions.fetch_add(entries, Relaxed);
     }
 
-    /// Counts a compilation.
-    pub fn compiled(&self, time: Duration) {
-        self.compilations.fetch_add(1, Relaxed);
-        self.compile_ns.fetch_add(nanoseconds(time), Relaxed);
-    }
-
     /// Counts a module that was loaded.
     pub fn loaded(&self, time: Duration) {
         self.loads.fetch_add(1, Relaxed);
@@ -90,19 +78,17 @@ impl CodeCacheCounters {
     }
 
     /// The counters now.
-    pub fn read(&self) -> CodeCacheStats {
+    pub fn read(&self) -> CodeCacheCounts {
         let value = |counter: &AtomicU64| counter.load(Relaxed);
-        CodeCacheStats {
+        CodeCacheCounts {
             hits: value(&self.hits),
             misses: value(&self.misses),
             stores: value(&self.stores),
             evictions: value(&self.evictions),
             rejected: value(&self.rejected),
             faults: value(&self.faults),
-            compilations: value(&self.compilations),
-            compile_time: Duration::from_nanos(value(&self.compile_ns)),
             loads: value(&self.loads),
-            load_time: Duration::from_nanos(value(&self.load_ns)),
+            load_ns: value(&self.load_ns),
         }
     }
 }
