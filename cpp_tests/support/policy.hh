@@ -94,7 +94,7 @@ class policed {
   }
 
   [[nodiscard]] wasm_engine_state state() const { return engine.state().value(); }
-  [[nodiscard]] wasm_engine_stats tally() const { return engine.stats().value(); }
+  [[nodiscard]] wasm_engine_stats stats() const { return engine.stats().value(); }
   [[nodiscard]] std::string last_error() const {
     const auto last = engine.last_error().value();
     return last ? last->status_name() : "none";
