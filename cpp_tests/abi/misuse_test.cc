@@ -261,13 +261,13 @@ TEST(Null, IsAnEmptyErrorToTheFunctionsOfErrors) {
 
 TEST(StatusName, NamesAreKnownForEveryNumberOfTheHeader) {
   for (std::uint32_t status = 0; status < 200; ++status) {
-    EXPECT_NE(wasm_status_name(status), nullptr);
+    EXPECT_NE(wasm_status_name(wasm_status{status}), nullptr);
   }
   EXPECT_STREQ(wasm_status_name(WASM_STATUS_OK), "ok");
   EXPECT_STREQ(wasm_status_name(WASM_STATUS_GUEST_TRAP), "guest-trap");
   EXPECT_STREQ(wasm_status_name(WASM_STATUS_MODULE_TABLE_LIMIT), "module-table-limit");
-  EXPECT_STREQ(wasm_status_name(12'345), "unknown");
-  EXPECT_STREQ(wasm_status_name(UINT32_MAX), "unknown");
+  EXPECT_STREQ(wasm_status_name(wasm_status{12'345}), "unknown");
+  EXPECT_STREQ(wasm_status_name(wasm_status{UINT32_MAX}), "unknown");
 }
 
 TEST(StructSize, OfZeroOrTooLittleIsRefused) {

@@ -35,8 +35,8 @@ void expect_the_same_from_the_cache(std::string_view guest) {
   EXPECT_EQ(second.stats(), (counts{1, 0, 0, 0, 0}));
   EXPECT_EQ(run(engine), compiled);
   EXPECT_EQ(compiled, (std::vector<std::string>{"one", "", "three"}));
-  EXPECT_EQ(second.stats().compilations, 0U);
-  EXPECT_EQ(second.stats().loads, 1U);
+  EXPECT_EQ(second.metrics().compilations, 0U);
+  EXPECT_EQ(second.metrics().loads, 1U);
 }
 
 TEST(Cache, LoadsAGuestInC) { expect_the_same_from_the_cache("c_identity"); }
@@ -47,14 +47,14 @@ TEST(GoGuestCache, LoadsAGuestInGo) { expect_the_same_from_the_cache("go_identit
 TEST(Cache, CountsTimeToo) {
   scratch dir;
   cached c(dir.cache);
-  EXPECT_EQ(c.stats().compile_ns, 0U);
+  EXPECT_EQ(c.metrics().compile_ns, 0U);
   compile(c.runtime, "c_identity");
-  const auto compiled = c.stats();
+  const auto compiled = c.metrics();
   EXPECT_EQ(compiled.compilations, 1U);
   EXPECT_GT(compiled.compile_ns, 0U);
   EXPECT_EQ(compiled.load_ns, 0U);
   compile(c.runtime, "c_identity");
-  const auto loaded = c.stats();
+  const auto loaded = c.metrics();
   EXPECT_EQ(loaded.compile_ns, compiled.compile_ns);
   EXPECT_GT(loaded.load_ns, 0U);
   EXPECT_EQ(of(loaded), (counts{1, 1, 1, 0, 0}));
@@ -190,10 +190,10 @@ TEST(Cache, IsBounded) {
   compile(cached(other.cache).runtime, "c_tee");
   const cached c(dir.cache, one + fs::file_size(other.entry()) - 1);
   compile(c.runtime, "c_tee");
-  EXPECT_EQ(c.stats().evictions, 1U);
+  EXPECT_EQ(c.metrics().code_cache_evictions, 1U);
   compile(c.runtime, "c_identity");
   EXPECT_EQ(c.stats(), (counts{0, 2, 2, 0, 0}));
-  EXPECT_EQ(c.stats().evictions, 2U);
+  EXPECT_EQ(c.metrics().code_cache_evictions, 2U);
   EXPECT_EQ(fs::file_size(dir.entry()), one);
 }
 

@@ -237,11 +237,11 @@ TEST(FactoryCache, TheDirectoryIsAskedOnceForEachFactory) {
   for (auto& compilation : going_on) {
     EXPECT_TRUE(succeeded(finish(compilation)));
   }
-  EXPECT_EQ(of(c.stats()), (counts{0, 1, 1, 0, 0}));
+  EXPECT_EQ(c.stats(), (counts{0, 1, 1, 0, 0}));
   going_on.clear();
   EXPECT_EQ(cache.collect().value(), 1U);
   (void)got(cache.get("key", module("c_identity"), transform));
-  EXPECT_EQ(of(c.stats()), (counts{1, 1, 1, 0, 0})) << "what was collected is loaded, not compiled";
+  EXPECT_EQ(c.stats(), (counts{1, 1, 1, 0, 0})) << "what was collected is loaded, not compiled";
 }
 
 TEST(FactoryCache, IsInTheMetrics) {

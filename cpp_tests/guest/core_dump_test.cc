@@ -212,7 +212,7 @@ TEST(CoreDump, IsInWhatCKnowsOfTheError) {
   wasm_error_info info{};
   info.size = sizeof(info);
   ASSERT_EQ(wasm_error_get_info(error, &info), WASM_STATUS_OK);
-  EXPECT_FALSE(stack(we::as_bytes(info.core_dump)).empty());
+  EXPECT_FALSE(stack(wasmengine::as_bytes(info.core_dump)).empty());
   wasm_error_release(error);
   wasm_future_release(start, nullptr);
 }

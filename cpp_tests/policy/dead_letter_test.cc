@@ -145,7 +145,7 @@ TEST(DeadLetter, ThatIsNotTakenFailsTheTransform) {
           EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
           break;
         case way::nonsense:
-          return 7;
+          return wasm_callback_result{7};
       }
       wasm_promise_release(promise);
       return WASM_CALLBACK_RESULT_PENDING;
