@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What holds on every event loop, written once: each adapter's suite has a loop of its kind, and instantiates this. Tests
-// of what only one adapter has stay in its file.
+// What holds on every event loop, written once. Each adapter's suite has a loop of its kind, and instantiates this.
+// Tests of what only one adapter has stay in its file.
 #pragma once
 
 #include "support/asking.hh"

@@ -42,8 +42,8 @@ template <typename Future>
 /// An operation that a loop drives by way of `wasm_future_spawn`.
 ///
 /// `post(spawned*)`, on any thread and without throwing, must have either `run` or `discard` called with that pointer,
-/// once, later, on the future's thread; or `discard` at once, if the loop is closed. `Post` is copied. No copy is left when
-/// `handler(outcome)` is called, on the future's thread, with no frame of the library below it.
+/// once, later, on the future's thread; or `discard` at once, if the loop is closed. `Post` is copied. No copy is left
+/// when `handler(outcome)` is called, on the future's thread, with no frame of the library below it.
 template <typename Future, typename Post, typename Handler>
 class spawned {
  public:
@@ -118,8 +118,8 @@ class spawned {
     post(me);
   }
 
-  /// The thread that woke the loop may still be inside of the loop's function. Whoever is told that the operation is over
-  /// may let the loop go, so that thread must be out of it by then. Recursive, for a `discard` at once.
+  /// The thread that woke the loop may still be inside of the loop's function. Whoever is told that the operation is
+  /// over may let the loop go, so that thread must be out of it by then. Recursive, for a `discard` at once.
   void await_post() noexcept { const std::lock_guard lock(*_posting); }
 
   static void complete(void* data, wasm_status status, wasm_error* raw_error, wasm_future* raw) noexcept {
@@ -134,7 +134,7 @@ class spawned {
 
   static void drop(void* data) noexcept { static_cast<spawned*>(data)->_self.reset(); }
 
-  /// Gone at the end of the operation. The library lets go of the rest later, on any thread: the loop may be gone by then.
+  /// Gone at the end of the operation. The library lets go of the rest later, on any thread: the loop may be gone then.
   std::optional<Post> _post;
   std::shared_ptr<std::recursive_mutex> _posting = std::make_shared<std::recursive_mutex>();
   std::optional<Handler> _handler;
