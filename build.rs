@@ -1,10 +1,15 @@
 //! Writes the C header next to the build's output, names the shared library for the linker, and tells the sources which
 //! Wasmtime they are built with, of which compiled modules are.
 
+#[path = "cbindgen.rs"]
+mod header;
+
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=src");
+    println!("cargo:rerun-if-changed=crates");
+    println!("cargo:rerun-if-changed=cbindgen.rs");
     println!("cargo:rerun-if-changed=cbindgen.toml");
     println!("cargo:rerun-if-changed=Cargo.lock");
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?);
@@ -13,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         wasmtime_version(&std::fs::read_to_string(root.join("Cargo.lock"))?)?
     );
     let out = PathBuf::from(std::env::var("OUT_DIR")?).join("wasm_engine.h");
-    cbindgen::generate_with_config(&root, cbindgen::Config::from_file(root.join("cbindgen.toml"))?)?.write_to_file(out);
+    std::fs::write(out, header::generate(&root, &std::env::var("CARGO_PKG_VERSION")?)?)?;
 
     println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libwasm_engine.so");
     // Wasmtime's signal handlers stay installed, so the code must stay mapped after dlclose.

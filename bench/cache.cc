@@ -3,6 +3,7 @@
 // Compiling a module, against loading what was compiled: from the cache, with a runtime that has it set up anew each
 // time, and from an artifact in memory. All in one run: bench-cache [--json] GUEST.wasm...
 #include "measure.hh"
+#include "wasm_engine/metrics.hh"
 
 #include <cstring>
 #include <filesystem>
@@ -41,7 +42,7 @@ double time_factory(B&& begin) {
 
 we::runtime with_cache(const std::string& directory) {
   auto runtime = we::runtime::create().value();
-  runtime.set_cache({directory}).value();
+  runtime.set_code_cache({directory}).value();
   // Starts the compile thread, which is no part of what is measured.
   auto warm = runtime.compile({}, {"warm", "in", {"out"}, {}}).value();
   (void)we::drive(warm);
@@ -76,7 +77,7 @@ int main(int argc, char** argv) {
     for (int n = 0; n < loads; ++n) {
       const auto runtime = with_cache(directory.path);
       hit.push_back(time_factory([&] { return runtime.compile(module, transform); }));
-      if (runtime.get_cache_stats().value().hits != 1) {
+      if (we::runtime_metrics(runtime).value().code_cache_hits != 1) {
         std::fprintf(stderr, "%s did not come from the cache\n", argv[i]);
         return 1;
       }

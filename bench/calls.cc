@@ -1,5 +1,5 @@
-// What one call of a host function costs a guest, of each sort, in one run: nanoseconds per call, beside the guest's loop
-// without a call.
+// What one call of a host function costs a guest, of each sort, in one run: nanoseconds per call, beside the guest's
+// loop without a call.
 //
 //   bench-calls [--json] GUEST.wasm          (cpp_tests/wat/h_bench.wat)
 #include "wasm_engine/wasm_engine.hh"
@@ -59,18 +59,18 @@ bytes make_batch(kind what, std::uint32_t calls) {
 /// The promise that is outstanding, if one is.
 wasm_promise* outstanding = nullptr;
 
-std::uint32_t add_now(void*, wasm_call*, const wasm_value* args, wasm_value* results) {
+wasm_callback_result add_now(void*, wasm_call*, const wasm_value* args, wasm_value* results) {
   results[0].i32 = args[0].i32 + args[1].i32;
-  return WASM_ANSWER_DONE;
+  return WASM_CALLBACK_RESULT_DONE;
 }
 
-std::uint32_t add_later(void*, wasm_call* call, const wasm_value*, wasm_value*) {
-  return wasm_call_promise(call, &outstanding, nullptr) == WASM_STATUS_OK ? WASM_ANSWER_PENDING : WASM_ANSWER_FAILED;
+wasm_callback_result add_later(void*, wasm_call* call, const wasm_value*, wasm_value*) {
+  return wasm_call_promise(call, &outstanding, nullptr) == WASM_STATUS_OK ? WASM_CALLBACK_RESULT_PENDING : WASM_CALLBACK_RESULT_FAILED;
 }
 
 void add_raw(const we::runtime& runtime, std::string_view name, bool may_wait,
-             std::uint32_t (*call)(void*, wasm_call*, const wasm_value*, wasm_value*)) {
-  constexpr std::array<std::uint32_t, 2> i32{WASM_VALUE_TYPE_I32, WASM_VALUE_TYPE_I32};
+             wasm_callback_result (*call)(void*, wasm_call*, const wasm_value*, wasm_value*)) {
+  constexpr std::array<wasm_value_type, 2> i32{WASM_VALUE_TYPE_I32, WASM_VALUE_TYPE_I32};
   wasm_host_function f{};
   f.size = sizeof(f);
   f.module = we::as_slice("bench");
@@ -81,7 +81,7 @@ void add_raw(const we::runtime& runtime, std::string_view name, bool may_wait,
   f.result_count = 1;
   f.may_wait = may_wait ? 1 : 0;
   f.call = call;
-  if (wasm_runtime_register(runtime.get(), &f, nullptr) != WASM_STATUS_OK) {
+  if (wasm_runtime_register_function(runtime.get(), &f, nullptr) != WASM_STATUS_OK) {
     std::fprintf(stderr, "bench-calls: cannot register\n");
     std::exit(1);
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // How long an engine takes from its start to its first read, and what an idle one costs, in each memory mode:
-// bench-density [--json [--count ENGINES]] GUEST.wasm..., 1,000 engines of each, and 100,000 of the first unless it is for
-// JSON. Each row is a process of its own. `bench-density --one MODE GUEST.wasm ENGINES [--json]` is one row.
+// bench-density [--json [--count ENGINES]] GUEST.wasm..., 1,000 engines of each, and 100,000 of the first unless it is
+// for JSON. Each row is a process of its own. `bench-density --one MODE GUEST.wasm ENGINES [--json]` is one row.
 //
 //   start     median of starting one engine over and over, while no other runs
 //   among     median of starting all of the engines, one after the other, while the earlier ones idle

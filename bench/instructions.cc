@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The hot path for callgrind to count: bench-instructions GUEST.wasm RECORDS SIZE BATCHES puts a batch through an engine,
-// over and over, and has callgrind count only that loop. scripts/instructions.py runs it and compares with
+// The hot path for callgrind to count: bench-instructions GUEST.wasm RECORDS SIZE BATCHES puts a batch through an
+// engine, over and over, and has callgrind count only that loop. scripts/instructions.py runs it and compares with
 // bench/instructions.json. Through the C ABI, so that the C++ layer is not in it.
 //
 // What depends on time would make counts differ: so the time slice is ten seconds, and nothing yields.
@@ -18,13 +18,13 @@ struct counted {
   std::size_t bytes = 0;
 };
 
-std::uint32_t count_records(void* data, const wasm_output_record* records, std::size_t count, wasm_call*) {
+wasm_callback_result count_records(void* data, const wasm_output_record* records, std::size_t count, wasm_call*) {
   auto& out = *static_cast<counted*>(data);
   out.records += count;
   for (std::size_t i = 0; i < count; ++i) {
     out.bytes += records[i].payload_size;
   }
-  return WASM_ANSWER_DONE;
+  return WASM_CALLBACK_RESULT_DONE;
 }
 
 bool transform(wasm_engine* engine, wasm_slice batch, counted& out) {
@@ -34,7 +34,8 @@ bool transform(wasm_engine* engine, wasm_slice batch, counted& out) {
   sink.records = count_records;
   wasm_future* future = nullptr;
   wasm_poll state = WASM_POLL_PENDING;
-  return wasm_engine_transform(engine, batch, &sink, &future, nullptr) == WASM_STATUS_OK &&
+  const wasm_transform_args args{sizeof(args), batch, &sink, 0};
+  return wasm_engine_transform(engine, &args, &future, nullptr) == WASM_STATUS_OK &&
          wasm_future_poll(future, nullptr, &state, nullptr) == WASM_STATUS_OK && state == WASM_POLL_READY &&
          wasm_future_release(future, nullptr) == WASM_STATUS_OK;
 }

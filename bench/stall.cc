@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// For how long one poll keeps the host's thread when a guest will not give it back: bench-stall [--json] GUEST.wasm, with
-// the guest of bench/guests/transform_stall.c. Each row is some two seconds of polls of one record that never ends.
+// For how long one poll keeps the host's thread when a guest will not give it back: bench-stall [--json] GUEST.wasm,
+// with the guest of bench/guests/transform_stall.c. Each row is some two seconds of polls of one record that never
+// ends.
 //
-// "cpu" is time for which the thread had a processor during the poll, which is what the library can answer for; "wall" has
-// in it what other programs took away.
+// "cpu" is time for which the thread had a processor during the poll, which is what the library can answer for; "wall"
+// has in it what other programs took away.
 #include "measure.hh"
 
 #include <ctime>

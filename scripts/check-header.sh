@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# Each public header compiles alone, as the oldest language version that it promises and as newer ones.
+# Each public header compiles alone, as the oldest language version that it promises and as newer ones. No comment, in
+# the headers or elsewhere, is wider than rustfmt lets code be.
 set -euo pipefail
-include=$(cd "$(dirname "$0")/../include" && pwd)
+root=$(cd "$(dirname "$0")/.." && pwd)
+include=$root/include
 strict=(-Wall -Wextra -Werror -pedantic -fsyntax-only "-I$include")
-alone() { # language standard header
-  printf '#include "%s"\n' "$3" | "$1" "-std=$2" "${strict[@]}" -x "$4" - || { echo "$3 does not compile as $2"; exit 1; }
+alone() { # language standard header flags...
+  printf '#include "%s"\n' "$3" | "$1" "-std=$2" "${strict[@]}" "${@:5}" -x "$4" - ||
+    { echo "$3 does not compile as $2"; exit 1; }
 }
-for standard in c11 c17; do alone gcc "$standard" wasm_engine.h c; done
-for standard in c++17 c++20; do alone g++ "$standard" wasm_engine.h c++; done
+for standard in c11 c17 c2x; do alone gcc "$standard" wasm_engine.h c -Wc++-compat; done
+for standard in c++17 c++20 c++23; do alone g++ "$standard" wasm_engine.h c++; done
 count=1
 for header in "$include"/wasm_engine/*.hh "$include"/wasm_engine/host/*.hh; do
   name=${header#"$include"/}
@@ -18,4 +21,12 @@ for header in "$include"/wasm_engine/*.hh "$include"/wasm_engine/host/*.hh; do
   alone g++ c++20 "$name" c++
   count=$((count + 1))
 done
-echo "headers that compile alone: $count"
+
+cd "$root"
+width=$(sed -n 's/^max_width = //p' rustfmt.toml)
+[ -n "$width" ] || { echo "rustfmt.toml has no max_width"; exit 1; }
+sources=(--include=*.rs --include=*.h --include=*.hh --include=*.cc --include=*.c --include=*.py --include=*.sh)
+wide=$(grep -rnE "${sources[@]}" "^.{$((width + 1))}" build.rs cbindgen.rs bench cpp_tests examples guests \
+  include/wasm_engine peers scripts tools | grep -E '^[^:]+:[0-9]+:\s*(//|#)' || true)
+[ -z "$wide" ] || { echo "comments wider than $width:"$'\n'"$wide"; exit 1; }
+echo "headers that compile alone: $count; no comment is wider than $width"

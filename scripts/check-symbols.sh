@@ -15,7 +15,8 @@ fail() { echo "$*" >&2; exit 1; }
 
 # ---- What is exported is what is declared ----
 exported=$(nm -D --defined-only "$library" | awk '{print $3}' | sort)
-declared=$(gcc -E -P -x c "$include/wasm_engine.h" | grep -oE '\bwasm_[a-z0-9_]+ *\(' | tr -d ' (' | sort -u)
+# Not `wasm_callback_result (*call)(…)`, which is a field.
+declared=$(gcc -E -P -x c "$include/wasm_engine.h" | grep -oP '\bwasm_[a-z0-9_]+(?= *\([^*])' | sort -u)
 diff <(echo "$declared") <(echo "$exported") >"$scratch/diff" ||
   fail "exported symbols and header differ (<: declared, >: exported):"$'\n'"$(cat "$scratch/diff")"
 

@@ -3,8 +3,9 @@
 #
 #   scripts/pgo.sh BENCH GUESTS OUT
 #
-# BENCH has bench-engine and bench-input, GUESTS the guests, and OUT gets libwasm_engine.so. Only this library's own code is
-# compiled that way, with Wasmtime's generic code in it. $CARGO_TARGET_DIR/release has the plain library again afterwards.
+# BENCH has bench-engine and bench-input, GUESTS the guests, and OUT gets libwasm_engine.so. Only this library's own
+# code is compiled that way, with Wasmtime's generic code in it. $CARGO_TARGET_DIR/release has the plain library again
+# afterwards.
 set -euo pipefail
 
 bench=$1 guests=$2 out=$3

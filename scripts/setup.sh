@@ -18,9 +18,11 @@ core_packages=(
   libboost-dev                             # headers only, for boost/timer/progress_display.hpp and Boost.Asio
   libuv1-dev                               # for the tests of the libuv adapter
   prometheus curl                          # test; promtool judges the metrics, curl fetches them
+  bindgen libclang1-22 python3-cffi swig   # test; they read the header
 )
 # Rust's standard library for Wasm is built from rust-web-src, and rust-web-llvm links with lld-22: keep the
-# version of the clang family in step, since only one libc++-NN-dev-wasm32 can be installed at a time.
+# version of the clang family in step, libclang's above too, since only one libc++-NN-dev-wasm32 can be installed at
+# a time.
 guest_packages=(
   clang-22 lld-22 libclang-rt-22-dev-wasm32 wasi-libc libc++-22-dev-wasm32 libc++abi-22-dev-wasm32
   rustc-web cargo-web rust-web-src rust-web-llvm

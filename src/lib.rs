@@ -1,52 +1,26 @@
 //! WebAssembly data transforms inside the threads of a C or C++ event-loop host.
 //!
-//! The library's interface is C: `include/wasm_engine.h`, made from the modules in [`ffi`]. The rest, by the way that a
-//! batch takes: [`engine`] checks it with [`batch`], puts it where the host functions in [`guest`] find it, and lets the
-//! guest run; what the guest writes collects in [`output`] and goes to the host's [`sink`].
+//! The library's interface is C. `include/wasm_engine.h` is generated from the modules in `abi`. The modules here are
+//! wings in an order and each uses only those before it: `promise`, `batch`, `base`, `host`, `system`, `metrics`,
+//! `module`, `guest`, `compile`, `engine`, `abi` (`scripts/check-wings.py`). `docs/architecture.md` follows a batch
+//! and a future and an error and a module through them.
 //!
-//! `unsafe` is denied except where C is spoken or memory is handed over: `ffi`, `waker`, `sink`, `policy`, `memory`,
-//! `signals`, `fork`, and single functions that say why.
+//! `unsafe` is denied except at the C interface and where raw memory is passed on. It is allowed in `abi`; in `host`:
+//! `call`, `owned`, `schema_registry`, `sink`, `slice`, `timer`, `waker`; in `system`: `fork`, `memory`,
+//! `scheduling`, `signals`; in `guest`: `custom`, `host_function`, `memory`; and in single functions that state the
+//! reason.
 #![allow(non_camel_case_types)] // types that C sees have their C names
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-pub mod batch;
-pub mod cache;
-pub mod call;
-pub mod compiler;
-pub mod config;
-pub mod core_dump;
-pub mod custom_engine;
-pub mod dead_letter;
-pub mod engine;
-pub mod error;
-pub mod factory;
-pub mod factory_cache;
-pub mod ffi;
-pub mod fork;
-pub mod guest;
-pub mod log;
-pub mod log_limit;
-pub mod memory;
-pub mod metrics;
-pub mod module;
-pub mod oneshot;
-pub mod output;
-pub mod policy;
-pub mod profile;
-pub mod runtime;
-pub mod scheduling;
-pub mod schema;
-pub mod schema_registry;
-pub mod shared_engine;
-pub mod signals;
-pub mod sink;
-pub mod status;
-pub mod supervisor;
-pub mod sync;
-pub mod task;
-pub mod thread_mark;
-pub mod ticker;
-pub mod transform;
-pub mod value;
-pub mod waker;
-pub mod wasmtime_config;
+mod abi;
+mod base;
+mod compile;
+mod engine;
+mod guest;
+mod host;
+mod metrics;
+mod module;
+mod system;
+
+use wasm_engine_batch as batch;
+use wasm_engine_promise as promise;

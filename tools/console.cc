@@ -19,8 +19,8 @@ namespace {
 constexpr std::size_t most_queued = 16U << 20;
 constexpr std::chrono::milliseconds frame(100);
 
-const char* name_of(wasm_log_severity level) {
-  switch (level) {
+const char* name_of(wasm_log_severity severity) {
+  switch (severity) {
     case WASM_LOG_SEVERITY_DEBUG:
       return "debug";
     case WASM_LOG_SEVERITY_INFO:
@@ -70,7 +70,7 @@ void console::clear() {
 
 void console::log(const wasmengine::log_line& line) {
   const char* const who = line.source == WASM_LOG_SOURCE_LIBRARY ? "library: " : "";
-  auto text = fmt::format("[{}] {}{}: {}{}\n", line.transform, who, name_of(line.level), printable(line.text),
+  auto text = fmt::format("[{}] {}{}: {}{}\n", line.transform, who, name_of(line.severity), printable(line.text),
                           line.continues ? " …" : "");
   const std::lock_guard lock(_mutex);
   if (_lines.size() + text.size() > most_queued) {

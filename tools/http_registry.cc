@@ -71,31 +71,31 @@ registry_address registry_address::parse(const std::string& text) {
 struct http_registry::functions {
   /// Sends what `make` makes, and promises its answer.
   template <typename Make>
-  static std::uint32_t ask(void* data, wasm_call* call, Make&& make) noexcept {
+  static wasm_callback_result ask(void* data, wasm_call* call, Make&& make) noexcept {
     try {
       auto& registry = *static_cast<http_registry*>(data);
       std::unique_ptr<request> r = make(request::target{registry._address, registry._timeout});
       wasmengine::detail::call([&](wasm_error** e) { return wasm_call_promise(call, r->promise(), e); }).value();
       registry.submit(std::move(r));
-      return WASM_ANSWER_PENDING;
+      return WASM_CALLBACK_RESULT_PENDING;
     } catch (const std::exception& e) {
       (void)wasm_call_fail(call, wasmengine::as_slice(std::string_view(e.what())), nullptr);
-      return WASM_ANSWER_FAILED;
+      return WASM_CALLBACK_RESULT_FAILED;
     }
   }
 
-  static std::uint32_t get_schema(void* data, std::int32_t id, wasm_call* call) noexcept {
+  static wasm_callback_result get_schema(void* data, std::int32_t id, wasm_call* call) noexcept {
     return ask(data, call, [&](const auto& to) { return request::schema_by_id(to, id); });
   }
 
-  static std::uint32_t get_subject_schema(void* data, wasm_slice subject, std::int32_t version,
-                                          wasm_call* call) noexcept {
+  static wasm_callback_result get_subject_schema(void* data, wasm_slice subject, std::int32_t version,
+                                                 wasm_call* call) noexcept {
     return ask(data, call,
                [&](const auto& to) { return request::subject_schema(to, wasmengine::as_text(subject), version); });
   }
 
-  static std::uint32_t create_schema(void* data, wasm_slice subject, const wasm_schema* schema,
-                                     wasm_call* call) noexcept {
+  static wasm_callback_result create_schema(void* data, wasm_slice subject, const wasm_schema* schema,
+                                            wasm_call* call) noexcept {
     return ask(data, call, [&](const auto& to) { return request::create(to, wasmengine::as_text(subject), *schema); });
   }
 };

@@ -108,7 +108,7 @@ class schema_answer {
                                wasmengine::as_slice(_texts.back()), int_member(r, "version")});
       }
     }
-    _type = static_cast<std::uint32_t>(known - type_names.begin());
+    _type = static_cast<wasm_schema_type>(known - type_names.begin());
   }
   schema_answer(schema_answer&&) = delete;
 
@@ -119,7 +119,7 @@ class schema_answer {
 
  private:
   std::string _definition;
-  std::uint32_t _type;
+  wasm_schema_type _type;
   std::list<std::string> _texts;
   std::vector<wasm_schema_reference> _references;
 };

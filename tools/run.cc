@@ -77,7 +77,7 @@ wasmengine::runtime make_runtime(const run_options& o, console& out) {
   auto runtime =
       wasmengine::runtime::create(config, [&out](const wasmengine::log_line& line) { out.log(line); }).value();
   if (!o.cache_directory.empty()) {
-    if (const auto set = runtime.set_cache({o.cache_directory}); !set) {
+    if (const auto set = runtime.set_code_cache({o.cache_directory}); !set) {
       throw failure(exit_code::usage, fmt::format("--cache-dir: {}", printable(set.err().what())));
     }
   }

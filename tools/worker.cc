@@ -103,7 +103,7 @@ class worker::sink {
       : _shared(s), _counted(counted), _partition(partition) {}
 
   /// Called while the engine is polled. What it throws fails the transform.
-  wasm_answer operator()(wasmengine::output_block block, wasmengine::output_call call) {
+  wasm_callback_result operator()(wasmengine::output_block block, wasmengine::output_call call) {
     std::vector<std::string> lines(_shared.files.count());
     for (const auto& raw : block) {
       const wasmengine::output_record record(raw);
@@ -118,14 +118,14 @@ class worker::sink {
       }
     }
     if (_error) {
-      return WASM_ANSWER_FAILED;
+      return WASM_CALLBACK_RESULT_FAILED;
     }
     if (room) {
-      return WASM_ANSWER_DONE;
+      return WASM_CALLBACK_RESULT_DONE;
     }
     auto promise = call.later().value();
     _shared.output.when_room(std::move(promise));
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   }
 
   /// Why the sink failed, and at which input record.
@@ -202,7 +202,7 @@ task worker::serve() {
 }
 
 void worker::note_losses(const wasmengine::engine& engine) {
-  const auto tally = engine.tally().value();
+  const auto tally = engine.stats().value();
   _counted.skipped = tally.skipped;
   _counted.dead_letters = tally.dead_lettered;
 }

@@ -5,14 +5,15 @@
 //   bench-NAME --work identity|filter|redact|route --input BATCH [--guest MODULE] [--threads N] [--seconds S]
 //              [--output FILE] [--no-crc]
 //
-// BATCH is one Kafka record batch as on the wire. Each of N threads has an engine, plugin or instance of its own and puts
-// the batch through it, over and over, for S seconds. One line of JSON goes to standard output. FILE gets the output
-// records of one more batch, from the same engine, in the form that batch.hh describes.
+// BATCH is one Kafka record batch as on the wire. Each of N threads has an engine, plugin or instance of its own and
+// puts the batch through it, over and over, for S seconds. One line of JSON goes to standard output. FILE gets the
+// output records of one more batch, from the same engine, in the form that batch.hh describes.
 //
-// Time is taken of chunks of some half a millisecond, or of one batch if that takes longer, and the median of the chunks
-// counts. It is the processor's time of the thread: other programs on the machine and helper threads of a contender's are
-// not in it. Time by the clock is given, too. With several threads their rates are added; "waits" is how often they gave
-// their processor up of themselves: if they never do, they do not wait for each other, and processor time is all there is.
+// Time is taken of chunks of some half a millisecond, or of one batch if that takes longer, and the median of the
+// chunks counts. It is the processor's time of the thread: other programs on the machine and helper threads of a
+// contender's are not in it. Time by the clock is given, too. With several threads their rates are added; "waits" is
+// how often they gave their processor up of themselves: if they never do, they do not wait for each other, and
+// processor time is all there is.
 #pragma once
 
 #include "batch.hh"

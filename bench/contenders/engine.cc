@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// This library, through its C ABI, in a host that polls. The batch comes as from the wire and its CRC is checked, unless
-// --no-crc says otherwise; the sink looks at each output record.
+// This library, through its C ABI, in a host that polls. The batch comes as from the wire and its CRC is checked,
+// unless --no-crc says otherwise; the sink looks at each output record.
 #include "contender.hh"
 
 #include "wasm_engine.h"
@@ -35,7 +35,7 @@ class worker {
  public:
   worker(wasm_factory* factory, view batch) : _batch{batch.data(), batch.size()} {
     wasm_error* error = nullptr;
-    check(wasm_engine_create(factory, &_engine, &error), error, "create");
+    check(wasm_engine_create(factory, nullptr, &_engine, &error), error, "create");
     wasm_future* future = nullptr;
     check(wasm_engine_start(_engine, &future, &error), error, "start");
     finish(future);
@@ -47,27 +47,27 @@ class worker {
 
   void batch(tally& out) { transform(&out, on_records); }
   void collect(canonical& out) {
-    transform(&out, [](void* data, const wasm_output_record* records, std::size_t count, wasm_call*) -> std::uint32_t {
+    transform(&out, [](void* data, const wasm_output_record* records, std::size_t count, wasm_call*) {
       for (std::size_t i = 0; i < count; ++i) {
         static_cast<canonical*>(data)->add(records[i].topic, view(records[i].payload, records[i].payload_size));
       }
-      return WASM_ANSWER_DONE;
+      return WASM_CALLBACK_RESULT_DONE;
     });
   }
 
  private:
-  static std::uint32_t on_records(void* data, const wasm_output_record* records, std::size_t count, wasm_call*) {
+  static wasm_callback_result on_records(void* data, const wasm_output_record* records, std::size_t count, wasm_call*) {
     auto& out = *static_cast<tally*>(data);
     out.records += count;
     for (std::size_t i = 0; i < count; ++i) {
       out.bytes += records[i].payload_size;
       out.look(records[i].payload, records[i].payload_size);
     }
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   }
 
   template <typename Out>
-  void transform(Out* out, std::uint32_t (*records)(void*, const wasm_output_record*, std::size_t, wasm_call*)) {
+  void transform(Out* out, decltype(wasm_output_sink::records) records) {
     wasm_output_sink sink{};
     sink.size = sizeof(sink);
     sink.data = out;
@@ -75,8 +75,8 @@ class worker {
     wasm_poll state{};
     wasm_future* future = nullptr;
     wasm_error* error = nullptr;
-    check(wasm_engine_transform_at_once(_engine, _batch, 0, &sink, nullptr, &state, &future, &error), error,
-          "transform");
+    const wasm_transform_args args{sizeof(args), _batch, &sink, 0};
+    check(wasm_engine_transform_and_poll(_engine, &args, nullptr, &state, &future, &error), error, "transform");
     if (future != nullptr) {
       finish(future);
       wasm_future_release(future, nullptr);

@@ -2,10 +2,10 @@
 //
 // Makes the input of a cell: bench-input RECORDS SIZE FILE writes one Kafka record batch, uncompressed, as on the wire.
 //
-// Each value is a JSON object of exactly SIZE bytes, at least 64. "level" is "error" in every fourth record, "region" is
-// "eu" in every third; both stand in front, and "email" stands behind a field that fills the value up. So filter and route
-// find their field early, and redact has to go through all of it. Keys are null and there are no headers. The same
-// arguments give the same bytes.
+// Each value is a JSON object of exactly SIZE bytes, at least 64. "level" is "error" in every fourth record, "region"
+// is "eu" in every third; both stand in front, and "email" stands behind a field that fills the value up. So filter and
+// route find their field early, and redact has to go through all of it. Keys are null and there are no headers. The
+// same arguments give the same bytes.
 #include "support/kafka.hh"
 
 #include <cstdio>

@@ -3,8 +3,8 @@
 // The same work without a sandbox, in C++: bench-native. Its records are parsed outside of the timed loop, and what it
 // writes is the reference for all others.
 //
-// Compiled with BENCH_COPIES it is bench-memcpy, the floor: each payload is copied twice, to where a guest would have it
-// and from there to the output, and nothing is done.
+// Compiled with BENCH_COPIES it is bench-memcpy, the floor: each payload is copied twice, to where a guest would have
+// it and from there to the output, and nothing is done.
 #include "contender.hh"
 
 #include "work.h"
@@ -13,7 +13,8 @@ using namespace bench;
 
 namespace {
 
-/// Output goes here, over and over: room for some hundred small records, or one large one, that stays in a cache near by.
+/// Output goes here, over and over: room for some hundred small records, or one large one, that stays in a cache near
+/// by.
 constexpr std::size_t block_size = 64 * 1024;
 
 class worker {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Wasmer through its C API, with Cranelift: one exported call for each record, whose value is copied into the guest's memory
-// and from there to the output. The API is the common one of wasm.h; Wasmtime's copy of that header is used, because
-// Wasmer's is not installed by its crate.
+// Wasmer through its C API, with Cranelift: one exported call for each record, whose value is copied into the guest's
+// memory and from there to the output. The API is the common one of wasm.h; Wasmtime's copy of that header is used,
+// because Wasmer's is not installed by its crate.
 //
-// In its favour: records are parsed outside of the timed loop, functions and memory are looked up once, and there is neither
-// a limit of time nor of fuel.
+// In its favour: records are parsed outside of the timed loop, functions and memory are looked up once, and there is
+// neither a limit of time nor of fuel.
 #include "contender.hh"
 
 #include <wasm.h>

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The same guests on Wasmtime's C API, in the shape in which brokers embed it today: one call of `_start` that lives for
-// ever and is polled; all host functions of the transform ABI asynchronous and dynamically typed; the guest's memory looked
-// up by name in each host call and every pointer checked; fuel, filled up for each record, with a yield interval; linear
-// memory from the host, hence bounds checks in code; WASI's functions synchronous.
+// The same guests on Wasmtime's C API, in the shape in which brokers embed it today: one call of `_start` that lives
+// for ever and is polled; all host functions of the transform ABI asynchronous and dynamically typed; the guest's
+// memory looked up by name in each host call and every pointer checked; fuel, filled up for each record, with a yield
+// interval; linear memory from the host, hence bounds checks in code; WASI's functions synchronous.
 //
-// In its favour: no clock is read, nothing is counted or logged, no call allocates, the batch is one piece of memory, its
-// CRC is not checked, and the waker of a reactor is left out.
+// In its favour: no clock is read, nothing is counted or logged, no call allocates, the batch is one piece of memory,
+// its CRC is not checked, and the waker of a reactor is left out.
 #include "wasmtime_guest.hh"
 
 using namespace bench;

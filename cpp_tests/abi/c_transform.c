@@ -39,19 +39,19 @@ struct count {
   size_t records, bytes;
 };
 
-static uint32_t count_records(void *data, const wasm_output_record *records, size_t count, wasm_call *call) {
+static wasm_callback_result count_records(void *data, const wasm_output_record *records, size_t count, wasm_call *call) {
   struct count *c = data;
   (void)call;
   for (size_t i = 0; i < count; i++) {
     wasm_payload payload;
     if (wasm_payload_read((wasm_slice){records[i].payload, records[i].payload_size}, &payload, NULL, 0, NULL) !=
         WASM_STATUS_OK) {
-      return WASM_ANSWER_FAILED;
+      return WASM_CALLBACK_RESULT_FAILED;
     }
     c->bytes += (size_t)payload.value.size;
   }
   c->records += count;
-  return WASM_ANSWER_DONE;
+  return WASM_CALLBACK_RESULT_DONE;
 }
 
 static wasm_status make_batch(wasm_batch_builder *builder, wasm_slice *batch) {
@@ -75,7 +75,8 @@ static wasm_status run(wasm_engine *engine, wasm_slice batch, struct count *coun
   if (status != WASM_STATUS_OK) return status;
   error = NULL;
   const wasm_output_sink sink = {sizeof sink, count, NULL, count_records};
-  status = complain(wasm_engine_transform(engine, batch, &sink, &future, &error), error);
+  const wasm_transform_args args = {.size = sizeof args, .batch = batch, .sink = &sink};
+  status = complain(wasm_engine_transform(engine, &args, &future, &error), error);
   return status == WASM_STATUS_OK ? finish(future, NULL) : status;
 }
 
@@ -99,7 +100,7 @@ wasm_status c_transform(wasm_slice module, size_t *records, size_t *bytes) {
   wasm_status status = wasm_runtime_create(NULL, &runtime, NULL);
   if (status == WASM_STATUS_OK) status = wasm_factory_create(runtime, &config, &future, NULL);
   if (status == WASM_STATUS_OK) status = finish(future, &factory);
-  if (status == WASM_STATUS_OK) status = wasm_engine_create(factory, &engine, NULL);
+  if (status == WASM_STATUS_OK) status = wasm_engine_create(factory, NULL, &engine, NULL);
   if (status == WASM_STATUS_OK) status = wasm_batch_builder_create(&batch_config, &builder, NULL);
   if (status == WASM_STATUS_OK) status = make_batch(builder, &batch);
   if (status == WASM_STATUS_OK) status = run(engine, batch, &count);

@@ -31,7 +31,7 @@ static_assert(std::is_nothrow_copy_constructible_v<wasmengine::error>, "or it co
 static_assert(std::is_base_of_v<std::exception, wasmengine::error>);
 
 static_assert(wasmengine::output_function<void (*)(output_block)>);
-static_assert(wasmengine::output_function<wasm_answer (*)(output_block, wasmengine::output_call)>);
+static_assert(wasmengine::output_function<wasm_callback_result (*)(output_block, wasmengine::output_call)>);
 static_assert(!wasmengine::output_function<void (*)(int)>);
 static_assert(!wasmengine::output_function<void (*)(output_block, wasmengine::output_call)>, "must answer");
 
@@ -125,7 +125,7 @@ TEST(CppSink, AnExceptionFailsTheTransformAndGoesNoFurther) {
   auto throwing = [](output_block) { throw std::runtime_error("full"); };
   EXPECT_EQ(b.transform(batch, throwing).status, WASM_STATUS_OUTPUT_REJECTED);
   ASSERT_TRUE(succeeded(b.start()));
-  auto odd = [](output_block, wasmengine::output_call) -> wasm_answer { throw 42; };
+  auto odd = [](output_block, wasmengine::output_call) -> wasm_callback_result { throw 42; };
   EXPECT_EQ(b.transform(batch, odd).status, WASM_STATUS_OUTPUT_REJECTED);
   EXPECT_TRUE(works(b));
 }
@@ -151,7 +151,7 @@ TEST(CppSink, CanKeepAPromise) {
   wasmengine::promise kept;
   auto sink = [&kept](output_block, wasmengine::output_call call) {
     kept = call.later().value();
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   };
   const auto batch = built({"a"});
   auto operation = b.engine.transform(batch, sink).value();
@@ -286,7 +286,7 @@ task consume(small_loop& loop, wasmengine::engine& engine, kafka::view batch, st
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
       promise.resolve().value();
     });
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   };
   for (int i = 0; i < 5; ++i) {
     (co_await wasmengine::on(loop, engine.transform(batch, sink).value())).value();

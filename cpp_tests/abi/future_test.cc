@@ -10,7 +10,7 @@ using testing::ElementsAre;
 
 namespace {
 
-std::uint32_t done(output_block, wasm_call*) { return WASM_ANSWER_DONE; }
+wasm_callback_result done(output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; }
 
 wasm_status status_of(const wasmengine::result<wasm_poll>& r) { return r ? WASM_STATUS_OK : r.err().status(); }
 

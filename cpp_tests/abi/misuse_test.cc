@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Arguments that are wrong: NULL everywhere, structs of a wrong size. Each gives a status, and nothing else happens. Calls at
-// the wrong time or place are in wrong_state_test.cc.
+// Arguments that are wrong: NULL everywhere, structs of a wrong size. Each gives a status, and nothing else happens.
+// Calls at the wrong time or place are in wrong_state_test.cc.
+#include "support/begin_transform.hh"
 #include "support/c_sink.hh"
 
 #include <gmock/gmock.h>
@@ -14,7 +15,7 @@ using testing::HasSubstr;
 
 namespace {
 
-std::uint32_t done(output_block, wasm_call*) { return WASM_ANSWER_DONE; }
+wasm_callback_result done(output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; }
 
 /// An error out-parameter that checks what came into it.
 class story {
@@ -64,7 +65,7 @@ TEST(Null, IsRefusedByEveryFunctionOfRuntimesAndFactories) {
   config.name = wasmengine::as_slice("n");
   const wasm_slice bad{nullptr, 7};
   auto* future = poison<wasm_future>();
-  auto* text = poison<wasm_text>();
+  auto* text = poison<wasm_bytes>();
 
   EXPECT_NULL_REFUSED("runtime", wasm_runtime_create(nullptr, nullptr, error));
   EXPECT_NULL_REFUSED("runtime", wasm_runtime_validate(nullptr, config.module, error));
@@ -92,12 +93,12 @@ TEST(Null, IsRefusedByEveryFunctionOfRuntimesAndFactories) {
   EXPECT_NULL_REFUSED("env", wasm_factory_create(runtime.get(), &config, &future, error));
 
   EXPECT_EQ(future, poison<wasm_future>()) << "out-parameters are written on success only";
-  EXPECT_EQ(text, poison<wasm_text>());
+  EXPECT_EQ(text, poison<wasm_bytes>());
   EXPECT_EQ(wasm_factory_clone(nullptr), nullptr);
-  EXPECT_EQ(wasm_text_view(nullptr).size, 0U);
+  EXPECT_EQ(wasm_bytes_view(nullptr).size, 0U);
   wasm_runtime_release(nullptr);
   wasm_factory_release(nullptr);
-  wasm_text_release(nullptr);
+  wasm_bytes_release(nullptr);
 }
 
 TEST(Null, IsRefusedByEveryFunctionOfEnginesAndFutures) {
@@ -117,15 +118,15 @@ TEST(Null, IsRefusedByEveryFunctionOfEnginesAndFutures) {
   auto incomplete = raw;
   incomplete.records = nullptr;
 
-  EXPECT_NULL_REFUSED("factory", wasm_engine_create(nullptr, &engine, error));
-  EXPECT_NULL_REFUSED("engine", wasm_engine_create(b.factory.get(), nullptr, error));
+  EXPECT_NULL_REFUSED("factory", wasm_engine_create(nullptr, nullptr, &engine, error));
+  EXPECT_NULL_REFUSED("engine", wasm_engine_create(b.factory.get(), nullptr, nullptr, error));
   EXPECT_NULL_REFUSED("engine", wasm_engine_start(nullptr, &future, error));
   EXPECT_NULL_REFUSED("future", wasm_engine_start(b.engine.get(), nullptr, error));
-  EXPECT_NULL_REFUSED("engine", wasm_engine_transform(nullptr, slice, &raw, &future, error));
-  EXPECT_NULL_REFUSED("batch", wasm_engine_transform(b.engine.get(), {nullptr, 70}, &raw, &future, error));
-  EXPECT_NULL_REFUSED("sink", wasm_engine_transform(b.engine.get(), slice, nullptr, &future, error));
-  EXPECT_NULL_REFUSED("records", wasm_engine_transform(b.engine.get(), slice, &incomplete, &future, error));
-  EXPECT_NULL_REFUSED("future", wasm_engine_transform(b.engine.get(), slice, &raw, nullptr, error));
+  EXPECT_NULL_REFUSED("engine", begin_transform(nullptr, slice, &raw, &future, error));
+  EXPECT_NULL_REFUSED("batch", begin_transform(b.engine.get(), {nullptr, 70}, &raw, &future, error));
+  EXPECT_NULL_REFUSED("sink", begin_transform(b.engine.get(), slice, nullptr, &future, error));
+  EXPECT_NULL_REFUSED("records", begin_transform(b.engine.get(), slice, &incomplete, &future, error));
+  EXPECT_NULL_REFUSED("future", begin_transform(b.engine.get(), slice, &raw, nullptr, error));
   EXPECT_EQ(sink.drops, 8) << "each sink that came in was dropped: two calls each, four of them with a sink";
   EXPECT_NULL_REFUSED("engine", wasm_engine_stop(nullptr, &future, error));
   EXPECT_NULL_REFUSED("future", wasm_engine_stop(b.engine.get(), nullptr, error));
@@ -149,7 +150,7 @@ TEST(Null, IsRefusedByEveryFunctionOfEnginesAndFutures) {
   EXPECT_NULL_REFUSED("runtime", wasm_thread_prepare(nullptr, nullptr, error));
   EXPECT_NULL_REFUSED("runtime", wasm_thread_release(nullptr, error));
   EXPECT_NULL_REFUSED("runtime", wasm_thread_unblock_signals(nullptr, error));
-  EXPECT_NULL_REFUSED("runtime", wasm_thread_clean(nullptr, 1, nullptr, error));
+  EXPECT_NULL_REFUSED("runtime", wasm_thread_reclaim(nullptr, 1, nullptr, error));
   EXPECT_NULL_REFUSED("runtime", wasm_thread_get_pool(nullptr, nullptr, error));
 
   EXPECT_EQ(engine, poison<wasm_engine>());
@@ -162,9 +163,9 @@ TEST(Null, IsRefusedByEveryFunctionOfEnginesAndFutures) {
 TEST(Null, InsideACallbackIsRefusedToo) {
   bench b("c_identity", unhurried);
   ASSERT_TRUE(succeeded(b.start()));
-  c_sink sink([](output_block, wasm_call* call) -> std::uint32_t {
+  c_sink sink([](output_block, wasm_call* call) -> wasm_callback_result {
     EXPECT_NULL_REFUSED("promise", wasm_call_promise(call, nullptr, error));
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   });
   const auto batch = built({"a"});
   auto operation = begin(b, batch, sink);
@@ -219,10 +220,9 @@ TEST(Null, IsRefusedByEveryFunctionOfBatches) {
 TEST(Null, IsAnEmptyErrorToTheFunctionsOfErrors) {
   EXPECT_EQ(wasm_error_status(nullptr), WASM_STATUS_NULL_ARGUMENT);
   EXPECT_STREQ(wasm_error_message(nullptr), "");
-  EXPECT_EQ(wasm_error_trap(nullptr), WASM_TRAP_NONE);
-  EXPECT_FALSE(wasm_error_exit_code(nullptr, nullptr));
-  EXPECT_FALSE(wasm_error_record(nullptr, nullptr, nullptr));
-  EXPECT_EQ(wasm_error_frame_count(nullptr), 0U);
+  wasm_error_info info{};
+  info.size = sizeof(info);
+  EXPECT_EQ(wasm_error_get_info(nullptr, &info), WASM_STATUS_NULL_ARGUMENT);
   wasm_frame frame{};
   EXPECT_EQ(wasm_error_frame(nullptr, 0, &frame), WASM_STATUS_NULL_ARGUMENT);
   wasm_error_release(nullptr);
@@ -235,24 +235,39 @@ TEST(Null, IsAnEmptyErrorToTheFunctionsOfErrors) {
   EXPECT_EQ(wasm_error_frame(error, 0, nullptr), WASM_STATUS_NULL_ARGUMENT);
   EXPECT_EQ(wasm_error_frame(error, 99, &frame), WASM_STATUS_INVALID_ARGUMENT);
   EXPECT_EQ(wasm_error_frame(error, 0, &frame), WASM_STATUS_OK);
+  EXPECT_EQ(wasm_error_get_info(error, nullptr), WASM_STATUS_NULL_ARGUMENT);
+  ASSERT_EQ(wasm_error_get_info(error, &info), WASM_STATUS_OK);
+  EXPECT_EQ(info.size, sizeof(info));
+  EXPECT_EQ(info.status, WASM_STATUS_GUEST_TRAP);
+  EXPECT_NE(info.trap, WASM_TRAP_NONE);
+  EXPECT_EQ(wasmengine::as_text(info.message), wasm_error_message(error));
+  EXPECT_FALSE(info.has_exit_code || info.has_record);
+  EXPECT_GT(info.frame_count, 0U);
+  EXPECT_EQ(info.core_dump.size, 0U);
+  info.size = 1;
+  EXPECT_EQ(wasm_error_get_info(error, &info), WASM_STATUS_INVALID_STRUCT_SIZE);
+  info.size = sizeof(info);
   wasm_error_release(error);
 
   bench exits("wat_returns", unhurried);
   operation = exits.engine.start().value();
   ASSERT_EQ(wasm_future_poll(operation.get(), nullptr, &state, &error), WASM_STATUS_GUEST_EXIT);
-  EXPECT_TRUE(wasm_error_exit_code(error, nullptr)) << "the pointer may be NULL";
+  ASSERT_EQ(wasm_error_get_info(error, &info), WASM_STATUS_OK);
+  EXPECT_TRUE(info.has_exit_code);
+  EXPECT_EQ(info.exit_code, 0);
+  EXPECT_EQ(info.trap, WASM_TRAP_NONE);
   wasm_error_release(error);
 }
 
 TEST(StatusName, NamesAreKnownForEveryNumberOfTheHeader) {
   for (std::uint32_t status = 0; status < 200; ++status) {
-    EXPECT_NE(wasm_status_name(status), nullptr);
+    EXPECT_NE(wasm_status_name(wasm_status{status}), nullptr);
   }
   EXPECT_STREQ(wasm_status_name(WASM_STATUS_OK), "ok");
   EXPECT_STREQ(wasm_status_name(WASM_STATUS_GUEST_TRAP), "guest-trap");
   EXPECT_STREQ(wasm_status_name(WASM_STATUS_MODULE_TABLE_LIMIT), "module-table-limit");
-  EXPECT_STREQ(wasm_status_name(12'345), "unknown");
-  EXPECT_STREQ(wasm_status_name(UINT32_MAX), "unknown");
+  EXPECT_STREQ(wasm_status_name(wasm_status{12'345}), "unknown");
+  EXPECT_STREQ(wasm_status_name(wasm_status{UINT32_MAX}), "unknown");
 }
 
 TEST(StructSize, OfZeroOrTooLittleIsRefused) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Calls at the wrong time or place: on another thread, in the wrong state, from inside a callback. Each gives a status, and
-// nothing else happens.
+// Calls at the wrong time or place: on another thread, in the wrong state, from inside a callback. Each gives a status,
+// and nothing else happens.
+#include "support/begin_transform.hh"
 #include "support/c_sink.hh"
 
 #include <gmock/gmock.h>
@@ -12,7 +13,7 @@ using testing::HasSubstr;
 
 namespace {
 
-std::uint32_t done(output_block, wasm_call*) { return WASM_ANSWER_DONE; }
+wasm_callback_result done(output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; }
 
 // ---- Threads ----
 
@@ -33,7 +34,7 @@ TEST(WrongThread, IsRefusedByEveryFunctionOfAnEngineAndItsFutures) {
     c_sink sink(done);
     const auto raw = sink.raw();
     EXPECT_EQ(wasm_engine_start(engine, &future, nullptr), WASM_STATUS_WRONG_THREAD);
-    EXPECT_EQ(wasm_engine_transform(engine, wasmengine::as_slice(batch), &raw, &future, nullptr), WASM_STATUS_WRONG_THREAD);
+    EXPECT_EQ(begin_transform(engine, wasmengine::as_slice(batch), &raw, &future, nullptr), WASM_STATUS_WRONG_THREAD);
     EXPECT_EQ(wasm_engine_stop(engine, &future, nullptr), WASM_STATUS_WRONG_THREAD);
     EXPECT_EQ(wasm_engine_get_state(engine, &engine_state, nullptr), WASM_STATUS_WRONG_THREAD);
     EXPECT_EQ(wasm_engine_get_memory_size(engine, &bytes, nullptr), WASM_STATUS_WRONG_THREAD);
@@ -176,7 +177,7 @@ struct attempts {
     c_sink sink(done);
     const auto raw = sink.raw();
     statuses.push_back(wasm_engine_start(engine, &made, nullptr));
-    statuses.push_back(wasm_engine_transform(engine, wasmengine::as_slice(batch), &raw, &made, nullptr));
+    statuses.push_back(begin_transform(engine, wasmengine::as_slice(batch), &raw, &made, nullptr));
     statuses.push_back(wasm_engine_stop(engine, &made, nullptr));
     statuses.push_back(wasm_engine_release(engine, nullptr));
     statuses.push_back(wasm_future_poll(future, nullptr, &state, nullptr));
@@ -194,7 +195,7 @@ TEST(Reentry, FromTheSinkIsBusy) {
   const auto batch = built({"a"});
   c_sink sink([&](output_block, wasm_call*) {
     tried.make(b.engine.get(), operation.get(), batch);
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   });
   operation = begin(b, batch, sink);
   EXPECT_EQ(operation.poll().value(), WASM_POLL_READY);
@@ -248,7 +249,7 @@ TEST(Reentry, OfAnotherEngineFromASinkIsAllowed) {
   const auto batch = built({"a"});
   c_sink sink([&](output_block, wasm_call*) {
     EXPECT_TRUE(succeeded(b.transform(batch, inner)));
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   });
   auto operation = begin(a, batch, sink);
   EXPECT_TRUE(succeeded(finish(operation)));
@@ -261,7 +262,7 @@ TEST(Reentry, TheStateMayBeAskedForFromASink) {
   c_sink sink([&](output_block, wasm_call*) {
     EXPECT_EQ(b.state(), WASM_ENGINE_STATE_TRANSFORMING);
     EXPECT_GT(b.engine.memory_size().value(), 0U);
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   });
   const auto batch = built({"a"});
   auto operation = begin(b, batch, sink);

@@ -9,8 +9,8 @@
 //   read-only      takes the permission to write from the directory when the cache has been set up
 //   file-limit=N   no file can have more bytes (RLIMIT_FSIZE): writes fail as on a full disk
 //   die            and such a write kills the process
-//   mount=OPTIONS  mounts a tmpfs in the directory's place, for this process alone, and tells at last what is in it; ends
-//                  with 77 if it may not
+//   mount=OPTIONS  mounts a tmpfs in the directory's place, for this process alone, and tells at last what is in it;
+//                  ends with 77 if it may not
 //   fill           fills that, when the cache has been set up, until there is no room for another file
 //   remount=N      makes that read-only, when the cache has been set up for the Nth time
 #include <wasm_engine/wasm_engine.hh>
@@ -153,7 +153,7 @@ int main(int argc, char** argv) {
                              const std::lock_guard lock(mutex);
                              log += std::string(line.text) + "\n";
                            }).value();
-      runtime.set_cache({a.directory}).value();
+      runtime.set_code_cache({a.directory}).value();
       if (a.read_only) {
         check(::chmod(a.directory.c_str(), 0500) == 0, "chmod failed");
       }
@@ -167,8 +167,9 @@ int main(int argc, char** argv) {
         check(::mount("none", a.directory.c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr) == 0, "no remount");
       }
       run(runtime, module);
-      const auto s = runtime.get_cache_stats().value();
-      const std::uint64_t now[5] = {s.hits, s.misses, s.stores, s.rejected, s.faults};
+      const auto m = we::runtime_metrics(runtime).value();
+      const std::uint64_t now[5] = {m.code_cache_hits, m.code_cache_misses, m.code_cache_stores, m.code_cache_rejected,
+                                    m.code_cache_faults};
       for (int i = 0; i < 5; ++i) {
         sums[i] += now[i];
       }

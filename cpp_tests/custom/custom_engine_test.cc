@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Engines that are tables of callbacks: what is called when, output, back-pressure, answers that come later, and misuse.
+// Engines that are tables of callbacks: what is called when, output, back-pressure, answers that come later, and
+// misuse.
+#include "support/begin_transform.hh"
 #include "support/custom.hh"
 #include "support/metrics.hh"
 
@@ -51,7 +53,7 @@ TEST(CustomEngine, SeesTheBatchAsItCameAndTheRecordsFromTheFirstOneThatIsWanted)
     }
     EXPECT_FALSE(c_engine::next(work, record));
     EXPECT_FALSE(c_engine::next(work, record)) << "the end stays the end";
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   };
   custom_bench b(table);
   ASSERT_TRUE(succeeded(b.start()));
@@ -189,7 +191,7 @@ TEST(CustomEngine, ThatDoesNotWantToBeMadeIsNone) {
   table.on_create = [](wasm_call* call) {
     EXPECT_EQ(wasm_call_engine(call), nullptr);
     (void)wasm_call_fail(call, we::as_slice("no room"), nullptr);
-    return WASM_ANSWER_FAILED;
+    return WASM_CALLBACK_RESULT_FAILED;
   };
   const auto refused = we::engine::create(b.factory);
   ASSERT_FALSE(refused);
@@ -200,7 +202,7 @@ TEST(CustomEngine, ThatDoesNotWantToBeMadeIsNone) {
   table.on_create = [&](wasm_call* call) { return promise.take(call); };
   EXPECT_THAT(we::engine::create(b.factory).err().what(), HasSubstr("must answer at once"));
   EXPECT_EQ(promise.resolve(), WASM_STATUS_OK) << "nobody waits";
-  table.on_create = [](wasm_call*) { return WASM_ANSWER_AGAIN; };
+  table.on_create = [](wasm_call*) { return WASM_CALLBACK_RESULT_AGAIN; };
   EXPECT_FALSE(we::engine::create(b.factory));
   b.engine = we::engine();
   EXPECT_EQ(table.releases, 1) << "those that were not made are not released";
@@ -210,9 +212,9 @@ TEST(CustomEngine, AnswersFromAnotherThread) {
   c_engine table;
   std::vector<std::thread> threads;
   bool waited = false;
-  const auto wait = [&](wasm_call* call) -> std::uint32_t {
+  const auto wait = [&](wasm_call* call) -> wasm_callback_result {
     if (std::exchange(waited, !waited)) {
-      return WASM_ANSWER_DONE;
+      return WASM_CALLBACK_RESULT_DONE;
     }
     wasm_promise* promise = nullptr;
     EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
@@ -220,12 +222,12 @@ TEST(CustomEngine, AnswersFromAnotherThread) {
       EXPECT_EQ(wasm_promise_resolve(promise, nullptr), WASM_STATUS_OK);
       wasm_promise_release(promise);
     });
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   };
   table.on_start = wait;
   table.on_transform = [&](wasm_slice batch, std::uint32_t first, wasm_work* work, wasm_call* call) {
     const auto answer = wait(call);
-    return answer == WASM_ANSWER_DONE ? c_engine::copy(batch, first, work, call) : answer;
+    return answer == WASM_CALLBACK_RESULT_DONE ? c_engine::copy(batch, first, work, call) : answer;
   };
   custom_bench b(table);
   ASSERT_TRUE(succeeded(b.start()));
@@ -244,8 +246,8 @@ TEST(CustomEngine, AnswersFromAnotherThread) {
 TEST(CustomEngine, ThatWaitsIsNotCalledBeforeItsPromiseIsSettled) {
   c_engine table;
   held_promise promise;
-  table.on_start = [&](wasm_call* call) -> std::uint32_t {
-    return table.starts == 1 ? promise.take(call) : static_cast<std::uint32_t>(WASM_ANSWER_DONE);
+  table.on_start = [&](wasm_call* call) -> wasm_callback_result {
+    return table.starts == 1 ? promise.take(call) : WASM_CALLBACK_RESULT_DONE;
   };
   custom_bench b(table);
   auto started = b.engine.start().value();
@@ -266,7 +268,7 @@ TEST(CustomEngine, ThatWaitsIsNotCalledBeforeItsPromiseIsSettled) {
 
 TEST(CustomEngine, ThatWantsToBeCalledAgainLetsOthersHaveTheirTurn) {
   c_engine table;
-  table.on_start = [&](wasm_call*) -> std::uint32_t { return table.starts < 3 ? WASM_ANSWER_AGAIN : WASM_ANSWER_DONE; };
+  table.on_start = [&](wasm_call*) -> wasm_callback_result { return table.starts < 3 ? WASM_CALLBACK_RESULT_AGAIN : WASM_CALLBACK_RESULT_DONE; };
   custom_bench b(table);
   auto started = b.engine.start().value();
   EXPECT_EQ(started.poll().value(), WASM_POLL_YIELDED);
@@ -284,7 +286,7 @@ TEST(CustomEngine, KnowsItsEngineAndUserDataButNoGuestsMemory) {
     EXPECT_EQ(wasm_call_user_data(call), &mark);
     std::uint8_t* bytes = nullptr;
     EXPECT_EQ(wasm_call_memory(call, 0, 1, &bytes, nullptr), WASM_STATUS_GUEST_BAD_CALL);
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   };
   table.on_start = look;
   table.on_transform = [&](wasm_slice, std::uint32_t, wasm_work*, wasm_call* call) { return look(call); };
@@ -303,18 +305,18 @@ TEST(CustomEngine, KnowsItsEngineAndUserDataButNoGuestsMemory) {
 /// Copies each record, as often as it takes to get it out.
 struct copier {
   std::optional<wasm_input_record> held;
-  std::uint32_t operator()(wasm_slice, std::uint32_t, wasm_work* work, wasm_call*) {
+  wasm_callback_result operator()(wasm_slice, std::uint32_t, wasm_work* work, wasm_call*) {
     wasm_input_record record{};
     for (;;) {
       if (!held) {
         if (!c_engine::next(work, record)) {
-          return WASM_ANSWER_DONE;
+          return WASM_CALLBACK_RESULT_DONE;
         }
         held = record;
       }
       const auto status = c_engine::write(work, *held);
       if (status == WASM_STATUS_OUTPUT_FULL) {
-        return WASM_ANSWER_AGAIN;
+        return WASM_CALLBACK_RESULT_AGAIN;
       }
       EXPECT_EQ(status, WASM_STATUS_OK);
       held.reset();
@@ -334,7 +336,7 @@ TEST(CustomEngine, FeelsTheSinksBackPressure) {
   pending_sink sink;
   const auto raw = sink.raw();
   we::future operation;
-  ASSERT_EQ(wasm_engine_transform(b.engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr), WASM_STATUS_OK);
+  ASSERT_EQ(begin_transform(b.engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr), WASM_STATUS_OK);
   std::size_t records = 0;
   for (;;) {
     waker_tally wakers;
@@ -383,7 +385,7 @@ TEST(CustomEngine, IsToldWhatItCannotWrite) {
     EXPECT_EQ(wasm_work_next(nullptr, &record, nullptr), WASM_STATUS_NULL_ARGUMENT);
     EXPECT_EQ(wasm_work_next(work, nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
     EXPECT_EQ(c_engine::write(work, record, 1), WASM_STATUS_OK);
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   };
   wasm_runtime_config config{};
   config.output_buffer_limit = 4096;
@@ -423,10 +425,10 @@ TEST(CustomEngine, IsMeasuredLikeAGuest) {
   EXPECT_EQ(m.raw.memory_bytes, 1000U);
   EXPECT_EQ(m.observed, 5U);
   // One that takes the batch as a whole has taken its records, too.
-  table.on_transform = [](wasm_slice, std::uint32_t, wasm_work*, wasm_call*) { return WASM_ANSWER_DONE; };
+  table.on_transform = [](wasm_slice, std::uint32_t, wasm_work*, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; };
   ASSERT_TRUE(succeeded(b.transform(built(five), out, 2)));
   EXPECT_EQ(only(b.runtime).raw.input_records, 8U);
-  table.on_transform = [](wasm_slice, std::uint32_t, wasm_work*, wasm_call*) { return WASM_ANSWER_FAILED; };
+  table.on_transform = [](wasm_slice, std::uint32_t, wasm_work*, wasm_call*) { return WASM_CALLBACK_RESULT_FAILED; };
   EXPECT_EQ(b.transform(built(five), out).status, WASM_STATUS_CUSTOM_ENGINE_FAILED);
   ASSERT_TRUE(succeeded(b.start()));
   m = only(b.runtime);

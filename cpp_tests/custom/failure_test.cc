@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Engines that are tables of callbacks, when something fails, is stopped, or is called at a wrong time.
+#include "support/begin_transform.hh"
 #include "support/custom.hh"
 
 #include <gmock/gmock.h>
@@ -17,9 +18,9 @@ namespace {
 
 const std::vector<std::string> five{"a", "b", "c", "d", "e"};
 
-std::uint32_t failing(wasm_call* call, std::string_view why) {
+wasm_callback_result failing(wasm_call* call, std::string_view why) {
   EXPECT_EQ(wasm_call_fail(call, we::as_slice(why), nullptr), WASM_STATUS_OK);
-  return WASM_ANSWER_FAILED;
+  return WASM_CALLBACK_RESULT_FAILED;
 }
 
 /// Ways to fail at the record with this index.
@@ -31,7 +32,7 @@ struct failer {
   held_promise& promise;
   bool fails = true;
 
-  std::uint32_t operator()(wasm_slice, std::uint32_t first, wasm_work* work, wasm_call* call) {
+  wasm_callback_result operator()(wasm_slice, std::uint32_t first, wasm_work* work, wasm_call* call) {
     if (first > index || !fails) {
       return c_engine::copy({}, 0, work, call);
     }
@@ -46,7 +47,7 @@ struct failer {
     }
     if (how == way::by_call) {
       EXPECT_EQ(wasm_call_fail_record(call, index, we::as_slice("because"), nullptr), WASM_STATUS_OK);
-      return WASM_ANSWER_FAILED;
+      return WASM_CALLBACK_RESULT_FAILED;
     }
     return promise.take(call);
   }
@@ -127,7 +128,7 @@ TEST(CustomEngineFailure, IsSkippedOrBecomesADeadLetterByPolicy) {
         const auto batch = built(five);
         recorder out;
         ASSERT_TRUE(succeeded(drive(b.engine.transform(batch, out).value(), [&] { fail.settle(); })));
-        const auto tally = b.engine.tally().value();
+        const auto tally = b.engine.stats().value();
         auto expected = five;
         if (on_error == WASM_ON_ERROR_SKIP) {
           expected.erase(expected.begin() + at);
@@ -156,7 +157,7 @@ TEST(CustomEngineFailure, AtARecordThatIsFinishedOrNotThereIsNobodysToSkip) {
         EXPECT_TRUE(c_engine::next(work, record));
       }
       EXPECT_EQ(wasm_call_fail_record(call, named, we::as_slice("because"), nullptr), WASM_STATUS_OK);
-      return WASM_ANSWER_FAILED;
+      return WASM_CALLBACK_RESULT_FAILED;
     };
     custom_bench b(table);
     b.engine.set_policy({.on_error = WASM_ON_ERROR_SKIP}).value();
@@ -166,7 +167,7 @@ TEST(CustomEngineFailure, AtARecordThatIsFinishedOrNotThereIsNobodysToSkip) {
     EXPECT_EQ(end.status, WASM_STATUS_CUSTOM_ENGINE_FAILED);
     EXPECT_THAT(end.message(), HasSubstr("at record " + std::to_string(named)));
     EXPECT_FALSE(end.why->record());
-    EXPECT_EQ(b.engine.tally().value().skipped, 0U);
+    EXPECT_EQ(b.engine.stats().value().skipped, 0U);
   }
 }
 
@@ -197,11 +198,11 @@ TEST(CustomEngineFailure, OfAStartIsTold) {
 TEST(CustomEngineFailure, IsWhatAnAnswerThatIsNoneCountsAs) {
   c_engine table;
   custom_bench b(table);
-  table.on_start = [](wasm_call*) -> std::uint32_t { return 7; };
+  table.on_start = [](wasm_call*) -> wasm_callback_result { return wasm_callback_result{7}; };
   EXPECT_THAT(b.start().message(), HasSubstr("answered 7"));
-  table.on_start = [](wasm_call*) -> std::uint32_t { return WASM_ANSWER_PENDING; };
+  table.on_start = [](wasm_call*) -> wasm_callback_result { return WASM_CALLBACK_RESULT_PENDING; };
   EXPECT_THAT(b.start().message(), HasSubstr("without taking a promise"));
-  table.on_start = [](wasm_call* call) -> std::uint32_t {
+  table.on_start = [](wasm_call* call) -> wasm_callback_result {
     held_promise dropped;
     return dropped.take(call);
   };
@@ -231,15 +232,15 @@ TEST(CustomEngineFailure, NamesNoRecordInOtherCalls) {
   const auto raw = sink.raw();
   const auto batch = built(five);
   we::future operation;
-  ASSERT_EQ(wasm_engine_transform(b.engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr), WASM_STATUS_OK);
+  ASSERT_EQ(begin_transform(b.engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr), WASM_STATUS_OK);
   EXPECT_EQ(operation.poll().value(), WASM_POLL_PENDING);
   EXPECT_EQ(output.reject_record(0, "why"), WASM_STATUS_INVALID_ARGUMENT);
   EXPECT_EQ(output.resolve(), WASM_STATUS_OK);
   EXPECT_EQ(operation.poll().value(), WASM_POLL_READY);
   // "Again" is for engines only.
-  c_sink again([](output_block, wasm_call*) { return WASM_ANSWER_AGAIN; });
+  c_sink again([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_AGAIN; });
   const auto raw_again = again.raw();
-  ASSERT_EQ(wasm_engine_transform(b.engine.get(), we::as_slice(batch), &raw_again, operation.out(), nullptr),
+  ASSERT_EQ(begin_transform(b.engine.get(), we::as_slice(batch), &raw_again, operation.out(), nullptr),
             WASM_STATUS_OK);
   EXPECT_EQ(operation.poll().err().status(), WASM_STATUS_OUTPUT_REJECTED);
 }
@@ -260,12 +261,12 @@ void ends_in_the_middle(bool of_start, end how) {
   custom_bench b(table);
   auto operation = b.engine.start().value();
   const auto batch = built(five);
-  c_sink sink([](output_block, wasm_call*) { return WASM_ANSWER_DONE; });
+  c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
   table.on_stop = [&] { EXPECT_EQ(sink.drops, 0) << "the sink outlives the engine's work"; };
   if (!of_start) {
     ASSERT_TRUE(succeeded(finish(operation)));
     const auto raw = sink.raw();
-    ASSERT_EQ(wasm_engine_transform(b.engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr),
+    ASSERT_EQ(begin_transform(b.engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr),
               WASM_STATUS_OK);
   }
   waker_tally wakers;
@@ -324,7 +325,7 @@ TEST(CustomEngineEnd, IsNoneForABatchWhoseSinkStillHasABlock) {
   const auto raw = sink.raw();
   const auto batch = built(five);
   we::future operation;
-  ASSERT_EQ(wasm_engine_transform(b.engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr), WASM_STATUS_OK);
+  ASSERT_EQ(begin_transform(b.engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr), WASM_STATUS_OK);
   EXPECT_EQ(operation.poll().value(), WASM_POLL_PENDING);
   operation = we::future();
   EXPECT_EQ(sink.drops, 1);
@@ -338,13 +339,13 @@ TEST(CustomEngineMisuse, FromEachCallbackTheEngineIsBusy) {
   const auto batch = built(five);
   we::future* polled = nullptr;
   wasm_engine* const engine = b.engine.get();  // The handle forgets it before it is released.
-  c_sink sink([](output_block, wasm_call*) { return WASM_ANSWER_DONE; });
+  c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
   const auto knock = [&] {
     wasm_future* none = nullptr;
     const auto raw = sink.raw();
-    const wasm_engine_policy policy{sizeof(policy), 0, 0, 0, 0, nullptr};
+    const wasm_engine_policy policy{sizeof(policy), WASM_ON_ERROR_FAIL, 0, 0, 0, nullptr};
     EXPECT_EQ(wasm_engine_start(engine, &none, nullptr), WASM_STATUS_BUSY);
-    EXPECT_EQ(wasm_engine_transform(engine, we::as_slice(batch), &raw, &none, nullptr), WASM_STATUS_BUSY);
+    EXPECT_EQ(begin_transform(engine, we::as_slice(batch), &raw, &none, nullptr), WASM_STATUS_BUSY);
     EXPECT_EQ(std::exchange(sink.drops, 0), 1);
     EXPECT_EQ(wasm_engine_stop(engine, &none, nullptr), WASM_STATUS_BUSY);
     EXPECT_EQ(wasm_engine_replace(engine, b.factory.get(), &none, nullptr), WASM_STATUS_BUSY);
@@ -358,7 +359,7 @@ TEST(CustomEngineMisuse, FromEachCallbackTheEngineIsBusy) {
   table.on_start = [&](wasm_call*) {
     EXPECT_EQ(b.state(), WASM_ENGINE_STATE_STARTING);
     knock();
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   };
   table.on_transform = [&](wasm_slice bytes, std::uint32_t first, wasm_work* work, wasm_call* call) {
     knock();
@@ -395,7 +396,7 @@ TEST(CustomEngineMisuse, OtherThreadsAreRefused) {
 // ---- The C++ layer ----
 
 struct throwing final : we::custom_engine {
-  wasm_answer transform(const we::batch_work& work, we::custom_call) override {
+  wasm_callback_result transform(const we::batch_work& work, we::custom_call) override {
     while (const auto record = work.next()) {
       if (record->index() == 1) {
         throw std::runtime_error("not this one");
@@ -405,7 +406,7 @@ struct throwing final : we::custom_engine {
       }
       EXPECT_TRUE(work.write(record->payload()));
     }
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   }
 };
 

@@ -12,12 +12,12 @@ namespace we = wasmengine;
 namespace {
 
 /// Answers pending, with a promise that is kept already.
-std::uint32_t wait_no_time(void*, wasm_call* call, const wasm_value*, wasm_value*) noexcept {
+wasm_callback_result wait_no_time(void*, wasm_call* call, const wasm_value*, wasm_value*) noexcept {
   wasm_promise* promise = nullptr;
   EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
   EXPECT_EQ(wasm_promise_resolve_values(promise, nullptr, 0, nullptr), WASM_STATUS_OK);
   wasm_promise_release(promise);
-  return WASM_ANSWER_PENDING;
+  return WASM_CALLBACK_RESULT_PENDING;
 }
 
 TEST(HostTimeLimit, EndsAGuestThatOnlyWaits) {
@@ -32,7 +32,7 @@ TEST(HostTimeLimit, EndsAGuestThatOnlyWaits) {
   function.name = we::as_slice("wait");
   function.may_wait = 1;
   function.call = wait_no_time;
-  ASSERT_EQ(wasm_runtime_register(runtime.get(), &function, nullptr), WASM_STATUS_OK);
+  ASSERT_EQ(wasm_runtime_register_function(runtime.get(), &function, nullptr), WASM_STATUS_OK);
   auto compilation = runtime.compile(host_guest::module("h_endless_wait"), {"t", "in", {"out"}, {}}).value();
   we::drive(compilation).value();
   auto engine = we::engine::create(compilation.take().value()).value();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Sinks: what they may answer, when, from where, and what becomes of their promises.
+#include "support/begin_transform.hh"
 #include "support/c_sink.hh"
 
 #include <gmock/gmock.h>
@@ -22,7 +23,7 @@ TEST(Sink, ThatAnswersPendingIsWaitedForAndItsBlockStays) {
   ASSERT_TRUE(succeeded(b.start()));
   recorder out;
   std::vector<std::thread> threads;
-  c_sink sink([&](output_block block, wasm_call* call) -> std::uint32_t {
+  c_sink sink([&](output_block block, wasm_call* call) -> wasm_callback_result {
     wasm_promise* promise = nullptr;
     EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
     threads.emplace_back([&out, block, promise] {
@@ -31,7 +32,7 @@ TEST(Sink, ThatAnswersPendingIsWaitedForAndItsBlockStays) {
       EXPECT_EQ(wasm_promise_resolve(promise, nullptr), WASM_STATUS_OK);
       wasm_promise_release(promise);
     });
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   });
   const std::vector<std::string> in(2'000, std::string(500, 'x'));
   const auto end = transform(b, in, sink);
@@ -81,12 +82,12 @@ TEST(Sink, ThatIsPendingKeepsTheGuestFromRunning) {
 TEST(Sink, MayResolveItsPromiseBeforeItReturns) {
   bench b("c_identity", unhurried);
   ASSERT_TRUE(succeeded(b.start()));
-  c_sink sink([](output_block, wasm_call* call) -> std::uint32_t {
+  c_sink sink([](output_block, wasm_call* call) -> wasm_callback_result {
     wasm_promise* promise = nullptr;
     EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
     EXPECT_EQ(wasm_promise_resolve(promise, nullptr), WASM_STATUS_OK);
     wasm_promise_release(promise);
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   });
   const auto end = transform(b, {"a"}, sink);
   EXPECT_TRUE(succeeded(end));
@@ -97,9 +98,9 @@ TEST(Sink, MayTakeAPromiseAndFinishAtOnceAllTheSame) {
   bench b("c_identity", unhurried);
   ASSERT_TRUE(succeeded(b.start()));
   wasm_promise* promise = nullptr;
-  c_sink sink([&](output_block, wasm_call* call) -> std::uint32_t {
+  c_sink sink([&](output_block, wasm_call* call) -> wasm_callback_result {
     EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   });
   EXPECT_TRUE(succeeded(transform(b, {"a"}, sink)));
   EXPECT_EQ(wasm_promise_reject(promise, {}, nullptr), WASM_STATUS_OK) << "nobody waits for it";
@@ -110,12 +111,12 @@ TEST(Sink, MayTakeAPromiseAndFinishAtOnceAllTheSame) {
 TEST(Sink, ThatRejectsItsPromiseFailsTheTransformWithItsReason) {
   bench b("c_identity", unhurried);
   ASSERT_TRUE(succeeded(b.start()));
-  c_sink sink([](output_block, wasm_call* call) -> std::uint32_t {
+  c_sink sink([](output_block, wasm_call* call) -> wasm_callback_result {
     wasm_promise* promise = nullptr;
     EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
     EXPECT_EQ(wasm_promise_reject(promise, wasmengine::as_slice("the disk is full"), nullptr), WASM_STATUS_OK);
     wasm_promise_release(promise);
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   });
   const auto end = transform(b, {"a"}, sink);
   EXPECT_EQ(end.status, WASM_STATUS_OUTPUT_REJECTED);
@@ -129,14 +130,14 @@ TEST(Sink, ThatDropsItsPromiseFailsTheTransformAndNeverHangsIt) {
   bench b("c_identity", unhurried);
   ASSERT_TRUE(succeeded(b.start()));
   std::thread later;
-  c_sink sink([&](output_block, wasm_call* call) -> std::uint32_t {
+  c_sink sink([&](output_block, wasm_call* call) -> wasm_callback_result {
     wasm_promise* promise = nullptr;
     EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
     later = std::thread([promise] {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
       wasm_promise_release(promise);
     });
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   });
   const auto end = transform(b, {"a"}, sink);
   later.join();
@@ -147,7 +148,8 @@ TEST(Sink, ThatDropsItsPromiseFailsTheTransformAndNeverHangsIt) {
 
 TEST(Sink, ThatFailsAnswersNonsenseOrPendingWithoutAPromiseFailsTheTransform) {
   bench b("c_identity", unhurried);
-  for (const std::uint32_t answer : {std::uint32_t{WASM_ANSWER_FAILED}, std::uint32_t{WASM_ANSWER_PENDING}, 3U, UINT32_MAX}) {
+  for (const auto answer : {WASM_CALLBACK_RESULT_FAILED, WASM_CALLBACK_RESULT_PENDING, WASM_CALLBACK_RESULT_AGAIN,
+                            wasm_callback_result{UINT32_MAX}}) {
     ASSERT_TRUE(succeeded(b.start()));
     c_sink sink([answer](output_block, wasm_call*) { return answer; });
     const auto end = transform(b, {"a"}, sink);
@@ -165,7 +167,7 @@ TEST(Sink, ThatFailsInTheMiddleIsNotCalledAgain) {
   bench b("c_identity", config);
   ASSERT_TRUE(succeeded(b.start()));
   int left = 3;
-  c_sink sink([&left](output_block, wasm_call*) { return --left > 0 ? WASM_ANSWER_DONE : WASM_ANSWER_FAILED; });
+  c_sink sink([&left](output_block, wasm_call*) { return --left > 0 ? WASM_CALLBACK_RESULT_DONE : WASM_CALLBACK_RESULT_FAILED; });
   EXPECT_EQ(transform(b, std::vector<std::string>(500, std::string(200, 'x')), sink).status, WASM_STATUS_OUTPUT_REJECTED);
   EXPECT_EQ(sink.calls, 3);
   EXPECT_TRUE(works(b));
@@ -176,10 +178,10 @@ TEST(Sink, ThatTakesTwoPromisesIsRefusedTheSecondOrWaitsForIt) {
   ASSERT_TRUE(succeeded(b.start()));
   wasm_promise* first = nullptr;
   wasm_promise* second = nullptr;
-  c_sink sink([&](output_block, wasm_call* call) -> std::uint32_t {
+  c_sink sink([&](output_block, wasm_call* call) -> wasm_callback_result {
     EXPECT_EQ(wasm_call_promise(call, &first, nullptr), WASM_STATUS_OK);
     (void)wasm_call_promise(call, &second, nullptr);
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   });
   const auto batch = built({"a"});
   auto operation = begin(b, batch, sink);
@@ -283,10 +285,10 @@ TEST(Sink, OutputBeforeATrapIsWaitedForBeforeTheErrorComes) {
 TEST(Sink, IsDroppedOnceAlsoIfTheTransformIsRefused) {
   bench b("c_identity", unhurried);
   const auto refused = [&](kafka::view batch, wasm_engine* engine, bool with_future, wasm_status expected) {
-    c_sink sink([](output_block, wasm_call*) { return WASM_ANSWER_DONE; });
+    c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
     const auto raw = sink.raw();
     wasm_future* future = nullptr;
-    EXPECT_EQ(wasm_engine_transform(engine, wasmengine::as_slice(batch), &raw, with_future ? &future : nullptr, nullptr),
+    EXPECT_EQ(begin_transform(engine, wasmengine::as_slice(batch), &raw, with_future ? &future : nullptr, nullptr),
               expected);
     EXPECT_EQ(future, nullptr);
     EXPECT_EQ(sink.drops, 1);
@@ -306,12 +308,12 @@ TEST(Sink, MayHaveNoDropFunction) {
   bench b("c_identity", unhurried);
   ASSERT_TRUE(succeeded(b.start()));
   const wasm_output_sink raw{sizeof raw, nullptr, nullptr,
-                             [](void*, const wasm_output_record*, std::size_t, wasm_call*) -> std::uint32_t {
-                               return WASM_ANSWER_DONE;
+                             [](void*, const wasm_output_record*, std::size_t, wasm_call*) -> wasm_callback_result {
+                               return WASM_CALLBACK_RESULT_DONE;
                              }};
   const auto batch = built({"a"});
   wasmengine::future operation;
-  ASSERT_EQ(wasm_engine_transform(b.engine.get(), wasmengine::as_slice(batch), &raw, operation.out(), nullptr),
+  ASSERT_EQ(begin_transform(b.engine.get(), wasmengine::as_slice(batch), &raw, operation.out(), nullptr),
             WASM_STATUS_OK);
   EXPECT_TRUE(succeeded(finish(operation)));
 }

@@ -83,7 +83,7 @@ struct spawned : world {
   spawned() {
     add([this](wasm_call* call, const wasm_value*, wasm_value*) {
       promises.push_back(take_promise(call));
-      return WASM_ANSWER_PENDING;
+      return WASM_CALLBACK_RESULT_PENDING;
     }, true);
     start();
   }
@@ -98,7 +98,7 @@ struct spawned : world {
 
 TEST(Task, CompletesAndDropsOnce) {
   world w;
-  w.add([](auto...) { return WASM_ANSWER_DONE; }, true);
+  w.add([](auto...) { return WASM_CALLBACK_RESULT_DONE; }, true);
   w.start();
   queue q;
   finish f;
@@ -268,7 +268,7 @@ TEST(Task, RunWhileItsEngineIsBusyIsNotLost) {
       const std::lock_guard lock(q.mutex);
       q.tasks.push_back(task);
     }
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   }, false);
   w.start();
   auto old = w.begin({{1, 2}}).value();
@@ -303,7 +303,7 @@ TEST(Task, MixedWithPolling) {
 
 TEST(Task, CompilesWithAnExecutor) {
   world w;
-  w.add([](auto...) { return WASM_ANSWER_DONE; }, false);
+  w.add([](auto...) { return WASM_CALLBACK_RESULT_DONE; }, false);
   loop l;
   bool over = false;
   auto compilation = w.runtime.compile(module("h_call"), {"t", "in", {"out"}, {}}).value();

@@ -25,7 +25,8 @@ void expect_timeout(const outcome& end) {
   EXPECT_EQ(end.status, WASM_STATUS_GUEST_TIMEOUT) << end.message();
   ASSERT_TRUE(end.why);
   EXPECT_EQ(end.why->trap(), WASM_TRAP_INTERRUPT);
-  // A slice is an eight-hundredth of the limit; but on a busy machine the clock's thread may come late, and long slices are few.
+  // A slice is an eight-hundredth of the limit; but on a busy machine the clock's thread may come late, and long slices
+  // are few.
   EXPECT_GE(end.yields, 2);
   EXPECT_EQ(end.pendings, 0);
 }

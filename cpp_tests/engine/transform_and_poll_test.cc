@@ -30,8 +30,8 @@ struct attempt {
           std::uint32_t first_record = 0) {
     const auto raw_sink = sink.raw();
     wasm_future* raw = untouched;
-    status = wasm_engine_transform_at_once(engine, wasmengine::as_slice(batch), first_record, &raw_sink, waker, &state,
-                                           &raw, nullptr);
+    const wasm_transform_args args{sizeof(args), wasmengine::as_slice(batch), &raw_sink, first_record};
+    status = wasm_engine_transform_and_poll(engine, &args, waker, &state, &raw, nullptr);
     EXPECT_EQ(raw == untouched, status != WASM_STATUS_OK) << "written on success only";
     operation = wasmengine::future(status == WASM_STATUS_OK ? raw : nullptr);
   }
@@ -45,9 +45,9 @@ struct attempt {
 /// A sink that keeps everything.
 struct keeping : c_sink {
   keeping()
-      : c_sink([this](output_block block, wasm_call*) -> std::uint32_t {
+      : c_sink([this](output_block block, wasm_call*) -> wasm_callback_result {
           kept(block);
-          return WASM_ANSWER_DONE;
+          return WASM_CALLBACK_RESULT_DONE;
         }) {}
   recorder kept;
 };
@@ -144,12 +144,18 @@ TEST_F(AtOnce, MisuseUsesSinkAndWakerUp) {
   const auto raw = unused.raw();
   wasm_poll state{};
   wasm_future* future = nullptr;
-  const auto b = wasmengine::as_slice(batch);
-  EXPECT_EQ(wasm_engine_transform_at_once(engine.get(), b, 0, &raw, nullptr, nullptr, &future, nullptr),
+  wasm_transform_args args{sizeof(args), wasmengine::as_slice(batch), &raw, 0};
+  EXPECT_EQ(wasm_engine_transform_and_poll(engine.get(), &args, nullptr, nullptr, &future, nullptr),
             WASM_STATUS_NULL_ARGUMENT);
-  EXPECT_EQ(wasm_engine_transform_at_once(engine.get(), b, 0, &raw, nullptr, &state, nullptr, nullptr),
+  EXPECT_EQ(wasm_engine_transform_and_poll(engine.get(), &args, nullptr, &state, nullptr, nullptr),
             WASM_STATUS_NULL_ARGUMENT);
   EXPECT_EQ(unused.drops, 2);
+  EXPECT_EQ(wasm_engine_transform_and_poll(engine.get(), nullptr, nullptr, &state, &future, nullptr),
+            WASM_STATUS_NULL_ARGUMENT);
+  args.size = 8;
+  EXPECT_EQ(wasm_engine_transform_and_poll(engine.get(), &args, nullptr, &state, &future, nullptr),
+            WASM_STATUS_INVALID_STRUCT_SIZE);
+  EXPECT_EQ(unused.drops, 2) << "a sink that could not be read";
   EXPECT_EQ(engine.state().value(), WASM_ENGINE_STATE_IDLE) << "nothing had begun";
 }
 
@@ -166,10 +172,10 @@ TEST_F(AtOnce, IsOneCallInCppToo) {
   auto engine = guest.started();
   const auto batch = built({"a"});
   recorder out;
-  EXPECT_FALSE(engine.transform_at_once(batch, out).value()) << "an empty future";
+  EXPECT_FALSE(engine.transform_and_poll(batch, out).value()) << "an empty future";
   EXPECT_THAT(out.values(), ElementsAre("a"));
   const auto waiting = built({"w"});
-  EXPECT_TRUE(engine.transform_at_once(waiting, out).value());
+  EXPECT_TRUE(engine.transform_and_poll(waiting, out).value());
 }
 
 TEST_F(AtOnce, WorksUnderAPolicyAndForUsersOfASharedEngine) {

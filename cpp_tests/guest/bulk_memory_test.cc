@@ -42,8 +42,8 @@ TEST_P(BulkMemoryDivided, OperationIsSuspendedInTheMiddleAndItsResultIsRight) {
   const std::string answer{question[0], 'y'};
   bench b(guest, hurried);
   ASSERT_TRUE(succeeded(b.start()));
-  // A guest that is not suspended inside yields once, when the operation is over, or twice. On a busy machine the clock may
-  // come late, so more is enough if it happens once.
+  // A guest that is not suspended inside yields once, when the operation is over, or twice. On a busy machine the clock
+  // may come late, so more is enough if it happens once.
   int most_yields = 0;
   for (int tries = 0; tries < 100 && most_yields < 4; ++tries) {
     b.run({"p"});

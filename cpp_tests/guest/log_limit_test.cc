@@ -75,7 +75,7 @@ TEST(LogLimit, OneLineTellsHowManyThereWereWhenLinesFlowAgain) {
   const auto at =
       std::find_if(all.begin(), all.end(), [](const auto& l) { return l.source == WASM_LOG_SOURCE_LIBRARY; });
   EXPECT_THAT(at->text, MatchesRegex("[0-9,]+ lines? of transform \"tested\" w(as|ere) suppressed: .*"));
-  EXPECT_EQ(at->level, WASM_LOG_SEVERITY_WARN);
+  EXPECT_EQ(at->severity, WASM_LOG_SEVERITY_WARN);
   ASSERT_NE(at + 1, all.end());
   EXPECT_EQ((at + 1)->source, WASM_LOG_SOURCE_GUEST) << "the line that passed comes behind";
 }

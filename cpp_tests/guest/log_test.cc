@@ -50,7 +50,7 @@ TEST(Log, LinesAreCutAtTheConfiguredLength) {
   bench b("c_logger", config);
   b.run({std::string(100, 'x')});  // after "record 100: "
   auto lines = b.log->all();
-  std::erase_if(lines, [](const auto& line) { return line.level != WASM_LOG_SEVERITY_INFO; });
+  std::erase_if(lines, [](const auto& line) { return line.severity != WASM_LOG_SEVERITY_INFO; });
   ASSERT_EQ(lines.size(), 2U);
   EXPECT_EQ(lines[0].text, "record 100: " + std::string(52, 'x'));
   EXPECT_TRUE(lines[0].continues);

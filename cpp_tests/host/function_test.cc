@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Host functions over the C ABI: what they get, how they fail, and what registering refuses.
+#include "support/begin_transform.hh"
 #include "support/host_guest.hh"
 
 #include <gmock/gmock.h>
@@ -11,13 +12,13 @@ using testing::HasSubstr;
 
 namespace {
 
-constexpr std::uint32_t done = WASM_ANSWER_DONE;
+constexpr wasm_callback_result done = WASM_CALLBACK_RESULT_DONE;
 constexpr std::uint32_t minus_one = 0xffff'ffffU;
 
 /// Registers and gives the status; the error's text goes to `why`.
 wasm_status add(world& w, const wasm_host_function& f, std::string* why = nullptr) {
   wasm_error* raw = nullptr;
-  const auto status = wasm_runtime_register(w.runtime.get(), &f, &raw);
+  const auto status = wasm_runtime_register_function(w.runtime.get(), &f, &raw);
   if (why != nullptr) {
     *why = wasm_error_message(raw);
   }
@@ -57,13 +58,13 @@ TEST(HostFunction, ThatMayWaitAndDoesNotIsCalledOnceToo) {
 }
 
 TEST(HostFunction, GetsValuesOfEachType) {
-  constexpr std::uint32_t i32 = WASM_VALUE_TYPE_I32, i64 = WASM_VALUE_TYPE_I64, f32 = WASM_VALUE_TYPE_F32,
-                          f64 = WASM_VALUE_TYPE_F64;
+  constexpr auto i32 = WASM_VALUE_TYPE_I32, i64 = WASM_VALUE_TYPE_I64, f32 = WASM_VALUE_TYPE_F32,
+                 f64 = WASM_VALUE_TYPE_F64;
   for (const bool may_wait : {false, true}) {
     world w;
     std::vector<std::int64_t> reported;
-    const auto add_one = [&](std::string_view name, std::vector<std::uint32_t> params,
-                             std::vector<std::uint32_t> results, raw_function f) {
+    const auto add_one = [&](std::string_view name, std::vector<wasm_value_type> params,
+                             std::vector<wasm_value_type> results, raw_function f) {
       ASSERT_EQ(add(w, raw_host_function(std::move(f), &w.drops, name, params, results, may_wait)), WASM_STATUS_OK);
     };
     const auto echo = [](wasm_call*, const wasm_value* a, wasm_value* r) {
@@ -118,13 +119,13 @@ TEST(HostFunction, ReadsAndWritesTheGuestsMemory) {
 TEST(HostFunction, IsLentNothingOutsideOfTheMemory) {
   world w;
   std::vector<wasm_status> statuses;
-  w.add([&](wasm_call* call, const wasm_value* args, wasm_value*) -> std::uint32_t {
+  w.add([&](wasm_call* call, const wasm_value* args, wasm_value*) -> wasm_callback_result {
     std::uint8_t* first = nullptr;
     const auto status = wasm_call_memory(call, static_cast<std::uint32_t>(args[0].i32),
                                          static_cast<std::uint32_t>(args[1].i32), &first, nullptr);
     statuses.push_back(status);
     EXPECT_EQ(status == WASM_STATUS_OK, first != nullptr);
-    return status == WASM_STATUS_OK ? WASM_ANSWER_DONE : WASM_ANSWER_FAILED;
+    return status == WASM_STATUS_OK ? WASM_CALLBACK_RESULT_DONE : WASM_CALLBACK_RESULT_FAILED;
   }, false);
   w.start();
   EXPECT_EQ(drive(w.begin({{0, 0}, {65535, 1}, {65536, 0}, {0, 65536}})).message, "");
@@ -142,22 +143,22 @@ TEST(HostFunction, IsLentNothingOutsideOfTheMemory) {
 TEST(HostFunction, FailsWithItsReason) {
   for (const bool may_wait : {false, true}) {
     world w;
-    w.add([](wasm_call* call, const wasm_value* args, wasm_value*) -> std::uint32_t {
+    w.add([](wasm_call* call, const wasm_value* args, wasm_value*) -> wasm_callback_result {
       switch (args[0].i32) {
         case 0:
           EXPECT_EQ(wasm_call_fail(call, we::as_slice("the teapot is empty"), nullptr), WASM_STATUS_OK);
-          return WASM_ANSWER_FAILED;
+          return WASM_CALLBACK_RESULT_FAILED;
         case 1:
-          return WASM_ANSWER_FAILED;
+          return WASM_CALLBACK_RESULT_FAILED;
         case 2:
-          return 77;
+          return wasm_callback_result{77};
         case 3:
-          return WASM_ANSWER_PENDING;
+          return WASM_CALLBACK_RESULT_PENDING;
         default:
           EXPECT_EQ(wasm_call_fail(call, we::as_slice("zeroth"), nullptr), WASM_STATUS_OK);
           EXPECT_EQ(wasm_call_fail(call, we::as_slice("first"), nullptr), WASM_STATUS_OK);
           EXPECT_EQ(wasm_call_fail(call, we::as_slice(std::string_view("a\0b\xff", 4)), nullptr), WASM_STATUS_OK);
-          return WASM_ANSWER_FAILED;
+          return WASM_CALLBACK_RESULT_FAILED;
       }
     }, may_wait);
     w.start();
@@ -211,8 +212,8 @@ TEST(HostFunction, MayNotReenterItsEngine) {
     const auto batch = pairs({});
     wasm_output_sink sink{};
     sink.size = sizeof(sink);
-    sink.records = [](auto...) -> std::uint32_t { return WASM_ANSWER_DONE; };
-    EXPECT_EQ(wasm_engine_transform(engine, we::as_slice(std::span<const std::uint8_t>(batch)), &sink, &other, nullptr),
+    sink.records = [](auto...) { return WASM_CALLBACK_RESULT_DONE; };
+    EXPECT_EQ(begin_transform(engine, we::as_slice(std::span<const std::uint8_t>(batch)), &sink, &other, nullptr),
               WASM_STATUS_BUSY);
     EXPECT_EQ(wasm_engine_release(engine, nullptr), WASM_STATUS_BUSY);
     wasm_poll state{};
@@ -281,7 +282,7 @@ TEST(Registering, RefusesWhatMakesNoSense) {
   EXPECT_THAT(why, HasSubstr("32"));
   refused([](auto& f) { f.result_count = 17; }, WASM_STATUS_INVALID_ARGUMENT);
   refused([](auto& f) { f.param_count = std::numeric_limits<std::size_t>::max(); }, WASM_STATUS_INVALID_ARGUMENT);
-  const std::uint32_t wrong = 4;
+  const wasm_value_type wrong{4};
   refused([&](auto& f) { f.results = &wrong; }, WASM_STATUS_INVALID_ARGUMENT);
   refused([](auto& f) { f.may_wait = 2; }, WASM_STATUS_INVALID_ARGUMENT);
   refused([](auto& f) { f.name = we::as_slice("\xff"); }, WASM_STATUS_INVALID_UTF8);
@@ -292,9 +293,9 @@ TEST(Registering, RefusesWhatMakesNoSense) {
     EXPECT_THAT(why, HasSubstr(module));
   }
   auto f = nothing(w.drops);
-  EXPECT_EQ(wasm_runtime_register(nullptr, &f, nullptr), WASM_STATUS_NULL_ARGUMENT);
+  EXPECT_EQ(wasm_runtime_register_function(nullptr, &f, nullptr), WASM_STATUS_NULL_ARGUMENT);
   EXPECT_EQ(w.drops, ++drops);
-  EXPECT_EQ(wasm_runtime_register(w.runtime.get(), nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
+  EXPECT_EQ(wasm_runtime_register_function(w.runtime.get(), nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
 }
 
 TEST(Registering, RefusesATableThatIsTooShort) {
@@ -355,7 +356,7 @@ TEST(Registering, IsOverWithTheFirstValidation) {
 TEST(Registering, AGuestWithAnotherSignatureIsRefused) {
   for (const bool may_wait : {false, true}) {
     world w;
-    constexpr std::array<std::uint32_t, 1> i64{WASM_VALUE_TYPE_I64};
+    constexpr std::array i64{WASM_VALUE_TYPE_I64};
     ASSERT_EQ(add(w, raw_host_function([](auto...) { return done; }, &w.drops, "f", two_i32, i64, may_wait)),
               WASM_STATUS_OK);
     w.add_report();

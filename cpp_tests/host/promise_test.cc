@@ -23,7 +23,7 @@ struct keeper {
     return [this](wasm_call* call, const wasm_value*, wasm_value*) {
       ++calls;
       promises.push_back(take_promise(call));
-      return WASM_ANSWER_PENDING;
+      return WASM_CALLBACK_RESULT_PENDING;
     };
   }
 };
@@ -76,7 +76,7 @@ TEST(Promise, SettledBeforeTheFunctionReturns) {
   w.add([](wasm_call* call, const wasm_value* args, wasm_value*) {
     auto p = take_promise(call);
     EXPECT_EQ(resolve(p, args[0].i32 + 1), WASM_STATUS_OK);
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   }, true);
   w.start();
   auto operation = w.begin({{1, 0}, {2, 0}}).value();
@@ -96,7 +96,7 @@ TEST(Promise, SettledByAnotherThreadWhileThePollIsGoingOn) {
       EXPECT_EQ(resolve(*p, value), WASM_STATUS_OK);
       p->reset();
     });
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   }, true);
   w.start();
   for (std::uint32_t i = 0; i < 300; ++i) {
@@ -163,7 +163,7 @@ TEST(Promise, IsSettledOnce) {
   EXPECT_EQ(resolve(w.promise(), 2), WASM_STATUS_PROMISE_SETTLED);
   EXPECT_EQ(wasm_promise_reject(w.promise().get(), we::as_slice("x"), nullptr), WASM_STATUS_PROMISE_SETTLED);
   std::atomic<int> drops{0};
-  const auto c = continuation([](auto...) { return WASM_ANSWER_DONE; }, &drops);
+  const auto c = continuation([](auto...) { return WASM_CALLBACK_RESULT_DONE; }, &drops);
   EXPECT_EQ(wasm_promise_resolve_with(w.promise().get(), &c, nullptr), WASM_STATUS_PROMISE_SETTLED);
   EXPECT_EQ(drops, 1);
   EXPECT_EQ(w.wake.woken, 1);
@@ -196,7 +196,7 @@ TEST(Promise, TakenTwiceCountsTheLast) {
   w.add([&](wasm_call* call, const wasm_value*, wasm_value*) {
     promises.push_back(take_promise(call));
     promises.push_back(take_promise(call));
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   }, true);
   w.start();
   auto operation = w.begin({{0, 0}}).value();
@@ -214,7 +214,7 @@ TEST(Promise, TakenButNotNeededIsHarmless) {
   w.add([&](wasm_call* call, const wasm_value*, wasm_value* results) {
     kept = take_promise(call);
     results[0].i32 = 3;
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   }, true);
   w.start();
   EXPECT_EQ(w.call(0, 0).message, "");
@@ -227,7 +227,7 @@ TEST(Promise, OfAFunctionThatMayNotWaitFailsTheGuest) {
   owned_promise kept;
   w.add([&](wasm_call* call, const wasm_value*, wasm_value*) {
     kept = take_promise(call);
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   }, false);
   w.start();
   const auto end = w.call(0, 0);
@@ -250,7 +250,7 @@ TEST(Continuation, WritesTheGuestsMemoryOnTheEnginesThread) {
       std::memcpy(first, "HELLO", 5);
       EXPECT_EQ(wasm_call_engine(call), w.engine.get());
       results[0].i32 = 55;
-      return WASM_ANSWER_DONE;
+      return WASM_CALLBACK_RESULT_DONE;
     }, &drops);
     EXPECT_EQ(wasm_promise_resolve_with(w.promise().get(), &c, nullptr), WASM_STATUS_OK);
     EXPECT_EQ(drops, 0);
@@ -267,7 +267,7 @@ TEST(Continuation, ThatFailsFailsTheGuest) {
   const auto c = continuation([&](wasm_call* call, wasm_value*) {
     std::uint8_t* first = nullptr;
     EXPECT_EQ(wasm_call_memory(call, 0xffff'fff0U, 500, &first, nullptr), WASM_STATUS_GUEST_BAD_CALL);
-    return WASM_ANSWER_FAILED;
+    return WASM_CALLBACK_RESULT_FAILED;
   }, &drops);
   EXPECT_EQ(wasm_promise_resolve_with(w.promise().get(), &c, nullptr), WASM_STATUS_OK);
   const auto end = w.poll();
@@ -282,7 +282,7 @@ TEST(Continuation, MayWaitAgain) {
   for (std::size_t i = 0; i < 3; ++i) {
     const auto c = continuation([&](wasm_call* call, wasm_value*) {
       w.keep.promises.push_back(take_promise(call));
-      return WASM_ANSWER_PENDING;
+      return WASM_CALLBACK_RESULT_PENDING;
     }, &drops);
     EXPECT_EQ(wasm_promise_resolve_with(w.keep.promises.at(i).get(), &c, nullptr), WASM_STATUS_OK);
     EXPECT_EQ(w.poll().message, "not ready");
@@ -297,15 +297,15 @@ TEST(Continuation, MayWaitAgain) {
 TEST(Continuation, ThatMakesNoSenseIsRefusedAndDropped) {
   waiting w;
   std::atomic<int> drops{0};
-  auto c = continuation([](auto...) { return WASM_ANSWER_DONE; }, &drops);
+  auto c = continuation([](auto...) { return WASM_CALLBACK_RESULT_DONE; }, &drops);
   c.run = nullptr;
   EXPECT_EQ(wasm_promise_resolve_with(w.promise().get(), &c, nullptr), WASM_STATUS_NULL_ARGUMENT);
   EXPECT_EQ(drops, 1);
-  auto short_one = continuation([](auto...) { return WASM_ANSWER_DONE; }, &drops);
+  auto short_one = continuation([](auto...) { return WASM_CALLBACK_RESULT_DONE; }, &drops);
   short_one.size = 8;
   EXPECT_EQ(wasm_promise_resolve_with(w.promise().get(), &short_one, nullptr), WASM_STATUS_INVALID_STRUCT_SIZE);
   short_one.drop(short_one.data);
-  auto nobody = continuation([](auto...) { return WASM_ANSWER_DONE; }, &drops);
+  auto nobody = continuation([](auto...) { return WASM_CALLBACK_RESULT_DONE; }, &drops);
   EXPECT_EQ(wasm_promise_resolve_with(nullptr, &nobody, nullptr), WASM_STATUS_NULL_ARGUMENT);
   EXPECT_EQ(drops, 3);
   EXPECT_EQ(resolve(w.promise(), 1), WASM_STATUS_OK);
@@ -349,8 +349,8 @@ void let_go(waiting& w, gone what) {
 }
 
 TEST_P(PromiseAfter, EachOrderOfPartingSettlingIsHarmless) {
-  // How the promise is settled: by a value, a continuation, a rejection, a release, before or after the parting; here or
-  // on another thread.
+  // How the promise is settled: by a value, a continuation, a rejection, a release, before or after the parting; here
+  // or on another thread.
   for (int how = 0; how < 4; ++how) {
     for (const bool first : {false, true}) {
       for (const bool elsewhere : {false, true}) {
@@ -361,7 +361,7 @@ TEST_P(PromiseAfter, EachOrderOfPartingSettlingIsHarmless) {
           if (how == 0) {
             EXPECT_EQ(resolve(w->promise(), 1), WASM_STATUS_OK);
           } else if (how == 1) {
-            const auto c = continuation([&](auto...) { ++runs; return WASM_ANSWER_DONE; }, &drops);
+            const auto c = continuation([&](auto...) { ++runs; return WASM_CALLBACK_RESULT_DONE; }, &drops);
             EXPECT_EQ(wasm_promise_resolve_with(w->promise().get(), &c, nullptr), WASM_STATUS_OK);
           } else if (how == 2) {
             EXPECT_EQ(wasm_promise_reject(w->promise().get(), we::as_slice("x"), nullptr), WASM_STATUS_OK);
@@ -421,7 +421,7 @@ TEST(Promise, OfAnEarlierRunDoesNotReachALaterOne) {
 TEST(Promise, SettledButNotPolledWhenTheEngineStops) {
   waiting w;
   std::atomic<int> drops{0};
-  const auto c = continuation([](auto...) { return WASM_ANSWER_DONE; }, &drops);
+  const auto c = continuation([](auto...) { return WASM_CALLBACK_RESULT_DONE; }, &drops);
   EXPECT_EQ(wasm_promise_resolve_with(w.promise().get(), &c, nullptr), WASM_STATUS_OK);
   EXPECT_EQ(drive(w.engine.stop()).message, "");
   EXPECT_EQ(drops, 1);
@@ -436,7 +436,7 @@ TEST(Promise, FanOut) {
   world w;
   w.add([&](wasm_call* call, const wasm_value*, wasm_value*) {
     promises.push_back(take_promise(call));
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   }, true);
   w.factory = w.compile("h_call").value();
   const auto batch = pairs({{1, 2}});

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Does not compile: REFUSED chooses a host function of a type that is refused, and the compiler's output must contain the
-// text beside it. For CTest: PASS_REGULAR_EXPRESSION with -fsyntax-only.
+// Does not compile: REFUSED chooses a host function of a type that is refused, and the compiler's output must contain
+// the text beside it. For CTest: PASS_REGULAR_EXPRESSION with -fsyntax-only.
 #include <wasm_engine/wasm_engine.hh>
 
 int main() {

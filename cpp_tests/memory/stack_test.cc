@@ -48,16 +48,16 @@ struct deep {
     });
     runtime.add(t).value();
     const auto wait = host_guest::raw_host_function(
-        [this](wasm_call* call, const wasm_value*, wasm_value*) -> std::uint32_t {
+        [this](wasm_call* call, const wasm_value*, wasm_value*) -> wasm_callback_result {
           (void)wide();
           if (++waited == slow) {
             std::this_thread::sleep_for(std::chrono::milliseconds(20));
           }
           promise = host_guest::take_promise(call);
-          return WASM_ANSWER_PENDING;
+          return WASM_CALLBACK_RESULT_PENDING;
         },
         nullptr, "wait", host_guest::two_i32, host_guest::one_i32, true);
-    EXPECT_EQ(wasm_runtime_register(runtime.get(), &wait, nullptr), WASM_STATUS_OK);
+    EXPECT_EQ(wasm_runtime_register_function(runtime.get(), &wait, nullptr), WASM_STATUS_OK);
     runtime.set_schema_registry_in_memory().value();
     factory = compile_guest(runtime, "m_deep");
   }
@@ -84,10 +84,10 @@ struct deep {
       if (promise) {
         auto settled = std::exchange(promise, {});
         const auto go_on = host_guest::continuation(
-            [this](wasm_call*, wasm_value* results) -> std::uint32_t {
+            [this](wasm_call*, wasm_value* results) -> wasm_callback_result {
               ++continued;
               results[0].i32 = wide();
-              return WASM_ANSWER_DONE;
+              return WASM_CALLBACK_RESULT_DONE;
             },
             &dropped);
         ++given;

@@ -287,7 +287,7 @@ TEST_P(EveryMemory, StaysWhereItIsWhenItGrows) {
   std::vector<std::uint8_t*> bases;
   const auto runtime = exactly(GetParam().config(base)).value();
   const auto f = host_guest::raw_host_function(
-      [&bases](wasm_call* call, const wasm_value* args, wasm_value* results) -> std::uint32_t {
+      [&bases](wasm_call* call, const wasm_value* args, wasm_value* results) -> wasm_callback_result {
         std::uint8_t* first = nullptr;
         const auto size = static_cast<std::uint32_t>(args[0].i32);
         EXPECT_EQ(wasm_call_memory(call, 0, size, &first, nullptr), WASM_STATUS_OK);
@@ -296,18 +296,18 @@ TEST_P(EveryMemory, StaysWhereItIsWhenItGrows) {
         EXPECT_EQ(wasm_call_memory(call, 1, size, &none, nullptr), WASM_STATUS_GUEST_BAD_CALL);
         first[size - 1] = 1;
         results[0].i32 = 0;
-        return WASM_ANSWER_DONE;
+        return WASM_CALLBACK_RESULT_DONE;
       },
       nullptr, "f", host_guest::two_i32, host_guest::one_i32, false);
-  ASSERT_EQ(wasm_runtime_register(runtime.get(), &f, nullptr), WASM_STATUS_OK);
+  ASSERT_EQ(wasm_runtime_register_function(runtime.get(), &f, nullptr), WASM_STATUS_OK);
   std::vector<std::int32_t> grown;
   const auto report = host_guest::raw_host_function(
-      [&grown](wasm_call*, const wasm_value* args, wasm_value*) -> std::uint32_t {
+      [&grown](wasm_call*, const wasm_value* args, wasm_value*) -> wasm_callback_result {
         grown.push_back(args[0].i32);
-        return WASM_ANSWER_DONE;
+        return WASM_CALLBACK_RESULT_DONE;
       },
       nullptr, "report", host_guest::one_i32, {}, false);
-  ASSERT_EQ(wasm_runtime_register(runtime.get(), &report, nullptr), WASM_STATUS_OK);
+  ASSERT_EQ(wasm_runtime_register_function(runtime.get(), &report, nullptr), WASM_STATUS_OK);
   const auto factory = compile_guest(runtime, "m_base");
   ASSERT_TRUE(GetParam().prepare(runtime));
   auto engine = started(factory);

@@ -55,7 +55,7 @@ TEST(ThreadPool, StartsNothingOnAThreadThatIsNotPrepared) {
   EXPECT_EQ(wasm_thread_prepare(runtime.get(), nullptr, nullptr), WASM_STATUS_OK);
   EXPECT_EQ(engine.start().err().status(), WASM_STATUS_THREAD_NOT_PREPARED) << "so there is still none";
   bool more = false;
-  EXPECT_EQ(wasm_thread_clean(runtime.get(), 1, &more, nullptr), WASM_STATUS_THREAD_NOT_PREPARED);
+  EXPECT_EQ(wasm_thread_reclaim(runtime.get(), 1, &more, nullptr), WASM_STATUS_THREAD_NOT_PREPARED);
   EXPECT_EQ(pool_status(runtime), WASM_STATUS_THREAD_NOT_PREPARED);
   EXPECT_EQ(wasm_thread_release(runtime.get(), nullptr), WASM_STATUS_OK) << "none is fine";
   ASSERT_EQ(prepared(runtime, 1).first, WASM_STATUS_OK);
@@ -264,15 +264,15 @@ TEST(ThreadPool, IsCleanedInStepsOf64KibAndNoFurtherThanAsked) {
       {0, 0}, {1, 64 * kib}, {64 * kib - 1, 64 * kib}, {64 * kib, 64 * kib}, {64 * kib + 1, 128 * kib}, {mib, mib}};
   for (const auto& [asked, cleaned] : steps) {
     bool more = false;
-    ASSERT_EQ(wasm_thread_clean(runtime.get(), asked, &more, nullptr), WASM_STATUS_OK);
+    ASSERT_EQ(wasm_thread_reclaim(runtime.get(), asked, &more, nullptr), WASM_STATUS_OK);
     EXPECT_EQ(numbers(runtime).dirty_bytes, left - cleaned) << "asked for " << asked;
     EXPECT_TRUE(more);
     left = numbers(runtime).dirty_bytes;
   }
-  EXPECT_EQ(wasm_thread_clean(runtime.get(), left - 64 * kib, nullptr, nullptr), WASM_STATUS_OK) << "more may be NULL";
+  EXPECT_EQ(wasm_thread_reclaim(runtime.get(), left - 64 * kib, nullptr, nullptr), WASM_STATUS_OK) << "more may be NULL";
   EXPECT_EQ(numbers(runtime).memories_dirty, 1U);
   bool more = true;
-  ASSERT_EQ(wasm_thread_clean(runtime.get(), ~std::size_t{0}, &more, nullptr), WASM_STATUS_OK);
+  ASSERT_EQ(wasm_thread_reclaim(runtime.get(), ~std::size_t{0}, &more, nullptr), WASM_STATUS_OK);
   EXPECT_FALSE(more);
   EXPECT_EQ(numbers(runtime).memories_free, 1U);
   EXPECT_FALSE(we::clean_thread(runtime, 1).value()) << "with nothing to do";

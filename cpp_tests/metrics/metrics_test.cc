@@ -125,7 +125,7 @@ TEST(Metrics, CountEachFailedOperationOnceByItsStatus) {
   EXPECT_EQ(b.transform(broken, out).status, WASM_STATUS_BATCH_CRC);
   EXPECT_THAT(only(b.runtime).errors, ElementsAre(Pair(WASM_STATUS_GUEST_TRAP, 1), Pair(WASM_STATUS_BATCH_CRC, 2)));
 
-  auto refusing = [](output_block, we::output_call) -> wasm_answer { return WASM_ANSWER_FAILED; };
+  auto refusing = [](output_block, we::output_call) -> wasm_callback_result { return WASM_CALLBACK_RESULT_FAILED; };
   EXPECT_EQ(b.transform(built({"good"}), refusing).status, WASM_STATUS_OUTPUT_REJECTED);
   m = only(b.runtime);
   EXPECT_EQ(m.errors.at(WASM_STATUS_OUTPUT_REJECTED), 1U);
@@ -154,7 +154,7 @@ TEST(Metrics, RecordsThatAPolicyTakesOutAreCounted) {
               HasSubstr("wasm_dead_lettered_records_total{transform=\"tested\",shard=\"0\"} 2\n"));
   EXPECT_THAT(text(lettering.runtime), HasSubstr("wasm_queued_batches{transform=\"tested\",shard=\"0\"} 0\n"));
   // A letter that was not taken is none.
-  c_sink refuses([](we::output_block, wasm_call*) { return WASM_ANSWER_FAILED; });
+  c_sink refuses([](we::output_block, wasm_call*) { return WASM_CALLBACK_RESULT_FAILED; });
   const auto letter = built({"u"});
   auto operation = begin(lettering, letter, refuses);
   EXPECT_EQ(finish(operation).status, WASM_STATUS_OUTPUT_REJECTED);

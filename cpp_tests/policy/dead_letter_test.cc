@@ -62,7 +62,7 @@ TEST(DeadLetter, HasTheRecordByteForByteAndItsOwnHeadersFirst) {
     EXPECT_THAT(letter.headers.back().second.value(),
                 StartsWith("transform \"tested\", record " + std::to_string(i) + " of the batch"));
   }
-  EXPECT_EQ(p.tally().dead_lettered, contents.size());
+  EXPECT_EQ(p.stats().dead_lettered, contents.size());
 }
 
 TEST(DeadLetter, GoesToTheOutputBehindTheLastTopic) {
@@ -107,7 +107,7 @@ TEST(DeadLetter, IsWaitedForBehindTheOutputBeforeIt) {
   auto operation = begin(p, batch, sink);
   const auto end = drive(operation, [&] {
     EXPECT_EQ(p.state(), WASM_ENGINE_STATE_TRANSFORMING);
-    const auto counted = p.tally().dead_lettered;
+    const auto counted = p.stats().dead_lettered;
     out(sink.block);
     EXPECT_EQ(counted, out.records.size() < 2 ? 0 : out.records.size() - 2) << "counted when it was taken";
     sink.resolve();
@@ -117,7 +117,7 @@ TEST(DeadLetter, IsWaitedForBehindTheOutputBeforeIt) {
   EXPECT_EQ(end.pendings, 4);
   EXPECT_EQ(out.values(), values);
   EXPECT_EQ(sink.drops, 1);
-  EXPECT_EQ(p.tally().dead_lettered, 2U);
+  EXPECT_EQ(p.stats().dead_lettered, 2U);
   EXPECT_EQ(p.state(), WASM_ENGINE_STATE_IDLE);
 }
 
@@ -127,16 +127,16 @@ TEST(DeadLetter, ThatIsNotTakenFailsTheTransform) {
     policed p(WASM_ON_ERROR_DEAD_LETTER);
     ASSERT_TRUE(succeeded(p.start()));
     recorder out;
-    c_sink sink([&](output_block block, wasm_call* call) -> std::uint32_t {
+    c_sink sink([&](output_block block, wasm_call* call) -> wasm_callback_result {
       if (block[0].topic == 0) {
         out(block);
-        return WASM_ANSWER_DONE;
+        return WASM_CALLBACK_RESULT_DONE;
       }
       wasm_promise* promise = nullptr;
       switch (how) {
         case way::fails:
           EXPECT_EQ(wasm_call_fail(call, wasmengine::as_slice("the disk is full"), nullptr), WASM_STATUS_OK);
-          return WASM_ANSWER_FAILED;
+          return WASM_CALLBACK_RESULT_FAILED;
         case way::rejects:
           EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
           EXPECT_EQ(wasm_promise_reject(promise, wasmengine::as_slice("the disk is full"), nullptr), WASM_STATUS_OK);
@@ -145,10 +145,10 @@ TEST(DeadLetter, ThatIsNotTakenFailsTheTransform) {
           EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
           break;
         case way::nonsense:
-          return 7;
+          return wasm_callback_result{7};
       }
       wasm_promise_release(promise);
-      return WASM_ANSWER_PENDING;
+      return WASM_CALLBACK_RESULT_PENDING;
     });
     const auto batch = built({"k1-0", "u1-1", "k1-2"});
     auto operation = begin(p, batch, sink);
@@ -159,7 +159,7 @@ TEST(DeadLetter, ThatIsNotTakenFailsTheTransform) {
     }
     EXPECT_THAT(out.values(), ElementsAre("k1-0"));
     EXPECT_EQ(sink.drops, 1);
-    EXPECT_EQ(p.tally().dead_lettered, 0U) << "nobody took it";
+    EXPECT_EQ(p.stats().dead_lettered, 0U) << "nobody took it";
     EXPECT_EQ(p.state(), WASM_ENGINE_STATE_STOPPED);
     EXPECT_EQ(p.engine.last_error().value()->status(), WASM_STATUS_OUTPUT_REJECTED) << "not the trap before it";
     EXPECT_TRUE(p.works());

@@ -74,7 +74,7 @@ TEST_P(EveryGuestDeath, UnderFailNamesTheRecordAndTheHostGoesOnBehindItOrTriesIt
     EXPECT_EQ(out.values(), survivors(values));
     ASSERT_TRUE(succeeded(finish(p.engine.stop())));
   }
-  EXPECT_EQ(p.tally().skipped + p.tally().dead_lettered, 0U);
+  EXPECT_EQ(p.stats().skipped + p.stats().dead_lettered, 0U);
 }
 
 TEST_P(EveryGuestDeath, UnderSkipLosesThatRecordAndNothingElse) {
@@ -91,10 +91,10 @@ TEST_P(EveryGuestDeath, UnderSkipLosesThatRecordAndNothingElse) {
     EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end()));
     EXPECT_EQ(p.state(), WASM_ENGINE_STATE_IDLE);
     ++lost;
-    EXPECT_EQ(p.tally().skipped, lost);
-    EXPECT_EQ(p.tally().restarts, lost);
+    EXPECT_EQ(p.stats().skipped, lost);
+    EXPECT_EQ(p.stats().restarts, lost);
   }
-  EXPECT_EQ(p.tally().dead_lettered, 0U);
+  EXPECT_EQ(p.stats().dead_lettered, 0U);
   EXPECT_EQ(p.last_error(), wasm_status_name(d.status));
   EXPECT_EQ(p.engine.last_error().value()->record()->index, many - 1);
 }
@@ -119,8 +119,8 @@ TEST_P(EveryGuestDeath, UnderDeadLetterPutsThatRecordInItsPlace) {
     EXPECT_EQ(headers[1].second, std::to_string(gap_offset(at)));
     EXPECT_EQ(headers[2].second, wasm_status_name(d.status));
   }
-  EXPECT_EQ(p.tally().dead_lettered, places(d).size());
-  EXPECT_EQ(p.tally().skipped, 0U);
+  EXPECT_EQ(p.stats().dead_lettered, places(d).size());
+  EXPECT_EQ(p.stats().skipped, 0U);
 }
 
 /// Each death in each codec. But a timeout takes its time, and what a codec changes is the same for all: how the rest of
@@ -155,8 +155,8 @@ TEST(SkipPolicy, OfSeveralRecordsLosesThemAll) {
     EXPECT_TRUE(succeeded(p.transform(built(values), out)));
     EXPECT_EQ(out.values(), survivors(values));
     lost += poisoned.size();
-    EXPECT_EQ(p.tally().skipped, lost);
-    EXPECT_EQ(p.tally().restarts, lost);
+    EXPECT_EQ(p.stats().skipped, lost);
+    EXPECT_EQ(p.stats().restarts, lost);
     EXPECT_TRUE(p.works());
   }
 }
@@ -180,7 +180,7 @@ TEST(FailPolicy, OfTwoInARowIsGoneOnFromEachTime) {
   }
   EXPECT_THAT(named, ElementsAre(1, 2));
   EXPECT_EQ(out.values(), survivors(values));
-  EXPECT_EQ(p.tally().restarts, 2U);
+  EXPECT_EQ(p.stats().restarts, 2U);
 }
 
 // ---- Output in several blocks ----
@@ -238,8 +238,8 @@ TEST(BetweenRecords, NothingIsLostAndTheBatchGoesOn) {
       EXPECT_EQ(out.values(), values) << "at the last one, after all records";
       EXPECT_EQ(p.state(), WASM_ENGINE_STATE_IDLE);
     }
-    EXPECT_EQ(p.tally().restarts, many);
-    EXPECT_EQ(p.tally().skipped + p.tally().dead_lettered, 0U);
+    EXPECT_EQ(p.stats().restarts, many);
+    EXPECT_EQ(p.stats().skipped + p.stats().dead_lettered, 0U);
   }
 }
 
@@ -269,7 +269,7 @@ TEST(BetweenRecords, AGuestThatNeverTakesARecordFailsTheTransform) {
     EXPECT_FALSE(end.why->record());
     EXPECT_THAT(out.records, IsEmpty());
     EXPECT_EQ(p.state(), WASM_ENGINE_STATE_STOPPED);
-    EXPECT_EQ(p.tally().skipped + p.tally().dead_lettered + p.tally().restarts, 0U);
+    EXPECT_EQ(p.stats().skipped + p.stats().dead_lettered + p.stats().restarts, 0U);
     EXPECT_TRUE(p.works());
   }
 }
@@ -298,7 +298,7 @@ TEST(HostFailure, FunctionsThatFailAreNoPoison) {
     EXPECT_EQ(end.why->record()->index, 1U);
     EXPECT_THAT(end.message(), HasSubstr("the host has no answer"));
     EXPECT_THAT(out.values(), ElementsAre("k1-0"));
-    EXPECT_EQ(p.tally().skipped + p.tally().dead_lettered + p.tally().restarts, 0U);
+    EXPECT_EQ(p.stats().skipped + p.stats().dead_lettered + p.stats().restarts, 0U);
     EXPECT_EQ(p.state(), WASM_ENGINE_STATE_STOPPED);
   }
 }
@@ -307,14 +307,14 @@ TEST(HostFailure, SinksThatFailAreNoPoison) {
   for (const auto on_error : {WASM_ON_ERROR_SKIP, WASM_ON_ERROR_DEAD_LETTER}) {
     policed p(on_error);
     ASSERT_TRUE(succeeded(p.start()));
-    c_sink sink([](output_block, wasm_call*) { return WASM_ANSWER_FAILED; });
+    c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_FAILED; });
     const auto batch = built({"k1-0", "u1-1", "k1-2"});
     auto operation = begin(p, batch, sink);
     const auto end = finish(operation);
     EXPECT_EQ(end.status, WASM_STATUS_OUTPUT_REJECTED);
     EXPECT_EQ(sink.calls, 1) << "the output before the trap is what it refused";
     EXPECT_EQ(sink.drops, 1);
-    EXPECT_EQ(p.tally().skipped + p.tally().dead_lettered + p.tally().restarts, 0U);
+    EXPECT_EQ(p.stats().skipped + p.stats().dead_lettered + p.stats().restarts, 0U);
     EXPECT_TRUE(p.works());
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Policies at wrong times, timers of all sorts, and callbacks that come back to their engine.
+#include "support/begin_transform.hh"
 #include "support/policy.hh"
 
 #include <gmock/gmock.h>
@@ -12,7 +13,7 @@ namespace {
 
 /// A timer for the C ABI: it counts its drops, and does what a function says.
 struct c_timer {
-  using function = std::function<std::uint32_t(std::uint64_t, wasm_call*)>;
+  using function = std::function<wasm_callback_result(std::uint64_t, wasm_call*)>;
 
   explicit c_timer(function f) : on_sleep(std::move(f)) {}
 
@@ -48,9 +49,9 @@ struct c_timer {
   int drops = 0;
 };
 
-std::uint32_t done(std::uint64_t, wasm_call*) { return WASM_ANSWER_DONE; }
+wasm_callback_result done(std::uint64_t, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; }
 
-wasm_status set(wasm_engine* engine, const wasm_timer* timer, std::uint32_t on_error = WASM_ON_ERROR_FAIL,
+wasm_status set(wasm_engine* engine, const wasm_timer* timer, wasm_on_error on_error = WASM_ON_ERROR_FAIL,
                 std::uint64_t least = 0, std::uint64_t most = 0) {
   const wasm_engine_policy raw{sizeof(raw), on_error, least, most, 0, timer};
   return wasm_engine_set_policy(engine, &raw, nullptr);
@@ -67,10 +68,11 @@ TEST(SetPolicy, DropsTheTimerOnceWhateverIsWrong) {
     EXPECT_EQ(timer.drops, 1);
   };
   refused(WASM_STATUS_NULL_ARGUMENT, [](auto* t) { return set(nullptr, t); });
-  refused(WASM_STATUS_INVALID_ARGUMENT, [&](auto* t) { return set(p.engine.get(), t, 3); });
-  refused(WASM_STATUS_INVALID_ARGUMENT, [&](auto* t) { return set(p.engine.get(), t, 0, 2, 1); });
-  refused(WASM_STATUS_INVALID_ARGUMENT, [&](auto* t) { return set(p.engine.get(), t, 0, 60'000'000'000); });
-  refused(WASM_STATUS_INVALID_ARGUMENT, [&](auto* t) { return set(p.engine.get(), t, 0, 0, 1); });
+  refused(WASM_STATUS_INVALID_ARGUMENT, [&](auto* t) { return set(p.engine.get(), t, wasm_on_error{3}); });
+  refused(WASM_STATUS_INVALID_ARGUMENT, [&](auto* t) { return set(p.engine.get(), t, WASM_ON_ERROR_FAIL, 2, 1); });
+  refused(WASM_STATUS_INVALID_ARGUMENT,
+          [&](auto* t) { return set(p.engine.get(), t, WASM_ON_ERROR_FAIL, 60'000'000'000); });
+  refused(WASM_STATUS_INVALID_ARGUMENT, [&](auto* t) { return set(p.engine.get(), t, WASM_ON_ERROR_FAIL, 0, 1); });
   refused(WASM_STATUS_NULL_ARGUMENT, [&](auto* t) {
     wasm_timer without = *t;
     without.now = nullptr;
@@ -99,7 +101,7 @@ TEST(SetPolicy, RefusesStructsOfAnotherSizeAndNull) {
   EXPECT_EQ(wasm_engine_set_policy(p.engine.get(), nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
   c_timer timer(done);
   auto table = timer.raw();
-  wasm_engine_policy raw{sizeof(raw), 0, 0, 0, 0, &table};
+  wasm_engine_policy raw{sizeof(raw), WASM_ON_ERROR_FAIL, 0, 0, 0, &table};
   for (const std::size_t size : {std::size_t{0}, sizeof(raw) - 1, std::size_t{1} << 20}) {
     raw.size = size;
     EXPECT_EQ(wasm_engine_set_policy(p.engine.get(), &raw, nullptr), WASM_STATUS_INVALID_STRUCT_SIZE);
@@ -122,12 +124,12 @@ TEST(SetPolicy, AgainDropsTheTimerBeforeAndTheEnginesEndTheLast) {
   p.starts->assign(1, false);
   ASSERT_TRUE(succeeded(p.start()));
   EXPECT_EQ(first.calls, 1);
-  EXPECT_EQ(p.tally().failures, 1U);
+  EXPECT_EQ(p.stats().failures, 1U);
   ASSERT_TRUE(succeeded(finish(p.engine.stop())));
   ASSERT_EQ(set(p.engine.get(), &raw_second), WASM_STATUS_OK);
   EXPECT_EQ(first.drops, 1);
-  EXPECT_EQ(p.tally().failures, 0U) << "a new policy begins anew";
-  EXPECT_EQ(p.tally().restarts, 1U) << "the engine does not";
+  EXPECT_EQ(p.stats().failures, 0U) << "a new policy begins anew";
+  EXPECT_EQ(p.stats().restarts, 1U) << "the engine does not";
   auto operation = p.engine.start().value();
   p.engine = wasmengine::engine();
   EXPECT_EQ(second.drops, 1) << "although a future is still there";
@@ -136,12 +138,12 @@ TEST(SetPolicy, AgainDropsTheTimerBeforeAndTheEnginesEndTheLast) {
 
 TEST(PolicyTally, AndLastErrorRefuseWhatIsWrong) {
   policed p;
-  wasm_engine_tally tally{sizeof(tally), 7, 7, 7, 7};
-  EXPECT_EQ(wasm_engine_get_tally(nullptr, &tally, nullptr), WASM_STATUS_NULL_ARGUMENT);
-  EXPECT_EQ(wasm_engine_get_tally(p.engine.get(), nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
+  wasm_engine_stats tally{sizeof(tally), 7, 7, 7, 7};
+  EXPECT_EQ(wasm_engine_get_stats(nullptr, &tally, nullptr), WASM_STATUS_NULL_ARGUMENT);
+  EXPECT_EQ(wasm_engine_get_stats(p.engine.get(), nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
   for (const std::size_t size : {std::size_t{0}, sizeof(tally) - 1, std::size_t{1} << 20}) {
     tally.size = size;
-    EXPECT_EQ(wasm_engine_get_tally(p.engine.get(), &tally, nullptr), WASM_STATUS_INVALID_STRUCT_SIZE);
+    EXPECT_EQ(wasm_engine_get_stats(p.engine.get(), &tally, nullptr), WASM_STATUS_INVALID_STRUCT_SIZE);
   }
   EXPECT_EQ(tally.restarts, 7U);
   wasm_error* last = nullptr;
@@ -149,10 +151,10 @@ TEST(PolicyTally, AndLastErrorRefuseWhatIsWrong) {
   EXPECT_EQ(wasm_engine_get_last_error(p.engine.get(), nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
   std::thread([&] {
     tally.size = sizeof(tally);
-    EXPECT_EQ(wasm_engine_get_tally(p.engine.get(), &tally, nullptr), WASM_STATUS_WRONG_THREAD);
+    EXPECT_EQ(wasm_engine_get_stats(p.engine.get(), &tally, nullptr), WASM_STATUS_WRONG_THREAD);
     EXPECT_EQ(wasm_engine_get_last_error(p.engine.get(), &last, nullptr), WASM_STATUS_WRONG_THREAD);
   }).join();
-  EXPECT_EQ(wasm_engine_get_tally(p.engine.get(), &tally, nullptr), WASM_STATUS_OK);
+  EXPECT_EQ(wasm_engine_get_stats(p.engine.get(), &tally, nullptr), WASM_STATUS_OK);
   EXPECT_EQ(tally.size, sizeof(tally));
   EXPECT_EQ(tally.restarts, 0U);
 }
@@ -161,10 +163,10 @@ TEST(TransformFromMisuse, DropsTheSinkOnceWhateverIsWrong) {
   policed p(WASM_ON_ERROR_SKIP);
   const auto batch = built({"k"});
   const auto refused = [&](wasm_engine* engine, kafka::view b, bool with_future, wasm_status expected) {
-    c_sink sink([](output_block, wasm_call*) { return WASM_ANSWER_DONE; });
+    c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
     const auto raw = sink.raw();
     wasm_future* future = nullptr;
-    EXPECT_EQ(wasm_engine_transform_from(engine, wasmengine::as_slice(b), 0, &raw, with_future ? &future : nullptr,
+    EXPECT_EQ(begin_transform_from(engine, wasmengine::as_slice(b), 0, &raw, with_future ? &future : nullptr,
                                          nullptr),
               expected);
     EXPECT_EQ(sink.drops, 1);
@@ -264,16 +266,16 @@ TEST(PolicyTimer, ThatDoesNotWantToWaitFailsTheOperationWithItsReasonAndTheGuest
   enum class way { fails, pending_without_promise, nonsense, rejects, drops };
   for (const auto how : {way::fails, way::pending_without_promise, way::nonsense, way::rejects, way::drops}) {
     policed p;
-    c_timer timer([&](std::uint64_t, wasm_call* call) -> std::uint32_t {
+    c_timer timer([&](std::uint64_t, wasm_call* call) -> wasm_callback_result {
       wasm_promise* promise = nullptr;
       switch (how) {
         case way::fails:
           EXPECT_EQ(wasm_call_fail(call, wasmengine::as_slice("out of timers"), nullptr), WASM_STATUS_OK);
-          return WASM_ANSWER_FAILED;
+          return WASM_CALLBACK_RESULT_FAILED;
         case way::pending_without_promise:
-          return WASM_ANSWER_PENDING;
+          return WASM_CALLBACK_RESULT_PENDING;
         case way::nonsense:
-          return 9;
+          return wasm_callback_result{9};
         case way::rejects:
           EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
           EXPECT_EQ(wasm_promise_reject(promise, wasmengine::as_slice("out of timers"), nullptr), WASM_STATUS_OK);
@@ -283,7 +285,7 @@ TEST(PolicyTimer, ThatDoesNotWantToWaitFailsTheOperationWithItsReasonAndTheGuest
           break;
       }
       wasm_promise_release(promise);
-      return WASM_ANSWER_PENDING;
+      return WASM_CALLBACK_RESULT_PENDING;
     });
     const auto raw = timer.raw();
     ASSERT_EQ(set(p.engine.get(), &raw), WASM_STATUS_OK);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Callbacks that come back to the engine that they are called by: each call answers, and nothing is freed.
+#include "support/begin_transform.hh"
 #include "support/policy.hh"
 
 #include <gmock/gmock.h>
@@ -20,8 +21,8 @@ class caller {
     ++calls;
     wasm_engine_state state = WASM_ENGINE_STATE_STOPPED;
     EXPECT_EQ(wasm_engine_get_state(_engine, &state, nullptr), WASM_STATUS_OK);
-    wasm_engine_tally tally{sizeof(tally), 0, 0, 0, 0};
-    EXPECT_EQ(wasm_engine_get_tally(_engine, &tally, nullptr), WASM_STATUS_OK);
+    wasm_engine_stats tally{sizeof(tally), 0, 0, 0, 0};
+    EXPECT_EQ(wasm_engine_get_stats(_engine, &tally, nullptr), WASM_STATUS_OK);
     wasm_error* last = nullptr;
     EXPECT_EQ(wasm_engine_get_last_error(_engine, &last, nullptr), WASM_STATUS_OK);
     wasm_error_release(last);
@@ -34,11 +35,11 @@ class caller {
     const auto sink = _sink.raw();
     const auto drops = _sink.drops;
     const auto batch = built({"k"});
-    EXPECT_EQ(wasm_engine_transform_from(_engine, wasmengine::as_slice(kafka::view(batch)), 0, &sink, &future, nullptr),
+    EXPECT_EQ(begin_transform_from(_engine, wasmengine::as_slice(kafka::view(batch)), 0, &sink, &future, nullptr),
               WASM_STATUS_BUSY);
     EXPECT_EQ(_sink.drops, drops + 1);
     EXPECT_EQ(future, nullptr);
-    const wasm_engine_policy policy{sizeof(policy), 0, 0, 0, 0, nullptr};
+    const wasm_engine_policy policy{sizeof(policy), WASM_ON_ERROR_FAIL, 0, 0, 0, nullptr};
     EXPECT_EQ(wasm_engine_set_policy(_engine, &policy, nullptr), WASM_STATUS_BUSY);
     EXPECT_EQ(wasm_engine_release(_engine, nullptr), WASM_STATUS_BUSY);
     for (auto* f : {&_operation, &_old}) {
@@ -56,7 +57,7 @@ class caller {
   wasm_engine* _engine;
   wasmengine::future& _operation;
   wasmengine::future& _old;
-  c_sink _sink{[](output_block, wasm_call*) { return WASM_ANSWER_DONE; }};
+  c_sink _sink{[](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; }};
 };
 
 /// A waker whose drop and wake come back.
@@ -113,14 +114,14 @@ TEST(Reentrant, CallsAreRefusedFromSinksTimersWakersAndDrops) {
   const auto values = values_with('u', 4, {1, 3});
   const auto batch = built(values);
   recorder out;
-  c_sink sink([&](output_block block, wasm_call* c) -> std::uint32_t {
+  c_sink sink([&](output_block block, wasm_call* c) -> wasm_callback_result {
     call("a sink");
     out(block);
     wasm_promise* promise = nullptr;
     EXPECT_EQ(wasm_call_promise(c, &promise, nullptr), WASM_STATUS_OK);
     EXPECT_EQ(wasm_promise_resolve(promise, nullptr), WASM_STATUS_OK);
     wasm_promise_release(promise);
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   });
   sink.on_drop = [&] { call("a sink's drop"); };
   operation = begin(p, batch, sink);
@@ -128,7 +129,7 @@ TEST(Reentrant, CallsAreRefusedFromSinksTimersWakersAndDrops) {
   EXPECT_GT(call.calls, before + 8);
   EXPECT_EQ(out.values(), values);
   EXPECT_EQ(sink.drops, 1);
-  EXPECT_EQ(p.tally().dead_lettered, 2U);
+  EXPECT_EQ(p.stats().dead_lettered, 2U);
   EXPECT_TRUE(p.works());
   old = wasmengine::future();
 }
@@ -178,11 +179,11 @@ TEST(Reentrant, CallsAreRefusedFromWhatIsDroppedByAStopARefusalAndTheEnd) {
                         delete d;
                       },
                       [](void*) { return std::uint64_t{0}; },
-                      [](void*, std::uint64_t, wasm_call*) -> std::uint32_t { return WASM_ANSWER_DONE; }};
+                      [](void*, std::uint64_t, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; }};
   };
   for (int i = 0; i < 2; ++i) {
     const auto timer = table();
-    const wasm_engine_policy policy{sizeof(policy), 0, 0, 0, 0, &timer};
+    const wasm_engine_policy policy{sizeof(policy), WASM_ON_ERROR_FAIL, 0, 0, 0, &timer};
     ASSERT_EQ(wasm_engine_set_policy(p.engine.get(), &policy, nullptr), WASM_STATUS_OK);
     EXPECT_EQ(drops, i);
   }
@@ -194,12 +195,12 @@ TEST(Reentrant, APolicyCannotBeSetByCallbacksOfAnEngineWithoutOne) {
   policed p(unhurried);
   ASSERT_TRUE(succeeded(p.start()));
   const auto set = [&] {
-    const wasm_engine_policy policy{sizeof(policy), 0, 0, 0, 0, nullptr};
+    const wasm_engine_policy policy{sizeof(policy), WASM_ON_ERROR_FAIL, 0, 0, 0, nullptr};
     return wasm_engine_set_policy(p.engine.get(), &policy, nullptr);
   };
-  c_sink sink([&](output_block, wasm_call*) -> std::uint32_t {
+  c_sink sink([&](output_block, wasm_call*) -> wasm_callback_result {
     EXPECT_EQ(set(), WASM_STATUS_BUSY);
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   });
   sink.on_drop = [&] { EXPECT_EQ(set(), WASM_STATUS_BUSY); };
   const auto batch = built({"k", "u"});

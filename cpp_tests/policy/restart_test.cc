@@ -36,8 +36,8 @@ TEST(Backoff, DoublesUpToTheLongestAndTheStartSucceedsInTheEnd) {
   for (std::size_t i = 0; i < std::size(whole); ++i) {
     EXPECT_TRUE(is_jittered(timer.slept[i], seconds(whole[i]))) << i;
   }
-  EXPECT_EQ(p.tally().restarts, 8U);
-  EXPECT_EQ(p.tally().failures, 8U);
+  EXPECT_EQ(p.stats().restarts, 8U);
+  EXPECT_EQ(p.stats().failures, 8U);
   EXPECT_EQ(p.state(), WASM_ENGINE_STATE_IDLE);
   EXPECT_TRUE(p.works());
 }
@@ -103,7 +103,7 @@ TEST(Backoff, BeforeAStartThatFollowsAFailedTransformCountsTheTimeThatHasPassed)
   timer.time += seconds(2);
   fail();
   EXPECT_THAT(timer.slept, SizeIs(1)) << "two seconds are over";
-  EXPECT_EQ(p.tally().failures, 3U);
+  EXPECT_EQ(p.stats().failures, 3U);
   timer.time += std::chrono::milliseconds(1500);
   fail();
   ASSERT_THAT(timer.slept, SizeIs(2));
@@ -121,7 +121,7 @@ TEST(Backoff, BeginsANewRowWhenTheGuestWasHealthy) {
     EXPECT_TRUE(succeeded(p.start()));
     timer.time += ran;
     EXPECT_EQ(p.transform(batch, out).status, WASM_STATUS_GUEST_TRAP);
-    return p.tally().failures;
+    return p.stats().failures;
   };
   EXPECT_EQ(fail_after(seconds(99)), 1U);
   EXPECT_EQ(fail_after(seconds(99)), 2U);
@@ -131,7 +131,7 @@ TEST(Backoff, BeginsANewRowWhenTheGuestWasHealthy) {
   fails(p, 1);
   timer.time += seconds(1000);
   EXPECT_TRUE(succeeded(p.start()));
-  EXPECT_EQ(p.tally().failures, 3U);
+  EXPECT_EQ(p.stats().failures, 3U);
 }
 
 TEST(Backoff, IsLeftOutWhereARecordWasLost) {
@@ -143,10 +143,10 @@ TEST(Backoff, IsLeftOutWhereARecordWasLost) {
     recorder out;
     EXPECT_TRUE(succeeded(p.transform(built({"u", "k", "u"}), out)));
     EXPECT_THAT(timer.slept, SizeIs(0));
-    EXPECT_EQ(p.tally().failures, 0U);
+    EXPECT_EQ(p.stats().failures, 0U);
     // A transform that fails all the same makes the next start wait.
     EXPECT_EQ(p.transform(built({"h"}), out).status, WASM_STATUS_HOST_FUNCTION_FAILED);
-    EXPECT_EQ(p.tally().failures, 1U);
+    EXPECT_EQ(p.stats().failures, 1U);
     EXPECT_TRUE(succeeded(p.start()));
     EXPECT_THAT(timer.slept, SizeIs(1));
   }
@@ -167,7 +167,7 @@ TEST(Backoff, AlsoWithinABatchWhenAStartFailsThere) {
     EXPECT_EQ(out.values(), survivors(values));
     EXPECT_EQ(timer.slept.size() - slept, failing);
   }
-  EXPECT_EQ(p.tally().skipped, 4U);
+  EXPECT_EQ(p.stats().skipped, 4U);
 }
 
 // ---- Without a timer ----
@@ -180,8 +180,8 @@ TEST(Restart, ThatFailsWithoutATimerHasFailed) {
     EXPECT_EQ(p.last_error(), "guest-trap");
     EXPECT_EQ(p.start().status, WASM_STATUS_GUEST_TRAP);
     EXPECT_TRUE(p.works());
-    EXPECT_EQ(p.tally().restarts, 2U);
-    EXPECT_EQ(p.tally().failures, 0U) << "they make nobody wait";
+    EXPECT_EQ(p.stats().restarts, 2U);
+    EXPECT_EQ(p.stats().failures, 0U) << "they make nobody wait";
   }
 }
 
@@ -196,7 +196,7 @@ TEST(Restart, ThatFailsWithinABatchFailsTheTransformWithoutATimer) {
   EXPECT_FALSE(end.why->record());
   EXPECT_THAT(end.message(), HasSubstr("while it started"));
   EXPECT_THAT(out.values(), ElementsAre("k1-0"));
-  EXPECT_EQ(p.tally().skipped, 1U);
+  EXPECT_EQ(p.stats().skipped, 1U);
   EXPECT_EQ(p.state(), WASM_ENGINE_STATE_STOPPED);
   ASSERT_TRUE(succeeded(p.start()));
   EXPECT_TRUE(succeeded(p.transform(batch, out, 2)));
@@ -205,14 +205,14 @@ TEST(Restart, ThatFailsWithinABatchFailsTheTransformWithoutATimer) {
 
 TEST(Restart, IsCountedAlsoWithoutAPolicyAndNotWhenItIsRefused) {
   policed p;
-  EXPECT_EQ(p.tally().restarts, 0U);
+  EXPECT_EQ(p.stats().restarts, 0U);
   ASSERT_TRUE(succeeded(p.start()));
   EXPECT_EQ(p.start().status, WASM_STATUS_INVALID_STATE);
-  EXPECT_EQ(p.tally().restarts, 0U);
+  EXPECT_EQ(p.stats().restarts, 0U);
   ASSERT_TRUE(succeeded(finish(p.engine.stop())));
   fails(p, 1);
   EXPECT_EQ(p.start().status, WASM_STATUS_GUEST_TRAP);
-  EXPECT_EQ(p.tally().restarts, 1U);
+  EXPECT_EQ(p.stats().restarts, 1U);
 }
 
 // ---- While it waits ----
@@ -230,7 +230,7 @@ TEST(RestartWaiting, TheFutureIsPendingTheEngineStartsAndTheReasonCanBeAskedFor)
     EXPECT_EQ(p.state(), WASM_ENGINE_STATE_STARTING);
     EXPECT_EQ(p.last_error(), "guest-trap");
     EXPECT_THAT(p.engine.last_error().value()->what(), HasSubstr("while it started"));
-    EXPECT_EQ(p.tally().failures, timer.slept.size());
+    EXPECT_EQ(p.stats().failures, timer.slept.size());
     EXPECT_EQ(p.engine.memory_size().value(), 0U) << "no guest sleeps";
     EXPECT_EQ(finish(p.engine.start()).status, WASM_STATUS_INVALID_STATE);
     recorder out;
@@ -254,7 +254,7 @@ TEST_P(RestartSleepEnds, EarlyAndALatePromiseIsHarmless) {
     auto timer = std::make_unique<fake_timer>();
     timer->holds = true;
     p.set({.on_error = WASM_ON_ERROR_SKIP}, *timer);
-    c_sink sink([](output_block, wasm_call*) { return WASM_ANSWER_DONE; });
+    c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
     const auto batch = built({"u", "k"});
     wasmengine::future operation;
     if (in_batch) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Batches that are begun in their middle, and engines with policies of their own.
+#include "support/begin_transform.hh"
 #include "support/policy.hh"
 
 #include <gmock/gmock.h>
@@ -49,10 +50,10 @@ TEST(TransformFrom, BehindTheEndIsRefusedAndTheSinkIsDropped) {
     ASSERT_TRUE(succeeded(p.start()));
     const auto batch = built({"k1", "k1"});
     for (const std::uint32_t from : {2U, 3U, UINT32_MAX}) {
-      c_sink sink([](output_block, wasm_call*) { return WASM_ANSWER_DONE; });
+      c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
       const auto raw = sink.raw();
       wasm_future* future = nullptr;
-      EXPECT_EQ(wasm_engine_transform_from(p.engine.get(), wasmengine::as_slice(kafka::view(batch)), from, &raw, &future,
+      EXPECT_EQ(begin_transform_from(p.engine.get(), wasmengine::as_slice(kafka::view(batch)), from, &raw, &future,
                                            nullptr),
                 WASM_STATUS_INVALID_ARGUMENT);
       EXPECT_EQ(future, nullptr);
@@ -69,7 +70,7 @@ TEST(TransformFrom, SkipsOnFromThere) {
   recorder out;
   EXPECT_TRUE(succeeded(p.transform(built(values), out, 1)));
   EXPECT_EQ(out.values(), survivors(values));
-  EXPECT_EQ(p.tally().skipped, 2U) << "the first one was not asked for";
+  EXPECT_EQ(p.stats().skipped, 2U) << "the first one was not asked for";
   EXPECT_EQ(p.engine.last_error().value()->record()->index, 3U);
 }
 
@@ -93,9 +94,9 @@ TEST(PolicyOfEachEngine, AreEachEnginesOwn) {
   EXPECT_EQ(out.records.size(), 1U);
   EXPECT_EQ(other_out.records.size(), 1U);
   EXPECT_EQ(third_out.records.size(), 2U);
-  EXPECT_EQ(p.tally().skipped, 1U);
-  EXPECT_EQ(other.tally().value().skipped, 0U);
-  EXPECT_EQ(third.tally().value().dead_lettered, 1U);
+  EXPECT_EQ(p.stats().skipped, 1U);
+  EXPECT_EQ(other.stats().value().skipped, 0U);
+  EXPECT_EQ(third.stats().value().dead_lettered, 1U);
   EXPECT_FALSE(other.last_error().value()) << "without a policy every failure is the host's affair";
 }
 

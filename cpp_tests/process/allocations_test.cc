@@ -57,13 +57,14 @@ struct host {
   answers how = answers::no_call;
   wasm_promise* promise = nullptr;
 
-  std::uint32_t answer(wasm_call* call, wasm_value* results) {
+  wasm_callback_result answer(wasm_call* call, wasm_value* results) {
     ++calls;
     if (how == answers::suspended) {
-      return wasm_call_promise(call, &promise, nullptr) == WASM_STATUS_OK ? WASM_ANSWER_PENDING : WASM_ANSWER_FAILED;
+      const bool taken = wasm_call_promise(call, &promise, nullptr) == WASM_STATUS_OK;
+      return taken ? WASM_CALLBACK_RESULT_PENDING : WASM_CALLBACK_RESULT_FAILED;
     }
     results->i64 = 42;
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   }
 
   /// Keeps the promise, as a loop would when its operation is over.
@@ -79,10 +80,11 @@ struct host {
     const wasm_output_sink sink{sizeof(sink), this, [](void*) {},
                                 [](void* self, const wasm_output_record*, std::size_t count, wasm_call*) {
                                   static_cast<host*>(self)->records += count;
-                                  return std::uint32_t{WASM_ANSWER_DONE};
+                                  return WASM_CALLBACK_RESULT_DONE;
                                 }};
     wasm_future* future = nullptr;
-    if (wasm_engine_transform(engine, batch, &sink, &future, nullptr) != WASM_STATUS_OK) {
+    const wasm_transform_args args{sizeof(args), batch, &sink, 0};
+    if (wasm_engine_transform(engine, &args, &future, nullptr) != WASM_STATUS_OK) {
       return false;
     }
     const wasm_waker waker{this, [](void* self) { ++static_cast<host*>(self)->wakes; }, [](void*) {}};
@@ -115,7 +117,7 @@ class running {
     const auto ticker = process::plus(process::threads(), {"wasm-ticker"});
     host.how = s.how;
     auto runtime = wasmengine::runtime::create(unhurried).value();
-    const std::uint32_t i64 = WASM_VALUE_TYPE_I64;
+    const wasm_value_type i64 = WASM_VALUE_TYPE_I64;
     wasm_host_function later{};
     later.size = sizeof(later);
     later.module = wasmengine::as_slice("host");
@@ -129,7 +131,7 @@ class running {
     later.call = [](void* self, wasm_call* call, const wasm_value*, wasm_value* results) {
       return static_cast<struct host*>(self)->answer(call, results);
     };
-    EXPECT_EQ(wasm_runtime_register(runtime.get(), &later, nullptr), WASM_STATUS_OK);
+    EXPECT_EQ(wasm_runtime_register_function(runtime.get(), &later, nullptr), WASM_STATUS_OK);
     _engine = wasmengine::engine::create(compile(runtime, s.guest)).value();
     runtime = {};
     EXPECT_TRUE(process::threads_become(ticker));
@@ -159,8 +161,8 @@ class running {
 
 class DataPathAllocations : public testing::TestWithParam<shape> {};
 
-// A promise may outlive its call and its engine, so a call that suspends allocates: the promise, what its two ends share,
-// and the values that it is settled with.
+// A promise may outlive its call and its engine, so a call that suspends allocates: the promise, what its two ends
+// share, and the values that it is settled with.
 constexpr std::size_t allocations_of_a_promise = 3;
 
 TEST_P(DataPathAllocations, AllocatesNothingButPromises) {

@@ -56,22 +56,23 @@ static void finish(struct library *lib, wasm_future *future, wasm_factory **fact
   check(lib->wasm_future_release(future, NULL) == WASM_STATUS_OK, "release a future");
 }
 
-static uint32_t later(void *data, wasm_call *call, const wasm_value *args, wasm_value *results) {
+static wasm_callback_result later(void *data, wasm_call *call, const wasm_value *args, wasm_value *results) {
   struct world *w = data;
   (void)args;
   (void)results;
-  return w->lib.wasm_call_promise(call, &w->asked, NULL) == WASM_STATUS_OK ? WASM_ANSWER_PENDING : WASM_ANSWER_FAILED;
+  const bool taken = w->lib.wasm_call_promise(call, &w->asked, NULL) == WASM_STATUS_OK;
+  return taken ? WASM_CALLBACK_RESULT_PENDING : WASM_CALLBACK_RESULT_FAILED;
 }
 
 void begin_world(struct world *w, const char *library, const struct module *module) {
   *w = (struct world){0};
   load(&w->lib, library);
   check(w->lib.wasm_runtime_create(NULL, &w->runtime, NULL) == WASM_STATUS_OK, "create a runtime");
-  const uint32_t i64 = WASM_VALUE_TYPE_I64;
+  const wasm_value_type i64 = WASM_VALUE_TYPE_I64;
   const wasm_host_function function = {
       .size = sizeof function, .module = text("host"), .name = text("later"), .params = &i64, .param_count = 1,
       .results = &i64,         .result_count = 1,      .may_wait = 1,         .data = w,      .call = later};
-  check(w->lib.wasm_runtime_register(w->runtime, &function, NULL) == WASM_STATUS_OK, "register a function");
+  check(w->lib.wasm_runtime_register_function(w->runtime, &function, NULL) == WASM_STATUS_OK, "register a function");
   const wasm_slice topics[] = {text("out")};
   const wasm_factory_config config = {.size = sizeof config,
                                       .module = {module->bytes, module->size},
@@ -87,7 +88,7 @@ void begin_world(struct world *w, const char *library, const struct module *modu
 void renew_engine(struct world *w) {
   wasm_future *future = NULL;
   check(w->lib.wasm_engine_release(w->engine, NULL) == WASM_STATUS_OK, "release the engine");
-  check(w->lib.wasm_engine_create(w->factory, &w->engine, NULL) == WASM_STATUS_OK, "create an engine");
+  check(w->lib.wasm_engine_create(w->factory, NULL, &w->engine, NULL) == WASM_STATUS_OK, "create an engine");
   check(w->lib.wasm_engine_start(w->engine, &future, NULL) == WASM_STATUS_OK, "start");
   finish(&w->lib, future, NULL);
 }
@@ -95,16 +96,16 @@ void renew_engine(struct world *w) {
 void refuse_to_renew(struct world *w) {
   wasm_future *future = NULL;
   check(w->lib.wasm_engine_release(w->engine, NULL) == WASM_STATUS_OK, "release the engine");
-  check(w->lib.wasm_engine_create(w->factory, &w->engine, NULL) == WASM_STATUS_OK, "create an engine");
+  check(w->lib.wasm_engine_create(w->factory, NULL, &w->engine, NULL) == WASM_STATUS_OK, "create an engine");
   check(w->lib.wasm_engine_start(w->engine, &future, NULL) == WASM_STATUS_INVALID_STATE, "a start is refused");
   check(future == NULL, "without a future");
 }
 
-static uint32_t count_records(void *data, const wasm_output_record *records, size_t count, wasm_call *call) {
+static wasm_callback_result count_records(void *data, const wasm_output_record *records, size_t count, wasm_call *call) {
   (void)records;
   (void)call;
   ((struct world *)data)->records += count;
-  return WASM_ANSWER_DONE;
+  return WASM_CALLBACK_RESULT_DONE;
 }
 
 void ask(struct world *w) {
@@ -115,7 +116,8 @@ void ask(struct world *w) {
   wasm_slice batch = {NULL, 0};
   check(w->lib.wasm_batch_builder_finish(w->builder, &batch, NULL) == WASM_STATUS_OK, "finish the batch");
   const wasm_output_sink sink = {sizeof sink, w, NULL, count_records};
-  check(w->lib.wasm_engine_transform(w->engine, batch, &sink, &w->transform, NULL) == WASM_STATUS_OK, "transform");
+  const wasm_transform_args args = {.size = sizeof args, .batch = batch, .sink = &sink};
+  check(w->lib.wasm_engine_transform(w->engine, &args, &w->transform, NULL) == WASM_STATUS_OK, "transform");
   wasm_poll state = WASM_POLL_YIELDED;
   while (state == WASM_POLL_YIELDED) {
     check(w->lib.wasm_future_poll(w->transform, NULL, &state, NULL) == WASM_STATUS_OK, "poll");

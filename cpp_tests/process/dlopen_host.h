@@ -11,7 +11,7 @@
 /* The functions that a host of one guest needs. */
 #define DLOPEN_HOST_FUNCTIONS(X) \
   X(wasm_runtime_create)         \
-  X(wasm_runtime_register)       \
+  X(wasm_runtime_register_function)       \
   X(wasm_runtime_release)        \
   X(wasm_factory_create)         \
   X(wasm_factory_release)        \

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Loads the library with dlopen(RTLD_LOCAL), as plug-in hosts do, transforms a batch by way of dlsym, closes it, and does
-// it all again: dlopen_test LIBRARY GUEST.wasm.
+// Loads the library with dlopen(RTLD_LOCAL), as plug-in hosts do, transforms a batch by way of dlsym, closes it, and
+// does it all again: dlopen_test LIBRARY GUEST.wasm.
 #include <wasm_engine.h>
 
 #include <dlfcn.h>
@@ -86,7 +86,7 @@ void transform_once(const char* path, std::vector<std::uint8_t>& module) {
   check(wasm_factory_create_(runtime, &config, &future, nullptr) == WASM_STATUS_OK, "factory_create");
   finish(future, &factory);
   wasm_engine* engine = nullptr;
-  check(wasm_engine_create_(factory, &engine, nullptr) == WASM_STATUS_OK, "engine_create");
+  check(wasm_engine_create_(factory, nullptr, &engine, nullptr) == WASM_STATUS_OK, "engine_create");
   check(wasm_engine_start_(engine, &future, nullptr) == WASM_STATUS_OK, "start");
   finish(future, nullptr);
 
@@ -101,11 +101,12 @@ void transform_once(const char* path, std::vector<std::uint8_t>& module) {
 
   std::size_t records = 0;
   const wasm_output_sink sink{sizeof sink, &records, nullptr,
-                              [](void* data, const wasm_output_record*, std::size_t count, wasm_call*) -> std::uint32_t {
+                              [](void* data, const wasm_output_record*, std::size_t count, wasm_call*) {
                                 *static_cast<std::size_t*>(data) += count;
-                                return WASM_ANSWER_DONE;
+                                return WASM_CALLBACK_RESULT_DONE;
                               }};
-  check(wasm_engine_transform_(engine, batch, &sink, &future, nullptr) == WASM_STATUS_OK, "transform");
+  const wasm_transform_args args{sizeof args, batch, &sink, 0};
+  check(wasm_engine_transform_(engine, &args, &future, nullptr) == WASM_STATUS_OK, "transform");
   finish(future, nullptr);
   check(records == 1, "one record came out");
 

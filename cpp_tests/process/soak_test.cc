@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Over and over: engines that start and stop, transforms that are deployed and replaced. What the process has from the
-// system after the first of them is what it has after the last. In a process of its own, so that nothing else is counted.
+// system after the first of them is what it has after the last. In a process of its own, so that nothing else is
+// counted.
 #include "support/mappings.hh"
 #include "support/memory_modes.hh"
 

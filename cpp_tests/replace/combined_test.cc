@@ -97,7 +97,7 @@ TEST(ReplaceUnderPolicy, ABatchThatWaitsForAStartGoesOnWithTheNewVersion) {
   EXPECT_TRUE(d.user::run());
   EXPECT_TRUE(d.ok());
   EXPECT_THAT(d.out.values(), ElementsAre("new-y")) << "x was skipped";
-  EXPECT_EQ(d.engine.tally().value().skipped, 1U);
+  EXPECT_EQ(d.engine.stats().value().skipped, 1U);
 }
 
 TEST(ReplaceUnderPolicy, AStartWaitsForTheTimerAgainIfTheNewVersionIsGivenUp) {

@@ -208,7 +208,7 @@ TEST_P(Replace, IsOneAtATime) {
   d.replace();
   const auto second = d.engine.replace(d.old_factory);
   EXPECT_EQ(second.err().status(), WASM_STATUS_INVALID_STATE);
-  EXPECT_THAT(second.err().what(), HasSubstr("going on already"));
+  EXPECT_THAT(second.err().what(), HasSubstr("in progress already"));
   d.replacing.poll();
   starts.open();
   d.replaced();
@@ -285,12 +285,12 @@ TEST_P(Replace, KeepsPolicyTallyAndUserData) {
   int mark = 0;
   engine.set_user_data(&mark).value();
   engine.set_policy({.on_error = WASM_ON_ERROR_SKIP}).value();
-  const auto fails_at_the_first = [&](wasm_slice, std::uint32_t first, wasm_work* work, wasm_call* call) -> std::uint32_t {
+  const auto fails_at_the_first = [&](wasm_slice, std::uint32_t first, wasm_work* work, wasm_call* call) -> wasm_callback_result {
     EXPECT_EQ(wasm_call_user_data(call), &mark);
     EXPECT_EQ(wasm_call_engine(call), engine.get());
     if (first == 0) {
       (void)wasm_call_fail_record(call, 0, we::as_slice("why"), nullptr);
-      return WASM_ANSWER_FAILED;
+      return WASM_CALLBACK_RESULT_FAILED;
     }
     return c_engine::copy({}, 0, work, call);
   };
@@ -302,8 +302,8 @@ TEST_P(Replace, KeepsPolicyTallyAndUserData) {
   ASSERT_TRUE(succeeded(finish(engine.replace(c.factory))));
   ASSERT_TRUE(succeeded(finish(engine.transform(batch, out))));
   EXPECT_THAT(out.values(), ElementsAre("b", "b"));
-  EXPECT_EQ(engine.tally().value().skipped, 2U);
-  EXPECT_EQ(engine.tally().value().restarts, 2U) << "a replacement is none";
+  EXPECT_EQ(engine.stats().value().skipped, 2U);
+  EXPECT_EQ(engine.stats().value().restarts, 2U) << "a replacement is none";
   EXPECT_EQ(old.starts, 2);
   EXPECT_EQ(fresh.starts, 2);
   b.engine = we::engine();

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One engine for all users on a thread, when something fails or somebody leaves: whose affair it is, and that the others go
-// on.
+// One engine for all users on a thread, when something fails or somebody leaves: whose affair it is, and that the
+// others go on.
+#include "support/begin_transform.hh"
 #include "support/policy.hh"
 #include "support/shared.hh"
 
@@ -163,13 +164,13 @@ TEST(SharedEngineFailure, IsHandledByEachUsersOwnPolicy) {
   all.run();
   EXPECT_TRUE(all[0].ok());
   EXPECT_EQ(all[0].out.values(), survivors(values));
-  EXPECT_EQ(all[0].engine.tally().value().skipped, 2U);
+  EXPECT_EQ(all[0].engine.stats().value().skipped, 2U);
   EXPECT_TRUE(all[1].ok());
   EXPECT_EQ(all[1].out.values(), values) << "with the letters";
-  EXPECT_EQ(all[1].engine.tally().value().dead_lettered, 2U);
-  EXPECT_EQ(all[1].engine.tally().value().skipped, 0U);
+  EXPECT_EQ(all[1].engine.stats().value().dead_lettered, 2U);
+  EXPECT_EQ(all[1].engine.stats().value().skipped, 0U);
   EXPECT_EQ(all[2].status(), WASM_STATUS_GUEST_TRAP);
-  EXPECT_EQ(all[2].engine.tally().value().restarts, 0U);
+  EXPECT_EQ(all[2].engine.stats().value().restarts, 0U);
   EXPECT_EQ(all[0].engine.last_error().value()->status(), WASM_STATUS_GUEST_TRAP);
 }
 
@@ -233,12 +234,12 @@ TEST(SharedEngineLeaving, WhileItWaitsDisturbsNobody) {
     d.script->delay_transform = gate.hold();
     const auto batch = built(five);
     int drops = 0;
-    c_sink sink([](output_block, wasm_call*) { return WASM_ANSWER_DONE; });
+    c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
     sink.on_drop = [&] { ++drops; };
     all[0].transform(batch);
     const auto raw = sink.raw();
     we::future waiting;
-    ASSERT_EQ(wasm_engine_transform(all[1].engine.get(), we::as_slice(batch), &raw, waiting.out(), nullptr),
+    ASSERT_EQ(begin_transform(all[1].engine.get(), we::as_slice(batch), &raw, waiting.out(), nullptr),
               WASM_STATUS_OK);
     all[1].operation = std::move(waiting);
     all[1].going_on = all[1].worth_polling = true;
@@ -347,14 +348,14 @@ TEST(SharedEngineLeaving, ASinkThatIsDroppedMayReleaseOtherUsers) {
   all.start();
   d.script->delay_transform = gate.hold();
   const auto batch = built(five);
-  c_sink sink([](output_block, wasm_call*) { return WASM_ANSWER_DONE; });
+  c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
   sink.on_drop = [&] {
     all[1].release();
     all[2].release();
   };
   const auto raw = sink.raw();
   we::future operation;
-  ASSERT_EQ(wasm_engine_transform(all[0].engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr),
+  ASSERT_EQ(begin_transform(all[0].engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr),
             WASM_STATUS_OK);
   all[1].transform(batch);
   all[2].transform(batch);
@@ -376,7 +377,7 @@ TEST(SharedEngineLeaving, AMakerThatMakesUsersOfItsOwnFactoryIsNotLost) {
     if (table.creates == 2) {
       inner = we::engine::create_shared(b.factory).value();
     }
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   };
   auto outer = we::engine::create_shared(b.factory).value();
   EXPECT_EQ(table.creates, 3);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Users of two factories' shared engines, and engines of their own, that do anything at any time: start, transform, stop,
-// give up, replace, come and go, with and without policies. Whatever they do, each operation ends as it should once
-// nobody holds it up any more, and nothing is left.
+// Users of two factories' shared engines, and engines of their own, that do anything at any time: start, transform,
+// stop, give up, replace, come and go, with and without policies. Whatever they do, each operation ends as it should
+// once nobody holds it up any more, and nothing is left.
 #include "support/replace.hh"
 
 #include <gmock/gmock.h>
@@ -149,7 +149,8 @@ TEST(SharedEngineRandom, WhateverUsersDoEveryOperationEndsAndNothingIsLeft) {
       for (int i = 0; i < 600; ++i) {
         w.step(members[w.choose(count)]);
       }
-      // From here on nothing fails, and everybody is polled once, and then when it is woken: everything must come to its end.
+      // From here on nothing fails, and everybody is polled once, and then when it is woken: everything must come to
+      // its end.
       w.calm = true;
       for (int i = 0; i < 400; ++i) {
         for (auto& p : std::exchange(w.gate, {})) {

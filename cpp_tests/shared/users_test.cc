@@ -236,8 +236,14 @@ TEST(SharedEngineUsers, RefusesWhatAnEngineOfItsOwnWould) {
     EXPECT_EQ(wasm_engine_release(u.engine.get(), nullptr), WASM_STATUS_WRONG_THREAD);
   }).join();
   wasm_engine* none = nullptr;
-  EXPECT_EQ(wasm_engine_create_shared(nullptr, &none, nullptr), WASM_STATUS_NULL_ARGUMENT);
-  EXPECT_EQ(wasm_engine_create_shared(d.factory.get(), nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
+  wasm_engine_config config{sizeof(config), 1};
+  EXPECT_EQ(wasm_engine_create(nullptr, &config, &none, nullptr), WASM_STATUS_NULL_ARGUMENT);
+  EXPECT_EQ(wasm_engine_create(d.factory.get(), &config, nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
+  config.shared = 2;
+  EXPECT_EQ(wasm_engine_create(d.factory.get(), &config, &none, nullptr), WASM_STATUS_INVALID_ARGUMENT);
+  config = {8, 1};
+  EXPECT_EQ(wasm_engine_create(d.factory.get(), &config, &none, nullptr), WASM_STATUS_INVALID_STRUCT_SIZE);
+  EXPECT_EQ(none, nullptr);
 }
 
 TEST(SharedEngineUsers, IsDrivenByTheLibrarysTasksToo) {

@@ -34,7 +34,7 @@ TEST_P(EveryMode, HandlersThatWereThereFirstGetTheHostsFaultsAndNoOthers) {
                 rig r(GetParam(), [](wasm_call*, const wasm_value*, wasm_value* results) {
                   expect_noted("in a host function, on the guest's stack");
                   results[0].i32 = 1;
-                  return WASM_ANSWER_DONE;
+                  return WASM_CALLBACK_RESULT_DONE;
                 });
                 expect_noted("with a runtime");
                 auto engine = started(r.trapper);
@@ -115,7 +115,7 @@ TEST_P(EveryMode, HandlersThatCameLaterAndPassOnLeaveTrapsToTheLibrary) {
               rig r(GetParam(), [](wasm_call*, const wasm_value*, wasm_value* results) {
                 expect_noted("in a host function, on the guest's stack");
                 results[0].i32 = 1;
-                return WASM_ANSWER_DONE;
+                return WASM_CALLBACK_RESULT_DONE;
               });
               (void)old_action(SIGSEGV);
               auto a = action(note_or_pass_on, SA_ONSTACK | SA_NODEFER);
@@ -172,7 +172,7 @@ TEST_P(EveryMode, WithoutHandlersTheHostDiesOfItsOwnFaults) {
                   ::signal(signal, SIG_DFL);
                   rig r(GetParam(), [signal](wasm_call*, const wasm_value*, wasm_value*) {
                     fault(signal);
-                    return WASM_ANSWER_DONE;
+                    return WASM_CALLBACK_RESULT_DONE;
                   });
                   (void)r.call();
                 }),
@@ -293,7 +293,7 @@ TEST_P(EveryMode, HandlersMayJumpOutAHundredTimes) {
                   expect_noted("in a host function, on the guest's stack");
                 }
                 results[0].i32 = 1;
-                return WASM_ANSWER_DONE;
+                return WASM_CALLBACK_RESULT_DONE;
               });
               EXPECT_EQ(r.call().status, WASM_STATUS_OK);
               EXPECT_EQ(last.count, 300);

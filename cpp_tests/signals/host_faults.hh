@@ -119,11 +119,11 @@ struct rig {
     if (f) {
       const auto raw = host_guest::raw_host_function(std::move(f), nullptr, "f", host_guest::two_i32,
                                                      host_guest::one_i32, false);
-      EXPECT_EQ(wasm_runtime_register(runtime.get(), &raw, nullptr), WASM_STATUS_OK);
+      EXPECT_EQ(wasm_runtime_register_function(runtime.get(), &raw, nullptr), WASM_STATUS_OK);
       const auto report = host_guest::raw_host_function(
-          [](wasm_call*, const wasm_value*, wasm_value*) { return WASM_ANSWER_DONE; }, nullptr, "report",
+          [](wasm_call*, const wasm_value*, wasm_value*) { return WASM_CALLBACK_RESULT_DONE; }, nullptr, "report",
           host_guest::one_i32, {}, false);
-      EXPECT_EQ(wasm_runtime_register(runtime.get(), &report, nullptr), WASM_STATUS_OK);
+      EXPECT_EQ(wasm_runtime_register_function(runtime.get(), &report, nullptr), WASM_STATUS_OK);
       caller = compile_guest(runtime, "h_call");
     }
     trapper = compile_guest(runtime, "wat_traps");

@@ -2,6 +2,7 @@
 //
 // The signals by which traps are noticed, as far as they are a thread's: its mask and its alternate stack. What
 // concerns handlers, and could kill, is in signals/.
+#include "support/begin_transform.hh"
 #include "support/c_sink.hh"
 #include "support/memory_modes.hh"
 
@@ -158,7 +159,7 @@ INSTANTIATE_TEST_SUITE_P(Modes, EveryTrapUnblocked, testing::ValuesIn(every_mode
 
 /// What the tests below do on a thread with an engine of this guest.
 struct prepared {
-  explicit prepared(const char* guest, std::uint32_t check) {
+  explicit prepared(const char* guest, wasm_signal_check check) {
     wasm_runtime_config config{};
     config.signal_check = check;
     runtime = exactly(config).value();
@@ -167,7 +168,7 @@ struct prepared {
   we::future begin(c_sink& sink) {
     we::future operation;
     const auto raw = sink.raw();
-    EXPECT_EQ(wasm_engine_transform(engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr), WASM_STATUS_OK);
+    EXPECT_EQ(begin_transform(engine.get(), we::as_slice(batch), &raw, operation.out(), nullptr), WASM_STATUS_OK);
     return operation;
   }
   we::runtime runtime;
@@ -198,7 +199,7 @@ TEST(Signals, ThatAreBlockedBeforeATransformLeaveItAsItWas) {
       std::size_t records = 0;
       c_sink sink([&](output_block block, wasm_call*) {
         records += block.size();
-        return WASM_ANSWER_DONE;
+        return WASM_CALLBACK_RESULT_DONE;
       });
       auto operation = p.begin(sink);
       block({signal});
@@ -218,13 +219,13 @@ TEST(Signals, ThatAreBlockedBeforeATransformLeaveItAsItWas) {
 }
 
 TEST(Signals, ThatAreBlockedInTheMiddleOfATransformAreNoticedWhileTheClockRuns) {
-  for (const std::uint32_t check : {WASM_SIGNAL_CHECK_SAMPLED, WASM_SIGNAL_CHECK_EACH_POLL}) {
+  for (const auto check : {WASM_SIGNAL_CHECK_SAMPLED, WASM_SIGNAL_CHECK_EACH_POLL}) {
     prepared p("wat_traps", check);
     on_a_thread([&] {
       p.engine = started(p.factory);
       p.batch = built({"l"});
       for (const int signal : needed) {
-        c_sink sink([](output_block, wasm_call*) { return WASM_ANSWER_DONE; });
+        c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
         auto operation = p.begin(sink);
         ASSERT_EQ(operation.poll().value(), WASM_POLL_YIELDED);
         block({signal});
@@ -291,7 +292,7 @@ TEST(Signals, ThatAreBlockedCompleteATaskWhoseOperationGoesOn) {
   on_a_thread([&] {
     p.engine = started(p.factory);
     p.batch = built({"a"});
-    c_sink sink([](output_block, wasm_call*) { return WASM_ANSWER_DONE; });
+    c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
     struct {
       wasm_task* scheduled = nullptr;
       std::vector<wasm_status> statuses{};
@@ -335,7 +336,7 @@ TEST(Signals, ThatAreBlockedDoNotLoseAnOperationThatALoopRuns) {
   on_a_thread([&] {
     p.engine = started(p.factory);
     p.batch = built({"a"});
-    c_sink sink([](output_block, wasm_call*) { return WASM_ANSWER_DONE; });
+    c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
     host_guest::loop loop;
     std::vector<wasm_status> outcomes;
     ASSERT_TRUE(we::spawn(loop, p.begin(sink), [&](we::result<void> r) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Operations that the library polls, on threads that cannot run guests; and what a host's allocator may do when it goes.
+// Operations that the library polls, on threads that cannot run guests; and what a host's allocator may do when it
+// goes.
 #include "support/bench.hh"
 
 #include <gmock/gmock.h>

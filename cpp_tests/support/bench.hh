@@ -23,7 +23,7 @@ kafka::bytes module(std::string_view name);
 class log_lines {
  public:
   struct line {
-    wasm_log_severity level;
+    wasm_log_severity severity;
     bool continues;
     std::string transform;
     std::string text;
@@ -34,17 +34,17 @@ class log_lines {
   };
   void add(const wasmengine::log_line& l) {
     const std::lock_guard lock(_mutex);
-    _lines.push_back({l.level, l.continues, std::string(l.transform), std::string(l.text), l.source, l.shard, l.engine,
+    _lines.push_back({l.severity, l.continues, std::string(l.transform), std::string(l.text), l.source, l.shard, l.engine,
                       l.user_data});
   }
   [[nodiscard]] std::vector<line> all() const {
     const std::lock_guard lock(_mutex);
     return _lines;
   }
-  [[nodiscard]] std::vector<std::string> texts(wasm_log_severity level) const {
+  [[nodiscard]] std::vector<std::string> texts(wasm_log_severity severity) const {
     std::vector<std::string> out;
     for (const auto& l : all()) {
-      if (l.level == level) {
+      if (l.severity == severity) {
         out.push_back(l.text);
       }
     }
@@ -113,7 +113,8 @@ wasmengine::transform_config with_topics(std::vector<std::string> topics);
 wasmengine::factory compile(const wasmengine::runtime& rt, std::string_view guest,
                             const wasmengine::transform_config& transform = with_topics({"out"}));
 
-/// For tests that count polls: a slice so long that no guest which copies a record uses it up, however busy the machine.
+/// For tests that count polls: a slice so long that no guest which copies a record uses it up, however busy the
+/// machine.
 inline const wasm_runtime_config unhurried = [] {
   wasm_runtime_config config{};
   config.time_slice_ns = 2'000'000'000;

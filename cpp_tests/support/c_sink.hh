@@ -3,6 +3,7 @@
 // A sink for the C ABI: it counts its drops, and does what a function says.
 #pragma once
 
+#include "begin_transform.hh"
 #include "bench.hh"
 
 #include <functional>
@@ -10,7 +11,7 @@
 namespace testing_support {
 
 struct c_sink {
-  using function = std::function<std::uint32_t(output_block, wasm_call*)>;
+  using function = std::function<wasm_callback_result(output_block, wasm_call*)>;
 
   explicit c_sink(function f) : on_records(std::move(f)) {}
 
@@ -40,10 +41,10 @@ struct c_sink {
 /// A sink that keeps its promises: it answers pending, and leaves promise and block to the test.
 struct pending_sink : c_sink {
   pending_sink()
-      : c_sink([this](output_block b, wasm_call* call) -> std::uint32_t {
+      : c_sink([this](output_block b, wasm_call* call) -> wasm_callback_result {
           block = b;
           EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
-          return WASM_ANSWER_PENDING;
+          return WASM_CALLBACK_RESULT_PENDING;
         }) {}
   ~pending_sink() { wasm_promise_release(promise); }
   pending_sink(const pending_sink&) = delete;
@@ -63,7 +64,7 @@ struct pending_sink : c_sink {
 inline wasmengine::future begin(bench& b, kafka::view batch, c_sink& sink) {
   wasmengine::future operation;
   const auto raw = sink.raw();
-  EXPECT_EQ(wasm_engine_transform(b.engine.get(), wasmengine::as_slice(batch), &raw, operation.out(), nullptr),
+  EXPECT_EQ(begin_transform(b.engine.get(), wasmengine::as_slice(batch), &raw, operation.out(), nullptr),
             WASM_STATUS_OK);
   return operation;
 }

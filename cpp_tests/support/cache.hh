@@ -77,14 +77,28 @@ inline void write(const fs::path& path, const kafka::bytes& bytes) {
   out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
 }
 
+/// Hits, misses, stores, rejected, faults.
+struct counts {
+  std::uint64_t hits, misses, stores, rejected, faults;
+  bool operator==(const counts&) const = default;
+};
+inline void PrintTo(const counts& c, std::ostream* out) {
+  *out << c.hits << " hits, " << c.misses << " misses, " << c.stores << " stores, " << c.rejected << " rejected, "
+       << c.faults << " faults";
+}
+inline counts of(const wasm_runtime_metrics& m) {
+  return {m.code_cache_hits, m.code_cache_misses, m.code_cache_stores, m.code_cache_rejected, m.code_cache_faults};
+}
+
 /// A runtime whose log is kept, with a cache.
 struct cached {
   explicit cached(const fs::path& directory, std::uint64_t max_bytes = 0, const wasm_runtime_config& config = {})
       : runtime(we::runtime::create(config, [l = log](const we::log_line& line) { l->add(line); }).value()) {
-    runtime.set_cache({directory.string(), max_bytes}).value();
+    runtime.set_code_cache({directory.string(), max_bytes}).value();
   }
 
-  [[nodiscard]] we::cache_stats stats() const { return runtime.get_cache_stats().value(); }
+  [[nodiscard]] wasm_runtime_metrics metrics() const { return we::runtime_metrics(runtime).value(); }
+  [[nodiscard]] counts stats() const { return of(metrics()); }
   [[nodiscard]] std::vector<std::string> warnings() const { return log->texts(WASM_LOG_SEVERITY_WARN); }
 
   /// How compiling ends.
@@ -108,17 +122,6 @@ inline std::vector<std::string> run(we::engine& engine, const std::vector<std::s
   EXPECT_TRUE(succeeded(finish(engine.transform(batch, out))));
   return out.values();
 }
-
-/// Hits, misses, stores, rejected, faults.
-struct counts {
-  std::uint64_t hits, misses, stores, rejected, faults;
-  bool operator==(const counts&) const = default;
-};
-inline void PrintTo(const counts& c, std::ostream* out) {
-  *out << c.hits << " hits, " << c.misses << " misses, " << c.stores << " stores, " << c.rejected << " rejected, "
-       << c.faults << " faults";
-}
-inline counts of(const we::cache_stats& s) { return {s.hits, s.misses, s.stores, s.rejected, s.faults}; }
 
 /// code_cache_helper in a process of its own; see there for its arguments.
 class helper {

@@ -18,8 +18,8 @@ namespace we = wasmengine;
 
 /// A table for `wasm_factory_create_custom`. It must outlive what is made from it.
 struct c_engine {
-  std::function<std::uint32_t(wasm_call*)> on_create, on_start;
-  std::function<std::uint32_t(wasm_slice, std::uint32_t, wasm_work*, wasm_call*)> on_transform = copy;
+  std::function<wasm_callback_result(wasm_call*)> on_create, on_start;
+  std::function<wasm_callback_result(wasm_slice, std::uint32_t, wasm_work*, wasm_call*)> on_transform = copy;
   std::function<void()> on_stop, on_release, on_drop;
   std::uint64_t memory = 0;
   int creates = 0, starts = 0, transforms = 0, stops = 0, releases = 0, drops = 0;
@@ -28,17 +28,17 @@ struct c_engine {
     return {sizeof(wasm_custom_engine),
             this,
             [](void* self) { ++of(self).drops, call(of(self).on_drop); },
-            [](void* self, void** data, wasm_call* c) -> std::uint32_t {
+            [](void* self, void** data, wasm_call* c) -> wasm_callback_result {
               EXPECT_EQ(*data, nullptr);
               ++of(self).creates;
               *data = self;
-              return of(self).on_create ? of(self).on_create(c) : WASM_ANSWER_DONE;
+              return of(self).on_create ? of(self).on_create(c) : WASM_CALLBACK_RESULT_DONE;
             },
-            [](void* self, wasm_call* c) -> std::uint32_t {
+            [](void* self, wasm_call* c) -> wasm_callback_result {
               ++of(self).starts;
-              return of(self).on_start ? of(self).on_start(c) : WASM_ANSWER_DONE;
+              return of(self).on_start ? of(self).on_start(c) : WASM_CALLBACK_RESULT_DONE;
             },
-            [](void* self, wasm_slice batch, std::uint32_t first, wasm_work* work, wasm_call* c) -> std::uint32_t {
+            [](void* self, wasm_slice batch, std::uint32_t first, wasm_work* work, wasm_call* c) -> wasm_callback_result {
               ++of(self).transforms;
               return of(self).on_transform(batch, first, work, c);
             },
@@ -55,12 +55,12 @@ struct c_engine {
   static wasm_status write(wasm_work* work, const wasm_input_record& record, std::uint32_t topic = 0) {
     return wasm_work_write(work, {record.payload, record.payload_size}, topic, nullptr);
   }
-  static std::uint32_t copy(wasm_slice, std::uint32_t, wasm_work* work, wasm_call*) {
+  static wasm_callback_result copy(wasm_slice, std::uint32_t, wasm_work* work, wasm_call*) {
     wasm_input_record record;
     while (next(work, record)) {
       EXPECT_EQ(write(work, record), WASM_STATUS_OK);
     }
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   }
 
  private:
@@ -79,10 +79,10 @@ struct held_promise {
   held_promise(const held_promise&) = delete;
   held_promise& operator=(const held_promise&) = delete;
   ~held_promise() { release(); }
-  std::uint32_t take(wasm_call* call) {
+  wasm_callback_result take(wasm_call* call) {
     release();
     EXPECT_EQ(wasm_call_promise(call, &raw, nullptr), WASM_STATUS_OK);
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   }
   void release() { wasm_promise_release(std::exchange(raw, nullptr)); }
   wasm_status resolve() { return wasm_promise_resolve(raw, nullptr); }

@@ -144,7 +144,7 @@ struct host_allocators {
   wasm_allocator memory_table = memory.table();
   wasm_allocator stack_table = stack.table();
 
-  [[nodiscard]] wasm_runtime_config config(std::uint32_t mode, wasm_runtime_config base = {}) {
+  [[nodiscard]] wasm_runtime_config config(wasm_memory_mode mode, wasm_runtime_config base = {}) {
     base.size = sizeof(base);
     base.memory_mode = mode;
     base.memory_allocator = &memory_table;

@@ -54,7 +54,7 @@ inline bytes pairs(std::initializer_list<std::pair<std::uint32_t, std::uint32_t>
 }
 
 /// A host function of the C ABI.
-using raw_function = std::function<std::uint32_t(wasm_call*, const wasm_value*, wasm_value*)>;
+using raw_function = std::function<wasm_callback_result(wasm_call*, const wasm_value*, wasm_value*)>;
 
 struct raw_holder {
   raw_function function;
@@ -63,8 +63,8 @@ struct raw_holder {
 
 /// Counts in `drops` how often its data is dropped.
 inline wasm_host_function raw_host_function(raw_function function, std::atomic<int>* drops, std::string_view name,
-                                            std::span<const std::uint32_t> params,
-                                            std::span<const std::uint32_t> results, bool may_wait) {
+                                            std::span<const wasm_value_type> params,
+                                            std::span<const wasm_value_type> results, bool may_wait) {
   wasm_host_function f{};
   f.size = sizeof(f);
   f.module = we::as_slice("t");
@@ -82,14 +82,14 @@ inline wasm_host_function raw_host_function(raw_function function, std::atomic<i
     }
     delete h;
   };
-  f.call = [](void* data, wasm_call* call, const wasm_value* args, wasm_value* results) noexcept -> std::uint32_t {
+  f.call = [](void* data, wasm_call* call, const wasm_value* args, wasm_value* results) noexcept {
     return static_cast<raw_holder*>(data)->function(call, args, results);
   };
   return f;
 }
 
-constexpr std::array<std::uint32_t, 2> two_i32{WASM_VALUE_TYPE_I32, WASM_VALUE_TYPE_I32};
-constexpr std::array<std::uint32_t, 1> one_i32{WASM_VALUE_TYPE_I32};
+constexpr std::array<wasm_value_type, 2> two_i32{WASM_VALUE_TYPE_I32, WASM_VALUE_TYPE_I32};
+constexpr std::array<wasm_value_type, 1> one_i32{WASM_VALUE_TYPE_I32};
 
 /// Counts what becomes of the wakers that it gives.
 struct wakers {
@@ -149,7 +149,7 @@ class world {
   /// `t.f`, (i32, i32) -> i32, and `t.report`.
   void add(raw_function f, bool may_wait) {
     const auto raw = raw_host_function(std::move(f), &drops, "f", two_i32, one_i32, may_wait);
-    ASSERT_EQ(wasm_runtime_register(runtime.get(), &raw, nullptr), WASM_STATUS_OK);
+    ASSERT_EQ(wasm_runtime_register_function(runtime.get(), &raw, nullptr), WASM_STATUS_OK);
     add_report();
   }
 
@@ -158,10 +158,10 @@ class world {
         [this](wasm_call*, const wasm_value* args, wasm_value*) {
           const std::lock_guard lock(_mutex);
           reported.push_back(args[0].i32);
-          return WASM_ANSWER_DONE;
+          return WASM_CALLBACK_RESULT_DONE;
         },
         nullptr, "report", one_i32, {}, false);
-    ASSERT_EQ(wasm_runtime_register(runtime.get(), &raw, nullptr), WASM_STATUS_OK);
+    ASSERT_EQ(wasm_runtime_register_function(runtime.get(), &raw, nullptr), WASM_STATUS_OK);
   }
 
   we::result<we::factory> compile(std::string_view guest) {
@@ -231,7 +231,7 @@ inline wasm_status resolve(owned_promise& p, std::int32_t value) {
 }
 
 /// A continuation as a lambda; counts its drops.
-using raw_continuation = std::function<std::uint32_t(wasm_call*, wasm_value*)>;
+using raw_continuation = std::function<wasm_callback_result(wasm_call*, wasm_value*)>;
 
 inline wasm_continuation continuation(raw_continuation run, std::atomic<int>* drops) {
   struct holder {
@@ -244,7 +244,7 @@ inline wasm_continuation continuation(raw_continuation run, std::atomic<int>* dr
             ++*h->drops;
             delete h;
           },
-          [](void* data, wasm_call* call, wasm_value* results) noexcept -> std::uint32_t {
+          [](void* data, wasm_call* call, wasm_value* results) noexcept -> wasm_callback_result {
             return static_cast<holder*>(data)->run(call, results);
           }};
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the tests of memory modes, stacks and signals share: runtimes with exactly one config, engines in every mode, and
-// a guest that works on its memory.
+// What the tests of memory modes, stacks and signals share: runtimes with exactly one config, engines in every mode,
+// and a guest that works on its memory.
 #pragma once
 
 #include "bench.hh"
@@ -73,8 +73,8 @@ inline const wasm_allocator mapping{
 /// A memory mode and a trap mode.
 struct mode {
   const char* name;
-  std::uint32_t memory;
-  std::uint32_t traps;
+  wasm_memory_mode memory;
+  wasm_trap_mode traps;
 
   /// `base` in this mode, with pools for `engines`.
   [[nodiscard]] wasm_runtime_config config(wasm_runtime_config base = {}, std::uint64_t engines = 8) const {

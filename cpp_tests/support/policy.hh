@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A guest that dies as its records want it (wat/p_guest.wat), clocks that tests turn, and operations that are driven step
-// by step.
+// A guest that dies as its records want it (wat/p_guest.wat), clocks that tests turn, and operations that are driven
+// step by step.
 #pragma once
 
+#include "begin_transform.hh"
 #include "c_sink.hh"
 
 #include <algorithm>
@@ -93,7 +94,7 @@ class policed {
   }
 
   [[nodiscard]] wasm_engine_state state() const { return engine.state().value(); }
-  [[nodiscard]] wasm_engine_tally tally() const { return engine.tally().value(); }
+  [[nodiscard]] wasm_engine_stats stats() const { return engine.stats().value(); }
   [[nodiscard]] std::string last_error() const {
     const auto last = engine.last_error().value();
     return last ? last->status_name() : "none";
@@ -172,8 +173,8 @@ inline kafka::bytes with_gaps(const std::vector<std::string>& values, wasm_compr
   return {batch.begin(), batch.end()};
 }
 
-/// Polls until the operation is over, as an event loop would. `on_pending` is called when it is pending, and must do what
-/// wakes it; when it gives false, the operation is left as it is.
+/// Polls until the operation is over, as an event loop would. `on_pending` is called when it is pending, and must do
+/// what wakes it; when it gives false, the operation is left as it is.
 template <typename F>
 outcome drive(wasmengine::future& operation, F on_pending) {
   outcome out;
@@ -215,7 +216,7 @@ outcome drive(wasmengine::future& operation, F on_pending) {
 inline wasmengine::future begin(policed& p, kafka::view batch, c_sink& sink, std::uint32_t from = 0) {
   wasmengine::future operation;
   const auto raw = sink.raw();
-  EXPECT_EQ(wasm_engine_transform_from(p.engine.get(), wasmengine::as_slice(batch), from, &raw, operation.out(), nullptr),
+  EXPECT_EQ(begin_transform_from(p.engine.get(), wasmengine::as_slice(batch), from, &raw, operation.out(), nullptr),
             WASM_STATUS_OK);
   return operation;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Boost.Asio: asynchronous operations with completion tokens, and host functions that are coroutines. Boost 1.74 or later.
+// Boost.Asio: asynchronous operations with completion tokens, and host functions that are coroutines. Boost 1.74 or
+// later.
 //
 //   wasmengine::result<void> done = co_await wasmengine::async_wait(engine.start().value(), executor, use_awaitable);
 //

@@ -115,8 +115,8 @@ template <event_loop Loop>
 /// `on_done(result<void>, F)` to get the future back, such as a compilation to take the factory from. For operations
 /// that nobody awaits. `on_done` runs on the loop's thread, must not throw, and is dropped uncalled only if this fails.
 ///
-/// To cancel, stop or destroy the engine: the operation then fails with `WASM_STATUS_CANCELLED`. The loop must live, and
-/// run what is posted to it, until then.
+/// To cancel, stop or destroy the engine: the operation then fails with `WASM_STATUS_CANCELLED`. The loop must live,
+/// and run what is posted to it, until then.
 template <event_loop Loop, typename F, typename D>
   requires std::derived_from<F, future> &&
            (std::invocable<D&, result<void>> || std::invocable<D&, result<void>, F>)

@@ -46,7 +46,8 @@ class custom_call {
  public:
   explicit custom_call(wasm_call* raw) noexcept : _raw(raw) {}
 
-  /// A promise for this step, which then returns `WASM_ANSWER_PENDING` and is called again when the promise is resolved.
+  /// A promise for this step, which then returns `WASM_CALLBACK_RESULT_PENDING` and is called again when the promise is
+  /// resolved.
   [[nodiscard]] promise later() const {
     return detail::make<promise>([&](wasm_promise** out, wasm_error** e) {
              return wasm_call_promise(_raw, out, e);
@@ -78,8 +79,9 @@ class batch_work {
     return record.payload == nullptr ? std::nullopt : std::optional(input_record(record));
   }
 
-  /// Writes a record's payload for the record that was taken last, to an output topic. False if the host must have what was
-  /// written before: return `WASM_ANSWER_AGAIN`, and write it then. Throws an `error` for what cannot be written at all.
+  /// Writes a record's payload for the record that was taken last, to an output topic. False if the host must have what
+  /// was written before: return `WASM_CALLBACK_RESULT_AGAIN`, and write it then. Throws an `error` for what cannot be
+  /// written at all.
   [[nodiscard]] bool write(std::span<const std::uint8_t> payload, std::uint32_t topic = 0) const {
     auto written = detail::call([&](wasm_error** e) { return wasm_work_write(_raw, as_slice(payload), topic, e); });
     if (!written && written.err().status() == WASM_STATUS_OUTPUT_FULL) {
@@ -95,8 +97,8 @@ class batch_work {
   std::uint32_t _first;
 };
 
-/// An engine of the embedder's own; see `wasm_custom_engine`. Made, used and destroyed on its engine's thread. What a step
-/// throws fails it.
+/// An engine of the embedder's own; see `wasm_custom_engine`. Made, used and destroyed on its engine's thread. What a
+/// step throws fails it.
 class custom_engine {
  public:
   custom_engine() = default;
@@ -104,10 +106,10 @@ class custom_engine {
   custom_engine& operator=(const custom_engine&) = delete;
   virtual ~custom_engine() = default;
 
-  /// A step of the start: `WASM_ANSWER_DONE`, `…_AGAIN`, or `…_PENDING` with a promise of the call.
-  virtual wasm_answer start(custom_call) { return WASM_ANSWER_DONE; }
+  /// A step of the start: `WASM_CALLBACK_RESULT_DONE`, `…_AGAIN`, or `…_PENDING` with a promise of the call.
+  virtual wasm_callback_result start(custom_call) { return WASM_CALLBACK_RESULT_DONE; }
   /// A step of a transform, likewise.
-  virtual wasm_answer transform(const batch_work& work, custom_call call) = 0;
+  virtual wasm_callback_result transform(const batch_work& work, custom_call call) = 0;
   /// Stops, whatever it is doing: when this returns, nothing touches the batch any more.
   virtual void stop() noexcept {}
   /// Bytes of memory that it has.
@@ -121,7 +123,7 @@ namespace detail {
 
 /// Runs a callback; what it throws is why the call fails.
 template <typename F>
-std::uint32_t guarded(wasm_call* call, F&& f) noexcept {
+wasm_callback_result guarded(wasm_call* call, F&& f) noexcept {
   try {
     return f();
   } catch (const record_failure& e) {
@@ -130,7 +132,7 @@ std::uint32_t guarded(wasm_call* call, F&& f) noexcept {
     (void)wasm_call_fail(call, as_slice(e.what()), nullptr);
   } catch (...) {
   }
-  return WASM_ANSWER_FAILED;
+  return WASM_CALLBACK_RESULT_FAILED;
 }
 
 inline custom_engine& as_custom_engine(void* data) noexcept { return *static_cast<custom_engine*>(data); }
@@ -145,21 +147,21 @@ inline custom_engine& as_custom_engine(void* data) noexcept { return *static_cas
       new custom_engine_maker(std::move(make)),
       [](void* data) noexcept { delete static_cast<custom_engine_maker*>(data); },
       [](void* data, void** engine_data, wasm_call* call) noexcept {
-        return detail::guarded(call, [&]() -> std::uint32_t {
+        return detail::guarded(call, [&]() -> wasm_callback_result {
           auto made = (*static_cast<custom_engine_maker*>(data))();
           if (!made) {
             throw std::runtime_error("the maker of the custom engine made none");
           }
           *engine_data = made.release();
-          return WASM_ANSWER_DONE;
+          return WASM_CALLBACK_RESULT_DONE;
         });
       },
       [](void* data, wasm_call* call) noexcept {
         return detail::guarded(
-            call, [&]() -> std::uint32_t { return detail::as_custom_engine(data).start(custom_call(call)); });
+            call, [&]() -> wasm_callback_result { return detail::as_custom_engine(data).start(custom_call(call)); });
       },
       [](void* data, wasm_slice batch, std::uint32_t first, wasm_work* work, wasm_call* call) noexcept {
-        return detail::guarded(call, [&]() -> std::uint32_t {
+        return detail::guarded(call, [&]() -> wasm_callback_result {
           return detail::as_custom_engine(data).transform(batch_work(work, as_bytes(batch), first), custom_call(call));
         });
       },

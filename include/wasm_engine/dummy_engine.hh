@@ -37,8 +37,8 @@ struct dummy_script {
   unsigned failures = always;
   /// How many of the next starts fail.
   unsigned failing_starts = 0;
-  /// Take the promise for which each start and each transform waits first: to be resolved by the test (`dummy_gate`), or by
-  /// a timer.
+  /// Take the promise for which each start and each transform waits first: to be resolved by the test (`dummy_gate`),
+  /// or by a timer.
   std::function<void(promise)> delay_start;
   std::function<void(promise)> delay_transform;
   std::uint64_t memory_size = 0;
@@ -50,7 +50,8 @@ struct dummy_script {
   int alive = 0;  ///< Dummies that are there.
 };
 
-/// Holds promises until a test wants them: `script->delay_transform = gate.hold()`. Lives at least as long as the script.
+/// Holds promises until a test wants them: `script->delay_transform = gate.hold()`. Lives at least as long as the
+/// script.
 class dummy_gate {
  public:
   [[nodiscard]] std::function<void(promise)> hold() {
@@ -83,38 +84,38 @@ class dummy_engine final : public custom_engine {
   dummy_engine& operator=(const dummy_engine&) = delete;
   ~dummy_engine() override { --_script->alive; }
 
-  wasm_answer start(custom_call call) override {
+  wasm_callback_result start(custom_call call) override {
     if (!_waited) {
       ++_script->starts;
       if (wait(_script->delay_start, call)) {
-        return WASM_ANSWER_PENDING;
+        return WASM_CALLBACK_RESULT_PENDING;
       }
     }
     _waited = false;
     if (use_up(_script->failing_starts)) {
       throw std::runtime_error("the script says that this start fails");
     }
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   }
 
-  wasm_answer transform(const batch_work& work, custom_call call) override {
+  wasm_callback_result transform(const batch_work& work, custom_call call) override {
     if (!_begun) {
       _begun = true;
       ++_script->transforms;
       if (wait(_script->delay_transform, call)) {
-        return WASM_ANSWER_PENDING;
+        return WASM_CALLBACK_RESULT_PENDING;
       }
     }
     for (;;) {
       for (; _written < _outputs.size(); ++_written) {
         if (!work.write(_outputs[_written].payload, _outputs[_written].topic)) {
-          return WASM_ANSWER_AGAIN;
+          return WASM_CALLBACK_RESULT_AGAIN;
         }
       }
       forget();
       const auto record = work.next();
       if (!record) {
-        return WASM_ANSWER_DONE;
+        return WASM_CALLBACK_RESULT_DONE;
       }
       _begun = true;
       ++_script->records;

@@ -43,7 +43,8 @@ class output_call {
  public:
   explicit output_call(wasm_call* raw) noexcept : _raw(raw) {}
 
-  /// A promise for this call; the sink then returns `WASM_ANSWER_PENDING`, and the block stays until it is settled.
+  /// A promise for this call; the sink then returns `WASM_CALLBACK_RESULT_PENDING`, and the block stays until it is
+  /// settled.
   [[nodiscard]] result<promise> later() noexcept {
     return detail::make<promise>([&](wasm_promise** out, wasm_error** e) { return wasm_call_promise(_raw, out, e); });
   }
@@ -52,33 +53,33 @@ class output_call {
   wasm_call* _raw;
 };
 
-/// Takes output: `void(output_block)` if it always finishes at once, `wasm_answer(output_block, output_call)` if not. What
-/// it throws fails the transform.
+/// Takes output: `void(output_block)` if it always finishes at once, `wasm_callback_result(output_block, output_call)`
+/// if not. What it throws fails the transform.
 template <typename S>
 concept output_function =
     !std::is_const_v<S> &&
-    (std::is_invocable_r_v<wasm_answer, S&, output_block, output_call> ||
+    (std::is_invocable_r_v<wasm_callback_result, S&, output_block, output_call> ||
      (std::invocable<S&, output_block> && std::is_void_v<std::invoke_result_t<S&, output_block>>));
 
 namespace detail {
 
 template <output_function S>
-std::uint32_t sink_trampoline(void* data, const wasm_output_record* records, std::size_t count,
-                              wasm_call* call) noexcept {
+wasm_callback_result sink_trampoline(void* data, const wasm_output_record* records, std::size_t count,
+                                     wasm_call* call) noexcept {
   auto& sink = *static_cast<S*>(data);
   const output_block block(records, count);
   try {
-    if constexpr (std::is_invocable_r_v<wasm_answer, S&, output_block, output_call>) {
+    if constexpr (std::is_invocable_r_v<wasm_callback_result, S&, output_block, output_call>) {
       return sink(block, output_call(call));
     } else {
       sink(block);
-      return WASM_ANSWER_DONE;
+      return WASM_CALLBACK_RESULT_DONE;
     }
   } catch (const std::exception& e) {
     (void)wasm_call_fail(call, as_slice(e.what()), nullptr);
-    return WASM_ANSWER_FAILED;
+    return WASM_CALLBACK_RESULT_FAILED;
   } catch (...) {
-    return WASM_ANSWER_FAILED;
+    return WASM_CALLBACK_RESULT_FAILED;
   }
 }
 
@@ -92,13 +93,14 @@ class engine {
   /// A stopped engine that belongs to the calling thread.
   [[nodiscard]] static result<engine> create(const factory& f) noexcept {
     return detail::make<engine>(
-        [&](wasm_engine** out, wasm_error** e) { return wasm_engine_create(f.get(), out, e); });
+        [&](wasm_engine** out, wasm_error** e) { return wasm_engine_create(f.get(), nullptr, out, e); });
   }
 
-  /// A stopped user of the one engine that the calling thread shares for this factory; see `wasm_engine_create_shared`.
+  /// A stopped user of the one engine that the calling thread shares for this factory; see `wasm_engine_config`.
   [[nodiscard]] static result<engine> create_shared(const factory& f) noexcept {
+    const wasm_engine_config config{sizeof(config), 1};
     return detail::make<engine>(
-        [&](wasm_engine** out, wasm_error** e) { return wasm_engine_create_shared(f.get(), out, e); });
+        [&](wasm_engine** out, wasm_error** e) { return wasm_engine_create(f.get(), &config, out, e); });
   }
 
   /// Puts an engine of another factory in this one's place while it works; see `wasm_engine_replace`.
@@ -143,15 +145,16 @@ class engine {
                   detail::sink_trampoline<S>});
   }
 
-  /// Gives the guest a batch and polls at once: an empty future if that was all. Both must live until it is over; `waker`, if
-  /// given, is used up. See `wasm_engine_transform_at_once`.
+  /// Gives the guest a batch and polls at once: an empty future if that was all. Both must live until it is over;
+  /// `waker`, if given, is consumed. See `wasm_engine_transform_and_poll`.
   template <output_function S>
-  [[nodiscard]] result<future> transform_at_once(std::span<const std::uint8_t> batch, S& sink,
+  [[nodiscard]] result<future> transform_and_poll(std::span<const std::uint8_t> batch, S& sink,
                                                  const wasm_waker* waker = nullptr) noexcept {
     const wasm_output_sink raw{sizeof(raw), &sink, nullptr, detail::sink_trampoline<S>};
+    const wasm_transform_args args{sizeof(args), as_slice(batch), &raw, 0};
     wasm_poll state = WASM_POLL_READY;
     return detail::make<future>([&](wasm_future** out, wasm_error** e) {
-      return wasm_engine_transform_at_once(get(), as_slice(batch), 0, &raw, waker, &state, out, e);
+      return wasm_engine_transform_and_poll(get(), &args, waker, &state, out, e);
     });
   }
 
@@ -182,13 +185,13 @@ class engine {
   }
 
   /// How the engine has fared since it was made.
-  [[nodiscard]] result<wasm_engine_tally> tally() const noexcept {
-    wasm_engine_tally tally{sizeof(tally), 0, 0, 0, 0};
-    auto got = detail::call([&](wasm_error** e) { return wasm_engine_get_tally(get(), &tally, e); });
+  [[nodiscard]] result<wasm_engine_stats> stats() const noexcept {
+    wasm_engine_stats stats{sizeof(stats), 0, 0, 0, 0};
+    auto got = detail::call([&](wasm_error** e) { return wasm_engine_get_stats(get(), &stats, e); });
     if (!got) {
       return got.err();
     }
-    return tally;
+    return stats;
   }
 
   /// Why a start or a transform failed last under a policy, also when that goes on; none if none has.
@@ -210,12 +213,12 @@ class engine {
 
   /// Ends the profile, and gives it as JSON for Firefox's profiler.
   [[nodiscard]] result<std::string> finish_profile() {
-    handle<wasm_text, wasm_text_release> text;
+    handle<wasm_bytes, wasm_bytes_release> text;
     auto done = detail::call([&](wasm_error** e) { return wasm_engine_finish_profile(get(), text.out(), e); });
     if (!done) {
       return done.err();
     }
-    return std::string(as_text(wasm_text_view(text.get())));
+    return std::string(as_text(wasm_bytes_view(text.get())));
   }
 
   /// Attaches a pointer of the host's, for its host functions: `host_call::user_data`, `per_engine`, `engine_data`. The
@@ -250,9 +253,9 @@ class engine {
  private:
   [[nodiscard]] result<future> begin(std::span<const std::uint8_t> batch, std::uint32_t first_record,
                                      const wasm_output_sink& sink) noexcept {
-    return detail::make<future>([&](wasm_future** out, wasm_error** e) {
-      return wasm_engine_transform_from(get(), as_slice(batch), first_record, &sink, out, e);
-    });
+    const wasm_transform_args args{sizeof(args), as_slice(batch), &sink, first_record};
+    return detail::make<future>(
+        [&](wasm_future** out, wasm_error** e) { return wasm_engine_transform(get(), &args, out, e); });
   }
 
   // A refusal (foreign thread, own callback) leaks the engine: an error of the program, and the lesser evil.

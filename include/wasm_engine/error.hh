@@ -57,27 +57,27 @@ class error final : public std::exception {
     }
     return _raw ? wasm_error_message(_raw.get()) : wasm_status_name(_status);
   }
-  [[nodiscard]] wasm_trap trap() const noexcept { return wasm_error_trap(_raw.get()); }
+  [[nodiscard]] wasm_trap trap() const noexcept { return info().trap; }
   /// The code with which the guest ended by itself.
   [[nodiscard]] std::optional<std::int32_t> exit_code() const noexcept {
-    std::int32_t code = 0;
-    return wasm_error_exit_code(_raw.get(), &code) ? std::optional(code) : std::nullopt;
+    const auto known = info();
+    return known.has_exit_code ? std::optional(known.exit_code) : std::nullopt;
   }
   /// The record that the guest was working on.
   [[nodiscard]] std::optional<record_position> record() const noexcept {
-    record_position at{};
-    return wasm_error_record(_raw.get(), &at.index, &at.offset) ? std::optional(at) : std::nullopt;
+    const auto known = info();
+    return known.has_record ? std::optional(record_position{known.record_index, known.record_offset}) : std::nullopt;
   }
-  /// The guest's core dump, if the runtime's `core_dumps` asks for one and the guest has one. Lives as long as the error
-  /// and its copies.
+  /// The guest's core dump, if the runtime's `core_dumps` asks for one and the guest has one. Lives as long as the
+  /// error and its copies.
   [[nodiscard]] std::optional<std::span<const std::uint8_t>> coredump() const noexcept {
-    wasm_slice dump{};
-    return wasm_error_coredump(_raw.get(), &dump) ? std::optional(std::span(dump.data, dump.size)) : std::nullopt;
+    const auto dump = info().core_dump;
+    return dump.size != 0 ? std::optional(as_bytes(dump)) : std::nullopt;
   }
   /// The guest's call stack, innermost first.
   [[nodiscard]] std::vector<frame> backtrace() const {
     std::vector<frame> frames;
-    for (std::size_t i = 0, n = wasm_error_frame_count(_raw.get()); i < n; ++i) {
+    for (std::size_t i = 0, n = info().frame_count; i < n; ++i) {
       wasm_frame raw{};
       if (wasm_error_frame(_raw.get(), i, &raw) == WASM_STATUS_OK) {
         frames.push_back({as_text(raw.function), raw.function_index});
@@ -87,6 +87,14 @@ class error final : public std::exception {
   }
 
  private:
+  /// All zero if there is no more than the status.
+  [[nodiscard]] wasm_error_info info() const noexcept {
+    wasm_error_info known{};
+    known.size = sizeof(known);
+    (void)wasm_error_get_info(_raw.get(), &known);
+    return known;
+  }
+
   wasm_status _status;
   std::shared_ptr<wasm_error> _raw;
   std::shared_ptr<const std::string> _text;

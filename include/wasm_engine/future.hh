@@ -68,14 +68,14 @@ class promise {
     return detail::call(
         [&](wasm_error** e) { return wasm_promise_resolve_values(_raw.get(), values.data(), values.size(), e); });
   }
-  /// Has `continuation`, `wasm_answer(wasm_call*, wasm_value* results) noexcept`, finish a host function on the engine's
-  /// thread, with the guest's memory at hand. It is dropped uncalled if the guest is gone.
+  /// Has `continuation`, `wasm_callback_result(wasm_call*, wasm_value* results) noexcept`, finish a host function on
+  /// the engine's thread, with the guest's memory at hand. It is dropped uncalled if the guest is gone.
   template <typename C>
-    requires std::is_nothrow_invocable_r_v<wasm_answer, C&, wasm_call*, wasm_value*>
+    requires std::is_nothrow_invocable_r_v<wasm_callback_result, C&, wasm_call*, wasm_value*>
   result<void> resolve_with(C continuation) {
     const wasm_continuation raw{
         sizeof(raw), new C(std::move(continuation)), [](void* data) noexcept { delete static_cast<C*>(data); },
-        [](void* data, wasm_call* call, wasm_value* results) noexcept -> std::uint32_t {
+        [](void* data, wasm_call* call, wasm_value* results) noexcept -> wasm_callback_result {
           return (*static_cast<C*>(data))(call, results);
         }};
     return detail::call([&](wasm_error** e) { return wasm_promise_resolve_with(_raw.get(), &raw, e); });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Functions of the host's that guests call: a C++ function's type is read at compile time, and becomes the type that the
-// guest imports.
+// Functions of the host's that guests call: a C++ function's type is read at compile time, and becomes the type that
+// the guest imports.
 //
 //   wasmengine::host_module geo("geo");
 //   geo.add<&geo_database::country>("country", database);   // a member function
@@ -28,8 +28,9 @@
 //
 // In memory T is trivially copyable, no pointer and no bool. Ranges outside of the guest's memory are traps.
 //
-// What it returns: void, a bool, number or enum, a std::tuple of those for several results, or result<R> (or whatever has
-// has_value(), operator*, and err() or error()), whose error becomes a trap. What it throws becomes a trap with what().
+// What it returns: void, a bool, number or enum, a std::tuple of those for several results, or result<R> (or whatever
+// has has_value(), operator*, and err() or error()), whose error becomes a trap. What it throws becomes a trap with
+// what().
 //
 // It is asynchronous, so that the guest may be suspended in it, if it has a parameter `later<R>`, or returns `task<R>`,
 // or anything else that can be awaited, or that `async_traits` knows. Such a coroutine runs to its end also when its
@@ -38,16 +39,16 @@
 // `guest_span` and gives a `with_memory<R>`. Everything else that it needs is the host's care, except for the function
 // object, if it is a lambda, or what a std::shared_ptr to the object holds: that lives until the coroutine ends.
 //
-// Functions are called on the threads of engines, on several at once if there are, so a lambda must be const; and on the
-// guests' stacks: see `host_stack_size`. They must not block.
+// Functions are called on the threads of engines, on several at once if there are, so a lambda must be const; and on
+// the guests' stacks: see `host_stack_size`. They must not block.
 #pragma once
 
 #include "host/calls.hh"
 
 namespace wasmengine {
 
-/// What `host_module::add` takes: a function, a pointer to a member function, or an object with one const operator(), whose
-/// parameters and answer have a meaning in the guest.
+/// What `host_module::add` takes: a function, a pointer to a member function, or an object with one const operator(),
+/// whose parameters and answer have a meaning in the guest.
 template <typename F>
 concept host_callable =
     detail::has_signature<F> && detail::host_signature<typename detail::signature<F>::type>::fits();
@@ -115,11 +116,11 @@ class host_module {
 
   struct entry {
     std::string name;
-    std::vector<std::uint32_t> params;
-    std::vector<std::uint32_t> results;
+    std::vector<wasm_value_type> params;
+    std::vector<wasm_value_type> results;
     bool may_wait;
     std::shared_ptr<detail::shared_function> function;
-    std::uint32_t (*call)(void*, wasm_call*, const wasm_value*, wasm_value*);
+    wasm_callback_result (*call)(void*, wasm_call*, const wasm_value*, wasm_value*);
   };
 
   template <typename Signature, typename F>
@@ -130,8 +131,8 @@ class host_module {
       constexpr auto params = checked::params();
       constexpr auto results = detail::answer<typename checked::final_type>::types;
       _functions.push_back(
-          {std::move(name), std::vector<std::uint32_t>(params.begin(), params.end()),
-           std::vector<std::uint32_t>(results.begin(), results.end()), checked::may_wait,
+          {std::move(name), std::vector<wasm_value_type>(params.begin(), params.end()),
+           std::vector<wasm_value_type>(results.begin(), results.end()), checked::may_wait,
            std::shared_ptr<detail::shared_function>(new detail::bound_function<F>(std::move(function)),
                                                     detail::give_up()),
            &checked::template call<F>});
@@ -150,7 +151,7 @@ inline result<void> runtime::add(const host_module& module) const {
         sizeof(raw), as_slice(module._name), as_slice(f.name), f.params.data(), f.params.size(), f.results.data(),
         f.results.size(), f.may_wait ? 1U : 0U, f.function.get(),
         [](void* data) { static_cast<detail::shared_function*>(data)->give_up(); }, f.call};
-    auto registered = detail::call([&](wasm_error** e) { return wasm_runtime_register(get(), &raw, e); });
+    auto registered = detail::call([&](wasm_error** e) { return wasm_runtime_register_function(get(), &raw, e); });
     if (!registered) {
       return registered;
     }

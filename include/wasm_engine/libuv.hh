@@ -37,8 +37,8 @@ class libuv_loop {
   libuv_loop(libuv_loop&&) = delete;
   ~libuv_loop() { close(); }
 
-  /// Cancels the operations that are queued, forgets the functions, and closes the handle: the next turn of the loop lets
-  /// go of it. Twice is fine.
+  /// Cancels the operations that are queued, forgets the functions, and closes the handle: the next turn of the loop
+  /// lets go of it. Twice is fine.
   void close() noexcept {
     std::vector<item> rest;
     {
@@ -59,8 +59,8 @@ class libuv_loop {
     (void)_queue->push({function, argument, [](void*) noexcept {}});
   }
 
-  /// Drives an operation to its end, and calls `done` on the loop's thread with a `result<void>`, or a `result<factory>`
-  /// for a `compilation`. What `done` throws terminates the program, since libuv is written in C.
+  /// Drives an operation to its end, and calls `done` on the loop's thread with a `result<void>`, or a
+  /// `result<factory>` for a `compilation`. What `done` throws terminates the program, since libuv is written in C.
   template <typename Future, typename F>
     requires std::derived_from<Future, future> && std::invocable<F, typename detail::outcome_of<Future>::type>
   void spawn(Future operation, F done) {

@@ -125,13 +125,13 @@ class metrics {
 
 /// All metrics, now, in Prometheus's text format.
 [[nodiscard]] inline result<std::string> metrics_text(const runtime& runtime) {
-  handle<wasm_text, wasm_text_release> text;
+  handle<wasm_bytes, wasm_bytes_release> text;
   auto done =
       detail::call([&](wasm_error** e) { return wasm_runtime_metrics_text(runtime.get(), text.out(), e); });
   if (!done) {
     return done.err();
   }
-  return std::string(as_text(wasm_text_view(text.get())));
+  return std::string(as_text(wasm_bytes_view(text.get())));
 }
 
 }  // namespace wasmengine

@@ -27,8 +27,8 @@ struct policy {
 ///   std::chrono::nanoseconds now() noexcept;                 // never goes back
 ///   void sleep(std::chrono::nanoseconds time, promise p);    // resolves `p` after that, on any thread
 ///
-/// Called on the engine's thread, while a future of it is polled. What `sleep` throws fails that operation, and so does a
-/// promise that is dropped.
+/// Called on the engine's thread, while a future of it is polled. What `sleep` throws fails that operation, and so does
+/// a promise that is dropped.
 template <typename T>
 concept restart_timer = requires(T& timer, std::chrono::nanoseconds time, promise p) {
   { timer.now() } noexcept -> std::convertible_to<std::chrono::nanoseconds>;
@@ -44,17 +44,17 @@ std::uint64_t timer_now(void* data) noexcept {
 }
 
 template <restart_timer T>
-std::uint32_t timer_sleep(void* data, std::uint64_t nanoseconds, wasm_call* call) noexcept {
+wasm_callback_result timer_sleep(void* data, std::uint64_t nanoseconds, wasm_call* call) noexcept {
   try {
     auto done = make<promise>([&](wasm_promise** out, wasm_error** e) { return wasm_call_promise(call, out, e); });
     const std::chrono::nanoseconds time(static_cast<std::int64_t>(nanoseconds));
     static_cast<T*>(data)->sleep(time, std::move(done.value()));
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   } catch (const std::exception& e) {
     (void)wasm_call_fail(call, as_slice(e.what()), nullptr);
-    return WASM_ANSWER_FAILED;
+    return WASM_CALLBACK_RESULT_FAILED;
   } catch (...) {
-    return WASM_ANSWER_FAILED;
+    return WASM_CALLBACK_RESULT_FAILED;
   }
 }
 

@@ -3,7 +3,7 @@
 // Runtimes and factories: configuration, modules, compilation.
 #pragma once
 
-#include "cache.hh"
+#include "code_cache.hh"
 #include "future.hh"
 
 #include <functional>
@@ -18,8 +18,8 @@ namespace wasmengine {
 
 /// A line that a guest wrote to its standard output (info) or error (warn), or one of the library's own about it.
 struct log_line {
-  wasm_log_severity level;
-  bool continues;  ///< The line was too long; the next one of this level and transform goes on with it.
+  wasm_log_severity severity;
+  bool continues;  ///< The line was too long; the next one of this severity and transform goes on with it.
   std::string_view transform;
   std::string_view text;
   wasm_log_source source;
@@ -136,20 +136,9 @@ class runtime {
   }
 
   /// Keeps compiled modules in a directory. Before the first `validate`, `inspect`, `compile`, `precompile` or `load`.
-  result<void> set_cache(const cache_config& cache) const noexcept {
-    const wasm_cache_config config{sizeof(config), as_slice(cache.directory), cache.max_bytes};
-    return detail::call([&](wasm_error** e) { return wasm_runtime_set_cache(get(), &config, e); });
-  }
-
-  /// What was counted about compiling and the cache.
-  [[nodiscard]] result<cache_stats> get_cache_stats() const noexcept {
-    wasm_cache_stats stats{};
-    stats.size = sizeof(stats);
-    auto got = detail::call([&](wasm_error** e) { return wasm_runtime_get_cache_stats(get(), &stats, e); });
-    if (!got) {
-      return got.err();
-    }
-    return stats;
+  result<void> set_code_cache(const code_cache_config& cache) const noexcept {
+    const wasm_code_cache_config config{sizeof(config), as_slice(cache.directory), cache.max_bytes};
+    return detail::call([&](wasm_error** e) { return wasm_runtime_set_code_cache(get(), &config, e); });
   }
 
   /// Judges a module without compiling it.
@@ -159,13 +148,13 @@ class runtime {
 
   /// Everything about a module, also a refused one, as JSON; the C header lists the members.
   [[nodiscard]] result<std::string> inspect(std::span<const std::uint8_t> module) const {
-    handle<wasm_text, wasm_text_release> text;
+    handle<wasm_bytes, wasm_bytes_release> text;
     auto done = detail::call(
         [&](wasm_error** e) { return wasm_runtime_inspect(get(), as_slice(module), text.out(), e); });
     if (!done) {
       return done.err();
     }
-    return std::string(as_text(wasm_text_view(text.get())));
+    return std::string(as_text(wasm_bytes_view(text.get())));
   }
 
   /// Begins to compile a transform. Everything is copied.
@@ -201,7 +190,7 @@ class runtime {
 
   static void log_trampoline(void* data, const wasm_log_line* line) noexcept {
     try {
-      (*static_cast<log_function*>(data))({line->level, line->continues, as_text(line->transform), as_text(line->text),
+      (*static_cast<log_function*>(data))({line->severity, line->continues, as_text(line->transform), as_text(line->text),
                                            line->source, line->shard, line->engine, line->user_data});
     } catch (...) {
       // A log that fails must not end the guest that wrote to it.

@@ -8,10 +8,12 @@
 //   reactor runs, since Seastar replaces signal handlers that it finds when it starts.
 // Signals: Seastar blocks SIGFPE on every shard but the first; `prepare_shard` unblocks what guests' traps need.
 // Alternate signal stacks: Seastar's of 13.5 KiB is too small for Wasmtime, which replaces it, on the first use of a
-//   shard, by a larger one of its own; Seastar's handlers then run on that. The stall detector's handler runs on whatever
-//   stack is current, so also on a guest's: leave `guest_stack_size` and `host_stack_size` at several times 16 KiB.
+//   shard, by a larger one of its own; Seastar's handlers then run on that. The stall detector's handler runs on
+//   whatever stack is current, so also on a guest's: leave `guest_stack_size` and `host_stack_size` at several times
+//   16 KiB.
 // Fairness: a guest that used up its time slice goes to the back of its scheduling group's queue. Seastar's
-//   `--task-quota-ms`, 0.5 by default, is a good `time_slice_ns`; `--blocked-reactor-notify-ms` must be longer than that.
+//   `--task-quota-ms`, 0.5 by default, is a good `time_slice_ns`; `--blocked-reactor-notify-ms` must be longer than
+//   that.
 // Cancelling: stop or release the engine; what was awaited then fails with WASM_STATUS_CANCELLED.
 // Shutdown: as with every Seastar future, wait for what was begun before the shard stops.
 #pragma once
@@ -71,8 +73,8 @@ using value_of = std::decay_t<decltype(std::declval<typename outcome_of<Future>:
 
 }  // namespace detail
 
-/// Drives an operation to its end, on the shard of its engine. Fails with `wasmengine::error`. A `compilation` gives the
-/// factory. An operation that is over at the first poll gives a future that is ready.
+/// Drives an operation to its end, on the shard of its engine. Fails with `wasmengine::error`. A `compilation` gives
+/// the factory. An operation that is over at the first poll gives a future that is ready.
 template <typename Future>
   requires std::derived_from<Future, future>
 seastar::future<detail::value_of<Future>> as_future(Future operation) {
@@ -99,8 +101,8 @@ seastar::future<detail::value_of<Future>> as_future(Future operation) {
   }
 }
 
-/// Host functions may return a `seastar::future`; what it fails with ends the guest. Stopping the engine does not end what
-/// it waits for: hold a gate.
+/// Host functions may return a `seastar::future`; what it fails with ends the guest. Stopping the engine does not end
+/// what it waits for: hold a gate.
 template <typename T>
 struct async_traits<seastar::future<T>> {
   using value_type = T;
@@ -113,23 +115,23 @@ struct async_traits<seastar::future<T>> {
   }
 };
 
-/// A sink for `engine::transform` made of a function `seastar::future<>(output_block)`: the guest rests, and the block can
-/// be read, until the future is resolved, or the engine is stopped.
+/// A sink for `engine::transform` made of a function `seastar::future<>(output_block)`: the guest rests, and the block
+/// can be read, until the future is resolved, or the engine is stopped.
 template <typename F>
   requires std::is_invocable_r_v<seastar::future<>, F&, output_block>
 class seastar_sink {
  public:
   explicit seastar_sink(F function) : _function(std::move(function)) {}
 
-  wasm_answer operator()(output_block block, output_call call) {
+  wasm_callback_result operator()(output_block block, output_call call) {
     seastar::future<> later = seastar::futurize_invoke(_function, block);
     if (later.available() && !later.failed()) {
       later.get();
-      return WASM_ANSWER_DONE;
+      return WASM_CALLBACK_RESULT_DONE;
     }
     auto promise = call.later();
     if (!promise) {
-      return WASM_ANSWER_FAILED;
+      return WASM_CALLBACK_RESULT_FAILED;
     }
     (void)std::move(later).then_wrapped([p = std::move(promise).value()](seastar::future<> over) mutable noexcept {
       if (over.failed()) {
@@ -145,7 +147,7 @@ class seastar_sink {
         (void)p.resolve();
       }
     });
-    return WASM_ANSWER_PENDING;
+    return WASM_CALLBACK_RESULT_PENDING;
   }
 
  private:

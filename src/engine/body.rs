@@ -1,63 +1,68 @@
 //! What runs in an engine: a guest, or the embedder's callbacks.
 
-use super::{Engine, Operation};
-use crate::custom_engine::{Engagement, Step};
-use crate::error::{Error, Result};
-use crate::factory::Program;
-use crate::guest::context::HostCall;
+use super::drive::{Next, Then, not_started};
+use crate::base::error::{Error, Result};
+use crate::base::state::wasm_engine_state as State;
+use crate::base::status::wasm_status as Status;
+use crate::compile::factory::Compiled;
+use crate::guest::context::{Context, HostCall};
+use crate::guest::custom::{Instance, RunningEngine, Step};
 use crate::guest::instance::Guest;
-use crate::memory::creators;
-use crate::status::wasm_status as Status;
+use crate::guest::program::Program;
+use crate::system::memory::creators;
+use std::rc::Rc;
 
 /// What runs in an engine.
-pub(super) enum Body {
+pub enum Body {
+    /// A guest.
     Guest(Guest),
-    Custom(Engagement),
+    /// An engine of the embedder's.
+    Custom(RunningEngine),
 }
 
-impl Engine {
+impl Body {
     /// What is to be started; nothing yet if it needs memory that takes time.
-    pub(super) fn new_body(&self) -> Result<Option<Body>> {
-        let shared = &self.compiled.shared;
-        match &self.compiled.program {
+    #[cold]
+    pub fn new(compiled: &Compiled, context: &Rc<Context>, instance: &Option<Rc<Instance>>) -> Result<Option<Self>> {
+        let shared = &compiled.shared;
+        match &compiled.program {
             Program::Module(code) => {
                 if let Some(pools) = &shared.pools
-                    && !pools.ready().map_err(|e| self.refused(e))?
+                    && !pools.ready().map_err(|e| not_started(compiled, e))?
                 {
                     return Ok(None);
                 }
                 drop(creators::take_refusal());
-                Ok(Some(Body::Guest(Guest::new(code, &self.context, &shared.config))))
+                Ok(Some(Self::Guest(Guest::new(code, context, &shared.config))))
             }
             Program::Custom(_) => {
-                let instance = self.instance.borrow().clone();
                 let gone = || Error::new(Status::Internal, "the embedder's engine is gone");
-                Ok(Some(Body::Custom(Engagement::new(instance.ok_or_else(gone)?))))
+                Ok(Some(Self::Custom(RunningEngine::new(instance.clone().ok_or_else(gone)?))))
             }
         }
     }
+}
 
-    /// Lets the embedder's engine work; as `run`.
-    pub(super) fn step(&self, engagement: &Engagement, operation: &mut Operation) -> bool {
-        let settled = match self.context.host_call.take() {
+impl RunningEngine {
+    /// Lets the embedder's engine work. What comes next; none if other tasks do.
+    pub(super) fn take_step(&self, context: &Context) -> Option<Next> {
+        let settled = match context.host_call.take() {
             HostCall::Settled(settled) => Some(settled),
             _ => None,
         };
-        match engagement.step(&self.context, operation.sink.is_some(), settled) {
+        let transforms = context.state.get() == State::Transforming;
+        match self.step(context, transforms, settled) {
             Step::Done => {
-                self.context.note_started();
-                operation.outcome = Some(Ok(()));
-                operation.output_due = true;
+                context.note_started();
+                Some(Next::Deliver(Then::End(Ok(()))))
             }
-            Step::Full => operation.output_due = true,
-            Step::Again => return false,
-            Step::Pending(waiting) => operation.host_call = Some(waiting),
-            Step::Failed(error) => {
-                self.context.work.borrow_mut().output.drop_unfinished();
-                operation.outcome = Some(Err(error));
-                operation.output_due = true;
+            Step::Full => Some(Next::Deliver(Then::Run)),
+            Step::Again => None,
+            Step::Pending(waiting) => {
+                context.host_call.set(HostCall::Waiting(waiting));
+                Some(Next::HostCall)
             }
+            Step::Failed(error) => Some(Next::failed(context, error)),
         }
-        true
     }
 }

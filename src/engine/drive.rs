@@ -1,184 +1,210 @@
 //! How an operation goes on, poll by poll.
 
 use super::body::Body;
-use super::{Engine, Operation, wasm_engine_state as State, wasm_poll};
-use crate::call::{Ended, Settled, Waiting};
-use crate::error::{Error, Result};
-use crate::factory::Program;
+use super::runner::Runner;
+use crate::base::error::{Error, Result};
+use crate::base::state::wasm_poll;
+use crate::base::status::wasm_status as Status;
+use crate::compile::factory::Compiled;
 use crate::guest::context::{Context, HostCall, Suspended};
+use crate::guest::custom::Instance;
 use crate::guest::fault;
-use crate::memory::creators;
-use crate::status::wasm_status as Status;
-use crate::waker::Waker;
+use crate::guest::instance::Ended;
+use crate::guest::program::Program;
+use crate::host::call::{Ended as CallEnded, Settled, Waiting};
+use crate::host::sink::OutputSink;
+use crate::host::waker::Waker;
+use crate::system::memory::creators;
 use core::task::Poll as TaskPoll;
+use std::rc::Rc;
+use std::sync::Arc;
 
-/// The guest's turn on the thread.
-struct Turn<'a>(&'a Context);
+/// What comes next in an operation.
+#[derive(Default)]
+pub enum Next {
+    /// The guest runs.
+    #[default]
+    Run,
+    /// The promise of the host call that is in the context must be settled.
+    HostCall,
+    /// Output goes to the host.
+    Deliver(Then),
+    /// The host has not finished with a block of output.
+    Delivering(Waiting, Then),
+}
 
-impl<'a> Turn<'a> {
-    #[inline]
-    fn begin(context: &'a Context) -> Self {
-        context.run_time.begin_turn();
-        context.meter.begin_turn();
-        Self(context)
-    }
+/// What comes when the host has the output.
+pub enum Then {
+    /// The guest runs on.
+    Run,
+    /// The operation is over. Boxed, because this is moved with each step.
+    End(Result<(), Box<Error>>),
+}
+
+/// The guest's turn on the thread, from a poll's beginning to its end.
+pub struct Turn<'a> {
+    compiled: &'a Arc<Compiled>,
+    context: &'a Rc<Context>,
+    instance: &'a Option<Rc<Instance>>,
+    sink: Option<&'a OutputSink>,
 }
 
 impl Drop for Turn<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.0.run_time.end_turn();
-        self.0.meter.end_turn(self.0.run_time.long_turn());
+        self.context.run_time.end_turn();
+        self.context.meter.end_turn(self.context.run_time.long_turn());
     }
 }
 
-impl Engine {
-    /// Drives operation `number`. An error means that it is over, and the engine stopped, unless the error is one of
-    /// misuse.
+impl Runner {
+    /// Drives the operation until it completes, or has to wait.
     #[inline]
-    pub fn poll(&self, number: u64, waker: Waker) -> Result<wasm_poll> {
-        let _busy = self.enter()?;
-        if !self.is_going_on(number) {
-            return Err(Error::new(Status::Cancelled, "the engine was stopped or released before this was done"));
-        }
-        let shared = &self.compiled.shared;
-        if self.is_guest() {
-            let begins = self.state.get() == State::Starting && self.body.borrow().is_none();
-            shared.check_signals(begins)?;
-            if begins {
-                self.check_pool()?;
-            }
-        }
-        let mut operation = self.operation.borrow_mut();
-        let outcome = self.drive(&mut operation, waker);
-        self.context.count_passed();
-        match &outcome {
-            Ok(wasm_poll::Ready) => {
-                self.context.meter.end();
-                let finished = operation.sink.take();
-                drop(operation);
-                self.state.set(State::Idle);
-                self.trim();
-                // The sink's drop is the host's code: it runs while the engine still counts as busy, so that it cannot
-                // release what this call stands on.
-                drop(finished);
-            }
-            Ok(wasm_poll::Pending | wasm_poll::Yielded) => {}
-            Err(e) => {
-                self.context.meter.fail(e.status);
-                drop(operation);
-                self.drop_guest(());
-            }
-        }
-        outcome
+    pub(super) fn drive(&mut self, sink: Option<&OutputSink>, waker: Waker) -> Result<wasm_poll> {
+        let Self { compiled, context, body, instance, next } = self;
+        context.run_time.begin_turn();
+        context.meter.begin_turn();
+        Turn { compiled, context, instance, sink }.drive(body, next, waker)
     }
+}
 
-    fn drive(&self, operation: &mut Operation, waker: Waker) -> Result<wasm_poll> {
+impl Turn<'_> {
+    /// Should an error end this, the next operation begins with `Run`, which is what `later` is left as.
+    fn drive(&self, body: &mut Option<Body>, later: &mut Next, waker: Waker) -> Result<wasm_poll> {
         let mut waker = Some(waker);
-        let _turn = Turn::begin(&self.context);
+        let mut next = core::mem::take(later);
         loop {
-            if let Some(receiver) = &operation.hand_over {
-                match receiver.poll(|| waker.take().unwrap_or_else(Waker::none)) {
-                    None => return Ok(wasm_poll::Pending),
-                    Some(Settled::Rejected(why)) => return Err(self.rejected(&why)),
-                    Some(_) => {
-                        operation.hand_over = None;
-                        self.context.work.borrow_mut().output.consume();
+            let then = match next {
+                Next::Run => match self.run(body)? {
+                    Some(something) => {
+                        next = something;
+                        continue;
                     }
+                    None => return Ok(wasm_poll::Yielded),
+                },
+                Next::HostCall => {
+                    if !poll_host_call(self.context, &mut waker) {
+                        *later = next;
+                        return Ok(wasm_poll::Pending);
+                    }
+                    Then::Run
                 }
-            }
-            if let Some(receiver) = &operation.host_call {
-                let Some(settled) = receiver.poll(|| waker.take().unwrap_or_else(Waker::none)) else {
-                    return Ok(wasm_poll::Pending);
-                };
-                operation.host_call = None;
-                self.context.host_call.set(HostCall::Settled(settled));
-            }
-            if core::mem::take(&mut operation.output_due)
-                && let Some(receiver) = self.hand_over(operation)?
-            {
-                operation.hand_over = Some(receiver);
-                continue;
-            }
-            if let Some(outcome) = operation.outcome.take() {
-                return outcome.map(|()| wasm_poll::Ready);
-            }
-            if !self.run(operation)? {
-                return Ok(wasm_poll::Yielded);
+                Next::Deliver(then) => match self.deliver()? {
+                    Some(waiting) => {
+                        next = Next::Delivering(waiting, then);
+                        continue;
+                    }
+                    None => then,
+                },
+                Next::Delivering(waiting, then) => match waiting.poll(|| waker.take().unwrap_or_else(Waker::none)) {
+                    None => {
+                        *later = Next::Delivering(waiting, then);
+                        return Ok(wasm_poll::Pending);
+                    }
+                    Some(Settled::Rejected(why)) => return Err(rejected(&self.compiled.transform.name, &why)),
+                    Some(_) => {
+                        self.context.work.borrow_mut().output.consume();
+                        then
+                    }
+                },
+            };
+            match then {
+                Then::Run => next = Next::Run,
+                Then::End(outcome) => return outcome.map(|()| wasm_poll::Ready).map_err(|e| *e),
             }
         }
     }
 
-    /// Lets the guest run until there is something to do for the host: true; or until its slice is over: false.
-    fn run(&self, operation: &mut Operation) -> Result<bool> {
+    /// Lets the guest run until there is something to do for the host; none if its slice is over.
+    #[inline]
+    fn run(&self, slot: &mut Option<Body>) -> Result<Option<Next>> {
         if self.context.run_time.turn_is_over() {
-            return Ok(false);
+            return Ok(None);
         }
         self.context.run_time.resume();
-        let mut slot = self.body.borrow_mut();
-        let body = match &mut *slot {
+        let body = match slot {
             Some(body) => body,
-            None => match self.new_body()? {
+            None => match Body::new(self.compiled, self.context, self.instance)? {
                 Some(body) => slot.insert(body),
-                None => return Ok(false),
+                None => return Ok(None),
             },
         };
         let guest = match body {
             Body::Guest(guest) => guest,
-            Body::Custom(engagement) => return Ok(self.step(engagement, operation)),
+            Body::Custom(engine) => return Ok(engine.take_step(self.context)),
         };
         match guest.resume() {
             TaskPoll::Pending => match self.context.suspended.take() {
                 Some(Suspended::ForBatch) => {
                     self.context.note_started();
-                    operation.outcome = Some(Ok(()));
-                    operation.output_due = true;
-                    Ok(true)
+                    Ok(Some(Next::Deliver(Then::End(Ok(())))))
                 }
-                Some(Suspended::ForOutput) => {
-                    operation.output_due = true;
-                    Ok(true)
-                }
-                Some(Suspended::ForHost) => {
-                    if let HostCall::Waiting(waiting) = self.context.host_call.take() {
-                        operation.host_call = Some(waiting);
-                    }
-                    Ok(true)
-                }
-                Some(Suspended::SliceOver) => Ok(false),
+                Some(Suspended::ForOutput) => Ok(Some(Next::Deliver(Then::Run))),
+                Some(Suspended::ForHost) => Ok(Some(Next::HostCall)),
+                Some(Suspended::SliceOver) => Ok(None),
                 None => Err(Error::new(Status::Internal, "the guest was suspended for no reason")),
             },
-            TaskPoll::Ready(ended) => {
-                if let Some(refusal) = creators::take_refusal() {
-                    return Err(self.refused(refusal));
-                }
-                let Program::Module(code) = &self.compiled.program else {
-                    return Err(Error::new(Status::Internal, "a guest without code"));
-                };
-                let error = fault::explain(ended, &self.context, &code.wrappers);
-                self.context.work.borrow_mut().output.drop_unfinished();
-                operation.outcome = Some(Err(error));
-                operation.output_due = true;
-                Ok(true)
-            }
+            TaskPoll::Ready(ended) => self.explain(ended).map(Some),
         }
     }
 
-    /// Gives the host what output there is. A receiver if it wants time for it.
-    #[inline]
-    fn hand_over(&self, operation: &Operation) -> Result<Option<Waiting>> {
-        let mut work = self.context.work.borrow_mut();
-        if work.output.is_empty() {
-            return Ok(None);
+    /// The guest ended.
+    #[cold]
+    fn explain(&self, ended: Ended) -> Result<Next> {
+        if let Some(refusal) = creators::take_refusal() {
+            return Err(not_started(self.compiled, refusal));
         }
-        let Some(sink) = &operation.sink else { return Ok(None) };
+        let Program::Module(code) = &self.compiled.program else {
+            return Err(Error::new(Status::Internal, "a guest without code"));
+        };
+        Ok(Next::failed(self.context, fault::explain(ended, self.context, &code.wrappers)))
+    }
+
+    /// Gives the host what output there is. A promise if the host wants time for it.
+    #[inline]
+    fn deliver(&self) -> Result<Option<Waiting>> {
+        let mut work = self.context.work.borrow_mut();
+        let (false, Some(sink)) = (work.output.is_empty(), self.sink) else { return Ok(None) };
         match sink.accept(work.output.block()) {
-            Ended::Done => {
+            CallEnded::Done => {
                 work.output.consume();
                 Ok(None)
             }
-            Ended::Pending(receiver) => Ok(Some(receiver)),
-            Ended::Failed(why) => Err(self.rejected(&why)),
+            CallEnded::Pending(waiting) => Ok(Some(waiting)),
+            CallEnded::Failed(why) => Err(rejected(&self.compiled.transform.name, &why)),
         }
     }
+}
+
+impl Next {
+    /// The guest failed: the host gets the output of the records before, and then the error.
+    pub fn failed(context: &Context, error: Error) -> Self {
+        context.work.borrow_mut().output.drop_unfinished();
+        Self::Deliver(Then::End(Err(Box::new(error))))
+    }
+}
+
+/// A start for which there was no memory or stack.
+pub fn not_started(compiled: &Compiled, why: Error) -> Error {
+    Error::new(why.status, format!("transform \"{}\" could not start: {}", compiled.transform.name, why.message))
+}
+
+/// Whether the host call that the guest waits for has its answer. Promise and answer stay where the host function finds them.
+fn poll_host_call(context: &Context, waker: &mut Option<Waker>) -> bool {
+    let HostCall::Waiting(waiting) = context.host_call.take() else { return true };
+    match waiting.poll(|| waker.take().unwrap_or_else(Waker::none)) {
+        None => {
+            context.host_call.set(HostCall::Waiting(waiting));
+            false
+        }
+        Some(settled) => {
+            context.host_call.set(HostCall::Settled(settled));
+            true
+        }
+    }
+}
+
+/// The error of a sink that did not take its output.
+pub fn rejected(transform: &str, why: &str) -> Error {
+    Error::new(Status::OutputRejected, format!("transform \"{transform}\": its output was not taken: {why}"))
 }

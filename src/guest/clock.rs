@@ -1,13 +1,13 @@
-//! How long a guest has been running, in time that its host can be held to: only while it had the thread.
+//! How long a guest has been running in time that it is accountable for: only while it had the thread.
 
 use super::fault::Fault;
-use crate::config::Config;
-use crate::ticker::{self, Turns};
+use crate::base::config::Config;
+use crate::system::ticker::{self, ActivePolls};
 use core::cell::Cell;
 use std::time::Duration;
 
-/// Ticks of the epoch in a time slice: a guest's deadline lies this many ahead, so it runs for between one and two
-/// halves of its slice, never more.
+/// Ticks of the epoch in a time slice. A guest's deadline is this many ticks ahead. The guest therefore runs for
+/// between one and two halves of its slice and never longer.
 pub const TICKS_PER_SLICE: u64 = 2;
 
 /// The time between two ticks of a runtime's epoch.
@@ -15,15 +15,15 @@ pub fn tick(config: &Config) -> Duration {
     config.time_slice.min(config.record_time_limit) / TICKS_PER_SLICE as u32
 }
 
-/// Adds up running time and compares it with the limit, by the ticker's run clock.
+/// Adds up running time and compares it with the limit by the ticker's run clock.
 #[derive(Debug)]
 pub struct RunTime {
-    turns: Turns,
+    polls: ActivePolls,
     limit: u64,
     slice: u64,
     /// Nanoseconds of earlier turns.
     used: Cell<u64>,
-    /// Run clock at the start of this turn, or of the record if that began in this turn.
+    /// Run clock at the start of this turn or of the record if the record began in this turn.
     since: Cell<u64>,
     /// Run clock at the start of this turn.
     turn: Cell<u64>,
@@ -33,7 +33,7 @@ impl RunTime {
     /// A stopped clock.
     pub fn new(limit: Duration, slice: Duration) -> Self {
         Self {
-            turns: Turns::of_this_thread(),
+            polls: ActivePolls::of_this_thread(),
             limit: limit.as_nanos() as u64,
             slice: slice.as_nanos() as u64,
             used: Cell::new(0),
@@ -45,7 +45,7 @@ impl RunTime {
     /// The host gives the guest the thread.
     #[inline]
     pub fn begin_turn(&self) {
-        self.turns.begin();
+        self.polls.begin();
         let now = ticker::run_clock();
         self.since.set(now);
         self.turn.set(now);
@@ -54,10 +54,10 @@ impl RunTime {
     /// The host has the thread again.
     #[inline]
     pub fn end_turn(&self) {
-        self.turns.end();
+        self.polls.end();
     }
 
-    /// The guest goes on in the same turn, after its host took some output.
+    /// The guest continues in the same turn after its host took some output.
     pub fn resume(&self) {
         self.since.set(ticker::run_clock());
     }
@@ -68,7 +68,7 @@ impl RunTime {
         self.long_turn().is_some()
     }
 
-    /// Nanoseconds that this turn has lasted, if it is a slice or more.
+    /// Nanoseconds of this turn if it has lasted a slice or more.
     #[inline]
     pub fn long_turn(&self) -> Option<u64> {
         let passed = ticker::run_clock().wrapping_sub(self.turn.get());
@@ -87,7 +87,7 @@ impl RunTime {
         self.since.set(now);
     }
 
-    /// Begins to count anew: a record, or a start.
+    /// Restarts the count: for a record or a start.
     #[inline]
     pub fn restart(&self) {
         self.used.set(0);

@@ -5,17 +5,17 @@ use super::clock::RunTime;
 use super::limits::Limits;
 use super::schema_registry::Lookup;
 use super::work::Work;
-use crate::call::{Settled, Waiting};
-use crate::config::Config;
-use crate::core_dump::CoreDump;
-use crate::error::RecordAt;
-use crate::log::{Line, LineBuffer, Piece, Sink, escape, wasm_log_severity, wasm_log_source};
-use crate::log_limit::grouped;
+use crate::base::config::Config;
+use crate::base::description::Description;
+use crate::base::error::RecordAt;
+use crate::base::state::wasm_engine_state as State;
+use crate::base::text::{escape, grouped};
+use crate::guest::output::OutputBuffer;
+use crate::guest::profile::Profile;
+use crate::host::call::{Settled, Waiting};
+use crate::host::log::{Line, LineBuffer, Piece, Sink, wasm_log_severity, wasm_log_source};
 use crate::metrics::clock;
 use crate::metrics::meter::Meter;
-use crate::output::OutputBuffer;
-use crate::profile::Profile;
-use crate::transform::Transform;
 use core::cell::{Cell, RefCell};
 use core::ffi::c_void;
 use std::rc::Rc;
@@ -62,19 +62,20 @@ pub struct Context {
     pub work: RefCell<Work>,
     /// How long it has been running.
     pub run_time: RunTime,
+    /// What the engine is doing, whoever uses it.
+    pub state: Cell<State>,
+    /// A panic of the library ended what the engine did. Nothing can be done with it any more.
+    pub poisoned: Cell<bool>,
     /// What is counted.
     pub meter: Meter,
     /// The guest's wall clock, milliseconds since 1970: the timestamp of the record at hand.
     pub wall_clock: Cell<i64>,
-    /// What is kept of the guest that ended just now, until its error is made.
-    pub core_dump: Cell<Option<CoreDump>>,
     /// Where the guest spends its time, if somebody wants to know.
     pub profile: Profile,
-    transform: Arc<Transform>,
+    transform: Arc<Description>,
     /// What `default_topic` tells, without the way there.
     has_topic: bool,
     started: Cell<bool>,
-    instance: Cell<bool>,
     memory_limit: usize,
     refused_growth: Cell<Option<usize>>,
     max_log_line: usize,
@@ -84,8 +85,8 @@ pub struct Context {
 
 impl Context {
     /// A context for a guest that is about to start.
-    pub fn new(transform: Arc<Transform>, config: &Config, sink: Arc<dyn Sink>, meter: Meter) -> Self {
-        let lines = |level| LineBuffer::new(level, config.max_log_line);
+    pub fn new(transform: Arc<Description>, config: &Config, sink: Arc<dyn Sink>, meter: Meter) -> Self {
+        let lines = |severity| LineBuffer::new(severity, config.max_log_line);
         Self {
             suspended: Cell::new(None),
             host_call: Cell::default(),
@@ -94,14 +95,14 @@ impl Context {
             user_data: Cell::new(core::ptr::null_mut()),
             work: RefCell::new(Work::new(config.output_buffer_limit)),
             run_time: RunTime::new(config.record_time_limit, config.time_slice),
+            state: Cell::new(State::Stopped),
+            poisoned: Cell::new(false),
             meter,
             wall_clock: Cell::new(0),
-            core_dump: Cell::new(None),
             profile: Profile::default(),
             has_topic: !transform.output_topics.is_empty(),
             transform,
             started: Cell::new(false),
-            instance: Cell::new(false),
             memory_limit: config.memory_limit,
             refused_growth: Cell::new(None),
             max_log_line: config.max_log_line,
@@ -119,13 +120,12 @@ impl Context {
         self.run_time.restart();
         self.wall_clock.set(0);
         self.started.set(false);
-        self.instance.set(false);
         self.note_memory_size(0);
         self.refused_growth.set(None);
     }
 
     /// Whose guest this is.
-    pub fn transform(&self) -> &Transform {
+    pub fn transform(&self) -> &Description {
         &self.transform
     }
 
@@ -133,19 +133,19 @@ impl Context {
     pub fn record(&self) -> Option<RecordAt> {
         let work = self.work.borrow();
         let batch = &work.batch;
-        batch.at_hand.then(|| RecordAt { index: batch.taken - 1, offset: batch.latest_offset })
-    }
-
-    /// How many records of the batch at hand the guest has taken.
-    pub fn taken(&self) -> u32 {
-        let batch = &self.work.borrow().batch;
-        if batch.is_there() { batch.taken } else { 0 }
+        batch.in_record.then(|| RecordAt { index: batch.taken - 1, offset: batch.latest_offset })
     }
 
     /// Where a record goes that names no topic.
     #[inline]
     pub fn default_topic(&self) -> Option<u32> {
         self.has_topic.then_some(0)
+    }
+
+    /// Says whose calls and lines the guest's are from here on.
+    pub fn attach(&self, owner: *mut c_void, user_data: *mut c_void) {
+        self.owner.set(owner);
+        self.user_data.set(user_data);
     }
 
     /// Whether the guest has come as far as waiting for batches.
@@ -156,16 +156,6 @@ impl Context {
     /// The guest waits for its first batch.
     pub fn note_started(&self) {
         self.started.set(true);
-    }
-
-    /// Whether the module was instantiated, so that failures are the guest's.
-    pub fn has_instance(&self) -> bool {
-        self.instance.get()
-    }
-
-    /// The module is instantiated.
-    pub fn note_instance(&self) {
-        self.instance.set(true);
     }
 
     /// Bytes that the guest's memory may have.
@@ -237,7 +227,7 @@ impl Context {
     fn emit(&self, source: wasm_log_source, piece: Piece<'_>) {
         if self.meter.series().log.admit(clock::nanoseconds(clock::ticks())) {
             self.tell_suppressed();
-            self.hand_out(source, piece.level, &escape(piece.bytes), piece.continues);
+            self.hand_out(source, piece.severity, &escape(piece.bytes), piece.continues);
         }
     }
 
@@ -252,9 +242,9 @@ impl Context {
         }
     }
 
-    fn hand_out(&self, source: wasm_log_source, level: wasm_log_severity, text: &str, continues: bool) {
+    fn hand_out(&self, source: wasm_log_source, severity: wasm_log_severity, text: &str, continues: bool) {
         self.sink.line(&Line {
-            level,
+            severity,
             source,
             continues,
             shard: self.meter.series().shard,

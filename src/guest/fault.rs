@@ -1,15 +1,17 @@
-//! Why a guest ended, from Wasmtime's error to the library's.
+//! Translates Wasmtime's error of a failed guest to the library's.
 
 use super::context::Context;
-use crate::error::{Error, Frame, GuestDetail, wasm_trap};
+use super::instance::Ended;
+use crate::base::error::{Error, Frame, GuestDetail, wasm_trap};
+use crate::base::status::wasm_status as Status;
+use crate::base::text::demangle;
 use crate::module::suspend_points::{Origin, Wrappers};
-use crate::status::wasm_status as Status;
 use core::fmt::Write as _;
 
 /// What a host function of ours raises.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// The guest handed over a range outside of its memory.
+    /// The guest passed a range outside of its memory.
     #[error("{call}: {what} at {start:#x} with {length} bytes is outside of the guest's memory of {memory} bytes")]
     Pointer {
         /// The host function.
@@ -24,7 +26,7 @@ pub enum Fault {
         memory: usize,
     },
     /// The guest called a host function before its memory existed.
-    #[error("the guest called a host function before its memory was there")]
+    #[error("the guest called a host function before it had a memory")]
     NoMemory,
     /// A function of the host failed.
     #[error("host function {function}: {why}")]
@@ -63,15 +65,10 @@ fn trap_code(trap: wasmtime::Trap) -> wasm_trap {
     }
 }
 
-/// The error of a guest that ended, however it did.
-pub fn explain(ended: Result<(), wasmtime::Error>, context: &Context, wrappers: &Wrappers) -> Error {
-    let mut detail = GuestDetail {
-        record: context.record(),
-        taken: context.taken(),
-        core_dump: context.core_dump.take(),
-        ..GuestDetail::default()
-    };
-    let (status, what) = match &ended {
+/// The error of a guest that ended for any reason.
+pub fn explain(ended: Ended, context: &Context, wrappers: &Wrappers) -> Error {
+    let mut detail = GuestDetail { record: context.record(), core_dump: ended.core_dump, ..GuestDetail::default() };
+    let (status, what) = match &ended.result {
         Ok(()) => {
             detail.exit_code = Some(0);
             (Status::GuestExit, "the guest returned from _start instead of waiting for records".to_owned())
@@ -82,7 +79,7 @@ pub fn explain(ended: Result<(), wasmtime::Error>, context: &Context, wrappers: 
             classify(error, context, &mut detail)
         }
     };
-    let mut message = format!("transform \"{}\"", context.transform().name);
+    let mut message = context.transform().to_string();
     let _ = match detail.record {
         Some(record) => write!(message, ", record {} of the batch (offset {}): {what}", record.index, record.offset),
         None if context.has_started() => write!(message, ", between records: {what}"),
@@ -103,7 +100,7 @@ pub fn explain(ended: Result<(), wasmtime::Error>, context: &Context, wrappers: 
 fn classify(error: &wasmtime::Error, context: &Context, detail: &mut GuestDetail) -> (Status, String) {
     if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
         detail.exit_code = Some(exit.0);
-        // How an exit came about tells nothing: it is where the guest's language keeps its exit function.
+        // The backtrace of an exit says nothing useful: it shows the exit function of the guest's language.
         detail.frames.clear();
         return (
             refused_growth(context).unwrap_or(Status::GuestExit),
@@ -128,12 +125,12 @@ fn classify(error: &wasmtime::Error, context: &Context, detail: &mut GuestDetail
         return (status, with_growth(context, trap.to_string()));
     }
     if error.is::<wasmtime::WasmBacktrace>() {
-        // A host function of wasmtime-wasi: it refuses bad pointers with errors of its own.
+        // A host function of wasmtime-wasi. It refuses bad pointers with its own errors.
         detail.trap = Some(wasm_trap::Host);
         return (Status::GuestBadCall, format!("a host call failed: {:#}", error.root_cause()));
     }
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
-        let what = "the process's pool has no place for another engine; stop an engine, or raise pool_engines";
+        let what = "the process's pool has no room for another engine: stop an engine or raise pool_engines";
         return (Status::PoolExhausted, format!("{what} ({})", error.root_cause()));
     }
     (Status::System, format!("the guest could not be instantiated: {error:#}"))
@@ -147,7 +144,7 @@ fn with_growth(context: &Context, what: String) -> String {
     match context.refused_growth() {
         Some(wanted) => {
             let limit = context.memory_limit();
-            format!("{what}, after its memory was refused to grow to {wanted} bytes (memory_limit is {limit})")
+            format!("{what}, after its memory was not allowed to grow to {wanted} bytes (memory_limit is {limit})")
         }
         None => what,
     }
@@ -161,66 +158,4 @@ fn frames(backtrace: &wasmtime::WasmBacktrace, wrappers: &Wrappers) -> Vec<Frame
     };
     // With core dumps Wasmtime gives more.
     backtrace.frames().iter().take(MOST_FRAMES).filter_map(frame).collect()
-}
-
-/// Longest name that is demangled, and longest name that is shown. Demangled C++ can be exponentially longer than what it
-/// comes from.
-const LONGEST_NAME: usize = 512;
-
-/// Names as people wrote them, for Rust and C++ guests; cut, and without control characters.
-pub fn demangle(name: &str) -> String {
-    if name.len() > LONGEST_NAME {
-        return printable(name);
-    }
-    if let Ok(rust) = rustc_demangle::try_demangle(name) {
-        return printable(&bounded(format_args!("{rust:#}")));
-    }
-    // It would take `a` for a type, signed char.
-    if !name.starts_with('_') {
-        return printable(name);
-    }
-    match cpp_demangle::Symbol::new(name) {
-        Ok(symbol) => {
-            let mut out = Bounded(String::new());
-            let options = cpp_demangle::DemangleOptions::default();
-            match symbol.structured_demangle(&mut out, &options) {
-                Ok(()) => printable(&out.0),
-                Err(_) => printable(name),
-            }
-        }
-        Err(_) => printable(name),
-    }
-}
-
-/// A string that refuses to become longer than names may be.
-struct Bounded(String);
-
-impl core::fmt::Write for Bounded {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        if self.0.len() + text.len() > LONGEST_NAME {
-            return Err(core::fmt::Error);
-        }
-        self.0.push_str(text);
-        Ok(())
-    }
-}
-
-fn bounded(text: core::fmt::Arguments<'_>) -> String {
-    let mut out = Bounded(String::new());
-    // What did not fit is left out.
-    let _ = out.write_fmt(text);
-    out.0
-}
-
-/// A name from a module, fit for a log: cut, and with control characters escaped.
-pub fn printable(name: &str) -> String {
-    let mut out: String = name
-        .chars()
-        .take(LONGEST_NAME)
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-        .collect();
-    if name.chars().nth(LONGEST_NAME).is_some() {
-        out.push('…');
-    }
-    out
 }

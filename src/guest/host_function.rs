@@ -1,17 +1,19 @@
-//! The host's own functions, as guests call them.
+//! The host's own functions as guests call them.
 #![allow(unsafe_code)]
 
 use super::context::{GuestState, HostCall, Suspended};
 use super::fault::Fault;
 use super::memory::GuestMemory;
-use crate::call::{Ended, Settled, wasm_call};
-use crate::value::{MAX_PARAMS, MAX_RESULTS, wasm_value, wasm_value_type};
+use crate::host::call::{Ended, Settled, wasm_call};
+use crate::host::owned::{Owned, host_data};
+use crate::host::value::{MAX_PARAMS, MAX_RESULTS, wasm_value, wasm_value_type};
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use std::sync::Arc;
 use wasmtime::{AsContextMut as _, Caller, Error, FuncType, Linker, ValRaw, ValType};
 
 /// A callback with its data.
+#[derive(Clone, Copy)]
 pub struct Callback {
     /// The host's own.
     pub data: *mut c_void,
@@ -26,19 +28,7 @@ pub struct Callback {
     ) -> u32,
 }
 
-// SAFETY: the header says that host functions are called on all threads that have engines, and dropped on any.
-unsafe impl Send for Callback {}
-// SAFETY: as above.
-unsafe impl Sync for Callback {}
-
-impl Drop for Callback {
-    fn drop(&mut self) {
-        if let Some(drop) = self.drop {
-            // SAFETY: a `Callback` is made once from each one that the host gives, so this runs once.
-            unsafe { drop(self.data) }
-        }
-    }
-}
+host_data!(Callback: AnyThread, "The header says: on all threads that have engines, and `drop` on any.");
 
 type Results = [MaybeUninit<wasm_value>; MAX_RESULTS];
 
@@ -52,10 +42,10 @@ pub struct HostFunction {
     pub params: Vec<wasm_value_type>,
     /// Results.
     pub results: Arc<[wasm_value_type]>,
-    /// It may answer pending.
+    /// The function may return pending.
     pub may_wait: bool,
-    /// What it does.
-    pub callback: Callback,
+    /// The host's callback.
+    pub callback: Owned<Callback>,
 }
 
 impl HostFunction {
@@ -65,8 +55,8 @@ impl HostFunction {
         crate::module::inspect::signature(self.params.iter().map(text), self.results.iter().map(text))
     }
 
-    /// Adds the function to a linker. One that may wait has another result, which its wrapper in the rewritten guest looks
-    /// at (`module::suspend_points`): 1 if it must be called again after the guest was suspended, else 0.
+    /// Adds the function to a linker. A function that may wait has another result, which its wrapper in the rewritten
+    /// guest reads (`module::suspend_points`). 1: call again after the guest was suspended. 0: done.
     pub fn define(self, linker: &mut Linker<GuestState>) -> Result<(), Error> {
         let params = self.params.iter().map(|ty| ty.val_type());
         let results = self.results.iter().map(|ty| ty.val_type()).chain(self.may_wait.then_some(ValType::I32));
@@ -74,14 +64,14 @@ impl HostFunction {
         let (module, name) = (self.module.clone(), self.name.clone());
         let function = self;
         if function.may_wait {
-            // SAFETY: `call_waiting` reads as many arguments, and writes as many results, of the types in `ty`, plus the
+            // SAFETY: `call_waiting` reads as many arguments and writes as many results of the types in `ty` plus the
             // flag.
             unsafe {
                 linker
                     .func_new_unchecked(&module, &name, ty, move |caller, values| function.call_waiting(caller, values))
             }?;
         } else {
-            // SAFETY: `call` reads as many arguments, and writes as many results, of the types in `ty`.
+            // SAFETY: `call` reads as many arguments and writes as many results of the types in `ty`.
             unsafe {
                 linker.func_new_unchecked(&module, &name, ty, move |caller, values| function.call(caller, values))
             }?;
@@ -96,7 +86,7 @@ impl HostFunction {
             Ended::Done => self.write(values, &results),
             Ended::Failed(why) => return Err(self.fault(why).into()),
             Ended::Pending(_) => {
-                let why = "it answered pending, but was not registered as a function that may wait";
+                let why = "it returned pending but was not registered as a function that may wait";
                 return Err(self.fault(why.into()).into());
             }
         }
@@ -124,7 +114,7 @@ impl HostFunction {
             }
             HostCall::Settled(Settled::Rejected(why) | Settled::RejectedAt(why, _)) => Ended::Failed(why),
             HostCall::Settled(Settled::Schema(_)) | HostCall::Waiting(_) => {
-                Ended::Failed("its promise was mixed up".into())
+                Ended::Failed("its promise got a result of another kind".into())
             }
         };
         let flag = match ended {
@@ -143,7 +133,7 @@ impl HostFunction {
         Ok(())
     }
 
-    /// Room for the results, zero as far as they are looked at.
+    /// Room for the results. The part that is read is zero.
     #[inline]
     fn room(&self) -> Results {
         let mut results = [MaybeUninit::uninit(); MAX_RESULTS];
@@ -162,7 +152,7 @@ impl HostFunction {
     ) -> Result<Ended, Error> {
         let mut args = [MaybeUninit::<wasm_value>::uninit(); MAX_PARAMS];
         for ((arg, raw), ty) in args.iter_mut().zip(values).zip(&self.params) {
-            // SAFETY: Wasmtime fills as many values as the function has parameters, with the members that fit the types.
+            // SAFETY: Wasmtime fills as many values as the function has parameters. Their members fit the types.
             let raw = unsafe { raw.assume_init_ref() };
             arg.write(match ty {
                 wasm_value_type::I32 => wasm_value { i32: raw.get_i32() },
@@ -173,24 +163,26 @@ impl HostFunction {
         }
         let mut call = self.begin(caller)?;
         let callback = &self.callback;
-        // SAFETY: the host gave function and data together. As many arguments as the signature has were written above, and
-        // there is room for the most results that a signature can have; all of it lives until after the call.
+        // SAFETY: the host passed function and data together. As many arguments as the signature has were written
+        // above. There is room for the most results that a signature can have. Everything lives until after the call.
         let answer =
             unsafe { (callback.call)(callback.data, &raw mut call, args.as_ptr().cast(), results.as_mut_ptr().cast()) };
         Ok(call.ended(answer, "it"))
     }
 
-    /// A call with the guest's memory, which stays as it is until the call ends: the guest waits for it, and its engine
-    /// is busy.
+    /// A call with the guest's memory. The memory does not change until the call ends: the guest waits for the call
+    /// and its engine is busy.
     fn begin(&self, caller: &mut Caller<'_, GuestState>) -> Result<wasm_call, Fault> {
         let (memory, state) = GuestMemory::of(caller, "a host function")?;
         let (engine, user_data) = (state.context.owner.get(), state.context.user_data.get());
-        Ok(wasm_call::of_guest(memory.into_bytes(), engine, user_data, &self.results))
+        // SAFETY: the memory does not move and has no other user until the guest continues. The same holds for the
+        // results.
+        Ok(unsafe { wasm_call::of_guest(memory.into_bytes(), engine, user_data, &self.results) })
     }
 
     fn write(&self, values: &mut [MaybeUninit<ValRaw>], results: &Results) {
         for ((raw, value), ty) in values.iter_mut().zip(results).zip(&*self.results) {
-            // SAFETY: `room` initialized as many as there are result types; every member is plain bits.
+            // SAFETY: `room` initialized as many values as there are result types. Every member is plain bits.
             let value = unsafe {
                 let value = value.assume_init_ref();
                 match ty {

@@ -2,11 +2,12 @@
 
 use super::clock::TICKS_PER_SLICE;
 use super::context::{Context, GuestState, Local, Suspended};
+use super::core_dump;
 use super::limits::Limits;
+use super::program::LinkedModule;
 use super::wasi;
-use crate::config::Config;
-use crate::core_dump::CoreDump;
-use crate::factory::Linked;
+use crate::base::config::Config;
+use crate::base::error::CoreDump;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context as TaskContext, Poll, Waker};
@@ -14,11 +15,19 @@ use std::rc::Rc;
 use wasmtime::{Error, InstancePre, Store, StoreContextMut, UpdateDeadline};
 
 /// A guest that is running or suspended. Dropping it unwinds its stack and frees its store.
-pub struct Guest(Pin<Box<dyn Future<Output = Result<(), Error>>>>);
+pub struct Guest(Pin<Box<dyn Future<Output = Ended>>>);
+
+/// How a guest ended.
+pub struct Ended {
+    /// Why, unless it returned from `_start`.
+    pub result: Result<(), Error>,
+    /// What is kept of it, if that was asked for.
+    pub core_dump: Option<CoreDump>,
+}
 
 impl Guest {
     /// A guest that will begin with its first poll.
-    pub fn new(code: &Linked, context: &Rc<Context>, config: &Config) -> Self {
+    pub fn new(code: &LinkedModule, context: &Rc<Context>, config: &Config) -> Self {
         let local = Local::new(context);
         let state = GuestState {
             random: wasi::random(),
@@ -39,18 +48,21 @@ impl Guest {
         let pre = code.pre.clone();
         let wrappers = config.core_dumps.then(|| code.wrappers.clone());
         Self(Box::pin(async move {
-            let ended = run(&mut store, pre).await;
-            if let (Err(error), Some(wrappers)) = (&ended, &wrappers) {
-                // Here, because it needs the store, which goes with this future.
-                let context = store.data().context.clone();
-                context.core_dump.set(CoreDump::of(&mut store, error, &context.transform().name, wrappers));
-            }
-            ended
+            let result = run(&mut store, pre).await;
+            // Here, because it needs the store, which goes with this future.
+            let core_dump = match (&result, &wrappers) {
+                (Err(error), Some(wrappers)) => {
+                    let context = store.data().context.clone();
+                    core_dump::of(&mut store, error, &context.transform().name, wrappers)
+                }
+                _ => None,
+            };
+            Ended { result, core_dump }
         }))
     }
 
     /// Lets the guest run until it suspends or ends.
-    pub fn resume(&mut self) -> Poll<Result<(), Error>> {
+    pub fn resume(&mut self) -> Poll<Ended> {
         // Nothing inside ever waits for a Rust waker: why the guest suspended is in `Context::suspended`.
         self.0.as_mut().poll(&mut TaskContext::from_waker(Waker::noop()))
     }
@@ -58,7 +70,6 @@ impl Guest {
 
 async fn run(store: &mut Store<GuestState>, pre: InstancePre<GuestState>) -> Result<(), Error> {
     let instance = pre.instantiate_async(&mut *store).await?;
-    store.data().context.note_instance();
     let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
     start.call_async(&mut *store, ()).await
 }

@@ -1,7 +1,7 @@
 //! What a guest may take of memory and tables.
 
 use super::context::Local;
-use super::memory::Place;
+use super::memory::MemoryLocation;
 use wasmtime::{Error, ResourceLimiter};
 
 /// Tables that a module may have.
@@ -9,16 +9,16 @@ pub const MAX_TABLES: usize = 16;
 
 /// Refuses growth past the limits: inside the guest that is the −1 of `memory.grow` and `table.grow`.
 pub struct Limits {
-    /// Where a refusal is noted, for the error message that may follow.
+    /// Where a refusal is recorded for a later error message.
     pub context: Local,
-    /// The memory's size before it last grew, in case that then fails.
+    /// The memory's size before its last growth, in case that growth fails.
     pub previous_size: usize,
     /// Elements of all tables so far.
     pub table_elements: usize,
     /// Elements that all tables may have.
     pub table_limit: usize,
-    /// Where the memory is; forgotten whenever it is about to grow.
-    pub memory: Option<Place>,
+    /// Where the memory is. Cleared whenever the memory is about to grow.
+    pub memory: Option<MemoryLocation>,
 }
 
 impl ResourceLimiter for Limits {

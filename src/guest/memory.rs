@@ -1,4 +1,4 @@
-//! A guest's linear memory as host functions see it: every access checked, every complaint with its name.
+//! A guest's linear memory as host functions see it. Every access is checked. Every error names the call.
 #![allow(unsafe_code)]
 
 use super::context::GuestState;
@@ -21,13 +21,13 @@ impl<'a> GuestMemory<'a> {
             None => find(caller)?,
         };
         let state = caller.data_mut();
-        // SAFETY: see `Place`. The guest waits for this call, and `caller` is borrowed for as long as the slice lives, so
-        // nobody else has the memory, and it does not grow. It is no part of `state`.
+        // SAFETY: see `MemoryLocation`. The guest waits for this call. `caller` is borrowed for as long as the slice
+        // lives, so the memory has no other user and does not grow. The memory is no part of `state`.
         let bytes = unsafe { core::slice::from_raw_parts_mut(place.start.as_ptr(), place.length) };
         Ok((Self { bytes, call }, state))
     }
 
-    /// All of it.
+    /// The whole memory.
     pub fn into_bytes(self) -> &'a mut [u8] {
         self.bytes
     }
@@ -67,24 +67,25 @@ impl<'a> GuestMemory<'a> {
 
 /// Where a guest's memory is.
 ///
-/// Asking Wasmtime at each call would be a chain of some eight loads, each of which needs the one before: a tenth of the
-/// time of a small record. A memory only moves, or gets another length, when it grows; of that Wasmtime tells the store's
-/// limiter first, which forgets the place.
+/// Asking Wasmtime at each call would take some eight dependent loads: a tenth of the time of a small record. A
+/// memory only moves or changes its length when it grows. Wasmtime tells the store's limiter before that, and the
+/// limiter clears this location.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct MemoryLocation {
     start: NonNull<u8>,
     length: usize,
 }
 
-// SAFETY: it belongs to a store, like the memory, and is only used by way of that.
-unsafe impl Send for Place {}
+// SAFETY: the location belongs to a store like the memory itself and is only used through that store.
+unsafe impl Send for MemoryLocation {}
 
-/// Looks the exported memory up: at the first call, which may come before instantiation is over, and after it has grown.
+/// Looks the exported memory up: at the first call, which may come before instantiation has completed, and after it
+/// has grown.
 #[cold]
-fn find(caller: &mut Caller<'_, GuestState>) -> Result<Place, Fault> {
+fn find(caller: &mut Caller<'_, GuestState>) -> Result<MemoryLocation, Fault> {
     let memory = caller.get_export("memory").and_then(Extern::into_memory).ok_or(Fault::NoMemory)?;
     let start = NonNull::new(memory.data_ptr(caller.as_context())).ok_or(Fault::NoMemory)?;
-    let place = Place { start, length: memory.data_size(caller.as_context()) };
+    let place = MemoryLocation { start, length: memory.data_size(caller.as_context()) };
     caller.data_mut().limits.memory = Some(place);
     Ok(place)
 }

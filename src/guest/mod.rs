@@ -1,12 +1,18 @@
 //! A running guest: its store, what it may call, and how it is suspended.
 
+pub mod batch;
 pub mod clock;
 pub mod context;
+pub mod core_dump;
+pub mod custom;
 pub mod fault;
 pub mod host_function;
 pub mod instance;
 pub mod limits;
 pub mod memory;
+pub mod output;
+pub mod profile;
+pub mod program;
 pub mod schema_registry;
 pub mod transform;
 pub mod wasi;

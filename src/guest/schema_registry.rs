@@ -1,29 +1,17 @@
 //! The host module `redpanda_schema_registry`.
 //!
-//! A guest asks twice for what it wants, first for its size and then for its bytes; the answer is kept in between. When the
-//! registry needs time, the guest is suspended as in `write_record`: see `guest::transform`.
+//! A guest makes each request twice: first for the size of the response and then for its bytes. The response is kept
+//! in between. While the registry works, the guest is suspended as in `write_record`: see `guest::transform`.
 
 use super::context::{GuestState, HostCall, Suspended};
 use super::fault::Fault;
 use super::memory::GuestMemory;
-use super::transform::WOULD_BLOCK;
-use crate::call::{Ended, Settled, wasm_call};
-use crate::schema::Schema;
-use crate::schema_registry::Registry;
+use crate::host::call::{Ended, Settled, wasm_call};
+use crate::host::schema::Schema;
+use crate::host::schema_registry::SchemaRegistry;
+use crate::module::abi::{SCHEMA_REGISTRY, SCHEMA_REGISTRY_WAITING, WOULD_BLOCK};
 use std::sync::Arc;
 use wasmtime::{AsContextMut as _, Caller, Error, Linker};
-
-/// The module's name.
-pub const MODULE: &str = "redpanda_schema_registry";
-
-/// The functions that may have to wait.
-pub const WAITING: [&str; 5] = [
-    "get_schema_definition_len",
-    "get_schema_definition",
-    "get_subject_schema_len",
-    "get_subject_schema",
-    "create_subject_schema",
-];
 
 const OK: i32 = 0;
 /// The schema registry is not enabled.
@@ -31,8 +19,8 @@ const NOT_ENABLED: i32 = -1;
 /// Anything else.
 const FAILED: i32 = -2;
 
-/// Bytes of a schema or a subject that a guest may send: in memory of the host's a list of references takes some thirty times
-/// what it takes in the guest's.
+/// Bytes of a schema or a subject that a guest may send. A list of references takes some thirty times as much in the
+/// host's memory as in the guest's.
 const MOST_BYTES: u32 = 1 << 20;
 
 /// What a guest asks for.
@@ -43,11 +31,11 @@ enum Question {
     Create(String, Schema),
 }
 
-/// The last question of a guest, and its answer once it is there.
+/// The last request of a guest and the response once it is available.
 #[derive(Default)]
 pub struct Lookup {
     question: Option<Question>,
-    /// Encoded as the guest wants it; for `create` the id.
+    /// Encoded for the guest. For `create` the id.
     answer: Option<Answer>,
 }
 
@@ -57,40 +45,48 @@ enum Answer {
     Id(i32),
 }
 
-type Registered = Option<Arc<Registry>>;
+type Registered = Option<Arc<SchemaRegistry>>;
 
 /// Defines the module.
 pub fn define(linker: &mut Linker<GuestState>, registry: Registered) -> Result<(), Error> {
-    linker.func_wrap(MODULE, "check_abi_version_0", || {})?;
-    let r = registry.clone();
-    linker.func_wrap(MODULE, WAITING[0], move |caller: Caller<'_, GuestState>, id: i32, length: u32| {
-        ask(
-            caller,
-            &r,
-            WAITING[0],
-            |_| Ok(Some(Question::Definition(id))),
-            |memory, answer| answer.length(memory, length),
-        )
-    })?;
-    let r = registry.clone();
-    linker.func_wrap(MODULE, WAITING[1], move |caller: Caller<'_, GuestState>, id: i32, buffer: u32, size: u32| {
-        ask(
-            caller,
-            &r,
-            WAITING[1],
-            |_| Ok(Some(Question::Definition(id))),
-            |memory, answer| answer.bytes(memory, buffer, size),
-        )
-    })?;
+    linker.func_wrap(SCHEMA_REGISTRY, "check_abi_version_0", || {})?;
     let r = registry.clone();
     linker.func_wrap(
-        MODULE,
-        WAITING[2],
+        SCHEMA_REGISTRY,
+        SCHEMA_REGISTRY_WAITING[0],
+        move |caller: Caller<'_, GuestState>, id: i32, length: u32| {
+            ask(
+                caller,
+                &r,
+                SCHEMA_REGISTRY_WAITING[0],
+                |_| Ok(Some(Question::Definition(id))),
+                |memory, answer| answer.length(memory, length),
+            )
+        },
+    )?;
+    let r = registry.clone();
+    linker.func_wrap(
+        SCHEMA_REGISTRY,
+        SCHEMA_REGISTRY_WAITING[1],
+        move |caller: Caller<'_, GuestState>, id: i32, buffer: u32, size: u32| {
+            ask(
+                caller,
+                &r,
+                SCHEMA_REGISTRY_WAITING[1],
+                |_| Ok(Some(Question::Definition(id))),
+                |memory, answer| answer.bytes(memory, buffer, size),
+            )
+        },
+    )?;
+    let r = registry.clone();
+    linker.func_wrap(
+        SCHEMA_REGISTRY,
+        SCHEMA_REGISTRY_WAITING[2],
         move |caller: Caller<'_, GuestState>, subject: u32, subject_length: u32, version: i32, length: u32| {
             ask(
                 caller,
                 &r,
-                WAITING[2],
+                SCHEMA_REGISTRY_WAITING[2],
                 |memory| Ok(text(memory, "subject", subject, subject_length)?.map(|s| Question::Subject(s, version))),
                 |memory, answer| answer.length(memory, length),
             )
@@ -98,8 +94,8 @@ pub fn define(linker: &mut Linker<GuestState>, registry: Registered) -> Result<(
     )?;
     let r = registry.clone();
     linker.func_wrap(
-        MODULE,
-        WAITING[3],
+        SCHEMA_REGISTRY,
+        SCHEMA_REGISTRY_WAITING[3],
         move |caller: Caller<'_, GuestState>,
               subject: u32,
               subject_length: u32,
@@ -109,20 +105,20 @@ pub fn define(linker: &mut Linker<GuestState>, registry: Registered) -> Result<(
             ask(
                 caller,
                 &r,
-                WAITING[3],
+                SCHEMA_REGISTRY_WAITING[3],
                 |memory| Ok(text(memory, "subject", subject, subject_length)?.map(|s| Question::Subject(s, version))),
                 |memory, answer| answer.bytes(memory, buffer, size),
             )
         },
     )?;
     linker.func_wrap(
-        MODULE,
-        WAITING[4],
+        SCHEMA_REGISTRY,
+        SCHEMA_REGISTRY_WAITING[4],
         move |caller: Caller<'_, GuestState>, subject: u32, subject_length: u32, buffer: u32, size: u32, id: u32| {
             ask(
                 caller,
                 &registry,
-                WAITING[4],
+                SCHEMA_REGISTRY_WAITING[4],
                 |memory| {
                     let subject = text(memory, "subject", subject, subject_length)?;
                     let bytes = memory.read("buffer", buffer, size)?;
@@ -164,8 +160,8 @@ impl Answer {
     }
 }
 
-/// One call of a guest: reads its question, answers it from what is kept or from the registry, or suspends the guest until
-/// the registry has it.
+/// One call of a guest. Reads its request and serves it from the kept response or from the registry. Suspends the
+/// guest until the registry has responded.
 fn ask(
     mut caller: Caller<'_, GuestState>,
     registry: &Registered,
@@ -196,7 +192,7 @@ fn ask(
                     match ended {
                         Ended::Done => match call.take_schema() {
                             Some(settled) => lookup.read(settled),
-                            None => Err("the schema registry is done, but returned nothing".into()),
+                            None => Err("the schema registry returned done without a schema".into()),
                         },
                         Ended::Failed(why) => Err(why),
                         Ended::Pending(waiting) => {
@@ -227,13 +223,13 @@ fn ask(
 }
 
 impl Question {
-    /// Whether it is answered with an id instead of a schema.
+    /// Whether the response is an id and not a schema.
     fn creates(&self) -> bool {
         matches!(self, Self::Create(..))
     }
 
     /// Asks the host.
-    fn put_to(&self, registry: &Registry, call: &mut wasm_call) -> Ended {
+    fn put_to(&self, registry: &SchemaRegistry, call: &mut wasm_call) -> Ended {
         let answer = match self {
             Self::Definition(id) => registry.get_schema(*id, call),
             Self::Subject(subject, version) => registry.get_subject_schema(subject, *version, call),
@@ -244,7 +240,7 @@ impl Question {
 }
 
 impl Lookup {
-    /// The answer to the question at hand, as the guest wants it.
+    /// The response to the current request in the guest's encoding.
     fn read(&self, settled: Settled) -> Result<Answer, String> {
         let mut encoded = Vec::new();
         match (&self.question, settled) {
@@ -254,7 +250,7 @@ impl Lookup {
             (Some(Question::Create(..)), Settled::Values(values)) if values.len() == 1 => {
                 return Ok(Answer::Id(values[0].as_i32()));
             }
-            _ => return Err("the schema registry answered another question".into()),
+            _ => return Err("the schema registry's response belongs to another request".into()),
         }
         Ok(Answer::Encoded(encoded.into()))
     }

@@ -5,21 +5,14 @@
 //! (`module::suspend_points`) so that each call of them goes through a wrapper: call, and as long as it would block, enter an
 //! empty function, where Wasmtime's epoch check suspends the guest, and call again.
 
+use super::batch::Stage;
 use super::context::{Context, GuestState, Suspended};
 use super::memory::GuestMemory;
-use super::work::{Stage, Work};
+use super::work::Work;
 use crate::batch::{payload, varint};
-use crate::output::Pushed;
+use crate::guest::output::Pushed;
+use crate::module::abi::{TRANSFORM, WOULD_BLOCK};
 use wasmtime::{AsContextMut as _, Caller, Error, Linker};
-
-/// The module's name.
-pub const MODULE: &str = "redpanda_transform";
-
-/// The functions that may have to wait.
-pub const WAITING: [&str; 3] = ["read_batch_header", "write_record", "write_record_with_options"];
-
-/// What those answer inside the loop; the guest's own code never sees it.
-pub const WOULD_BLOCK: i32 = i32::MIN;
 
 /// No active transform, or no record left.
 const NO_RECORD: i32 = -1;
@@ -36,15 +29,15 @@ const OPTION_TOPIC: u8 = 1;
 
 /// Defines the module.
 pub fn define(linker: &mut Linker<GuestState>) -> Result<(), Error> {
-    linker.func_wrap(MODULE, "check_abi_version_1", || {})?;
-    linker.func_wrap(MODULE, "check_abi_version_2", || {})?;
-    linker.func_wrap(MODULE, "read_batch_header", read_batch_header)?;
-    linker.func_wrap(MODULE, "read_next_record", read_next_record)?;
-    linker.func_wrap(MODULE, "write_record", |caller: Caller<'_, GuestState>, buffer: u32, length: u32| {
+    linker.func_wrap(TRANSFORM, "check_abi_version_1", || {})?;
+    linker.func_wrap(TRANSFORM, "check_abi_version_2", || {})?;
+    linker.func_wrap(TRANSFORM, "read_batch_header", read_batch_header)?;
+    linker.func_wrap(TRANSFORM, "read_next_record", read_next_record)?;
+    linker.func_wrap(TRANSFORM, "write_record", |caller: Caller<'_, GuestState>, buffer: u32, length: u32| {
         write(caller, "write_record", buffer, length, None)
     })?;
     linker.func_wrap(
-        MODULE,
+        TRANSFORM,
         "write_record_with_options",
         |caller: Caller<'_, GuestState>, buffer: u32, length: u32, options: u32, options_length: u32| {
             write(caller, "write_record_with_options", buffer, length, Some((options, options_length)))
@@ -122,7 +115,7 @@ fn read_next_record(
     if batch.stage != Stage::Announced {
         return Ok(NO_RECORD);
     }
-    if core::mem::take(&mut batch.at_hand) {
+    if core::mem::take(&mut batch.in_record) {
         context.finish_record(output);
     }
     let Some(record) = batch.records.peek() else { return Ok(NO_RECORD) };
@@ -138,7 +131,7 @@ fn read_next_record(
     batch.taken += 1;
     taken.records += 1;
     taken.bytes += size as u64;
-    batch.at_hand = true;
+    batch.in_record = true;
     batch.latest_offset = record.offset;
     context.run_time.restart();
     context.wall_clock.set(record.timestamp);

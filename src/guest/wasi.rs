@@ -1,13 +1,13 @@
-//! WASI preview 1 as a transform sees it: `wasmtime-wasi` with nothing to open, deterministic clocks and random
-//! numbers, and standard output and error that end in the host's log.
+//! WASI preview 1 as a transform sees it: `wasmtime-wasi` with nothing to open and with deterministic clocks and
+//! random numbers. Standard output and error go to the host's log.
 //!
-//! Four calls are our own. `fd_write` to the standard streams goes straight to the log; through wasmtime-wasi it would
-//! be copied twice and need an asynchronous call. `poll_oneoff` would need Tokio's timers; here sleeping returns at
-//! once. `random_get` fills the guest's memory in place. `proc_exit` takes every code; wasmtime-wasi refuses some.
+//! Four calls are our own. `fd_write` to the standard streams goes straight to the log: wasmtime-wasi would copy it
+//! twice and need an asynchronous call. `poll_oneoff` would need Tokio's timers: here sleeping returns at once.
+//! `random_get` fills the guest's memory in place. `proc_exit` takes every code: wasmtime-wasi refuses some.
 
 use super::context::{GuestState, Local};
 use super::memory::GuestMemory;
-use crate::transform::Transform;
+use crate::base::description::Description;
 use core::cell::Cell;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -39,7 +39,7 @@ pub fn define(linker: &mut Linker<GuestState>) -> Result<(), Error> {
 }
 
 /// The state of one guest.
-pub fn context(transform: &Transform, context: &Local) -> WasiP1Ctx {
+pub fn context(transform: &Description, context: &Local) -> WasiP1Ctx {
     WasiCtxBuilder::new()
         .arg(&transform.name)
         .envs(&transform.full_environment())
@@ -53,7 +53,7 @@ pub fn random() -> SmallRng {
     SmallRng::seed_from_u64(RANDOM_SEED)
 }
 
-/// The timestamp of the record at hand.
+/// The timestamp of the current record.
 struct RecordTime(Local);
 
 impl HostWallClock for RecordTime {
@@ -66,7 +66,7 @@ impl HostWallClock for RecordTime {
     }
 }
 
-/// Advances by a millisecond at each look, so that a guest that waits for time to pass does not wait for ever.
+/// Advances by a millisecond at each reading. A guest that waits for time to pass would otherwise wait forever.
 struct Counter(Cell<u64>);
 
 impl HostMonotonicClock for Counter {
@@ -83,13 +83,13 @@ impl HostMonotonicClock for Counter {
 /// Bytes that one `fd_write` takes.
 const MOST_PER_WRITE: u32 = 8 << 10;
 
-/// I/O vectors, or subscriptions, that one call may have; the same as IOV_MAX on Linux.
+/// The most I/O vectors or subscriptions of one call. The same as IOV_MAX on Linux.
 const MOST_VECTORS: u32 = 1024;
 
 /// Random bytes that one call may ask for.
 const MOST_RANDOM: u32 = 1 << 20;
 
-/// `fd_write(fd, iovs, iovs_len, nwritten) -> errno`. Only the standard streams are open, and only two can be written.
+/// `fd_write(fd, iovs, iovs_len, nwritten) -> errno`. Only the standard streams are open. Only two can be written.
 fn fd_write(mut caller: Caller<'_, GuestState>, fd: i32, vectors: u32, count: u32, written: u32) -> Result<i32, Error> {
     let stream = match fd {
         1 => 0,
@@ -102,14 +102,15 @@ fn fd_write(mut caller: Caller<'_, GuestState>, fd: i32, vectors: u32, count: u3
     let (mut memory, state) = GuestMemory::of(&mut caller, "fd_write")?;
     let mut total = 0;
     for i in 0..count {
-        // An address past 4 GiB is past any memory: saturating keeps it there.
+        // An address past 4 GiB is past any memory. Saturating keeps it there.
         let vector = memory.read("iovs", vectors.saturating_add(i.saturating_mul(8)), 8)?;
         let (start, length) = (le32(vector, 0), le32(vector, 4));
         let taken = length.min(MOST_PER_WRITE - total);
         state.context.log(stream, memory.read("iov", start, taken)?);
         total += taken;
         if total == MOST_PER_WRITE {
-            // A short write, which is legal: the rest comes with another call, and the guest passes by its time limit.
+            // A short write, which is legal. The guest writes the rest in another call and passes its time limit's
+            // check.
             break;
         }
     }
@@ -121,8 +122,8 @@ const SUBSCRIPTION_SIZE: u32 = 48;
 const EVENT_SIZE: u32 = 32;
 const EVENT_FD_READ: u8 = 1;
 
-/// `poll_oneoff(in, out, nsubscriptions, nevents) -> errno`. Each subscription is answered at once: clocks have run out,
-/// output can be written, and there is nothing to read.
+/// `poll_oneoff(in, out, nsubscriptions, nevents) -> errno`. Each subscription completes at once: clocks have run
+/// out, output can be written and input is at its end.
 fn poll_oneoff(
     mut caller: Caller<'_, GuestState>,
     subscriptions: u32,
@@ -137,7 +138,7 @@ fn poll_oneoff(
     memory.range("out", events, count * EVENT_SIZE)?;
     for i in 0..count {
         let subscription = memory.read("in", subscriptions.saturating_add(i * SUBSCRIPTION_SIZE), SUBSCRIPTION_SIZE)?;
-        // Layout: userdata u64, tag u8, then at 16 what the tag says.
+        // Layout: userdata u64, tag u8, then at 16 the content of the tag.
         let mut event = [0u8; EVENT_SIZE as usize];
         event[..8].copy_from_slice(&subscription[..8]);
         let tag = subscription[8];

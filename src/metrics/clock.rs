@@ -1,20 +1,21 @@
-//! A clock that can be read twice per batch: the processor's time stamp counter, where that runs at one speed.
+//! A clock that can be read twice per batch: the processor's time stamp counter where the counter runs at one speed.
 //!
-//! Reading it takes some 10 ns, a system clock twice as much. Counts are kept in ticks and converted when they are
-//! read. The crates for this compare it with the system's clock for up to 200 ms, in which a host's loop would stand still; a
-//! fifth of a millisecond makes it as exact as metrics need.
+//! Reading it takes some 10 ns. A system clock takes twice as much. Durations are stored in ticks and converted when
+//! they are read. The crates for this calibrate against the system's clock for up to 200 ms, and a host's loop would
+//! stand still for that long. A fifth of a millisecond is precise enough for metrics.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Nanoseconds per tick, times 2³². 0: ticks are nanoseconds of the system's clock.
+/// Nanoseconds per tick times 2³². 0: ticks are nanoseconds of the system's clock.
 static SCALE: AtomicU64 = AtomicU64::new(0);
 
-/// How long ticks are compared with the system's clock: reading that is off by some 20 ns, so this is off by 0.01 %.
+/// How long ticks are compared with the system's clock. Reading that clock is off by some 20 ns, so the result is off
+/// by 0.01 %.
 const COMPARED: Duration = Duration::from_micros(200);
 
-/// Finds out how long ticks are, once per process. Until then, and where there is no such counter, a tick is a
+/// Measures the length of a tick once per process. Before that, and where there is no such counter, a tick is a
 /// nanosecond.
 pub fn calibrate() {
     static ONCE: OnceLock<()> = OnceLock::new();
@@ -50,7 +51,7 @@ fn pair() -> (Instant, u64) {
     best.1
 }
 
-/// The clock, in ticks.
+/// The clock in ticks.
 #[inline]
 pub fn ticks() -> u64 {
     if SCALE.load(Relaxed) == 0 { system() } else { counter() }
@@ -83,11 +84,11 @@ fn system() -> u64 {
 #[inline]
 #[allow(unsafe_code)]
 fn counter() -> u64 {
-    // SAFETY: every x86-64 processor has it, and Linux lets programs read it.
+    // SAFETY: every x86-64 processor has this instruction. Linux lets programs execute it.
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
-/// Whether the counter runs at one speed, also while the processor sleeps or saves power.
+/// Whether the counter runs at one speed even while the processor sleeps or saves power.
 #[cfg(target_arch = "x86_64")]
 fn has_counter() -> bool {
     use core::arch::x86_64::__cpuid;

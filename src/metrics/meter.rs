@@ -1,27 +1,27 @@
-//! An engine's side of its metrics: what is counted when.
+//! An engine's side of its metrics: decides what is counted when.
 //!
-//! Short operations are not all timed, because the clock would cost up to a tenth of them: after one that took less
-//! than [`SHORT`], the next [`UNTIMED`] are taken to be like it. One among them that runs for a time slice or longer is
-//! noticed, by the run clock, and counted as long as that says. Large batches are always timed, and so is what goes on after a
-//! first poll. Numbers of records and bytes are always exact.
+//! Not every short operation is timed, because reading the clock would cost up to a tenth of it. After an operation
+//! that took less than [`SHORT`], the next [`UNTIMED`] are assumed to take as long. If one of these runs for a time
+//! slice or longer, the run clock shows that and its time is counted. Large batches and everything after a first poll
+//! are always timed. The numbers of records and bytes are always exact.
 
 use super::clock;
-use super::registry::{Registry, Series};
-use super::tally::{Counted, Tally};
-use crate::status::wasm_status as Status;
+use super::counters::{Counter, Counters};
+use super::registry::{MetricsRegistry, Series};
+use crate::base::status::wasm_status as Status;
 use core::cell::Cell;
 use std::sync::Arc;
 
-/// Nanoseconds: for operations that take longer, reading the clock costs less than one in a hundred.
+/// Nanoseconds. For longer operations, reading the clock costs less than 1 %.
 pub const SHORT: u64 = 4_000;
 
 /// Operations after a short one that are not timed.
 pub const UNTIMED: u32 = 7;
 
-/// Bytes of a batch from which on it is always timed.
+/// A batch of at least this many bytes is always timed.
 pub const LARGE: usize = 32 << 10;
 
-/// What went through an engine since it was last asked.
+/// What passed through an engine since the last flush.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Passed {
     /// Records.
@@ -30,14 +30,14 @@ pub struct Passed {
     pub bytes: u64,
 }
 
-/// Counts for one engine. Leaves the registry when it goes.
+/// Counts for one engine. Dropping it removes the engine from the registry.
 pub struct Meter {
-    tally: Arc<Tally>,
+    counters: Arc<Counters>,
     series: Arc<Series>,
-    registry: Arc<Registry>,
+    registry: Arc<MetricsRegistry>,
     joined: Cell<bool>,
     started: Cell<bool>,
-    /// The operation, from here on, is timed.
+    /// The operation is timed from here on.
     timed: Cell<bool>,
     /// The operation is a transform that is timed from its beginning.
     sample: Cell<bool>,
@@ -54,10 +54,15 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// For an engine that counts as `tally` in `series`, if `joined`.
-    pub(super) fn new(registry: Arc<Registry>, series: Arc<Series>, tally: Arc<Tally>, joined: bool) -> Self {
+    /// For an engine that counts in `counters` of `series` if `joined`.
+    pub(super) fn new(
+        registry: Arc<MetricsRegistry>,
+        series: Arc<Series>,
+        counters: Arc<Counters>,
+        joined: bool,
+    ) -> Self {
         Self {
-            tally,
+            counters,
             series,
             registry,
             joined: Cell::new(joined),
@@ -78,23 +83,23 @@ impl Meter {
     }
 
     /// Bytes of linear memory.
-    pub fn memory(&self) -> &super::tally::Count {
-        &self.tally.memory
+    pub fn memory(&self) -> &super::counters::Count {
+        &self.counters.memory
     }
 
-    /// A record is dropped, because of the policy.
+    /// A record is dropped because of the policy.
     pub fn skip(&self) {
-        self.tally.add(Counted::Skipped, 1);
+        self.counters.add(Counter::Skipped, 1);
     }
 
-    /// A record went to the dead letters, because of the policy.
+    /// A record is sent to the dead letters because of the policy.
     pub fn dead_letter(&self) {
-        self.tally.add(Counted::DeadLettered, 1);
+        self.counters.add(Counter::DeadLettered, 1);
     }
 
-    /// So many more batches wait for the engine, or fewer. On the engine's thread only.
+    /// So many more batches wait for the engine (or fewer). On the engine's thread only.
     pub fn queued(&self, change: i64) {
-        let queued = &self.tally.queued;
+        let queued = &self.counters.queued;
         queued.set(queued.get().saturating_add_signed(change));
     }
 
@@ -123,7 +128,7 @@ impl Meter {
         }
     }
 
-    /// The batch is checked, and the host has the thread again.
+    /// The batch is validated. The host has the thread again.
     #[inline]
     pub fn end_check(&self) {
         if self.timed.get() {
@@ -139,7 +144,7 @@ impl Meter {
         }
     }
 
-    /// A poll ends. `long` gives its length in nanoseconds, by the run clock, if it took a time slice or more.
+    /// A poll ends. `long` is its length in nanoseconds of the run clock if it took a time slice or more.
     #[inline]
     pub fn end_turn(&self, long: Option<u64>) {
         let spent = if self.timed.replace(true) {
@@ -156,27 +161,27 @@ impl Meter {
     #[inline]
     fn spend(&self, ticks: u64) {
         self.spent.set(self.spent.get() + ticks);
-        self.tally.add(Counted::Cpu, ticks);
+        self.counters.add(Counter::Cpu, ticks);
     }
 
-    /// Publishes what went in and out since the last time.
+    /// Publishes input and output since the last call.
     #[inline]
     pub fn pass(&self, input: Passed, output: Passed) {
         self.records.set(self.records.get() + input.records);
-        self.tally.add(Counted::RecordsIn, input.records);
-        self.tally.add(Counted::BytesIn, input.bytes);
-        self.tally.add(Counted::RecordsOut, output.records);
-        self.tally.add(Counted::BytesOut, output.bytes);
+        self.counters.add(Counter::RecordsIn, input.records);
+        self.counters.add(Counter::BytesIn, input.bytes);
+        self.counters.add(Counter::RecordsOut, output.records);
+        self.counters.add(Counter::BytesOut, output.bytes);
     }
 
-    /// The operation is over, whatever came of it.
+    /// The operation has completed with any result.
     #[inline]
     pub fn end(&self) {
         let (spent, records) = (self.spent.get(), self.records.replace(0));
         if records > 0 {
             let nanoseconds = clock::nanoseconds(spent);
-            self.tally.add(Counted::Latency, spent);
-            self.tally.observe(if records == 1 { nanoseconds } else { nanoseconds / records }, records);
+            self.counters.add(Counter::Latency, spent);
+            self.counters.observe(if records == 1 { nanoseconds } else { nanoseconds / records }, records);
         }
         if self.sample.replace(false) {
             self.usual.set(spent);
@@ -184,7 +189,7 @@ impl Meter {
         }
     }
 
-    /// The operation is over and failed, or could not begin.
+    /// The operation failed or could not begin.
     #[cold]
     pub fn fail(&self, status: Status) {
         self.series.errors.count(status);
@@ -192,9 +197,10 @@ impl Meter {
         self.end();
     }
 
-    /// The engine is released: leaves the registry, if it has not done so. True for the last one of its series.
+    /// The engine is released: leaves the registry unless it has left already. True for the last engine of its
+    /// series.
     pub fn leave(&self) -> bool {
-        self.joined.replace(false) && self.registry.leave(&self.series, &self.tally)
+        self.joined.replace(false) && self.registry.leave(&self.series, &self.counters)
     }
 }
 
@@ -207,11 +213,11 @@ impl Drop for Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::base::config::Config;
 
     #[test]
     fn queues_are_as_long_as_they_are_now_and_go_with_their_engine() {
-        let registry = Registry::new(&Config::default());
+        let registry = MetricsRegistry::new(&Config::default());
         let queued = || {
             let mut all = Vec::new();
             registry.series(&mut all);
@@ -230,14 +236,14 @@ mod tests {
 
     #[test]
     fn records_that_a_policy_takes_out_stay_counted() {
-        let registry = Registry::new(&Config::default());
+        let registry = MetricsRegistry::new(&Config::default());
         let (one, other) = (registry.join("t"), registry.join("t"));
         one.skip();
         one.skip();
         other.dead_letter();
         let sums = || one.series().sums().0;
-        assert_eq!((sums().get(Counted::Skipped), sums().get(Counted::DeadLettered)), (2, 1));
+        assert_eq!((sums().get(Counter::Skipped), sums().get(Counter::DeadLettered)), (2, 1));
         other.leave();
-        assert_eq!((sums().get(Counted::Skipped), sums().get(Counted::DeadLettered)), (2, 1));
+        assert_eq!((sums().get(Counter::Skipped), sums().get(Counter::DeadLettered)), (2, 1));
     }
 }

@@ -1,18 +1,19 @@
-//! A runtime's metrics: its series, one per transform and shard, and its own counts.
+//! A runtime's metrics: its own counts and one series per transform and shard.
 
 use super::clock;
+use super::code_cache::CodeCacheCounters;
+use super::counters::{Counters, Sums};
 use super::meter::Meter;
-use super::tally::{Sums, Tally};
-use crate::config::Config;
-use crate::error::Result;
-use crate::log_limit::LogLimit;
-use crate::status::wasm_status as Status;
+use crate::base::config::Config;
+use crate::base::error::Result;
+use crate::base::status::wasm_status as Status;
+use crate::metrics::log_limit::LogLimit;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Failures, by status.
+/// Failures by status.
 #[derive(Debug)]
 pub struct Errors([AtomicU64; Status::ALL.len()]);
 
@@ -37,7 +38,7 @@ impl Errors {
     }
 }
 
-/// The engines of one transform on one shard: by rule of one thread, but nothing forbids several.
+/// The engines of one transform on one shard. They usually belong to one thread, but several are possible.
 pub struct Series {
     /// The transform's name.
     pub transform: Arc<str>,
@@ -53,7 +54,7 @@ pub struct Series {
 
 #[derive(Default)]
 struct Members {
-    engines: Vec<Arc<Tally>>,
+    engines: Vec<Arc<Counters>>,
     /// What engines counted that are gone.
     gone: Sums,
 }
@@ -80,30 +81,30 @@ impl Series {
         self.restarts.load(Relaxed)
     }
 
-    /// All engines' counts, and the number of engines that are there.
+    /// The sums over all engines and the number of current engines.
     pub fn sums(&self) -> (Sums, u64) {
         let members = self.members.lock();
         let mut sums = members.gone;
-        for tally in &members.engines {
-            sums.add(tally);
+        for counters in &members.engines {
+            sums.add(counters);
         }
         (sums, members.engines.len() as u64)
     }
 }
 
-type Key = (String, u32);
+type SeriesKey = (String, u32);
 
 /// A runtime's metrics.
-pub struct Registry {
+pub struct MetricsRegistry {
     config: Config,
-    series: Mutex<BTreeMap<Key, Arc<Series>>>,
+    series: Mutex<BTreeMap<SeriesKey, Arc<Series>>>,
     pub(super) engines: AtomicU64,
     pub(super) factories: AtomicU64,
     pub(super) executable: AtomicU64,
     pub(super) compilations: AtomicU64,
     pub(super) compile_ticks: AtomicU64,
-    pub(super) cache_hits: AtomicU64,
-    pub(super) cache_misses: AtomicU64,
+    /// Written by the code cache, too.
+    pub code_cache: Arc<CodeCacheCounters>,
     pub(super) factory_lookups: [AtomicU64; 3],
     pub(super) factories_collected: AtomicU64,
     pub(super) compile_errors: Errors,
@@ -120,9 +121,9 @@ pub enum FactoryLookup {
     Miss,
 }
 
-/// Compiled code, counted for as long as it is there.
+/// Compiled code. Counter as long as it exists.
 pub struct Executable {
-    registry: Arc<Registry>,
+    registry: Arc<MetricsRegistry>,
     bytes: u64,
 }
 
@@ -133,8 +134,8 @@ impl Drop for Executable {
     }
 }
 
-impl Registry {
-    /// No engines, nothing compiled.
+impl MetricsRegistry {
+    /// No engines and no compiled code.
     pub fn new(config: &Config) -> Arc<Self> {
         clock::calibrate();
         Arc::new(Self {
@@ -145,8 +146,7 @@ impl Registry {
             executable: AtomicU64::new(0),
             compilations: AtomicU64::new(0),
             compile_ticks: AtomicU64::new(0),
-            cache_hits: AtomicU64::new(0),
-            cache_misses: AtomicU64::new(0),
+            code_cache: Arc::default(),
             factory_lookups: Default::default(),
             factories_collected: AtomicU64::new(0),
             compile_errors: Errors::default(),
@@ -160,31 +160,31 @@ impl Registry {
 
     /// A meter for a new engine of this thread.
     pub fn join(self: &Arc<Self>, transform: &str) -> Meter {
-        let tally = Arc::new(Tally::default());
+        let counters = Arc::new(Counters::default());
         let key = (transform.to_owned(), super::shard());
         let mut all = self.series.lock();
         let shard = key.1;
         let series = all.entry(key).or_insert_with(|| Arc::new(Series::new(transform, shard, &self.config))).clone();
         // With the lock still held: else the series might go meanwhile.
-        series.members.lock().engines.push(tally.clone());
+        series.members.lock().engines.push(counters.clone());
         drop(all);
         self.engines.fetch_add(1, Relaxed);
-        Meter::new(self.clone(), series, tally, true)
+        Meter::new(self.clone(), series, counters, true)
     }
 
-    /// A meter that nobody reads.
+    /// A meter that is never read.
     pub fn detached(self: &Arc<Self>) -> Meter {
         let series = Arc::new(Series::new("", 0, &self.config));
-        Meter::new(self.clone(), series, Arc::new(Tally::default()), false)
+        Meter::new(self.clone(), series, Arc::new(Counters::default()), false)
     }
 
-    /// An engine goes. Its counts stay as long as its series does, which is until its last engine goes: true then.
-    pub(super) fn leave(&self, series: &Series, tally: &Arc<Tally>) -> bool {
+    /// Removes an engine. Its counts stay as long as its series. The series ends with its last engine: true then.
+    pub(super) fn leave(&self, series: &Series, counters: &Arc<Counters>) -> bool {
         let mut all = self.series.lock();
         let mut members = series.members.lock();
-        if let Some(at) = members.engines.iter().position(|other| Arc::ptr_eq(other, tally)) {
+        if let Some(at) = members.engines.iter().position(|other| Arc::ptr_eq(other, counters)) {
             members.engines.swap_remove(at);
-            members.gone.retire(tally);
+            members.gone.retire(counters);
             self.engines.fetch_sub(1, Relaxed);
         }
         let last = members.engines.is_empty();
@@ -195,17 +195,17 @@ impl Registry {
         last
     }
 
-    /// All series, by name and shard.
+    /// All series by name and shard.
     pub fn series(&self, into: &mut Vec<Arc<Series>>) {
         into.clear();
         into.extend(self.series.lock().values().cloned());
     }
 
-    /// Runs, times and counts a compilation. One that is spared by a cache is to be counted by `note_cache` alone.
+    /// Runs, times and counts a compilation. A compilation avoided by a cache is counted in `code_cache` alone.
     pub fn compiling<T>(&self, compile: impl FnOnce() -> Result<T>) -> Result<T> {
         /// Counts also when a panic passes.
-        struct Timer<'a>(&'a Registry, u64, Option<Status>);
-        impl Drop for Timer<'_> {
+        struct CompileTimer<'a>(&'a MetricsRegistry, u64, Option<Status>);
+        impl Drop for CompileTimer<'_> {
             fn drop(&mut self) {
                 self.0.compilations.fetch_add(1, Relaxed);
                 self.0.compile_ticks.fetch_add(clock::ticks().wrapping_sub(self.1), Relaxed);
@@ -214,16 +214,10 @@ impl Registry {
                 }
             }
         }
-        let mut timer = Timer(self, clock::ticks(), Some(Status::Panic));
+        let mut timer = CompileTimer(self, clock::ticks(), Some(Status::Panic));
         let outcome = compile();
         timer.2 = outcome.as_ref().err().map(|e| e.status);
         outcome
-    }
-
-    /// Counts a look into a cache of compiled code.
-    pub fn note_cache(&self, hit: bool) {
-        let which = if hit { &self.cache_hits } else { &self.cache_misses };
-        which.fetch_add(1, Relaxed);
     }
 
     /// Counts a request to a factory cache.
@@ -236,7 +230,7 @@ impl Registry {
         self.factory_lookups[lookup as usize].load(Relaxed)
     }
 
-    /// Counts factories that a factory cache dropped because nobody used them.
+    /// Counts factories that a factory cache dropped because they were unused.
     pub fn note_factories_collected(&self, count: u64) {
         self.factories_collected.fetch_add(count, Relaxed);
     }

@@ -1,21 +1,22 @@
-//! All of a runtime's metrics at one moment, as numbers.
+//! All metrics of a runtime at one moment as numbers.
 
 use super::clock;
-use super::registry::{FactoryLookup, Series};
-use super::tally::{BUCKETS, Counted, Sums, bucket_end};
-use crate::runtime::Shared;
-use crate::status::wasm_status;
+use super::code_cache::CodeCacheCounts;
+use super::counters::{BUCKETS, Counter, Sums, bucket_end};
+use super::registry::{FactoryLookup, MetricsRegistry, Series};
+use crate::base::status::wasm_status;
+use crate::system::memory::pools::Pooled;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Records whose latency fell into one range.
+/// Records whose latency is in one range.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct wasm_latency_bucket {
-    /// The range's end in nanoseconds, itself included; it begins behind the end of the bucket before. The last one's
-    /// is `UINT64_MAX`.
+    /// The range's inclusive end in nanoseconds. The range begins after the end of the previous bucket. The end of
+    /// the last bucket is `UINT64_MAX`.
     pub end_ns: u64,
-    /// Records in this range, not counting those of other buckets.
+    /// Records in this range. Other buckets are not included.
     pub records: u64,
 }
 
@@ -23,9 +24,9 @@ pub struct wasm_latency_bucket {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct wasm_error_count {
-    /// A `wasm_status`; `wasm_status_name` has its name.
+    /// A `wasm_status`. `wasm_status_name` has its name.
     pub status: wasm_status,
-    /// Operations that failed with it; never 0.
+    /// Operations that failed with this status. Never 0.
     pub count: u64,
 }
 
@@ -36,7 +37,7 @@ pub struct TransformMetrics {
     pub transform: Arc<str>,
     /// The shard.
     pub shard: u32,
-    /// Engines that are there.
+    /// Current engines.
     pub engines: u64,
     /// Bytes of memory that these may have together.
     pub memory_limit: u64,
@@ -53,8 +54,8 @@ pub struct TransformMetrics {
 }
 
 impl TransformMetrics {
-    /// A counter; times are nanoseconds.
-    pub fn get(&self, counter: Counted) -> u64 {
+    /// A counter. Times are nanoseconds.
+    pub fn get(&self, counter: Counter) -> u64 {
         self.sums.get(counter)
     }
 
@@ -79,9 +80,9 @@ impl TransformMetrics {
 /// A runtime's own.
 #[derive(Debug, Default)]
 pub struct RuntimeMetrics {
-    /// Engines that are there.
+    /// Current engines.
     pub engines: u64,
-    /// Compiled modules that are there.
+    /// Compiled modules in memory.
     pub factories: u64,
     /// Bytes of their code.
     pub executable: u64,
@@ -89,11 +90,9 @@ pub struct RuntimeMetrics {
     pub compilations: u64,
     /// Nanoseconds that they took.
     pub compile_ns: u64,
-    /// Looks into a cache of compiled code that found it.
-    pub cache_hits: u64,
-    /// Those that did not.
-    pub cache_misses: u64,
-    /// Requests to factory caches for a factory that was there.
+    /// The code cache and loads.
+    pub code_cache: CodeCacheCounts,
+    /// Requests to factory caches that found the factory.
     pub factory_hits: u64,
     /// Those that waited for a compilation that another one had begun.
     pub factory_joined: u64,
@@ -107,32 +106,15 @@ pub struct RuntimeMetrics {
     pub pools: Pooled,
 }
 
-/// What is reserved in pools: those of a runtime's threads together, or the process's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pooled {
-    /// Pools.
-    pub pools: u64,
-    /// Engines that they are for.
-    pub engines: u64,
-    /// Memories of engines.
-    pub memories_in_use: u64,
-    /// Memories of stopped engines that must be cleaned before they can be taken.
-    pub memories_dirty: u64,
-    /// Stacks of engines.
-    pub stacks_in_use: u64,
-}
-
 impl RuntimeMetrics {
-    /// Reads them, into memory that is there already.
-    pub fn read(&mut self, shared: &Shared) {
-        let registry = &shared.metrics;
+    /// Reads the counts into existing memory.
+    pub fn read(&mut self, registry: &MetricsRegistry, pools: Pooled) {
         self.engines = registry.engines.load(Relaxed);
         self.factories = registry.factories.load(Relaxed);
         self.executable = registry.executable.load(Relaxed);
         self.compilations = registry.compilations.load(Relaxed);
         self.compile_ns = clock::nanoseconds(registry.compile_ticks.load(Relaxed));
-        self.cache_hits = registry.cache_hits.load(Relaxed);
-        self.cache_misses = registry.cache_misses.load(Relaxed);
+        self.code_cache = registry.code_cache.read();
         self.factory_hits = registry.factory_lookups(FactoryLookup::Hit);
         self.factory_joined = registry.factory_lookups(FactoryLookup::Joined);
         self.factory_misses = registry.factory_lookups(FactoryLookup::Miss);
@@ -140,11 +122,11 @@ impl RuntimeMetrics {
         self.compile_errors.clear();
         let errors = registry.compile_errors.counted();
         self.compile_errors.extend(errors.map(|(status, count)| wasm_error_count { status, count }));
-        self.pools = shared.pooled();
+        self.pools = pools;
     }
 }
 
-/// A snapshot. Each number is right by itself; engines run on while they are read one after the other.
+/// A snapshot. Each number is right by itself, but engines run on while the numbers are read one by one.
 #[derive(Default)]
 pub struct Snapshot {
     /// The runtime's own.
@@ -156,13 +138,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads everything anew; takes no memory unless there is more than before.
-    pub fn update(&mut self, shared: &Shared) {
-        self.runtime.read(shared);
-        shared.metrics.series(&mut self.series);
-        let limit = shared.metrics.memory_limit();
+    /// Reads all numbers again. Allocates only if there are more than before.
+    pub fn update(&mut self, registry: &MetricsRegistry, pools: Pooled) {
+        self.runtime.read(registry, pools);
+        registry.series(&mut self.series);
+        let limit = registry.memory_limit();
         self.spare.extend(self.transforms.drain(..).map(|old| old.errors));
-        // In the same order, so that each series gets the memory that it had.
+        // In the same order, so that each series reuses its memory.
         let mut spare = self.spare.drain(..);
         for series in &self.series {
             let read = TransformMetrics::read(series, limit, spare.next().unwrap_or_default());

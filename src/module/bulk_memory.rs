@@ -1,7 +1,7 @@
-//! Divides what a guest does to much of its memory at once into pieces, so that it can be suspended in between.
+//! Divides operations on much of a guest's memory into pieces, so that the guest can be suspended in between.
 //!
-//! Wasmtime looks at the epoch before each `memory.fill` and `memory.copy`, but not inside, which for all of a guest's
-//! memory is milliseconds. So each of them whose length is not known to be short becomes
+//! Wasmtime checks the epoch before each `memory.fill` and `memory.copy` but not inside. For all of a guest's memory
+//! that is milliseconds. An operation whose length is not known to be short therefore becomes
 //!
 //! ```wat
 //! (local.tee $length) ;; the three operands stay on the stack
@@ -9,7 +9,7 @@
 //! (if (type $operation) (then (memory.fill)) (else (call $fill)))
 //! ```
 //!
-//! with a function that comes after all others of the module, so no index changes:
+//! with a function after all others of the module, so that no index changes:
 //!
 //! ```wat
 //! (func $fill (type $operation) (param $dst i32) (param $value i32) (param $length i32)
@@ -23,26 +23,26 @@
 //!   (memory.fill (local.get $dst) (local.get $value) (local.get $length)))
 //! ```
 //!
-//! What does not lie inside of the memory is left to Wasmtime as a whole: it traps before it writes anything.
+//! A range that is not inside the memory is left to Wasmtime as a whole: it traps before it writes anything.
 //!
-//! `memory.init` stays as it is, since what it copies is part of the module, and so do the operations on tables.
+//! `memory.init` is not divided because its source is part of the module. Operations on tables are not divided either.
 //!
-//! Short ones pay for a comparison, which is lost in the noise; a call for all of them would cost them another third. The
-//! operands stay where they are, so Wasmtime still sees which lengths are constant.
+//! A short operation pays for one comparison, which is too small to measure. A call for each operation would cost
+//! another third. The operands stay where they are, so Wasmtime still sees which lengths are constant.
 
 use wasm_encoder::reencode::{Error, Reencode};
 use wasm_encoder::{BlockType, CodeSection, Function, InstructionSink, ValType};
 use wasmparser::{BinaryReaderError, FuncType, FunctionBody, Operator};
 
-/// Bytes that are filled or copied without a look at the epoch. That takes some ten microseconds if the memory was used
-/// before, some thirty if its pages come from the system one by one: little beside a time slice, and hundreds of times what
-/// dividing costs.
+/// Bytes that are filled or copied without an epoch check. That takes some ten microseconds if the memory was used
+/// before and some thirty if its pages are new. This is little compared with a time slice and hundreds of times the
+/// cost of dividing.
 pub const PIECE: u32 = 128 << 10;
 
-/// Locals that a function may have, parameters included: a limit of all engines.
+/// Locals that a function may have including parameters: a limit of all engines.
 const MOST_LOCALS: u32 = 50_000;
 
-/// How the operations' codes begin, and how they go on: `memory.copy` and `memory.fill`.
+/// The prefix of the operations' codes and the codes of `memory.copy` and `memory.fill`.
 const PREFIX: u8 = 0xfc;
 const CODES: [u8; 2] = [10, 11];
 
@@ -60,15 +60,15 @@ pub enum BulkOperation {
 pub struct Pieces {
     /// Index of their type, `(i32 i32 i32) -> ()`.
     pub ty: u32,
-    /// Index of the first one's function; the others follow.
+    /// Index of the first added function. The others follow.
     pub first: u32,
 }
 
 impl BulkOperation {
-    /// All, in the order of their functions.
+    /// All operations in the order of their functions.
     pub(super) const ALL: [Self; 2] = [Self::Fill, Self::Copy];
 
-    /// As people write it.
+    /// Its name in the text format.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fill => "memory.fill",
@@ -91,10 +91,10 @@ impl BulkOperation {
         };
     }
 
-    /// The operation with its operands on the stack, or the call; `length` is a local for it.
+    /// The operation with its operands on the stack or the call. `length` is a local for it.
     fn emit_divided(self, code: &mut InstructionSink<'_>, length: Option<u32>, pieces: Pieces) {
         let function = pieces.first + self as u32;
-        // Without a local there is only the function, which can do short ones, too.
+        // Without a local only the function can be called. It handles short lengths too.
         let Some(length) = length else {
             code.call(function);
             return;
@@ -108,7 +108,7 @@ impl BulkOperation {
     /// The added function.
     pub fn function(self) -> Function {
         const DST: u32 = 0;
-        /// The fill's value, or the copy's source.
+        /// The value of a fill or the source of a copy.
         const OTHER: u32 = 1;
         const LENGTH: u32 = 2;
         const STEP: i32 = PIECE as i32;
@@ -116,7 +116,7 @@ impl BulkOperation {
         let mut code = function.instructions();
         code.block(BlockType::Empty);
         code.local_get(LENGTH).i32_const(STEP).i32_le_u().br_if(0);
-        // The end of the range, or of that which ends later, as 64 bits hold it.
+        // The later of the two ranges' ends as 64 bits.
         code.local_get(DST);
         if self == Self::Copy {
             code.local_get(OTHER).local_get(DST).local_get(OTHER).i32_gt_u().select();
@@ -127,7 +127,7 @@ impl BulkOperation {
             code.local_get(LENGTH).i32_const(STEP).i32_gt_u().br_if(0);
         };
         if self == Self::Copy {
-            // From the back, if the front of the destination may be the back of the source.
+            // From the back if the front of the destination may be the back of the source.
             code.local_get(DST).local_get(OTHER).i32_gt_u().if_(BlockType::Empty);
             code.loop_(BlockType::Empty);
             code.local_get(LENGTH).i32_const(STEP).i32_sub().local_set(LENGTH);
@@ -170,7 +170,7 @@ impl Pieces {
 /// Finds operations that may be long, operator by operator.
 #[derive(Default)]
 struct Finder {
-    /// Whether the operator before was a constant of at most a piece. Then it is what lies on top of the stack.
+    /// Whether the previous operator was a constant of at most a piece. The constant is then on top of the stack.
     short: bool,
 }
 
@@ -183,8 +183,8 @@ impl Finder {
 
 /// Whether a function does something that is to be divided.
 pub fn is_in(body: &FunctionBody<'_>) -> Result<bool, BinaryReaderError> {
-    // Most functions have none, and reading their operators would cost more than looking for two bytes. The second one
-    // is the first of a LEB128, whose highest bit says whether there are more.
+    // Most functions have none. Reading their operators would cost more than searching for two bytes. The second byte
+    // is the first of a LEB128. Its highest bit says whether more follow.
     if !body.as_bytes().windows(2).any(|pair| pair[0] == PREFIX && CODES.contains(&(pair[1] & 0x7f))) {
         return Ok(false);
     }
@@ -198,7 +198,7 @@ pub fn is_in(body: &FunctionBody<'_>) -> Result<bool, BinaryReaderError> {
     Ok(false)
 }
 
-/// Copies a function of a type with so many parameters, and divides what it does.
+/// Copies a function of a type with so many parameters and divides its operations.
 pub fn divide<R: Reencode>(
     reencoder: &mut R,
     code: &mut CodeSection,

@@ -1,4 +1,4 @@
-//! What a module says about itself, read without judging it.
+//! Reads what a module says about itself without validating it.
 
 use serde_json::{Value, json};
 use wasmparser::{BinaryReaderError, ExternalKind, KnownCustom, Parser, Payload, TypeRef};
@@ -11,32 +11,32 @@ pub struct Import {
     /// Name in that module.
     pub name: String,
     /// What it is.
-    pub kind: Kind,
+    pub kind: ItemKind,
 }
 
-/// Imports that a module may have. Real ones have fewer than a hundred; each costs memory before anything else is known
-/// about the module.
+/// Imports that a module may have. Real modules have fewer than a hundred. Each import costs memory before anything
+/// else is known about the module.
 const MAX_IMPORTS: u32 = 10_000;
 /// Exports that a module may have.
 const MAX_EXPORTS: u32 = 100_000;
-/// Entries of a list in the JSON document, and characters of a type; more are left out.
+/// Entries of a list in the JSON document and characters of a type. More are left out.
 const JSON_ENTRIES: usize = 1_000;
 const JSON_TYPE: usize = 300;
 
 /// What is imported or exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A function, with the index of its type; `Summary::signature` has the text.
+pub enum ItemKind {
+    /// A function with the index of its type. `Summary::signature` has the text.
     Function(u32),
-    /// A memory, with its index.
+    /// A memory with its index.
     Memory(u32),
-    /// Something else, by name.
+    /// Another kind by name.
     Other(&'static str),
 }
 
 /// A memory's type.
 #[derive(Clone, Copy, Debug)]
-pub struct Memory {
+pub struct DeclaredMemory {
     /// Pages at the start.
     pub initial: u64,
     /// The module's own limit in pages.
@@ -53,9 +53,9 @@ pub struct Summary {
     /// Imports in order.
     pub imports: Vec<Import>,
     /// Exports in order.
-    pub exports: Vec<(String, Kind)>,
-    /// Memories in order, imported ones first.
-    pub memories: Vec<Memory>,
+    pub exports: Vec<(String, ItemKind)>,
+    /// Memories in order. Imported memories come first.
+    pub memories: Vec<DeclaredMemory>,
     /// Elements that each table starts with.
     pub tables: Vec<u64>,
     /// Functions that the module defines.
@@ -64,15 +64,15 @@ pub struct Summary {
     pub code_size: usize,
     /// Data segments.
     pub data_segments: u32,
-    /// The producers section: field, name, version.
+    /// The producers section: field, name and version.
     pub producers: Vec<(String, String, String)>,
-    /// Whether functions have names, for backtraces.
+    /// Whether functions have names for backtraces.
     pub has_names: bool,
     types: Vec<Option<wasmparser::FuncType>>,
     function_types: Vec<u32>,
 }
 
-/// Why a module cannot be read, in words.
+/// Why a module cannot be read.
 #[derive(Debug)]
 pub struct Unreadable(pub String);
 
@@ -101,7 +101,7 @@ pub fn signature<P: core::fmt::Display, R: core::fmt::Display>(
 }
 
 impl Summary {
-    /// Reads the sections. On an error the summary holds what came before it.
+    /// Reads the sections. On an error the summary holds the sections before it.
     pub fn read(module: &[u8]) -> (Self, Result<(), Unreadable>) {
         let mut summary = Self { size: module.len(), ..Self::default() };
         let result = Parser::new(0).parse_all(module).try_for_each(|payload| summary.section(payload?));
@@ -127,12 +127,12 @@ impl Summary {
                     let kind = match import.ty {
                         TypeRef::Func(index) | TypeRef::FuncExact(index) => {
                             self.function_types.push(index);
-                            Kind::Function(index)
+                            ItemKind::Function(index)
                         }
-                        TypeRef::Memory(ty) => Kind::Memory(self.memory(ty)),
-                        TypeRef::Table(_) => Kind::Other("table"),
-                        TypeRef::Global(_) => Kind::Other("global"),
-                        TypeRef::Tag(_) => Kind::Other("tag"),
+                        TypeRef::Memory(ty) => ItemKind::Memory(self.memory(ty)),
+                        TypeRef::Table(_) => ItemKind::Other("table"),
+                        TypeRef::Global(_) => ItemKind::Other("global"),
+                        TypeRef::Tag(_) => ItemKind::Other("tag"),
                     };
                     self.imports.push(Import { module: import.module.into(), name: import.name.into(), kind });
                 }
@@ -158,13 +158,13 @@ impl Summary {
                 for export in exports {
                     let export = export?;
                     let kind = match export.kind {
-                        ExternalKind::Func | ExternalKind::FuncExact => {
-                            Kind::Function(self.function_types.get(export.index as usize).copied().unwrap_or(u32::MAX))
-                        }
-                        ExternalKind::Memory => Kind::Memory(export.index),
-                        ExternalKind::Table => Kind::Other("table"),
-                        ExternalKind::Global => Kind::Other("global"),
-                        ExternalKind::Tag => Kind::Other("tag"),
+                        ExternalKind::Func | ExternalKind::FuncExact => ItemKind::Function(
+                            self.function_types.get(export.index as usize).copied().unwrap_or(u32::MAX),
+                        ),
+                        ExternalKind::Memory => ItemKind::Memory(export.index),
+                        ExternalKind::Table => ItemKind::Other("table"),
+                        ExternalKind::Global => ItemKind::Other("global"),
+                        ExternalKind::Tag => ItemKind::Other("tag"),
                     };
                     self.exports.push((export.name.into(), kind));
                 }
@@ -177,7 +177,7 @@ impl Summary {
         Ok(())
     }
 
-    /// Custom sections that are broken are as good as absent, says the specification.
+    /// The specification says that a broken custom section counts as absent.
     fn custom(&mut self, custom: &wasmparser::CustomSectionReader<'_>) {
         match custom.as_known() {
             KnownCustom::Name(_) => self.has_names = true,
@@ -193,7 +193,7 @@ impl Summary {
     }
 
     fn memory(&mut self, ty: wasmparser::MemoryType) -> u32 {
-        self.memories.push(Memory { initial: ty.initial, maximum: ty.maximum, memory64: ty.memory64 });
+        self.memories.push(DeclaredMemory { initial: ty.initial, maximum: ty.maximum, memory64: ty.memory64 });
         self.memories.len() as u32 - 1
     }
 
@@ -206,11 +206,12 @@ impl Summary {
     }
 
     /// The export of this name.
-    pub fn export(&self, name: &str) -> Option<&Kind> {
+    pub fn export(&self, name: &str) -> Option<&ItemKind> {
         self.exports.iter().find(|(n, _)| n == name).map(|(_, kind)| kind)
     }
 
-    /// The version in an imported marker function `<module>.check_abi_version_<N>`, the highest if there are several.
+    /// The version in an imported marker function `<module>.check_abi_version_<N>`. The highest version if there are
+    /// several.
     pub fn abi_version(&self, module: &str) -> Option<u32> {
         self.imports
             .iter()
@@ -219,13 +220,13 @@ impl Summary {
             .max()
     }
 
-    /// The language that the module was written in, as far as it tells.
+    /// The module's source language if its producers section names it.
     pub fn language(&self) -> Option<&str> {
         let producer = |field: &str, name: Option<&str>| {
             let matches = |(f, n, _): &&(String, String, String)| f == field && name.is_none_or(|name| n == name);
             self.producers.iter().find(matches).map(|(_, n, _)| n.as_str())
         };
-        // Rust and C++ guests name C too, for the start-up code of their C library.
+        // Rust and C++ guests name C too because of their C library's start-up code.
         producer("processed-by", Some("rustc"))
             .map(|_| "Rust")
             .or_else(|| producer("language", Some("Rust")))
@@ -235,12 +236,12 @@ impl Summary {
 
     /// The summary as a JSON document.
     pub fn to_json(&self) -> Value {
-        let kind = |kind: &Kind| match kind {
-            Kind::Function(ty) => {
+        let kind = |kind: &ItemKind| match kind {
+            ItemKind::Function(ty) => {
                 json!({ "kind": "function", "type": self.signature(*ty).chars().take(JSON_TYPE).collect::<String>() })
             }
-            Kind::Memory(index) => json!({ "kind": "memory", "index": index }),
-            Kind::Other(name) => json!({ "kind": name }),
+            ItemKind::Memory(index) => json!({ "kind": "memory", "index": index }),
+            ItemKind::Other(name) => json!({ "kind": name }),
         };
         let named = |object: Value, fields: &[(&str, &str)]| {
             let mut object = object;
@@ -251,8 +252,8 @@ impl Summary {
         };
         json!({
             "size": self.size,
-            "abi_version": self.abi_version(crate::guest::transform::MODULE),
-            "schema_registry_abi_version": self.abi_version(crate::guest::schema_registry::MODULE),
+            "abi_version": self.abi_version(super::abi::TRANSFORM),
+            "schema_registry_abi_version": self.abi_version(super::abi::SCHEMA_REGISTRY),
             "language": self.language(),
             "producers": self.producers.iter()
                 .map(|(field, name, version)| json!({ "field": field, "name": name, "version": version }))

@@ -1,5 +1,7 @@
-//! A module before it runs: inspected, judged, rewritten.
+//! A module before it runs: inspected, validated and rewritten.
 
+pub mod abi;
+pub mod artifact;
 pub mod bulk_memory;
 pub mod inspect;
 pub mod suspend_points;

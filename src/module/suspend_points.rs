@@ -1,8 +1,8 @@
-//! Gives a guest places where it can be suspended from inside synchronous host calls.
+//! Gives a guest suspend points inside of synchronous host calls.
 //!
-//! A host function that may have to wait could be asynchronous, but then every call pays for it, also those that need not
-//! wait. Ours are synchronous and answer `WOULD_BLOCK` instead. So that the guest never sees that, each such import
-//! gets a wrapper, and whatever referred to the import refers to the wrapper from then on:
+//! A host function that may have to wait could be asynchronous. Every call would then pay for that, even if it does
+//! not wait. Our host functions are synchronous and return `WOULD_BLOCK` instead. The guest must not see that value,
+//! so each such import gets a wrapper. All references to the import are changed to the wrapper:
 //!
 //! ```wat
 //! (func $wrapper (param …) (result i32) (local $r i32)
@@ -16,19 +16,18 @@
 //! (func $suspend_here)
 //! ```
 //!
-//! The first call is before the loop, because each turn of a loop looks at the epoch.
+//! The first call is before the loop because each iteration of a loop checks the epoch.
 //!
-//! A host function of the embedder's may have any results, so there is no value left to mean *would block*. Its import gets
-//! one more result instead, a flag, and the wrapper looks at that.
+//! A host function of the embedder may have any results, so no value is left to mean *would block*. Its import gets an
+//! additional result: a flag that the wrapper checks.
 //!
-//! `$suspend_here` is where Wasmtime looks at the epoch: a function's entry reads the deadline anew, while a loop may go
-//! on with the one that it read before the call. Wrappers come after all other functions, so no index changes.
+//! `$suspend_here` is where Wasmtime checks the epoch. A function's entry reads the deadline anew. A loop may use the
+//! deadline that it read before the call. Wrappers come after all other functions, so no index changes.
 //!
-//! In the same pass `bulk_memory` divides long operations, which would have no such place inside.
+//! In the same pass `bulk_memory` divides long operations, which would have no suspend point inside.
 
+use super::abi::{self, WOULD_BLOCK};
 use super::bulk_memory::{self, BulkOperation, Pieces};
-use crate::guest::transform::WOULD_BLOCK;
-use crate::guest::{schema_registry, transform};
 use core::convert::Infallible;
 use wasm_encoder::reencode::{Error, Reencode, utils};
 use wasm_encoder::{BlockType, CodeSection, Function, FunctionSection, ValType};
@@ -36,7 +35,7 @@ use wasmparser::{CompositeInnerType, FuncType, Parser, Payload, TypeRef};
 
 /// An import that gets a wrapper.
 #[derive(Clone, Debug)]
-struct Waiting {
+struct WaitingImport {
     /// Its index.
     import: u32,
     /// Module and name.
@@ -50,32 +49,32 @@ struct Waiting {
     wrapper: u32,
 }
 
-/// How an import says that it would block, if it may.
+/// How an import reports that it would block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits {
     /// By the result `WOULD_BLOCK`.
     Value,
-    /// By a result of its own.
+    /// By an additional result.
     Flag,
 }
 
 /// How one of the library's own imports waits.
 pub fn own(module: &str, name: &str) -> Option<Waits> {
     let names: &[&str] = match module {
-        transform::MODULE => &transform::WAITING,
-        schema_registry::MODULE => &schema_registry::WAITING,
+        abi::TRANSFORM => &abi::TRANSFORM_WAITING,
+        abi::SCHEMA_REGISTRY => &abi::SCHEMA_REGISTRY_WAITING,
         _ => &[],
     };
     names.contains(&name).then_some(Waits::Value)
 }
 
-/// What was added to a module, so that backtraces can speak of the module as its author knows it.
+/// What was added to a module. Backtraces use it to describe the module as its author knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wrappers {
     /// Index of the first function that was added.
     pub first: u32,
-    /// The import behind each wrapper, in order: its index and name. After the wrappers, if there are any, comes the
-    /// place of suspension.
+    /// The index and name of the import behind each wrapper in order. The suspend point comes after the wrappers if
+    /// there are any.
     pub imports: Vec<(u32, String)>,
     /// Whether functions for `bulk_memory`'s operations come last.
     pub bulk_memory: bool,
@@ -90,7 +89,7 @@ pub enum Origin {
     Import(u32, String),
     /// The place of suspension.
     SuspendHere,
-    /// What does this operation in pieces, for the function that called it.
+    /// The function that divides this operation for its caller.
     BulkMemory(BulkOperation),
 }
 
@@ -116,20 +115,21 @@ impl Wrappers {
 struct Rewriter {
     /// Index of the first function that is added.
     first_added: u32,
-    waiting: Vec<Waiting>,
-    /// Index into `waiting` by imported function: modules can have many imports, and many more references to them.
+    waiting: Vec<WaitingImport>,
+    /// Index into `waiting` by imported function. Modules can have many imports and many more references to them.
     by_import: Vec<Option<u32>>,
-    /// The type `() -> ()`, if anything waits.
+    /// The type `() -> ()` if any import waits.
     unit_type: u32,
-    /// If anything is divided: the functions for it, and whether their type is a new one.
+    /// The functions for divided operations and whether their type is new.
     pieces: Option<(Pieces, bool)>,
-    /// Parameters of each of the module's own functions whose body is still to come, last one first.
+    /// Parameters of each own function of the module whose body is still to come. The last function comes first.
     params: Vec<u32>,
 }
 
-/// The same module with wrappers and with long operations divided, or `None` if it needs neither. `module` must be valid.
+/// The same module with wrappers and with long operations divided. `None` if it needs neither. `module` must be
+/// valid.
 ///
-/// `waits` tells for an import, by module and name, whether it may have to wait.
+/// `waits` says whether the import with this module and name may have to wait.
 pub fn add(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<Option<(Vec<u8>, Wrappers)>, Error> {
     let Some(mut rewriter) = plan(module, waits)? else { return Ok(None) };
     let mut out = wasm_encoder::Module::new();
@@ -167,7 +167,7 @@ fn plan(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<Op
                     if let Some(how) = waits(import.module, import.name)
                         && let Some(Some(ty)) = types.get(type_index as usize)
                     {
-                        waiting.push(Waiting {
+                        waiting.push(WaitingImport {
                             import: functions,
                             name: format!("{}.{}", import.module, import.name),
                             type_index,
@@ -194,7 +194,7 @@ fn plan(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<Op
         types.iter().position(|ty| ty.as_ref().is_some_and(is)).map(|index| index as u32)
     };
     let unit = find(&|ty| ty.params().is_empty() && ty.results().is_empty());
-    // Without a function of its own a module cannot call anything.
+    // A module without a function of its own cannot call anything.
     if params.is_empty() || unit.is_none() {
         waiting.clear();
     }
@@ -221,7 +221,7 @@ fn plan(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<Op
 }
 
 impl Rewriter {
-    fn of_import(&self, function: u32) -> Option<&Waiting> {
+    fn of_import(&self, function: u32) -> Option<&WaitingImport> {
         let index = (*self.by_import.get(function as usize)?)?;
         self.waiting.get(index as usize)
     }
@@ -324,14 +324,15 @@ impl Reencode for Rewriter {
         Ok(())
     }
 
-    /// Names are for backtraces. Debug information would have the old offsets, so it goes, and the rest with it.
+    /// Names are kept for backtraces. Debug information is removed because its offsets would be wrong. Other custom
+    /// sections are removed too.
     fn parse_custom_section(
         &mut self,
         module: &mut wasm_encoder::Module,
         section: wasmparser::CustomSectionReader<'_>,
     ) -> Result<(), Error> {
         if let wasmparser::KnownCustom::Name(names) = section.as_known()
-            // A broken name section is no reason to refuse a module: the specification says to ignore it.
+            // The specification says to ignore a broken name section.
             && let Ok(names) = utils::custom_name_section(self, names)
         {
             module.section(&names);
@@ -344,7 +345,7 @@ fn value_types(types: &[wasmparser::ValType]) -> Result<Vec<ValType>, Error> {
     types.iter().map(|&ty| wasm_encoder::reencode::RoundtripReencoder.val_type(ty)).collect()
 }
 
-fn wrapper(w: &Waiting, suspend_here: u32) -> Result<Function, Error> {
+fn wrapper(w: &WaitingImport, suspend_here: u32) -> Result<Function, Error> {
     let params = w.ty.params().len() as u32;
     let results = value_types(w.ty.results())?;
     let count = results.len() as u32;

@@ -15,11 +15,11 @@ struct answer {
   static constexpr bool known = false;
 };
 
-template <std::uint32_t... Types>
+template <wasm_value_type... Types>
 struct answer_types {
   static constexpr bool known = true;
   static constexpr bool plain = true;
-  static constexpr std::array<std::uint32_t, sizeof...(Types)> types{Types...};
+  static constexpr std::array<wasm_value_type, sizeof...(Types)> types{Types...};
 };
 
 template <>
@@ -80,15 +80,15 @@ std::string why_not(const R& failed) {
 
 /// Calls `function`, and answers with what it returns.
 template <typename R, typename F>
-wasm_answer answer_with(wasm_call* call, wasm_value* results, F&& function) {
+wasm_callback_result answer_with(wasm_call* call, wasm_value* results, F&& function) {
   if constexpr (std::is_void_v<R>) {
     std::forward<F>(function)();
-    return WASM_ANSWER_DONE;
+    return WASM_CALLBACK_RESULT_DONE;
   } else {
     R value = std::forward<F>(function)();
     if constexpr (answer<R>::plain) {
       answer<R>::store(std::move(value), results);
-      return WASM_ANSWER_DONE;
+      return WASM_CALLBACK_RESULT_DONE;
     } else if constexpr (is_with_memory<R>) {
       guest_memory memory(call);
       return answer_with<typename R::value_type>(call, results, [&] { return value.finish(memory); });
@@ -98,7 +98,7 @@ wasm_answer answer_with(wasm_call* call, wasm_value* results, F&& function) {
       }
       using inner = typename expected_value<R>::type;
       if constexpr (std::is_void_v<inner>) {
-        return WASM_ANSWER_DONE;
+        return WASM_CALLBACK_RESULT_DONE;
       } else {
         return answer_with<inner>(call, results, [&]() -> inner { return std::move(*value); });
       }
@@ -120,7 +120,7 @@ result<void> settle_with(promise& p, F&& function) {
       return p.resolve(std::span<const wasm_value>(results));
     } else if constexpr (is_with_memory<R>) {
       return p.resolve_with(
-          [finish = std::move(value.finish)](wasm_call* call, wasm_value* results) mutable noexcept -> wasm_answer {
+          [finish = std::move(value.finish)](wasm_call* call, wasm_value* results) mutable noexcept -> wasm_callback_result {
             try {
               guest_memory memory(call);
               return answer_with<typename R::value_type>(call, results, [&] { return finish(memory); });
@@ -154,8 +154,8 @@ concept host_parameter = detail::argument<P>::known;
 template <typename R>
 concept host_answer = detail::answer<R>::known;
 
-/// The answer of a host function that takes one of these instead of returning something. Settle it once, on any thread, now
-/// or later; dropped unsettled it makes the guest fail.
+/// The answer of a host function that takes one of these instead of returning something. Settle it once, on any thread,
+/// now or later; dropped unsettled it makes the guest fail.
 template <typename R = void>
 class later {
  public:

@@ -38,15 +38,15 @@ class going_on {
   going_on(const going_on&) = delete;
 
   /// Begins; gives the answer if it is there already.
-  wasm_answer begin(wasm_call* call, wasm_value* results) {
+  wasm_callback_result begin(wasm_call* call, wasm_value* results) {
     listen();
     if (_over.load(std::memory_order_acquire)) {
       return at_once(call, results);
     }
     if (wasm_call_promise(call, _promise.out(), nullptr) != WASM_STATUS_OK) {
-      return leave(WASM_ANSWER_FAILED, call, results);
+      return leave(WASM_CALLBACK_RESULT_FAILED, call, results);
     }
-    return leave(WASM_ANSWER_PENDING, call, results);
+    return leave(WASM_CALLBACK_RESULT_PENDING, call, results);
   }
 
   /// The future is over; `get` gives its value or throws.
@@ -92,7 +92,7 @@ class going_on {
   }
 
   /// The call is about to return; the other side is told, unless it was faster.
-  wasm_answer leave(wasm_answer otherwise, wasm_call* call, wasm_value* results) {
+  wasm_callback_result leave(wasm_callback_result otherwise, wasm_call* call, wasm_value* results) {
     return _over.exchange(true, std::memory_order_acq_rel) ? at_once(call, results) : otherwise;
   }
 
@@ -105,7 +105,7 @@ class going_on {
     }
   }
 
-  wasm_answer at_once(wasm_call* call, wasm_value* results) {
+  wasm_callback_result at_once(wasm_call* call, wasm_value* results) {
     const std::unique_ptr<going_on> over(this);
     return answer_with<V>(call, results, [this]() -> V { return take(); });
   }
@@ -208,7 +208,7 @@ struct host_signature<R(P...)> {
   }
 
   static constexpr auto params() {
-    std::array<std::uint32_t, (argument<P>::types.size() + ... + 0)> all{};
+    std::array<wasm_value_type, (argument<P>::types.size() + ... + 0)> all{};
     std::size_t n = 0;
     [[maybe_unused]] const auto add = [&](const auto& types) {
       for (const auto type : types) {
@@ -232,7 +232,7 @@ struct host_signature<R(P...)> {
 
   /// What the library calls.
   template <typename F>
-  static std::uint32_t call(void* data, wasm_call* raw, const wasm_value* args, wasm_value* results) noexcept {
+  static wasm_callback_result call(void* data, wasm_call* raw, const wasm_value* args, wasm_value* results) noexcept {
     auto* bound = static_cast<bound_function<F>*>(static_cast<shared_function*>(data));
     try {
       return call_indexed(*bound, raw, args, results, std::index_sequence_for<P...>());
@@ -243,28 +243,28 @@ struct host_signature<R(P...)> {
 
  private:
   template <typename F, std::size_t... I>
-  static wasm_answer call_indexed(bound_function<F>& bound, wasm_call* raw, [[maybe_unused]] const wasm_value* args,
+  static wasm_callback_result call_indexed(bound_function<F>& bound, wasm_call* raw, [[maybe_unused]] const wasm_value* args,
                                   wasm_value* results, std::index_sequence<I...>) {
     [[maybe_unused]] const arrival from{raw};
     std::tuple<argument<P>...> arguments;
     if (!(std::get<I>(arguments).read(from, args + begin_of<I>(), I) && ...)) {
-      return WASM_ANSWER_FAILED;
+      return WASM_CALLBACK_RESULT_FAILED;
     }
     const auto invoke = [&]() -> R { return bound.function(raw, std::get<I>(arguments).pass()...); };
     if constexpr (awaits) {
       return begin(bound, invoke(), raw, results);
     } else {
-      const wasm_answer done = answer_with<R>(raw, results, invoke);
-      if (done == WASM_ANSWER_DONE) {
+      const wasm_callback_result done = answer_with<R>(raw, results, invoke);
+      if (done == WASM_CALLBACK_RESULT_DONE) {
         (std::get<I>(arguments).finish(), ...);
       }
-      return takes_later && done == WASM_ANSWER_DONE ? WASM_ANSWER_PENDING : done;
+      return takes_later && done == WASM_CALLBACK_RESULT_DONE ? WASM_CALLBACK_RESULT_PENDING : done;
     }
   }
 
   /// Gives the call into the hands of `going_on`.
   template <typename Future>
-  static wasm_answer begin(shared_function& bound, Future future, wasm_call* raw, wasm_value* results) {
+  static wasm_callback_result begin(shared_function& bound, Future future, wasm_call* raw, wasm_value* results) {
     if constexpr (known_future<R> || std::same_as<R, task<final_type>>) {
       return (new going_on<final_type, R>(&bound, std::move(future)))->begin(raw, results);
     } else {

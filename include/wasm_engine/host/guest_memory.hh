@@ -200,9 +200,10 @@ struct with_memory {
 
 /// How host functions wait for a type of future that they cannot simply await; adapters specialize it.
 ///
-///   using value_type = …;                                   what it gives, or void
-///   template <typename Done> static void then(F future, Done done);   calls done.finish(get) once, on any thread, with a
-///                                                            function that gives the value or throws. `Done` can be moved.
+///   using value_type = …;
+///     What it gives, or void.
+///   template <typename Done> static void then(F future, Done done);
+///     Calls done.finish(get) once, on any thread, with a function that gives the value or throws. `Done` can be moved.
 template <typename F>
 struct async_traits;
 

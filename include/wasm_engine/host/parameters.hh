@@ -24,14 +24,14 @@ inline std::string escaped(std::string_view text) {
   return out;
 }
 
-inline wasm_answer fail(wasm_call* call, std::string_view why) noexcept {
+inline wasm_callback_result fail(wasm_call* call, std::string_view why) noexcept {
   if (wasm_call_fail(call, as_slice(why), nullptr) == WASM_STATUS_INVALID_UTF8) {
     try {
       (void)wasm_call_fail(call, as_slice(escaped(why)), nullptr);
     } catch (...) {
     }
   }
-  return WASM_ANSWER_FAILED;
+  return WASM_CALLBACK_RESULT_FAILED;
 }
 
 inline void reject(promise& p, std::string_view why) noexcept {
@@ -84,7 +84,7 @@ struct representation<T> {
 };
 
 template <guest_scalar T>
-constexpr std::uint32_t value_type_of() noexcept {
+constexpr wasm_value_type value_type_of() noexcept {
   if constexpr (std::same_as<T, float>) {
     return WASM_VALUE_TYPE_F32;
   } else if constexpr (std::same_as<T, double>) {
@@ -163,18 +163,18 @@ struct arrival {
   }
 };
 
-/// One argument of one call: read from Wasm values, passed to the function, finished after it. `types` are the values that
-/// it is read from; `in_call` says that it ends with the call.
+/// One argument of one call: read from Wasm values, passed to the function, finished after it. `types` are the values
+/// that it is read from; `in_call` says that it ends with the call.
 template <typename P>
 struct argument {
   static constexpr bool known = false;
 };
 
-template <std::uint32_t... Types>
+template <wasm_value_type... Types>
 struct wasm_types {
   static constexpr bool known = true;
   static constexpr bool in_call = false;
-  static constexpr std::array<std::uint32_t, sizeof...(Types)> types{Types...};
+  static constexpr std::array<wasm_value_type, sizeof...(Types)> types{Types...};
   void finish() const noexcept {}
 };
 

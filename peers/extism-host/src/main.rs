@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A contender of `make bench`: Extism, one plugin call for each record.
 //!
-//! The arguments, the timed loop and the line of JSON are those of bench/contenders/contender.hh. In Extism's favour: its
-//! records are parsed outside of the timed loop, only their values go in and out, and the plugin has neither WASI nor a
-//! time limit.
+//! The arguments, the timed loop and the line of JSON are those of bench/contenders/contender.hh. In Extism's favour:
+//! its records are parsed outside of the timed loop, only their values go in and out, and the plugin has neither WASI
+//! nor a time limit.
 
 mod batch;
 mod measure;

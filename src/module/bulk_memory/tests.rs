@@ -1,4 +1,4 @@
-//! What is divided does the same as what is not, and can be interrupted.
+//! A divided operation does the same as the original one and can be interrupted.
 
 use super::*;
 use crate::module::suspend_points::{self, Origin, Wrappers};
@@ -13,7 +13,7 @@ const GUEST: &str = r#"(module
         (memory.copy (local.get 0) (local.get 1) (local.get 2))))"#;
 const SIZE: u32 = 9 << 16;
 
-/// The module rewritten, which must be valid, or itself.
+/// The rewritten module, which must be valid, or the module itself.
 fn divided(module: &str) -> (Vec<u8>, Option<Wrappers>) {
     let module = wat::parse_str(module).unwrap();
     wasmparser::validate(&module).unwrap();
@@ -24,7 +24,7 @@ fn divided(module: &str) -> (Vec<u8>, Option<Wrappers>) {
     (out, Some(wrappers))
 }
 
-/// The operators of each function, as text.
+/// The operators of each function as text.
 fn operators(module: &[u8]) -> Vec<Vec<String>> {
     let body = |payload| match payload {
         Payload::CodeSectionEntry(body) => Some(body),
@@ -57,7 +57,7 @@ impl<T: Default> Guest<T> {
         Self { memory, fill, copy, store }
     }
 
-    /// Gives the trap, if there is one.
+    /// Returns the trap if there is one.
     fn run(&mut self, operation: BulkOperation, operands: Triple) -> Option<Trap> {
         let function = match operation {
             BulkOperation::Fill => &self.fill,
@@ -66,7 +66,7 @@ impl<T: Default> Guest<T> {
         function.call(&mut self.store, operands).err().map(|error| *error.downcast_ref().unwrap())
     }
 
-    /// Writes to all of the memory what does not repeat.
+    /// Fills the whole memory with bytes that do not repeat.
     fn scribble(&mut self, seed: u64) {
         let mut state = seed;
         for word in self.memory.data_mut(&mut self.store).as_chunks_mut::<8>().0 {
@@ -76,7 +76,7 @@ impl<T: Default> Guest<T> {
     }
 }
 
-/// Near to where something changes: the ends of a piece, of several, of the memory, of what 32 bits hold; or anywhere.
+/// Near a boundary (of a piece, of several, of the memory, of 32 bits) or anywhere.
 fn number() -> impl Strategy<Value = u32> {
     let near = (0..6_u32, -2..3_i32).prop_map(|(pieces, off)| (pieces * PIECE).wrapping_add_signed(off));
     let end = (-2..3_i32).prop_map(|off| SIZE.wrapping_add_signed(off));
@@ -138,7 +138,7 @@ fn overlapping_copies_and_those_up_to_the_very_end_are_right() {
 fn the_epoch_is_looked_at_between_the_pieces() {
     const LENGTH: u32 = 2 * PIECE + 10;
     const BEHIND: u32 = LENGTH + 10;
-    /// Where an operation writes ones, and how many of them were there at each look.
+    /// Where an operation writes ones and how many there were at each epoch check.
     #[derive(Default)]
     struct Looks(Option<Memory>, usize, Vec<usize>);
     for (operation, operands, ones) in [
@@ -186,7 +186,7 @@ fn constant_lengths_of_at_most_a_piece_stay_as_they_are() {
             assert!(all[function].contains(&calls), "{:?}", all[function]);
         }
     }
-    // Beside one that is divided, too.
+    // Next to a divided operation too.
     let both = "(module (memory 9) (func (param i32)
         (memory.fill (i32.const 0) (i32.const 0) (i32.const 64)) (memory.fill (i32.const 0) (i32.const 0) (local.get 0))))";
     let (out, _) = divided(both);
@@ -208,14 +208,14 @@ fn a_constant_is_the_length_only_right_before_the_operation() {
 #[test]
 fn odd_modules_stay_valid() {
     for module in [
-        // Nothing is on the stack that could be kept.
+        // The stack holds nothing that could be kept.
         "(module (memory 1) (func unreachable memory.fill) (func unreachable memory.copy))",
-        // A type that is there already, in a group; and none.
+        // A type that exists already in a group and no type at all.
         "(module (rec (type (func)) (type $three (func (param i32 i32 i32)))) (memory 1)
             (func (type $three) (memory.copy (local.get 0) (local.get 1) (local.get 2))))",
         r#"(module (import "a" "f" (func)) (import "a" "memory" (memory 1)) (global i32 (i32.const 4))
             (func (memory.fill (i32.const 0) (i32.const 0) (global.get 0))))"#,
-        // With what waits.
+        // With waiting imports.
         r#"(module (type $void (func))
             (import "redpanda_transform" "write_record" (func $write (param i32 i32) (result i32)))
             (memory (export "memory") 1)
@@ -229,7 +229,7 @@ fn odd_modules_stay_valid() {
             (memory (export "memory") 1)
             (func (type $void) (memory.copy (i32.const 0) (i32.const 0) (call $write (i32.const 1) (i32.const 2)))))"#,
     );
-    // The import; the guest's function, the wrapper, the place of suspension, and what is called here.
+    // The import, the guest's function, the wrapper, the suspend point and the function called here.
     assert!(operators(&out)[0].contains(&"Call { function_index: 5 }".into()));
     assert_eq!(wrappers.unwrap().origin(5), Origin::BulkMemory(BulkOperation::Copy));
 }

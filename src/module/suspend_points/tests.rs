@@ -1,4 +1,4 @@
-//! What is rewritten, and where the functions that were added come from.
+//! What is rewritten and the origin of the added functions.
 
 use super::*;
 
@@ -42,7 +42,7 @@ fn every_reference_goes_to_the_wrapper_and_the_result_is_valid() {
             _ => {}
         }
     }
-    // _start calls the wrapper; the wrapper calls the import and the place of suspension, which calls nothing.
+    // _start calls the wrapper. The wrapper calls the import and the suspend point. The suspend point calls nothing.
     assert_eq!(calls, [vec![3], vec![1, 4, 1], vec![]]);
     assert_eq!(wrappers.origin(2), Origin::Own);
     assert_eq!(wrappers.origin(3), Origin::Import(1, "redpanda_transform.write_record".into()));
@@ -64,9 +64,9 @@ fn an_import_with_a_flag_gets_another_type_and_its_wrapper_the_old_one() {
     wasmparser::validate(&out).unwrap();
     let (summary, read) = crate::module::inspect::Summary::read(&out);
     read.unwrap();
-    use crate::module::inspect::Kind;
-    let signature = |kind: Kind| match kind {
-        Kind::Function(ty) => summary.signature(ty),
+    use crate::module::inspect::ItemKind;
+    let signature = |kind: ItemKind| match kind {
+        ItemKind::Function(ty) => summary.signature(ty),
         _ => unreachable!(),
     };
     assert_eq!(signature(summary.imports[0].kind), "(i32) -> ()");

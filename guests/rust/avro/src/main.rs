@@ -1,9 +1,9 @@
 //! Turns Avro records into JSON, with schemas from the schema registry.
 //!
-//! A value is in Confluent's wire format: a zero byte, the schema's id in four bytes, big-endian, and the Avro body. Key
-//! and headers stay, and null values pass. A value that is not of that format is dropped with a line on stderr; without
-//! its schema from the registry the transform fails, since dropping it would lose data. Environment variables, all
-//! optional:
+//! A value is in Confluent's wire format: a zero byte, the schema's id in four bytes, big-endian, and the Avro body.
+//! Key and headers stay, and null values pass. A value that is not of that format is dropped with a line on stderr;
+//! without its schema from the registry the transform fails, since dropping it would lose data. Environment variables,
+//! all optional:
 //!
 //! - `SUBJECT`: before the first record, `SCHEMA` is registered under this subject, and the subject's latest looked up.
 //! - `SCHEMA`: the text of that schema; by default that of a reading of a sensor.

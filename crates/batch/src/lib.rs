@@ -1,0 +1,15 @@
+//! Kafka record batches of magic 2: read in place, validated before a guest sees them and written.
+//!
+//! The format is that of Kafka's `DefaultRecordBatch` and of KIP-98. A big-endian header of 61 bytes comes first. The
+//! records follow. Their integers are zigzag varints. Compression applies to all records as one piece.
+#![allow(non_camel_case_types)] // types that C sees have their C names
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod builder;
+pub mod compression;
+pub mod cursor;
+pub mod error;
+pub mod header;
+pub mod payload;
+pub mod reader;
+pub mod varint;

@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+"""The folders of src/ are wings in an order: each file uses its own wing and those before it. Fails on an import against the
+order, on a file outside of a wing, and on a path from the crate's root that names no wing.
+
+    scripts/check-wings.py [SRC]
+"""
+
+import re
+import sys
+from pathlib import Path
+
+ORDER = ["promise", "batch", "base", "host", "system", "metrics", "module", "guest", "compile", "engine", "abi"]
+# `crate::wing::…`, and each name in `crate::{wing::…, wing::…}`.
+PATH = re.compile(r"\bcrate::(?:(\w+)|\{([^;]*?)\};)", re.DOTALL)
+
+
+def used(text):
+    """The first names of all paths from the crate's root."""
+    for single, group in PATH.findall(text):
+        yield from [single] if single else re.findall(r"(?:^|,)\s*(\w+)", re.sub(r"\{[^{}]*\}", "", group))
+
+
+def faults(src):
+    for path in sorted(src.rglob("*.rs")):
+        wing = path.relative_to(src).parts[0]
+        if wing == "lib.rs":
+            continue
+        if wing not in ORDER:
+            yield f"{path}: {wing} is no wing"
+            continue
+        for name in used(path.read_text()):
+            if name not in ORDER:
+                yield f"{path}: crate::{name} is no wing"
+            elif ORDER.index(name) > ORDER.index(wing):
+                yield f"{path}: {wing} must not use {name}"
+
+
+def main():
+    src = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent.parent / "src"
+    found = list(faults(src))
+    print("\n".join(found) or f"wings, each using only those before it: {' < '.join(ORDER)}")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+//! `wasm_factory_create_custom` and `wasm_work_*`: engines of the embedder's own.
+
+use super::error::wasm_error;
+use super::factory::{description, wasm_factory, wasm_factory_config};
+use super::runtime::wasm_runtime;
+use super::{Out, boundary, first_size, promise, sized, take};
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status;
+use crate::batch::payload;
+use crate::compile::factory::Compiled;
+use crate::guest::custom::{Callbacks, wasm_custom_engine, wasm_work};
+use crate::host::call::{Settled, wasm_call, wasm_promise};
+use crate::host::slice::wasm_slice;
+use std::sync::Arc;
+
+/// An input record, as a custom engine sees it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct wasm_input_record {
+    /// Key, value and headers in the encoding of a Kafka record; `wasm_payload_read` takes them apart. Can be read until the
+    /// operation's last answer, or `stop`. NULL when there is no record left.
+    pub payload: *const u8,
+    /// Bytes of the payload.
+    pub payload_size: u32,
+    /// Index in the batch, from 0.
+    pub index: u32,
+    /// Kafka offset.
+    pub offset: i64,
+    /// Milliseconds since 1970.
+    pub timestamp: i64,
+}
+
+/// Makes a factory of engines that are `engine`'s callbacks instead of a guest. Any thread.
+///
+/// `config` is as for `wasm_factory_create`, but has no module, and its environment means nothing. What `engine` points to is
+/// copied; its `data` is taken over in any case, unless with `WASM_STATUS_INVALID_STRUCT_SIZE`, when it cannot be read.
+/// `WASM_STATUS_NULL_ARGUMENT` if `transform` is NULL; `WASM_STATUS_INVALID_ARGUMENT` and `WASM_STATUS_INVALID_UTF8` for a
+/// module, names and topics.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_factory_create_custom(
+    runtime: *const wasm_runtime,
+    config: *const wasm_factory_config,
+    engine: *const wasm_custom_engine,
+    factory: *mut *mut wasm_factory,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        // First of all, so that the data is dropped whatever comes next.
+        // SAFETY: the header says so; and all zeros is valid.
+        let callbacks =
+            Callbacks::new(unsafe { take(engine, first_size!(wasm_custom_engine, memory_size), "engine")? });
+        let runtime = scope.handle(runtime, "runtime")?;
+        // SAFETY: as above.
+        let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
+        let out = Out::new(factory, "factory")?;
+        if !callbacks.is_complete() {
+            return Err(Error::new(wasm_status::NullArgument, "the custom engine's callback transform is NULL"));
+        }
+        if !config.module.bytes(scope, "module")?.is_empty() {
+            return Err(Error::invalid("a custom engine has no module, but the config has one"));
+        }
+        let compiled =
+            Arc::new(Compiled::custom(runtime.runtime.shared.clone(), callbacks, description(scope, &config)?)?);
+        out.set(Arc::into_raw(Arc::new(wasm_factory { compiled })).cast_mut());
+        Ok(())
+    })
+}
+
+/// Takes the next record of the batch, the first of which is that with index `first_record`. The one before counts as
+/// finished: its output may go to the host, and no failure names it any more. After the last one, `record->payload` is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_work_next(
+    work: *mut wasm_work,
+    record: *mut wasm_input_record,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        let work = scope.handle(work, "work")?;
+        let out = Out::new(record, "record")?;
+        out.set(match work.next() {
+            Some((index, record)) => wasm_input_record {
+                payload: record.payload.as_ptr(),
+                payload_size: record.payload.len() as u32,
+                index,
+                offset: record.offset,
+                timestamp: record.timestamp,
+            },
+            None => {
+                wasm_input_record { payload: core::ptr::null(), payload_size: 0, index: 0, offset: 0, timestamp: 0 }
+            }
+        });
+        Ok(())
+    })
+}
+
+/// Writes one output record, for the input record that was taken last, to the topic with index `topic` of the factory's.
+/// `payload` is key, value and headers in the encoding of a Kafka record, and is copied.
+///
+/// What an input record gave rise to goes to the host's sink whole, when the next one is taken or the batch is done.
+/// `WASM_STATUS_OUTPUT_FULL`, and nothing is written, if the host must have what was written before: answer
+/// `WASM_CALLBACK_RESULT_AGAIN`, and write it then. `WASM_STATUS_BATCH_MALFORMED` if the payload is none;
+/// `WASM_STATUS_INVALID_ARGUMENT` for another topic, and for a record larger than `output_buffer_limit`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_work_write(
+    work: *mut wasm_work,
+    payload: wasm_slice,
+    topic: u32,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        let work = scope.handle(work, "work")?;
+        let bytes = payload.bytes(scope, "payload")?;
+        if !payload::is_valid(bytes) {
+            let why = "the payload is not key, value and headers and nothing else";
+            return Err(Error::new(wasm_status::BatchMalformed, why));
+        }
+        work.write(bytes, topic)
+    })
+}
+
+/// As `wasm_call_fail`, in a custom engine's `transform`: it fails at the record with index `index`, which is the one that
+/// was taken last or a later one; those before it are finished. Policies go on behind it.
+/// `WASM_STATUS_INVALID_ARGUMENT` in callbacks that are not a custom engine's; in its `create` and `start` there is no record,
+/// and the index is left out.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_call_fail_record(
+    call: *mut wasm_call,
+    index: u32,
+    reason: wasm_slice,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        let why = reason.escaped(scope, "reason")?;
+        if scope.handle_mut(call, "call")?.fail_at(why, checked(index)?) {
+            return Ok(());
+        }
+        Err(Error::invalid("only a custom engine's calls fail at a record"))
+    })
+}
+
+/// Breaks the promise of a custom engine's `transform` at the record with index `index`, as `wasm_call_fail_record`. Else as
+/// `wasm_promise_reject`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_promise_reject_record(
+    promise: *mut wasm_promise,
+    index: u32,
+    reason: wasm_slice,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        promise::settle(scope, promise, Settled::RejectedAt(reason.escaped(scope, "reason")?, checked(index)?))
+    })
+}
+
+/// No batch has so many records that the next index would overflow.
+fn checked(index: u32) -> Result<u32> {
+    if index > i32::MAX as u32 {
+        return Err(Error::invalid(format!("index is {index}; no batch has so many records")));
+    }
+    Ok(index)
+}

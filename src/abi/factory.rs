@@ -1,0 +1,117 @@
+//! `wasm_factory_*`: a compiled module, shared by all cores.
+
+use super::error::wasm_error;
+use super::future::wasm_future;
+use super::runtime::{strings, wasm_runtime};
+use super::{Out, boundary, first_size, sized};
+use crate::base::description::Description;
+use crate::base::error::Result;
+use crate::base::status::wasm_status;
+use crate::compile::factory::Compiled;
+use crate::compile::job;
+use crate::host::slice::{self, CallScope, wasm_slice};
+use std::sync::Arc;
+
+/// A factory. Shared: it may be used on any thread, by several at once.
+pub struct wasm_factory {
+    pub(crate) compiled: Arc<Compiled>,
+}
+
+/// An environment variable.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_env {
+    /// The name: not empty, without `=` and NUL.
+    pub name: wasm_slice,
+    /// The value, without NUL.
+    pub value: wasm_slice,
+}
+
+/// A transform: its module and what the guest may know.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_factory_config {
+    /// `sizeof(wasm_factory_config)`.
+    pub size: usize,
+    /// The module in Wasm's binary format.
+    pub module: wasm_slice,
+    /// The transform's name: in the guest `argv[0]`, and in every log line and error. Not empty.
+    pub name: wasm_slice,
+    /// In the guest `REDPANDA_INPUT_TOPIC`.
+    pub input_topic: wasm_slice,
+    /// In the guest `REDPANDA_OUTPUT_TOPIC_0`, …; the first is where records go that name no topic. Without any, every
+    /// write of the guest fails.
+    pub output_topics: *const wasm_slice,
+    /// Number of `output_topics`.
+    pub output_topic_count: usize,
+    /// The guest's environment beside that.
+    pub env: *const wasm_env,
+    /// Number of `env`.
+    pub env_count: usize,
+}
+
+pub(crate) fn description(scope: &CallScope, config: &wasm_factory_config) -> Result<Description> {
+    // SAFETY: the header says that arrays in arguments can be read for the call.
+    let env = unsafe { slice::array(config.env, config.env_count, "env")? };
+    Ok(Description {
+        name: config.name.text(scope, "name")?.to_owned(),
+        input_topic: config.input_topic.text(scope, "input_topic")?.to_owned(),
+        output_topics: strings(scope, config.output_topics, config.output_topic_count, "output_topics")?,
+        environment: env
+            .iter()
+            .map(|e| Ok((e.name.text(scope, "env name")?.to_owned(), e.value.text(scope, "env value")?.to_owned())))
+            .collect::<Result<_>>()?,
+    })
+}
+
+/// Compiles a transform. What `config` holds is copied; the module is judged and compiled on a compile thread of the
+/// runtime, or found in its cache if it has one. Any thread.
+///
+/// `future` becomes ready with a factory, to be had by `wasm_future_take_factory`, or fails with a
+/// `WASM_STATUS_MODULE_…`. It may be polled on any thread, by one at a time. Releasing it early is fine: a
+/// compilation that has not begun is left out; one that has goes on, and its result is dropped, or kept by the factory
+/// cache that was asked.
+///
+/// Errors of the call itself: `WASM_STATUS_INVALID_ARGUMENT` and `WASM_STATUS_INVALID_UTF8` for names, topics and
+/// environment.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_factory_create(
+    runtime: *const wasm_runtime,
+    config: *const wasm_factory_config,
+    future: *mut *mut wasm_future,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        let runtime = scope.handle(runtime, "runtime")?;
+        // SAFETY: the header says so; and all zeros is a valid config.
+        let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
+        let out = Out::new(future, "future")?;
+        let module = config.module.bytes(scope, "module")?.to_vec();
+        let receiver = job::compile(&runtime.runtime, module, description(scope, &config)?)?;
+        out.set(wasm_future::job(receiver));
+        Ok(())
+    })
+}
+
+/// Another reference to the factory, for another owner. Any thread. NULL gives NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_factory_clone(factory: *const wasm_factory) -> *mut wasm_factory {
+    if factory.is_null() {
+        return core::ptr::null_mut();
+    }
+    // SAFETY: not NULL, so a factory that the library gave out, which is the inside of an `Arc`.
+    unsafe { Arc::increment_strong_count(factory) };
+    factory.cast_mut()
+}
+
+/// Gives one reference up. Engines made from the factory go on living. Any thread. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_factory_release(factory: *mut wasm_factory) {
+    if !factory.is_null() {
+        boundary(core::ptr::null_mut(), |_| {
+            // SAFETY: the header says that it is a reference that the library gave out, released once.
+            drop(unsafe { Arc::from_raw(factory.cast_const()) });
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,175 @@
+//! `wasm_runtime_register_function` and `wasm_call_*`: functions of the host's that guests call.
+
+use super::engine::wasm_engine;
+use super::error::wasm_error;
+use super::runtime::wasm_runtime;
+use super::{Out, boundary, first_size, sized};
+use super::{lent, promise};
+use crate::base::error::{Error, Result};
+use crate::base::number::{wasm_callback_result_number, wasm_value_type_number};
+use crate::base::status::wasm_status;
+use crate::guest::host_function::{Callback, HostFunction};
+use crate::host::call::{wasm_call, wasm_promise};
+use crate::host::owned::Owned;
+use crate::host::slice::{self, wasm_slice};
+use crate::host::value::{MAX_PARAMS, MAX_RESULTS, wasm_value, wasm_value_type};
+use core::ffi::c_void;
+
+/// A function of the host's.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_host_function {
+    /// `sizeof(wasm_host_function)`.
+    pub size: usize,
+    /// The module that guests import it from; not one of `redpanda_transform`, `redpanda_schema_registry`,
+    /// `wasi_snapshot_preview1`.
+    pub module: wasm_slice,
+    /// Its name there.
+    pub name: wasm_slice,
+    /// Their types; at most 32.
+    pub params: *const wasm_value_type_number,
+    /// Number of `params`.
+    pub param_count: usize,
+    /// Their types; at most 16.
+    pub results: *const wasm_value_type_number,
+    /// Number of `results`.
+    pub result_count: usize,
+    /// 1: `call` may answer pending, which costs a little with each call; else 0.
+    pub may_wait: u32,
+    /// The host's own.
+    pub data: *mut c_void,
+    /// Frees `data`, once: when the runtime and everything made from it are gone, or when `wasm_runtime_register_function` fails.
+    /// May be NULL.
+    pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
+    /// The function: reads `args`, writes `results`, both as in the signature, and gives a `wasm_callback_result`. Failed ends the
+    /// guest, with `WASM_STATUS_HOST_FUNCTION_FAILED` and the text of `wasm_call_fail`.
+    ///
+    /// Called on the threads of engines, on the guests' stacks with `host_stack_size` bytes left, by several at once if
+    /// there are. Its time counts as the guest's. It must not throw and must not block; functions of its own engine answer
+    /// `WASM_STATUS_BUSY`.
+    pub call: Option<
+        unsafe extern "C" fn(
+            data: *mut c_void,
+            call: *mut wasm_call,
+            args: *const wasm_value,
+            results: *mut wasm_value,
+        ) -> wasm_callback_result_number,
+    >,
+}
+
+fn types(data: *const u32, count: usize, limit: usize, name: &str) -> Result<Vec<wasm_value_type>> {
+    if count > limit {
+        return Err(Error::invalid(format!("{count} {name} are more than the {limit} that a host function can have")));
+    }
+    // SAFETY: the header says that arrays in arguments can be read for the call.
+    let numbers = unsafe { slice::array(data, count, name)? };
+    let ty = |&number: &u32| {
+        wasm_value_type::from_number(number)
+            .ok_or_else(|| Error::invalid(format!("{name}: {number} is no wasm_value_type")))
+    };
+    numbers.iter().map(ty).collect()
+}
+
+/// Gives guests a function of the host's. What `function` points to is copied, `data` is taken over in any case.
+///
+/// Before the runtime's first `wasm_runtime_validate`, `…_inspect` or `wasm_factory_create`: afterwards
+/// `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_INVALID_ARGUMENT` for a name that is taken, a module that is the library's, or
+/// a type that is none. A guest that imports the function with another type is refused with
+/// `WASM_STATUS_MODULE_IMPORT_SIGNATURE`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_runtime_register_function(
+    runtime: *const wasm_runtime,
+    function: *const wasm_host_function,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        // SAFETY: the header says so; and all zeros is valid.
+        let f = unsafe { sized(function, first_size!(wasm_host_function, call), "function")? };
+        unsafe extern "C" fn never(_: *mut c_void, _: *mut wasm_call, _: *const wasm_value, _: *mut wasm_value) -> u32 {
+            crate::host::call::wasm_callback_result::Failed as u32
+        }
+        // First of all, so that the data is dropped whatever comes next.
+        let callback = Callback { data: f.data, drop: f.drop, call: f.call.unwrap_or(never) };
+        // SAFETY: data and callbacks came together from the host, which gives the data up.
+        let callback = unsafe { Owned::new(callback) };
+        let runtime = scope.handle(runtime, "runtime")?;
+        if f.call.is_none() {
+            return Err(Error::new(wasm_status::NullArgument, "the host function's callback call is NULL"));
+        }
+        if f.may_wait > 1 {
+            return Err(Error::invalid(format!("may_wait is {}; it must be 0 or 1", f.may_wait)));
+        }
+        runtime.runtime.register(HostFunction {
+            module: f.module.text(scope, "module")?.to_owned(),
+            name: f.name.text(scope, "name")?.to_owned(),
+            params: types(f.params, f.param_count, MAX_PARAMS, "params")?,
+            results: types(f.results, f.result_count, MAX_RESULTS, "results")?.into(),
+            may_wait: f.may_wait == 1,
+            callback,
+        })
+    })
+}
+
+/// Takes the promise of the call that a callback is in, which then answers `WASM_CALLBACK_RESULT_PENDING`. To be settled exactly
+/// once, on any thread, and released.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_call_promise(
+    call: *mut wasm_call,
+    promise: *mut *mut wasm_promise,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        let call = scope.handle_mut(call, "call")?;
+        let out = Out::new(promise, "promise")?;
+        out.set(promise::boxed(call.promise()));
+        Ok(())
+    })
+}
+
+/// Lends a range of the guest's memory, for reading and writing, until the callback returns. `bytes` gets its first byte.
+///
+/// `WASM_STATUS_GUEST_BAD_CALL` if the range is not inside of the memory: the guest made the pointer up, and a callback that
+/// then answers failed needs no `wasm_call_fail` to say so. In an output sink and in a schema registry's functions there is
+/// no memory to lend.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_call_memory(
+    call: *mut wasm_call,
+    address: u32,
+    size: u32,
+    bytes: *mut *mut u8,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        let call = scope.handle_mut(call, "call")?;
+        let out = Out::new(bytes, "bytes")?;
+        let range = call.range(address, size).map_err(|why| Error::new(wasm_status::GuestBadCall, why))?;
+        out.set(range.as_ptr());
+        Ok(())
+    })
+}
+
+/// Says why the callback is about to answer `WASM_CALLBACK_RESULT_FAILED`; the last reason counts. Bytes that are not UTF-8 are
+/// written as `\xNN`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_call_fail(
+    call: *mut wasm_call,
+    reason: wasm_slice,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        scope.handle_mut(call, "call")?.fail(reason.escaped(scope, "reason")?);
+        Ok(())
+    })
+}
+
+/// The engine whose guest is calling; NULL in an output sink. Borrowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_call_engine(call: *const wasm_call) -> *mut wasm_engine {
+    lent(|scope| scope.handle(call, "call").map_or(core::ptr::null_mut(), |call| call.engine().cast()))
+}
+
+/// What `wasm_engine_set_user_data` attached to that engine; NULL in an output sink.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_call_user_data(call: *const wasm_call) -> *mut c_void {
+    lent(|scope| scope.handle(call, "call").map_or(core::ptr::null_mut(), |call| call.user_data()))
+}

@@ -1,0 +1,311 @@
+//! `wasm_metrics_*`: what a runtime and its engines counted.
+
+use super::bytes::wasm_bytes;
+use super::error::wasm_error;
+use super::runtime::wasm_runtime;
+use super::{Out, boundary, fill_sized, first_size, lent};
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status;
+use crate::compile::runtime::Shared;
+use crate::host::slice::wasm_slice;
+use crate::metrics::counters::Counter;
+use crate::metrics::snapshot::{RuntimeMetrics, Snapshot, TransformMetrics, wasm_error_count, wasm_latency_bucket};
+use crate::metrics::text;
+use std::sync::Arc;
+
+/// A runtime's own numbers.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_runtime_metrics {
+    /// `sizeof(wasm_runtime_metrics)`, set by the caller.
+    pub size: usize,
+    /// Engines that were made and not released yet.
+    pub engines: u64,
+    /// Compiled modules in memory, and factories of custom engines.
+    pub factories: u64,
+    /// Bytes of their machine code.
+    pub executable_bytes: u64,
+    /// Compilations that ended, well or not; modules that were refused before are among them.
+    pub compilations: u64,
+    /// Those that failed.
+    pub compilations_failed: u64,
+    /// Nanoseconds that all of them took on the compile threads.
+    pub compile_ns: u64,
+    /// Modules whose machine code was loaded, from the code cache or from an artifact.
+    pub loads: u64,
+    /// Nanoseconds that those took, from validating and hashing to code.
+    pub load_ns: u64,
+    /// Modules that were found in the code cache and loaded.
+    pub code_cache_hits: u64,
+    /// Modules that were looked for in the code cache and had to be compiled.
+    pub code_cache_misses: u64,
+    /// Entries written to the code cache.
+    pub code_cache_stores: u64,
+    /// Entries removed because all together had more than `max_bytes`.
+    pub code_cache_evictions: u64,
+    /// Entries ignored because they were damaged or too large, could not be loaded, or others could have written them.
+    /// Each is a miss, too.
+    pub code_cache_rejected: u64,
+    /// Troubles with the code cache's directory or the disk. None of them made a compilation fail.
+    pub code_cache_faults: u64,
+    /// Pools: one for each thread that reserved one, or the process's.
+    pub pools: u64,
+    /// Engines that these are for.
+    pub pool_engines: u64,
+    /// Memories of pools that engines have.
+    pub pool_memories_in_use: u64,
+    /// Memories of pools that must be cleaned before they can be taken again.
+    pub pool_memories_dirty: u64,
+    /// Stacks of pools that engines have.
+    pub pool_stacks_in_use: u64,
+    /// Requests to factory caches for a factory that was there.
+    pub factory_cache_hits: u64,
+    /// Requests to factory caches that waited for a compilation which another one had begun.
+    pub factory_cache_joined: u64,
+    /// Requests to factory caches that found neither.
+    pub factory_cache_misses: u64,
+    /// Factories that factory caches dropped, because nobody used them.
+    pub factory_cache_collected: u64,
+}
+
+/// One transform on one shard: all of its engines there, added up. Counters never go back while one of them is there.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_transform_metrics {
+    /// `sizeof(wasm_transform_metrics)`, set by the caller.
+    pub size: usize,
+    /// The transform's name.
+    pub transform: wasm_slice,
+    /// The shard: the label that the engines' thread had when they were made.
+    pub shard: u32,
+    /// Engines that were made and not released yet.
+    pub engines: u64,
+    /// Nanoseconds for which engines had their thread, checks of batches, host functions and sinks included.
+    pub cpu_ns: u64,
+    /// Bytes of linear memory that the guests have.
+    pub memory_bytes: u64,
+    /// Bytes that they may have: `memory_limit` times `engines`.
+    pub memory_limit_bytes: u64,
+    /// Records that guests took.
+    pub input_records: u64,
+    /// Bytes of their keys, values and headers.
+    pub input_bytes: u64,
+    /// Records of guests that sinks accepted.
+    pub output_records: u64,
+    /// Bytes of their keys, values and headers.
+    pub output_bytes: u64,
+    /// Starts of engines that were started before.
+    pub restarts: u64,
+    /// Log lines that the host did not get, because there were too many.
+    pub log_suppressed_lines: u64,
+    /// Nanoseconds of `cpu_ns` that went to transforms: the sum of all records' latencies.
+    pub latency_sum_ns: u64,
+    /// Latencies of records, from the shortest to the longest. A record's latency is its batch's time on the thread,
+    /// without waiting, divided by the batch's records.
+    pub latency: *const wasm_latency_bucket,
+    /// Number of `latency`; the same, with the same ends, for all.
+    pub latency_count: usize,
+    /// Failed starts and transforms by kind, each operation once; kinds that did not happen are left out.
+    pub errors: *const wasm_error_count,
+    /// Number of `errors`.
+    pub error_count: usize,
+    /// Records at which guests failed and that were dropped, by policy.
+    pub skipped_records: u64,
+    /// Records at which guests failed and that sinks took as dead letters, by policy.
+    pub dead_lettered_records: u64,
+    /// Batches that wait for a shared engine.
+    pub queued_batches: u64,
+}
+
+/// All metrics of a runtime at one moment. Owned; used by one thread at a time. It keeps no engine
+/// alive, but what engines, factories and snapshots of a runtime share: its host functions, pools and ticker.
+pub struct wasm_metrics {
+    shared: Arc<Shared>,
+    snapshot: Snapshot,
+}
+
+fn of_runtime(m: &RuntimeMetrics) -> wasm_runtime_metrics {
+    wasm_runtime_metrics {
+        size: 0,
+        engines: m.engines,
+        factories: m.factories,
+        executable_bytes: m.executable,
+        compilations: m.compilations,
+        compilations_failed: m.compile_errors.iter().map(|error| error.count).sum(),
+        compile_ns: m.compile_ns,
+        loads: m.code_cache.loads,
+        load_ns: m.code_cache.load_ns,
+        code_cache_hits: m.code_cache.hits,
+        code_cache_misses: m.code_cache.misses,
+        code_cache_stores: m.code_cache.stores,
+        code_cache_evictions: m.code_cache.evictions,
+        code_cache_rejected: m.code_cache.rejected,
+        code_cache_faults: m.code_cache.faults,
+        pools: m.pools.pools,
+        pool_engines: m.pools.engines,
+        pool_memories_in_use: m.pools.memories_in_use,
+        pool_memories_dirty: m.pools.memories_dirty,
+        pool_stacks_in_use: m.pools.stacks_in_use,
+        factory_cache_hits: m.factory_hits,
+        factory_cache_joined: m.factory_joined,
+        factory_cache_misses: m.factory_misses,
+        factory_cache_collected: m.factories_collected,
+    }
+}
+
+fn of_transform(m: &TransformMetrics) -> wasm_transform_metrics {
+    wasm_transform_metrics {
+        size: 0,
+        transform: wasm_slice::of(m.transform.as_bytes()),
+        shard: m.shard,
+        engines: m.engines,
+        cpu_ns: m.get(Counter::Cpu),
+        memory_bytes: m.sums.memory,
+        memory_limit_bytes: m.memory_limit,
+        input_records: m.get(Counter::RecordsIn),
+        input_bytes: m.get(Counter::BytesIn),
+        output_records: m.get(Counter::RecordsOut),
+        output_bytes: m.get(Counter::BytesOut),
+        restarts: m.restarts,
+        log_suppressed_lines: m.log_suppressed,
+        latency_sum_ns: m.get(Counter::Latency),
+        latency: m.latency.as_ptr(),
+        latency_count: m.latency.len(),
+        errors: m.errors.as_ptr(),
+        error_count: m.errors.len(),
+        skipped_records: m.get(Counter::Skipped),
+        dead_lettered_records: m.get(Counter::DeadLettered),
+        queued_batches: m.sums.queued,
+    }
+}
+
+/// # Safety
+///
+/// As for `fill_sized`.
+unsafe fn fill(metrics: *mut wasm_runtime_metrics, m: &RuntimeMetrics) -> Result<()> {
+    // SAFETY: promised by the caller.
+    unsafe { fill_sized(metrics, first_size!(wasm_runtime_metrics, pool_stacks_in_use), "metrics", of_runtime(m)) }
+}
+
+/// Reads the runtime's own numbers. `metrics.size` must be set. Any thread, also while engines run on others.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_runtime_get_metrics(
+    runtime: *const wasm_runtime,
+    metrics: *mut wasm_runtime_metrics,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        let mut numbers = RuntimeMetrics::default();
+        let shared = &scope.handle(runtime, "runtime")?.runtime.shared;
+        numbers.read(&shared.metrics, shared.pooled());
+        // SAFETY: the header says that `size` is set.
+        unsafe { fill(metrics, &numbers) }
+    })
+}
+
+/// Reads all metrics and gives them as text in Prometheus's format (version 0.0.4), for an answer with
+/// `Content-Type: text/plain; version=0.0.4`. `docs/metrics.md` lists them. Any thread, also while engines run on others.
+///
+/// There are some 40 lines for each transform and shard: how many of these there are is the host's affair. Runtimes of
+/// one process have the same names; a host that has several adds a label of its own. `text` must be freed with
+/// `wasm_bytes_release`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_runtime_metrics_text(
+    runtime: *const wasm_runtime,
+    text: *mut *mut wasm_bytes,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        let runtime = scope.handle(runtime, "runtime")?;
+        let out = Out::new(text, "text")?;
+        let mut snapshot = Snapshot::default();
+        let shared = &runtime.runtime.shared;
+        snapshot.update(&shared.metrics, shared.pooled());
+        let encoded = text::of(snapshot)
+            .map_err(|_| Error::new(wasm_status::Internal, "the metrics could not be written as text"))?;
+        out.set(wasm_bytes::of(encoded));
+        Ok(())
+    })
+}
+
+/// Reads all metrics, for one transform and shard after the other to be looked at. Any thread, also while engines run
+/// on others. The runtime may be released before the metrics.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_metrics_create(
+    runtime: *const wasm_runtime,
+    metrics: *mut *mut wasm_metrics,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        let runtime = scope.handle(runtime, "runtime")?;
+        let out = Out::new(metrics, "metrics")?;
+        let mut new = wasm_metrics { shared: runtime.runtime.shared.clone(), snapshot: Snapshot::default() };
+        new.snapshot.update(&new.shared.metrics, new.shared.pooled());
+        out.set(Box::into_raw(Box::new(new)));
+        Ok(())
+    })
+}
+
+/// Reads all metrics anew. Takes memory only if there is more than there ever was. What was got from `metrics` before
+/// ends.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_metrics_update(metrics: *mut wasm_metrics, error: *mut *mut wasm_error) -> wasm_status {
+    boundary(error, |scope| {
+        let metrics = scope.handle_mut(metrics, "metrics")?;
+        metrics.snapshot.update(&metrics.shared.metrics, metrics.shared.pooled());
+        Ok(())
+    })
+}
+
+/// Number of transforms and shards; 0 for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_metrics_count(metrics: *const wasm_metrics) -> usize {
+    lent(|scope| scope.handle(metrics, "metrics").map_or(0, |metrics| metrics.snapshot.transforms.len()))
+}
+
+/// Writes the numbers of transform and shard `index`, from 0, in the order of names and shards; `transform.size` must be
+/// set. What it points to ends with the next `wasm_metrics_update` or `wasm_metrics_release`.
+/// `WASM_STATUS_INVALID_ARGUMENT` if there is no such index.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_metrics_get(
+    metrics: *const wasm_metrics,
+    index: usize,
+    transform: *mut wasm_transform_metrics,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        let all = &scope.handle(metrics, "metrics")?.snapshot.transforms;
+        let found = all.get(index).ok_or_else(|| {
+            Error::invalid(format!("index is {index}, but there are metrics of {} transforms and shards", all.len()))
+        })?;
+        let first = first_size!(wasm_transform_metrics, error_count);
+        // SAFETY: the header says that `size` is set.
+        unsafe { fill_sized(transform, first, "transform", of_transform(found)) }
+    })
+}
+
+/// Writes the runtime's own numbers as they were when `metrics` was read; `runtime.size` must be set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_metrics_get_runtime(
+    metrics: *const wasm_metrics,
+    runtime: *mut wasm_runtime_metrics,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        let metrics = scope.handle(metrics, "metrics")?;
+        // SAFETY: the header says that `size` is set.
+        unsafe { fill(runtime, &metrics.snapshot.runtime) }
+    })
+}
+
+/// Frees the metrics. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_metrics_release(metrics: *mut wasm_metrics) {
+    if !metrics.is_null() {
+        boundary(core::ptr::null_mut(), |_| {
+            // SAFETY: the header says that they are metrics that the library gave out, released once.
+            drop(unsafe { Box::from_raw(metrics) });
+            Ok(())
+        });
+    }
+}

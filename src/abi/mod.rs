@@ -1,0 +1,221 @@
+//! The C ABI: one file per noun, and one boundary that every export passes.
+//!
+//! The boundary turns a Rust `Result` into a status and an owned error, and a panic into a status. Behind it, arguments
+//! have been checked for NULL, so the rest of the library speaks safe Rust.
+//!
+//! The exports are `unsafe` for Rust, because they believe their caller what `include/wasm_engine.h` says at its top and at
+//! each function; that contract stands there and is not repeated in a section of its own.
+#![allow(unsafe_code, clippy::missing_safety_doc)]
+
+pub mod artifact;
+pub mod batch;
+pub mod bytes;
+pub mod code_cache;
+pub mod custom_engine;
+pub mod engine;
+pub mod error;
+pub mod factory;
+pub mod factory_cache;
+pub mod future;
+pub mod host_function;
+pub mod library;
+pub mod metrics;
+pub mod policy;
+pub mod profile;
+pub mod promise;
+pub mod runtime;
+pub mod schema_registry;
+pub mod task;
+pub mod thread;
+
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status;
+use crate::host::owned::{HostData, Owned};
+use crate::host::slice::CallScope;
+use core::panic::AssertUnwindSafe;
+use error::wasm_error;
+use std::panic::catch_unwind;
+
+/// Runs the body of an export. `error` may be NULL.
+#[inline]
+pub(crate) fn boundary(error: *mut *mut wasm_error, body: impl FnOnce(&CallScope) -> Result<()>) -> wasm_status {
+    // SAFETY: only exports come by here, with their own arguments, of which the header says so.
+    let scope = unsafe { CallScope::new() };
+    match catch_unwind(AssertUnwindSafe(|| body(&scope))) {
+        Ok(Ok(())) => wasm_status::Ok,
+        Ok(Err(e)) => report(error, e),
+        Err(panic) => {
+            let what = panic
+                .downcast_ref::<&str>()
+                .map(|s| (*s).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_default();
+            // Freeing what was thrown may run code of its own.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+            report(error, Error::new(wasm_status::Panic, format!("the library panicked, please report it: {what}")))
+        }
+    }
+}
+
+#[cold]
+fn report(out: *mut *mut wasm_error, error: Error) -> wasm_status {
+    let status = error.status;
+    if !out.is_null() {
+        let boxed = Box::into_raw(Box::new(wasm_error::new(error)));
+        // SAFETY: not NULL, and the header asks for a pointer that can be written to.
+        unsafe { out.write(boxed) }
+    }
+    status
+}
+
+/// The same for exports that cannot fail.
+#[inline]
+pub(crate) fn lent<T>(body: impl FnOnce(&CallScope) -> T) -> T {
+    // SAFETY: as in `boundary`.
+    body(&unsafe { CallScope::new() })
+}
+
+impl CallScope {
+    /// A handle that must not be NULL.
+    #[inline]
+    pub(crate) fn handle<T>(&self, pointer: *const T, name: &str) -> Result<&T> {
+        // SAFETY: the header says that a handle which is not NULL is one that the library gave out and that was not
+        // released, and that it lives until the call returns.
+        unsafe { pointer.as_ref() }.ok_or_else(|| null(name))
+    }
+
+    /// As `handle`, for objects that only one thread may use at a time.
+    #[inline]
+    #[allow(clippy::mut_from_ref)] // of the scope, which is not what is changed
+    pub(crate) fn handle_mut<T>(&self, pointer: *mut T, name: &str) -> Result<&mut T> {
+        // SAFETY: as for `handle`, and the header says that no other call uses the object meanwhile.
+        unsafe { pointer.as_mut() }.ok_or_else(|| null(name))
+    }
+}
+
+/// An out-parameter that must not be NULL. It is checked before anything happens, and written on success only.
+pub(crate) struct Out<T>(*mut T);
+
+impl<T> Out<T> {
+    /// Checks the pointer.
+    #[inline]
+    pub(crate) fn new(pointer: *mut T, name: &str) -> Result<Self> {
+        if pointer.is_null() { Err(null(name)) } else { Ok(Self(pointer)) }
+    }
+
+    /// Writes the result.
+    #[inline]
+    pub(crate) fn set(self, value: T) {
+        // SAFETY: checked not to be NULL; the header asks for a pointer that can be written to.
+        unsafe { self.0.write(value) }
+    }
+}
+
+#[cold]
+fn null(name: &str) -> Error {
+    Error::new(wasm_status::NullArgument, format!("argument {name} is NULL"))
+}
+
+/// The size of a struct's first version, by its last field in that version: later ones are appended behind it, and callers
+/// that do not know them must go on to be understood.
+macro_rules! first_size {
+    ($struct:ty, $last:ident) => {{
+        const fn size_of_field<S, F>(_: fn(&S) -> &F) -> usize {
+            size_of::<F>()
+        }
+        core::mem::offset_of!($struct, $last) + size_of_field(|s: &$struct| &s.$last)
+    }};
+}
+pub(crate) use first_size;
+
+/// Reads a struct that begins with its size: callers compiled against an older header have a shorter one, those against a
+/// newer one a longer. What is missing reads as zero, which means the default; what is unknown is ignored, but must be
+/// zero.
+///
+/// # Safety
+///
+/// `pointer` is NULL or points to a struct whose first field is its size in bytes, as a `size_t`, and `T` is valid with
+/// all bytes zero.
+#[inline]
+pub(crate) unsafe fn sized<T: Copy>(pointer: *const T, minimum: usize, name: &str) -> Result<T> {
+    if pointer.is_null() {
+        return Err(null(name));
+    }
+    // SAFETY: the first field is the size.
+    let size = unsafe { pointer.cast::<usize>().read() };
+    const { assert!(align_of::<T>() <= align_of::<usize>()) };
+    if size == size_of::<T>() {
+        // Nearly always: the caller was compiled against this header.
+        // SAFETY: it is a whole `T`, says its size, and aligned as its first field, which is as much as it needs.
+        return Ok(unsafe { pointer.read() });
+    }
+    if size < minimum {
+        return Err(Error::new(
+            wasm_status::InvalidStructSize,
+            format!(
+                "{name}: its size field says {size}, but the struct has at least {minimum} bytes; set it to sizeof"
+            ),
+        ));
+    }
+    // A size that was never set is unlikely to pass for this.
+    if size > 64 << 10 {
+        return Err(Error::new(
+            wasm_status::InvalidStructSize,
+            format!("{name}: its size field says {size}; set it to sizeof"),
+        ));
+    }
+    let mut value = core::mem::MaybeUninit::<T>::zeroed();
+    let known = size.min(size_of::<T>());
+    // SAFETY: `size` bytes can be read, says the caller; `value` has room for `known`, which is no more than either.
+    unsafe { core::ptr::copy_nonoverlapping(pointer.cast::<u8>(), value.as_mut_ptr().cast::<u8>(), known) };
+    // SAFETY: the part beyond what this version knows, which the caller says can be read.
+    let unknown = unsafe { core::slice::from_raw_parts(pointer.cast::<u8>().add(known), size - known) };
+    if unknown.iter().any(|&byte| byte != 0) {
+        return Err(Error::new(
+            wasm_status::InvalidStructSize,
+            format!("{name}: it sets fields that this version of the library does not know"),
+        ));
+    }
+    // SAFETY: zeroed and then overwritten from a value of the same type's front part.
+    Ok(unsafe { value.assume_init() })
+}
+
+/// Reads a struct of the host's with data that the library takes over, so that it is dropped whatever comes next.
+///
+/// # Safety
+///
+/// As of `sized`; and the host gave data and callbacks together, and gives the data up.
+#[inline]
+pub(crate) unsafe fn take<T: HostData>(pointer: *const T, minimum: usize, name: &str) -> Result<Owned<T>> {
+    // SAFETY: says the caller.
+    Ok(unsafe { Owned::new(sized(pointer, minimum, name)?) })
+}
+
+/// Writes a struct whose caller has set its size: as much as the caller's version has of it; its size stays as it is.
+///
+/// # Safety
+///
+/// `pointer` is NULL or points to a struct whose first field is its size in bytes, as a `size_t`.
+pub(crate) unsafe fn fill_sized<T: Copy>(pointer: *mut T, minimum: usize, name: &str, value: T) -> Result<()> {
+    if pointer.is_null() {
+        return Err(null(name));
+    }
+    // SAFETY: the first field is the size.
+    let size = unsafe { pointer.cast::<usize>().read() };
+    if size < minimum || size > 64 << 10 {
+        return Err(Error::new(
+            wasm_status::InvalidStructSize,
+            format!("{name}: its size field says {size}; set it to sizeof"),
+        ));
+    }
+    let known = size.min(size_of::<T>());
+    // SAFETY: `size` bytes can be written, says the caller, and `value` has `known` or more. What the caller's newer
+    // version has beyond is zeroed.
+    unsafe {
+        let bytes = pointer.cast::<u8>();
+        let skip = size_of::<usize>();
+        core::ptr::copy_nonoverlapping((&raw const value).cast::<u8>().add(skip), bytes.add(skip), known - skip);
+        bytes.add(known).write_bytes(0, size - known);
+    }
+    Ok(())
+}

@@ -1,0 +1,326 @@
+//! `wasm_runtime_*`: configuration and compiler.
+
+use super::bytes::wasm_bytes;
+use super::engine::wasm_engine;
+use super::error::wasm_error;
+use super::{Out, boundary, first_size, sized, take};
+use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
+use crate::base::error::{Error, Result};
+use crate::base::number::{wasm_memory_mode_number, wasm_signal_check_number, wasm_trap_mode_number};
+use crate::base::status::wasm_status;
+use crate::compile::runtime::Runtime;
+use crate::host::log::{Line, Sink, wasm_log_severity, wasm_log_source};
+use crate::host::owned::{Owned, host_data};
+use crate::host::slice::{self, CallScope, wasm_slice};
+use crate::system::memory::allocators::Allocators;
+use crate::system::memory::block::{Allocator, wasm_allocator};
+use core::ffi::c_void;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A runtime. Shared: it may be used on any thread, by several at once.
+pub struct wasm_runtime {
+    pub(crate) runtime: Arc<Runtime>,
+}
+
+/// A line for the host's log.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_log_line {
+    /// `sizeof(wasm_log_line)`, set by the library: what lies beyond it does not exist in the library's version.
+    pub size: usize,
+    /// How urgent it is.
+    pub severity: wasm_log_severity,
+    /// Whether it is the guest's, or the library's own.
+    pub source: wasm_log_source,
+    /// The label of the engine's thread.
+    pub shard: u32,
+    /// The line was longer than `max_log_line`; the next one of this severity and transform goes on with it.
+    pub continues: bool,
+    /// The transform's name; empty if the line is about none in particular.
+    pub transform: wasm_slice,
+    /// The text, valid UTF-8 without a newline; bytes that were not UTF-8 are written as `\xNN`.
+    pub text: wasm_slice,
+    /// The engine that it comes from, to tell one of several by; it is at work, or being stopped.
+    pub engine: *const wasm_engine,
+    /// What `wasm_engine_set_user_data` attached to that.
+    pub user_data: *mut c_void,
+}
+
+/// Where guests' standard output and error go.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_log_sink {
+    /// The host's own.
+    pub data: *mut c_void,
+    /// Frees `data`, once: when the runtime and everything made from it are gone, or when `wasm_runtime_create` fails.
+    /// May be NULL.
+    pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
+    /// Takes a line, which lives until the callback returns. NULL: lines are thrown away.
+    ///
+    /// Called on the threads of engines, while their guests run and on the guests' stacks, so with `host_stack_size`
+    /// bytes left; by several threads at once if there are. With a cache, its troubles are told on compile threads, and
+    /// by `wasm_runtime_set_code_cache`. It must not throw and must not block.
+    pub line: Option<unsafe extern "C" fn(data: *mut c_void, line: *const wasm_log_line)>,
+}
+
+/// Settings of a runtime. Zero in any field but `size` means the default.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_runtime_config {
+    /// `sizeof(wasm_runtime_config)`.
+    pub size: usize,
+    /// Bytes of linear memory that one guest may have; growth past it fails inside the guest. Default 64 MiB, at least 64
+    /// KiB, at most 4 GiB; what counts is whole pages of 64 KiB.
+    pub memory_limit: u64,
+    /// Elements that all tables of one guest may have together. Default 1,048,576.
+    pub table_limit: u64,
+    /// Bytes of stack for a guest's own frames. Default 512 KiB.
+    pub guest_stack_size: u64,
+    /// Bytes of stack beyond that, for the host functions that a guest calls. Default 256 KiB.
+    pub host_stack_size: u64,
+    /// Nanoseconds that a guest may run before its host gets the thread back. Default 500,000. How punctual that is depends on
+    /// how soon the thread `wasm-ticker` gets a processor: where the process may have real time (CAP_SYS_NICE, or RLIMIT_RTPRIO
+    /// of 1 or more), that thread takes SCHED_FIFO with priority 1, unless `avoid_real_time` is set or slices are shorter than
+    /// 100,000; else it asks Linux for short slices of its own. It may use the processors that the thread may use that makes the
+    /// first runtime.
+    pub time_slice_ns: u64,
+    /// Nanoseconds that a guest may run for one record, and for its start; time in which it does not have the thread does
+    /// not count. Measured in steps of half a slice. Default 3,000,000,000.
+    pub record_time_limit_ns: u64,
+    /// Bytes of output that one engine holds at most; no output record can be larger. Default 1 MiB.
+    pub output_buffer_limit: u64,
+    /// Bytes that a module may have. Default 64 MiB.
+    pub max_module_size: u64,
+    /// Bytes that a batch may have, before and after decompression. Default 128 MiB.
+    pub max_batch_size: u64,
+    /// Bytes of a log line as the guest wrote it; longer ones are cut into several. Bytes that are not UTF-8 take four
+    /// when they are written out. Default 8 KiB.
+    pub max_log_line: u64,
+    /// Threads that compile, started when the first module comes. Default 1.
+    pub compile_threads: u32,
+    /// 1: batches' CRCs are not compared with their content. Default 0.
+    pub skip_crc_check: u32,
+    /// Where guests' output goes. Default: nowhere.
+    pub log: wasm_log_sink,
+    /// Where linear memories and stacks come from.
+    pub memory_mode: wasm_memory_mode_number,
+    /// How traps of guests are noticed.
+    pub trap_mode: wasm_trap_mode_number,
+    /// When blocked signals are looked for.
+    pub signal_check: wasm_signal_check_number,
+    /// 1: stacks have no more than `host_stack_size` bytes, of which guests get up to a quarter for their own frames. No host
+    /// function then ever has more than what it was promised, and some have a quarter less, so that one which needs more
+    /// dies in a test. Default 0.
+    pub tight_stacks: u32,
+    /// Engines that run at the same time, in memory mode `WASM_MEMORY_MODE_PROCESS_POOL`. Default 1,000.
+    pub pool_engines: u64,
+    /// In the modes with pools: bytes of a memory, from its start, that are wiped in place when its engine stops; pages
+    /// behind are given back to the system, unless they are the host's. Default 4 MiB in pools of threads, where pages that
+    /// were not used are not touched; 64 KiB in the process's.
+    pub keep_resident: u64,
+    /// The host's memory for linear memories, in the modes `WASM_MEMORY_MODE_THREAD_POOL` (one block per thread) and
+    /// `WASM_MEMORY_MODE_HOST` (one block of `memory_limit` bytes, or what the module says it needs at most, per engine).
+    /// NULL: the system's. The table is copied.
+    pub memory_allocator: *const wasm_allocator,
+    /// The host's memory for stacks, in the same modes: ordinary pages, which can be protected. NULL: the system's. The
+    /// lowest 16 KiB of each stack are made a guard, which is undone before the block is released. The table is copied.
+    pub stack_allocator: *const wasm_allocator,
+    /// Lines per second that the guests of one transform may write to the log, on each shard; a part of a line that is cut
+    /// counts as one. What is more is thrown away and counted, and one line of the library's tells how many there were, as
+    /// soon as lines pass again, and at the latest when the last engine is released. Default 1,000; `UINT32_MAX` for all.
+    pub log_lines_per_second: u32,
+    /// Lines that they may write at once, after they wrote less for a while. Default 5,000.
+    pub log_burst_lines: u32,
+    /// 1: the error of a guest that failed has a core dump, `core_dump` in `wasm_error_info`. It is made by the poll that
+    /// reports the failure, which takes up to some 4 ms per MiB of the guest's memory that is not zero, and the
+    /// error keeps them. Default 0.
+    pub core_dumps: u32,
+    /// 1: guests' functions are appended to `/tmp/perf-PID.map`, where `perf report` finds their names, as their modules
+    /// are compiled or loaded. The file stays; its lines are wrong as soon as a factory is freed and its place is taken
+    /// by another. Default 0.
+    pub perf_map: u32,
+    /// 1: while this runtime is there, the thread `wasm-ticker` is an ordinary one. See `time_slice_ns`. Default 0.
+    pub avoid_real_time: u32,
+}
+
+host_data!(wasm_log_sink: AnyThread, "The header says: `line` is called on several threads at once, and `drop` on any.");
+
+impl Sink for Owned<wasm_log_sink> {
+    fn line(&self, line: &Line<'_>) {
+        if let Some(callback) = self.line {
+            let line = wasm_log_line {
+                size: size_of::<wasm_log_line>(),
+                severity: line.severity,
+                source: line.source,
+                shard: line.shard,
+                continues: line.continues,
+                transform: wasm_slice::of(line.transform.as_bytes()),
+                text: wasm_slice::of(line.text.as_bytes()),
+                engine: line.engine.cast_const().cast(),
+                user_data: line.user_data,
+            };
+            // SAFETY: function and data came together from the host; the line lives until after the call.
+            unsafe { callback(self.data, &raw const line) }
+        }
+    }
+}
+
+fn settings(c: &wasm_runtime_config) -> Result<Config> {
+    fn size(value: u64, default: usize) -> usize {
+        if value == 0 { default } else { usize::try_from(value).unwrap_or(usize::MAX) }
+    }
+    fn time(nanoseconds: u64, default: Duration) -> Duration {
+        if nanoseconds == 0 { default } else { Duration::from_nanos(nanoseconds) }
+    }
+    let d = Config::default();
+    let memory_mode = choice(
+        "memory_mode",
+        c.memory_mode,
+        &[
+            wasm_memory_mode::OnDemand,
+            wasm_memory_mode::ThreadPool,
+            wasm_memory_mode::Host,
+            wasm_memory_mode::ProcessPool,
+        ],
+    )?;
+    Ok(Config {
+        memory_limit: size(c.memory_limit, d.memory_limit),
+        table_limit: size(c.table_limit, d.table_limit),
+        guest_stack: size(c.guest_stack_size, d.guest_stack),
+        host_stack: size(c.host_stack_size, d.host_stack),
+        time_slice: time(c.time_slice_ns, d.time_slice),
+        record_time_limit: time(c.record_time_limit_ns, d.record_time_limit),
+        output_buffer_limit: size(c.output_buffer_limit, d.output_buffer_limit),
+        max_module_size: size(c.max_module_size, d.max_module_size),
+        max_batch_size: size(c.max_batch_size, d.max_batch_size),
+        max_log_line: size(c.max_log_line, d.max_log_line),
+        log_lines_per_second: if c.log_lines_per_second == 0 { d.log_lines_per_second } else { c.log_lines_per_second },
+        log_burst_lines: if c.log_burst_lines == 0 { d.log_burst_lines } else { c.log_burst_lines },
+        compile_threads: size(c.compile_threads.into(), d.compile_threads),
+        check_crc: c.skip_crc_check == 0,
+        memory_mode,
+        trap_mode: choice("trap_mode", c.trap_mode, &[wasm_trap_mode::Signals, wasm_trap_mode::Checks])?,
+        signal_check: choice(
+            "signal_check",
+            c.signal_check,
+            &[wasm_signal_check::Sampled, wasm_signal_check::EachPoll],
+        )?,
+        tight_stacks: c.tight_stacks != 0,
+        pool_engines: size(c.pool_engines, d.pool_engines),
+        keep_resident: size(c.keep_resident, Config::default_keep_resident(memory_mode)),
+        core_dumps: c.core_dumps != 0,
+        perf_map: c.perf_map != 0,
+        real_time: c.avoid_real_time == 0,
+    })
+}
+
+/// The choice with a number; they are numbered from 0.
+fn choice<T: Copy>(field: &str, number: u32, choices: &[T]) -> Result<T> {
+    choices.get(number as usize).copied().ok_or_else(|| {
+        Error::invalid(format!("config field {field} is {number}; it must be between 0 and {}", choices.len() - 1))
+    })
+}
+
+/// An allocator of the host's, if there is one.
+///
+/// # Safety
+///
+/// `table` is NULL or points to a `wasm_allocator` with its size.
+unsafe fn allocator(table: *const wasm_allocator, name: &str) -> Result<Option<Allocator>> {
+    if table.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: says the caller; and all zeros is a valid table.
+    Allocator::new(unsafe { take(table, first_size!(wasm_allocator, release), name)? }, name).map(Some)
+}
+
+/// Makes a runtime. `config` may be NULL for the defaults; what it holds is copied. Any thread; any number of runtimes.
+///
+/// Hosts that install signal handlers of their own for SIGSEGV, SIGILL or SIGFPE should do so before the first runtime is
+/// made: Wasmtime's handlers pass on what is not theirs to those that they found.
+///
+/// Errors: `WASM_STATUS_INVALID_ARGUMENT` names the field, `WASM_STATUS_SYSTEM` if a thread cannot be started.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_runtime_create(
+    config: *const wasm_runtime_config,
+    runtime: *mut *mut wasm_runtime,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |_| {
+        // SAFETY: there are no callbacks.
+        let mut sink = unsafe { Owned::new(wasm_log_sink { data: core::ptr::null_mut(), drop: None, line: None }) };
+        let mut chosen = Config::default();
+        let mut allocators = Allocators::default();
+        if !config.is_null() {
+            // SAFETY: the header says so; and all zeros is a valid config.
+            let config = unsafe { sized(config, first_size!(wasm_runtime_config, avoid_real_time), "config")? };
+            // First of all what the host gives away, so that it is dropped whatever comes next.
+            // SAFETY: the header says so.
+            let (memory, stack) = unsafe {
+                sink = Owned::new(config.log);
+                let memory = allocator(config.memory_allocator, "memory_allocator");
+                (memory, allocator(config.stack_allocator, "stack_allocator"))
+            };
+            allocators = Allocators { memory: memory?, stack: stack? };
+            chosen = settings(&config)?;
+        }
+        let out = Out::new(runtime, "runtime")?;
+        let runtime = Arc::new(Runtime::new(chosen, Arc::new(sink), allocators)?);
+        out.set(Arc::into_raw(Arc::new(wasm_runtime { runtime })).cast_mut());
+        Ok(())
+    })
+}
+
+/// Judges a module without compiling it: `WASM_STATUS_OK`, or the `WASM_STATUS_MODULE_…` that fits and a message with the
+/// details. Takes a few milliseconds per megabyte on the calling thread. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_runtime_validate(
+    runtime: *const wasm_runtime,
+    module: wasm_slice,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| scope.handle(runtime, "runtime")?.runtime.validate(module.bytes(scope, "module")?))
+}
+
+/// Tells everything about a module, also about one that is refused, as a JSON document: `size`, `abi_version`,
+/// `schema_registry_abi_version`, `language`, `producers`, `functions`, `code_size`, `data_segments`, `has_names`,
+/// `memories`, `imports`, `exports`, and `refused`, which is null or has `status` and `message`. Any thread.
+///
+/// `json` gets text, to be released with `wasm_bytes_release`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_runtime_inspect(
+    runtime: *const wasm_runtime,
+    module: wasm_slice,
+    json: *mut *mut wasm_bytes,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        let runtime = scope.handle(runtime, "runtime")?;
+        let out = Out::new(json, "json")?;
+        let document = runtime.runtime.inspect(module.bytes(scope, "module")?);
+        out.set(wasm_bytes::of(document.to_string()));
+        Ok(())
+    })
+}
+
+/// Gives the runtime up. Factories and engines made from it go on living; the compile threads end when they have
+/// finished what they are at, and the ticker's when the last factory, engine, factory cache and `wasm_metrics` of the process
+/// is gone. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_runtime_release(runtime: *mut wasm_runtime) {
+    if !runtime.is_null() {
+        boundary(core::ptr::null_mut(), |_| {
+            // SAFETY: the header says that it is a runtime that the library gave out, released once.
+            drop(unsafe { Arc::from_raw(runtime.cast_const()) });
+            Ok(())
+        });
+    }
+}
+
+/// Text fields as owned strings.
+pub(crate) fn strings(scope: &CallScope, data: *const wasm_slice, count: usize, name: &str) -> Result<Vec<String>> {
+    // SAFETY: the header says that arrays in arguments can be read for the call.
+    let slices = unsafe { slice::array(data, count, name)? };
+    slices.iter().map(|s| Ok(s.text(scope, name)?.to_owned())).collect()
+}

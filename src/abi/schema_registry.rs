@@ -1,0 +1,93 @@
+//! `wasm_runtime_set_schema_registry` and what a registry answers with.
+
+use super::error::wasm_error;
+use super::promise;
+use super::runtime::wasm_runtime;
+use super::{Out, boundary, first_size, take};
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status;
+use crate::host::call::{Expected, Settled, wasm_call, wasm_promise};
+use crate::host::schema::SubjectSchema;
+use crate::host::schema_registry::{self, SchemaRegistry, read_schema, wasm_schema_registry, wasm_subject_schema};
+use crate::host::slice::CallScope;
+use crate::host::value::wasm_value;
+
+/// Gives guests a schema registry; without one, its functions tell them that it is not enabled. `registry` is copied, its
+/// `data` taken over in any case.
+///
+/// Before the runtime's first `wasm_runtime_validate`, `…_inspect` or `wasm_factory_create`: afterwards
+/// `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_NULL_ARGUMENT` if a function is missing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_runtime_set_schema_registry(
+    runtime: *const wasm_runtime,
+    registry: *const wasm_schema_registry,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        // SAFETY: the header says so; and all zeros is valid.
+        let table = unsafe { take(registry, first_size!(wasm_schema_registry, create_schema), "registry")? };
+        let registry = SchemaRegistry::new(table).map_err(|name| {
+            Error::new(wasm_status::NullArgument, format!("the schema registry's function {name} is NULL"))
+        })?;
+        scope.handle(runtime, "runtime")?.runtime.set_schema_registry(registry)
+    })
+}
+
+/// Writes the table of a new, empty registry in memory to `registry`: for tests and tools. Its `data` is owned by whoever
+/// gets it: given to `wasm_runtime_set_schema_registry`, or freed by its `drop`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_schema_registry_in_memory(
+    registry: *mut wasm_schema_registry,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |_| {
+        Out::new(registry, "registry")?.set(schema_registry::in_memory());
+        Ok(())
+    })
+}
+
+fn found(scope: &CallScope, schema: *const wasm_subject_schema) -> Result<Settled> {
+    let raw = scope.handle(schema, "schema")?;
+    let schema = read_schema(scope, &raw.schema)?;
+    Ok(Settled::Schema(Box::new(SubjectSchema { id: raw.id, version: raw.version, schema })))
+}
+
+fn answer(scope: &CallScope, call: *mut wasm_call, settled: Settled) -> Result<()> {
+    let call = scope.handle_mut(call, "call")?;
+    if !matches!(call.expected(), Expected::Schema | Expected::SchemaId) {
+        return Err(Error::new(wasm_status::InvalidState, "this is not a call of a schema registry"));
+    }
+    call.expected().check(&settled).map_err(Error::invalid)?;
+    call.set_schema(settled);
+    Ok(())
+}
+
+/// The answer of `get_schema` and `get_subject_schema`, copied, if it is there at once; they then answer done.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_call_return_schema(
+    call: *mut wasm_call,
+    schema: *const wasm_subject_schema,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| answer(scope, call, found(scope, schema)?))
+}
+
+/// The answer of `create_schema`, if it is there at once; it then answers done.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_call_return_schema_id(
+    call: *mut wasm_call,
+    id: i32,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| answer(scope, call, Settled::Values(vec![wasm_value { i32: id }])))
+}
+
+/// Keeps the promise of `get_schema` or `get_subject_schema`; the schema is copied. Else as `wasm_promise_resolve`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_promise_resolve_schema(
+    promise: *mut wasm_promise,
+    schema: *const wasm_subject_schema,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| promise::settle(scope, promise, found(scope, schema)?))
+}

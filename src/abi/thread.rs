@@ -1,0 +1,170 @@
+//! `wasm_thread_*`: what a thread that polls engines needs.
+
+use super::error::wasm_error;
+use super::runtime::wasm_runtime;
+use super::{Out, boundary, first_size, sized};
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status;
+use crate::host::slice::CallScope;
+use crate::system::memory::pools::{Pools, ThreadPool, not_prepared};
+use std::sync::Arc;
+
+/// Engines that one thread can have.
+const MOST_ENGINES: u32 = 1 << 20;
+
+/// How a thread is prepared.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_thread_config {
+    /// `sizeof(wasm_thread_config)`.
+    pub size: usize,
+    /// Engines of the runtime that this thread will have started at the same time: as many memories of `memory_limit`
+    /// bytes and stacks are reserved. For memory mode `WASM_MEMORY_MODE_THREAD_POOL`; 0 in the others. At most 2^20.
+    pub engines: u64,
+    /// A label for the thread: engines that it makes from now on count under it in the metrics, of every runtime. 0 leaves
+    /// the label as it was, which is 0 at first.
+    pub shard: u32,
+}
+
+/// The state of a thread's pool.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_thread_pool {
+    /// `sizeof(wasm_thread_pool)`, set by the caller.
+    pub size: usize,
+    /// Engines that it is for.
+    pub engines: u64,
+    /// Bytes of each memory.
+    pub memory_bytes: u64,
+    /// Memories that can be taken.
+    pub memories_free: u64,
+    /// Memories of stopped engines that must be cleaned first.
+    pub memories_dirty: u64,
+    /// Memories of engines.
+    pub memories_in_use: u64,
+    /// Bytes that cleaning has still to look at.
+    pub dirty_bytes: u64,
+    /// Stacks that can be taken.
+    pub stacks_free: u64,
+}
+
+/// Prepares the calling thread for polling engines of `runtime`: unblocks exactly the signals that the runtime uses (see
+/// `wasm_thread_unblock_signals`), sets up what Wasmtime keeps for each thread, with an alternate signal stack of 256 KiB
+/// unless the thread has one that large, and reserves a pool.
+///
+/// To be called once on each such thread, before its first poll, for everything here may take hundreds of microseconds.
+/// Memory mode `WASM_MEMORY_MODE_THREAD_POOL` insists on it, and so does a thread on which the signals are blocked. Again
+/// with the same numbers, it changes nothing but the signals. `config` may be NULL: no pool.
+///
+/// The pool lives until `wasm_thread_release`, the end of the thread, or the end of the runtime with all of its factories
+/// and engines.
+///
+/// Errors: `WASM_STATUS_SYSTEM` if there is no memory for the pool, `WASM_STATUS_INVALID_STATE` if the thread has a pool of
+/// another size, `WASM_STATUS_INVALID_ARGUMENT` for engines in another memory mode.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_thread_prepare(
+    runtime: *mut wasm_runtime,
+    config: *const wasm_thread_config,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        let runtime = scope.handle(runtime, "runtime")?;
+        let (mut engines, mut shard) = (0, 0);
+        if !config.is_null() {
+            // SAFETY: the header says so; and all zeros is a valid config.
+            let config = unsafe { sized(config, first_size!(wasm_thread_config, engines), "config")? };
+            (engines, shard) = (config.engines, config.shard);
+        }
+        let engines = u32::try_from(engines).ok().filter(|&engines| engines <= MOST_ENGINES).ok_or_else(|| {
+            Error::invalid(format!("config field engines is {engines}; it must be between 0 and {MOST_ENGINES}"))
+        })?;
+        runtime.runtime.shared.prepare_thread(engines)?;
+        if shard != 0 {
+            crate::metrics::set_shard(shard);
+        }
+        Ok(())
+    })
+}
+
+/// Gives the calling thread's pool back. `WASM_STATUS_INVALID_STATE` while engines use it; none is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_thread_release(runtime: *mut wasm_runtime, error: *mut *mut wasm_error) -> wasm_status {
+    boundary(error, |scope| match &scope.handle(runtime, "runtime")?.runtime.shared.pools {
+        Some(pools) => pools.release(),
+        None => Ok(()),
+    })
+}
+
+/// Unblocks, on the calling thread, the signals by which `runtime` notices traps of guests: SIGSEGV and SIGILL, on x86-64
+/// also SIGFPE; none with `WASM_TRAP_MODE_CHECKS`. Other signals, and all handlers, stay as they are.
+///
+/// `wasm_thread_prepare` does this too. A host whose mask may change afterwards (`swapcontext` restores one, Seastar blocks
+/// most signals on its threads when it starts) calls this before it polls on. A trap while its signal is blocked kills the
+/// process, even with a handler in place; so polls look whether one is, as `wasm_signal_check` says, and answer
+/// `WASM_STATUS_SIGNALS_BLOCKED`, with nothing changed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_thread_unblock_signals(
+    runtime: *const wasm_runtime,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| scope.handle(runtime, "runtime")?.runtime.shared.unblock_signals())
+}
+
+/// The calling thread's pool.
+fn mine(scope: &CallScope, runtime: *const wasm_runtime) -> Result<Arc<ThreadPool>> {
+    let pools: Option<&Arc<Pools>> = scope.handle(runtime, "runtime")?.runtime.shared.pools.as_ref();
+    pools.and_then(Pools::mine).ok_or_else(not_prepared)
+}
+
+/// Cleans memories of stopped engines in the calling thread's pool, so that they can be taken again: at most `bytes` bytes,
+/// in steps of 64 KiB, of which one takes some 5 to 10 µs; of what is given back to the system, 1 MiB counts as one step.
+/// For idle moments of an event loop. A stop cleans 256 KiB by itself, and a start that finds nothing clean as much at each
+/// poll, and yields in between.
+///
+/// `more` tells whether some are left; it may be NULL. `WASM_STATUS_THREAD_NOT_PREPARED` if there is no pool.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_thread_reclaim(
+    runtime: *mut wasm_runtime,
+    bytes: usize,
+    more: *mut bool,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        let left = mine(scope, runtime)?.slabs.clean(bytes);
+        if !more.is_null() {
+            Out::new(more, "more")?.set(left);
+        }
+        Ok(())
+    })
+}
+
+/// Tells about the calling thread's pool. `pool.size` must be set. `WASM_STATUS_THREAD_NOT_PREPARED` if there is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_thread_get_pool(
+    runtime: *const wasm_runtime,
+    pool: *mut wasm_thread_pool,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        let mine = mine(scope, runtime)?;
+        let counts = mine.slabs.counts();
+        // SAFETY: the header says that `size` is set.
+        unsafe {
+            super::fill_sized(
+                pool,
+                first_size!(wasm_thread_pool, stacks_free),
+                "pool",
+                wasm_thread_pool {
+                    size: 0,
+                    engines: mine.engines().into(),
+                    memory_bytes: mine.slabs.slab() as u64,
+                    memories_free: counts.free.into(),
+                    memories_dirty: counts.dirty.into(),
+                    memories_in_use: counts.in_use.into(),
+                    dirty_bytes: counts.dirty_bytes,
+                    stacks_free: mine.stacks.free().into(),
+                },
+            )
+        }
+    })
+}

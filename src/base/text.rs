@@ -1,0 +1,114 @@
+//! Readable text for logs: names from modules, bytes and numbers.
+
+use core::fmt::Write as _;
+use std::borrow::Cow;
+
+/// Longest name that is demangled or shown. A demangled C++ name can be exponentially longer than the mangled one.
+const LONGEST_NAME: usize = 512;
+
+/// Rust and C++ names as in the source. Cut and without control characters.
+pub fn demangle(name: &str) -> String {
+    if name.len() > LONGEST_NAME {
+        return printable(name);
+    }
+    if let Ok(rust) = rustc_demangle::try_demangle(name) {
+        return printable(&bounded(format_args!("{rust:#}")));
+    }
+    // The demangler would read `a` as the type `signed char`.
+    if !name.starts_with('_') {
+        return printable(name);
+    }
+    match cpp_demangle::Symbol::new(name) {
+        Ok(symbol) => {
+            let mut out = Bounded(String::new());
+            let options = cpp_demangle::DemangleOptions::default();
+            match symbol.structured_demangle(&mut out, &options) {
+                Ok(()) => printable(&out.0),
+                Err(_) => printable(name),
+            }
+        }
+        Err(_) => printable(name),
+    }
+}
+
+/// A string that refuses to become longer than names may be.
+struct Bounded(String);
+
+impl core::fmt::Write for Bounded {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        if self.0.len() + text.len() > LONGEST_NAME {
+            return Err(core::fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
+}
+
+fn bounded(text: core::fmt::Arguments<'_>) -> String {
+    let mut out = Bounded(String::new());
+    // What did not fit is left out.
+    let _ = out.write_fmt(text);
+    out.0
+}
+
+/// A name from a module for a log. Cut and with control characters escaped.
+pub fn printable(name: &str) -> String {
+    let mut out: String = name
+        .chars()
+        .take(LONGEST_NAME)
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect();
+    if name.chars().nth(LONGEST_NAME).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+/// Text. Bytes that are not UTF-8 are shown as `\xNN`.
+pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = core::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(bytes.len() + 16);
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    Cow::Owned(text)
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|n| char::from_digit(n.into(), 16).unwrap_or('?'))
+        .collect()
+}
+
+/// A number with separators: 12,345.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (12_345, "12,345"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}

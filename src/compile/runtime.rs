@@ -1,0 +1,179 @@
+//! A runtime: its configuration and everything that its factories and engines share.
+
+use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status as Status;
+use crate::compile::code_cache::Cache;
+use crate::compile::link::{Linked, Linking};
+use crate::compile::threads::CompileThreads;
+use crate::compile::wasmtime_config;
+use crate::guest::clock;
+use crate::guest::host_function::HostFunction;
+use crate::host::log::Sink;
+use crate::host::schema_registry::SchemaRegistry;
+use crate::metrics::registry::MetricsRegistry;
+use crate::module::inspect::Summary;
+use crate::module::validate::{self, Bounds};
+use crate::system::memory::allocators::Allocators;
+use crate::system::memory::creators::Provider;
+use crate::system::memory::pools::{Pooled, Pools};
+use crate::system::{fork, signals, ticker};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
+use wasmtime::Engine;
+
+/// The part of a runtime that its factories and engines share. They may outlive the runtime.
+pub struct Shared {
+    /// The configuration.
+    pub config: Config,
+    /// Wasmtime's engine.
+    pub engine: Engine,
+    /// Where guests' output goes.
+    pub log: Arc<dyn Sink>,
+    /// The threads' pools in the memory mode that has them.
+    pub pools: Option<Arc<Pools>>,
+    /// The metrics.
+    pub metrics: Arc<MetricsRegistry>,
+    /// The host functions.
+    linking: Linking,
+    _ticker: ticker::Registration,
+}
+
+/// A runtime.
+pub struct Runtime {
+    /// The part that factories keep.
+    pub shared: Arc<Shared>,
+    /// The threads that compile.
+    pub threads: CompileThreads,
+}
+
+impl Runtime {
+    /// Makes a runtime.
+    pub fn new(config: Config, log: Arc<dyn Sink>, allocators: Allocators) -> Result<Self> {
+        config.check()?;
+        fork::watch()?;
+        let broken = |e: wasmtime::Error| Error::new(Status::System, format!("Wasmtime could not be set up: {e:#}"));
+        let provider = allocators.provider(&config)?;
+        let engine = Engine::new(&wasmtime_config::make(&config, provider.as_ref())).map_err(|e| {
+            if config.memory_mode != wasm_memory_mode::ProcessPool {
+                return broken(e);
+            }
+            let (engines, memory) = (config.pool_engines, config.memory_size());
+            let what_to_do = "lower pool_engines or raise vm.max_map_count and set vm.overcommit_memory to 1";
+            let what = format!("the pool for {engines} engines with memories of {memory} bytes could not be created");
+            Error::new(Status::System, format!("{what}: {e:#}. If the system refused: {what_to_do}"))
+        })?;
+        let pools = match provider {
+            Some(Provider::Pool(pools)) => Some(pools),
+            _ => None,
+        };
+        let linking = Linking::new(&engine).map_err(broken)?;
+        let ticker = ticker::register(&engine, clock::tick(&config), config.real_time)
+            .map_err(|e| Error::new(Status::System, format!("the ticker's thread could not be started: {e}")))?;
+        let threads = CompileThreads::new(config.compile_threads);
+        let metrics = MetricsRegistry::new(&config);
+        let shared = Shared { config, metrics, engine, log, pools, linking, _ticker: ticker };
+        Ok(Self { shared: Arc::new(shared), threads })
+    }
+
+    /// Adds a function of the host.
+    pub fn register(&self, function: HostFunction) -> Result<()> {
+        self.shared.linking.register(function)
+    }
+
+    /// Gives guests a schema registry.
+    pub fn set_schema_registry(&self, registry: SchemaRegistry) -> Result<()> {
+        self.shared.linking.set_schema_registry(registry)
+    }
+
+    /// Keeps compiled modules in a directory. They may take up to `max_bytes`.
+    pub fn set_code_cache(&self, directory: &Path, max_bytes: u64) -> Result<()> {
+        let Shared { config, metrics, log, linking, .. } = &*self.shared;
+        let make = || Cache::new(directory, max_bytes, metrics.code_cache.clone(), log.clone(), config.max_log_line);
+        linking.set_code_cache(make)
+    }
+
+    /// Validates a module without compiling it.
+    pub fn validate(&self, module: &[u8]) -> Result<()> {
+        self.shared.validate(module)
+    }
+
+    /// Describes a module, even a refused one.
+    pub fn inspect(&self, module: &[u8]) -> Value {
+        let (summary, _) = Summary::read(module);
+        let mut document = summary.to_json();
+        document["refused"] = match self.validate(module) {
+            Ok(()) => Value::Null,
+            Err(e) => json!({ "status": e.status.name().to_string_lossy(), "message": e.message }),
+        };
+        document
+    }
+}
+
+impl Shared {
+    /// The linked host functions. None can be added after the first call.
+    pub fn linked(&self) -> Result<&Linked> {
+        self.linking.linked(&self.config, &self.log, || self.metrics.detached())
+    }
+
+    /// Prepares the calling thread for running guests: signals, Wasmtime's thread-local state with its alternate
+    /// signal stack and a pool for `engines` engines if any.
+    pub fn prepare_thread(&self, engines: u32) -> Result<()> {
+        self.unblock_signals()?;
+        Engine::tls_eager_initialize();
+        ticker::ActivePolls::of_this_thread();
+        match &self.pools {
+            Some(pools) if engines > 0 => pools.reserve(engines),
+            None if engines > 0 => Err(Error::invalid("engines can be reserved in memory mode THREAD_POOL only")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The pools in the modes that have them.
+    pub fn pooled(&self) -> Pooled {
+        match (&self.pools, self.engine.pooling_allocator_metrics()) {
+            (Some(pools), _) => pools.total(),
+            (None, Some(metrics)) => Pooled {
+                pools: 1,
+                engines: self.config.pool_engines as u64,
+                memories_in_use: metrics.memories() as u64,
+                memories_dirty: 0,
+                stacks_in_use: metrics.stacks() as u64,
+            },
+            (None, None) => Pooled::default(),
+        }
+    }
+
+    /// Unblocks the signals that this runtime uses on the calling thread.
+    pub fn unblock_signals(&self) -> Result<()> {
+        match self.config.trap_mode {
+            wasm_trap_mode::Signals => signals::unblock(),
+            wasm_trap_mode::Checks => Ok(()),
+        }
+    }
+
+    /// Refuses a thread on which a trap would kill the process. The configuration says when to check.
+    #[inline]
+    pub fn check_signals(&self, starting: bool) -> Result<()> {
+        match (self.config.trap_mode, self.config.signal_check) {
+            (wasm_trap_mode::Checks, _) => Ok(()),
+            (_, wasm_signal_check::Sampled) if !starting => signals::check_sampled(ticker::run_clock()),
+            _ => signals::check(),
+        }
+    }
+
+    /// Validates a module without compiling it.
+    pub fn validate(&self, module: &[u8]) -> Result<()> {
+        self.validate_interface(module)?;
+        validate::check_specification(module)
+    }
+
+    /// Validates everything about a module except its code. These checks depend on this runtime and are quick.
+    pub fn validate_interface(&self, module: &[u8]) -> Result<Summary> {
+        let config = &self.config;
+        let (tables, table_elements) = wasmtime_config::tables(config);
+        let bounds = Bounds { size: config.max_module_size, memory: config.memory_limit, tables, table_elements };
+        validate::check(module, bounds, &self.linked()?.functions)
+    }
+}

@@ -1,0 +1,85 @@
+//! Dead letters: records on which a guest failed, with the error in headers.
+
+use crate::base::description::Description;
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status as Status;
+use crate::batch::payload::Payload;
+use crate::guest::batch::Batch;
+use crate::host::sink::wasm_output_record;
+
+/// Characters of an error's message that a dead letter carries.
+const LONGEST_MESSAGE: usize = 1024;
+
+/// A record on its way to the dead letters.
+///
+/// The host may read it for as long as this lives, also after it has moved, so all of it is on the heap.
+pub struct DeadLetter {
+    /// The record as output, which points into `payload`.
+    block: Vec<wasm_output_record>,
+    /// Key, value and headers.
+    #[allow(dead_code)] // it is read by way of `block`
+    payload: Vec<u8>,
+}
+
+impl DeadLetter {
+    /// The current record of `batch`, at which a guest failed with `error`.
+    pub fn new(transform: &Description, batch: &Batch, error: &Error) -> Result<Self> {
+        let missing = || Error::new(Status::Internal, "the record that failed is not in its batch");
+        let record = batch.current().ok_or_else(missing)?;
+        let payload = with_details(record.payload, &transform.name, record.offset, error).ok_or_else(missing)?;
+        let output = wasm_output_record {
+            payload: payload.as_ptr(),
+            payload_size: payload.len() as u32,
+            topic: transform.output_topics.len() as u32,
+            input_offset: record.offset,
+            input_timestamp: record.timestamp,
+        };
+        Ok(Self { block: vec![output], payload })
+    }
+
+    /// What the host gets.
+    pub fn block(&self) -> &[wasm_output_record] {
+        &self.block
+    }
+}
+
+fn with_details(payload: &[u8], transform: &str, offset: i64, error: &Error) -> Option<Vec<u8>> {
+    let offset = offset.to_string();
+    let message: String = error.message.chars().take(LONGEST_MESSAGE).collect();
+    let mut letter = Payload::parse(payload)?;
+    letter.headers.extend([
+        (&b"wasm-transform"[..], Some(transform.as_bytes())),
+        (b"wasm-offset", Some(offset.as_bytes())),
+        (b"wasm-error", Some(error.status.name().to_bytes())),
+        (b"wasm-error-message", Some(message.as_bytes())),
+    ]);
+    let mut out = Vec::with_capacity(payload.len() + transform.len() + message.len() + 256);
+    letter.put(&mut out);
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_there_is_kept_and_the_error_follows_cut_between_characters() {
+        let before =
+            Payload { key: None, value: Some(b"v"), headers: vec![(b"h", None), (b"wasm-offset", Some(b"mine"))] };
+        let mut payload = Vec::new();
+        before.put(&mut payload);
+        let error = Error::new(Status::GuestTrap, "\u{e9}".repeat(LONGEST_MESSAGE + 1));
+        let letter = with_details(&payload, "t", -7, &error).unwrap();
+        let after = Payload::parse(&letter).unwrap();
+        assert_eq!((after.key, after.value), (before.key, before.value));
+        assert_eq!(after.headers[..2], before.headers);
+        let message = "\u{e9}".repeat(LONGEST_MESSAGE);
+        let added: [(&[u8], _); 4] = [
+            (b"wasm-transform", Some(&b"t"[..])),
+            (b"wasm-offset", Some(b"-7")),
+            (b"wasm-error", Some(b"guest-trap")),
+            (b"wasm-error-message", Some(message.as_bytes())),
+        ];
+        assert_eq!(after.headers[2..], added);
+    }
+}

@@ -1,0 +1,207 @@
+//! A guest on its thread, or an engine of the embedder's: started, fed with batches, stopped, started again.
+
+use super::Engine;
+use super::body::Body;
+use super::drive::Next;
+use super::wakers::Wakers;
+use crate::base::error::{Error, Result};
+use crate::base::state::{wasm_engine_state as State, wasm_poll};
+use crate::base::status::wasm_status as Status;
+use crate::compile::factory::Compiled;
+use crate::guest::batch::Batch;
+use crate::guest::context::Context;
+use crate::guest::custom::Instance;
+use crate::guest::program::Program;
+use crate::host::sink::OutputSink;
+use crate::host::waker::Waker;
+use crate::system::memory::pools::not_prepared;
+use crate::system::ticker::ActivePolls;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// One guest, or custom engine, with what it works on. What is asked from outside while it works is in the context.
+pub struct Runner {
+    pub(super) compiled: Arc<Compiled>,
+    pub(super) context: Rc<Context>,
+    pub(super) body: Option<Body>,
+    /// The embedder's engine, if it is one; until this one leaves.
+    pub(super) instance: Option<Rc<Instance>>,
+    /// What comes next in the operation.
+    pub(super) next: Next,
+}
+
+impl Runner {
+    /// A stopped one on this thread. Fails only if it is one of the embedder's that does not want to be made.
+    pub fn new(compiled: Arc<Compiled>) -> Result<Self> {
+        let instance = match &compiled.program {
+            Program::Module(_) => None,
+            Program::Custom(callbacks) => Some(Rc::new(Instance::create(callbacks, &compiled.transform.name)?)),
+        };
+        let shared = &compiled.shared;
+        let meter = shared.metrics.join(&compiled.transform.name);
+        let context = Context::new(compiled.transform.clone(), &shared.config, shared.log.clone(), meter);
+        Ok(Self { compiled, context: Rc::new(context), body: None, instance, next: Next::Run })
+    }
+
+    /// Whether a start or a transform is in progress.
+    pub fn is_in_progress(&self) -> bool {
+        matches!(self.context.state.get(), State::Starting | State::Transforming)
+    }
+
+    /// Refuses a thread on which a guest cannot run now.
+    #[inline]
+    fn check_run(&self) -> Result<()> {
+        if is_guest(&self.compiled) {
+            let begins = self.context.state.get() == State::Starting && self.body.is_none();
+            self.compiled.shared.check_signals(begins)?;
+            if begins {
+                check_pool(&self.compiled)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the guest. Its output stays: the host may be reading it.
+    fn drop_guest(&mut self) {
+        self.context.state.set(State::Stopped);
+        // First, because its stack may still hold records of the batch.
+        drop(self.body.take());
+        self.context.note_memory_size(0);
+        self.context.flush_log();
+        drop(self.context.host_call.take());
+        self.next = Next::Run;
+    }
+}
+
+impl Engine for Runner {
+    fn context(&self) -> &Rc<Context> {
+        &self.context
+    }
+
+    fn compiled(&self) -> &Arc<Compiled> {
+        &self.compiled
+    }
+
+    fn check_start(&self) -> Result<()> {
+        check_start(&self.compiled)
+    }
+
+    fn start(&mut self) -> Result<()> {
+        self.check_start()?;
+        self.context.reset();
+        self.context.meter.begin_start();
+        self.context.state.set(State::Starting);
+        Ok(())
+    }
+
+    #[inline]
+    fn transform(&mut self, batch: &'static [u8], first: u32) -> Result<()> {
+        let meter = &self.context.meter;
+        meter.begin_transform(batch.len());
+        check_in_place(&self.compiled, &mut self.context.work.borrow_mut().batch, batch, first).inspect_err(|e| {
+            if !e.status.had_no_effect() {
+                meter.end_check();
+                meter.fail(e.status);
+            }
+        })?;
+        meter.end_check();
+        self.context.state.set(State::Transforming);
+        Ok(())
+    }
+
+    fn resume(&mut self, mut batch: Box<Batch>) {
+        self.context.meter.begin_transform(batch.bytes.len());
+        batch.give_rest();
+        self.context.work.borrow_mut().batch = *batch;
+        self.context.meter.end_check();
+        self.context.state.set(State::Transforming);
+    }
+
+    #[inline]
+    fn poll(&mut self, sink: Option<&OutputSink>, waker: Waker, _: &mut Wakers) -> Result<wasm_poll> {
+        self.check_run()?;
+        let outcome = self.drive(sink, waker);
+        self.context.count_passed();
+        match &outcome {
+            Ok(wasm_poll::Ready) => {
+                self.context.meter.end();
+                self.context.state.set(State::Idle);
+            }
+            Ok(wasm_poll::Pending | wasm_poll::Yielded) => {}
+            Err(e) => {
+                self.context.meter.fail(e.status);
+                self.drop_guest();
+            }
+        }
+        outcome
+    }
+
+    fn take_batch(&mut self) -> Box<Batch> {
+        Box::new(core::mem::take(&mut self.context.work.borrow_mut().batch))
+    }
+
+    fn stop(&mut self) {
+        // After a panic it has been counted already.
+        if self.is_in_progress() && !self.context.poisoned.get() {
+            self.context.meter.fail(Status::Cancelled);
+        }
+        self.drop_guest();
+    }
+
+    #[inline]
+    fn finish(&mut self, _: &mut Wakers) {
+        let mut work = self.context.work.borrow_mut();
+        if self.context.state.get() == State::Stopped {
+            work.release();
+        } else {
+            work.trim();
+        }
+    }
+
+    fn leave(&mut self) {
+        self.context.leave();
+        drop(self.instance.take());
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.stop();
+        self.finish(&mut Wakers::default());
+        self.leave();
+    }
+}
+
+fn is_guest(compiled: &Compiled) -> bool {
+    matches!(compiled.program, Program::Module(_))
+}
+
+/// Refuses a thread on which no engine of a factory can start.
+pub fn check_start(compiled: &Compiled) -> Result<()> {
+    if ActivePolls::thread_is_ending() {
+        // Random numbers, for one, come from something thread-local: wasmtime-wasi's seed for a guest.
+        let why = "the thread is ending, or the program: no guest can start any more";
+        return Err(Error::new(Status::InvalidState, why));
+    }
+    check_pool(compiled)
+}
+
+/// Refuses a thread that has no pool for a guest, if there must be one.
+fn check_pool(compiled: &Compiled) -> Result<()> {
+    if let Some(pools) = &compiled.shared.pools
+        && is_guest(compiled)
+    {
+        pools.mine().ok_or_else(not_prepared)?;
+    }
+    Ok(())
+}
+
+/// Checks a batch as its factory's runtime wants it.
+#[inline]
+pub fn check_in_place(compiled: &Compiled, place: &mut Batch, bytes: &'static [u8], first: u32) -> Result<()> {
+    let named = |e: Error| match e.status {
+        Status::InvalidArgument => e,
+        status => Error::new(status, format!("transform \"{}\": {}", compiled.transform.name, e.message)),
+    };
+    place.check(bytes, first, &compiled.shared.config).map_err(named)
+}

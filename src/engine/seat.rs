@@ -1,0 +1,418 @@
+//! What C holds of an engine: the one gate in front of it. Thread, re-entrancy, panics, states and numbers of operations are
+//! checked here and nowhere below.
+//!
+//! Callbacks of the host run while the engine works, and may come back. So what they may ask for at any time is in cells, and
+//! all else is behind the gate.
+
+use super::attached::Attached;
+use super::replacement::Replacement;
+use super::runner::Runner;
+use super::shared::Place;
+use super::supervisor::Supervisor;
+use super::wakers::Wakers;
+use super::{Engine, policy::Policy};
+use crate::base::error::{Error, Result};
+use crate::base::state::{wasm_engine_state as State, wasm_poll};
+use crate::base::status::wasm_status as Status;
+use crate::base::thread_mark::ThreadMark;
+use crate::compile::factory::Compiled;
+use crate::guest::context::Context;
+use crate::host::sink::OutputSink;
+use crate::host::waker::Waker;
+use core::cell::{Cell, RefCell, RefMut};
+use core::ffi::c_void;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Whose guest it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// This engine's alone.
+    Own,
+    /// Shared with others on the thread.
+    Shared,
+}
+
+impl Kind {
+    /// A stopped engine.
+    pub(super) fn make(self, compiled: &Arc<Compiled>, attached: &Rc<Attached>) -> Result<Box<dyn Engine>> {
+        Ok(match self {
+            Self::Own => Box::new(Runner::new(compiled.clone())?),
+            Self::Shared => Box::new(Place::new(compiled, attached.clone())?),
+        })
+    }
+}
+
+/// What an engine has done, since it was made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stats {
+    /// Starts after the first one, also those that failed.
+    pub restarts: u64,
+    /// Records that were dropped.
+    pub skipped: u64,
+    /// Records that went to the dead letters.
+    pub dead_lettered: u64,
+    /// Consecutive failures.
+    pub failures: u32,
+}
+
+/// What is behind the gate.
+pub(super) struct Inside {
+    pub(super) engine: Box<dyn Engine>,
+    /// The engine's, without the way there.
+    pub(super) context: Rc<Context>,
+    /// There since a policy was set.
+    pub(super) supervisor: Option<Box<Supervisor>>,
+    /// A new version that is to take the engine's place.
+    pub(super) replacement: Option<Box<Replacement>>,
+    /// Where the output of the transform in progress goes.
+    sink: Option<OutputSink>,
+}
+
+/// The gate, and what can be asked without passing it.
+pub struct Seat {
+    thread: ThreadMark,
+    pub(super) kind: Kind,
+    pub(super) state: Cell<State>,
+    /// Number of the operation in progress, or of the last one.
+    number: Cell<u64>,
+    pub(super) stats: Cell<Stats>,
+    has_started: Cell<bool>,
+    /// A replacement has started the engine, which its host left stopped: a start is over at once.
+    pub(super) started_for_host: Cell<bool>,
+    pub(super) last_error: RefCell<Option<Error>>,
+    pub(super) attached: Rc<Attached>,
+    /// The engine's, and that of the new version that is starting.
+    pub(super) context: RefCell<Rc<Context>>,
+    pub(super) new_context: RefCell<Option<Rc<Context>>>,
+    /// Borrowed as long as a call is inside.
+    inside: RefCell<Inside>,
+}
+
+/// A call that has passed the gate. When it leaves, wakers are called.
+pub(super) struct Entered<'a> {
+    pub(super) seat: &'a Seat,
+    pub(super) inside: RefMut<'a, Inside>,
+    /// After `inside`, so that the gate is open again when they are called.
+    pub(super) wakers: Wakers,
+}
+
+impl Drop for Entered<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.inside.context.poisoned.set(true);
+            self.inside.context.meter.fail(Status::Panic);
+        }
+    }
+}
+
+impl Seat {
+    /// A stopped engine that belongs to this thread.
+    pub fn new(kind: Kind, compiled: &Arc<Compiled>) -> Result<Self> {
+        let attached = Rc::new(Attached::new());
+        let engine = kind.make(compiled, &attached)?;
+        let context = engine.context().clone();
+        Ok(Self {
+            thread: ThreadMark::current(),
+            kind,
+            state: Cell::new(State::Stopped),
+            number: Cell::new(0),
+            stats: Cell::default(),
+            has_started: Cell::new(false),
+            started_for_host: Cell::new(false),
+            last_error: RefCell::new(None),
+            attached,
+            context: RefCell::new(context.clone()),
+            new_context: RefCell::new(None),
+            inside: RefCell::new(Inside { context, engine, supervisor: None, replacement: None, sink: None }),
+        })
+    }
+
+    /// Refuses other threads. Everything but this needs to have passed it, or `enter`.
+    #[inline]
+    pub fn check_thread(&self) -> Result<()> {
+        self.thread.check()
+    }
+
+    /// Passes the gate; refuses other threads, callbacks of this very engine, and an engine that panicked.
+    #[inline(always)]
+    pub(super) fn enter(&self) -> Result<Entered<'_>> {
+        let entered = self.enter_to_stop()?;
+        if entered.inside.context.poisoned.get() {
+            return Err(Error::new(Status::Poisoned, "the engine is unusable after a panic; release it"));
+        }
+        Ok(entered)
+    }
+
+    /// The same, but lets an engine pass that panicked.
+    #[inline(always)]
+    pub(super) fn enter_to_stop(&self) -> Result<Entered<'_>> {
+        self.check_thread()?;
+        let inside = self.inside.try_borrow_mut().map_err(|_| busy())?;
+        Ok(Entered { seat: self, inside, wakers: Wakers::default() })
+    }
+
+    /// Says what the engine is called in C.
+    pub fn set_owner(&self, owner: *mut c_void) {
+        self.attached.owner.set(owner);
+        self.attach(&self.context.borrow());
+    }
+
+    /// Attaches the host's pointer.
+    pub fn set_user_data(&self, user_data: *mut c_void) {
+        self.attached.user_data.set(user_data);
+        self.attach(&self.context.borrow());
+        // A version that is being started, too.
+        if let Some(context) = &*self.new_context.borrow() {
+            self.attach(context);
+        }
+    }
+
+    /// A shared engine's guest is that of others, unless this one has the turn.
+    pub(super) fn attach(&self, context: &Context) {
+        if self.kind == Kind::Own || self.attached.has_turn(context) {
+            self.attached.take_turn(context);
+        }
+    }
+
+    /// Bytes of the guest's memory.
+    pub fn memory_size(&self) -> usize {
+        self.context.borrow().memory_size()
+    }
+
+    /// What the engine is doing.
+    pub fn state(&self) -> State {
+        self.state.get()
+    }
+
+    /// What it has done.
+    pub fn stats(&self) -> Stats {
+        self.stats.get()
+    }
+
+    /// Why a start or a transform failed last under a policy, also when its host was not told because it goes on.
+    pub fn last_error(&self) -> Option<Error> {
+        self.last_error.borrow().clone()
+    }
+
+    /// Whether operation `number` is in progress.
+    #[inline]
+    pub fn is_in_progress(&self, number: u64) -> bool {
+        self.number.get() == number && self.is_working()
+    }
+
+    /// Whether any operation is in progress.
+    #[inline]
+    pub(super) fn is_working(&self) -> bool {
+        matches!(self.state.get(), State::Starting | State::Transforming)
+    }
+
+    /// Says what happens from now on when the guest fails. The engine must be stopped.
+    pub fn set_policy(&self, policy: Policy) -> Result<()> {
+        let mut entered = self.enter()?;
+        if self.state.get() != State::Stopped {
+            return Err(Error::new(Status::InvalidState, "a policy can only be set while the engine is stopped"));
+        }
+        self.count(|stats| stats.failures = 0);
+        drop(entered.inside.supervisor.replace(Box::new(Supervisor::new(policy))));
+        Ok(())
+    }
+
+    /// Begins a start; gives the operation's number, or none if a replacement has started the engine already.
+    pub fn start(&self) -> Result<Option<u64>> {
+        let mut entered = self.enter()?;
+        entered.replace_if_due();
+        if entered.take_started() && self.state.get() == State::Idle {
+            return Ok(None);
+        }
+        self.expect(&entered, State::Stopped, "start")?;
+        let Inside { engine, supervisor, .. } = &mut *entered.inside;
+        match supervisor {
+            None => {
+                engine.start()?;
+                self.count_start();
+            }
+            Some(supervisor) => {
+                // An engine that may not start at all is told so at once.
+                engine.check_start()?;
+                supervisor.start();
+            }
+        }
+        Ok(Some(self.begin(State::Starting)))
+    }
+
+    /// Begins to transform a batch from record `first` on; gives the operation's number.
+    #[inline]
+    pub fn transform(&self, batch: &'static [u8], first: u32, sink: OutputSink) -> Result<u64> {
+        let mut entered = self.enter()?;
+        entered.replace_if_due();
+        entered.take_started();
+        self.expect(&entered, State::Idle, "transform")?;
+        let inside = &mut *entered.inside;
+        inside.engine.transform(batch, first)?;
+        if let Some(supervisor) = &mut inside.supervisor {
+            supervisor.transform();
+        }
+        inside.sink = Some(sink);
+        Ok(self.begin(State::Transforming))
+    }
+
+    #[inline]
+    fn begin(&self, state: State) -> u64 {
+        self.state.set(state);
+        self.number.set(self.number.get() + 1);
+        self.number.get()
+    }
+
+    #[inline]
+    fn expect(&self, entered: &Entered<'_>, wanted: State, call: &str) -> Result<()> {
+        if self.state.get() == wanted { Ok(()) } else { Err(self.unexpected(entered, call)) }
+    }
+
+    #[cold]
+    fn unexpected(&self, entered: &Entered<'_>, call: &str) -> Error {
+        let why = match self.state.get() {
+            State::Stopped => "it is stopped",
+            State::Starting => "it is still starting",
+            State::Idle => "it is started already",
+            State::Transforming => "a transform is in progress",
+        };
+        let name = &entered.inside.engine.compiled().transform.name;
+        Error::new(Status::InvalidState, format!("transform \"{name}\": the engine cannot {call}: {why}"))
+    }
+
+    /// Drives operation `number`. An error means that it is over, and the engine stopped, unless the error is one of misuse.
+    #[inline]
+    pub fn poll(&self, number: u64, waker: Waker) -> Result<wasm_poll> {
+        let mut entered = self.enter()?;
+        if !self.is_in_progress(number) {
+            return Err(Error::new(Status::Cancelled, "the engine was stopped or released before this was done"));
+        }
+        let polled = entered.drive(waker);
+        match &polled {
+            Ok(wasm_poll::Ready) => entered.end(State::Idle),
+            Ok(_) => {}
+            Err(e) if e.status.had_no_effect() => {}
+            Err(e) => entered.fail(e),
+        }
+        entered.replace_if_due();
+        polled
+    }
+
+    /// Cancels operation `number`, if it is in progress. Its guest has seen part of a batch that goes away, so the guest
+    /// goes too.
+    pub fn cancel(&self, number: u64) -> Result<()> {
+        let mut entered = self.enter_to_stop()?;
+        if self.is_in_progress(number) {
+            entered.stop();
+        }
+        entered.replace_if_due();
+        Ok(())
+    }
+
+    /// Stops, whatever is in progress.
+    pub fn stop(&self) -> Result<()> {
+        let mut entered = self.enter_to_stop()?;
+        entered.stop();
+        entered.drop_replacement(None);
+        Ok(())
+    }
+
+    /// Stops for good: gives the timer back, too.
+    pub fn close(&self) -> Result<()> {
+        let mut entered = self.enter_to_stop()?;
+        entered.stop();
+        entered.drop_replacement(None);
+        entered.inside.engine.leave();
+        drop(entered.inside.supervisor.take());
+        Ok(())
+    }
+
+    pub(super) fn count_start(&self) {
+        if self.has_started.replace(true) {
+            self.count(|stats| stats.restarts += 1);
+        }
+    }
+
+    /// A start from here on is not the first one.
+    pub(super) fn note_started(&self) {
+        self.has_started.set(true);
+    }
+
+    pub(super) fn count(&self, change: impl FnOnce(&mut Stats)) {
+        let mut stats = self.stats.get();
+        change(&mut stats);
+        self.stats.set(stats);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        // It was closed when its host released it, unless it panicked then.
+        let _ = self.close();
+    }
+}
+
+impl Entered<'_> {
+    #[inline]
+    fn drive(&mut self, waker: Waker) -> Result<wasm_poll> {
+        if self.inside.supervisor.is_some() {
+            return self.supervise(waker);
+        }
+        let Inside { engine, sink, .. } = &mut *self.inside;
+        engine.poll(sink.as_ref(), waker, &mut self.wakers)
+    }
+
+    /// The same under a policy.
+    fn supervise(&mut self, waker: Waker) -> Result<wasm_poll> {
+        let waits = self.inside.supervisor.as_ref().is_some_and(|supervisor| supervisor.waits_to_start());
+        // A new version starts instead of a guest that may not, or cannot.
+        let replaced = waits && self.replace();
+        if replaced {
+            self.take_started();
+        }
+        let Inside { engine, supervisor: Some(supervisor), sink, .. } = &mut *self.inside else {
+            return Err(Error::new(Status::Internal, "the policy is gone"));
+        };
+        if replaced {
+            return Ok(supervisor.go_on(engine.as_mut()));
+        }
+        supervisor.poll(self.seat, engine.as_mut(), sink.as_ref(), waker, &mut self.wakers)
+    }
+
+    /// The operation is over.
+    #[inline]
+    fn end(&mut self, state: State) {
+        self.seat.state.set(state);
+        // The sink's drop is the host's code. It runs while the engine counts as busy, so that it cannot release what this
+        // call stands on.
+        let sink = self.inside.sink.take();
+        drop(sink);
+        let Inside { engine, supervisor, .. } = &mut *self.inside;
+        if let Some(supervisor) = supervisor {
+            supervisor.end();
+        }
+        engine.finish(&mut self.wakers);
+    }
+
+    #[cold]
+    fn fail(&mut self, error: &Error) {
+        if self.inside.supervisor.is_some() {
+            self.seat.last_error.replace(Some(error.clone()));
+        }
+        self.stop();
+    }
+
+    /// Stops the engine, whatever is in progress.
+    fn stop(&mut self) {
+        self.seat.state.set(State::Stopped);
+        self.inside.engine.stop();
+        self.end(State::Stopped);
+    }
+}
+
+#[cold]
+fn busy() -> Error {
+    Error::new(Status::Busy, "the engine is busy: this is one of its own callbacks; call it when that has returned")
+}

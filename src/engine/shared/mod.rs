@@ -1,0 +1,239 @@
+//! One engine of a factory for all of its users on a thread.
+//!
+//! Each user has the contract of an engine of its own. What they have to do with the engine stands in one queue: starts, as
+//! long as the guest does not run, and transforms. The user at the front drives the engine with its own polls.
+
+mod queue;
+
+use super::Engine;
+use super::attached::Attached;
+use super::runner::{check_in_place, check_start};
+use super::wakers::Wakers;
+use crate::base::error::{Error, Result};
+use crate::base::state::{wasm_engine_state as State, wasm_poll};
+use crate::base::status::wasm_status as Status;
+use crate::compile::factory::Compiled;
+use crate::guest::batch::Batch;
+use crate::guest::context::Context;
+use crate::host::sink::OutputSink;
+use crate::host::waker::Waker;
+use queue::{SharedEngine, Ticket};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A user's operation.
+struct Operation {
+    ticket: Rc<Ticket>,
+    /// The batch of a transform that has not begun, checked.
+    waiting: Option<Box<Batch>>,
+    /// The runner works for it.
+    runs: bool,
+}
+
+/// A user of a thread's shared engine.
+pub struct Place {
+    shared: Rc<SharedEngine>,
+    /// Unique among the engine's users.
+    id: u64,
+    attached: Rc<Attached>,
+    operation: Option<Operation>,
+    /// It counts among those that are not stopped.
+    is_started: bool,
+    /// It will not, when the operation is over.
+    ends: bool,
+    has_left: bool,
+}
+
+impl Place {
+    /// A stopped user of this thread's engine from `compiled`.
+    pub fn new(compiled: &Arc<Compiled>, attached: Rc<Attached>) -> Result<Self> {
+        let shared = SharedEngine::of_thread(compiled)?;
+        let id = shared.newest.get() + 1;
+        shared.newest.set(id);
+        Ok(Self { shared, id, attached, operation: None, is_started: false, ends: false, has_left: false })
+    }
+
+    fn take_turn(&self) {
+        self.shared.turn.set(self.id);
+        self.attached.take_turn(&self.shared.context);
+    }
+
+    /// A transform that waits for its turn.
+    fn wait(&mut self, batch: Box<Batch>) {
+        self.shared.context.meter.queued(1);
+        self.enqueue(Some(batch));
+    }
+
+    fn enqueue(&mut self, waiting: Option<Box<Batch>>) {
+        let runs = waiting.is_none();
+        self.operation = Some(Operation { ticket: self.shared.enqueue(false), waiting, runs });
+    }
+
+    /// It is this user's turn: what is to be done first.
+    fn begin_turn(&mut self) -> Result<()> {
+        self.take_turn();
+        let mut runner = self.shared.runner()?;
+        let Some(operation) = &mut self.operation else { return Ok(()) };
+        if self.shared.context.state.get() == State::Stopped {
+            runner.start()?;
+        } else {
+            let told = || Error::new(Status::Internal, "the shared engine runs, but a start was not told");
+            let batch = operation.waiting.take().ok_or_else(told)?;
+            self.shared.context.meter.queued(-1);
+            runner.resume(batch);
+        }
+        operation.runs = true;
+        Ok(())
+    }
+}
+
+impl Engine for Place {
+    fn context(&self) -> &Rc<Context> {
+        &self.shared.context
+    }
+
+    fn compiled(&self) -> &Arc<Compiled> {
+        &self.shared.compiled
+    }
+
+    fn check_start(&self) -> Result<()> {
+        check_start(&self.shared.compiled)
+    }
+
+    fn start(&mut self) -> Result<()> {
+        self.check_start()?;
+        let ticket = if self.shared.runs() { Ticket::new(true, true) } else { self.shared.enqueue(true) };
+        self.shared.started.set(self.shared.started.get() + 1);
+        self.is_started = true;
+        self.operation = Some(Operation { ticket, waiting: None, runs: false });
+        Ok(())
+    }
+
+    fn transform(&mut self, bytes: &'static [u8], first: u32) -> Result<()> {
+        if self.shared.is_free() {
+            self.take_turn();
+            self.shared.runner()?.transform(bytes, first)?;
+            self.enqueue(None);
+            return Ok(());
+        }
+        // Here, so that the batch is refused at once, and once only.
+        let mut batch = Box::<Batch>::default();
+        check_in_place(&self.shared.compiled, &mut batch, bytes, first).inspect_err(|e| {
+            if !e.status.had_no_effect() {
+                self.shared.context.meter.series().errors.count(e.status);
+            }
+        })?;
+        self.wait(batch);
+        Ok(())
+    }
+
+    fn resume(&mut self, batch: Box<Batch>) {
+        self.wait(batch);
+    }
+
+    fn poll(&mut self, sink: Option<&OutputSink>, waker: Waker, wakers: &mut Wakers) -> Result<wasm_poll> {
+        let Some(Operation { ticket, runs, .. }) = &self.operation else {
+            return Err(Error::new(Status::Internal, "an operation is in progress, but there is none"));
+        };
+        ticket.waker.clear();
+        if ticket.done.get() || self.is_start_done() {
+            return Ok(wasm_poll::Ready);
+        }
+        if !self.shared.is_first(ticket) {
+            ticket.waker.set(waker);
+            return Ok(wasm_poll::Pending);
+        }
+        if !*runs {
+            self.begin_turn()?;
+        }
+        let starts = self.shared.context.state.get() == State::Starting;
+        let polled = self.shared.runner()?.poll(sink, waker, wakers);
+        match &polled {
+            Ok(wasm_poll::Ready) if starts => {
+                self.shared.note_started(wakers);
+                if let Some(operation) = &mut self.operation
+                    && operation.waiting.is_some()
+                {
+                    // The batch comes next. The waker is consumed, so that takes another poll.
+                    operation.runs = false;
+                    return Ok(wasm_poll::Yielded);
+                }
+            }
+            Err(e) if !e.status.had_no_effect() => self.ends = true,
+            _ => {}
+        }
+        polled
+    }
+
+    fn take_batch(&mut self) -> Box<Batch> {
+        // It is this user's turn until `finish`, and the runner has returned.
+        self.shared.runner().map(|mut runner| runner.take_batch()).unwrap_or_default()
+    }
+
+    fn stop(&mut self) {
+        let runs = self.operation.as_ref().is_some_and(|operation| operation.runs);
+        if runs && let Ok(mut runner) = self.shared.runner() {
+            // The guest has seen part of a batch that goes away, so the guest goes too.
+            runner.stop();
+        }
+        self.ends = true;
+    }
+
+    fn finish(&mut self, wakers: &mut Wakers) {
+        if let Some(operation) = self.operation.take() {
+            if operation.runs
+                && let Ok(mut runner) = self.shared.runner()
+            {
+                runner.finish(wakers);
+            }
+            self.shared.dequeue(&operation.ticket, wakers);
+            operation.ticket.waker.clear();
+            if operation.waiting.is_some() {
+                self.shared.context.meter.queued(-1);
+            }
+        }
+        if core::mem::take(&mut self.ends) && core::mem::take(&mut self.is_started) {
+            let started = self.shared.started.get() - 1;
+            self.shared.started.set(started);
+            if started == 0 {
+                self.take_turn();
+                // Nothing can be in progress in it: that would be a user's who is not stopped.
+                if let Ok(mut runner) = self.shared.runner() {
+                    runner.stop();
+                    runner.finish(wakers);
+                }
+            }
+        }
+    }
+
+    fn leave(&mut self) {
+        if core::mem::replace(&mut self.has_left, true) {
+            return;
+        }
+        if self.shared.part() {
+            self.take_turn();
+            self.shared.close();
+        }
+        if self.shared.turn.get() == self.id {
+            // Its host may free what this points to.
+            self.shared.context.attach(core::ptr::null_mut(), core::ptr::null_mut());
+        }
+    }
+}
+
+impl Place {
+    /// Whether it only waits for the guest to start, which others have started.
+    fn is_start_done(&self) -> bool {
+        let waits = |operation: &Operation| operation.ticket.is_start() && !operation.runs;
+        self.operation.as_ref().is_some_and(waits) && self.shared.runs()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut wakers = Wakers::default();
+        self.stop();
+        self.finish(&mut wakers);
+        self.leave();
+    }
+}

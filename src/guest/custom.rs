@@ -1,0 +1,330 @@
+//! An engine of the embedder's own: callbacks instead of a guest. The rest is as with guests: the batch is checked before
+//! the callbacks see it, output collects in the same buffer, and policies and metrics know no difference.
+#![allow(unsafe_code)]
+
+use crate::base::error::{Error, GuestDetail, Result};
+use crate::base::number::wasm_callback_result_number;
+use crate::base::status::wasm_status as Status;
+use crate::batch::reader::Record;
+use crate::guest::context::Context;
+use crate::guest::output::Pushed;
+use crate::guest::work::Work;
+use crate::host::call::{Ended, Settled, Waiting, wasm_call, wasm_callback_result};
+use crate::host::owned::{Owned, host_data};
+use crate::host::slice::wasm_slice;
+use core::cell::Cell;
+use core::ffi::c_void;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// An engine of the embedder's own: on another computer, in native code, or a dummy for tests.
+///
+/// `start` and `transform` are steps. Each is called by `wasm_future_poll` and answers with a `wasm_callback_result`: done;
+/// failed; again; or pending, with a promise that it took from its call. When that promise is resolved, from any
+/// thread, the same step is called again, with the same arguments, until it answers done or failed. A rejected promise
+/// fails the step. Failures have `WASM_STATUS_CUSTOM_ENGINE_FAILED`, which policies treat as a guest's, and stop the
+/// engine.
+///
+/// All callbacks but `drop` are called on the engine's thread and must not throw or block: no time limit holds for
+/// them. Functions that would change the state of the same engine answer `WASM_STATUS_BUSY` there. Calls of them know
+/// the engine and its user data (`wasm_call_engine`, `wasm_call_user_data`; not in `create`), but no guest's memory.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_custom_engine {
+    /// `sizeof(wasm_custom_engine)`.
+    pub size: usize,
+    /// The host's own, for all engines of the factory, whose threads may use it at once.
+    pub data: *mut c_void,
+    /// Frees `data`, once: when the factory and its last engine are gone, and the futures of that, on the thread that gives the last of them up, or
+    /// when `wasm_factory_create_custom` fails. May be NULL.
+    pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
+    /// Makes an engine: writes its own data to `engine_data`, NULL before, and answers done or failed, at once. Called by
+    /// `wasm_engine_create`. NULL: the other callbacks get `data`, and `release` is not called. With another answer than done
+    /// nothing that was written is ever freed.
+    pub create: Option<
+        unsafe extern "C" fn(
+            data: *mut c_void,
+            engine_data: *mut *mut c_void,
+            call: *mut wasm_call,
+        ) -> wasm_callback_result_number,
+    >,
+    /// Starts the engine. NULL: it is started at once.
+    pub start:
+        Option<unsafe extern "C" fn(engine_data: *mut c_void, call: *mut wasm_call) -> wasm_callback_result_number>,
+    /// Transforms the records of `batch` from the one with index `first_record` on. Must not be NULL.
+    ///
+    /// `batch` is what `wasm_engine_transform` was given, checked, and can be read until the last answer, or `stop`.
+    /// `work` gives the records one by one, decompressed, and takes the output; it is valid until the callback returns.
+    /// The record that was taken from it last is the one to which output and a failure belong, unless
+    /// `wasm_call_fail_record` names another.
+    pub transform: Option<
+        unsafe extern "C" fn(
+            engine_data: *mut c_void,
+            batch: wasm_slice,
+            first_record: u32,
+            work: *mut wasm_work,
+            call: *mut wasm_call,
+        ) -> wasm_callback_result_number,
+    >,
+    /// Stops an engine whose `start` was called, or would have been: in whatever state it is, after a failure, too. When it
+    /// returns, nothing touches the batch any more; promises may still be settled, without effect. May be NULL.
+    pub stop: Option<unsafe extern "C" fn(engine_data: *mut c_void)>,
+    /// Frees what `create` made: once, stopped, when the engine is released. May be NULL.
+    pub release: Option<unsafe extern "C" fn(engine_data: *mut c_void)>,
+    /// Bytes of memory that the engine has now, for `wasm_engine_get_memory_size` and the metrics; asked after each step.
+    /// NULL: 0.
+    pub memory_size: Option<unsafe extern "C" fn(engine_data: *mut c_void) -> u64>,
+}
+
+host_data!(wasm_custom_engine: AnyThread, "The header says: on the threads of all engines, and `drop` on any.");
+
+/// A table that is owned.
+pub struct Callbacks(Owned<wasm_custom_engine>);
+
+impl Callbacks {
+    /// Takes over a host's table.
+    pub fn new(table: Owned<wasm_custom_engine>) -> Self {
+        Self(table)
+    }
+
+    /// Whether what must be there is there.
+    pub fn is_complete(&self) -> bool {
+        self.0.transform.is_some()
+    }
+}
+
+/// One engine of the embedder's.
+pub struct Instance {
+    callbacks: Arc<Callbacks>,
+    data: *mut c_void,
+}
+
+impl Instance {
+    /// Has the embedder make one.
+    pub fn create(callbacks: &Arc<Callbacks>, transform: &str) -> Result<Self> {
+        let table = &callbacks.0;
+        let mut data = table.data;
+        if let Some(create) = table.create {
+            data = core::ptr::null_mut();
+            let mut call = wasm_call::of_custom(core::ptr::null_mut(), core::ptr::null_mut());
+            // SAFETY: the host gave function and data together; the other arguments outlive the call.
+            let answer = unsafe { create(table.data, &raw mut data, &raw mut call) };
+            let why = match call.ended(answer, "the custom engine's create") {
+                Ended::Done => None,
+                Ended::Pending(_) => Some("its create must answer at once".to_owned()),
+                Ended::Failed(why) => Some(why),
+            };
+            if let Some(why) = why {
+                let story = format!("transform \"{transform}\": no engine could be made: {why}");
+                return Err(Error::new(Status::CustomEngineFailed, story));
+            }
+        }
+        Ok(Self { callbacks: callbacks.clone(), data })
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if self.callbacks.0.create.is_some()
+            && let Some(release) = self.callbacks.0.release
+        {
+            // SAFETY: `create` gave the data, and this runs once.
+            unsafe { release(self.data) }
+        }
+    }
+}
+
+/// What a step came to.
+pub enum Step {
+    /// The operation is over.
+    Done,
+    /// The output must go to the host before the next step.
+    Full,
+    /// The next step may come when other tasks had their turn.
+    Again,
+    /// The next step comes when this is settled.
+    Pending(Waiting),
+    /// The operation failed.
+    Failed(Error),
+}
+
+/// An engine of the embedder's from its start to its stop.
+pub struct RunningEngine(Rc<Instance>);
+
+impl RunningEngine {
+    /// It is about to be started.
+    pub fn new(instance: Rc<Instance>) -> Self {
+        Self(instance)
+    }
+
+    /// The next step of a start, or of a transform of the batch at hand, after what it waited for came to `settled`.
+    pub fn step(&self, context: &Context, transforms: bool, settled: Option<Settled>) -> Step {
+        let step = match settled {
+            Some(Settled::Rejected(why)) => Step::Failed(failure(context, &why, None)),
+            Some(Settled::RejectedAt(why, index)) => Step::Failed(failure(context, &why, Some(index))),
+            _ if transforms => self.transform(context),
+            _ => self.start(context),
+        };
+        if let Some(memory_size) = self.0.callbacks.0.memory_size {
+            // SAFETY: the host gave function and data together.
+            context.note_memory_size(unsafe { memory_size(self.0.data) } as usize);
+        }
+        step
+    }
+
+    fn start(&self, context: &Context) -> Step {
+        let Some(start) = self.0.callbacks.0.start else { return Step::Done };
+        let mut call = wasm_call::of_custom(context.owner.get(), context.user_data.get());
+        // SAFETY: the host gave function and data together; the call outlives it.
+        let answer = unsafe { start(self.0.data, &raw mut call) };
+        ended(context, &mut call, answer, "its start")
+    }
+
+    fn transform(&self, context: &Context) -> Step {
+        let (there, bytes, first) = {
+            let batch = &context.work.borrow().batch;
+            (batch.is_there(), batch.bytes, batch.first)
+        };
+        let (Some(transform), true) = (self.0.callbacks.0.transform, there) else {
+            return Step::Failed(Error::new(Status::Internal, "a transform is going on, but there is no batch"));
+        };
+        let mut call = wasm_call::of_custom(context.owner.get(), context.user_data.get());
+        let mut work = wasm_work { context: core::ptr::from_ref(context), full: Cell::new(false) };
+        // SAFETY: the host gave function and data together; the batch outlives the operation, the rest this call.
+        let answer = unsafe { transform(self.0.data, wasm_slice::of(bytes), first, &raw mut work, &raw mut call) };
+        match ended(context, &mut call, answer, "its transform") {
+            Step::Again if work.full.get() => Step::Full,
+            Step::Done => {
+                let mut work = context.work.borrow_mut();
+                // What it did not take one by one it has done as a whole.
+                while next(&mut work, context).is_some() {}
+                context.finish_record(&mut work.output);
+                work.batch.end();
+                Step::Done
+            }
+            step => step,
+        }
+    }
+}
+
+impl Drop for RunningEngine {
+    fn drop(&mut self) {
+        if let Some(stop) = self.0.callbacks.0.stop {
+            // SAFETY: the host gave function and data together.
+            unsafe { stop(self.0.data) }
+        }
+    }
+}
+
+/// Reads a step's answer.
+fn ended(context: &Context, call: &mut wasm_call, answer: u32, who: &str) -> Step {
+    if answer == wasm_callback_result::Again as u32 {
+        return Step::Again;
+    }
+    match call.ended(answer, who) {
+        Ended::Done => Step::Done,
+        Ended::Pending(waiting) => Step::Pending(waiting),
+        Ended::Failed(why) => Step::Failed(failure(context, &why, call.failed_at())),
+    }
+}
+
+/// The error of a step that failed, at a record that it named or at the one at hand.
+fn failure(context: &Context, why: &str, named: Option<u32>) -> Error {
+    let unknown = named.filter(|&index| !take_until(context, index));
+    let record = if unknown.is_some() { None } else { context.record() };
+    let name = &context.transform().name;
+    let place = match (unknown, record) {
+        (Some(index), _) => format!(", at record {index}, which it was not given or has finished"),
+        (None, Some(at)) => format!(", record {} of the batch (offset {})", at.index, at.offset),
+        (None, None) if context.has_started() => ", between records".to_owned(),
+        (None, None) => ", while it started".to_owned(),
+    };
+    let detail = GuestDetail { record, ..GuestDetail::default() };
+    // Nobody knows where to go on.
+    let guest = unknown.is_none().then(|| Box::new(detail));
+    Error { status: Status::CustomEngineFailed, message: format!("transform \"{name}\"{place}: {why}"), guest }
+}
+
+/// Makes the record with index `index` the one at hand; false if it is not there or was finished.
+fn take_until(context: &Context, index: u32) -> bool {
+    let mut work = context.work.borrow_mut();
+    loop {
+        let batch = &work.batch;
+        if !batch.is_there() {
+            return false;
+        }
+        match (batch.in_record, batch.taken) {
+            (true, taken) if taken == index + 1 => return true,
+            (_, taken) if taken > index => return false,
+            _ => {}
+        }
+        if next(&mut work, context).is_none() {
+            return false;
+        }
+    }
+}
+
+/// Takes the next record; the one before is finished.
+fn next(work: &mut Work, context: &Context) -> Option<(u32, Record<'static>)> {
+    let Work { batch, output, taken } = work;
+    if !batch.is_there() {
+        return None;
+    }
+    if core::mem::take(&mut batch.in_record) {
+        context.finish_record(output);
+    }
+    let record = batch.records.peek()?;
+    batch.records.advance();
+    batch.taken += 1;
+    taken.records += 1;
+    taken.bytes += record.payload.len() as u64;
+    batch.in_record = true;
+    batch.latest_offset = record.offset;
+    context.wall_clock.set(record.timestamp);
+    Some((batch.taken - 1, record))
+}
+
+/// The batch that a custom engine works on; valid until its `transform` returns, and used on its thread only.
+pub struct wasm_work {
+    context: *const Context,
+    /// Output was refused because there is no room.
+    full: Cell<bool>,
+}
+
+impl wasm_work {
+    fn context(&self) -> &Context {
+        // SAFETY: made from a reference that outlives the callback, beyond which nobody may use this.
+        unsafe { &*self.context }
+    }
+
+    /// The next record with its index, if there is one.
+    pub fn next(&self) -> Option<(u32, Record<'static>)> {
+        next(&mut self.context().work.borrow_mut(), self.context())
+    }
+
+    /// Takes output for the record at hand. `topic` is an index, `payload` was checked.
+    pub fn write(&self, payload: &[u8], topic: u32) -> Result<()> {
+        let context = self.context();
+        let topics = context.transform().output_topics.len();
+        if topic as usize >= topics {
+            return Err(Error::invalid(format!("topic is {topic}; the factory has {topics} output topics")));
+        }
+        let mut work = context.work.borrow_mut();
+        let Work { batch, output, .. } = &mut *work;
+        if !batch.is_there() {
+            return Err(Error::new(Status::InvalidState, "there is no batch at hand"));
+        }
+        let timestamp = if batch.taken == batch.first { batch.first_timestamp } else { context.wall_clock.get() };
+        match output.push(payload, topic, batch.latest_offset, timestamp) {
+            Pushed::Stored => Ok(()),
+            Pushed::TooLarge => Err(Error::invalid(format!(
+                "the record has {} bytes, more than output_buffer_limit allows",
+                payload.len()
+            ))),
+            Pushed::Full => {
+                self.full.set(true);
+                Err(Error::new(Status::OutputFull, "the output must go to the host first: answer again, then write"))
+            }
+        }
+    }
+}

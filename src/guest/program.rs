@@ -1,0 +1,25 @@
+//! What an engine runs: a module that was compiled and linked or callbacks of the embedder.
+
+use super::context::GuestState;
+use super::custom::Callbacks;
+use crate::module::suspend_points::Wrappers;
+use std::sync::Arc;
+use wasmtime::InstancePre;
+
+/// What engines run.
+#[derive(Clone)]
+pub enum Program {
+    /// A guest.
+    Module(LinkedModule),
+    /// Callbacks of the embedder's.
+    Custom(Arc<Callbacks>),
+}
+
+/// A module's code.
+#[derive(Clone)]
+pub struct LinkedModule {
+    /// The linked code and imports.
+    pub pre: InstancePre<GuestState>,
+    /// What was added to the module.
+    pub wrappers: Wrappers,
+}

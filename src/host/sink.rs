@@ -1,0 +1,82 @@
+//! Where an engine's output goes: the host's callback.
+#![allow(unsafe_code)]
+
+use super::owned::{Owned, host_data};
+use crate::base::number::wasm_callback_result_number;
+use crate::host::call::{Ended, wasm_call};
+use core::ffi::c_void;
+
+/// One output record.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct wasm_output_record {
+    /// Key, value and headers in the encoding of a Kafka record. `wasm_payload_read` parses them.
+    pub payload: *const u8,
+    /// Bytes of the payload.
+    pub payload_size: u32,
+    /// Index of the topic in the factory's `output_topics`.
+    pub topic: u32,
+    /// Offset of the input record that the guest was working on when it wrote this record.
+    pub input_offset: i64,
+    /// Timestamp of that input record in milliseconds since 1970.
+    pub input_timestamp: i64,
+}
+
+/// Receives the output of one `wasm_engine_transform`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_output_sink {
+    /// `sizeof(wasm_output_sink)`.
+    pub size: usize,
+    /// The host's own.
+    pub data: *mut c_void,
+    /// Frees `data`. Called exactly once for every sink that was passed to `wasm_engine_transform`, even if that call
+    /// failed. May be NULL.
+    pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
+    /// Takes a block of `count` records in the order in which the guest wrote them. `count` is at least 1. Returns a
+    /// `wasm_callback_result`.
+    ///
+    /// Called by `wasm_future_poll` on the engine's thread and on the host's own stack. The records and their
+    /// payloads are valid until the callback returns. If the callback returns pending, they stay valid until the
+    /// promise is settled or the operation ends early. The guest does not run during that time. An operation ends
+    /// early when its future is released or its engine is stopped or released. `drop` reports that end. A thread that
+    /// reads the records must have finished when `drop` returns.
+    ///
+    /// The callback must not throw. Functions that would change the state of the same engine return
+    /// `WASM_STATUS_BUSY`. So do polling and releasing a future of the engine.
+    pub records: Option<
+        unsafe extern "C" fn(
+            data: *mut c_void,
+            records: *const wasm_output_record,
+            count: usize,
+            call: *mut wasm_call,
+        ) -> wasm_callback_result_number,
+    >,
+}
+
+host_data!(wasm_output_sink);
+
+/// A sink that is owned.
+pub struct OutputSink(Owned<wasm_output_sink>);
+
+impl OutputSink {
+    /// Takes over a host's sink.
+    pub fn new(sink: Owned<wasm_output_sink>) -> Self {
+        Self(sink)
+    }
+
+    /// Whether there is a callback.
+    pub fn is_complete(&self) -> bool {
+        self.0.records.is_some()
+    }
+
+    /// Hands a block over.
+    pub fn accept(&self, records: &[wasm_output_record]) -> Ended {
+        let Some(callback) = self.0.records else { return Ended::Failed("the output sink has no callback".into()) };
+        let mut call = wasm_call::of_sink();
+        // SAFETY: the host passed function and data together and allowed calls on this thread until `drop`. The
+        // records are a slice that outlives the call. So does `call`.
+        let answer = unsafe { callback(self.0.data, records.as_ptr(), records.len(), &raw mut call) };
+        call.ended(answer, "the output sink")
+    }
+}

@@ -1,0 +1,108 @@
+//! How many lines a transform may write to its host's log.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Limits log lines per second with a burst. Shared by the engines of one transform and shard. May be used on any
+/// thread.
+#[derive(Debug)]
+pub struct LogLimit {
+    /// Nanoseconds per line.
+    interval: u64,
+    /// How far `next` may be ahead of the clock.
+    ahead: u64,
+    /// When the admitted lines would all have come at the permitted rate.
+    next: AtomicU64,
+    suppressed: AtomicU64,
+    /// Suppressed lines that were not reported to the host yet.
+    untold: AtomicU64,
+}
+
+impl LogLimit {
+    /// Admits `burst` lines at once and one more line every `1 / rate` seconds. Both are at least 1.
+    pub fn new(rate: u32, burst: u32) -> Self {
+        let interval = 1_000_000_000 / u64::from(rate.max(1));
+        Self {
+            interval,
+            ahead: interval * u64::from(burst.saturating_sub(1)),
+            next: AtomicU64::new(0),
+            suppressed: AtomicU64::new(0),
+            untold: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether a line may pass at `now` (nanoseconds of any clock). Counts the lines that may not.
+    pub fn admit(&self, now: u64) -> bool {
+        let next = |next: u64| (next <= now.saturating_add(self.ahead)).then(|| next.max(now) + self.interval);
+        if self.next.fetch_update(Relaxed, Relaxed, next).is_ok() {
+            return true;
+        }
+        self.suppressed.fetch_add(1, Relaxed);
+        self.untold.fetch_add(1, Relaxed);
+        false
+    }
+
+    /// Lines that were suppressed.
+    pub fn suppressed(&self) -> u64 {
+        self.suppressed.load(Relaxed)
+    }
+
+    /// Lines suppressed since the last call.
+    pub fn take_untold(&self) -> u64 {
+        if self.untold.load(Relaxed) == 0 { 0 } else { self.untold.swap(0, Relaxed) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn admitted(limit: &LogLimit, now: u64, lines: u32) -> u32 {
+        (0..lines).map(|_| u32::from(limit.admit(now))).sum()
+    }
+
+    #[test]
+    fn a_burst_passes_and_then_as_many_as_the_rate_permits() {
+        let limit = LogLimit::new(10, 50);
+        assert_eq!(admitted(&limit, 7 * SECOND, 200), 50);
+        assert_eq!(limit.suppressed(), 150);
+        assert_eq!(admitted(&limit, 8 * SECOND, 200), 10);
+        assert_eq!(admitted(&limit, 8 * SECOND + SECOND / 10, 200), 1);
+        assert_eq!(admitted(&limit, 1000 * SECOND, 200), 50, "what is not used adds up to a burst and no more");
+    }
+
+    #[test]
+    fn a_steady_stream_below_the_rate_is_never_suppressed() {
+        let limit = LogLimit::new(1000, 1);
+        assert!((0..10_000).all(|line| limit.admit(line * SECOND / 1000)));
+        assert_eq!(limit.take_untold(), 0);
+    }
+
+    #[test]
+    fn every_suppressed_line_is_told_once() {
+        let limit = LogLimit::new(1, 1);
+        assert_eq!(admitted(&limit, SECOND, 5), 1);
+        assert_eq!((limit.take_untold(), limit.take_untold()), (4, 0));
+        assert_eq!(admitted(&limit, SECOND, 2), 0);
+        assert_eq!((limit.take_untold(), limit.suppressed()), (2, 6));
+    }
+
+    #[test]
+    fn the_highest_numbers_do_not_overflow() {
+        let limit = LogLimit::new(u32::MAX, u32::MAX);
+        assert_eq!(admitted(&limit, u64::MAX / 2, 100), 100);
+        let limit = LogLimit::new(1, u32::MAX);
+        assert_eq!(admitted(&limit, u64::MAX / 4, 100), 100);
+    }
+
+    #[test]
+    fn threads_together_get_no_more_than_the_burst() {
+        let limit = LogLimit::new(1, 1000);
+        let passed: u32 = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| admitted(&limit, SECOND, 1000))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!((passed, limit.suppressed()), (1000, 3000));
+    }
+}
