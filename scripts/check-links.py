@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What Markdown pages and the header's comments point to exists: relative links with their anchors, `paths/like/this` of the
-repository, and names like `wasm_runtime` or `WASM_STATUS_OK`, which the header declares or a metric has.
+"""What Markdown pages and the header's comments point to exists: relative links with their anchors, `paths/like/this` of
+the repository, and names like `wasm_runtime` or `WASM_STATUS_OK`, which the header declares or a metric has.
 
   scripts/check-links.py [PAGE...]      (default: the header, the pages of the root and of docs/, and each README.md one
                                         directory down)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A batch is checked once, whatever becomes of its records. The tests spoil the checksum after the check. A second check
-// would refuse the batch.
+// A batch is checked once, whatever becomes of its records. The tests spoil the checksum after the check. A second
+// check would refuse the batch.
 #include "support/policy.hh"
 #include "support/shared.hh"
 
