@@ -166,9 +166,6 @@ TEST(DeadLetter, ThatIsNotTakenFailsTheTransform) {
   }
 }
 
-/// How an operation is ended that is going on.
-enum class ending { release, stop, engine_release };
-
 class DeadLetterEnded : public testing::TestWithParam<ending> {};
 
 // A sink reads what it was given until it is dropped, so the library must keep it until then.
@@ -238,10 +235,6 @@ TEST_P(DeadLetterEnded, AtEachStepTheSinkMayReadItsBlockUntilItIsDroppedOnce) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ways, DeadLetterEnded, testing::Values(ending::release, ending::stop, ending::engine_release),
-                         [](const auto& info) {
-                           return std::string(info.param == ending::release ? "FutureReleased"
-                                              : info.param == ending::stop  ? "EngineStopped"
-                                                                            : "EngineReleased");
-                         });
+                         [](const auto& info) { return std::string(name_of(info.param)); });
 
 }  // namespace
