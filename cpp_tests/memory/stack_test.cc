@@ -214,8 +214,8 @@ TEST_P(EveryStack, LeavesHostFunctionsTheirs) {
   EXPECT_GE(d.continued + 1, d.given);
 }
 
-// A guest that waits needs a few bytes of stack more than the call that makes it wait. Without them it ends before it is
-// suspended; but if its time slice ends during the call, it is suspended first and ends when it should go on.
+// A guest that waits needs a few bytes of stack more than the call that makes it wait. Without them it ends before it
+// is suspended. But if its time slice ends during the call, it is suspended first and ends when it should go on.
 TEST_P(EveryStack, MayEndWhereAGuestShouldGoOnAndItsContinuationIsDroppedUnrun) {
   int unrun = 0;
   // Of these stacks, some end at the place in question. Whether the ticker is in time is up to the machine.

@@ -10,7 +10,7 @@ use std::ffi::CString;
 
 /// An error, owned by whoever got it. It belongs to no thread and changes never.
 pub struct wasm_error {
-    error: Error,
+    pub(super) error: Error,
     message: CString,
 }
 
