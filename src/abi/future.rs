@@ -1,4 +1,5 @@
-//! `wasm_future_*`: an operation that is going on.
+//! A future is an operation in progress. The host polls it until it is ready or has failed. `wasm_future_spawn` below
+//! does that for a host with an event loop.
 
 use super::bytes::wasm_bytes;
 use super::engine::wasm_engine;
@@ -18,12 +19,13 @@ use core::cell::{RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// An operation in progress. Owned by the caller that got it; used by one thread at a time, and if it is an engine's, only
-/// by the engine's thread.
+/// An operation in progress. Owned by the host. Used by one thread at a time. A future of an engine is used only on the
+/// engine's thread.
 pub struct wasm_future {
-    /// Mark of the only thread that may look at the rest; none for a compilation.
+    /// Mark of the only thread that may access the rest. None for a compilation.
     thread: Option<ThreadMark>,
-    /// Borrowed while the future is polled or released: callbacks of the host run then, and may come back to it.
+    /// Borrowed while the future is polled or released. Callbacks of the host run at that time and may use the future
+    /// again.
     inside: RefCell<Inside>,
 }
 
@@ -68,10 +70,10 @@ impl From<Vec<u8>> for Product {
 
 /// What a compile thread does.
 trait Job {
-    /// What it came to; none if it is in progress, then `waker` is called later.
+    /// The result. None if the job is in progress: then `waker` is called later.
     fn poll(&self, waker: Waker) -> Option<Result<Product>>;
 
-    /// What it makes.
+    /// What the job makes.
     fn makes(&self) -> &'static str;
 }
 
@@ -91,11 +93,11 @@ enum Source {
     Job(Box<dyn Job>),
     /// An operation of an engine.
     Operation { engine: Rc<wasm_engine>, number: u64 },
-    /// A new version that is to take an engine's place.
+    /// A hot swap of an engine.
     Replacement { engine: Rc<wasm_engine>, switch: Rc<Switch> },
-    /// Nothing: the next poll is ready.
+    /// The operation has completed: the next poll is ready.
     Ready { engine: Option<Rc<wasm_engine>> },
-    /// Nothing, and it must not be polled any more.
+    /// The operation has completed and must not be polled again.
     Completed { engine: Option<Rc<wasm_engine>> },
 }
 
@@ -117,7 +119,7 @@ impl wasm_future {
         Self::of_no_thread(Source::Job(Box::new(receiver)), None)
     }
 
-    /// For a factory that is there already.
+    /// For a factory that is available already.
     pub(crate) fn compiled(compiled: Arc<Compiled>) -> *mut Self {
         Self::of_no_thread(Source::Ready { engine: None }, Some(Product::Factory(compiled)))
     }
@@ -126,7 +128,7 @@ impl wasm_future {
         Box::into_raw(Box::new(Self { thread: None, inside: RefCell::new(Inside { source, result }) }))
     }
 
-    /// For operation `number` of an engine; for one that is done already if there is no number.
+    /// For operation `number` of an engine. Without a number the operation has completed already.
     #[inline]
     pub(crate) fn operation(engine: Rc<wasm_engine>, number: Option<u64>) -> *mut Self {
         let spare = engine.spare.take();
@@ -143,7 +145,7 @@ impl wasm_future {
         Self::reuse(spare, Source::Replacement { engine, switch })
     }
 
-    /// An engine's futures come and go with each batch, so each engine keeps the memory of one.
+    /// Each batch has a future. So each engine keeps the memory of one.
     #[inline]
     fn reuse(spare: Option<Box<Self>>, source: Source) -> *mut Self {
         let future = match spare {
@@ -164,7 +166,7 @@ impl wasm_future {
         self.thread.map_or(Ok(()), ThreadMark::check)
     }
 
-    /// Refuses a future that has completed, or is not this thread's.
+    /// Refuses a future that has completed or is not this thread's.
     pub(crate) fn check_in_progress(&self) -> Result<()> {
         match self.enter()?.source {
             Source::Completed { .. } => Err(completed()),
@@ -172,7 +174,7 @@ impl wasm_future {
         }
     }
 
-    /// Passes the future's own gate: on its thread only, and not from a callback of its poll.
+    /// Passes the future's own gate: on its thread only and not from a callback of its poll.
     #[inline]
     fn enter(&self) -> Result<RefMut<'_, Inside>> {
         self.check_thread()?;
@@ -186,7 +188,7 @@ impl wasm_future {
         match &inside.source {
             Source::Operation { engine, number } => {
                 let polled = engine.engine.poll(*number, waker);
-                // Errors of misuse leave the operation as it was.
+                // Calls that had no effect leave the operation as it was.
                 if !engine.engine.is_in_progress(*number) && !is_misuse(&polled) {
                     inside.source = Source::Completed { engine: Some(engine.clone()) };
                 }
@@ -209,7 +211,7 @@ impl wasm_future {
                 }
             },
             Source::Ready { engine } => {
-                // One with a result stays ready until that is taken.
+                // A future with a result stays ready until the result is taken.
                 if inside.result.is_none() {
                     inside.source = Source::Completed { engine: engine.clone() };
                 }
@@ -219,7 +221,7 @@ impl wasm_future {
         }
     }
 
-    /// Takes the result, if it is what `take` wants.
+    /// Takes the result if it has the kind that `take` accepts.
     fn take<T>(&self, what: &str, take: impl FnOnce(Product) -> core::result::Result<T, Product>) -> Result<T> {
         let mut inside = self.enter()?;
         if let Source::Job(job) = &inside.source
@@ -246,7 +248,7 @@ fn is_misuse(polled: &Result<wasm_poll>) -> bool {
 
 #[cold]
 fn busy() -> Error {
-    Error::new(wasm_status::Busy, "the future is busy: this is a callback of its poll or release")
+    Error::new(wasm_status::Busy, "the future is busy: this call comes from a callback of its poll or release")
 }
 
 #[cold]
@@ -254,17 +256,19 @@ fn completed() -> Error {
     Error::new(wasm_status::InvalidState, "the future has completed: it was ready, had failed, or its result was taken")
 }
 
-/// Drives the operation on.
+/// Polls the operation: lets the guest run or asks for the result of a job.
 ///
-/// With `WASM_STATUS_OK`, `state` is written: `WASM_POLL_READY` when the operation is over and succeeded, `…_PENDING` when
-/// it waits for what its waker will tell of, `…_YIELDED` when the guest used up its time slice or there is another step
-/// (`wasm_poll`). With a status from 1
-/// to 19 the call was wrong and the operation goes on as if it had not been made; so it does on a thread that cannot run
-/// guests (`WASM_STATUS_SIGNALS_BLOCKED`, `WASM_STATUS_THREAD_NOT_PREPARED`), to be polled again when that is mended. With any other status the operation is
-/// over and failed, `error` has the story, and an engine is stopped and can be started again.
+/// With `WASM_STATUS_OK` the call writes `state`. `WASM_POLL_READY`: the operation completed successfully. `…_PENDING`:
+/// the operation waits and its waker will be called. `…_YIELDED`: the guest used its time slice or there is another
+/// step (`wasm_poll`). With a status from 1 to 19 the call was wrong and the operation stays in progress as if the call
+/// had not been made. That includes `WASM_STATUS_SIGNALS_BLOCKED` and `WASM_STATUS_THREAD_NOT_PREPARED` on a thread
+/// that cannot run guests. Prepare the thread and poll again. With any other status the operation has failed, `error`
+/// has the details and an engine is stopped and can be started again.
 ///
-/// `waker` may be NULL for a host that polls anyway; see `wasm_waker` for what becomes of it, in every case. The sink of a
-/// transform is called from here. A future of an engine must be polled on the engine's thread.
+/// The future must be released in every case. Do not poll it again after it was ready or has failed.
+///
+/// `waker` may be NULL for a host that polls anyway. It is consumed in every case: see `wasm_waker`. The sink of a
+/// transform is called during this call. A future of an engine must be polled on the engine's thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_future_poll(
     future: *mut wasm_future,
@@ -282,19 +286,20 @@ pub unsafe extern "C" fn wasm_future_poll(
     })
 }
 
-/// Takes a host's waker over, so that it is dropped also when the call was wrong.
+/// Takes a host's waker over so that it is dropped also when the call was wrong.
 ///
 /// # Safety
 ///
-/// NULL, or a waker that can be read.
+/// NULL or a waker that can be read.
 #[inline]
 pub(crate) unsafe fn taken(waker: *const wasm_waker) -> Waker {
     // SAFETY: the caller says so.
     unsafe { waker.as_ref().map_or_else(Waker::none, |&waker| Waker::new(Owned::new(waker))) }
 }
 
-/// Takes the factory out of a future that is ready. `WASM_STATUS_NO_RESULT` if it was taken before, or the future is of
-/// another kind; `WASM_STATUS_INVALID_STATE` if it is not ready. The future must still be released.
+/// Takes the factory from a future that is ready. The host releases both: the factory with `wasm_factory_release` and
+/// the future with `wasm_future_release`. `WASM_STATUS_NO_RESULT` if the factory was taken before or the future is of
+/// another kind. `WASM_STATUS_INVALID_STATE` if the future is not ready.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_future_take_factory(
     future: *mut wasm_future,
@@ -313,8 +318,8 @@ pub unsafe extern "C" fn wasm_future_take_factory(
     })
 }
 
-/// Takes the artifact out of a future of `wasm_runtime_precompile` that is ready, to be released with
-/// `wasm_bytes_release`. Errors as of `wasm_future_take_factory`.
+/// Takes the artifact from a ready future of `wasm_runtime_precompile`. Release the artifact with `wasm_bytes_release`.
+/// Errors are those of `wasm_future_take_factory`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_future_take_artifact(
     future: *mut wasm_future,
@@ -333,14 +338,16 @@ pub unsafe extern "C" fn wasm_future_take_artifact(
     })
 }
 
-/// Frees the future, at any time. NULL is fine.
+/// Frees the future. Allowed at any time. NULL does nothing.
 ///
-/// An operation that is going on is cancelled: a start or a transform ends with a stopped engine, which can be started
-/// again, because its guest has seen part of a batch that goes away, and so does that of a shared engine's user, whether its
-/// turn had come or not; a replacement is given up, and the engine stays as it was; a compilation that has not
-/// begun is left out; one that has goes on, and its result is dropped, or kept by the factory cache that was asked.
-/// `WASM_STATUS_WRONG_THREAD` or `WASM_STATUS_BUSY`, and nothing is freed, when a future of an engine is released on
-/// another thread or from a callback of that engine.
+/// An operation in progress is cancelled. A start or a transform ends with a stopped engine because its guest has seen
+/// part of a batch that is no longer valid. The engine can be started again. The same holds for a user of a shared
+/// engine, also before its turn. A replacement is dropped and the engine stays as it was. A compilation that has not
+/// begun is left out. One that has begun continues and its result is dropped or kept by the factory cache that was
+/// asked.
+///
+/// `WASM_STATUS_WRONG_THREAD` if a future of an engine is released on another thread. `WASM_STATUS_BUSY` from one of
+/// the engine's own callbacks. Nothing is freed then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_future_release(future: *mut wasm_future, error: *mut *mut wasm_error) -> wasm_status {
     boundary(error, |scope| {
@@ -348,7 +355,7 @@ pub unsafe extern "C" fn wasm_future_release(future: *mut wasm_future, error: *m
             return Ok(());
         }
         {
-            // Cancelling runs callbacks. Those that come back to this future are told that it is busy.
+            // Cancelling runs callbacks. Their calls on this future return busy.
             let inside = scope.handle(future, "future")?.enter()?;
             match &inside.source {
                 Source::Operation { engine, number } => engine.engine.cancel(*number)?,
@@ -356,7 +363,7 @@ pub unsafe extern "C" fn wasm_future_release(future: *mut wasm_future, error: *m
                 _ => {}
             }
         }
-        // SAFETY: the header says that it is a future that the library gave out, released once.
+        // SAFETY: the header says that the future came from the library and is released once.
         let mut future = unsafe { Box::from_raw(future) };
         let inside = future.inside.get_mut();
         inside.result = None;
