@@ -7,7 +7,7 @@ use super::{Out, boundary, first_size, sized, take};
 use crate::base::error::{Error, Result};
 use crate::base::state::{wasm_engine_state, wasm_poll};
 use crate::base::status::wasm_status;
-use crate::engine::seat::{Kind, Seat};
+use crate::engine::seat::{EngineKind, Seat};
 use crate::host::sink::{OutputSink, wasm_output_sink};
 use crate::host::slice::{CallScope, wasm_slice};
 use crate::host::waker::wasm_waker;
@@ -88,8 +88,8 @@ pub unsafe extern "C" fn wasm_engine_create(
         };
         let out = Out::new(engine, "engine")?;
         let kind = match shared {
-            0 => Kind::Own,
-            1 => Kind::Shared,
+            0 => EngineKind::Own,
+            1 => EngineKind::Shared,
             other => return Err(Error::invalid(format!("config field shared is {other}; it must be 0 or 1"))),
         };
         out.set(made(Seat::new(kind, &factory.compiled)?));
@@ -131,8 +131,8 @@ pub unsafe extern "C" fn wasm_engine_replace(
         let inner = engine_on_this_thread(scope, engine)?;
         let factory = scope.handle(factory, "factory")?;
         let out = Out::new(future, "future")?;
-        let switch = inner.engine.replace(&factory.compiled)?;
-        out.set(wasm_future::replacement(reference(engine), switch));
+        let state = inner.engine.replace(&factory.compiled)?;
+        out.set(wasm_future::replacement(reference(engine), state));
         Ok(())
     })
 }

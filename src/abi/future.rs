@@ -11,7 +11,7 @@ use crate::base::state::wasm_poll;
 use crate::base::status::wasm_status;
 use crate::base::thread_mark::ThreadMark;
 use crate::compile::factory::Compiled;
-use crate::engine::Switch;
+use crate::engine::ReplacementState;
 use crate::host::owned::Owned;
 use crate::host::waker::{Waker, wasm_waker};
 use crate::promise::oneshot::Receiver;
@@ -26,11 +26,11 @@ pub struct wasm_future {
     thread: Option<ThreadMark>,
     /// Borrowed while the future is polled or released. Callbacks of the host run at that time and may use the future
     /// again.
-    inside: RefCell<Inside>,
+    inner: RefCell<FutureState>,
 }
 
-struct Inside {
-    source: Source,
+struct FutureState {
+    source: FutureSource,
     result: Option<Product>,
 }
 
@@ -88,20 +88,20 @@ impl<T: Made> Job for Receiver<Result<T>, Waker> {
 }
 
 /// What a future waits for.
-enum Source {
+enum FutureSource {
     /// A compile thread.
     Job(Box<dyn Job>),
     /// An operation of an engine.
     Operation { engine: Rc<wasm_engine>, number: u64 },
     /// A hot swap of an engine.
-    Replacement { engine: Rc<wasm_engine>, switch: Rc<Switch> },
+    Replacement { engine: Rc<wasm_engine>, state: Rc<ReplacementState> },
     /// The operation has completed: the next poll is ready.
     Ready { engine: Option<Rc<wasm_engine>> },
     /// The operation has completed and must not be polled again.
     Completed { engine: Option<Rc<wasm_engine>> },
 }
 
-impl Source {
+impl FutureSource {
     /// The engine, which keeps the future's memory.
     fn into_engine(self) -> Option<Rc<wasm_engine>> {
         match self {
@@ -116,16 +116,16 @@ impl wasm_future {
     /// For a job on a compile thread.
     #[allow(private_bounds)]
     pub(crate) fn job<T: Made + 'static>(receiver: Receiver<Result<T>, Waker>) -> *mut Self {
-        Self::of_no_thread(Source::Job(Box::new(receiver)), None)
+        Self::of_no_thread(FutureSource::Job(Box::new(receiver)), None)
     }
 
     /// For a factory that is available already.
     pub(crate) fn compiled(compiled: Arc<Compiled>) -> *mut Self {
-        Self::of_no_thread(Source::Ready { engine: None }, Some(Product::Factory(compiled)))
+        Self::of_no_thread(FutureSource::Ready { engine: None }, Some(Product::Factory(compiled)))
     }
 
-    fn of_no_thread(source: Source, result: Option<Product>) -> *mut Self {
-        Box::into_raw(Box::new(Self { thread: None, inside: RefCell::new(Inside { source, result }) }))
+    fn of_no_thread(source: FutureSource, result: Option<Product>) -> *mut Self {
+        Box::into_raw(Box::new(Self { thread: None, inner: RefCell::new(FutureState { source, result }) }))
     }
 
     /// For operation `number` of an engine. Without a number the operation has completed already.
@@ -133,29 +133,29 @@ impl wasm_future {
     pub(crate) fn operation(engine: Rc<wasm_engine>, number: Option<u64>) -> *mut Self {
         let spare = engine.spare.take();
         let source = match number {
-            Some(number) => Source::Operation { engine, number },
-            None => Source::Ready { engine: Some(engine) },
+            Some(number) => FutureSource::Operation { engine, number },
+            None => FutureSource::Ready { engine: Some(engine) },
         };
         Self::reuse(spare, source)
     }
 
     /// For the replacement of an engine.
-    pub(crate) fn replacement(engine: Rc<wasm_engine>, switch: Rc<Switch>) -> *mut Self {
+    pub(crate) fn replacement(engine: Rc<wasm_engine>, state: Rc<ReplacementState>) -> *mut Self {
         let spare = engine.spare.take();
-        Self::reuse(spare, Source::Replacement { engine, switch })
+        Self::reuse(spare, FutureSource::Replacement { engine, state })
     }
 
     /// Each batch has a future. So each engine keeps the memory of one.
     #[inline]
-    fn reuse(spare: Option<Box<Self>>, source: Source) -> *mut Self {
+    fn reuse(spare: Option<Box<Self>>, source: FutureSource) -> *mut Self {
         let future = match spare {
             Some(mut future) => {
-                future.inside.get_mut().source = source;
+                future.inner.get_mut().source = source;
                 future
             }
             None => {
-                let inside = RefCell::new(Inside { source, result: None });
-                Box::new(Self { thread: Some(ThreadMark::current()), inside })
+                let inner = RefCell::new(FutureState { source, result: None });
+                Box::new(Self { thread: Some(ThreadMark::current()), inner })
             }
         };
         Box::into_raw(future)
@@ -169,73 +169,73 @@ impl wasm_future {
     /// Refuses a future that has completed or is not this thread's.
     pub(crate) fn check_in_progress(&self) -> Result<()> {
         match self.enter()?.source {
-            Source::Completed { .. } => Err(completed()),
+            FutureSource::Completed { .. } => Err(completed()),
             _ => Ok(()),
         }
     }
 
     /// Passes the future's own gate: on its thread only and not from a callback of its poll.
     #[inline]
-    fn enter(&self) -> Result<RefMut<'_, Inside>> {
+    fn enter(&self) -> Result<RefMut<'_, FutureState>> {
         self.check_thread()?;
-        self.inside.try_borrow_mut().map_err(|_| busy())
+        self.inner.try_borrow_mut().map_err(|_| busy())
     }
 
     #[inline]
     fn poll(&self, waker: Waker) -> Result<wasm_poll> {
-        let mut inside = self.enter()?;
-        let inside = &mut *inside;
-        match &inside.source {
-            Source::Operation { engine, number } => {
+        let mut inner = self.enter()?;
+        let inner = &mut *inner;
+        match &inner.source {
+            FutureSource::Operation { engine, number } => {
                 let polled = engine.engine.poll(*number, waker);
                 // Calls that had no effect leave the operation as it was.
                 if !engine.engine.is_in_progress(*number) && !is_misuse(&polled) {
-                    inside.source = Source::Completed { engine: Some(engine.clone()) };
+                    inner.source = FutureSource::Completed { engine: Some(engine.clone()) };
                 }
                 polled
             }
-            Source::Replacement { engine, switch } => {
-                let polled = engine.engine.poll_replacement(switch, waker);
-                if !switch.is_in_progress() && !is_misuse(&polled) {
-                    inside.source = Source::Completed { engine: Some(engine.clone()) };
+            FutureSource::Replacement { engine, state } => {
+                let polled = engine.engine.poll_replacement(state, waker);
+                if !state.is_in_progress() && !is_misuse(&polled) {
+                    inner.source = FutureSource::Completed { engine: Some(engine.clone()) };
                 }
                 polled
             }
-            Source::Job(job) => match job.poll(waker) {
+            FutureSource::Job(job) => match job.poll(waker) {
                 None => Ok(wasm_poll::Pending),
                 Some(outcome) => {
-                    inside.source = Source::Completed { engine: None };
-                    inside.result = Some(outcome?);
-                    inside.source = Source::Ready { engine: None };
+                    inner.source = FutureSource::Completed { engine: None };
+                    inner.result = Some(outcome?);
+                    inner.source = FutureSource::Ready { engine: None };
                     Ok(wasm_poll::Ready)
                 }
             },
-            Source::Ready { engine } => {
+            FutureSource::Ready { engine } => {
                 // A future with a result stays ready until the result is taken.
-                if inside.result.is_none() {
-                    inside.source = Source::Completed { engine: engine.clone() };
+                if inner.result.is_none() {
+                    inner.source = FutureSource::Completed { engine: engine.clone() };
                 }
                 Ok(wasm_poll::Ready)
             }
-            Source::Completed { .. } => Err(completed()),
+            FutureSource::Completed { .. } => Err(completed()),
         }
     }
 
     /// Takes the result if it has the kind that `take` accepts.
     fn take<T>(&self, what: &str, take: impl FnOnce(Product) -> core::result::Result<T, Product>) -> Result<T> {
-        let mut inside = self.enter()?;
-        if let Source::Job(job) = &inside.source
+        let mut inner = self.enter()?;
+        if let FutureSource::Job(job) = &inner.source
             && job.makes() == what
         {
             let why = format!("the {what} is not ready; poll the future until it is");
             return Err(Error::new(wasm_status::InvalidState, why));
         }
-        match inside.result.take().map(take) {
+        match inner.result.take().map(take) {
             Some(Ok(taken)) => {
-                inside.source = Source::Completed { engine: None };
+                inner.source = FutureSource::Completed { engine: None };
                 return Ok(taken);
             }
-            Some(Err(other)) => inside.result = Some(other),
+            Some(Err(other)) => inner.result = Some(other),
             None => {}
         }
         Err(Error::new(wasm_status::NoResult, format!("the future has no {what}, or it was taken before")))
@@ -356,18 +356,18 @@ pub unsafe extern "C" fn wasm_future_release(future: *mut wasm_future, error: *m
         }
         {
             // Cancelling runs callbacks. Their calls on this future return busy.
-            let inside = scope.handle(future, "future")?.enter()?;
-            match &inside.source {
-                Source::Operation { engine, number } => engine.engine.cancel(*number)?,
-                Source::Replacement { engine, switch } => engine.engine.cancel_replacement(switch)?,
+            let inner = scope.handle(future, "future")?.enter()?;
+            match &inner.source {
+                FutureSource::Operation { engine, number } => engine.engine.cancel(*number)?,
+                FutureSource::Replacement { engine, state } => engine.engine.cancel_replacement(state)?,
                 _ => {}
             }
         }
         // SAFETY: the header says that the future came from the library and is released once.
         let mut future = unsafe { Box::from_raw(future) };
-        let inside = future.inside.get_mut();
-        inside.result = None;
-        let source = core::mem::replace(&mut inside.source, Source::Completed { engine: None });
+        let inner = future.inner.get_mut();
+        inner.result = None;
+        let source = core::mem::replace(&mut inner.source, FutureSource::Completed { engine: None });
         if let Some(engine) = source.into_engine() {
             engine.spare.set(Some(future));
         }
