@@ -1,16 +1,15 @@
-//! How `include/wasm_engine.h` is made: cbindgen writes the items, and this arranges them for a reader who begins at
-//! the top. Handles first, then a section for each file of exports, and in it the types before the functions that need
-//! them.
+//! How `include/wasm_engine.h` is made: cbindgen writes the items. This file arranges them for a reader who begins at the
+//! top. Handles come first. Then each file of exports has a section with its types before the functions that need them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
-/// A file, and a line in it.
+/// A file and a line in it.
 type Place = (PathBuf, usize);
 
-/// The files of exports, in the order in which a host comes to need them. Each becomes a section, named after the file
-/// and introduced by the first paragraph of the file's docs.
+/// The files of exports in the order in which a host needs them. Each becomes a section. Its title is the file's name. Its
+/// introduction is the first paragraph of the file's docs.
 #[rustfmt::skip]
 const SECTIONS: &[&str] = &[
     "library", "bytes", "error", "runtime", "thread", "factory", "future", "engine", "batch", "task", "promise",
@@ -18,8 +17,12 @@ const SECTIONS: &[&str] = &[
     "profile",
 ];
 const EXPORTS: &str = "src/abi";
+/// The introduction of the section of handles.
+const HANDLES: &str = "\
+The opaque types. A host gets pointers to them from the functions below and gives each back to the function that its
+comment or section names. `wasm_call` and `wasm_work` are only lent: until the callback returns that received them.";
 
-/// The header of the sources under `root`, as `version` of the library.
+/// The header of the sources under `root` for `version` of the library.
 pub fn generate(root: &Path, version: &str) -> Result<String> {
     let mut config = cbindgen::Config::from_file(root.join("cbindgen.toml"))?;
     let head = config.header.take().ok_or("cbindgen.toml has no header")?;
@@ -39,7 +42,7 @@ pub fn generate(root: &Path, version: &str) -> Result<String> {
 
     let items = items(&String::from_utf8(written)?, width, &places)?;
     let mut header = Header { items: &items, done: BTreeSet::new(), handles: String::new(), text: String::new() };
-    header.handles += &banner("Handles", "The nouns. What is in them is up to the library.", width);
+    header.handles += &banner("Handles", HANDLES, width);
     for section in SECTIONS {
         header.add_types(&format!("wasm_{section}"), Item::is_handle);
     }
@@ -88,7 +91,7 @@ struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// Adds what a file of exports has: types first, and before them those that it needs of other files.
+    /// Adds the items of a file of exports. Types come first. Types of other files that they need come before those.
     fn section(&mut self, file: &Path) {
         let items = self.items;
         let own = || items.iter().filter(|item| item.place.0 == file);
@@ -117,7 +120,7 @@ impl<'a> Header<'a> {
     }
 }
 
-/// The names in a declaration, without those in its comments.
+/// The names in a declaration without those in its comments.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !is_comment(line)).flat_map(split)
 }
@@ -143,13 +146,13 @@ fn introduction(file: &Path) -> Result<String> {
     Ok(source.lines().map_while(|line| line.strip_prefix("//! ")).collect::<Vec<_>>().join("\n"))
 }
 
-/// Takes what cbindgen wrote apart, in the order of the sources.
+/// Splits the output of cbindgen into items. They are in the order of the sources.
 fn items(written: &str, width: usize, places: &BTreeMap<String, Place>) -> Result<Vec<Item>> {
     let mut items = Vec::new();
     for chunk in written.split("\n\n").map(str::trim).filter(|chunk| !chunk.is_empty()) {
         let first = chunk.lines().find(|line| !is_comment(line)).unwrap_or_default();
         let names = split(first.split('(').next().unwrap_or_default()).filter(|word| word.starts_with("wasm_"));
-        // The name comes last: before it, a function has its result, and a handle the same name.
+        // The name comes last: before it a function has its result and a handle the same name.
         let name = names.last().ok_or_else(|| format!("no name in: {chunk}"))?.to_owned();
         let place = places.get(&name).ok_or_else(|| format!("{name} is not in the sources"))?.clone();
         items.push(Item { text: tidy(chunk, &name, width), name, place });
@@ -158,7 +161,7 @@ fn items(written: &str, width: usize, places: &BTreeMap<String, Place>) -> Resul
     Ok(items)
 }
 
-/// Enums without what cbindgen does for C23, names of types without `struct`, and long lines in several.
+/// Removes what cbindgen adds to enums for C23 and the word `struct` before types. Breaks long lines.
 fn tidy(chunk: &str, name: &str, width: usize) -> String {
     let is_enum = chunk.lines().any(|line| line.starts_with("enum "));
     let mut text = String::new();
@@ -176,7 +179,7 @@ fn tidy(chunk: &str, name: &str, width: usize) -> String {
     text
 }
 
-/// A function that does not fit into a line, with each of its arguments in one.
+/// A function that does not fit into a line gets a line for each argument.
 fn wrap(line: &str, width: usize) -> String {
     match line.rfind('(') {
         Some(start) if line.len() > width => line.replace(", ", &format!(",\n{}", " ".repeat(start + 1))),
@@ -184,7 +187,7 @@ fn wrap(line: &str, width: usize) -> String {
     }
 }
 
-/// Notes where each name that C may see is defined.
+/// Finds where each name that C may see is defined.
 fn find_definitions(directory: &Path, places: &mut BTreeMap<String, Place>) -> Result<()> {
     for path in list(directory)? {
         if path.is_dir() {
@@ -203,7 +206,7 @@ fn find_definitions(directory: &Path, places: &mut BTreeMap<String, Place>) -> R
     Ok(())
 }
 
-/// What is in a directory, in the order of names; nothing if there is none.
+/// The entries of a directory in the order of names. Empty if there is no directory.
 fn list(directory: &Path) -> Result<Vec<PathBuf>> {
     if !directory.exists() {
         return Ok(Vec::new());

@@ -14,7 +14,7 @@ namespace {
 
 /// A batch is also full at this size.
 constexpr std::size_t full_batch = 1U << 20;
-/// When unfinished batches of many partitions amount to this, they are sent as they are.
+/// When unfinished batches of many partitions reach this size together, they are sent as they are.
 constexpr std::size_t full_memory = 64U << 20;
 
 std::int64_t now_ms() {
@@ -44,7 +44,7 @@ void batcher::add(const record& r, std::uint64_t line) {
   lane& to = lane_of(r);
   auto& origins = to.batch.origins;
   const std::int64_t offset = r.offset.value_or(_count++);
-  // Offsets ascend within a batch, and lie within 31 bits of its first.
+  // Offsets ascend within a batch and are within 31 bits of its first.
   if (!origins.empty() && (offset <= origins.back().offset ||
                            offset - origins.front().offset >= std::numeric_limits<std::int32_t>::max())) {
     deliver(to);

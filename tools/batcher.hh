@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Records to batches, and batches to workers.
+// Records become batches and batches go to workers.
 #pragma once
 
 #include "record.hh"
@@ -13,7 +13,7 @@
 
 namespace tool {
 
-/// A batch on its way to a worker. What remains to be done, compressing it, is done there.
+/// A batch on its way to a worker. It is compressed there.
 struct input_batch {
   /// Where a record came from.
   struct origin {
@@ -28,8 +28,8 @@ struct input_batch {
 
 /// Collects records until a batch is full. Used by one thread.
 ///
-/// Records of a partition always go to the same worker, and so do, of those without a partition, the ones with the same
-/// key. Those without either go to all workers by turns, a batch each.
+/// Records of a partition always go to the same worker. So do records with the same key that have no partition. Records
+/// without both go to all workers in turn, a batch each.
 class batcher {
  public:
   /// Gives a batch to a worker, given by its number.

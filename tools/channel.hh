@@ -15,14 +15,14 @@
 
 namespace tool {
 
-/// One producer thread, one consumer coroutine on `consumer`.
+/// One producer thread and one consumer coroutine on `consumer`.
 template <typename T>
 class channel {
  public:
   channel(event_loop& consumer, std::size_t capacity) : _consumer(consumer), _capacity(capacity) {}
   channel(channel&&) = delete;
 
-  /// Waits for room. False: nobody takes items any more, and this one was dropped.
+  /// Waits for room. False if no items are taken any more. The item is dropped then.
   bool push(T item) {
     std::unique_lock lock(_mutex);
     _room.wait(lock, [this] { return _items.size() < _capacity || _abandoned; });
@@ -34,14 +34,14 @@ class channel {
     return true;
   }
 
-  /// The producer is done: after the last item, `pop` gives nothing.
+  /// The producer has finished: after the last item `pop` returns nothing.
   void close() {
     const std::lock_guard lock(_mutex);
     _closed = true;
     wake_consumer();
   }
 
-  /// The consumer is done.
+  /// The consumer has finished.
   void abandon() {
     const std::lock_guard lock(_mutex);
     _abandoned = true;

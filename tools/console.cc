@@ -37,7 +37,7 @@ void write_stderr(const std::string& text) {
   try {
     write_all(STDERR_FILENO, text);
   } catch (const std::system_error&) {
-    // There is nowhere left to say so.
+    // There is nowhere left to report it.
   }
 }
 
@@ -135,7 +135,7 @@ void console::show(const std::string& text) {
   }
 }
 
-/// What is queued. Under the lock.
+/// Writes the queue. Under the lock.
 std::string console::take() {
   auto lines = std::exchange(_lines, {});
   if (const auto dropped = std::exchange(_dropped, 0); dropped > 0) {

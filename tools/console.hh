@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Standard error: the guests' log lines, and on a terminal a progress bar below them.
+// Standard error: the guests' log lines and on a terminal a progress bar below them.
 #pragma once
 
 #include "progress_bar.hh"
@@ -16,41 +16,41 @@
 
 namespace tool {
 
-/// Guests' lines are queued, and written by the thread that calls `run` or `flush`: a slow terminal does not hold up a
+/// Guests' lines are queued. The thread that calls `run` or `flush` writes them. So a slow terminal does not delay a
 /// guest, whose time is limited.
 class console {
  public:
-  /// How far the work has come; `total` if that is known.
+  /// The progress. `total` if that is known.
   struct progress {
     std::uint64_t done = 0;
     std::uint64_t records = 0;
     std::optional<std::uint64_t> total;
-    std::string line = {};    ///< How fast it goes on.
+    std::string line = {};    ///< The rates.
     bool line_is_new = false;  ///< Since the last time.
   };
 
   console(const console&) = delete;
 
-  /// With `lines`, the progress is also shown where standard error is no terminal: its line, when that is new.
+  /// With `lines` the progress is also shown if standard error is no terminal: its line when that is new.
   explicit console(bool lines);
   ~console() { clear(); }
 
-  /// On a terminal, says what is going on, until `clear` or until there is something else to show.
+  /// On a terminal shows the current activity until `clear` or until there is something else to show.
   void status(const std::string& text);
-  /// Takes status and progress bar off the terminal.
+  /// Removes status and progress bar from the terminal.
   void clear();
 
-  /// Takes a line of a guest's. Any thread; does not block.
+  /// Takes a line of a guest. Any thread. Does not block.
   void log(const wasmengine::log_line& line);
 
-  /// Writes log lines, and draws the progress, until `finish` is called. `poll` is asked about ten times a second.
+  /// Writes log lines and draws the progress until `finish` is called. Calls `poll` about ten times a second.
   void run(const std::function<progress()>& poll);
   /// Any thread.
   void finish();
 
-  /// Writes what is queued.
+  /// Writes the queued lines.
   void flush();
-  /// Writes text for the user, after what is queued.
+  /// Writes text for the user after the queued lines.
   void print(const std::string& text);
 
  private:

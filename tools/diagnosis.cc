@@ -16,7 +16,7 @@ namespace {
 
 using nlohmann::json;
 
-/// Moves a thread of a profile that began at another time; both in milliseconds.
+/// Moves a thread of a profile that began at another time. Both times are in milliseconds.
 void shift(json& thread, double by) {
   thread["registerTime"] = thread["registerTime"].get<double>() + by;
   thread["processStartupTime"] = thread["registerTime"];
@@ -25,7 +25,7 @@ void shift(json& thread, double by) {
   }
 }
 
-/// A transform's name, which may be anything.
+/// A transform's name as a file name. It may contain anything.
 std::string file_name(std::string name) {
   std::replace(name.begin(), name.end(), '/', '_');
   return name;

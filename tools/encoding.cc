@@ -37,7 +37,7 @@ void to_base64(std::string_view bytes, std::string& text) {
   }
 }
 
-/// RFC 4648 with padding, strictly: no white space, and the unused bits are zero.
+/// RFC 4648 with padding, strictly: no white space and the unused bits are zero.
 std::optional<std::string> from_base64(std::string_view text) {
   if (text.size() % 4 != 0) {
     return std::nullopt;
@@ -67,8 +67,8 @@ std::optional<std::string> from_base64(std::string_view text) {
   return bytes;
 }
 
-/// Bytes of the character that the text begins with; 0 if that is not UTF-8. Surrogates and the like pass: what is
-/// asked is only whether a terminal can make something of it.
+/// Bytes of the character that the text begins with. 0 if that is not UTF-8. Surrogates and the like pass: the question
+/// is only whether a terminal can show it.
 std::size_t utf8_size(std::string_view text) {
   const auto first = static_cast<std::uint8_t>(text.front());
   const std::size_t size = first < 0x80   ? 1
@@ -141,7 +141,7 @@ std::string printable(std::string_view text) {
     const auto size = utf8_size(text);
     const auto first = static_cast<std::uint8_t>(text.front());
     const bool ascii_control = (first < 0x20 && first != '\t' && first != '\n') || first == 0x7f;
-    // U+0080 to U+009F, which some terminals obey.
+    // U+0080 to U+009F. Some terminals obey them.
     const bool other_control = first == 0xc2 && size == 2 && static_cast<std::uint8_t>(text[1]) < 0xa0;
     if (size == 0 || ascii_control) {
       clean += fmt::format("\\x{:02x}", first);

@@ -9,20 +9,19 @@
 
 namespace tool {
 
-/// How keys and values are written in text; utf8 leaves them as they are.
+/// How keys and values are written in text. utf8 leaves them unchanged.
 enum class encoding { utf8, base64, hex };
 
 /// Appends the bytes' text to `text`.
 void encode(encoding e, std::string_view bytes, std::string& text);
 
-/// The bytes; none if the text is not of this encoding. utf8 takes any bytes.
+/// The bytes. None if the text is not of this encoding. utf8 takes any bytes.
 [[nodiscard]] std::optional<std::string> decode(encoding e, std::string_view text);
 
 [[nodiscard]] const char* name_of(encoding e) noexcept;
 
-/// Text from elsewhere, fit for a terminal: control characters other than tab and newline, and what is not UTF-8,
-/// become
-/// `\xNN`.
+/// External text, fit for a terminal. Control characters other than tab and newline become `\xNN`. So does everything
+/// that is not UTF-8.
 [[nodiscard]] std::string printable(std::string_view text);
 
 }  // namespace tool

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The smallest event loop on which engines can run: a queue of functions and a thread that calls them.
+// The smallest event loop for engines: a queue of functions and a thread that calls them.
 //
-// A host that has a loop already needs only a `post` like this one, and gets
+// A host that has a loop already needs only a `post` like this one. Then it can write
 //
 //     auto result = co_await wasmengine::on(loop, engine.transform(batch, sink).value());
 //
-// in its coroutines: a guest that uses up its time slice goes to the back of the queue, and one that waits for the host
+// in its coroutines. A guest that uses its whole time slice goes to the back of the queue. One that waits for the host
 // costs nothing until it is woken.
 #pragma once
 
@@ -27,14 +27,14 @@ class event_loop {
   event_loop() = default;
   event_loop(event_loop&&) = delete;
 
-  /// Calls `f(argument)` on the loop's thread, after what was posted before. Any thread.
+  /// Calls `f(argument)` on the loop's thread after the earlier ones. Any thread.
   void post(function f, void* argument) noexcept {
     const std::lock_guard lock(_mutex);
     _posted.emplace_back(f, argument);
     _not_empty.notify_one();
   }
 
-  /// Runs the loop until `main` is done; throws what it threw.
+  /// Runs the loop until `main` has completed. Throws its exception.
   void run(task main) {
     main.start();
     std::vector<std::pair<function, void*>> batch;

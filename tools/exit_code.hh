@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How the tool ends, and the exceptions that end it.
+// How the tool ends and the exceptions that end it.
 #pragma once
 
 #include <stdexcept>
@@ -8,7 +8,7 @@
 
 namespace tool {
 
-/// Documented in --help; scripts rely on the numbers.
+/// Documented in --help. Scripts rely on the numbers.
 enum class exit_code : int {
   done = 0,
   other = 1,  ///< The output cannot be written, memory is exhausted, …

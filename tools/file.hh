@@ -30,13 +30,13 @@ class descriptor {
   int _fd = -1;
 };
 
-/// Opens a file for reading, or duplicates standard input for `-`. Throws `failure`.
+/// Opens a file for reading or duplicates standard input for `-`. Throws `failure`.
 [[nodiscard]] descriptor open_input(const std::string& path);
 
 /// Reads a module. Throws `failure`.
 [[nodiscard]] std::vector<std::uint8_t> read_module(const std::string& path);
 
-/// Writes all of it; throws std::system_error.
+/// Writes everything. Throws std::system_error.
 void write_all(int fd, std::string_view bytes);
 
 }  // namespace tool

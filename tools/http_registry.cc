@@ -32,7 +32,7 @@ std::optional<std::string> part(CURLU* url, CURLUPart which, unsigned flags = 0)
 }  // namespace
 
 registry_address registry_address::parse(const std::string& text) {
-  // The text may have a password in it, so messages do not repeat it.
+  // The text may contain a password. So messages do not repeat it.
   const auto wrong = [](std::string_view why) {
     return failure(exit_code::usage, fmt::format("--schema-registry: {}; it must be memory: or like "
                                                  "http://localhost:8081 or https://USER:PASSWORD@HOST/PATH",
@@ -67,9 +67,9 @@ registry_address registry_address::parse(const std::string& text) {
   return address;
 }
 
-/// The C table's.
+/// The functions of the C table.
 struct http_registry::functions {
-  /// Sends what `make` makes, and promises its answer.
+  /// Sends the request of `make` and returns pending.
   template <typename Make>
   static wasm_callback_result ask(void* data, wasm_call* call, Make&& make) noexcept {
     try {
@@ -107,7 +107,7 @@ http_registry::http_registry(registry_address address, std::chrono::milliseconds
   if (_multi == nullptr) {
     throw failure(exit_code::other, "the HTTP client cannot be started");
   }
-  // A connection that breaks must not end the process, and signals are for other threads. The thread inherits the mask.
+  // A broken connection must not end the process and signals are for other threads. The thread inherits the mask.
   sigset_t all;
   sigset_t before;
   ::sigfillset(&all);
@@ -160,13 +160,13 @@ void http_registry::run() noexcept {
     int running = 0;
     curl_multi_perform(_multi, &running);
     end_finished();
-    // Until there is something to read or write, a timeout, or `curl_multi_wakeup`.
+    // Until there is something to read or write, until a timeout or until `curl_multi_wakeup`.
     curl_multi_poll(_multi, nullptr, 0, 60'000, nullptr);
   }
-  for (const auto& r : _going_on) {
+  for (const auto& r : _in_progress) {
     curl_multi_remove_handle(_multi, r->easy());
   }
-  _going_on.clear();
+  _in_progress.clear();
 }
 
 void http_registry::begin_submitted() noexcept {
@@ -178,7 +178,7 @@ void http_registry::begin_submitted() noexcept {
   while (!submitted.empty()) {
     auto& r = *submitted.front();
     if (curl_multi_add_handle(_multi, r.easy()) == CURLM_OK) {
-      _going_on.splice(_going_on.end(), submitted, submitted.begin());
+      _in_progress.splice(_in_progress.end(), submitted, submitted.begin());
     } else {
       r.finish(CURLE_OUT_OF_MEMORY);
       submitted.pop_front();
@@ -191,10 +191,10 @@ void http_registry::end_finished() noexcept {
   while (const auto* message = curl_multi_info_read(_multi, &left)) {
     auto* const easy = message->easy_handle;
     const auto code = message->data.result;  // gone with the handle
-    const auto at = std::find_if(_going_on.begin(), _going_on.end(), [&](const auto& r) { return r->easy() == easy; });
+    const auto at = std::find_if(_in_progress.begin(), _in_progress.end(), [&](const auto& r) { return r->easy() == easy; });
     curl_multi_remove_handle(_multi, easy);
     (*at)->finish(code);
-    _going_on.erase(at);
+    _in_progress.erase(at);
   }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A client of a schema registry over HTTP, by Confluent's API.
+// A client for a schema registry over HTTP with Confluent's API.
 #pragma once
 
 #include <wasm_engine/wasm_engine.hh>
@@ -17,9 +17,9 @@ using CURLM = void;
 
 namespace tool {
 
-/// Where a registry is, and how to get in.
+/// The address of a registry and its credentials.
 struct registry_address {
-  std::string base;  ///< Without user and password, and without a slash at the end: fit for messages.
+  std::string base;  ///< Without user and password and without a slash at the end: fit for messages.
   std::string user;
   std::string password;
   bool has_user = false;
@@ -28,17 +28,17 @@ struct registry_address {
   [[nodiscard]] static registry_address parse(const std::string& url);
 };
 
-/// One thread does all requests, side by side, and settles the promises of the guests that wait for them: their loops
-/// are never held up.
+/// One thread runs all requests concurrently and settles the promises of the guests that wait for them. Their loops are
+/// never blocked.
 ///
-/// It must outlive the runtimes that use it and all that was made from them.
+/// It must outlive the runtimes that use it and everything made from them.
 class http_registry {
  public:
   http_registry(registry_address address, std::chrono::milliseconds timeout);
   http_registry(http_registry&&) = delete;
   ~http_registry();
 
-  /// For `wasm_runtime_set_schema_registry`; borrows this object.
+  /// For `wasm_runtime_set_schema_registry`. Borrows this object.
   [[nodiscard]] wasm_schema_registry table() noexcept;
 
  private:
@@ -54,7 +54,7 @@ class http_registry {
   const registry_address _address;
   const std::chrono::milliseconds _timeout;
   CURLM* _multi;
-  requests _going_on;  ///< On the thread only.
+  requests _in_progress;  ///< On the thread only.
   std::mutex _mutex;
   requests _submitted;
   bool _stopping = false;

@@ -29,12 +29,12 @@ constexpr const char* media_type = "application/vnd.schemaregistry.v1+json";
 
 using curl_text = std::unique_ptr<char, decltype(&curl_free)>;
 
-/// Why a request came to nothing.
+/// Why a request failed.
 struct refused : std::runtime_error {
   using runtime_error::runtime_error;
 };
 
-/// Text from elsewhere, fit for a line of the log.
+/// External text, fit for a line of the log.
 std::string excerpt(std::string_view text) {
   auto line = printable(text.substr(0, longest_excerpt));
   std::replace(line.begin(), line.end(), '\n', ' ');
@@ -42,7 +42,7 @@ std::string excerpt(std::string_view text) {
 }
 
 std::string escape(std::string_view text) {
-  // Segments of dots mean something else in a path.
+  // Segments of dots have another meaning in a path.
   if (text == "." || text == "..") {
     return text.size() == 1 ? "%2E" : "%2E%2E";
   }
@@ -87,7 +87,7 @@ bool is_absent(const json& object, const char* name) {
 constexpr std::array type_names = {"AVRO", "PROTOBUF", "JSON"};
 static_assert(WASM_SCHEMA_TYPE_AVRO == 0 && WASM_SCHEMA_TYPE_PROTOBUF == 1 && WASM_SCHEMA_TYPE_JSON == 2);
 
-/// A schema in an answer, and what its parts are stored in.
+/// A schema in a response and the storage of its parts.
 class schema_answer {
  public:
   explicit schema_answer(const json& object) : _definition(text_member(object, "schema")) {
@@ -112,7 +112,7 @@ class schema_answer {
   }
   schema_answer(schema_answer&&) = delete;
 
-  /// Valid as long as this.
+  /// Valid as long as this object.
   [[nodiscard]] wasm_schema get() const noexcept {
     return {_type, wasmengine::as_slice(_definition), _references.data(), _references.size()};
   }
@@ -190,7 +190,7 @@ void http_registry::request::finish(CURLcode code) noexcept {
       reject(fmt::format("{} {}{}: {}", method(), _url, redirected(), e.what()));
     }
   } catch (...) {
-    // Out of memory: dropped, the promise counts as rejected.
+    // Out of memory: the promise is dropped, which counts as rejected.
   }
 }
 

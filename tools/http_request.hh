@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A request to a schema registry over HTTP, from a guest's question to the promise of its answer.
+// A request to a schema registry over HTTP: from a guest's call to its promise.
 #pragma once
 
 #include "http_registry.hh"
@@ -19,10 +19,10 @@
 
 namespace tool {
 
-/// One question, from when a guest asks it to its answer. Whoever makes one may get an exception that says why not.
+/// One request from a guest's call to the response. The constructor may throw the reason of a failure.
 class http_registry::request {
  public:
-  /// Where it goes, and how long it may take.
+  /// The registry and the time limit.
   struct target {
     const registry_address& address;  ///< Copied.
     std::chrono::milliseconds timeout;
@@ -56,10 +56,10 @@ class http_registry::request {
   static std::size_t take_body(const char* bytes, std::size_t one, std::size_t size, void* self) noexcept;
   [[nodiscard]] long status() const noexcept;
   [[nodiscard]] long redirects() const noexcept;
-  /// Where redirects led.
+  /// The target of redirects.
   [[nodiscard]] std::string redirected() const;
   void check_transfer(CURLcode code) const;
-  /// The answer, if it is one.
+  /// The response if it is one.
   [[nodiscard]] nlohmann::json read() const;
   void settle(const nlohmann::json& answer);
   void reject(const std::string& why);
@@ -76,7 +76,7 @@ class http_registry::request {
   std::string _answer;
   std::size_t _received = 0;
   bool _too_long = false;
-  // The first to go: it has pointers to the others.
+  // The first to be destroyed: it has pointers to the others.
   std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> _easy{curl_easy_init(), curl_easy_cleanup};
 };
 

@@ -16,7 +16,7 @@ namespace {
 
 using nlohmann::json;
 
-/// A member that is text or a number; `none` if it is null.
+/// A member that is text or a number. `none` if it is null.
 std::string text_of(const json& value, const char* none) {
   if (value.is_null()) {
     return none;

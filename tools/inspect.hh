@@ -5,7 +5,7 @@
 
 namespace tool {
 
-/// Prints what there is to know about a module.
+/// Prints what is known about a module.
 void inspect(const inspect_options& o);
 
 }  // namespace tool

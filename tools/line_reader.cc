@@ -60,7 +60,7 @@ std::optional<std::string_view> line_reader::next() {
   }
 }
 
-/// Reads more; false at the end.
+/// Reads more. False at the end.
 bool line_reader::fill() {
   if (_begin > 0) {
     std::memmove(_buffer.data(), _buffer.data() + _begin, _end - _begin);
@@ -90,7 +90,7 @@ bool line_reader::fill() {
   }
 }
 
-/// Waits for input; false if interrupted.
+/// Waits for input. False if interrupted.
 bool line_reader::wait() {
   std::array<pollfd, 2> polled{{{_input.get(), POLLIN, 0}, {_interrupt.get(), POLLIN, 0}}};
   int ready = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lines of a file, a pipe or a terminal.
+// Lines of a file or a pipe or a terminal.
 #pragma once
 
 #include <atomic>
@@ -14,15 +14,15 @@
 
 namespace tool {
 
-/// Reads lines, each at most `max_line` bytes long. Used by one thread.
+/// Reads lines of at most `max_line` bytes. Used by one thread.
 class line_reader {
  public:
   static constexpr std::size_t max_line = 64U << 20;
 
-  /// `on_idle` is called when the input has nothing to give for the moment, before the reader waits for more.
+  /// `on_idle` is called when there is no input at the moment, before the reader waits for more.
   line_reader(descriptor input, std::function<void()> on_idle);
 
-  /// The next line without its newline, valid until the next call; none at the end, or after `interrupt`. Throws
+  /// The next line without its newline. Valid until the next call. None at the end or after `interrupt`. Throws
   /// `failure`.
   [[nodiscard]] std::optional<std::string_view> next();
 
@@ -30,10 +30,10 @@ class line_reader {
   [[nodiscard]] std::uint64_t line() const noexcept { return _line; }
   /// Bytes of the lines so far. Any thread.
   [[nodiscard]] std::uint64_t bytes() const noexcept { return _bytes; }
-  /// Bytes that there are, if the input is a file. Any thread.
+  /// Size of the input in bytes if it is a file. Any thread.
   [[nodiscard]] std::optional<std::uint64_t> total() const noexcept { return _total; }
 
-  /// Ends the input, also if the reader is waiting for it. Any thread.
+  /// Ends the input, also while the reader waits for it. Any thread.
   void interrupt() noexcept;
 
  private:

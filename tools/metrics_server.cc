@@ -31,7 +31,7 @@ using clock = std::chrono::steady_clock;
 
 constexpr std::size_t most_connections = 32;  ///< Further ones wait in the system's queue.
 constexpr std::size_t longest_request = 8U << 10;
-constexpr std::chrono::seconds patience(5);  ///< From the connection to the last byte of the answer.
+constexpr std::chrono::seconds patience(5);  ///< From the connection to the last byte of the response.
 constexpr std::chrono::milliseconds pause_after_trouble(100);
 
 [[noreturn]] void refuse(const listen_address& at, const char* what) {
@@ -44,7 +44,7 @@ struct address {
   socklen_t size = 0;
 };
 
-/// The address in the system's form; no bytes if it is none.
+/// The address in the system's form. Empty if it is not an address.
 address resolve(const listen_address& at) {
   address out;
   auto& v4 = reinterpret_cast<sockaddr_in&>(out.bytes);
@@ -78,7 +78,7 @@ std::string answer(std::string_view status, std::string_view type, std::string_v
 
 std::string error(std::string_view status) { return answer(status, "text/plain", fmt::format("{}\n", status), true); }
 
-/// The answer to a request, of which the first line counts.
+/// The response to a request. Only the first line counts.
 std::string answer(std::string_view request, const wasmengine::runtime& runtime) {
   const auto line = request.substr(0, request.find_first_of("\r\n"));
   const auto first = line.find(' ');
@@ -129,7 +129,7 @@ listen_address listen_address::parse(const std::string& text) {
   return out;
 }
 
-/// One client: its request is read, its answer written, and then it is over.
+/// One client: its request is read and its response is written.
 class metrics_server::connection {
  public:
   explicit connection(descriptor socket) noexcept : _socket(std::move(socket)) {}
@@ -139,20 +139,20 @@ class metrics_server::connection {
   }
   [[nodiscard]] clock::time_point end() const noexcept { return _end; }
 
-  /// Goes on; false when it is over.
+  /// Continues. False when it has completed.
   bool run(const wasmengine::runtime& runtime) {
     return (!_answer.empty() || read(runtime)) && (_answer.empty() || write());
   }
 
  private:
-  /// Reads what is there; false if the client is gone.
+  /// Reads what is available. False if the client is gone.
   bool read(const wasmengine::runtime& runtime) {
     std::array<char, 4096> bytes{};
     const auto got = ::recv(_socket.get(), bytes.data(), bytes.size(), 0);
     if (got <= 0) {
       return got < 0 && (errno == EAGAIN || errno == EINTR);
     }
-    // After the answer, what a client still sends is read and thrown away: to close before would reset the connection.
+    // After the response further input is read and dropped. Closing before that would reset the connection.
     if (!_answered) {
       _request.append(bytes.data(), static_cast<std::size_t>(got));
       if (_request.size() > longest_request) {

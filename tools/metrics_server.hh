@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The metrics of a run over HTTP, for Prometheus or curl.
+// The metrics of a run over HTTP for Prometheus or curl.
 #pragma once
 
 #include "file.hh"
@@ -13,25 +13,25 @@
 
 namespace tool {
 
-/// Where to listen.
+/// The address to listen on.
 struct listen_address {
-  std::string host = "127.0.0.1";  ///< A number, without brackets.
+  std::string host = "127.0.0.1";  ///< A number without brackets.
   std::uint16_t port = 0;          ///< 0: any that is free.
 
   /// Reads [ADDRESS:]PORT. Throws `failure`.
   [[nodiscard]] static listen_address parse(const std::string& text);
 };
 
-/// Answers `GET /metrics` on a thread of its own until it is destroyed. HTTP/1.1, one request per connection. A client
-/// that is slow, sends too much, or sends nonsense holds up nobody else for long: see the limits in the source.
+/// Serves `GET /metrics` on its own thread until it is destroyed. HTTP/1.1 with one request per connection. A slow
+/// client, a large request or an invalid one blocks the other clients only briefly: see the limits in the source.
 class metrics_server {
  public:
-  /// Listens. Throws `failure`. `runtime` must outlive the server.
+  /// Starts to listen. Throws `failure`. `runtime` must outlive the server.
   metrics_server(const listen_address& address, const wasmengine::runtime& runtime);
   metrics_server(metrics_server&&) = delete;
   ~metrics_server();
 
-  /// Where the metrics are.
+  /// The URL of the metrics.
   [[nodiscard]] const std::string& url() const noexcept { return _url; }
 
  private:
@@ -41,7 +41,7 @@ class metrics_server {
 
   const wasmengine::runtime& _runtime;
   descriptor _listening;
-  descriptor _stop;  ///< Readable when it is time to go.
+  descriptor _stop;  ///< Readable when the server is to stop.
   std::string _url;
   std::thread _thread;
 };

@@ -19,45 +19,45 @@ namespace {
 constexpr const char* exit_codes =
     "Exit codes:\n"
     "  0  done\n"
-    "  1  trouble that none of the others names, such as a full disk\n"
+    "  1  any other failure, such as a full disk\n"
     "  2  wrong usage\n"
     "  3  the module was refused\n"
-    "  4  the guest failed, or wrote what the output format cannot express; the output of the records before that is\n"
+    "  4  the guest failed or wrote what the output format cannot express; the output of the records before that is\n"
     "     kept, with several threads or partitions also that of some after it; not for records that --on-error loses\n"
     "  5  bad input data; output files are not written, standard output has what came before\n";
 
 constexpr const char* about_run =
     "Formats, one record a line:\n"
-    "  lines    The line is the value; key and headers are null, and are not written. A null value is written as an\n"
+    "  lines    The line is the value. Key and headers are null and are not written. A null value is written as an\n"
     "           empty line.\n"
-    "  json     The same, but lines must be JSON, and --key-field names the member that is the key.\n"
+    "  json     As lines, but lines must be JSON and --key-field names the member that is the key.\n"
     "  records  As from `rpk topic consume --format json`: an object with topic, key, value, headers (of key and\n"
-    "           value), timestamp in ms, partition and offset; all of them may be absent, and key and values null.\n"
-    "           Output records have the timestamp and partition of the input record that they come from, and no\n"
+    "           value), timestamp in ms, partition and offset. All of them may be absent. Key and values may be null.\n"
+    "           Output records have the timestamp and partition of the input record that they come from and no\n"
     "           offset.\n"
-    "Blank lines are skipped in json and records. Records without a timestamp get the time at which they are read,\n"
-    "and those without an offset are counted from 0.\n"
+    "Blank lines are skipped in json and records. Records without a timestamp get the time at which they are read.\n"
+    "Those without an offset are counted from 0.\n"
     "\n"
-    "Threads: each has its own event loop and guest. A partition is always on the same thread; so are, without\n"
-    "partitions, records with the same key. Their order is kept, and nothing else: with more than one thread, or\n"
-    "several partitions, lines of different partitions or keys come out in any order, and records that have neither\n"
-    "keep none on several threads.\n"
+    "Threads: each has its own event loop and guest. A partition is always on the same thread. So are records with the\n"
+    "same key that have no partition. Only their order is kept. With more than one thread or partition, lines of\n"
+    "different partitions or keys come out in any order. Records that have neither are in no order on several\n"
+    "threads.\n"
     "\n"
-    "A guest that fails at a record (it traps, exits, takes too long, hits a limit) ends the run, unless --on-error says\n"
-    "to go on: the guest is started again, and the batch goes on behind that record. Dead letters are in the format\n"
-    "records, whatever --format says, with the topic that they came from and the story in added headers:\n"
+    "A guest that fails at a record (it traps, exits, takes too long, hits a limit) ends the run unless --on-error says\n"
+    "to continue: the guest is started again and the batch continues behind that record. Dead letters are in the format\n"
+    "records whatever --format says. They have the topic that they came from and the details in added headers:\n"
     "wasm-transform, wasm-offset, wasm-error and wasm-error-message.\n"
     "\n"
-    "Compiled modules: with --cache-dir, what was compiled is kept in a directory, which must belong to you or root\n"
-    "and be writable by nobody else, and need not be compiled again. A guest whose name ends with .cwasm is what\n"
-    "`wasm-transform precompile` wrote: machine code, so run none that you do not trust like a program.\n"
+    "Compiled modules: with --cache-dir they are kept in a directory and need not be compiled again. The directory must\n"
+    "belong to you or root and must not be writable by others. A guest whose name ends with .cwasm is the output of\n"
+    "`wasm-transform precompile`. It is machine code: run none that you do not trust like a program.\n"
     "\n"
     "Output files get their names when they are complete. Guests' output and a summary go to standard error.\n"
     "\n";
 
 constexpr const char* about_precompile =
-    "The file is for this version of wasm-transform, and for processors with at least the features of this one; `run`\n"
-    "refuses it elsewhere. It is machine code: whoever can change it can run anything as whoever runs it.\n"
+    "The file is for this version of wasm-transform and for processors with at least the features of this one. `run`\n"
+    "refuses it elsewhere. It is machine code: anyone who can change it can run any code as the user who runs it.\n"
     "\n";
 
 /// `64MiB`, `65536`.
@@ -69,7 +69,7 @@ CLI::Validator duration_value() {
   return CLI::AsNumberWithUnit(units, CLI::AsNumberWithUnit::UNIT_REQUIRED, "TIME");
 }
 
-/// What Kafka allows, so that a topic's name is also a file's.
+/// What Kafka allows. So a topic's name is also a file's.
 CLI::Validator topic_name() {
   return {[](std::string& topic) -> std::string {
             const bool legal = !topic.empty() && topic.size() <= 249 && topic != "." && topic != ".." &&
@@ -144,8 +144,8 @@ void add_run(CLI::App& app, parsed& p) {
       ->option_text("ENCODING");
 
   auto* on_error = command.add_option("--on-error", o.on_error,
-                                      "What becomes of a record at which the guest fails: fail ends the run (the "
-                                      "default), skip loses it, dead-letter writes it to a file of its own");
+                                      "What happens at a record at which the guest fails: fail ends the run (the "
+                                      "default), skip drops it, dead-letter writes it to a file of its own");
   on_error
       ->transform(one_of<wasm_on_error>({{"fail", WASM_ON_ERROR_FAIL},
                                          {"skip", WASM_ON_ERROR_SKIP},
@@ -194,7 +194,7 @@ void add_run(CLI::App& app, parsed& p) {
   registry->option_text("URL");
   command
       .add_option("--schema-registry-timeout", p.schema_registry_timeout_ns,
-                  "Time for one answer of the registry at most (default: 5s)")
+                  "Time for one response of the registry at most (default: 5s)")
       ->transform(duration_value())
       ->option_text("TIME")
       ->needs(registry);
@@ -224,7 +224,7 @@ void add_run(CLI::App& app, parsed& p) {
   throw failure(exit_code::usage, fmt::format("{}\nRun with --help for more information.", message));
 }
 
-/// What the parser cannot check by itself, and what follows from other options.
+/// Checks that the parser cannot do itself and options that follow from others.
 run_options complete(parsed& p) {
   auto& o = p.run;
   if (!o.key_field.empty() && o.shape != format::json) {
@@ -283,10 +283,10 @@ std::optional<options> parse_options(int argc, char** argv) {
   app.set_version_flag("--version", std::string(wasm_library_version()));
   app.require_subcommand(1);
   add_run(app, p);
-  auto& validate = *app.add_subcommand("validate", "Says whether a module would be accepted, and if not, why.");
+  auto& validate = *app.add_subcommand("validate", "Validates a module: whether it would be accepted and if not, why.");
   add_guest(validate, p.validate.guest);
   add_memory_limit(validate, p.validate.memory_limit);
-  auto& inspect = *app.add_subcommand("inspect", "Tells about a module, also about one that would be refused.");
+  auto& inspect = *app.add_subcommand("inspect", "Describes a module, also one that would be refused.");
   add_guest(inspect, p.inspect.guest);
   inspect.add_flag("--json", p.inspect.json, "As JSON");
   auto& precompile = *app.add_subcommand("precompile", "Compiles a module to a file that `run` starts at once.");

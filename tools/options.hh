@@ -18,7 +18,7 @@
 
 namespace tool {
 
-/// A schema registry in memory, empty at first.
+/// A schema registry in memory. Empty at first.
 struct memory_registry {};
 
 /// Of `run`.
@@ -67,13 +67,13 @@ struct precompile_options {
   std::uint64_t memory_limit = 64U << 20;
 };
 
-/// How the names of compiled modules end. Not told by content: they are machine code, and nobody should run some
-/// unawares.
+/// How the names of compiled modules end. They are not recognized by content: they are machine code and must not be run
+/// by accident.
 inline constexpr const char* compiled_suffix = ".cwasm";
 
 using options = std::variant<run_options, validate_options, inspect_options, precompile_options>;
 
-/// Reads the command line. Throws `failure`; gives nothing when it asked for help, which has been printed.
+/// Reads the command line. Throws `failure`. Empty if help was asked for. It has been printed then.
 [[nodiscard]] std::optional<options> parse_options(int argc, char** argv);
 
 }  // namespace tool

@@ -21,7 +21,7 @@ namespace {
   throw failure(exit_code::other, fmt::format("cannot {} {}: {}", verb, path, std::strerror(errno)));
 }
 
-/// The permissions that a new file would have, or the ones of the file that is going to be replaced.
+/// The permissions that a new file would have or those of the file that will be replaced.
 mode_t permissions(const struct stat* old) {
   if (old != nullptr) {
     return old->st_mode & 0777;
@@ -31,7 +31,7 @@ mode_t permissions(const struct stat* old) {
   return 0666 & ~mask;
 }
 
-/// Follows a symbolic link, so that the file it points to is replaced and not the link.
+/// Follows a symbolic link so that its target is replaced and not the link.
 std::string resolved(const std::string& path) {
   char* real = ::realpath(path.c_str(), nullptr);
   if (real == nullptr) {

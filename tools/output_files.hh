@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where output goes: standard output, or files that get their names when they are complete.
+// Where output goes: standard output or files that get their names when they are complete.
 #pragma once
 
 #include "file.hh"
@@ -11,7 +11,7 @@
 
 namespace tool {
 
-/// A file being written. Under a temporary name until `commit`; gone if that is not called.
+/// A file being written. It has a temporary name until `commit`. It is removed if that is not called.
 class output_file {
  public:
   /// `-` is standard output. Throws `failure`.
@@ -22,9 +22,9 @@ class output_file {
 
   /// Throws `failure`.
   void write(std::string_view bytes);
-  /// Gives the file its name, replacing what had it. Throws `failure`.
+  /// Gives the file its name and replaces an existing file. Throws `failure`.
   void commit();
-  /// Removes the temporary file; it may still be written to.
+  /// Removes the temporary file. It may still be written to.
   void remove() noexcept;
 
  private:
@@ -40,15 +40,15 @@ class output_files {
     std::string file = "-";
     std::string directory;  ///< If not empty: a file per topic in it, instead of `file`.
     std::string suffix;     ///< Of those files' names, after the topic's.
-    std::string dead_letters = {};  ///< If not empty: a file for what is of no topic.
+    std::string dead_letters = {};  ///< If not empty: a file for records of no topic.
   };
 
   output_files(const settings& s, const std::vector<std::string>& topics);
 
   [[nodiscard]] std::size_t count() const noexcept { return _files.size(); }
-  /// Whether it is the number of a topic, and not of the dead letters.
+  /// Whether it is the number of a topic and not of the dead letters.
   [[nodiscard]] bool is_topic(std::size_t topic) const noexcept { return topic < _topics; }
-  /// Number of the file that a topic's records go to; dead letters have the number behind the last topic's.
+  /// Number of the file for a topic's records. Dead letters have the number behind the last topic's.
   [[nodiscard]] std::size_t file_of(std::size_t topic) const noexcept {
     if (!is_topic(topic)) {
       return count() - 1;

@@ -87,7 +87,7 @@ void output_queue::write(const std::vector<chunk>& chunks) {
 /// Outside of the lock: a promise wakes the loop that waits for it.
 void output_queue::settle(std::vector<wasmengine::promise> waiting, bool written) noexcept {
   for (auto& promise : waiting) {
-    // An engine that was stopped meanwhile does not mind.
+    // A stopped engine ignores the promise.
     (void)(written ? promise.resolve() : promise.reject("the output cannot be written"));
   }
 }

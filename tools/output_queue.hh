@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Output on its way from the event loops to the files, which a thread of its own writes.
+// Output on its way from the event loops to the files. A thread of its own writes it.
 #pragma once
 
 #include "exit_code.hh"
@@ -18,21 +18,22 @@
 
 namespace tool {
 
-/// Never blocks an event loop: one that is ahead of the disk gets a promise kept when there is room again.
+/// Never blocks an event loop. A loop that is ahead of the disk gets a promise that is resolved when there is room
+/// again.
 class output_queue {
  public:
   explicit output_queue(output_files& files) : _files(files) {}
   output_queue(output_queue&&) = delete;
 
-  /// Takes lines for a file, always; false if more should wait for `when_room`. Throws `failure` once writing has
-  /// failed. Any thread.
+  /// Always takes lines for a file. False if further lines should wait for `when_room`. Throws `failure` once writing
+  /// has failed. Any thread.
   [[nodiscard]] bool submit(std::size_t file, std::string lines);
-  /// Resolves the promise when there is room, or rejects it when writing has failed. Any thread.
+  /// Resolves the promise when there is room. Rejects it when writing has failed. Any thread.
   void when_room(wasmengine::promise waiting);
 
-  /// Writes until `close` was called and all is written: the body of the writing thread. Does not throw.
+  /// Writes until `close` was called and everything is written. The body of the writing thread. Does not throw.
   void run() noexcept;
-  /// Nothing comes any more. Any thread.
+  /// No more lines will come. Any thread.
   void close();
 
   /// Why writing failed. After `run`.

@@ -16,7 +16,7 @@ progress_bar::progress_bar(std::optional<std::uint64_t> total) {
 
 void progress_bar::set(std::uint64_t done, std::uint64_t records) {
   _records = records;
-  // Kept below the total, at which Boost's bar begins another line.
+  // Kept below the total. At the total Boost's bar begins another line.
   done = std::min(done, _total - 1);
   if (_bar && done > _bar->count()) {
     *_bar += done - _bar->count();

@@ -12,19 +12,19 @@
 
 namespace tool {
 
-/// Boost's bar, drawn into memory. Used by one thread.
+/// Boost's bar drawn into memory. Used by one thread.
 class progress_bar {
  public:
-  /// Without a total there is no scale, only a count.
+  /// Without a total there is only a count and no scale.
   explicit progress_bar(std::optional<std::uint64_t> total);
 
   /// `done` of the total.
   void set(std::uint64_t done, std::uint64_t records);
-  /// What else to show, in a line below; empty for none. It must fit into the terminal's width.
+  /// Further text in a line below. Empty for none. Must fit into the terminal's width.
   void set_line(const std::string& line) { _line = line; }
-  /// What to write to the terminal to show it, when the cursor is at the beginning of a line.
+  /// What to write to the terminal to show the bar when the cursor is at the beginning of a line.
   [[nodiscard]] std::string show();
-  /// What to write to take it off; empty if it is not there.
+  /// What to write to remove it. Empty if it is not shown.
   [[nodiscard]] std::string hide();
 
  private:

@@ -10,7 +10,7 @@
 
 namespace tool {
 
-/// How records are written in text, one a line.
+/// How records are written in text: one per line.
 enum class format { lines, json, records };
 
 /// Views of memory that its reader owns.

@@ -21,7 +21,7 @@ std::string excerpt(std::string_view text) {
   return text.size() <= enough ? std::string(text) : fmt::format("{}…", text.substr(0, enough));
 }
 
-/// What nlohmann says, without its prefix about exception numbers and "line 1".
+/// The message of nlohmann without its prefix about exception numbers and "line 1".
 std::string reason_of(const json::parse_error& e) {
   std::string_view text = e.what();
   if (const auto at = text.find("column "); at != text.npos) {
@@ -32,7 +32,7 @@ std::string reason_of(const json::parse_error& e) {
   return excerpt(text);
 }
 
-/// An integer member between `least` and `greatest`; none if it is absent or null.
+/// An integer member between `least` and `greatest`. None if it is absent or null.
 template <typename Int>
 std::optional<Int> integer_member(const json& object, const char* name, Int least, Int greatest) {
   const auto found = object.find(name);
@@ -135,7 +135,7 @@ void record_reader::parse(std::string_view line) {
   }
 }
 
-/// A text member; null if it is absent or null.
+/// A text member. Null if it is absent or null.
 wasmengine::field record_reader::text_member(const json& object, const char* name) {
   const auto found = object.find(name);
   if (found == object.end() || found->is_null()) {

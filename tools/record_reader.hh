@@ -21,14 +21,14 @@ class record_reader {
   struct settings {
     format shape = format::lines;
     encoding text = encoding::utf8;
-    std::string key_field;                   ///< json: the member that is the key; empty for null keys.
-    std::optional<std::string> input_topic;  ///< records: what their topic must be, if they have one.
+    std::string key_field;                   ///< json: the member that is the key. Empty for null keys.
+    std::optional<std::string> input_topic;  ///< records: the required topic if they have one.
   };
 
   explicit record_reader(settings s) : _settings(std::move(s)) {}
 
-  /// The record, which lives until the next call and as long as `line`; none for a blank line between JSON lines.
-  /// Throws `failure` with a message that does not name the line.
+  /// The record. Lives until the next call and as long as `line`. None for a blank line between JSON lines. Throws
+  /// `failure` with a message that does not name the line.
   [[nodiscard]] std::optional<record> read(std::string_view line);
 
  private:

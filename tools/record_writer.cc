@@ -56,7 +56,7 @@ void record_writer::write(const wasmengine::output_record& written, std::optiona
   out += "}\n";
 }
 
-/// The value alone: null is an empty line, or JSON's null.
+/// Only the value. Null is an empty line or JSON's null.
 void record_writer::write_value(const wasmengine::payload& p, std::string& out) const {
   const auto begin = out.size();
   if (p.value) {

@@ -14,14 +14,14 @@
 
 namespace tool {
 
-/// Immutable, so any thread may use it.
+/// Immutable. So any thread may use it.
 class record_writer {
  public:
-  /// `origin` begins the messages about what cannot be expressed.
+  /// `origin` begins the messages about records that cannot be expressed.
   record_writer(format shape, encoding text, const std::vector<std::string>& topics,
                 std::string origin = "the guest wrote");
 
-  /// Appends the record's line to `out`; throws `failure` if the format cannot express it.
+  /// Appends the record's line to `out`. Throws `failure` if the format cannot express it.
   void write(const wasmengine::output_record& written, std::optional<std::int32_t> partition, std::string& out) const;
 
  private:

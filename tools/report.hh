@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a run came to, in numbers.
+// The statistics of a run.
 #pragma once
 
 #include <array>
@@ -11,12 +11,12 @@
 
 namespace tool {
 
-/// Counts durations, to about six percent.
+/// A histogram of durations with a precision of about six percent.
 class histogram {
  public:
   void add(std::uint64_t nanoseconds, std::uint64_t times);
   void merge(const histogram& other);
-  /// The duration that `fraction` of what was counted does not exceed.
+  /// The duration that `fraction` of the counted ones do not exceed.
   [[nodiscard]] std::uint64_t quantile(double fraction) const;
   [[nodiscard]] std::uint64_t max() const noexcept { return _max; }
   [[nodiscard]] std::uint64_t count() const noexcept { return _count; }
@@ -28,15 +28,15 @@ class histogram {
   std::uint64_t _max = 0;
 };
 
-/// Numbers of one worker, or of all.
+/// Statistics of one worker or of all.
 struct statistics {
   std::uint64_t records_in = 0;
   std::uint64_t bytes_in = 0;
   std::uint64_t records_out = 0;
   std::uint64_t bytes_out = 0;
   std::uint64_t batches = 0;
-  std::uint64_t skipped = 0;       ///< Records that were lost.
-  std::uint64_t dead_letters = 0;  ///< Records that the guest failed at, and that were kept.
+  std::uint64_t skipped = 0;       ///< Records that were dropped.
+  std::uint64_t dead_letters = 0;  ///< Records at which the guest failed and that were kept.
   std::string last_loss;           ///< Why the last of those was.
   std::uint64_t guest_memory = 0;        ///< Of the largest guest.
   std::chrono::nanoseconds cpu_time{0};  ///< Of the worker's thread.
@@ -45,7 +45,7 @@ struct statistics {
   void merge(const statistics& other);
 };
 
-/// What to tell the user beside that.
+/// What else to report to the user.
 struct summary {
   std::size_t threads = 1;
   std::size_t errors = 0;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Threads of a run: the main thread shows progress; one reads lines and makes batches of them; the workers have event
-// loops with engines; one writes output. Between them are bounded queues. With a schema registry over HTTP, one more
-// thread asks it, and one more serves metrics if there is somebody to ask for them.
+// Threads of a run. The main thread shows progress. One reads lines and makes batches of them. The workers have event
+// loops with engines. One writes output. Between them are bounded queues. One more sends requests to a schema registry
+// over HTTP if there is one. One more serves metrics if that is asked for.
 #include "run.hh"
 
 #include "batcher.hh"
@@ -44,7 +44,7 @@ constexpr std::uint64_t output_buffer_limit = 64U << 20;
 std::atomic<int> signal_caught = 0;
 static_assert(std::atomic<int>::is_always_lock_free);
 
-/// From here on, SIGINT and SIGTERM leave time to remove unfinished files.
+/// From here on SIGINT and SIGTERM leave time to remove unfinished files.
 void catch_signals() {
   struct sigaction action {};
   action.sa_handler = [](int number) { signal_caught = number; };
@@ -84,7 +84,7 @@ wasmengine::runtime make_runtime(const run_options& o, console& out) {
   return runtime;
 }
 
-/// Gives guests the schema registry that the user named. `http` keeps the client for it, if it is one over HTTP.
+/// Gives guests the schema registry that the user named. `http` keeps the client if it is one over HTTP.
 void set_schema_registry(const wasmengine::runtime& runtime, const run_options& o, std::optional<http_registry>& http) {
   wasm_schema_registry table{};
   wasm_error* error = nullptr;
@@ -142,7 +142,7 @@ class reading {
           return;
         }
         if (const auto record = _records.read(*text)) {
-          // Before it is in a batch. Nobody else writes.
+          // Before the record is in a batch. No other thread writes.
           auto& read = _passed.records_read;
           read.store(read.load(std::memory_order_relaxed) + 1, std::memory_order_release);
           _batches.add(*record, line);
@@ -162,7 +162,7 @@ class reading {
   line_reader _lines;
 };
 
-/// Ends the process by the signal that it got, after unfinished files were removed.
+/// Ends the process with the signal that it received after unfinished files were removed.
 void obey_signal(console& out, output_files& files) {
   if (const int number = signal_caught; number != 0) {
     out.clear();
@@ -171,7 +171,7 @@ void obey_signal(console& out, output_files& files) {
   }
 }
 
-/// Writes what the user wants to know about the guests.
+/// Reports about the guests to the user.
 void diagnose(const run_options& o, const std::deque<worker>& workers, const failures& failed, console& out) {
   if (!o.profile.empty()) {
     std::vector<std::string> profiles;
@@ -222,7 +222,7 @@ void run(const run_options& o) {
   output_queue output(files);
   failures failed;
   const record_writer writer(o.shape, o.text, o.output_topics);
-  // Their number is the one behind the last topic's; they say which topic they came from.
+  // Their number is the one behind the last topic's. They name the topic that they came from.
   auto topics = o.output_topics;
   topics.push_back(o.input_topic.value_or("input"));
   const record_writer letters(format::records, o.text, topics, "a dead letter has");
@@ -259,7 +259,7 @@ void run(const run_options& o) {
   rest.join();
 
   auto error = output.error() ? output.error() : failed.first();
-  // After bad input the output is not what anyone asked for; after a guest's failure it is complete up to there.
+  // After bad input the output is useless. After a guest's failure it is complete up to there.
   if (!error || error->code() == exit_code::guest_failed) {
     files.commit();
   }

@@ -9,8 +9,8 @@
 
 namespace tool {
 
-/// A coroutine without a result. It starts when it is awaited or handed to `event_loop::run`, and rethrows there what
-/// it threw.
+/// A coroutine without a result. It starts when it is awaited or passed to `event_loop::run`. Its exception is rethrown
+/// there.
 class [[nodiscard]] task {
  public:
   struct promise_type {

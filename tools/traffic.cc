@@ -17,7 +17,7 @@ bool throughput::update(const traffic& t, std::uint64_t errors, time_point now) 
   const auto rate = [&](std::uint64_t counts::* which) {
     return static_cast<std::uint64_t>(static_cast<double>(is.*which - _before.*which) / seconds);
   };
-  // The last to be looked at, so that it is no less than what came in.
+  // Read last so that it is no less than the input.
   const std::uint64_t read = t.records_read;
   _line = fmt::format("in {}/s, {}/s; out {}/s, {}/s; errors {}; lag {}", grouped(rate(&counts::records_in)),
                       byte_count(rate(&counts::bytes_in)), grouped(rate(&counts::records_out)),

@@ -22,7 +22,7 @@ std::chrono::nanoseconds thread_cpu_time() {
 }
 
 /// The library's message, indented below ours.
-std::string story(const wasmengine::error& e) {
+std::string details(const wasmengine::error& e) {
   std::string text;
   for (const char c : fmt::format("{}: {}", e.status_name(), printable(e.what()))) {
     text += c;
@@ -68,7 +68,7 @@ class start_failure : public failure {
  public:
   explicit start_failure(const wasmengine::error& why)
       : failure(exit_code::guest_failed,
-                fmt::format("the guest failed when it was started, before it got any record\n  {}", story(why))),
+                fmt::format("the guest failed when it was started, before it got any record\n  {}", details(why))),
         _why(why) {}
   [[nodiscard]] const wasmengine::error& why() const noexcept { return _why; }
 
@@ -87,7 +87,7 @@ class profiling {
     try {
       _profile = _engine.finish_profile().value();
     } catch (const std::exception&) {
-      // There is none then, and the user is told so.
+      // There is none then. The user is told so.
     }
   }
 
@@ -102,7 +102,7 @@ class worker::sink {
   sink(shared& s, statistics& counted, std::optional<std::int32_t> partition)
       : _shared(s), _counted(counted), _partition(partition) {}
 
-  /// Called while the engine is polled. What it throws fails the transform.
+  /// Called while the engine is polled. An exception fails the transform.
   wasm_callback_result operator()(wasmengine::output_block block, wasmengine::output_call call) {
     std::vector<std::string> lines(_shared.files.count());
     for (const auto& raw : block) {
@@ -128,7 +128,7 @@ class worker::sink {
     return WASM_CALLBACK_RESULT_PENDING;
   }
 
-  /// Why the sink failed, and at which input record.
+  /// Why the sink failed and at which input record.
   [[nodiscard]] const std::optional<failure>& error() const noexcept { return _error; }
   [[nodiscard]] std::int64_t offset() const noexcept { return _at; }
 
@@ -169,7 +169,7 @@ void worker::run() noexcept {
   } catch (const failure& e) {
     fail(0, e);
   } catch (const wasmengine::error& e) {
-    fail(0, failure(exit_code::other, story(e)));
+    fail(0, failure(exit_code::other, details(e)));
   } catch (const std::exception& e) {
     fail(0, failure(exit_code::other, e.what()));
   }
@@ -186,7 +186,7 @@ task worker::serve() {
   }
   co_await start(engine);
   while (auto batch = co_await _input.pop()) {
-    // After a failure, what lies before it in the input is still done, and nothing else is begun.
+    // After a failure the input before it is still finished. Nothing else is begun.
     if (batch->origins.front().line > _shared.failed.first_line()) {
       continue;
     }
@@ -209,13 +209,13 @@ void worker::note_losses(const wasmengine::engine& engine) {
 
 void worker::note_last_loss(const wasmengine::engine& engine) {
   if (const auto last = engine.last_error().value(); last && _counted.skipped + _counted.dead_letters > 0) {
-    const auto text = story(*last);
+    const auto text = details(*last);
     _counted.last_loss = text.substr(0, text.find('\n'));
     _last_loss = last;
   }
 }
 
-/// Tells others what was counted since this was last called.
+/// Publishes the counts since the last call.
 void worker::note_traffic() {
   const auto& c = _counted;
   const auto add = [](std::atomic<std::uint64_t>& to, std::uint64_t now, std::uint64_t& told) {
@@ -257,7 +257,7 @@ task worker::transform(wasmengine::engine& engine, input_batch& batch) {
   _counted.latency.add(static_cast<std::uint64_t>(time.count()) / records, records);
 }
 
-/// The first `records` of the batch are done.
+/// The first `records` of the batch have completed.
 void worker::count(const input_batch& batch, std::size_t records) {
   _counted.batches += 1;
   _counted.records_in += records;
@@ -271,7 +271,7 @@ void worker::fail(std::uint64_t line, const failure& what, std::optional<wasmeng
   _shared.on_failure();
 }
 
-/// Names the record by its line of input, and by what Kafka would call it.
+/// Names the record by its line of input and by its Kafka coordinates.
 void worker::fail_transform(const input_batch& batch, const sink& output, const wasmengine::error& e) {
   const auto& origins = batch.origins;
   auto at = origins.end();
@@ -288,7 +288,7 @@ void worker::fail_transform(const input_batch& batch, const sink& output, const 
     count(batch, 0);
     fail(origins.front().line,
          failure(code, fmt::format("{}: {} failed with the batch of lines {} to {}\n  {}", name(origins.front().line),
-                                   who, origins.front().line, origins.back().line, story(e))),
+                                   who, origins.front().line, origins.back().line, details(e))),
          e);
     return;
   }
@@ -302,7 +302,7 @@ void worker::fail_transform(const input_batch& batch, const sink& output, const 
     fail(at->line, failure(refused.code(), fmt::format("{}: {} ({})", name(at->line), refused.what(), where)));
   } else {
     fail(at->line,
-         failure(code, fmt::format("{}: {} failed at this record ({})\n  {}", name(at->line), who, where, story(e))), e);
+         failure(code, fmt::format("{}: {} failed at this record ({})\n  {}", name(at->line), who, where, details(e))), e);
   }
 }
 

@@ -25,18 +25,18 @@
 
 namespace tool {
 
-/// What went wrong, anywhere; of several failures, the one at the first line of input counts. Any thread.
+/// The failure of a run. Of several failures the one at the first line of input counts. Any thread.
 class failures {
  public:
-  /// `line` 0 is before all input. `why` is the library's error behind it, if there is one.
+  /// `line` 0 is before all input. `why` is the library's error if there is one.
   void add(std::uint64_t line, const failure& what, std::optional<wasmengine::error> why = {});
 
-  /// The line of the first failure; the greatest number if there is none.
+  /// The line of the first failure. The greatest number if there is none.
   [[nodiscard]] std::uint64_t first_line() const noexcept { return _first_line; }
   [[nodiscard]] bool any() const noexcept { return first_line() != none; }
   [[nodiscard]] std::size_t count() const;
   [[nodiscard]] std::optional<failure> first() const;
-  /// What is behind that one.
+  /// The library's error of that failure.
   [[nodiscard]] std::optional<wasmengine::error> first_error() const;
 
  private:
@@ -64,7 +64,7 @@ struct shared {
   traffic passed = {};
 };
 
-/// Takes batches from a channel, and sends what the guest makes of them to the output.
+/// Takes batches from a channel and sends the guest's output to the output queue.
 class worker {
  public:
   worker(shared& s, std::uint32_t shard) : _shared(s), _shard(shard) {}
@@ -77,9 +77,9 @@ class worker {
   void run() noexcept;
   /// After `run`.
   [[nodiscard]] const statistics& counted() const noexcept { return _counted; }
-  /// After `run`: the guest's profile as JSON, if there is one.
+  /// After `run`: the guest's profile as JSON if there is one.
   [[nodiscard]] const std::string& profile() const noexcept { return _profile; }
-  /// After `run`: why the last record was lost, if one was.
+  /// After `run`: why the last record was lost if one was.
   [[nodiscard]] const std::optional<wasmengine::error>& last_loss() const noexcept { return _last_loss; }
 
  private:
@@ -106,7 +106,7 @@ class worker {
     std::uint64_t records_out = 0;
     std::uint64_t bytes_out = 0;
     std::uint64_t lost = 0;
-  } _told;  ///< What of it has been added to the traffic.
+  } _told;  ///< The part that has been added to the traffic.
   std::string _profile;
   std::optional<wasmengine::error> _last_loss;
 };

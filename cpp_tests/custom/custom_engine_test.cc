@@ -200,7 +200,7 @@ TEST(CustomEngine, ThatDoesNotWantToBeMadeIsNone) {
   EXPECT_THAT(refused.err().what(), HasSubstr("no room"));
   held_promise promise;
   table.on_create = [&](wasm_call* call) { return promise.take(call); };
-  EXPECT_THAT(we::engine::create(b.factory).err().what(), HasSubstr("must answer at once"));
+  EXPECT_THAT(we::engine::create(b.factory).err().what(), HasSubstr("must return done or failed at once"));
   EXPECT_EQ(promise.resolve(), WASM_STATUS_OK) << "nobody waits";
   table.on_create = [](wasm_call*) { return WASM_CALLBACK_RESULT_AGAIN; };
   EXPECT_FALSE(we::engine::create(b.factory));

@@ -451,7 +451,7 @@ TEST(CustomEngineInCpp, AMakerThatThrowsOrMakesNoneIsTold) {
                    return nullptr;
                  }).value();
   EXPECT_THAT(we::engine::create(factory).err().what(), HasSubstr("no parts"));
-  EXPECT_THAT(we::engine::create(factory).err().what(), HasSubstr("made none"));
+  EXPECT_THAT(we::engine::create(factory).err().what(), HasSubstr("returned null"));
 }
 
 }  // namespace

@@ -204,7 +204,7 @@ TEST(Typed, TextAndErrors) {
   EXPECT_THAT(t({{10, 11}, {10, 0}}), ElementsAre(11, 0));
   EXPECT_THAT(t.fails(10, 5), HasSubstr("t.text: rude"));
   EXPECT_THAT(t.fails(10, 4), HasSubstr("t.text: hot \\xf0 hot"));
-  EXPECT_THAT(t.fails(10, 3), HasSubstr("no std::exception"));
+  EXPECT_THAT(t.fails(10, 3), HasSubstr("not a std::exception"));
   EXPECT_THAT(t.fails(10, 65000), HasSubstr("t.text: argument 1: the guest gave a pointer outside of its memory"));
 }
 

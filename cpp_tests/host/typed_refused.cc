@@ -13,7 +13,7 @@ int main() {
 #elif REFUSED == 3
   m.add("f", [n = 0]() mutable { return ++n; });  // operator\(\) must be const
 #elif REFUSED == 4
-  m.add("f", [] { return std::string(); });  // cannot answer with this type
+  m.add("f", [] { return std::string(); });  // cannot return this type
 #elif REFUSED == 5
   m.add("f", [](auto x) { return x; });  // an object with one operator\(\)
 #elif REFUSED == 6

@@ -12,13 +12,13 @@
 
 namespace wasmengine {
 
-// How host.hh waits for what a host function returns; adapters specialize it.
+// How host.hh waits for the future that a host function returns. Adapters specialize it.
 template <typename F>
 struct async_traits;
 
 namespace detail {
 
-/// What an operation comes to: `result<void>`, or what its `take()` gives.
+/// The result of an operation: `result<void>` or that of its `take()`.
 template <typename Future>
 struct outcome_of {
   using type = result<void>;
@@ -29,7 +29,7 @@ struct outcome_of<Future> {
   using type = decltype(std::declval<Future&>().take());
 };
 
-/// The outcome of an operation that is ready.
+/// The result of an operation that is ready.
 template <typename Future>
 [[nodiscard]] typename outcome_of<Future>::type take_outcome(Future& operation) noexcept {
   if constexpr (requires { operation.take(); }) {
@@ -39,7 +39,7 @@ template <typename Future>
   }
 }
 
-/// An operation that a loop drives by way of `wasm_future_spawn`.
+/// An operation that a loop drives through `wasm_future_spawn`.
 ///
 /// `post(spawned*)`, on any thread and without throwing, must have either `run` or `discard` called with that pointer,
 /// once, later, on the future's thread; or `discard` at once, if the loop is closed. `Post` is copied. No copy is left
@@ -60,7 +60,7 @@ class spawned {
     if (begun) {
       (void)operation.release();
     } else {
-      // Delivered through the loop like any other outcome, since handlers do not expect to be called from here.
+      // Delivered through the loop like any other outcome because handlers do not expect a call from here.
       me->_outcome.emplace(begun.err());
       me->_self = me;
       (*me->_post)(me.get());
@@ -74,9 +74,9 @@ class spawned {
     if (wasm_task* task = std::exchange(me->_task, nullptr)) {
       auto ran = call([&](wasm_error** e) { return wasm_task_run(task, e); });
       if (!ran && ran.err().status() == WASM_STATUS_BUSY) {
-        schedule(me.get(), task);  // A callback of the engine runs the loop; the task's turn comes when it returns.
+        schedule(me.get(), task);  // One of the engine's own callbacks runs the loop: run the task later.
       } else if (!ran) {
-        me->_outcome.emplace(ran.err());  // The loop runs on another thread than the engine's.
+        me->_outcome.emplace(ran.err());  // The loop does not run on the engine's thread.
         is_over = false;
       }
     } else {
@@ -92,12 +92,12 @@ class spawned {
     }
   }
 
-  /// Cancels the operation: the loop is going down.
+  /// Cancels the operation because the loop ends.
   static void discard(spawned* self) noexcept {
     const auto me = self->_self;
     me->await_post();
     if (wasm_task* task = std::exchange(me->_task, nullptr)) {
-      (void)wasm_task_release(task, nullptr);  // Refused on a foreign thread, where leaking is the lesser evil.
+      (void)wasm_task_release(task, nullptr);  // Refused on another thread, where a leak is better.
     } else {
       me->_self.reset();
     }
@@ -111,7 +111,7 @@ class spawned {
   static void schedule(void* data, wasm_task* task) noexcept {
     auto* me = static_cast<spawned*>(data);
     me->_task = task;
-    // Once it is posted, another thread may run and free it.
+    // After the post another thread may run and free it.
     const auto posting = me->_posting;
     const std::lock_guard lock(*posting);
     const Post post = *me->_post;
@@ -140,7 +140,7 @@ class spawned {
   std::optional<Handler> _handler;
   std::optional<outcome> _outcome;
   wasm_task* _task = nullptr;
-  std::shared_ptr<spawned> _self;  // Kept until the library has no more use for it.
+  std::shared_ptr<spawned> _self;  // Kept until the library does not need it any more.
 };
 
 }  // namespace detail

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Boost.Asio: asynchronous operations with completion tokens, and host functions that are coroutines. Boost 1.74 or
+// Boost.Asio: asynchronous operations with completion tokens and host functions that are coroutines. Boost 1.74 or
 // later.
 //
 //   wasmengine::result<void> done = co_await wasmengine::async_wait(engine.start().value(), executor, use_awaitable);
 //
-// Threads: an engine's operations are awaited, and its executor runs, on the engine's thread; one thread runs the
-//   io_context. Promises may be settled anywhere: the operation is then posted to the executor.
-// Fairness: every poll is a handler of its own, so a guest that used up its time slice goes to the back of the queue.
-// Cancelling: stop or release the engine; the operation then completes with WASM_STATUS_CANCELLED. There are no per-
-//   operation cancellation slots.
-// Shutdown: release engines before the io_context goes, or let their completion handlers own them: a destroyed
-//   io_context cancels the operations whose polls are queued in it, but those that wait for a promise are not its own.
-#pragma once
+// Threads: an engine's operations are awaited and its executor runs on the engine's thread. One thread runs the
+//   io_context. Promises may be settled on any thread: the operation is then posted to the executor.
+// Fairness: every poll is a handler of its own. So a guest that used its time slice goes to the back of the queue.
+// Cancellation: stop or release the engine. The operation then completes with WASM_STATUS_CANCELLED. There are no
+//   per-operation cancellation slots.
+// Shutdown: release engines before the io_context is destroyed or let their completion handlers own them. A destroyed
+//   io_context cancels the operations whose polls are in its queue. It does not own those that wait for a promise.
 
 #include "adapter.hh"
 
@@ -34,7 +33,7 @@ namespace wasmengine {
 
 namespace detail {
 
-/// Puts polls into an executor's queue, and keeps the executor's context running meanwhile.
+/// Puts polls into an executor's queue and keeps the executor's context running until then.
 template <typename Executor>
 struct asio_post {
   explicit asio_post(const Executor& e) : work(e) {}
@@ -53,7 +52,7 @@ struct asio_post {
   boost::asio::executor_work_guard<Executor> work;
 };
 
-/// Calls a handler as Asio wants it called: by its associated executor, which is kept running until then.
+/// Calls a handler as Asio requires: through its associated executor, which is kept running until then.
 template <typename Handler, typename Executor>
 class asio_handler {
  public:
@@ -75,7 +74,7 @@ class asio_handler {
 
 }  // namespace detail
 
-/// Drives an operation to its end. Completes with `result<void>`; a `compilation` with `result<factory>`.
+/// Drives an operation to its end. Completes with `result<void>`. A `compilation` completes with `result<factory>`.
 template <typename Future, typename Executor, typename Token>
   requires std::derived_from<Future, future>
 auto async_wait(Future operation, const Executor& executor, Token&& token) {
@@ -90,15 +89,15 @@ auto async_wait(Future operation, const Executor& executor, Token&& token) {
       token, std::move(operation), executor);
 }
 
-/// A coroutine and where it runs; made by `run_on`.
+/// A coroutine and its executor. Made by `run_on`.
 template <typename T, typename Executor>
 struct asio_coroutine {
   Executor executor;
   boost::asio::awaitable<T, Executor> coroutine;
 };
 
-/// What a host function returns to answer with what a coroutine gives or throws. The coroutine begins later, on
-/// `executor`, and runs to its end also when its guest is gone. If it is destroyed instead, the guest's call fails.
+/// Returned by a host function whose result is that of a coroutine. The coroutine begins later on `executor` and runs
+/// to its end even if its guest is gone. If it is destroyed instead, the guest's call fails.
 template <typename T, typename Executor>
 [[nodiscard]] asio_coroutine<T, Executor> run_on(const std::type_identity_t<Executor>& executor,
                                                  boost::asio::awaitable<T, Executor> coroutine) {

@@ -16,7 +16,7 @@
 
 namespace wasmengine {
 
-/// A key or a value: text, bytes, or null.
+/// A key or a value: text or bytes or null.
 using field = std::optional<std::string_view>;
 
 /// A header of a record.
@@ -25,13 +25,13 @@ struct header {
   field value;
 };
 
-/// A record's key, value and headers, as views.
+/// A record's key, value and headers as views.
 struct payload {
   field key;
   field value;
   std::vector<header> headers;
 
-  /// Takes an encoded payload apart; the views point into `bytes`.
+  /// Parses an encoded payload. The views point into `bytes`.
   [[nodiscard]] static result<payload> read(std::span<const std::uint8_t> bytes) {
     std::array<wasm_header, 16> few;
     std::vector<wasm_header> many;
@@ -100,13 +100,13 @@ class batch_builder {
         [&](wasm_batch_builder** out, wasm_error** e) { return wasm_batch_builder_create(&raw, out, e); });
   }
 
-  /// Begins another batch, in the same memory.
+  /// Begins another batch in the same memory.
   result<void> reset(const batch_config& config = {}) noexcept {
     const wasm_batch_config raw = as_raw(config);
     return detail::call([&](wasm_error** e) { return wasm_batch_builder_reset(_raw.get(), &raw, e); });
   }
 
-  /// Adds a record, at the next offset unless one is given.
+  /// Adds a record. At the next offset unless one is given.
   result<void> add(std::int64_t timestamp, const payload& p, std::optional<std::int64_t> offset = {}) {
     std::vector<wasm_header> headers;
     for (const auto& h : p.headers) {
@@ -126,7 +126,7 @@ class batch_builder {
     });
   }
 
-  /// The batch; the view ends when the builder is next used.
+  /// The batch. The view ends when the builder is next used.
   [[nodiscard]] result<std::span<const std::uint8_t>> finish() noexcept {
     wasm_slice batch{};
     auto done = detail::call([&](wasm_error** e) { return wasm_batch_builder_finish(_raw.get(), &batch, e); });

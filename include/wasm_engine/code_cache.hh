@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Compiled modules: the runtime's cache of them, and artifacts that the host keeps itself.
+// Compiled modules: the runtime's code cache and artifacts that the host stores itself.
 #pragma once
 
 #include "future.hh"
@@ -11,18 +11,18 @@
 
 namespace wasmengine {
 
-/// A directory for compiled modules; the C header says whom it must belong to.
+/// A directory for compiled modules. See `wasm_runtime_set_code_cache` for the required owner and permissions.
 struct code_cache_config {
   std::string directory;
   std::uint64_t max_bytes = 0;  ///< Zero: 1 GiB.
 };
 
-/// A compiled module as bytes. Machine code: guard it like the program. Belongs to no thread.
+/// A compiled module as bytes. It is machine code: guard it like the program. Any thread may use it.
 class artifact {
  public:
   artifact() noexcept = default;
 
-  /// They live as long as the artifact.
+  /// The view lives as long as the artifact.
   [[nodiscard]] std::span<const std::uint8_t> bytes() const noexcept {
     return as_bytes(wasm_bytes_view(_raw.get()));
   }
@@ -35,12 +35,12 @@ class artifact {
   handle<wasm_bytes, wasm_bytes_release> _raw;
 };
 
-/// An artifact that is being made on a thread of the runtime. Poll or await it, then take.
+/// An artifact that is being made on a thread of the runtime. Poll or await it. Then take.
 class precompilation : public future {
  public:
   using future::future;
 
-  /// The artifact, once, after the future was ready.
+  /// The artifact. Once, after the future was ready.
   [[nodiscard]] result<artifact> take() noexcept {
     return detail::make<artifact>(
         [this](wasm_bytes** out, wasm_error** e) { return wasm_future_take_artifact(get(), out, e); });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Coroutines and callbacks on an event loop, for hosts that bring no coroutine type of their own.
+// Coroutines and callbacks on an event loop for hosts without a coroutine type of their own.
 #pragma once
 
 #include "future.hh"
@@ -17,20 +17,20 @@
 
 namespace wasmengine {
 
-/// What an event loop must offer so that futures can be awaited on it: to run something later on the same thread.
+/// What an event loop must offer so that futures can be awaited on it: it runs a function later on its thread.
 ///
-/// `post(function, argument)` is noexcept, may be called on any thread, and runs `function(argument)` on the loop's
-/// thread once, never before `post` has returned on that thread.
+/// `post(function, argument)` is noexcept and may be called on any thread. It runs `function(argument)` once on the
+/// loop's thread and never before `post` has returned on that thread.
 template <typename L>
 concept event_loop = requires(L& loop, void (*function)(void*) noexcept, void* argument) {
   { loop.post(function, argument) } noexcept;
 };
 
-/// Awaits a future on a loop; made by `on`. Owns the future, or refers to it if `F` is a reference.
+/// Awaits a future on a loop. Made by `on`. Owns the future unless `F` is a reference.
 ///
-/// The coroutine is resumed on the loop's thread. A guest that uses up its time slice goes to the back of the loop's
-/// queue; one that waits for the host is not polled until it is woken. A coroutine that is suspended here must not be
-/// destroyed while the loop may still run what was posted to it.
+/// The coroutine is resumed on the loop's thread. A guest that uses its whole time slice goes to the back of the loop's
+/// queue. One that waits for the host is not polled until it is woken. A coroutine that is suspended here must not be
+/// destroyed while the loop may still run posted functions.
 template <event_loop Loop, typename F>
 class awaiting {
  public:
@@ -40,7 +40,7 @@ class awaiting {
 
   [[nodiscard]] bool await_ready() noexcept { return false; }
 
-  /// Polls once; an operation that is over at once does not suspend the coroutine.
+  /// Polls once. An operation that completes at once does not suspend the coroutine.
   [[nodiscard]] bool await_suspend(std::coroutine_handle<> waiter) noexcept {
     _waiter = waiter;
     return !poll();
@@ -49,7 +49,7 @@ class awaiting {
   result<void> await_resume() noexcept { return std::move(_outcome); }
 
  private:
-  /// True when the operation is over; else something has been arranged that will poll again.
+  /// True when the operation has completed. Otherwise another poll is arranged.
   bool poll() noexcept {
     const wasm_waker waker{this, wake, dropped};
     _polling = true;
@@ -65,11 +65,11 @@ class awaiting {
     return *polled == WASM_POLL_READY;
   }
 
-  /// On any thread, after a poll that answered pending.
+  /// On any thread after a poll that returned pending.
   static void wake(void* self) noexcept { static_cast<awaiting*>(self)->_loop.post(poll_again, self); }
 
-  /// A waker that is dropped outside of a poll will never be called, because the engine was stopped or released: a poll
-  /// tells that. Only this thread drops wakers.
+  /// A waker that is dropped outside of a poll is never called because the engine was stopped or released. A poll
+  /// reports that. Only this thread drops wakers.
   static void dropped(void* self) noexcept {
     if (auto* me = static_cast<awaiting*>(self); !me->_polling) {
       me->_loop.post(poll_again, self);
@@ -90,14 +90,14 @@ class awaiting {
   bool _polling = false;
 };
 
-/// `result<void> r = co_await on(loop, std::move(operation))`, or with an operation that lives on.
+/// `result<void> r = co_await on(loop, std::move(operation))`. Also with a reference to an operation that outlives it.
 template <event_loop Loop, typename F>
   requires std::derived_from<std::remove_reference_t<F>, future>
 [[nodiscard]] awaiting<Loop, F> on(Loop& loop, F&& operation) noexcept {
   return awaiting<Loop, F>(loop, std::forward<F>(operation));
 }
 
-/// `co_await resume_on(loop)`: what follows runs on the loop's thread, later.
+/// `co_await resume_on(loop)`: the coroutine continues later on the loop's thread.
 template <event_loop Loop>
 [[nodiscard]] auto resume_on(Loop& loop) noexcept {
   struct hop {
@@ -111,12 +111,13 @@ template <event_loop Loop>
   return hop{loop};
 }
 
-/// Has the library poll a future on a loop until it is over, and then calls `on_done(result<void>)`, or
-/// `on_done(result<void>, F)` to get the future back, such as a compilation to take the factory from. For operations
-/// that nobody awaits. `on_done` runs on the loop's thread, must not throw, and is dropped uncalled only if this fails.
+/// Has the library poll a future on a loop until it has completed. Then calls `on_done(result<void>)` or
+/// `on_done(result<void>, F)`. The latter gets the future back, for example to take the factory from a compilation. For
+/// operations that are not awaited. `on_done` runs on the loop's thread and must not throw. It is dropped without a
+/// call only if this function fails.
 ///
-/// To cancel, stop or destroy the engine: the operation then fails with `WASM_STATUS_CANCELLED`. The loop must live,
-/// and run what is posted to it, until then.
+/// To cancel, stop or destroy the engine. The operation then fails with `WASM_STATUS_CANCELLED`. The loop must live and
+/// run posted functions until then.
 template <event_loop Loop, typename F, typename D>
   requires std::derived_from<F, future> &&
            (std::invocable<D&, result<void>> || std::invocable<D&, result<void>, F>)
@@ -133,7 +134,7 @@ result<void> spawn(Loop& loop, F operation, D on_done) {
         F finished;
         *finished.out() = over;
         auto outcome = status == WASM_STATUS_OK ? result<void>() : result<void>(error(status, why));
-        // Moved out, so that what it holds ends here: the library may drop the rest of it on another thread.
+        // Moved out so that its captures end here. The library may drop the rest of it on another thread.
         D done(std::move(*static_cast<D*>(data)));
         if constexpr (std::invocable<D&, result<void>, F>) {
           done(std::move(outcome), std::move(finished));
@@ -154,7 +155,7 @@ class task;
 
 namespace detail {
 
-/// What the promise types of all tasks have in common: whom to tell about the end.
+/// What the promise types of all tasks have in common: the notification at the end.
 class task_promise_base {
  public:
   [[nodiscard]] std::suspend_always initial_suspend() const noexcept { return {}; }
@@ -163,7 +164,7 @@ class task_promise_base {
       [[nodiscard]] bool await_ready() const noexcept { return false; }
       [[nodiscard]] std::coroutine_handle<> await_suspend(std::coroutine_handle<>) const noexcept {
         if (done != nullptr) {
-          // Frees the coroutine, and with it the promise: nothing of it is touched from here on.
+          // This frees the coroutine and its promise. Neither is touched from here on.
           const auto told = done;
           told(data);
           return std::noop_coroutine();
@@ -227,8 +228,8 @@ class task_promise<void> final : public task_promise_base {
 
 }  // namespace detail
 
-/// A coroutine that gives a `T`. It runs when it is awaited, or given to `start`; a host function's is started by the
-/// library. Dropping one that is suspended destroys it, which is right only if nothing will resume it.
+/// A coroutine that returns a `T`. It runs when it is awaited or passed to `start`. The library starts that of a host
+/// function. Dropping a suspended task destroys it. Do that only if nothing will resume it.
 template <typename T>
 class [[nodiscard]] task {
  public:
@@ -260,13 +261,13 @@ class [[nodiscard]] task {
     return awaiter{_frame};
   }
 
-  /// Runs it up to its first suspension. `done(data)` is called at its end, on whatever thread that is, and may destroy
-  /// the task; it may come before this returns. For adapters; see `wasmengine::start`.
+  /// Runs the task up to its first suspension. `done(data)` is called at its end on any thread and possibly before this
+  /// returns. It may destroy the task. For adapters: see `wasmengine::start`.
   void run(void (*done)(void*) noexcept, void* data) {
     _frame.promise().set_done(done, data);
     _frame.resume();
   }
-  /// What it gave, or throws what it threw: once, after its end.
+  /// Returns its value or throws its exception. Once, after its end.
   [[nodiscard]] T take() { return _frame.promise().take(); }
 
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(_frame); }
@@ -291,7 +292,7 @@ inline task<void> task_promise<void>::get_return_object() noexcept {
 
 }  // namespace detail
 
-/// Runs a task that nobody awaits. What it throws ends the program, as with a thread.
+/// Runs a task that is not awaited. An exception of it ends the program as with a thread.
 inline void start(task<void> work) {
   auto* owned = new task<void>(std::move(work));
   owned->run(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Engines of the embedder's own, which look like guests to everybody else.
+// Custom engines: the host's own code instead of a guest.
 #pragma once
 
 #include "runtime.hh"
@@ -17,7 +17,7 @@
 
 namespace wasmengine {
 
-/// A record of the batch at hand; `wasmengine::payload` takes it apart. Lives until the operation is over.
+/// A record of the current batch. `wasmengine::payload` parses it. Lives until the operation has completed.
 class input_record {
  public:
   explicit input_record(const wasm_input_record& raw) noexcept : _raw(raw) {}
@@ -31,7 +31,7 @@ class input_record {
   wasm_input_record _raw;
 };
 
-/// What a custom engine throws to fail at another record than the one that it took last: a later one.
+/// Thrown by a custom engine that fails at a later record than the one that it took last.
 class record_failure : public std::runtime_error {
  public:
   record_failure(std::uint32_t index, const std::string& why) : std::runtime_error(why), _index(index) {}
@@ -41,19 +41,19 @@ class record_failure : public std::runtime_error {
   std::uint32_t _index;
 };
 
-/// The step that a custom engine is in: where it gets a promise if it cannot finish at once.
+/// The current step of a custom engine. A step that cannot finish at once gets a promise from it.
 class custom_call {
  public:
   explicit custom_call(wasm_call* raw) noexcept : _raw(raw) {}
 
-  /// A promise for this step, which then returns `WASM_CALLBACK_RESULT_PENDING` and is called again when the promise is
-  /// resolved.
+  /// A promise for this step. The step then returns `WASM_CALLBACK_RESULT_PENDING`. It is called again when the promise
+  /// is resolved.
   [[nodiscard]] promise later() const {
     return detail::make<promise>([&](wasm_promise** out, wasm_error** e) {
              return wasm_call_promise(_raw, out, e);
            }).value();
   }
-  /// Of the engine that the step belongs to.
+  /// The user data of the engine that the step belongs to.
   [[nodiscard]] void* user_data() const noexcept { return wasm_call_user_data(_raw); }
   [[nodiscard]] wasm_engine* engine() const noexcept { return wasm_call_engine(_raw); }
   [[nodiscard]] wasm_call* get() const noexcept { return _raw; }
@@ -62,26 +62,26 @@ class custom_call {
   wasm_call* _raw;
 };
 
-/// A batch as a custom engine works on it. Valid until the step returns.
+/// The batch of a custom engine's step. Valid until the step returns.
 class batch_work {
  public:
   batch_work(wasm_work* raw, std::span<const std::uint8_t> batch, std::uint32_t first_record) noexcept
       : _raw(raw), _batch(batch), _first(first_record) {}
 
-  /// The batch as its host gave it, checked; it lives until the operation is over.
+  /// The checked batch as its host gave it. Lives until the operation has completed.
   [[nodiscard]] std::span<const std::uint8_t> batch() const noexcept { return _batch; }
   [[nodiscard]] std::uint32_t first_record() const noexcept { return _first; }
 
-  /// The next record from `first_record` on, if there is one left. The one before is finished then.
+  /// The next record from `first_record` on if there is one. The previous one is finished then.
   [[nodiscard]] std::optional<input_record> next() const {
     wasm_input_record record{};
     detail::call([&](wasm_error** e) { return wasm_work_next(_raw, &record, e); }).value();
     return record.payload == nullptr ? std::nullopt : std::optional(input_record(record));
   }
 
-  /// Writes a record's payload for the record that was taken last, to an output topic. False if the host must have what
-  /// was written before: return `WASM_CALLBACK_RESULT_AGAIN`, and write it then. Throws an `error` for what cannot be
-  /// written at all.
+  /// Writes a payload to an output topic for the record that was taken last. False if the earlier output must go to the
+  /// host first. Return `WASM_CALLBACK_RESULT_AGAIN` then and write it in the next step. Throws an `error` for a
+  /// payload that cannot be written at all.
   [[nodiscard]] bool write(std::span<const std::uint8_t> payload, std::uint32_t topic = 0) const {
     auto written = detail::call([&](wasm_error** e) { return wasm_work_write(_raw, as_slice(payload), topic, e); });
     if (!written && written.err().status() == WASM_STATUS_OUTPUT_FULL) {
@@ -97,8 +97,8 @@ class batch_work {
   std::uint32_t _first;
 };
 
-/// An engine of the embedder's own; see `wasm_custom_engine`. Made, used and destroyed on its engine's thread. What a
-/// step throws fails it.
+/// A custom engine. See `wasm_custom_engine`. Made, used and destroyed on its engine's thread. An exception fails the
+/// step.
 class custom_engine {
  public:
   custom_engine() = default;
@@ -106,22 +106,22 @@ class custom_engine {
   custom_engine& operator=(const custom_engine&) = delete;
   virtual ~custom_engine() = default;
 
-  /// A step of the start: `WASM_CALLBACK_RESULT_DONE`, `…_AGAIN`, or `…_PENDING` with a promise of the call.
+  /// A step of the start: `WASM_CALLBACK_RESULT_DONE`, `…_AGAIN` or `…_PENDING` with a promise of the call.
   virtual wasm_callback_result start(custom_call) { return WASM_CALLBACK_RESULT_DONE; }
-  /// A step of a transform, likewise.
+  /// A step of a transform. Results as for `start`.
   virtual wasm_callback_result transform(const batch_work& work, custom_call call) = 0;
-  /// Stops, whatever it is doing: when this returns, nothing touches the batch any more.
+  /// Stops in any state. When this returns, the batch must not be accessed any more.
   virtual void stop() noexcept {}
-  /// Bytes of memory that it has.
+  /// Bytes of memory that the engine has.
   [[nodiscard]] virtual std::uint64_t memory_size() const noexcept { return 0; }
 };
 
-/// Makes one engine for each `engine` of the factory: on their threads, so on several at once if there are.
+/// Makes one custom engine for each `engine` of the factory. Called on their threads, several at once.
 using custom_engine_maker = std::function<std::unique_ptr<custom_engine>()>;
 
 namespace detail {
 
-/// Runs a callback; what it throws is why the call fails.
+/// Runs a callback. An exception fails the call with its text.
 template <typename F>
 wasm_callback_result guarded(wasm_call* call, F&& f) noexcept {
   try {
@@ -139,7 +139,7 @@ inline custom_engine& as_custom_engine(void* data) noexcept { return *static_cas
 
 }  // namespace detail
 
-/// A factory of engines that `make` makes. `engine`, policies, sinks and metrics do not know them from guests.
+/// A factory of engines from `make`. For `engine`, policies, sinks and metrics they are like guests.
 [[nodiscard]] inline result<factory> create_custom_factory(const runtime& r, const transform_config& t,
                                                            custom_engine_maker make) {
   const wasm_custom_engine table{
@@ -150,7 +150,7 @@ inline custom_engine& as_custom_engine(void* data) noexcept { return *static_cas
         return detail::guarded(call, [&]() -> wasm_callback_result {
           auto made = (*static_cast<custom_engine_maker*>(data))();
           if (!made) {
-            throw std::runtime_error("the maker of the custom engine made none");
+            throw std::runtime_error("the maker of the custom engine returned null");
           }
           *engine_data = made.release();
           return WASM_CALLBACK_RESULT_DONE;

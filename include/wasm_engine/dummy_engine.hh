@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An engine that does what a test says, for testing hosts without guests.
+// An engine that follows a test's script. For testing hosts without guests.
 #pragma once
 
 #include "custom_engine.hh"
@@ -25,44 +25,43 @@ struct dummy_output {
   std::uint32_t topic = 0;
 };
 
-/// What a dummy does, and what was done with it. Shared by the test and all dummies of a factory, which must be on one
-/// thread then. Without any setting a dummy is ready at once and copies each record to the first topic.
+/// What a dummy does and its statistics. Shared by the test and all dummies of a factory, which must be on one thread
+/// then. Without any setting a dummy is ready at once and copies each record to the first topic.
 struct dummy_script {
   static constexpr unsigned always = std::numeric_limits<unsigned>::max();
 
-  /// What is written for a record, instead of a copy.
+  /// What is written for a record instead of a copy.
   std::function<std::vector<dummy_output>(const input_record&)> outputs;
-  /// The index in the batch of a record at which transforms fail, and how many of them.
+  /// The index in the batch of a record at which transforms fail and the number of transforms that fail.
   std::optional<std::uint32_t> fails_at;
   unsigned failures = always;
   /// How many of the next starts fail.
   unsigned failing_starts = 0;
-  /// Take the promise for which each start and each transform waits first: to be resolved by the test (`dummy_gate`),
-  /// or by a timer.
+  /// Takes the promise for which each start and each transform waits first. The test (`dummy_gate`) or a timer resolves
+  /// it.
   std::function<void(promise)> delay_start;
   std::function<void(promise)> delay_transform;
   std::uint64_t memory_size = 0;
 
   unsigned starts = 0;      ///< Starts that began.
-  unsigned transforms = 0;  ///< Batches that came.
+  unsigned transforms = 0;  ///< Batches that were received.
   unsigned records = 0;     ///< Records that were taken.
   unsigned stops = 0;
-  int alive = 0;  ///< Dummies that are there.
+  int alive = 0;  ///< Dummies that exist.
 };
 
-/// Holds promises until a test wants them: `script->delay_transform = gate.hold()`. Lives at least as long as the
-/// script.
+/// Holds promises until a test resolves them: `script->delay_transform = gate.hold()`. Must outlive the script.
 class dummy_gate {
  public:
   [[nodiscard]] std::function<void(promise)> hold() {
     return [this](promise p) { _held.push_back(std::move(p)); };
   }
   [[nodiscard]] std::size_t waiting() const noexcept { return _held.size(); }
-  /// Resolves the one that waits longest; throws if there is none.
+  /// Resolves the oldest promise. Throws if there is none.
   void open() { take().resolve().value(); }
-  /// Lets it fail instead.
+  /// Rejects it instead.
   void fail(std::string_view why) { take().reject(why).value(); }
-  /// Gives it to somebody else, such as another thread.
+  /// Releases it to the caller. For example to another thread.
   [[nodiscard]] promise take() {
     if (_held.empty()) {
       throw std::logic_error("nothing waits at this gate");
@@ -161,8 +160,8 @@ class dummy_engine final : public custom_engine {
   std::shared_ptr<dummy_script> _script;
   std::vector<dummy_output> _outputs;
   std::size_t _written = 0;
-  bool _begun = false;   ///< The transform at hand is not in its first step.
-  bool _waited = false;  ///< The start at hand is not in its first step.
+  bool _begun = false;   ///< The current transform is not in its first step.
+  bool _waited = false;  ///< The current start is not in its first step.
 };
 
 /// A factory of dummies that follow `script`.

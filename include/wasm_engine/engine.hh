@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Engines: one running guest, fed with batches.
+// Engines: one running guest that gets batches.
 #pragma once
 
 #include "policy.hh"
@@ -20,14 +20,14 @@
 
 namespace wasmengine {
 
-/// One record that a guest wrote; `wasmengine::payload` takes it apart. Lives as long as the block that it is in.
+/// One record that a guest wrote. `wasmengine::payload` parses it. Lives as long as its block.
 class output_record {
  public:
   explicit output_record(const wasm_output_record& raw) noexcept : _raw(&raw) {}
   [[nodiscard]] std::span<const std::uint8_t> payload() const noexcept { return {_raw->payload, _raw->payload_size}; }
   /// Index in the transform's output topics.
   [[nodiscard]] std::uint32_t topic() const noexcept { return _raw->topic; }
-  /// Offset and time of the input record that it came from.
+  /// Offset and timestamp of the input record that it belongs to.
   [[nodiscard]] std::int64_t input_offset() const noexcept { return _raw->input_offset; }
   [[nodiscard]] std::int64_t input_timestamp() const noexcept { return _raw->input_timestamp; }
 
@@ -38,13 +38,13 @@ class output_record {
 /// A block of output.
 using output_block = std::span<const wasm_output_record>;
 
-/// The call that a sink is in: where it gets a promise if it cannot finish at once.
+/// The call of a sink. A sink that cannot finish at once gets a promise from it.
 class output_call {
  public:
   explicit output_call(wasm_call* raw) noexcept : _raw(raw) {}
 
-  /// A promise for this call; the sink then returns `WASM_CALLBACK_RESULT_PENDING`, and the block stays until it is
-  /// settled.
+  /// A promise for this call. The sink then returns `WASM_CALLBACK_RESULT_PENDING`. The block stays valid until the
+  /// promise is settled.
   [[nodiscard]] result<promise> later() noexcept {
     return detail::make<promise>([&](wasm_promise** out, wasm_error** e) { return wasm_call_promise(_raw, out, e); });
   }
@@ -53,8 +53,8 @@ class output_call {
   wasm_call* _raw;
 };
 
-/// Takes output: `void(output_block)` if it always finishes at once, `wasm_callback_result(output_block, output_call)`
-/// if not. What it throws fails the transform.
+/// Receives output. `void(output_block)` if it always finishes at once. `wasm_callback_result(output_block,
+/// output_call)` if not. An exception fails the transform.
 template <typename S>
 concept output_function =
     !std::is_const_v<S> &&
@@ -85,7 +85,7 @@ wasm_callback_result sink_trampoline(void* data, const wasm_output_record* recor
 
 }  // namespace detail
 
-/// One running guest. Tied to the thread that made it; destroy it there.
+/// One running guest. Tied to the thread that made it: use and destroy it there.
 class engine {
  public:
   engine() noexcept = default;
@@ -96,14 +96,14 @@ class engine {
         [&](wasm_engine** out, wasm_error** e) { return wasm_engine_create(f.get(), nullptr, out, e); });
   }
 
-  /// A stopped user of the one engine that the calling thread shares for this factory; see `wasm_engine_config`.
+  /// A stopped user of the one engine that the calling thread shares for this factory. See `wasm_engine_config`.
   [[nodiscard]] static result<engine> create_shared(const factory& f) noexcept {
     const wasm_engine_config config{sizeof(config), 1};
     return detail::make<engine>(
         [&](wasm_engine** out, wasm_error** e) { return wasm_engine_create(f.get(), &config, out, e); });
   }
 
-  /// Puts an engine of another factory in this one's place while it works; see `wasm_engine_replace`.
+  /// Hot swap: replaces the engine by one of another factory without a stop. See `wasm_engine_replace`.
   [[nodiscard]] result<future> replace(const factory& f) noexcept {
     return detail::make<future>(
         [&](wasm_future** out, wasm_error** e) { return wasm_engine_replace(get(), f.get(), out, e); });
@@ -114,28 +114,28 @@ class engine {
     return detail::make<future>([&](wasm_future** out, wasm_error** e) { return wasm_engine_start(get(), out, e); });
   }
 
-  /// Gives the guest a batch. Both must live until the operation is over: `batch` is borrowed, and so is `sink`.
+  /// Gives the guest a batch. `batch` and `sink` are borrowed: both must live until the operation has completed.
   template <output_function S>
   [[nodiscard]] result<future> transform(std::span<const std::uint8_t> batch, S& sink) noexcept {
     return transform_from(batch, 0, sink);
   }
 
-  /// The same with a sink that the operation owns.
+  /// As above with a sink that the operation owns.
   template <output_function S>
     requires(!std::is_lvalue_reference_v<S>)
   [[nodiscard]] result<future> transform(std::span<const std::uint8_t> batch, S&& sink) {
     return transform_from(batch, 0, std::move(sink));
   }
 
-  /// Gives the guest a batch from the record with index `first_record` on: after a failure, to go on behind the record
-  /// that the error names, or to try that one again.
+  /// Gives the guest a batch from the record with index `first_record` on. After a failure a host continues behind the
+  /// failed record with it or tries that record again.
   template <output_function S>
   [[nodiscard]] result<future> transform_from(std::span<const std::uint8_t> batch, std::uint32_t first_record,
                                               S& sink) noexcept {
     return begin(batch, first_record, {sizeof(wasm_output_sink), &sink, nullptr, detail::sink_trampoline<S>});
   }
 
-  /// The same with a sink that the operation owns.
+  /// As above with a sink that the operation owns.
   template <output_function S>
     requires(!std::is_lvalue_reference_v<S>)
   [[nodiscard]] result<future> transform_from(std::span<const std::uint8_t> batch, std::uint32_t first_record,
@@ -145,8 +145,8 @@ class engine {
                   detail::sink_trampoline<S>});
   }
 
-  /// Gives the guest a batch and polls at once: an empty future if that was all. Both must live until it is over;
-  /// `waker`, if given, is consumed. See `wasm_engine_transform_and_poll`.
+  /// Gives the guest a batch and polls at once. The future is empty if the transform has completed. Both must live
+  /// until it has completed. `waker` may be null and is consumed. See `wasm_engine_transform_and_poll`.
   template <output_function S>
   [[nodiscard]] result<future> transform_and_poll(std::span<const std::uint8_t> batch, S& sink,
                                                  const wasm_waker* waker = nullptr) noexcept {
@@ -158,16 +158,16 @@ class engine {
     });
   }
 
-  /// Stops the guest, whatever it is doing.
+  /// Stops the guest in any state.
   [[nodiscard]] result<future> stop() noexcept {
     return detail::make<future>([&](wasm_future** out, wasm_error** e) { return wasm_engine_stop(get(), out, e); });
   }
 
-  /// Says what happens from now on when the guest fails; the engine must be stopped. Without a timer no start is tried
-  /// again, and none waits.
+  /// Sets what happens from now on when the guest fails. The engine must be stopped. Without a timer no start is tried
+  /// again and none waits.
   result<void> set_policy(const policy& p) noexcept { return detail::set_policy(get(), p, nullptr); }
 
-  /// The same with a timer that outlives the engine.
+  /// As above with a timer that outlives the engine.
   template <restart_timer T>
     requires(!std::is_const_v<T>)
   result<void> set_policy(const policy& p, T& timer) noexcept {
@@ -175,7 +175,7 @@ class engine {
     return detail::set_policy(get(), p, &raw);
   }
 
-  /// The same with a timer that the engine owns.
+  /// As above with a timer that the engine owns.
   template <restart_timer T>
     requires(!std::is_lvalue_reference_v<T>)
   result<void> set_policy(const policy& p, T&& timer) {
@@ -184,7 +184,7 @@ class engine {
     return detail::set_policy(get(), p, &raw);
   }
 
-  /// How the engine has fared since it was made.
+  /// The engine's statistics since it was made.
   [[nodiscard]] result<wasm_engine_stats> stats() const noexcept {
     wasm_engine_stats stats{sizeof(stats), 0, 0, 0, 0};
     auto got = detail::call([&](wasm_error** e) { return wasm_engine_get_stats(get(), &stats, e); });
@@ -194,7 +194,7 @@ class engine {
     return stats;
   }
 
-  /// Why a start or a transform failed last under a policy, also when that goes on; none if none has.
+  /// Why a start or a transform last failed under a policy, also if the policy continued. None if nothing has failed.
   [[nodiscard]] result<std::optional<error>> last_error() const noexcept {
     wasm_error* last = nullptr;
     auto got = detail::call([&](wasm_error** e) { return wasm_engine_get_last_error(get(), &last, e); });
@@ -204,14 +204,14 @@ class engine {
     return last == nullptr ? std::optional<error>() : std::optional(error(wasm_error_status(last), last));
   }
 
-  /// Begins to profile the guest: its stack is looked at in such intervals of time in which it runs.
+  /// Starts to profile the guest. Its stack is sampled at this interval of its running time.
   result<void> start_profile(std::chrono::nanoseconds interval = std::chrono::milliseconds(1)) noexcept {
     return detail::call([&](wasm_error** e) {
       return wasm_engine_start_profile(get(), static_cast<std::uint64_t>(interval.count()), e);
     });
   }
 
-  /// Ends the profile, and gives it as JSON for Firefox's profiler.
+  /// Ends the profile and returns it as JSON for Firefox's profiler.
   [[nodiscard]] result<std::string> finish_profile() {
     handle<wasm_bytes, wasm_bytes_release> text;
     auto done = detail::call([&](wasm_error** e) { return wasm_engine_finish_profile(get(), text.out(), e); });
@@ -221,8 +221,8 @@ class engine {
     return std::string(as_text(wasm_bytes_view(text.get())));
   }
 
-  /// Attaches a pointer of the host's, for its host functions: `host_call::user_data`, `per_engine`, `engine_data`. The
-  /// library never follows it.
+  /// Attaches a pointer of the host for its host functions: `host_call::user_data`, `per_engine`, `engine_data`. The
+  /// library never dereferences or frees it.
   result<void> set_user_data(void* user_data) noexcept {
     return detail::call([&](wasm_error** e) { return wasm_engine_set_user_data(get(), user_data, e); });
   }
@@ -258,7 +258,8 @@ class engine {
         [&](wasm_future** out, wasm_error** e) { return wasm_engine_transform(get(), &args, out, e); });
   }
 
-  // A refusal (foreign thread, own callback) leaks the engine: an error of the program, and the lesser evil.
+  // A refusal (another thread or one of the engine's own callbacks) leaks the engine. It is an error of the program and
+  // a leak is better than a crash.
   static void release(wasm_engine* raw) noexcept { (void)wasm_engine_release(raw, nullptr); }
 
   handle<wasm_engine, release> _raw;

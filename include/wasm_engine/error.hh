@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What went wrong, and results that say so.
+// Errors and results that have them.
 #pragma once
 
 #include "handle.hh"
@@ -29,10 +29,10 @@ struct frame {
   std::uint32_t index;
 };
 
-/// An error, with its story. Copies share one; belongs to no thread.
+/// An error with its details. Copies share them. Any thread may use it.
 class error final : public std::exception {
  public:
-  /// Takes over what a C function gave. `raw` may be null when the caller asked for no story.
+  /// Takes over what a C function returned. `raw` may be null if the caller did not ask for details.
   explicit error(wasm_status status, wasm_error* raw = nullptr) noexcept : _status(status) {
     if (raw != nullptr) {
       // The deleter runs even if the control block cannot be allocated.
@@ -43,14 +43,14 @@ class error final : public std::exception {
     }
   }
 
-  /// An error of the host's own: what a host function answers to make the guest fail with this text.
+  /// An error of the host. A host function returns it to make the guest fail with this text.
   explicit error(std::string why)
       : _status(WASM_STATUS_HOST_FUNCTION_FAILED), _text(std::make_shared<const std::string>(std::move(why))) {}
 
   [[nodiscard]] wasm_status status() const noexcept { return _status; }
-  /// Fixed name of the status, such as `guest-trap`.
+  /// Fixed name of the status. For example `guest-trap`.
   [[nodiscard]] const char* status_name() const noexcept { return wasm_status_name(_status); }
-  /// What happened, to which transform, at which record, and what to do.
+  /// What happened, to which transform, at which record and what to do.
   [[nodiscard]] const char* what() const noexcept override {
     if (_text) {
       return _text->c_str();
@@ -58,23 +58,23 @@ class error final : public std::exception {
     return _raw ? wasm_error_message(_raw.get()) : wasm_status_name(_status);
   }
   [[nodiscard]] wasm_trap trap() const noexcept { return info().trap; }
-  /// The code with which the guest ended by itself.
+  /// The guest's exit code if it ended by itself.
   [[nodiscard]] std::optional<std::int32_t> exit_code() const noexcept {
     const auto known = info();
     return known.has_exit_code ? std::optional(known.exit_code) : std::nullopt;
   }
-  /// The record that the guest was working on.
+  /// The record that the guest was working on if there was one.
   [[nodiscard]] std::optional<record_position> record() const noexcept {
     const auto known = info();
     return known.has_record ? std::optional(record_position{known.record_index, known.record_offset}) : std::nullopt;
   }
-  /// The guest's core dump, if the runtime's `core_dumps` asks for one and the guest has one. Lives as long as the
-  /// error and its copies.
+  /// The guest's core dump if the runtime's `core_dumps` is set and there is one. Lives as long as the error and its
+  /// copies.
   [[nodiscard]] std::optional<std::span<const std::uint8_t>> coredump() const noexcept {
     const auto dump = info().core_dump;
     return dump.size != 0 ? std::optional(as_bytes(dump)) : std::nullopt;
   }
-  /// The guest's call stack, innermost first.
+  /// The guest's call stack. The innermost frame is the first.
   [[nodiscard]] std::vector<frame> backtrace() const {
     std::vector<frame> frames;
     for (std::size_t i = 0, n = info().frame_count; i < n; ++i) {
@@ -87,7 +87,7 @@ class error final : public std::exception {
   }
 
  private:
-  /// All zero if there is no more than the status.
+  /// All zero if there is only a status.
   [[nodiscard]] wasm_error_info info() const noexcept {
     wasm_error_info known{};
     known.size = sizeof(known);
@@ -100,7 +100,7 @@ class error final : public std::exception {
   std::shared_ptr<const std::string> _text;
 };
 
-/// A value or an error: what C++23 calls std::expected, as far as it is needed here.
+/// A value or an error. Like C++23's std::expected as far as it is needed here.
 template <typename T>
 class [[nodiscard]] result {
  public:
@@ -110,7 +110,7 @@ class [[nodiscard]] result {
   [[nodiscard]] bool has_value() const noexcept { return _state.index() == 0; }
   [[nodiscard]] explicit operator bool() const noexcept { return has_value(); }
 
-  /// The value; throws the error if there is none.
+  /// The value. Throws the error if there is none.
   [[nodiscard]] T& value() & {
     check();
     return std::get<0>(_state);
@@ -119,7 +119,7 @@ class [[nodiscard]] result {
     check();
     return std::get<0>(std::move(_state));
   }
-  /// The error; only if there is no value.
+  /// The error. Only if there is no value.
   [[nodiscard]] const error& err() const noexcept { return *std::get_if<1>(&_state); }
 
   [[nodiscard]] const T& value() const& {
@@ -155,7 +155,7 @@ class [[nodiscard]] result<void> {
       throw *_error;
     }
   }
-  /// The error; only if there is one.
+  /// The error. Only if there is one.
   [[nodiscard]] const error& err() const noexcept { return *_error; }
 
  private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A cache of factories: what has one key is compiled once, and kept for as long as it is used.
+// A cache of factories. A key is compiled once and its factory is kept as long as it is used.
 //
 //     auto cache = we::factory_cache::create(runtime).value();
 //     auto compilation = cache.get("orders-v7", module, transform).value();   // on any shard, at any time
@@ -24,10 +24,10 @@ struct factory_cache_config {
   std::chrono::nanoseconds collect_interval{};  ///< Looked for that often, in `get`. Zero: never.
 };
 
-/// What a factory cache has, and counted since it was made; members as in the C header.
+/// Statistics of a factory cache since it was made. Members as in the C header.
 using factory_cache_stats = wasm_factory_cache_stats;
 
-/// A cache of a runtime's factories, which it keeps alive. Any thread, several at once.
+/// A cache of a runtime's factories. It keeps the runtime alive. Several threads may use it at once.
 class factory_cache {
  public:
   factory_cache() noexcept = default;
@@ -40,8 +40,8 @@ class factory_cache {
     });
   }
 
-  /// The factory with this key, compiled if it is neither there nor being compiled. Everything is copied. An error if
-  /// the key is that of another module or description. Without a key (empty), module and description are the key.
+  /// The factory with this key. Compiled if it is neither in the cache nor being compiled. Everything is copied. An
+  /// error if the key belongs to another module or description. With an empty key module and description are the key.
   [[nodiscard]] result<compilation> get(std::string_view key, std::span<const std::uint8_t> module,
                                         const transform_config& t) const {
     return detail::make_factory(module, t, [&](const wasm_factory_config& config, wasm_future** out, wasm_error** e) {
@@ -49,14 +49,14 @@ class factory_cache {
     });
   }
 
-  /// The factory with this key, if it is there or being compiled; else `WASM_STATUS_NOT_CACHED`. Cheap.
+  /// The factory with this key if it is in the cache or being compiled. Otherwise `WASM_STATUS_NOT_CACHED`. Cheap.
   [[nodiscard]] result<compilation> get(std::string_view key) const noexcept {
     return detail::make<compilation>([&](wasm_future** out, wasm_error** e) {
       return wasm_factory_cache_get(get(), as_slice(key), nullptr, out, e);
     });
   }
 
-  /// Drops what nobody has used for that long; tells how many factories that were.
+  /// Drops factories that were unused for that long. Returns their number.
   result<std::uint64_t> collect(std::chrono::nanoseconds min_idle = {}) const noexcept {
     std::uint64_t collected = 0;
     auto done = detail::call([&](wasm_error** e) {
@@ -83,7 +83,7 @@ class factory_cache {
   [[nodiscard]] wasm_factory_cache** out() noexcept { return _raw.out(); }
 
  private:
-  /// Less than nothing is nothing.
+  /// Negative durations count as zero.
   static std::uint64_t nanoseconds(std::chrono::nanoseconds time) noexcept {
     return time.count() > 0 ? static_cast<std::uint64_t>(time.count()) : 0;
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Operations that are going on, to be polled, and promises; coroutine.hh has what awaits them.
+// Operations in progress and promises. coroutine.hh has the means to await them.
 #pragma once
 
 #include "error.hh"
@@ -18,13 +18,13 @@ namespace wasmengine {
 
 namespace detail {
 inline void release_future(wasm_future* raw) noexcept {
-  // Refused on a foreign thread and from the engine's own callback: both are errors of the program, and freeing the
-  // future there would be worse than leaking it.
+  // Refused on another thread and from one of the engine's own callbacks. Both are errors of the program. A leak is
+  // better than freeing the future there.
   (void)wasm_future_release(raw, nullptr);
 }
 }  // namespace detail
 
-/// An operation that is going on. Releasing it early cancels it. Tied to the engine's thread if it is an engine's.
+/// An operation in progress. Releasing it early cancels it. An engine's future is tied to the engine's thread.
 class future {
  public:
   future() noexcept = default;
@@ -33,7 +33,7 @@ class future {
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(_raw); }
   [[nodiscard]] wasm_future* get() const noexcept { return _raw.get(); }
 
-  /// Drives the operation on. `waker`, if given, is used up; see `wasm_waker` in the C header.
+  /// Polls the operation. `waker` may be null and is consumed. See `wasm_waker` in the C header.
   [[nodiscard]] result<wasm_poll> poll(const wasm_waker* waker = nullptr) noexcept {
     wasm_poll state = WASM_POLL_READY;
     auto polled = detail::call([&](wasm_error** e) { return wasm_future_poll(_raw.get(), waker, &state, e); });
@@ -43,7 +43,7 @@ class future {
     return state;
   }
 
-  /// Gives the C handle away.
+  /// Releases the C handle to the caller.
   [[nodiscard]] wasm_future* release() noexcept { return _raw.release(); }
   [[nodiscard]] wasm_future** out() noexcept { return _raw.out(); }
 
@@ -51,7 +51,8 @@ class future {
   handle<wasm_future, detail::release_future> _raw;
 };
 
-/// An answer that comes later. Settle it once, on any thread; dropped unsettled it counts as rejected.
+/// The result that a callback gives later. Settle it once on any thread. If it is dropped unsettled, it counts as
+/// rejected.
 class promise {
  public:
   promise() noexcept = default;
@@ -59,17 +60,18 @@ class promise {
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(_raw); }
   [[nodiscard]] wasm_promise* get() const noexcept { return _raw.get(); }
 
-  /// It is done: for a promise that expects no value.
+  /// Resolves a promise that expects no value.
   result<void> resolve() noexcept {
     return detail::call([&](wasm_error** e) { return wasm_promise_resolve(_raw.get(), e); });
   }
-  /// The results of a host function, as in its signature.
+  /// Resolves with the results of a host function as in its signature.
   result<void> resolve(std::span<const wasm_value> values) noexcept {
     return detail::call(
         [&](wasm_error** e) { return wasm_promise_resolve_values(_raw.get(), values.data(), values.size(), e); });
   }
-  /// Has `continuation`, `wasm_callback_result(wasm_call*, wasm_value* results) noexcept`, finish a host function on
-  /// the engine's thread, with the guest's memory at hand. It is dropped uncalled if the guest is gone.
+  /// Has `continuation` finish a host function on the engine's thread, where it can use the guest's memory. It is a
+  /// `wasm_callback_result(wasm_call*, wasm_value* results) noexcept`. If the guest is gone, it is dropped without a
+  /// call.
   template <typename C>
     requires std::is_nothrow_invocable_r_v<wasm_callback_result, C&, wasm_call*, wasm_value*>
   result<void> resolve_with(C continuation) {
@@ -83,7 +85,7 @@ class promise {
   result<void> reject(std::string_view reason) noexcept {
     return detail::call([&](wasm_error** e) { return wasm_promise_reject(_raw.get(), as_slice(reason), e); });
   }
-  /// For a step of a custom engine's transform: it fails at this record of the batch; see `wasm_call_fail_record`.
+  /// For a step of a custom engine's transform: it fails at this record of the batch. See `wasm_call_fail_record`.
   result<void> reject_record(std::uint32_t index, std::string_view reason) noexcept {
     return detail::call(
         [&](wasm_error** e) { return wasm_promise_reject_record(_raw.get(), index, as_slice(reason), e); });
@@ -94,10 +96,10 @@ class promise {
   handle<wasm_promise, wasm_promise_release> _raw;
 };
 
-/// Drives an operation to its end, blocking the thread while it waits: for tools and tests. A sink that answers pending
-/// must have its promise settled by another thread.
+/// Drives an operation to its end and blocks the thread while it waits. For tools and tests. Another thread must settle
+/// the promises of a sink that returns pending.
 inline result<void> drive(future& operation) {
-  // Shared with the waker, which another thread may still be inside when this returns.
+  // Shared with the waker. Another thread may still be inside it when this returns.
   struct gate {
     std::mutex mutex;
     std::condition_variable opened;
@@ -112,7 +114,7 @@ inline result<void> drive(future& operation) {
     (*owned)->opened.notify_one();
   };
   for (;;) {
-    // Most operations are over at the first poll, or yield: no waker is made for those.
+    // Most operations complete at the first poll or yield. No waker is made for those.
     auto polled = operation.poll();
     if (polled && *polled == WASM_POLL_PENDING) {
       const wasm_waker waker{new std::shared_ptr<gate>(shared), wake, drop};

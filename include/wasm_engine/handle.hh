@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// RAII for the C handles, and views of borrowed bytes.
+// RAII for the C handles and views of borrowed bytes.
 #pragma once
 
 #include "../wasm_engine.h"
@@ -13,7 +13,7 @@
 
 namespace wasmengine {
 
-/// Owns a C handle; `Release` is the C function that takes it back. Move-only.
+/// Owns a C handle. `Release` is the C function that releases it. Move-only.
 template <typename T, auto Release>
 class handle {
  public:
@@ -31,7 +31,7 @@ class handle {
   [[nodiscard]] T* get() const noexcept { return _raw; }
   [[nodiscard]] explicit operator bool() const noexcept { return _raw != nullptr; }
 
-  /// Gives the handle away.
+  /// Releases the handle to the caller.
   [[nodiscard]] T* release() noexcept { return std::exchange(_raw, nullptr); }
 
   /// Frees the handle and takes over another one.
@@ -51,7 +51,7 @@ class handle {
   T* _raw = nullptr;
 };
 
-/// Bytes as C takes them.
+/// Bytes for C.
 [[nodiscard]] inline wasm_slice as_slice(std::string_view text) noexcept {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
@@ -59,7 +59,7 @@ class handle {
   return {bytes.data(), bytes.size()};
 }
 
-/// Bytes as C gave them.
+/// Bytes from C.
 [[nodiscard]] inline std::span<const std::uint8_t> as_bytes(wasm_slice slice) noexcept {
   return {slice.data, slice.size};
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Functions of the host's that guests call: a C++ function's type is read at compile time, and becomes the type that
-// the guest imports.
+// Host functions in C++. The type of a C++ function is read at compile time and becomes the type that the guest
+// imports.
 //
 //   wasmengine::host_module geo("geo");
 //   geo.add<&geo_database::country>("country", database);   // a member function
@@ -9,51 +9,51 @@
 //   geo.add("now", [] { return now_in_milliseconds(); });   // a lambda
 //   runtime.add(geo).value();
 //
-// What a C++ parameter is in the guest; other types do not compile:
+// What a C++ parameter is in the guest. Other types do not compile.
 //
-//   bool                                 i32; anything but 0 is true
+//   bool                                 i32; true unless 0
 //   integers and enums up to 32 bits     i32; a value that does not fit is a trap
 //   integers and enums of 64 bits        i64
 //   float, double                        f32, f64
-//   std::span<T>, std::span<const T>     i32 address, i32 number of elements      } of the guest's memory itself, while
-//   std::span<T, N>                      i32 address                              } the function runs; a misaligned
-//   std::string_view                     i32 address, i32 number of bytes         } address is a trap
-//   T&                                   i32 address: read before the call, written back after it, if it succeeds
+//   std::span<T>, std::span<const T>     i32 address, i32 number of elements      } the guest's memory itself while the
+//   std::span<T, N>                      i32 address                              } function runs; a misaligned address
+//   std::string_view                     i32 address, i32 number of bytes         } is a trap
+//   T&                                   i32 address; read before the call and written back after it if it succeeds
 //   const T&, T a class                  i32 address
 //   std::vector<T>, std::string          as span and string_view, but copied
-//   guest_ptr<T>, guest_span<T>          i32 address, and i32 number of elements: for guest_memory
-//   guest_memory&, host_call&            nothing: access to the guest's memory, and to the call
+//   guest_ptr<T>, guest_span<T>          i32 address, and i32 number of elements; for guest_memory
+//   guest_memory&, host_call&            nothing: access to the guest's memory and to the call
 //   engine_data<T>                       nothing: the pointer of `engine::set_user_data`
-//   later<R>                             nothing: the answer R comes later; the function returns void
+//   later<R>                             nothing: the result R is given later; the function returns void
 //
-// In memory T is trivially copyable, no pointer and no bool. Ranges outside of the guest's memory are traps.
+// In memory T is trivially copyable and no pointer and no bool. Ranges outside of the guest's memory are traps.
 //
-// What it returns: void, a bool, number or enum, a std::tuple of those for several results, or result<R> (or whatever
-// has has_value(), operator*, and err() or error()), whose error becomes a trap. What it throws becomes a trap with
-// what().
+// Return types: void, a bool, number or enum, a std::tuple of those for several results or a result<R>. Also any type
+// like std::expected (has_value(), operator* and err() or error()). The error becomes a trap. An exception becomes a
+// trap with what().
 //
-// It is asynchronous, so that the guest may be suspended in it, if it has a parameter `later<R>`, or returns `task<R>`,
-// or anything else that can be awaited, or that `async_traits` knows. Such a coroutine runs to its end also when its
-// guest is gone meanwhile, so it must not have views of the guest's memory: `std::string` and `std::vector` instead of
+// A function is asynchronous if it has a parameter `later<R>` or returns `task<R>` or anything else that can be awaited
+// or that `async_traits` knows. The guest may be suspended in it. Such a coroutine runs to its end even if its guest is
+// gone. So it must not have views of the guest's memory: use `std::string` and `std::vector` instead of
 // `std::string_view`, `std::span` and references. To write to the guest's memory at the end it takes a `guest_ptr` or
-// `guest_span` and gives a `with_memory<R>`. Everything else that it needs is the host's care, except for the function
-// object, if it is a lambda, or what a std::shared_ptr to the object holds: that lives until the coroutine ends.
+// `guest_span` and returns a `with_memory<R>`. The library keeps the function object until the coroutine ends if it is
+// a lambda. It also keeps the object of a std::shared_ptr. The lifetime of everything else is up to the host.
 //
-// Functions are called on the threads of engines, on several at once if there are, so a lambda must be const; and on
-// the guests' stacks: see `host_stack_size`. They must not block.
+// Functions are called on the threads of engines and on the guests' stacks: see `host_stack_size`. Several threads may
+// call them at once. So a lambda must be const. They must not block.
 #pragma once
 
 #include "host/calls.hh"
 
 namespace wasmengine {
 
-/// What `host_module::add` takes: a function, a pointer to a member function, or an object with one const operator(),
-/// whose parameters and answer have a meaning in the guest.
+/// What `host_module::add` takes: a function, a pointer to a member function or an object with one const operator().
+/// Its parameters and its return value must have a meaning in the guest.
 template <typename F>
 concept host_callable =
     detail::has_signature<F> && detail::host_signature<typename detail::signature<F>::type>::fits();
 
-/// Functions that guests import from one module. Copies share the functions; a module can be given to several runtimes.
+/// Functions that guests import from one module. Copies share the functions. A module can be given to several runtimes.
 class host_module {
  public:
   explicit host_module(std::string name) : _name(std::move(name)) {}
@@ -66,7 +66,7 @@ class host_module {
     return put<typename traits::type>(std::move(name), detail::static_call<Function>{});
   }
 
-  /// A member function of an object, which must outlive all calls: `add<&my_class::method>("name", object)`.
+  /// A member function of an object that must outlive all calls: `add<&my_class::method>("name", object)`.
   template <auto Function, typename T>
     requires std::is_member_function_pointer_v<decltype(Function)> &&
              std::derived_from<T, std::remove_const_t<typename detail::signature<decltype(Function)>::object_type>>
@@ -75,7 +75,7 @@ class host_module {
     return put<typename traits::type>(std::move(name), detail::member_call<Function, T*>{&object});
   }
 
-  /// A member function of an object that is kept.
+  /// A member function of an object that is kept alive.
   template <auto Function, typename T>
     requires std::is_member_function_pointer_v<decltype(Function)>
   host_module& add(std::string name, std::shared_ptr<T> object) {
@@ -93,7 +93,7 @@ class host_module {
                                       detail::engine_member_call<Function, typename traits::object_type>{});
   }
 
-  /// A lambda, or another object with one operator(); or a pointer to a function.
+  /// A lambda or another object with one operator() or a pointer to a function.
   template <typename F>
   host_module& add(std::string name, F function) {
     static_assert(detail::has_signature<F>, "a host function is a function or an object with one operator()");
@@ -129,7 +129,7 @@ class host_module {
     checked::check();
     if constexpr (checked::fits()) {
       constexpr auto params = checked::params();
-      constexpr auto results = detail::answer<typename checked::final_type>::types;
+      constexpr auto results = detail::return_value<typename checked::final_type>::types;
       _functions.push_back(
           {std::move(name), std::vector<wasm_value_type>(params.begin(), params.end()),
            std::vector<wasm_value_type>(results.begin(), results.end()), checked::may_wait,

@@ -5,9 +5,10 @@
 //   wasmengine::libuv_loop on(loop);
 //   on.spawn(engine.start().value(), [](wasmengine::result<void> done) { … });
 //
-// Threads: made, used, closed and destroyed on the loop's thread, where the engines live, except for `post`.
-// Fairness: what is posted while the queue is being run waits for the next turn of the loop, after timers and I/O.
-// Cancelling: stop or release the engine; the operation then completes with WASM_STATUS_CANCELLED.
+// Threads: made, used, closed and destroyed on the loop's thread, where the engines live. Only `post` may be called on
+//   any thread.
+// Fairness: what is posted while the queue is being run waits for the next iteration of the loop, after timers and I/O.
+// Cancellation: stop or release the engine. The operation then completes with WASM_STATUS_CANCELLED.
 // Shutdown: the loop stays alive until `close`, which cancels what is queued. Release the engines before.
 #pragma once
 
@@ -24,10 +25,10 @@
 
 namespace wasmengine {
 
-/// Runs functions and operations on a libuv loop, woken by one `uv_async_t`.
+/// Runs functions and operations on a libuv loop. One `uv_async_t` wakes it.
 class libuv_loop {
  public:
-  /// Adds a handle to `loop`, which must run until that is closed.
+  /// Adds a handle to `loop`. The loop must run until the handle is closed.
   explicit libuv_loop(uv_loop_t* loop) : _queue(std::make_shared<queue>()) {
     if (const int status = uv_async_init(loop, &_queue->async, drain); status != 0) {
       throw std::system_error(-status, std::generic_category(), "uv_async_init");
@@ -37,8 +38,8 @@ class libuv_loop {
   libuv_loop(libuv_loop&&) = delete;
   ~libuv_loop() { close(); }
 
-  /// Cancels the operations that are queued, forgets the functions, and closes the handle: the next turn of the loop
-  /// lets go of it. Twice is fine.
+  /// Cancels the queued operations, drops the functions and closes the handle. The next iteration of the loop releases
+  /// the handle. A second call does nothing.
   void close() noexcept {
     std::vector<item> rest;
     {
@@ -54,13 +55,14 @@ class libuv_loop {
     }
   }
 
-  /// Runs `function(argument)` once, later, on the loop's thread; never if the loop is closed before. Any thread.
+  /// Runs `function(argument)` once, later, on the loop's thread. Never if the loop is closed before. Any thread.
   void post(void (*function)(void*) noexcept, void* argument) noexcept {
     (void)_queue->push({function, argument, [](void*) noexcept {}});
   }
 
-  /// Drives an operation to its end, and calls `done` on the loop's thread with a `result<void>`, or a
-  /// `result<factory>` for a `compilation`. What `done` throws terminates the program, since libuv is written in C.
+  /// Drives an operation to its end. Then calls `done` on the loop's thread with a `result<void>` or, for a
+  /// `compilation`, with a `result<factory>`. An exception of `done` terminates the program because libuv is written in
+  /// C.
   template <typename Future, typename F>
     requires std::derived_from<Future, future> && std::invocable<F, typename detail::outcome_of<Future>::type>
   void spawn(Future operation, F done) {
@@ -88,7 +90,7 @@ class libuv_loop {
       }
       items.push_back(i);
       if (items.size() == 1) {
-        uv_async_send(&async);  // Under the lock, since it must not come after uv_close.
+        uv_async_send(&async);  // Under the lock because it must not come after uv_close.
       }
       return true;
     }

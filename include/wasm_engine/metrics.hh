@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Metrics: as numbers for a metrics system of the host's, or as text for Prometheus.
+// Metrics as numbers for the host's metrics system or as text for Prometheus.
 //
 //     auto snapshot = we::metrics::create(runtime).value();   // once
 //     snapshot.update().value();                              // whenever the host's system asks
@@ -24,11 +24,11 @@ class transform_metrics {
 
   [[nodiscard]] std::string_view transform() const noexcept { return as_text(_raw.transform); }
   [[nodiscard]] std::uint32_t shard() const noexcept { return _raw.shard; }
-  /// How many records took how long; the last bucket has no end.
+  /// The histogram of record latencies. The last bucket has no end.
   [[nodiscard]] std::span<const wasm_latency_bucket> latency() const noexcept {
     return {_raw.latency, _raw.latency_count};
   }
-  /// Kinds of failures that happened.
+  /// Kinds of failures that occurred.
   [[nodiscard]] std::span<const wasm_error_count> errors() const noexcept { return {_raw.errors, _raw.error_count}; }
   /// Failures with this status.
   [[nodiscard]] std::uint64_t errors(wasm_status status) const noexcept {
@@ -48,8 +48,8 @@ class transform_metrics {
   wasm_transform_metrics _raw;
 };
 
-/// All metrics of a runtime at one moment: a range of `transform_metrics`, by name and shard. One thread at a time.
-/// Views that it gave end with the next `update`.
+/// A snapshot of all metrics of a runtime: a range of `transform_metrics` by name and shard. One thread at a time. Its
+/// views end with the next `update`.
 class metrics {
  public:
   class iterator {
@@ -74,13 +74,13 @@ class metrics {
 
   metrics() noexcept = default;
 
-  /// Reads all metrics of a runtime. Any thread, also while engines run on others.
+  /// Takes a snapshot of a runtime's metrics. Any thread, also while engines run on others.
   [[nodiscard]] static result<metrics> create(const runtime& runtime) noexcept {
     return detail::make<metrics>(
         [&](wasm_metrics** out, wasm_error** e) { return wasm_metrics_create(runtime.get(), out, e); });
   }
 
-  /// Reads them anew. Takes memory only if there is more than there ever was.
+  /// Takes the snapshot again. Allocates only if there is more than ever before.
   result<void> update() noexcept {
     return detail::call([&](wasm_error** e) { return wasm_metrics_update(get(), e); });
   }
@@ -96,7 +96,7 @@ class metrics {
   [[nodiscard]] iterator begin() const noexcept { return {this, 0}; }
   [[nodiscard]] iterator end() const noexcept { return {this, size()}; }
 
-  /// The runtime's own.
+  /// The runtime's own numbers.
   [[nodiscard]] wasm_runtime_metrics runtime_metrics() const noexcept {
     wasm_runtime_metrics raw{};
     raw.size = sizeof(raw);
@@ -112,7 +112,7 @@ class metrics {
   handle<wasm_metrics, wasm_metrics_release> _raw;
 };
 
-/// The runtime's own numbers, now. Allocates nothing but what kinds of failed compilations take.
+/// The runtime's own numbers now. Allocates only for the kinds of failed compilations.
 [[nodiscard]] inline result<wasm_runtime_metrics> runtime_metrics(const runtime& runtime) noexcept {
   wasm_runtime_metrics raw{};
   raw.size = sizeof(raw);
@@ -123,7 +123,7 @@ class metrics {
   return raw;
 }
 
-/// All metrics, now, in Prometheus's text format.
+/// All metrics now in Prometheus's text format.
 [[nodiscard]] inline result<std::string> metrics_text(const runtime& runtime) {
   handle<wasm_bytes, wasm_bytes_release> text;
   auto done =

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What becomes of an engine whose guest fails: `engine::set_policy`.
+// What an engine does when its guest fails: `engine::set_policy`.
 #pragma once
 
 #include "future.hh"
@@ -14,21 +14,21 @@
 
 namespace wasmengine {
 
-/// As `wasm_engine_policy`, which says what is promised. Zero times mean the defaults.
+/// As `wasm_engine_policy`, which has the delivery guarantees. Zero times mean the defaults.
 struct policy {
   wasm_on_error on_error = WASM_ON_ERROR_FAIL;
-  std::chrono::nanoseconds backoff_min{0};    ///< From the first failure in a row to the next start. 1 s.
-  std::chrono::nanoseconds backoff_max{0};    ///< To which that doubles. 30 s.
-  std::chrono::nanoseconds healthy_after{0};  ///< A guest that ran for so long begins a new row. 10 s.
+  std::chrono::nanoseconds backoff_min{0};    ///< From the first of consecutive failures to the next start. 1 s.
+  std::chrono::nanoseconds backoff_max{0};    ///< The longest delay. 30 s.
+  std::chrono::nanoseconds healthy_after{0};  ///< A guest that ran this long resets the failure streak. 10 s.
 };
 
-/// The host's clock, for waiting before a guest is started again:
+/// The host's clock and timer for the delay before a guest is started again:
 ///
 ///   std::chrono::nanoseconds now() noexcept;                 // never goes back
-///   void sleep(std::chrono::nanoseconds time, promise p);    // resolves `p` after that, on any thread
+///   void sleep(std::chrono::nanoseconds time, promise p);    // resolves `p` after that time, on any thread
 ///
-/// Called on the engine's thread, while a future of it is polled. What `sleep` throws fails that operation, and so does
-/// a promise that is dropped.
+/// Called on the engine's thread while one of its futures is polled. An exception of `sleep` fails that operation. So
+/// does a promise that is dropped.
 template <typename T>
 concept restart_timer = requires(T& timer, std::chrono::nanoseconds time, promise p) {
   { timer.now() } noexcept -> std::convertible_to<std::chrono::nanoseconds>;

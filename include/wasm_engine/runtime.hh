@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Runtimes and factories: configuration, modules, compilation.
+// Runtimes and factories: configuration, modules and compilation.
 #pragma once
 
 #include "code_cache.hh"
@@ -16,22 +16,22 @@
 
 namespace wasmengine {
 
-/// A line that a guest wrote to its standard output (info) or error (warn), or one of the library's own about it.
+/// A line that a guest wrote to its standard output (info) or error (warn) or a line of the library about it.
 struct log_line {
   wasm_log_severity severity;
-  bool continues;  ///< The line was too long; the next one of this severity and transform goes on with it.
+  bool continues;  ///< The line was too long. The next one of this severity and transform continues it.
   std::string_view transform;
   std::string_view text;
   wasm_log_source source;
   std::uint32_t shard;        ///< The label of the engine's thread.
-  const wasm_engine* engine;  ///< To tell one of several by; see `engine::get`.
+  const wasm_engine* engine;  ///< To tell several engines apart. See `engine::get`.
   void* user_data;            ///< The engine's.
 };
 
-/// Takes log lines: on the engines' threads, so on several at once if there are. What it throws is swallowed.
+/// Takes log lines. Called on the engines' threads, several at once. Exceptions are swallowed.
 using log_function = std::function<void(const log_line&)>;
 
-/// A transform: what a guest may know about itself, beside its module.
+/// A transform: what a guest may know about itself in addition to its module.
 struct transform_config {
   std::string name;
   std::string input_topic;
@@ -39,7 +39,7 @@ struct transform_config {
   std::vector<std::pair<std::string, std::string>> env;
 };
 
-/// A compiled module, from which engines are made. Any thread; copies share one.
+/// A compiled module from which engines are made. Any thread. Copies share one.
 class factory {
  public:
   factory() noexcept = default;
@@ -60,12 +60,12 @@ class factory {
   handle<wasm_factory, wasm_factory_release> _raw;
 };
 
-/// A factory that is being compiled on a thread of the runtime. Poll or await it, then take.
+/// A factory that is being compiled on a thread of the runtime. Poll or await it. Then take.
 class compilation : public future {
  public:
   using future::future;
 
-  /// The factory, once, after the future was ready.
+  /// The factory. Once, after the future was ready.
   [[nodiscard]] result<factory> take() noexcept {
     return detail::make<factory>(
         [this](wasm_factory** out, wasm_error** e) { return wasm_future_take_factory(get(), out, e); });
@@ -74,7 +74,7 @@ class compilation : public future {
 
 namespace detail {
 
-/// Calls `f` with a description for C, which lives as long as the call.
+/// Calls `f` with a description for C that lives as long as the call.
 template <typename F>
 auto with_raw(const transform_config& t, std::span<const std::uint8_t> module, F&& f) {
   std::vector<wasm_slice> topics;
@@ -90,7 +90,7 @@ auto with_raw(const transform_config& t, std::span<const std::uint8_t> module, F
   return f(config);
 }
 
-/// Begins to make a factory: `begin` gets the description for C, and where to write.
+/// Begins to make a factory. `begin` gets the description for C and the place for the future.
 template <typename F>
 [[nodiscard]] result<compilation> make_factory(std::span<const std::uint8_t> module, const transform_config& t,
                                                F begin) {
@@ -108,7 +108,7 @@ class runtime {
  public:
   runtime() noexcept = default;
 
-  /// Makes a runtime. `config.size` and `config.log` are set here; `log`, if not empty, gets the guests' output.
+  /// Makes a runtime. `config.size` and `config.log` are set here. `log` gets the guests' output unless it is empty.
   [[nodiscard]] static result<runtime> create(wasm_runtime_config config = {}, log_function log = {}) {
     config.size = sizeof(config);
     if (log) {
@@ -118,35 +118,36 @@ class runtime {
         [&](wasm_runtime** out, wasm_error** e) { return wasm_runtime_create(&config, out, e); });
   }
 
-  /// Gives guests the functions of a host module, for which host.hh must be included. Before the first `validate`,
-  /// `inspect` or `compile`. If one of them is refused, those before it stay.
+  /// Registers the functions of a host module. host.hh must be included. To be called before the first `validate`,
+  /// `inspect` or `compile`. If one of the functions is refused, those before it stay.
   result<void> add(const host_module& module) const;
 
-  /// Gives guests a schema registry. `registry.size` is set here; its `data` is taken over in any case.
+  /// Gives guests a schema registry. `registry.size` is set here. Its `data` is taken over in any case.
   result<void> set_schema_registry(wasm_schema_registry registry) const noexcept {
     registry.size = sizeof(registry);
     return detail::call([&](wasm_error** e) { return wasm_runtime_set_schema_registry(get(), &registry, e); });
   }
 
-  /// Gives guests a new, empty schema registry in memory: for tests and tools.
+  /// Gives guests a new, empty schema registry in memory. For tests and tools.
   result<void> set_schema_registry_in_memory() const noexcept {
     wasm_schema_registry registry{};
     auto made = detail::call([&](wasm_error** e) { return wasm_schema_registry_in_memory(&registry, e); });
     return made ? set_schema_registry(registry) : made;
   }
 
-  /// Keeps compiled modules in a directory. Before the first `validate`, `inspect`, `compile`, `precompile` or `load`.
+  /// Keeps compiled modules in a directory. To be called before the first `validate`, `inspect`, `compile`,
+  /// `precompile` or `load`.
   result<void> set_code_cache(const code_cache_config& cache) const noexcept {
     const wasm_code_cache_config config{sizeof(config), as_slice(cache.directory), cache.max_bytes};
     return detail::call([&](wasm_error** e) { return wasm_runtime_set_code_cache(get(), &config, e); });
   }
 
-  /// Judges a module without compiling it.
+  /// Validates a module without compiling it.
   [[nodiscard]] result<void> validate(std::span<const std::uint8_t> module) const noexcept {
     return detail::call([&](wasm_error** e) { return wasm_runtime_validate(get(), as_slice(module), e); });
   }
 
-  /// Everything about a module, also a refused one, as JSON; the C header lists the members.
+  /// Describes a module as JSON, also a refused one. The C header lists the members.
   [[nodiscard]] result<std::string> inspect(std::span<const std::uint8_t> module) const {
     handle<wasm_bytes, wasm_bytes_release> text;
     auto done = detail::call(
@@ -162,14 +163,14 @@ class runtime {
     return make_factory(module, t, wasm_factory_create);
   }
 
-  /// Begins to compile a module to an artifact. It is copied.
+  /// Begins to compile a module to an artifact. The module is copied.
   [[nodiscard]] result<precompilation> precompile(std::span<const std::uint8_t> module) const noexcept {
     return detail::make<precompilation>(
         [&](wasm_future** out, wasm_error** e) { return wasm_runtime_precompile(get(), as_slice(module), out, e); });
   }
 
-  /// Begins to load a transform from the bytes of an artifact, which are believed: whoever could change them could run
-  /// anything in this process. Everything is copied.
+  /// Begins to load a transform from the bytes of an artifact. They are trusted and not verified: anyone who could
+  /// change them could run any code in this process. Everything is copied.
   [[nodiscard]] result<compilation> load(std::span<const std::uint8_t> artifact, const transform_config& t) const {
     return make_factory(artifact, t, wasm_factory_load);
   }

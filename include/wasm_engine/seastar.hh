@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Seastar: operations as `seastar::future`, host functions and sinks that answer with one.
+// Seastar: operations as `seastar::future`. Host functions and sinks may return one.
 //
 //   co_await wasmengine::as_future(engine.start().value());
 //
-// Shards: an engine belongs to the shard that made it; a runtime and a factory to nobody. Make the runtime when the
-//   reactor runs, since Seastar replaces signal handlers that it finds when it starts.
-// Signals: Seastar blocks SIGFPE on every shard but the first; `prepare_shard` unblocks what guests' traps need.
-// Alternate signal stacks: Seastar's of 13.5 KiB is too small for Wasmtime, which replaces it, on the first use of a
-//   shard, by a larger one of its own; Seastar's handlers then run on that. The stall detector's handler runs on
-//   whatever stack is current, so also on a guest's: leave `guest_stack_size` and `host_stack_size` at several times
-//   16 KiB.
-// Fairness: a guest that used up its time slice goes to the back of its scheduling group's queue. Seastar's
-//   `--task-quota-ms`, 0.5 by default, is a good `time_slice_ns`; `--blocked-reactor-notify-ms` must be longer than
+// Shards: an engine belongs to the shard that made it. A runtime and a factory belong to no shard. Make the runtime
+//   when the reactor runs because Seastar replaces signal handlers that it finds when it starts.
+// Signals: Seastar blocks SIGFPE on every shard but the first. `prepare_shard` unblocks the signals of guests' traps.
+// Alternate signal stacks: Seastar's stack of 13.5 KiB is too small for Wasmtime. Wasmtime replaces it by a larger one
+//   on the first use of a shard. Seastar's handlers then run on that. The stall detector's handler runs on the current
+//   stack, which may be a guest's. So `guest_stack_size` and `host_stack_size` should be several times 16 KiB.
+// Fairness: a guest that used its time slice goes to the back of its scheduling group's queue. Seastar's
+//   `--task-quota-ms`, 0.5 by default, is a good `time_slice_ns`. `--blocked-reactor-notify-ms` must be longer than
 //   that.
-// Cancelling: stop or release the engine; what was awaited then fails with WASM_STATUS_CANCELLED.
-// Shutdown: as with every Seastar future, wait for what was begun before the shard stops.
+// Cancellation: stop or release the engine. The awaited future then fails with WASM_STATUS_CANCELLED.
+// Shutdown: as with every Seastar future, wait for operations in progress before the shard stops.
 #pragma once
 
 #include "adapter.hh"
@@ -38,22 +37,23 @@
 
 namespace wasmengine {
 
-/// Readies a shard for guests of `runtime`: on each shard, before its first engine. `engines` as for `prepare_thread`.
+/// Prepares a shard for guests of `runtime`. To be called on each shard before its first engine. `engines` as for
+/// `prepare_thread`.
 inline void prepare_shard(const runtime& runtime, std::uint64_t engines = 0) {
   prepare_thread(runtime, engines).value();
 }
 
 namespace detail {
 
-/// Where one poll waits to be woken. Stays in place until the waker has been used up.
+/// Where one poll waits to be woken. Must stay in place until the waker has been consumed.
 class seastar_waiter {
  public:
   [[nodiscard]] wasm_waker waker() noexcept { return {this, wake, wake}; }
   [[nodiscard]] seastar::future<> woken() noexcept { return _promise.get_future(); }
 
  private:
-  // Also when the waker is dropped: then either the poll was not pending, and nobody waits, or the engine was stopped,
-  // and another poll tells.
+  // Also when the waker is dropped. Then either the poll was not pending and nothing waits or the engine was stopped
+  // and another poll reports that.
   static void wake(void* data) noexcept {
     auto* me = static_cast<seastar_waiter*>(data);
     if (seastar::engine_is_ready() && seastar::this_shard_id() == me->_shard) {
@@ -73,8 +73,8 @@ using value_of = std::decay_t<decltype(std::declval<typename outcome_of<Future>:
 
 }  // namespace detail
 
-/// Drives an operation to its end, on the shard of its engine. Fails with `wasmengine::error`. A `compilation` gives
-/// the factory. An operation that is over at the first poll gives a future that is ready.
+/// Drives an operation to its end on the shard of its engine. Fails with `wasmengine::error`. A `compilation` returns
+/// the factory. An operation that completes at the first poll returns a future that is ready.
 template <typename Future>
   requires std::derived_from<Future, future>
 seastar::future<detail::value_of<Future>> as_future(Future operation) {
@@ -101,8 +101,8 @@ seastar::future<detail::value_of<Future>> as_future(Future operation) {
   }
 }
 
-/// Host functions may return a `seastar::future`; what it fails with ends the guest. Stopping the engine does not end
-/// what it waits for: hold a gate.
+/// Host functions may return a `seastar::future`. Its failure ends the guest. Stopping the engine does not end what it
+/// waits for: hold a gate.
 template <typename T>
 struct async_traits<seastar::future<T>> {
   using value_type = T;
@@ -115,8 +115,8 @@ struct async_traits<seastar::future<T>> {
   }
 };
 
-/// A sink for `engine::transform` made of a function `seastar::future<>(output_block)`: the guest rests, and the block
-/// can be read, until the future is resolved, or the engine is stopped.
+/// A sink for `engine::transform` made from a function `seastar::future<>(output_block)`. Until the future resolves or
+/// the engine is stopped, the guest does not run and the block can be read.
 template <typename F>
   requires std::is_invocable_r_v<seastar::future<>, F&, output_block>
 class seastar_sink {
@@ -140,7 +140,7 @@ class seastar_sink {
         } catch (const std::exception& e) {
           (void)p.reject(e.what());
         } catch (...) {
-          // The promise goes unsettled, which counts as rejected.
+          // The promise is dropped unsettled, which counts as rejected.
         }
       } else {
         over.get();

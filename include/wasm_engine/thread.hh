@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a thread that polls engines needs: signals, a pool, cleaning.
+// What a thread that polls engines needs: signals, a pool and reclaimed memories.
 #pragma once
 
 #include "runtime.hh"
@@ -10,8 +10,8 @@
 
 namespace wasmengine {
 
-/// Prepares this thread for polling engines of `runtime`; see `wasm_thread_prepare`. `engines` is for memory mode
-/// THREAD_POOL: how many this thread will have started at the same time. `shard` labels the thread in metrics; 0 leaves
+/// Prepares this thread for polling engines of `runtime`. See `wasm_thread_prepare`. `engines` is for memory mode
+/// THREAD_POOL: how many this thread will have started at the same time. `shard` labels the thread in metrics. 0 leaves
 /// the label as it was.
 [[nodiscard]] inline result<void> prepare_thread(const runtime& runtime, std::uint64_t engines = 0,
                                                  std::uint32_t shard = 0) noexcept {
@@ -19,17 +19,17 @@ namespace wasmengine {
   return detail::call([&](wasm_error** e) { return wasm_thread_prepare(runtime.get(), &config, e); });
 }
 
-/// Gives this thread's pool back; no engine may use it.
+/// Releases this thread's pool. No engine may use it.
 [[nodiscard]] inline result<void> release_thread(const runtime& runtime) noexcept {
   return detail::call([&](wasm_error** e) { return wasm_thread_release(runtime.get(), e); });
 }
 
-/// Unblocks, on this thread, the signals by which `runtime` notices traps.
+/// Unblocks the signals by which `runtime` notices traps on this thread.
 [[nodiscard]] inline result<void> unblock_signals(const runtime& runtime) noexcept {
   return detail::call([&](wasm_error** e) { return wasm_thread_unblock_signals(runtime.get(), e); });
 }
 
-/// Cleans up to `bytes` bytes of memories that stopped engines left in this thread's pool; true if some are left.
+/// Cleans up to `bytes` bytes of memories that stopped engines left in this thread's pool. True if some are left.
 [[nodiscard]] inline result<bool> clean_thread(const runtime& runtime, std::size_t bytes) noexcept {
   bool more = false;
   auto done = detail::call([&](wasm_error** e) { return wasm_thread_reclaim(runtime.get(), bytes, &more, e); });

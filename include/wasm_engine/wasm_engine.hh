@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The C++20 layer over wasm_engine.h: RAII, results, coroutines. Header-only, standard library only.
+// The C++20 layer over wasm_engine.h: RAII, results and coroutines. Header-only. Standard library only.
 //
 // The namespace is `wasmengine`: `wasm` is taken by the wasm-c-api's C++ header, and `wasm_engine` is a C type.
 #pragma once

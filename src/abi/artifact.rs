@@ -1,4 +1,5 @@
-//! Artifacts are compiled modules that the host keeps itself: on its disk, or sent to other machines.
+//! Compiled modules that the host stores itself: on its own disk or on other machines. Most hosts need only a code
+//! cache.
 
 use super::error::wasm_error;
 use super::factory::{description, wasm_factory_config};
@@ -9,19 +10,19 @@ use crate::base::status::wasm_status;
 use crate::compile::job;
 use crate::host::slice::wasm_slice;
 
-/// Compiles a module to an artifact, for an embedder that keeps compiled modules itself. The module is copied, and
-/// judged and compiled on a compile thread of the runtime, or found in its cache. Any thread.
+/// Compiles a module to an artifact for a host that stores compiled modules itself. The module is copied. It is
+/// validated and compiled on a compile thread of the runtime or found in the runtime's code cache. Any thread.
 ///
-/// `future` becomes ready with an artifact, to be had by `wasm_future_take_artifact`, or fails with a
-/// `WASM_STATUS_MODULE_…`. Else it is like that of `wasm_factory_create`.
+/// `future` becomes ready with an artifact, which `wasm_future_take_artifact` returns. Or it fails with a
+/// `WASM_STATUS_MODULE_…`. Otherwise it is like that of `wasm_factory_create`.
 ///
-/// An artifact is machine code with what has to be known about it: as long as it is kept, guard it as you would guard
-/// the program itself, since loading one that was forged runs what the forger wrote. Its checksum tells of accidents
-/// only.
+/// An artifact is machine code with its description. Guard it like the program itself as long as it is kept: loading a
+/// forged artifact runs the forger's code. Its checksum detects accidents only.
 ///
-/// It fits runtimes of the same version of this library, on processors with at least the features that it was made on,
-/// with the same `memory_mode` and `trap_mode`, and with the same of its host functions that may wait; in memory mode
-/// `WASM_MEMORY_MODE_PROCESS_POOL` also with the same `pool_engines` and `memory_limit`, where these are large.
+/// An artifact fits runtimes of the same version of this library on processors with at least the features of the one
+/// that made it. `memory_mode` and `trap_mode` must be the same. So must be the set of its host functions that may
+/// wait. In memory mode `WASM_MEMORY_MODE_PROCESS_POOL` also `pool_engines` and `memory_limit` must be the same where
+/// these are large.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_precompile(
     runtime: *const wasm_runtime,
@@ -38,16 +39,17 @@ pub unsafe extern "C" fn wasm_runtime_precompile(
     })
 }
 
-/// Makes a factory of an artifact instead of a module: as `wasm_factory_create`, but `module` in `config` is an
-/// artifact, which is copied, checked and loaded on a compile thread. What it says is checked against this runtime as
-/// its module would be.
+/// Makes a factory from an artifact instead of a module. As `wasm_factory_create`, but `module` in `config` is an
+/// artifact. It is copied and it is checked and loaded on a compile thread. Its imports and limits are checked against
+/// this runtime as its module's would be.
 ///
-/// **The artifact is believed.** Give it nothing but bytes of `wasm_future_take_artifact` that nobody else could
-/// have changed.
+/// **The artifact is trusted. Its code is not verified.** Load only bytes from `wasm_future_take_artifact` that no one
+/// else could have changed.
 ///
-/// `future` fails with `WASM_STATUS_MODULE_ARTIFACT_DAMAGED` if the bytes are no artifact, or not as they were made;
-/// with `WASM_STATUS_MODULE_ARTIFACT_INCOMPATIBLE` if it does not fit this runtime, and a message that says what
-/// differs; or with any `WASM_STATUS_MODULE_…` that the module would get here. Then compile the module.
+/// `future` fails with `WASM_STATUS_MODULE_ARTIFACT_DAMAGED` if the bytes are no artifact or were damaged. It fails
+/// with `WASM_STATUS_MODULE_ARTIFACT_INCOMPATIBLE` if the artifact does not fit this runtime. The message says what
+/// differs. It fails with any `WASM_STATUS_MODULE_…` that the module would get here. After a failure compile the
+/// module.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_factory_load(
     runtime: *const wasm_runtime,
@@ -57,7 +59,7 @@ pub unsafe extern "C" fn wasm_factory_load(
 ) -> wasm_status {
     boundary(error, |scope| {
         let runtime = scope.handle(runtime, "runtime")?;
-        // SAFETY: the header says so; and all zeros is a valid config.
+        // SAFETY: the header says so. All zeros is a valid config.
         let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
         let out = Out::new(future, "future")?;
         let artifact = config.module.bytes(scope, "module")?.to_vec();

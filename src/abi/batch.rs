@@ -1,4 +1,5 @@
-//! `wasm_batch_*` and `wasm_payload_*`: record batches and record payloads for hosts and tools.
+//! Record batches and record payloads in Kafka's encoding. Hosts that have batches already need only
+//! `wasm_payload_read`, which parses output records.
 
 use super::error::wasm_error;
 use super::{Out, boundary, first_size, sized};
@@ -11,13 +12,13 @@ use crate::batch::header::wasm_batch_header;
 use crate::batch::payload::{Field, Payload};
 use crate::host::slice::{self, wasm_slice};
 
-/// A key or a value: bytes, or null.
+/// A key or a value: bytes or null.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_field {
-    /// The first byte; may be NULL when `size` is not positive.
+    /// The first byte. May be NULL when `size` is not positive.
     pub data: *const u8,
-    /// Number of bytes; −1 for null.
+    /// Number of bytes. −1 for null.
     pub size: i64,
 }
 
@@ -25,7 +26,7 @@ pub struct wasm_field {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_header {
-    /// The header's key; must not be null.
+    /// The header's key. Must not be null.
     pub key: wasm_field,
     /// The header's value.
     pub value: wasm_field,
@@ -63,8 +64,10 @@ impl wasm_field {
     }
 }
 
-/// Reads the header at the front of `bytes`, after which more batches may follow: `total_size` tells where. Checks that
-/// the whole batch is there, but neither its CRC nor its records. `WASM_STATUS_BATCH_TRUNCATED`, `…_MAGIC`, `…_MALFORMED`.
+/// Reads the header at the front of `bytes`. More batches may follow at `total_size`. Checks that the whole batch is
+/// there. Checks neither its CRC nor its records. Any thread.
+///
+/// `WASM_STATUS_BATCH_TRUNCATED`, `…_MAGIC` or `…_MALFORMED` if there is no such batch.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_batch_read_header(
     bytes: wasm_slice,
@@ -80,9 +83,9 @@ pub unsafe extern "C" fn wasm_batch_read_header(
     })
 }
 
-/// Takes a payload apart. `payload`'s fields point into `bytes`. Its headers are written to `headers`, which has room for
-/// `header_capacity`; `payload->headers` is that array, and `payload->header_count` is the number of headers that there are:
-/// if it is larger than the capacity, call again with more room, and do not use `payload` for anything else.
+/// Parses a payload. The fields of `payload` point into `bytes`. Headers are written to `headers`, which has room for
+/// `header_capacity` of them. `payload->headers` is that array. `payload->header_count` is the number of headers in the
+/// payload. If that exceeds the capacity, do not use `payload` and call again with more room. Any thread.
 ///
 /// `WASM_STATUS_BATCH_MALFORMED` if the bytes are not key, value and headers and nothing else.
 #[unsafe(no_mangle)]
@@ -106,7 +109,8 @@ pub unsafe extern "C" fn wasm_payload_read(
         }
         for (i, (key, value)) in parsed.headers.iter().take(header_capacity).enumerate() {
             let header = wasm_header { key: wasm_field::of(Some(key)), value: wasm_field::of(*value) };
-            // SAFETY: `i` is below the capacity, for which the header asks to be writable, and `headers` is not NULL.
+            // SAFETY: `headers` is not NULL and the header says that `header_capacity` entries can be written. `i` is
+            // below that.
             unsafe { headers.add(i).write(header) }
         }
         out.set(wasm_payload {
@@ -119,7 +123,7 @@ pub unsafe extern "C" fn wasm_payload_read(
     })
 }
 
-/// Packs records into batches. Owned; used by one thread at a time.
+/// Packs records into batches. Owned by the host. Used by one thread at a time.
 pub struct wasm_batch_builder {
     builder: Builder,
     payload: Vec<u8>,
@@ -131,13 +135,13 @@ pub struct wasm_batch_builder {
 pub struct wasm_batch_config {
     /// `sizeof(wasm_batch_config)`.
     pub size: usize,
-    /// Offset of the batch. Default 0.
+    /// Offset of the batch. Not negative. Default 0.
     pub base_offset: i64,
     /// Default none.
     pub compression: wasm_compression_number,
-    /// 1: all records have the time `append_timestamp`, the broker's, instead of their own. Default 0.
+    /// 1: all records have the time `append_timestamp` instead of their own. Default 0.
     pub append_time: u32,
-    /// Milliseconds since 1970, with `append_time`.
+    /// The broker's time in milliseconds since 1970. Used with `append_time`.
     pub append_timestamp: i64,
 }
 
@@ -145,7 +149,7 @@ fn read_config(config: *const wasm_batch_config) -> Result<(wasm_compression, i6
     if config.is_null() {
         return Ok((wasm_compression::None, 0, None));
     }
-    // SAFETY: the header says so; and all zeros is a valid config.
+    // SAFETY: the header says so. All zeros is a valid config.
     let config = unsafe { sized(config, first_size!(wasm_batch_config, append_timestamp), "config")? };
     let codec = wasm_compression::from_code(config.compression)
         .ok_or_else(|| Error::invalid(format!("compression {} is unknown", config.compression)))?;
@@ -158,7 +162,8 @@ fn read_config(config: *const wasm_batch_config) -> Result<(wasm_compression, i6
     Ok((codec, config.base_offset, (config.append_time == 1).then_some(config.append_timestamp)))
 }
 
-/// Makes a builder with no records in it. `config` may be NULL for the defaults.
+/// Makes a builder with no records. `config` may be NULL for the defaults. Release the builder with
+/// `wasm_batch_builder_release`. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_batch_builder_create(
     config: *const wasm_batch_config,
@@ -174,7 +179,7 @@ pub unsafe extern "C" fn wasm_batch_builder_create(
     })
 }
 
-/// Forgets the records and begins another batch; memory is kept. The view that `wasm_batch_builder_finish` gave ends.
+/// Drops the records and begins another batch. Memory is kept. Ends the view that `wasm_batch_builder_finish` gave.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_batch_builder_reset(
     builder: *mut wasm_batch_builder,
@@ -189,8 +194,8 @@ pub unsafe extern "C" fn wasm_batch_builder_reset(
     })
 }
 
-/// Adds a record. `offset` is its Kafka offset, at least one more than the last one's, or −1 for the next. `timestamp` is in
-/// milliseconds since 1970.
+/// Adds a record. `offset` is its Kafka offset: at least one more than the last record's or −1 for the next.
+/// `timestamp` is in milliseconds since 1970. `payload` is copied.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_batch_builder_add(
     builder: *mut wasm_batch_builder,
@@ -222,7 +227,7 @@ pub unsafe extern "C" fn wasm_batch_builder_add(
     })
 }
 
-/// Adds a record whose payload is encoded already, such as one from a transform. Else as `wasm_batch_builder_add`.
+/// As `wasm_batch_builder_add` for a payload that is encoded already. For example one from a transform.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_batch_builder_add_encoded(
     builder: *mut wasm_batch_builder,
@@ -245,8 +250,8 @@ fn given(offset: i64) -> Result<Option<i64>> {
     }
 }
 
-/// Packs what was added into a batch. `batch` gets a view that ends when the builder is next used or released. More records
-/// may be added afterwards.
+/// Packs the added records into a batch. `batch` gets a view that ends when the builder is next used or released. More
+/// records may be added afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_batch_builder_finish(
     builder: *mut wasm_batch_builder,
@@ -261,11 +266,11 @@ pub unsafe extern "C" fn wasm_batch_builder_finish(
     })
 }
 
-/// Frees the builder. NULL is fine.
+/// Frees the builder. NULL does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_batch_builder_release(builder: *mut wasm_batch_builder) {
     if !builder.is_null() {
-        // SAFETY: the header says that it is a builder that the library gave out, released once.
+        // SAFETY: the header says that the builder came from the library and is released once.
         drop(unsafe { Box::from_raw(builder) });
     }
 }

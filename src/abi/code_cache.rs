@@ -1,4 +1,5 @@
-//! `wasm_runtime_set_code_cache` and what is counted about it.
+//! A directory for compiled modules. With it a restarted process loads a transform in milliseconds instead of compiling
+//! it again.
 
 use super::error::wasm_error;
 use super::runtime::wasm_runtime;
@@ -17,32 +18,34 @@ use std::path::Path;
 pub struct wasm_code_cache_config {
     /// `sizeof(wasm_code_cache_config)`.
     pub size: usize,
-    /// Path of the directory, without NUL, on a local file system. It is made if only its last part is missing.
+    /// Path of the directory. Without NUL. On a local file system. The directory is created if only the last part of
+    /// the path is missing.
     pub directory: wasm_slice,
-    /// Bytes that all entries may have together. When there are more, those used longest ago are removed; one that is
-    /// larger by itself is not kept. Default 1 GiB.
+    /// Bytes that all entries may have together. Beyond that the least recently used entries are removed. An entry that
+    /// is larger by itself is not kept. Default 1 GiB.
     pub max_bytes: u64,
 }
 
-/// Keeps compiled modules in a directory, where `wasm_factory_create` and `wasm_runtime_precompile` find them from then
-/// on: on a compile thread, without a difference but in time. `config` is copied. Any number of runtimes, processes and
-/// versions of this library may share a directory; entries fit only the version, processor features and configuration
-/// that they were made with. Loading an entry is no way around any check: limits and host functions are compared with
+/// Keeps compiled modules in a directory. `wasm_factory_create` and `wasm_runtime_precompile` find them there from then
+/// on. They do so on a compile thread and the only difference is the time. `config` is copied. Any number of runtimes,
+/// processes and versions of this library may share a directory. An entry fits only the version, processor features and
+/// configuration that it was made with. Loading an entry skips no check: limits and host functions are compared with
 /// the module as if it were compiled.
 ///
-/// Entries are machine code, which the process will run. So the directory and its entries must belong to this user or
-/// root, with no permission to write for group or others; the same goes for the directories above, after symbolic links
-/// in the path were resolved, except that one with the sticky bit (`/tmp`) may be writable by all. The directory and
-/// each entry are looked at again at each use, the directories above only here.
+/// Entries are machine code that the process will run. So the directory and its entries must belong to this user or
+/// root. Group and others must not have permission to write. The same holds for all parent directories after symbolic
+/// links are resolved. One exception: a parent with the sticky bit (`/tmp`) may be writable by all. The directory and
+/// each entry are checked again at each use. The parents are checked only here.
 ///
-/// Afterwards no trouble with the cache makes a compilation fail: it is counted, and told in the log, as a warning
-/// under the name of the transform at hand, at once and then once a minute at most. The log is called on compile
-/// threads for that.
+/// Afterwards no fault of the cache makes a compilation fail. Faults are counted. They are also logged as a warning
+/// under the name of the current transform: the first one at once and then at most one a minute. The log is called on
+/// compile threads for that.
 ///
-/// Before the runtime's first `wasm_runtime_validate`, `…_inspect`, `…_precompile` or `wasm_factory_create`: afterwards
-/// `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_CODE_CACHE_UNUSABLE` if the directory cannot be used: the message says why and
-/// what to do, the runtime stays without a cache, and another directory may be tried. `WASM_STATUS_INVALID_ARGUMENT` if
-/// there is a cache already. Touches the disk, on the calling thread. Any thread.
+/// To be called before the runtime's first `wasm_runtime_validate`, `…_inspect`, `…_precompile` or
+/// `wasm_factory_create`. Afterwards `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_CODE_CACHE_UNUSABLE` if the directory
+/// cannot be used. The message says why and what to do. The runtime stays without a cache then and another directory
+/// may be tried. `WASM_STATUS_INVALID_ARGUMENT` if the runtime has a cache already. Accesses the disk on the calling
+/// thread. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_set_code_cache(
     runtime: *const wasm_runtime,
@@ -51,7 +54,7 @@ pub unsafe extern "C" fn wasm_runtime_set_code_cache(
 ) -> wasm_status {
     boundary(error, |scope| {
         let runtime = scope.handle(runtime, "runtime")?;
-        // SAFETY: the header says so; and all zeros is a valid config.
+        // SAFETY: the header says so. All zeros is a valid config.
         let config = unsafe { sized(config, first_size!(wasm_code_cache_config, max_bytes), "config")? };
         let directory = config.directory.bytes(scope, "directory")?;
         if directory.is_empty() || directory.contains(&0) {

@@ -1,4 +1,4 @@
-//! `wasm_factory_create_custom` and `wasm_work_*`: engines of the embedder's own.
+//! Custom engines run the host's own callbacks instead of a guest: native transforms, remote ones or dummies for tests.
 
 use super::error::wasm_error;
 use super::factory::{description, wasm_factory, wasm_factory_config};
@@ -13,16 +13,16 @@ use crate::host::call::{Settled, wasm_call, wasm_promise};
 use crate::host::slice::wasm_slice;
 use std::sync::Arc;
 
-/// An input record, as a custom engine sees it.
+/// An input record as a custom engine sees it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct wasm_input_record {
-    /// Key, value and headers in the encoding of a Kafka record; `wasm_payload_read` takes them apart. Can be read until the
-    /// operation's last answer, or `stop`. NULL when there is no record left.
+    /// Key, value and headers in the encoding of a Kafka record. `wasm_payload_read` parses them. Can be read until the
+    /// operation's last callback result or `stop`. NULL when there is no record left.
     pub payload: *const u8,
     /// Bytes of the payload.
     pub payload_size: u32,
-    /// Index in the batch, from 0.
+    /// Index in the batch. Counted from 0.
     pub index: u32,
     /// Kafka offset.
     pub offset: i64,
@@ -30,12 +30,12 @@ pub struct wasm_input_record {
     pub timestamp: i64,
 }
 
-/// Makes a factory of engines that are `engine`'s callbacks instead of a guest. Any thread.
+/// Makes a factory of engines that run the callbacks of `engine` instead of a guest. Any thread.
 ///
-/// `config` is as for `wasm_factory_create`, but has no module, and its environment means nothing. What `engine` points to is
-/// copied; its `data` is taken over in any case, unless with `WASM_STATUS_INVALID_STRUCT_SIZE`, when it cannot be read.
-/// `WASM_STATUS_NULL_ARGUMENT` if `transform` is NULL; `WASM_STATUS_INVALID_ARGUMENT` and `WASM_STATUS_INVALID_UTF8` for a
-/// module, names and topics.
+/// `config` is as for `wasm_factory_create`, but it has no module and its environment is not used. `engine` is copied.
+/// Its `data` is taken over in any case except `WASM_STATUS_INVALID_STRUCT_SIZE`, where it cannot be read.
+/// `WASM_STATUS_NULL_ARGUMENT` if `transform` is NULL. `WASM_STATUS_INVALID_ARGUMENT` and `WASM_STATUS_INVALID_UTF8`
+/// for a module, names and topics.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_factory_create_custom(
     runtime: *const wasm_runtime,
@@ -45,8 +45,8 @@ pub unsafe extern "C" fn wasm_factory_create_custom(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     boundary(error, |scope| {
-        // First of all, so that the data is dropped whatever comes next.
-        // SAFETY: the header says so; and all zeros is valid.
+        // First of all, so that the data is dropped on every path.
+        // SAFETY: the header says so. All zeros is valid.
         let callbacks =
             Callbacks::new(unsafe { take(engine, first_size!(wasm_custom_engine, memory_size), "engine")? });
         let runtime = scope.handle(runtime, "runtime")?;
@@ -66,8 +66,8 @@ pub unsafe extern "C" fn wasm_factory_create_custom(
     })
 }
 
-/// Takes the next record of the batch, the first of which is that with index `first_record`. The one before counts as
-/// finished: its output may go to the host, and no failure names it any more. After the last one, `record->payload` is NULL.
+/// Takes the next record of the batch. The first one has index `first_record`. The previous record counts as finished:
+/// its output may go to the host and no failure names it any more. After the last record `record->payload` is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_work_next(
     work: *mut wasm_work,
@@ -93,13 +93,13 @@ pub unsafe extern "C" fn wasm_work_next(
     })
 }
 
-/// Writes one output record, for the input record that was taken last, to the topic with index `topic` of the factory's.
-/// `payload` is key, value and headers in the encoding of a Kafka record, and is copied.
+/// Writes one output record for the input record that was taken last. `topic` is an index into the factory's output
+/// topics. `payload` is key, value and headers in the encoding of a Kafka record. It is copied.
 ///
-/// What an input record gave rise to goes to the host's sink whole, when the next one is taken or the batch is done.
-/// `WASM_STATUS_OUTPUT_FULL`, and nothing is written, if the host must have what was written before: answer
-/// `WASM_CALLBACK_RESULT_AGAIN`, and write it then. `WASM_STATUS_BATCH_MALFORMED` if the payload is none;
-/// `WASM_STATUS_INVALID_ARGUMENT` for another topic, and for a record larger than `output_buffer_limit`.
+/// The output of an input record goes to the host's sink as a whole when the next record is taken or the batch is done.
+/// `WASM_STATUS_OUTPUT_FULL` if the earlier output must go to the host first. Nothing is written then. Return
+/// `WASM_CALLBACK_RESULT_AGAIN` and write the record in the next call. `WASM_STATUS_BATCH_MALFORMED` if `payload` is no
+/// payload. `WASM_STATUS_INVALID_ARGUMENT` for an unknown topic and for a record larger than `output_buffer_limit`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_work_write(
     work: *mut wasm_work,
@@ -118,10 +118,10 @@ pub unsafe extern "C" fn wasm_work_write(
     })
 }
 
-/// As `wasm_call_fail`, in a custom engine's `transform`: it fails at the record with index `index`, which is the one that
-/// was taken last or a later one; those before it are finished. Policies go on behind it.
-/// `WASM_STATUS_INVALID_ARGUMENT` in callbacks that are not a custom engine's; in its `create` and `start` there is no record,
-/// and the index is left out.
+/// As `wasm_call_fail` in a custom engine's `transform`, which fails at the record with index `index`. That is the
+/// record that was taken last or a later one. Those before it are finished. Policies continue behind it.
+/// `WASM_STATUS_INVALID_ARGUMENT` in callbacks that are not a custom engine's. In `create` and `start` of a custom
+/// engine there is no record and the index is ignored.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_call_fail_record(
     call: *mut wasm_call,
@@ -138,8 +138,8 @@ pub unsafe extern "C" fn wasm_call_fail_record(
     })
 }
 
-/// Breaks the promise of a custom engine's `transform` at the record with index `index`, as `wasm_call_fail_record`. Else as
-/// `wasm_promise_reject`.
+/// Rejects the promise of a custom engine's `transform` at the record with index `index` as `wasm_call_fail_record`.
+/// Otherwise as `wasm_promise_reject`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_promise_reject_record(
     promise: *mut wasm_promise,

@@ -1,4 +1,4 @@
-//! `wasm_error_*`: the story behind a status.
+//! The details behind a status. Almost every function can write a `wasm_error`: log its message and release it.
 
 use super::{Out, boundary, fill_sized, first_size, lent};
 use crate::base::error::{Error, GuestDetail, Result, wasm_trap};
@@ -8,43 +8,43 @@ use crate::host::slice::wasm_slice;
 use core::ffi::c_char;
 use std::ffi::CString;
 
-/// An error, owned by whoever got it. It belongs to no thread and changes never.
+/// An error. Owned by the host that received it. Any thread may use it. It never changes.
 pub struct wasm_error {
     pub(super) error: Error,
     message: CString,
 }
 
-/// What is known of an error.
+/// What is known about an error.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_error_info {
     /// `sizeof(wasm_error_info)`, set by the caller.
     pub size: usize,
-    /// The status that came with it.
+    /// The status of the call that reported the error.
     pub status: wasm_status,
-    /// Which trap ended the guest; `WASM_TRAP_NONE` if none did.
+    /// The trap that ended the guest. `WASM_TRAP_NONE` if none did.
     pub trap: wasm_trap,
     /// The text of `wasm_error_message`.
     pub message: wasm_slice,
-    /// Whether the guest ended by itself.
+    /// Whether the guest ended by itself. `exit_code` is valid then.
     pub has_exit_code: bool,
-    /// Whether the guest was working on a record.
+    /// Whether the guest was working on a record. `record_index` and `record_offset` are valid then.
     pub has_record: bool,
-    /// The guest's exit code, if it ended by itself.
+    /// The guest's exit code.
     pub exit_code: i32,
-    /// The record's index in the batch, from 0.
+    /// The record's index in the batch. Counted from 0.
     pub record_index: u32,
     /// The record's Kafka offset.
     pub record_offset: i64,
-    /// Frames of the guest's call stack at its end, for `wasm_error_frame`.
+    /// Frames of the guest's call stack at its end. `wasm_error_frame` reads them.
     pub frame_count: usize,
-    /// The guest's core dump; empty if there is none.
+    /// The guest's core dump. Empty if there is none.
     ///
-    /// Guests have one that trapped, were ended, or exited with a code other than 0, if `core_dumps` was set for their
-    /// runtime, and if their memory has no more than 1 GiB. It is a WebAssembly module in the format for core dumps of
-    /// WebAssembly's tool conventions: memory, globals, and the stack with the indices of functions, of which it has
-    /// the innermost 10,000. Where in a function a frame is, and the values of its variables, are not known. What the
-    /// memory holds is in it, secrets included.
+    /// A guest has a core dump if it trapped or was ended or exited with a code other than 0. `core_dumps` must be set
+    /// for its runtime and its memory must have no more than 1 GiB. The dump is a WebAssembly module in the core dump
+    /// format of WebAssembly's tool conventions. It has the memory and the globals and the stack with the indices of
+    /// functions. Of the stack it has the innermost 10,000 frames. Positions within functions and values of variables
+    /// are not known. **The dump contains what the memory contains, secrets included.**
     pub core_dump: wasm_slice,
 }
 
@@ -52,14 +52,14 @@ pub struct wasm_error_info {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_frame {
-    /// Demangled name of the function; empty if the module has no names. Lives as long as the error.
+    /// Demangled name of the function. Empty if the module has no names. Lives as long as the error.
     pub function: wasm_slice,
     /// Index of the function in the module's function index space.
     pub function_index: u32,
 }
 
 impl wasm_error {
-    /// Takes over an error. A NUL inside the message is shown as a blank.
+    /// Takes over an error. A NUL inside the message is replaced by a blank.
     pub(crate) fn new(error: Error) -> Self {
         let message = CString::new(error.message.replace('\0', " ")).unwrap_or_default();
         Self { error, message }
@@ -70,32 +70,33 @@ impl wasm_error {
     }
 }
 
-/// What an export reported, as a result again.
+/// Turns what an export reported into a result again.
 pub(crate) fn take(status: wasm_status, error: *mut wasm_error) -> Result<()> {
     if status == wasm_status::Ok {
         return Ok(());
     }
     if error.is_null() {
-        return Err(Error::new(status, "no story came with it"));
+        return Err(Error::new(status, "there are no details"));
     }
     // SAFETY: an export wrote it, so it is an owned error.
     Err(unsafe { Box::from_raw(error) }.error)
 }
 
-/// The status that came with the error; `WASM_STATUS_NULL_ARGUMENT` for NULL.
+/// The status of the call that reported the error. `WASM_STATUS_NULL_ARGUMENT` for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_error_status(error: *const wasm_error) -> wasm_status {
     lent(|scope| scope.handle(error, "error").map_or(wasm_status::NullArgument, |e| e.error.status))
 }
 
-/// What happened, to which transform, at which record, and what to do: UTF-8, several lines if there is a backtrace, ended
-/// by a NUL. Lives as long as the error. For NULL an empty string.
+/// What happened, to which transform, at which record and what to do. UTF-8 with a final NUL. Several lines if there is
+/// a backtrace. Lives as long as the error. An empty string for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_error_message(error: *const wasm_error) -> *const c_char {
     lent(|scope| scope.handle(error, "error").map_or(c"".as_ptr(), |e| e.message.as_ptr()))
 }
 
-/// Fills `info`, whose `size` the caller has set, with all that is known. What it points to lives as long as the error.
+/// Fills `info` with everything that is known. The caller has set `info->size`. The slices in `info` live as long as
+/// the error.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_error_get_info(error: *const wasm_error, info: *mut wasm_error_info) -> wasm_status {
     boundary(core::ptr::null_mut(), |scope| {
@@ -122,7 +123,7 @@ pub unsafe extern "C" fn wasm_error_get_info(error: *const wasm_error, info: *mu
     })
 }
 
-/// Writes frame `index`, counted from the innermost, to `frame`. `WASM_STATUS_INVALID_ARGUMENT` if there is none.
+/// Writes frame `index` to `frame`. Frame 0 is the innermost. `WASM_STATUS_INVALID_ARGUMENT` if there is no such frame.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_error_frame(
     error: *const wasm_error,
@@ -142,16 +143,17 @@ pub unsafe extern "C" fn wasm_error_frame(
     })
 }
 
-/// Frees the error. NULL is fine.
+/// Frees the error. Any thread. NULL does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_error_release(error: *mut wasm_error) {
     if !error.is_null() {
-        // SAFETY: the header says that it is an error that the library gave out, released once.
+        // SAFETY: the header says that the error came from the library and is released once.
         drop(unsafe { Box::from_raw(error) });
     }
 }
 
-/// The name of a status, such as `guest-trap`: fixed, fit for metrics labels; `unknown` for a number that is none.
+/// The name of a status. For example `guest-trap`. Names are fixed and fit for metrics labels. `unknown` for a number
+/// that is no status. Static.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_status_name(status: wasm_status_number) -> *const c_char {
     wasm_status::from_number(status).map_or(c"unknown", wasm_status::name).as_ptr()

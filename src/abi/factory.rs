@@ -1,4 +1,4 @@
-//! `wasm_factory_*`: a compiled module, shared by all cores.
+//! A factory is a compiled transform. All threads make their engines from one factory.
 
 use super::error::wasm_error;
 use super::future::wasm_future;
@@ -12,7 +12,7 @@ use crate::compile::job;
 use crate::host::slice::{self, CallScope, wasm_slice};
 use std::sync::Arc;
 
-/// A factory. Shared: it may be used on any thread, by several at once.
+/// A factory. Shared: several threads may use it at once.
 pub struct wasm_factory {
     pub(crate) compiled: Arc<Compiled>,
 }
@@ -21,9 +21,9 @@ pub struct wasm_factory {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_env {
-    /// The name: not empty, without `=` and NUL.
+    /// The name. Not empty and without `=` and NUL.
     pub name: wasm_slice,
-    /// The value, without NUL.
+    /// The value. Without NUL.
     pub value: wasm_slice,
 }
 
@@ -35,16 +35,16 @@ pub struct wasm_factory_config {
     pub size: usize,
     /// The module in Wasm's binary format.
     pub module: wasm_slice,
-    /// The transform's name: in the guest `argv[0]`, and in every log line and error. Not empty.
+    /// The transform's name. It is `argv[0]` in the guest and stands in every log line and error. Not empty.
     pub name: wasm_slice,
-    /// In the guest `REDPANDA_INPUT_TOPIC`.
+    /// `REDPANDA_INPUT_TOPIC` in the guest.
     pub input_topic: wasm_slice,
-    /// In the guest `REDPANDA_OUTPUT_TOPIC_0`, …; the first is where records go that name no topic. Without any, every
+    /// `REDPANDA_OUTPUT_TOPIC_0`, … in the guest. Records that name no topic go to the first. Without any topic every
     /// write of the guest fails.
     pub output_topics: *const wasm_slice,
     /// Number of `output_topics`.
     pub output_topic_count: usize,
-    /// The guest's environment beside that.
+    /// The guest's environment in addition to these.
     pub env: *const wasm_env,
     /// Number of `env`.
     pub env_count: usize,
@@ -64,13 +64,13 @@ pub(crate) fn description(scope: &CallScope, config: &wasm_factory_config) -> Re
     })
 }
 
-/// Compiles a transform. What `config` holds is copied; the module is judged and compiled on a compile thread of the
-/// runtime, or found in its cache if it has one. Any thread.
+/// Compiles a transform. The content of `config` is copied. The module is validated and compiled on a compile thread of
+/// the runtime or found in its code cache. Any thread.
 ///
-/// `future` becomes ready with a factory, to be had by `wasm_future_take_factory`, or fails with a
-/// `WASM_STATUS_MODULE_…`. It may be polled on any thread, by one at a time. Releasing it early is fine: a
-/// compilation that has not begun is left out; one that has goes on, and its result is dropped, or kept by the factory
-/// cache that was asked.
+/// `future` becomes ready with a factory, which `wasm_future_take_factory` returns. Or it fails with a
+/// `WASM_STATUS_MODULE_…`. Any thread may poll it but only one at a time. It may be released early. A compilation that
+/// has not begun is then left out. One that has begun continues and its result is dropped or kept by the factory cache
+/// that was asked.
 ///
 /// Errors of the call itself: `WASM_STATUS_INVALID_ARGUMENT` and `WASM_STATUS_INVALID_UTF8` for names, topics and
 /// environment.
@@ -83,7 +83,7 @@ pub unsafe extern "C" fn wasm_factory_create(
 ) -> wasm_status {
     boundary(error, |scope| {
         let runtime = scope.handle(runtime, "runtime")?;
-        // SAFETY: the header says so; and all zeros is a valid config.
+        // SAFETY: the header says so. All zeros is a valid config.
         let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
         let out = Out::new(future, "future")?;
         let module = config.module.bytes(scope, "module")?.to_vec();
@@ -93,23 +93,23 @@ pub unsafe extern "C" fn wasm_factory_create(
     })
 }
 
-/// Another reference to the factory, for another owner. Any thread. NULL gives NULL.
+/// Another reference to the factory for another owner. Each reference is released. Any thread. NULL for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_factory_clone(factory: *const wasm_factory) -> *mut wasm_factory {
     if factory.is_null() {
         return core::ptr::null_mut();
     }
-    // SAFETY: not NULL, so a factory that the library gave out, which is the inside of an `Arc`.
+    // SAFETY: not NULL. So it is a factory that came from the library, which is the inside of an `Arc`.
     unsafe { Arc::increment_strong_count(factory) };
     factory.cast_mut()
 }
 
-/// Gives one reference up. Engines made from the factory go on living. Any thread. NULL is fine.
+/// Releases one reference. Engines made from the factory stay valid. Any thread. NULL does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_factory_release(factory: *mut wasm_factory) {
     if !factory.is_null() {
         boundary(core::ptr::null_mut(), |_| {
-            // SAFETY: the header says that it is a reference that the library gave out, released once.
+            // SAFETY: the header says that the reference came from the library and is released once.
             drop(unsafe { Arc::from_raw(factory.cast_const()) });
             Ok(())
         });

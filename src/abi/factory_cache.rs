@@ -1,4 +1,5 @@
-//! `wasm_factory_cache_*`: factories by key, each compiled once.
+//! Factories by key, each compiled once. For hosts that deploy transforms at run time and whose shards ask for the same
+//! one.
 
 use super::error::wasm_error;
 use super::factory::{description, wasm_factory_config};
@@ -11,7 +12,7 @@ use crate::host::slice::wasm_slice;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A cache of factories. Owned; it may be used on any thread, by several at once.
+/// A cache of factories. Owned by the host. Several threads may use it at once.
 pub struct wasm_factory_cache {
     cache: Arc<FactoryCache>,
 }
@@ -22,33 +23,33 @@ pub struct wasm_factory_cache {
 pub struct wasm_factory_cache_config {
     /// `sizeof(wasm_factory_cache_config)`.
     pub size: usize,
-    /// Nanoseconds for which nobody must have used a factory before `wasm_factory_cache_get` drops it by itself. Default
-    /// 300,000,000,000, five minutes.
+    /// Nanoseconds for which a factory must be unused before `wasm_factory_cache_get` drops it by itself. Default
+    /// 300,000,000,000: five minutes.
     pub idle_ns: u64,
-    /// Nanoseconds between two times that `wasm_factory_cache_get` looks for such factories, on the thread of whoever
-    /// calls it then. Default 0: never, so that `wasm_factory_cache_collect` alone drops factories.
+    /// Interval in nanoseconds at which `wasm_factory_cache_get` looks for such factories on its calling thread.
+    /// Default 0: never. Then only `wasm_factory_cache_collect` drops factories.
     pub collect_interval_ns: u64,
 }
 
-/// What a factory cache has, and what it counted since it was made.
+/// Statistics of a factory cache. Counters begin when it is made.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_factory_cache_stats {
     /// `sizeof(wasm_factory_cache_stats)`, set by the caller.
     pub size: usize,
-    /// Factories that it has.
+    /// Factories in the cache.
     pub entries: u64,
-    /// Factories that are being compiled, or wait for a compile thread.
+    /// Factories that are being compiled or wait for a compile thread.
     pub compiling: u64,
-    /// Requests for a factory that was there.
+    /// Requests for a factory that was in the cache.
     pub hits: u64,
-    /// Requests for one that was being compiled for somebody else.
+    /// Requests for a factory that was being compiled for another request.
     pub joined: u64,
-    /// Requests for one that was neither, also those without a module.
+    /// Requests that found neither. Those without a module count too.
     pub misses: u64,
-    /// Compilations that were begun, also those that failed.
+    /// Compilations that were begun. Those that failed count too.
     pub compilations: u64,
-    /// Factories that were dropped because nobody used them.
+    /// Factories that were dropped because they were unused.
     pub collected: u64,
 }
 
@@ -56,8 +57,9 @@ fn nanoseconds(value: u64, default: Duration) -> Duration {
     if value == 0 { default } else { Duration::from_nanos(value) }
 }
 
-/// Makes an empty cache of factories: what is asked for twice is compiled once and kept. `config` may be NULL for the
-/// defaults. It is for factories of this runtime only, which it keeps alive; a runtime may have several. Any thread.
+/// Makes an empty cache of factories. A factory that is requested twice is compiled once and kept. `config` may be NULL
+/// for the defaults. The cache is for factories of this runtime only and keeps the runtime alive. A runtime may have
+/// several caches. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_factory_cache_create(
     runtime: *const wasm_runtime,
@@ -70,7 +72,7 @@ pub unsafe extern "C" fn wasm_factory_cache_create(
         let (mut idle, mut interval) = (0, 0);
         if !config.is_null() {
             let first = first_size!(wasm_factory_cache_config, collect_interval_ns);
-            // SAFETY: the header says so; and all zeros is a valid config.
+            // SAFETY: the header says so. All zeros is a valid config.
             let config = unsafe { sized(config, first, "config")? };
             (idle, interval) = (config.idle_ns, config.collect_interval_ns);
         }
@@ -82,24 +84,25 @@ pub unsafe extern "C" fn wasm_factory_cache_create(
     })
 }
 
-/// Asks for a factory by its key: any bytes of the embedder's, which are copied. With an empty key it is the SHA-256 of
-/// the module together with all else in `config`, with names in the same order.
+/// Requests a factory by its key: any bytes that the host chooses. They are copied. If the key is empty, the key is the
+/// SHA-256 of the module and everything else in `config`, with names in the same order.
 ///
-/// `future` is like that of `wasm_factory_create`. It is ready from the beginning if the factory is there. If it is not,
-/// its module is compiled, as by `wasm_factory_create`; whoever asks for the same key meanwhile gets a future of their own
-/// for the same compilation. Releasing one of them takes nothing from the others; when all were released before the
-/// compilation began, it is left out. When it fails, all of these futures fail with the same error, and nothing is kept:
-/// the next request compiles again. The factory is one like any other: it and its engines may outlive the cache.
+/// `future` is like that of `wasm_factory_create`. It is ready from the beginning if the factory is in the cache.
+/// Otherwise the module is compiled as by `wasm_factory_create`. Other requests for the same key get their own futures
+/// for the same compilation. Releasing one of these futures does not affect the others. If all are released before the
+/// compilation begins, it is left out. If the compilation fails, all of these futures fail with the same error. Nothing
+/// is kept then and the next request compiles again. The factory is an ordinary one: it and its engines may outlive the
+/// cache.
 ///
-/// With a key, `config` may be NULL, or its `module` empty: then nothing else in it is looked at, and nothing is compiled.
-/// If the factory is neither there nor being compiled: `WASM_STATUS_NOT_CACHED`, without a future. Where the time counts,
-/// ask like this first, since a module that is given is hashed on the calling thread each time: half a millisecond per
-/// megabyte, and several without the processor's instructions for SHA-256.
+/// With a key `config` may be NULL or its `module` empty. Then nothing else in it is read and nothing is compiled. If
+/// the factory is neither in the cache nor being compiled, the call returns `WASM_STATUS_NOT_CACHED` without a future.
+/// Where time counts, ask like this first. A given module is hashed on the calling thread each time. That takes half a
+/// millisecond per megabyte, or several without the processor's SHA-256 instructions.
 ///
-/// A key with a module belongs to that one, with that description: `WASM_STATUS_INVALID_ARGUMENT`, and a message that
-/// says what differs, if the key is already that of another. A new version of a transform needs a new key, or none. Other
-/// errors of the call are those of `wasm_factory_create`; threads that cannot be started fail the future instead. Any
-/// thread.
+/// A key with a module belongs to that module and description. `WASM_STATUS_INVALID_ARGUMENT` if the key already
+/// belongs to another. The message says what differs. A new version of a transform needs a new key or an empty one.
+/// Other errors of the call are those of `wasm_factory_create`. Threads that cannot be started fail the future instead.
+/// Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_factory_cache_get(
     cache: *const wasm_factory_cache,
@@ -114,7 +117,7 @@ pub unsafe extern "C" fn wasm_factory_cache_get(
         let config = if config.is_null() {
             None
         } else {
-            // SAFETY: the header says so; and all zeros is a valid config.
+            // SAFETY: the header says so. All zeros is a valid config.
             Some(unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? })
         };
         let out = Out::new(future, "future")?;
@@ -133,10 +136,11 @@ pub unsafe extern "C" fn wasm_factory_cache_get(
     })
 }
 
-/// Drops the factories that nobody has used for at least `min_idle_ns`, with their machine code; 0 for all that nobody
-/// uses now. A factory is used by handles, by futures that have it, and by engines, also stopped ones; the time counts
-/// from when the last of them was released, on whichever thread, and does not go on while the machine sleeps. `collected`
-/// gets their number; it may be NULL. Takes some 30 µs for each on the calling thread. Any thread.
+/// Drops the factories that have been unused for at least `min_idle_ns`. Their machine code is freed. 0 for all that
+/// are unused now. A factory is used by handles, by futures that hold it and by engines, also stopped ones. The time
+/// counts from the release of the last of them on any thread. It does not advance while the machine sleeps. `collected`
+/// gets the number of dropped factories. It may be NULL. Takes some 30 µs per factory on the calling thread. Any
+/// thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_factory_cache_collect(
     cache: *const wasm_factory_cache,
@@ -153,7 +157,7 @@ pub unsafe extern "C" fn wasm_factory_cache_collect(
     })
 }
 
-/// Fills `stats`, whose `size` the caller has set, with what is true at one moment. Any thread.
+/// Fills `stats` with a consistent snapshot. The caller has set `stats->size`. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_factory_cache_get_stats(
     cache: *const wasm_factory_cache,
@@ -177,13 +181,13 @@ pub unsafe extern "C" fn wasm_factory_cache_get_stats(
     })
 }
 
-/// Frees the cache. Its factories go with it as far as nobody uses them, and compilations that are asked for go on; the
-/// runtime's compile threads end after those. NULL is fine. No other call may use the cache meanwhile.
+/// Frees the cache. Its unused factories are freed with it. Requested compilations continue and the runtime's compile
+/// threads end after them. No other call may use the cache at the same time. Any thread. NULL does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_factory_cache_release(cache: *mut wasm_factory_cache) {
     if !cache.is_null() {
         boundary(core::ptr::null_mut(), |_| {
-            // SAFETY: the header says that it is a cache that the library gave out, released once.
+            // SAFETY: the header says that the cache came from the library and is released once.
             drop(unsafe { Box::from_raw(cache) });
             Ok(())
         });

@@ -1,4 +1,5 @@
-//! `wasm_future_*`: an operation that is going on.
+//! A future is an operation in progress. The host polls it until it is ready or has failed. `wasm_future_spawn` below
+//! does that for a host with an event loop.
 
 use super::bytes::wasm_bytes;
 use super::engine::wasm_engine;
@@ -10,7 +11,7 @@ use crate::base::state::wasm_poll;
 use crate::base::status::wasm_status;
 use crate::base::thread_mark::ThreadMark;
 use crate::compile::factory::Compiled;
-use crate::engine::Switch;
+use crate::engine::ReplacementState;
 use crate::host::owned::Owned;
 use crate::host::waker::{Waker, wasm_waker};
 use crate::promise::oneshot::Receiver;
@@ -18,17 +19,18 @@ use core::cell::{RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// An operation in progress. Owned by the caller that got it; used by one thread at a time, and if it is an engine's, only
-/// by the engine's thread.
+/// An operation in progress. Owned by the host. Used by one thread at a time. A future of an engine is used only on the
+/// engine's thread.
 pub struct wasm_future {
-    /// Mark of the only thread that may look at the rest; none for a compilation.
+    /// Mark of the only thread that may access the rest. None for a compilation.
     thread: Option<ThreadMark>,
-    /// Borrowed while the future is polled or released: callbacks of the host run then, and may come back to it.
-    inside: RefCell<Inside>,
+    /// Borrowed while the future is polled or released. Callbacks of the host run at that time and may use the future
+    /// again.
+    inner: RefCell<FutureState>,
 }
 
-struct Inside {
-    source: Source,
+struct FutureState {
+    source: FutureSource,
     result: Option<Product>,
 }
 
@@ -68,10 +70,10 @@ impl From<Vec<u8>> for Product {
 
 /// What a compile thread does.
 trait Job {
-    /// What it came to; none if it is in progress, then `waker` is called later.
+    /// The result. None if the job is in progress: then `waker` is called later.
     fn poll(&self, waker: Waker) -> Option<Result<Product>>;
 
-    /// What it makes.
+    /// What the job makes.
     fn makes(&self) -> &'static str;
 }
 
@@ -86,20 +88,20 @@ impl<T: Made> Job for Receiver<Result<T>, Waker> {
 }
 
 /// What a future waits for.
-enum Source {
+enum FutureSource {
     /// A compile thread.
     Job(Box<dyn Job>),
     /// An operation of an engine.
     Operation { engine: Rc<wasm_engine>, number: u64 },
-    /// A new version that is to take an engine's place.
-    Replacement { engine: Rc<wasm_engine>, switch: Rc<Switch> },
-    /// Nothing: the next poll is ready.
+    /// A hot swap of an engine.
+    Replacement { engine: Rc<wasm_engine>, state: Rc<ReplacementState> },
+    /// The operation has completed: the next poll is ready.
     Ready { engine: Option<Rc<wasm_engine>> },
-    /// Nothing, and it must not be polled any more.
+    /// The operation has completed and must not be polled again.
     Completed { engine: Option<Rc<wasm_engine>> },
 }
 
-impl Source {
+impl FutureSource {
     /// The engine, which keeps the future's memory.
     fn into_engine(self) -> Option<Rc<wasm_engine>> {
         match self {
@@ -114,46 +116,46 @@ impl wasm_future {
     /// For a job on a compile thread.
     #[allow(private_bounds)]
     pub(crate) fn job<T: Made + 'static>(receiver: Receiver<Result<T>, Waker>) -> *mut Self {
-        Self::of_no_thread(Source::Job(Box::new(receiver)), None)
+        Self::of_no_thread(FutureSource::Job(Box::new(receiver)), None)
     }
 
-    /// For a factory that is there already.
+    /// For a factory that is available already.
     pub(crate) fn compiled(compiled: Arc<Compiled>) -> *mut Self {
-        Self::of_no_thread(Source::Ready { engine: None }, Some(Product::Factory(compiled)))
+        Self::of_no_thread(FutureSource::Ready { engine: None }, Some(Product::Factory(compiled)))
     }
 
-    fn of_no_thread(source: Source, result: Option<Product>) -> *mut Self {
-        Box::into_raw(Box::new(Self { thread: None, inside: RefCell::new(Inside { source, result }) }))
+    fn of_no_thread(source: FutureSource, result: Option<Product>) -> *mut Self {
+        Box::into_raw(Box::new(Self { thread: None, inner: RefCell::new(FutureState { source, result }) }))
     }
 
-    /// For operation `number` of an engine; for one that is done already if there is no number.
+    /// For operation `number` of an engine. Without a number the operation has completed already.
     #[inline]
     pub(crate) fn operation(engine: Rc<wasm_engine>, number: Option<u64>) -> *mut Self {
         let spare = engine.spare.take();
         let source = match number {
-            Some(number) => Source::Operation { engine, number },
-            None => Source::Ready { engine: Some(engine) },
+            Some(number) => FutureSource::Operation { engine, number },
+            None => FutureSource::Ready { engine: Some(engine) },
         };
         Self::reuse(spare, source)
     }
 
     /// For the replacement of an engine.
-    pub(crate) fn replacement(engine: Rc<wasm_engine>, switch: Rc<Switch>) -> *mut Self {
+    pub(crate) fn replacement(engine: Rc<wasm_engine>, state: Rc<ReplacementState>) -> *mut Self {
         let spare = engine.spare.take();
-        Self::reuse(spare, Source::Replacement { engine, switch })
+        Self::reuse(spare, FutureSource::Replacement { engine, state })
     }
 
-    /// An engine's futures come and go with each batch, so each engine keeps the memory of one.
+    /// Each batch has a future. So each engine keeps the memory of one.
     #[inline]
-    fn reuse(spare: Option<Box<Self>>, source: Source) -> *mut Self {
+    fn reuse(spare: Option<Box<Self>>, source: FutureSource) -> *mut Self {
         let future = match spare {
             Some(mut future) => {
-                future.inside.get_mut().source = source;
+                future.inner.get_mut().source = source;
                 future
             }
             None => {
-                let inside = RefCell::new(Inside { source, result: None });
-                Box::new(Self { thread: Some(ThreadMark::current()), inside })
+                let inner = RefCell::new(FutureState { source, result: None });
+                Box::new(Self { thread: Some(ThreadMark::current()), inner })
             }
         };
         Box::into_raw(future)
@@ -164,76 +166,76 @@ impl wasm_future {
         self.thread.map_or(Ok(()), ThreadMark::check)
     }
 
-    /// Refuses a future that has completed, or is not this thread's.
+    /// Refuses a future that has completed or is not this thread's.
     pub(crate) fn check_in_progress(&self) -> Result<()> {
         match self.enter()?.source {
-            Source::Completed { .. } => Err(completed()),
+            FutureSource::Completed { .. } => Err(completed()),
             _ => Ok(()),
         }
     }
 
-    /// Passes the future's own gate: on its thread only, and not from a callback of its poll.
+    /// Passes the future's own gate: on its thread only and not from a callback of its poll.
     #[inline]
-    fn enter(&self) -> Result<RefMut<'_, Inside>> {
+    fn enter(&self) -> Result<RefMut<'_, FutureState>> {
         self.check_thread()?;
-        self.inside.try_borrow_mut().map_err(|_| busy())
+        self.inner.try_borrow_mut().map_err(|_| busy())
     }
 
     #[inline]
     fn poll(&self, waker: Waker) -> Result<wasm_poll> {
-        let mut inside = self.enter()?;
-        let inside = &mut *inside;
-        match &inside.source {
-            Source::Operation { engine, number } => {
+        let mut inner = self.enter()?;
+        let inner = &mut *inner;
+        match &inner.source {
+            FutureSource::Operation { engine, number } => {
                 let polled = engine.engine.poll(*number, waker);
-                // Errors of misuse leave the operation as it was.
+                // Calls that had no effect leave the operation as it was.
                 if !engine.engine.is_in_progress(*number) && !had_no_effect(&polled) {
-                    inside.source = Source::Completed { engine: Some(engine.clone()) };
+                    inner.source = FutureSource::Completed { engine: Some(engine.clone()) };
                 }
                 polled
             }
-            Source::Replacement { engine, switch } => {
-                let polled = engine.engine.poll_replacement(switch, waker);
-                if !switch.is_in_progress() && !had_no_effect(&polled) {
-                    inside.source = Source::Completed { engine: Some(engine.clone()) };
+            FutureSource::Replacement { engine, state } => {
+                let polled = engine.engine.poll_replacement(state, waker);
+                if !state.is_in_progress() && !had_no_effect(&polled) {
+                    inner.source = FutureSource::Completed { engine: Some(engine.clone()) };
                 }
                 polled
             }
-            Source::Job(job) => match job.poll(waker) {
+            FutureSource::Job(job) => match job.poll(waker) {
                 None => Ok(wasm_poll::Pending),
                 Some(outcome) => {
-                    inside.source = Source::Completed { engine: None };
-                    inside.result = Some(outcome?);
-                    inside.source = Source::Ready { engine: None };
+                    inner.source = FutureSource::Completed { engine: None };
+                    inner.result = Some(outcome?);
+                    inner.source = FutureSource::Ready { engine: None };
                     Ok(wasm_poll::Ready)
                 }
             },
-            Source::Ready { engine } => {
-                // One with a result stays ready until that is taken.
-                if inside.result.is_none() {
-                    inside.source = Source::Completed { engine: engine.clone() };
+            FutureSource::Ready { engine } => {
+                // A future with a result stays ready until the result is taken.
+                if inner.result.is_none() {
+                    inner.source = FutureSource::Completed { engine: engine.clone() };
                 }
                 Ok(wasm_poll::Ready)
             }
-            Source::Completed { .. } => Err(completed()),
+            FutureSource::Completed { .. } => Err(completed()),
         }
     }
 
-    /// Takes the result, if it is what `take` wants.
+    /// Takes the result if it has the kind that `take` accepts.
     fn take<T>(&self, what: &str, take: impl FnOnce(Product) -> core::result::Result<T, Product>) -> Result<T> {
-        let mut inside = self.enter()?;
-        if let Source::Job(job) = &inside.source
+        let mut inner = self.enter()?;
+        if let FutureSource::Job(job) = &inner.source
             && job.makes() == what
         {
             let why = format!("the {what} is not ready; poll the future until it is");
             return Err(Error::new(wasm_status::InvalidState, why));
         }
-        match inside.result.take().map(take) {
+        match inner.result.take().map(take) {
             Some(Ok(taken)) => {
-                inside.source = Source::Completed { engine: None };
+                inner.source = FutureSource::Completed { engine: None };
                 return Ok(taken);
             }
-            Some(Err(other)) => inside.result = Some(other),
+            Some(Err(other)) => inner.result = Some(other),
             None => {}
         }
         Err(Error::new(wasm_status::NoResult, format!("the future has no {what}, or it was taken before")))
@@ -246,7 +248,7 @@ fn had_no_effect(polled: &Result<wasm_poll>) -> bool {
 
 #[cold]
 fn busy() -> Error {
-    Error::new(wasm_status::Busy, "the future is busy: this is a callback of its poll or release")
+    Error::new(wasm_status::Busy, "the future is busy: this call comes from a callback of its poll or release")
 }
 
 #[cold]
@@ -254,17 +256,19 @@ fn completed() -> Error {
     Error::new(wasm_status::InvalidState, "the future has completed: it was ready, had failed, or its result was taken")
 }
 
-/// Drives the operation on.
+/// Polls the operation: lets the guest run or asks for the result of a job.
 ///
-/// With `WASM_STATUS_OK`, `state` is written: `WASM_POLL_READY` when the operation is over and succeeded, `…_PENDING` when
-/// it waits for what its waker will tell of, `…_YIELDED` when the guest used up its time slice or there is another step
-/// (`wasm_poll`). With a status from 1
-/// to 19 the call was wrong and the operation goes on as if it had not been made; so it does on a thread that cannot run
-/// guests (`WASM_STATUS_SIGNALS_BLOCKED`, `WASM_STATUS_THREAD_NOT_PREPARED`), to be polled again when that is mended. With any other status the operation is
-/// over and failed, `error` has the story, and an engine is stopped and can be started again.
+/// With `WASM_STATUS_OK` the call writes `state`. `WASM_POLL_READY`: the operation completed successfully. `…_PENDING`:
+/// the operation waits and its waker will be called. `…_YIELDED`: the guest used its time slice or there is another
+/// step (`wasm_poll`). With a status from 1 to 19 the call was wrong and the operation stays in progress as if the call
+/// had not been made. That includes `WASM_STATUS_SIGNALS_BLOCKED` and `WASM_STATUS_THREAD_NOT_PREPARED` on a thread
+/// that cannot run guests. Prepare the thread and poll again. With any other status the operation has failed, `error`
+/// has the details and an engine is stopped and can be started again.
 ///
-/// `waker` may be NULL for a host that polls anyway; see `wasm_waker` for what becomes of it, in every case. The sink of a
-/// transform is called from here. A future of an engine must be polled on the engine's thread.
+/// The future must be released in every case. Do not poll it again after it was ready or has failed.
+///
+/// `waker` may be NULL for a host that polls anyway. It is consumed in every case: see `wasm_waker`. The sink of a
+/// transform is called during this call. A future of an engine must be polled on the engine's thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_future_poll(
     future: *mut wasm_future,
@@ -282,19 +286,20 @@ pub unsafe extern "C" fn wasm_future_poll(
     })
 }
 
-/// Takes a host's waker over, so that it is dropped also when the call was wrong.
+/// Takes a host's waker over so that it is dropped also when the call was wrong.
 ///
 /// # Safety
 ///
-/// NULL, or a waker that can be read.
+/// NULL or a waker that can be read.
 #[inline]
 pub(crate) unsafe fn taken(waker: *const wasm_waker) -> Waker {
     // SAFETY: the caller says so.
     unsafe { waker.as_ref().map_or_else(Waker::none, |&waker| Waker::new(Owned::new(waker))) }
 }
 
-/// Takes the factory out of a future that is ready. `WASM_STATUS_NO_RESULT` if it was taken before, or the future is of
-/// another kind; `WASM_STATUS_INVALID_STATE` if it is not ready. The future must still be released.
+/// Takes the factory from a future that is ready. The host releases both: the factory with `wasm_factory_release` and
+/// the future with `wasm_future_release`. `WASM_STATUS_NO_RESULT` if the factory was taken before or the future is of
+/// another kind. `WASM_STATUS_INVALID_STATE` if the future is not ready.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_future_take_factory(
     future: *mut wasm_future,
@@ -313,8 +318,8 @@ pub unsafe extern "C" fn wasm_future_take_factory(
     })
 }
 
-/// Takes the artifact out of a future of `wasm_runtime_precompile` that is ready, to be released with
-/// `wasm_bytes_release`. Errors as of `wasm_future_take_factory`.
+/// Takes the artifact from a ready future of `wasm_runtime_precompile`. Release the artifact with `wasm_bytes_release`.
+/// Errors are those of `wasm_future_take_factory`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_future_take_artifact(
     future: *mut wasm_future,
@@ -333,14 +338,16 @@ pub unsafe extern "C" fn wasm_future_take_artifact(
     })
 }
 
-/// Frees the future, at any time. NULL is fine.
+/// Frees the future. Allowed at any time. NULL does nothing.
 ///
-/// An operation that is going on is cancelled: a start or a transform ends with a stopped engine, which can be started
-/// again, because its guest has seen part of a batch that goes away, and so does that of a shared engine's user, whether its
-/// turn had come or not; a replacement is given up, and the engine stays as it was; a compilation that has not
-/// begun is left out; one that has goes on, and its result is dropped, or kept by the factory cache that was asked.
-/// `WASM_STATUS_WRONG_THREAD` or `WASM_STATUS_BUSY`, and nothing is freed, when a future of an engine is released on
-/// another thread or from a callback of that engine.
+/// An operation in progress is cancelled. A start or a transform ends with a stopped engine because its guest has seen
+/// part of a batch that is no longer valid. The engine can be started again. The same holds for a user of a shared
+/// engine, also before its turn. A replacement is dropped and the engine stays as it was. A compilation that has not
+/// begun is left out. One that has begun continues and its result is dropped or kept by the factory cache that was
+/// asked.
+///
+/// `WASM_STATUS_WRONG_THREAD` if a future of an engine is released on another thread. `WASM_STATUS_BUSY` from one of
+/// the engine's own callbacks. Nothing is freed then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_future_release(future: *mut wasm_future, error: *mut *mut wasm_error) -> wasm_status {
     boundary(error, |scope| {
@@ -348,19 +355,19 @@ pub unsafe extern "C" fn wasm_future_release(future: *mut wasm_future, error: *m
             return Ok(());
         }
         {
-            // Cancelling runs callbacks. Those that come back to this future are told that it is busy.
-            let inside = scope.handle(future, "future")?.enter()?;
-            match &inside.source {
-                Source::Operation { engine, number } => engine.engine.cancel(*number)?,
-                Source::Replacement { engine, switch } => engine.engine.cancel_replacement(switch)?,
+            // Cancelling runs callbacks. Their calls on this future return busy.
+            let inner = scope.handle(future, "future")?.enter()?;
+            match &inner.source {
+                FutureSource::Operation { engine, number } => engine.engine.cancel(*number)?,
+                FutureSource::Replacement { engine, state } => engine.engine.cancel_replacement(state)?,
                 _ => {}
             }
         }
-        // SAFETY: the header says that it is a future that the library gave out, released once.
+        // SAFETY: the header says that the future came from the library and is released once.
         let mut future = unsafe { Box::from_raw(future) };
-        let inside = future.inside.get_mut();
-        inside.result = None;
-        let source = core::mem::replace(&mut inside.source, Source::Completed { engine: None });
+        let inner = future.inner.get_mut();
+        inner.result = None;
+        let source = core::mem::replace(&mut inner.source, FutureSource::Completed { engine: None });
         if let Some(engine) = source.into_engine() {
             engine.spare.set(Some(future));
         }

@@ -1,4 +1,5 @@
-//! `wasm_runtime_register_function` and `wasm_call_*`: functions of the host's that guests call.
+//! Host functions are functions of the host that guests import and call. Register them on the runtime before it sees
+//! its first module.
 
 use super::engine::wasm_engine;
 use super::error::wasm_error;
@@ -15,38 +16,39 @@ use crate::host::slice::{self, wasm_slice};
 use crate::host::value::{MAX_PARAMS, MAX_RESULTS, wasm_value, wasm_value_type};
 use core::ffi::c_void;
 
-/// A function of the host's.
+/// A function of the host.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_host_function {
     /// `sizeof(wasm_host_function)`.
     pub size: usize,
-    /// The module that guests import it from; not one of `redpanda_transform`, `redpanda_schema_registry`,
+    /// The module that guests import the function from. Not `redpanda_transform`, `redpanda_schema_registry` or
     /// `wasi_snapshot_preview1`.
     pub module: wasm_slice,
-    /// Its name there.
+    /// The function's name in that module.
     pub name: wasm_slice,
-    /// Their types; at most 32.
+    /// Types of the parameters. At most 32.
     pub params: *const wasm_value_type_number,
     /// Number of `params`.
     pub param_count: usize,
-    /// Their types; at most 16.
+    /// Types of the results. At most 16.
     pub results: *const wasm_value_type_number,
     /// Number of `results`.
     pub result_count: usize,
-    /// 1: `call` may answer pending, which costs a little with each call; else 0.
+    /// 1: `call` may return pending, which costs a little with each call. Otherwise 0.
     pub may_wait: u32,
     /// The host's own.
     pub data: *mut c_void,
-    /// Frees `data`, once: when the runtime and everything made from it are gone, or when `wasm_runtime_register_function` fails.
-    /// May be NULL.
+    /// Frees `data`. Called once: when the runtime and everything made from it are gone or when
+    /// `wasm_runtime_register_function` fails. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
-    /// The function: reads `args`, writes `results`, both as in the signature, and gives a `wasm_callback_result`. Failed ends the
-    /// guest, with `WASM_STATUS_HOST_FUNCTION_FAILED` and the text of `wasm_call_fail`.
+    /// The function. Reads `args`, writes `results` and returns a `wasm_callback_result`. Arguments and results are as
+    /// in the signature. Failed ends the guest with `WASM_STATUS_HOST_FUNCTION_FAILED` and the text of
+    /// `wasm_call_fail`.
     ///
-    /// Called on the threads of engines, on the guests' stacks with `host_stack_size` bytes left, by several at once if
-    /// there are. Its time counts as the guest's. It must not throw and must not block; functions of its own engine answer
-    /// `WASM_STATUS_BUSY`.
+    /// Called on the threads of engines and on the guests' stacks with `host_stack_size` bytes left. Several threads
+    /// may call it at once. Its time counts as the guest's. It must not throw and must not block. Calls on its own
+    /// engine return `WASM_STATUS_BUSY`.
     pub call: Option<
         unsafe extern "C" fn(
             data: *mut c_void,
@@ -70,11 +72,12 @@ fn types(data: *const u32, count: usize, limit: usize, name: &str) -> Result<Vec
     numbers.iter().map(ty).collect()
 }
 
-/// Gives guests a function of the host's. What `function` points to is copied, `data` is taken over in any case.
+/// Registers a function of the host that guests may import. `function` is copied. Its `data` is taken over in any case.
+/// Any thread.
 ///
-/// Before the runtime's first `wasm_runtime_validate`, `…_inspect` or `wasm_factory_create`: afterwards
-/// `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_INVALID_ARGUMENT` for a name that is taken, a module that is the library's, or
-/// a type that is none. A guest that imports the function with another type is refused with
+/// To be called before the runtime's first `wasm_runtime_validate`, `…_inspect` or `wasm_factory_create`. Afterwards
+/// `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_INVALID_ARGUMENT` for a name that is taken, a module of the library or an
+/// invalid type. A guest that imports the function with another type is refused with
 /// `WASM_STATUS_MODULE_IMPORT_SIGNATURE`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_register_function(
@@ -83,14 +86,14 @@ pub unsafe extern "C" fn wasm_runtime_register_function(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     boundary(error, |scope| {
-        // SAFETY: the header says so; and all zeros is valid.
+        // SAFETY: the header says so. All zeros is valid.
         let f = unsafe { sized(function, first_size!(wasm_host_function, call), "function")? };
         unsafe extern "C" fn never(_: *mut c_void, _: *mut wasm_call, _: *const wasm_value, _: *mut wasm_value) -> u32 {
             crate::host::call::wasm_callback_result::Failed as u32
         }
-        // First of all, so that the data is dropped whatever comes next.
+        // First of all, so that the data is dropped on every path.
         let callback = Callback { data: f.data, drop: f.drop, call: f.call.unwrap_or(never) };
-        // SAFETY: data and callbacks came together from the host, which gives the data up.
+        // SAFETY: the host passed data and callbacks together and gives the data up.
         let callback = unsafe { Owned::new(callback) };
         let runtime = scope.handle(runtime, "runtime")?;
         if f.call.is_none() {
@@ -110,8 +113,8 @@ pub unsafe extern "C" fn wasm_runtime_register_function(
     })
 }
 
-/// Takes the promise of the call that a callback is in, which then answers `WASM_CALLBACK_RESULT_PENDING`. To be settled exactly
-/// once, on any thread, and released.
+/// Takes the promise of the current call. The callback returns `WASM_CALLBACK_RESULT_PENDING` then. Settle the promise
+/// exactly once on any thread and release it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_call_promise(
     call: *mut wasm_call,
@@ -126,10 +129,10 @@ pub unsafe extern "C" fn wasm_call_promise(
     })
 }
 
-/// Lends a range of the guest's memory, for reading and writing, until the callback returns. `bytes` gets its first byte.
+/// Lends a range of the guest's memory for reading and writing until the callback returns. `bytes` gets its first byte.
 ///
-/// `WASM_STATUS_GUEST_BAD_CALL` if the range is not inside of the memory: the guest made the pointer up, and a callback that
-/// then answers failed needs no `wasm_call_fail` to say so. In an output sink and in a schema registry's functions there is
+/// `WASM_STATUS_GUEST_BAD_CALL` if the range is not inside the memory: the guest passed a wrong pointer. A callback
+/// that then returns failed needs no `wasm_call_fail`. In an output sink and in a schema registry's functions there is
 /// no memory to lend.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_call_memory(
@@ -148,8 +151,8 @@ pub unsafe extern "C" fn wasm_call_memory(
     })
 }
 
-/// Says why the callback is about to answer `WASM_CALLBACK_RESULT_FAILED`; the last reason counts. Bytes that are not UTF-8 are
-/// written as `\xNN`.
+/// Sets the reason before the callback returns `WASM_CALLBACK_RESULT_FAILED`. The last reason counts. Bytes that are
+/// not UTF-8 are written as `\xNN`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_call_fail(
     call: *mut wasm_call,
@@ -162,13 +165,13 @@ pub unsafe extern "C" fn wasm_call_fail(
     })
 }
 
-/// The engine whose guest is calling; NULL in an output sink. Borrowed.
+/// The engine whose guest is calling. Borrowed. NULL in an output sink.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_call_engine(call: *const wasm_call) -> *mut wasm_engine {
     lent(|scope| scope.handle(call, "call").map_or(core::ptr::null_mut(), |call| call.engine().cast()))
 }
 
-/// What `wasm_engine_set_user_data` attached to that engine; NULL in an output sink.
+/// What `wasm_engine_set_user_data` attached to that engine. NULL in an output sink.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_call_user_data(call: *const wasm_call) -> *mut c_void {
     lent(|scope| scope.handle(call, "call").map_or(core::ptr::null_mut(), |call| call.user_data()))

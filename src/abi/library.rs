@@ -1,15 +1,16 @@
-//! The library as a whole.
+//! The version of the loaded library. A host that was compiled against another header compares the two at its start.
 
 use core::ffi::c_char;
 
-/// The version of the library that the program has loaded, such as `0.1.0`.
+/// The version of the library that the program has loaded. For example `0.1.0`. Static. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_library_version() -> *const c_char {
     const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
     VERSION.as_ptr().cast()
 }
 
-/// The same as a number: at least the `WASM_ENGINE_VERSION_NUMBER` of the header, if the library has all that is in it.
+/// The same as a number. It is at least the header's `WASM_ENGINE_VERSION_NUMBER` if the library has everything that is
+/// in the header.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_library_version_number() -> u32 {
     const fn number(text: &str) -> u32 {

@@ -1,4 +1,4 @@
-//! `wasm_metrics_*`: what a runtime and its engines counted.
+//! Metrics of a runtime and its transforms: as text for Prometheus or as numbers for the host's own metrics system.
 
 use super::bytes::wasm_bytes;
 use super::error::wasm_error;
@@ -13,7 +13,7 @@ use crate::metrics::snapshot::{RuntimeMetrics, Snapshot, TransformMetrics, wasm_
 use crate::metrics::text;
 use std::sync::Arc;
 
-/// A runtime's own numbers.
+/// Numbers of a runtime. Counters begin when it is made.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_runtime_metrics {
@@ -21,54 +21,56 @@ pub struct wasm_runtime_metrics {
     pub size: usize,
     /// Engines that were made and not released yet.
     pub engines: u64,
-    /// Compiled modules in memory, and factories of custom engines.
+    /// Compiled modules in memory and factories of custom engines.
     pub factories: u64,
     /// Bytes of their machine code.
     pub executable_bytes: u64,
-    /// Compilations that ended, well or not; modules that were refused before are among them.
+    /// Compilations that have ended. Those that failed count too, also modules that were refused before the
+    /// compilation.
     pub compilations: u64,
-    /// Those that failed.
+    /// Compilations that failed.
     pub compilations_failed: u64,
-    /// Nanoseconds that all of them took on the compile threads.
+    /// Nanoseconds that all compilations took on the compile threads.
     pub compile_ns: u64,
-    /// Modules whose machine code was loaded, from the code cache or from an artifact.
+    /// Modules whose machine code was loaded from the code cache or from an artifact.
     pub loads: u64,
-    /// Nanoseconds that those took, from validating and hashing to code.
+    /// Nanoseconds that the loads took. From validating and hashing to code.
     pub load_ns: u64,
     /// Modules that were found in the code cache and loaded.
     pub code_cache_hits: u64,
-    /// Modules that were looked for in the code cache and had to be compiled.
+    /// Modules that were not found in the code cache and had to be compiled.
     pub code_cache_misses: u64,
     /// Entries written to the code cache.
     pub code_cache_stores: u64,
-    /// Entries removed because all together had more than `max_bytes`.
+    /// Entries removed because all together exceeded `max_bytes`.
     pub code_cache_evictions: u64,
-    /// Entries ignored because they were damaged or too large, could not be loaded, or others could have written them.
-    /// Each is a miss, too.
+    /// Entries ignored because they were damaged or too large, could not be loaded or were writable by others. Each is
+    /// a miss, too.
     pub code_cache_rejected: u64,
-    /// Troubles with the code cache's directory or the disk. None of them made a compilation fail.
+    /// Faults of the code cache's directory or the disk. None of them made a compilation fail.
     pub code_cache_faults: u64,
-    /// Pools: one for each thread that reserved one, or the process's.
+    /// Pools: one for each thread that reserved one or the one of the process.
     pub pools: u64,
-    /// Engines that these are for.
+    /// Engines that the pools are for.
     pub pool_engines: u64,
     /// Memories of pools that engines have.
     pub pool_memories_in_use: u64,
-    /// Memories of pools that must be cleaned before they can be taken again.
+    /// Memories of pools that must be reclaimed before they can be taken again.
     pub pool_memories_dirty: u64,
     /// Stacks of pools that engines have.
     pub pool_stacks_in_use: u64,
-    /// Requests to factory caches for a factory that was there.
+    /// Requests to factory caches for a factory that was in the cache.
     pub factory_cache_hits: u64,
-    /// Requests to factory caches that waited for a compilation which another one had begun.
+    /// Requests to factory caches that waited for a compilation of another request.
     pub factory_cache_joined: u64,
     /// Requests to factory caches that found neither.
     pub factory_cache_misses: u64,
-    /// Factories that factory caches dropped, because nobody used them.
+    /// Factories that factory caches dropped because they were unused.
     pub factory_cache_collected: u64,
 }
 
-/// One transform on one shard: all of its engines there, added up. Counters never go back while one of them is there.
+/// One transform on one shard: the sum of all its engines there. Counters never decrease while one of these engines
+/// exists.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_transform_metrics {
@@ -76,15 +78,15 @@ pub struct wasm_transform_metrics {
     pub size: usize,
     /// The transform's name.
     pub transform: wasm_slice,
-    /// The shard: the label that the engines' thread had when they were made.
+    /// The shard: the label of the engines' thread when they were made.
     pub shard: u32,
     /// Engines that were made and not released yet.
     pub engines: u64,
-    /// Nanoseconds for which engines had their thread, checks of batches, host functions and sinks included.
+    /// Nanoseconds for which engines had their thread. Includes checks of batches, host functions and sinks.
     pub cpu_ns: u64,
     /// Bytes of linear memory that the guests have.
     pub memory_bytes: u64,
-    /// Bytes that they may have: `memory_limit` times `engines`.
+    /// Bytes that the guests may have: `memory_limit` times `engines`.
     pub memory_limit_bytes: u64,
     /// Records that guests took.
     pub input_records: u64,
@@ -94,31 +96,31 @@ pub struct wasm_transform_metrics {
     pub output_records: u64,
     /// Bytes of their keys, values and headers.
     pub output_bytes: u64,
-    /// Starts of engines that were started before.
+    /// Starts of engines that had been started before.
     pub restarts: u64,
-    /// Log lines that the host did not get, because there were too many.
+    /// Log lines that were dropped because there were too many.
     pub log_suppressed_lines: u64,
-    /// Nanoseconds of `cpu_ns` that went to transforms: the sum of all records' latencies.
+    /// Nanoseconds of `cpu_ns` spent in transforms: the sum of all records' latencies.
     pub latency_sum_ns: u64,
-    /// Latencies of records, from the shortest to the longest. A record's latency is its batch's time on the thread,
-    /// without waiting, divided by the batch's records.
+    /// Histogram of record latencies from the shortest to the longest. A record's latency is its batch's time on the
+    /// thread without waiting, divided by the batch's records.
     pub latency: *const wasm_latency_bucket,
-    /// Number of `latency`; the same, with the same ends, for all.
+    /// Number of `latency`. All transforms have the same buckets.
     pub latency_count: usize,
-    /// Failed starts and transforms by kind, each operation once; kinds that did not happen are left out.
+    /// Failed starts and transforms by kind. Each operation counts once. Kinds that did not occur are left out.
     pub errors: *const wasm_error_count,
     /// Number of `errors`.
     pub error_count: usize,
-    /// Records at which guests failed and that were dropped, by policy.
+    /// Records at which guests failed and that a policy dropped.
     pub skipped_records: u64,
-    /// Records at which guests failed and that sinks took as dead letters, by policy.
+    /// Records at which guests failed and that sinks took as dead letters.
     pub dead_lettered_records: u64,
     /// Batches that wait for a shared engine.
     pub queued_batches: u64,
 }
 
-/// All metrics of a runtime at one moment. Owned; used by one thread at a time. It keeps no engine
-/// alive, but what engines, factories and snapshots of a runtime share: its host functions, pools and ticker.
+/// A snapshot of all metrics of a runtime. Owned by the host. Used by one thread at a time. It keeps no engine alive.
+/// It keeps what engines, factories and snapshots of a runtime share: its host functions, pools and ticker.
 pub struct wasm_metrics {
     shared: Arc<Shared>,
     snapshot: Snapshot,
@@ -183,11 +185,11 @@ fn of_transform(m: &TransformMetrics) -> wasm_transform_metrics {
 ///
 /// As for `fill_sized`.
 unsafe fn fill(metrics: *mut wasm_runtime_metrics, m: &RuntimeMetrics) -> Result<()> {
-    // SAFETY: promised by the caller.
+    // SAFETY: the caller says so.
     unsafe { fill_sized(metrics, first_size!(wasm_runtime_metrics, pool_stacks_in_use), "metrics", of_runtime(m)) }
 }
 
-/// Reads the runtime's own numbers. `metrics.size` must be set. Any thread, also while engines run on others.
+/// Writes the runtime's own numbers. The caller has set `metrics->size`. Any thread, also while engines run on others.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_get_metrics(
     runtime: *const wasm_runtime,
@@ -203,12 +205,11 @@ pub unsafe extern "C" fn wasm_runtime_get_metrics(
     })
 }
 
-/// Reads all metrics and gives them as text in Prometheus's format (version 0.0.4), for an answer with
-/// `Content-Type: text/plain; version=0.0.4`. `docs/metrics.md` lists them. Any thread, also while engines run on others.
+/// Writes all metrics as text in Prometheus's format (version 0.0.4). Serve it with `Content-Type: text/plain;
+/// version=0.0.4`. `docs/metrics.md` lists them. Any thread, also while engines run on others.
 ///
-/// There are some 40 lines for each transform and shard: how many of these there are is the host's affair. Runtimes of
-/// one process have the same names; a host that has several adds a label of its own. `text` must be freed with
-/// `wasm_bytes_release`.
+/// There are some 40 lines for each transform and shard. Their number is up to the host. All runtimes of a process use
+/// the same names. A host with several adds a label of its own. Release `text` with `wasm_bytes_release`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_metrics_text(
     runtime: *const wasm_runtime,
@@ -228,8 +229,8 @@ pub unsafe extern "C" fn wasm_runtime_metrics_text(
     })
 }
 
-/// Reads all metrics, for one transform and shard after the other to be looked at. Any thread, also while engines run
-/// on others. The runtime may be released before the metrics.
+/// Takes a snapshot of all metrics for reading one transform and shard after another. Any thread, also while engines
+/// run on others. The runtime may be released before the snapshot. Release the snapshot with `wasm_metrics_release`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_metrics_create(
     runtime: *const wasm_runtime,
@@ -246,8 +247,7 @@ pub unsafe extern "C" fn wasm_metrics_create(
     })
 }
 
-/// Reads all metrics anew. Takes memory only if there is more than there ever was. What was got from `metrics` before
-/// ends.
+/// Takes the snapshot again. Allocates only if there is more than ever before. Pointers from `metrics` become invalid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_metrics_update(metrics: *mut wasm_metrics, error: *mut *mut wasm_error) -> wasm_status {
     boundary(error, |scope| {
@@ -257,15 +257,15 @@ pub unsafe extern "C" fn wasm_metrics_update(metrics: *mut wasm_metrics, error: 
     })
 }
 
-/// Number of transforms and shards; 0 for NULL.
+/// Number of pairs of transform and shard. 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_metrics_count(metrics: *const wasm_metrics) -> usize {
     lent(|scope| scope.handle(metrics, "metrics").map_or(0, |metrics| metrics.snapshot.transforms.len()))
 }
 
-/// Writes the numbers of transform and shard `index`, from 0, in the order of names and shards; `transform.size` must be
-/// set. What it points to ends with the next `wasm_metrics_update` or `wasm_metrics_release`.
-/// `WASM_STATUS_INVALID_ARGUMENT` if there is no such index.
+/// Writes the numbers of pair `index` of transform and shard. Counted from 0 in the order of names and shards. The
+/// caller has set `transform->size`. Its pointers are valid until the next `wasm_metrics_update` or
+/// `wasm_metrics_release`. `WASM_STATUS_INVALID_ARGUMENT` if there is no such index.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_metrics_get(
     metrics: *const wasm_metrics,
@@ -284,7 +284,7 @@ pub unsafe extern "C" fn wasm_metrics_get(
     })
 }
 
-/// Writes the runtime's own numbers as they were when `metrics` was read; `runtime.size` must be set.
+/// Writes the runtime's own numbers of the snapshot. The caller has set `runtime->size`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_metrics_get_runtime(
     metrics: *const wasm_metrics,
@@ -298,12 +298,12 @@ pub unsafe extern "C" fn wasm_metrics_get_runtime(
     })
 }
 
-/// Frees the metrics. NULL is fine.
+/// Frees the snapshot. NULL does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_metrics_release(metrics: *mut wasm_metrics) {
     if !metrics.is_null() {
         boundary(core::ptr::null_mut(), |_| {
-            // SAFETY: the header says that they are metrics that the library gave out, released once.
+            // SAFETY: the header says that the metrics came from the library and are released once.
             drop(unsafe { Box::from_raw(metrics) });
             Ok(())
         });

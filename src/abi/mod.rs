@@ -1,10 +1,10 @@
-//! The C ABI: one file per noun, and one boundary that every export passes.
+//! The C ABI: one file per noun and one boundary that every export passes.
 //!
-//! The boundary turns a Rust `Result` into a status and an owned error, and a panic into a status. Behind it, arguments
-//! have been checked for NULL, so the rest of the library speaks safe Rust.
+//! The boundary turns a Rust `Result` into a status and an owned error. It turns a panic into a status. Behind the
+//! boundary arguments have been checked for NULL. So the rest of the library is safe Rust.
 //!
-//! The exports are `unsafe` for Rust, because they believe their caller what `include/wasm_engine.h` says at its top and at
-//! each function; that contract stands there and is not repeated in a section of its own.
+//! The exports are `unsafe` for Rust because they trust their caller. The contract stands at the top of
+//! `include/wasm_engine.h` and at each function there. It is not repeated in safety sections.
 #![allow(unsafe_code, clippy::missing_safety_doc)]
 
 pub mod artifact;
@@ -39,7 +39,7 @@ use std::panic::catch_unwind;
 /// Runs the body of an export. `error` may be NULL.
 #[inline]
 pub(crate) fn boundary(error: *mut *mut wasm_error, body: impl FnOnce(&CallScope) -> Result<()>) -> wasm_status {
-    // SAFETY: only exports come by here, with their own arguments, of which the header says so.
+    // SAFETY: only exports call this, with their own arguments. The header has the contract.
     let scope = unsafe { CallScope::new() };
     match catch_unwind(AssertUnwindSafe(|| body(&scope))) {
         Ok(Ok(())) => wasm_status::Ok,
@@ -50,7 +50,7 @@ pub(crate) fn boundary(error: *mut *mut wasm_error, body: impl FnOnce(&CallScope
                 .map(|s| (*s).to_owned())
                 .or_else(|| panic.downcast_ref::<String>().cloned())
                 .unwrap_or_default();
-            // Freeing what was thrown may run code of its own.
+            // Freeing the payload may run its own code.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
             report(error, Error::new(wasm_status::Panic, format!("the library panicked, please report it: {what}")))
         }
@@ -68,7 +68,7 @@ fn report(out: *mut *mut wasm_error, error: Error) -> wasm_status {
     status
 }
 
-/// The same for exports that cannot fail.
+/// As `boundary` for exports that cannot fail.
 #[inline]
 pub(crate) fn lent<T>(body: impl FnOnce(&CallScope) -> T) -> T {
     // SAFETY: as in `boundary`.
@@ -79,21 +79,22 @@ impl CallScope {
     /// A handle that must not be NULL.
     #[inline]
     pub(crate) fn handle<T>(&self, pointer: *const T, name: &str) -> Result<&T> {
-        // SAFETY: the header says that a handle which is not NULL is one that the library gave out and that was not
-        // released, and that it lives until the call returns.
+        // SAFETY: the header says that a handle which is not NULL came from the library and was not released. It lives
+        // until the call returns.
         unsafe { pointer.as_ref() }.ok_or_else(|| null(name))
     }
 
-    /// As `handle`, for objects that only one thread may use at a time.
+    /// As `handle` for objects that only one thread may use at a time.
     #[inline]
-    #[allow(clippy::mut_from_ref)] // of the scope, which is not what is changed
+    #[allow(clippy::mut_from_ref)] // borrows the scope, which does not change
     pub(crate) fn handle_mut<T>(&self, pointer: *mut T, name: &str) -> Result<&mut T> {
-        // SAFETY: as for `handle`, and the header says that no other call uses the object meanwhile.
+        // SAFETY: as for `handle`. The header says that no other call uses the object at the same time.
         unsafe { pointer.as_mut() }.ok_or_else(|| null(name))
     }
 }
 
-/// An out-parameter that must not be NULL. It is checked before anything happens, and written on success only.
+/// An out-parameter that must not be NULL. The pointer is checked before anything happens. It is written on success
+/// only.
 pub(crate) struct Out<T>(*mut T);
 
 impl<T> Out<T> {
@@ -116,8 +117,8 @@ fn null(name: &str) -> Error {
     Error::new(wasm_status::NullArgument, format!("argument {name} is NULL"))
 }
 
-/// The size of a struct's first version, by its last field in that version: later ones are appended behind it, and callers
-/// that do not know them must go on to be understood.
+/// The size of a struct's first version, given its last field in that version. Later fields are appended. Callers that
+/// do not know them must still be understood.
 macro_rules! first_size {
     ($struct:ty, $last:ident) => {{
         const fn size_of_field<S, F>(_: fn(&S) -> &F) -> usize {
@@ -128,14 +129,14 @@ macro_rules! first_size {
 }
 pub(crate) use first_size;
 
-/// Reads a struct that begins with its size: callers compiled against an older header have a shorter one, those against a
-/// newer one a longer. What is missing reads as zero, which means the default; what is unknown is ignored, but must be
-/// zero.
+/// Reads a struct that begins with its size. Callers compiled against an older header have a shorter struct. Those
+/// compiled against a newer header have a longer one. Missing fields read as zero, which means the default. Unknown
+/// fields are ignored but must be zero.
 ///
 /// # Safety
 ///
-/// `pointer` is NULL or points to a struct whose first field is its size in bytes, as a `size_t`, and `T` is valid with
-/// all bytes zero.
+/// `pointer` is NULL or points to a struct whose first field is its size in bytes as a `size_t`. `T` is valid with all
+/// bytes zero.
 #[inline]
 pub(crate) unsafe fn sized<T: Copy>(pointer: *const T, minimum: usize, name: &str) -> Result<T> {
     if pointer.is_null() {
@@ -146,7 +147,7 @@ pub(crate) unsafe fn sized<T: Copy>(pointer: *const T, minimum: usize, name: &st
     const { assert!(align_of::<T>() <= align_of::<usize>()) };
     if size == size_of::<T>() {
         // Nearly always: the caller was compiled against this header.
-        // SAFETY: it is a whole `T`, says its size, and aligned as its first field, which is as much as it needs.
+        // SAFETY: its size says that it is a whole `T`. It is aligned like its first field, which is enough for `T`.
         return Ok(unsafe { pointer.read() });
     }
     if size < minimum {
@@ -157,7 +158,7 @@ pub(crate) unsafe fn sized<T: Copy>(pointer: *const T, minimum: usize, name: &st
             ),
         ));
     }
-    // A size that was never set is unlikely to pass for this.
+    // A size that was never set is unlikely to pass this check.
     if size > 64 << 10 {
         return Err(Error::new(
             wasm_status::InvalidStructSize,
@@ -166,36 +167,37 @@ pub(crate) unsafe fn sized<T: Copy>(pointer: *const T, minimum: usize, name: &st
     }
     let mut value = core::mem::MaybeUninit::<T>::zeroed();
     let known = size.min(size_of::<T>());
-    // SAFETY: `size` bytes can be read, says the caller; `value` has room for `known`, which is no more than either.
+    // SAFETY: the caller says that `size` bytes can be read. `value` has room for `known` bytes, which is no more than
+    // either.
     unsafe { core::ptr::copy_nonoverlapping(pointer.cast::<u8>(), value.as_mut_ptr().cast::<u8>(), known) };
-    // SAFETY: the part beyond what this version knows, which the caller says can be read.
+    // SAFETY: the part that this version does not know. The caller says that it can be read.
     let unknown = unsafe { core::slice::from_raw_parts(pointer.cast::<u8>().add(known), size - known) };
     if unknown.iter().any(|&byte| byte != 0) {
         return Err(Error::new(
             wasm_status::InvalidStructSize,
-            format!("{name}: it sets fields that this version of the library does not know"),
+            format!("{name} sets fields that this version of the library does not know"),
         ));
     }
-    // SAFETY: zeroed and then overwritten from a value of the same type's front part.
+    // SAFETY: zeroed and then overwritten with the front part of a value of the same type.
     Ok(unsafe { value.assume_init() })
 }
 
-/// Reads a struct of the host's with data that the library takes over, so that it is dropped whatever comes next.
+/// Reads a struct of the host with data that the library takes over. So the data is dropped on every later path.
 ///
 /// # Safety
 ///
-/// As of `sized`; and the host gave data and callbacks together, and gives the data up.
+/// As of `sized`. The host passed data and callbacks together and gives the data up.
 #[inline]
 pub(crate) unsafe fn take<T: HostData>(pointer: *const T, minimum: usize, name: &str) -> Result<Owned<T>> {
-    // SAFETY: says the caller.
+    // SAFETY: the caller says so.
     Ok(unsafe { Owned::new(sized(pointer, minimum, name)?) })
 }
 
-/// Writes a struct whose caller has set its size: as much as the caller's version has of it; its size stays as it is.
+/// Writes a struct whose caller has set its size: as much as the caller's version has. The size field is not changed.
 ///
 /// # Safety
 ///
-/// `pointer` is NULL or points to a struct whose first field is its size in bytes, as a `size_t`.
+/// `pointer` is NULL or points to a struct whose first field is its size in bytes as a `size_t`.
 pub(crate) unsafe fn fill_sized<T: Copy>(pointer: *mut T, minimum: usize, name: &str, value: T) -> Result<()> {
     if pointer.is_null() {
         return Err(null(name));
@@ -209,8 +211,8 @@ pub(crate) unsafe fn fill_sized<T: Copy>(pointer: *mut T, minimum: usize, name: 
         ));
     }
     let known = size.min(size_of::<T>());
-    // SAFETY: `size` bytes can be written, says the caller, and `value` has `known` or more. What the caller's newer
-    // version has beyond is zeroed.
+    // SAFETY: the caller says that `size` bytes can be written. `value` has `known` bytes or more. What a newer version
+    // of the struct has beyond is zeroed.
     unsafe {
         let bytes = pointer.cast::<u8>();
         let skip = size_of::<usize>();

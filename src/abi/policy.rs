@@ -1,4 +1,5 @@
-//! `wasm_engine_set_policy`: what becomes of an engine whose guest fails.
+//! A policy lets an engine survive failures of its guest. It decides which records may be lost and when the guest
+//! starts again. Without one a failed engine is stopped and the rest is up to the host.
 
 use super::engine::{engine_on_this_thread, wasm_engine};
 use super::error::wasm_error;
@@ -10,16 +11,16 @@ use crate::engine::policy::{Backoff, Policy, wasm_on_error};
 use crate::host::timer::{Timer, wasm_timer};
 use std::time::Duration;
 
-/// What becomes of an engine whose guest fails. Zero in any field but `size` means the default.
+/// What an engine does when its guest fails. Zero in any field but `size` means the default.
 ///
-/// What is promised, with at-least-once hosts in mind. Output comes once and in the order of the input records. Each
-/// record's output comes whole or not at all, unless it exceeds `output_buffer_limit` and comes in parts. When a transform
-/// is *ready*, each record's output was taken by the sink, or the record was dropped and counted, or went to the dead
-/// letters. When it *failed* at a record that its error names (`has_record`), the same holds for all records before
-/// that one, and the sink has nothing of it or from behind it. When it failed with an error that names no record, because
-/// the sink failed, or the guest ended between two records or did not start again, or when it was cancelled, the same holds
-/// for the records up to the last `input_offset` that the sink took. A guest that is started again has forgotten all that
-/// it knew.
+/// These are the delivery guarantees for at-least-once hosts. Output is delivered once and in the order of the input
+/// records. The output of a record is delivered as a whole or not at all unless it exceeds `output_buffer_limit`. A
+/// transform is *ready*: for each record either the sink took the output, or the record was dropped and counted, or the
+/// sink took it as a dead letter. A transform *failed* at a record that its error names (`has_record` of
+/// `wasm_error_info`): the same holds for all records before that one. The sink has nothing of that record or of later
+/// ones. A transform failed without naming a record, or it was cancelled: the same holds for the records up to the last
+/// `input_offset` that the sink took. This happens if the sink fails, if the guest ends between two records or if it
+/// does not start again. A guest that is started again has lost its state.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_engine_policy {
@@ -27,47 +28,49 @@ pub struct wasm_engine_policy {
     pub size: usize,
     /// What happens when the guest ends at a record.
     ///
-    /// Only for what the guest did itself: `WASM_STATUS_GUEST_…`, and `WASM_STATUS_CUSTOM_ENGINE_FAILED`. Failures of the host's (`WASM_STATUS_HOST_FUNCTION_FAILED`,
-    /// `WASM_STATUS_OUTPUT_REJECTED`, `WASM_STATUS_SYSTEM`, …) always fail the transform, because another record would
-    /// fare no better. So does a guest that ends without having taken a record. One that ends between two records is
-    /// started again, and no record is lost.
+    /// Applies only to failures of the guest itself: `WASM_STATUS_GUEST_…` and `WASM_STATUS_CUSTOM_ENGINE_FAILED`.
+    /// Failures of the host always fail the transform because another record would fail too:
+    /// `WASM_STATUS_HOST_FUNCTION_FAILED`, `WASM_STATUS_OUTPUT_REJECTED`, `WASM_STATUS_SYSTEM`, … A guest that ends
+    /// without having taken a record also fails the transform. A guest that ends between two records is started again
+    /// and no record is lost.
     pub on_error: wasm_on_error_number,
-    /// Nanoseconds from a failure to the next start. They double with each further failure in a row, up to
-    /// `backoff_max_ns`; what is waited is a random time between half of that and all of it. Default 1 s.
+    /// Nanoseconds from a failure to the next start. The delay doubles with each consecutive failure up to
+    /// `backoff_max_ns`. The actual delay is random: between half of that and all of it. Default 1 s.
     pub backoff_min_ns: u64,
-    /// The longest wait. Default 30 s.
+    /// The longest delay. Default 30 s.
     pub backoff_max_ns: u64,
-    /// A guest that ran for so long since it last started, before it failed, begins a new row. Default 10 s.
+    /// A guest that ran for this time between its last start and its failure resets the failure streak. Default 10 s.
     pub healthy_after_ns: u64,
-    /// For waiting. With it, a start that fails is tried again until it succeeds or the engine is stopped, its future
-    /// pending meanwhile (`wasm_engine_get_last_error` says why); and `wasm_engine_start` after a transform that failed
-    /// waits first. A guest that is started again within a batch, to go on behind a lost record, does not wait, unless that
-    /// start fails. NULL: a start that fails has failed, and none waits. The table is copied.
+    /// The host's timer for the delay. With it a start that fails is tried again until it succeeds or the engine is
+    /// stopped. Its future stays pending in the meantime and `wasm_engine_get_last_error` returns the reason. A
+    /// `wasm_engine_start` after a failed transform waits first. A guest that is started again within a batch behind a
+    /// lost record does not wait unless that start fails. NULL: no start is tried again and none waits. The table is
+    /// copied.
     pub timer: *const wasm_timer,
 }
 
-/// How an engine has fared since it was made.
+/// Statistics of an engine since it was made.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_engine_stats {
     /// `sizeof(wasm_engine_stats)`, set by the caller.
     pub size: usize,
-    /// Starts after the first one, also those that failed.
+    /// Starts after the first one. Those that failed count too.
     pub restarts: u64,
     /// Records that `WASM_ON_ERROR_SKIP` dropped.
     pub skipped: u64,
     /// Records that the sink took as dead letters.
     pub dead_lettered: u64,
-    /// Failures in a row, as far as they make starts wait: 0 without a timer.
+    /// Consecutive failures as far as they delay starts. 0 without a timer.
     pub failures: u64,
 }
 
-/// Says what happens from now on when the engine's guest fails. Without a policy, every failure is its host's affair.
+/// Sets what the engine does from now on when its guest fails. Without a policy every failure is up to the host.
 ///
-/// `WASM_STATUS_INVALID_STATE` if the engine is not stopped. The timer's `data` is taken over in any case, unless with
-/// `WASM_STATUS_INVALID_STRUCT_SIZE`, when it cannot be read. `now` and `sleep` are called on the engine's thread, from
-/// within polls; they must not throw. Functions that would change the state of the same engine, or poll or release a future
-/// of it, answer `WASM_STATUS_BUSY`.
+/// `WASM_STATUS_INVALID_STATE` if the engine is not stopped. The timer's `data` is taken over in any case except
+/// `WASM_STATUS_INVALID_STRUCT_SIZE`, where it cannot be read. `now` and `sleep` are called on the engine's thread
+/// during polls. They must not throw. Functions that would change the state of the same engine return
+/// `WASM_STATUS_BUSY` there. So do polling and releasing a future of the engine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_engine_set_policy(
     engine: *mut wasm_engine,
@@ -75,8 +78,8 @@ pub unsafe extern "C" fn wasm_engine_set_policy(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     boundary(error, |scope| {
-        // First of all, so that the timer is dropped whatever comes next.
-        // SAFETY: the header says so; and all zeros is a valid policy.
+        // First of all, so that the timer is dropped on every path.
+        // SAFETY: the header says so. All zeros is a valid policy.
         let policy = unsafe { sized(policy, first_size!(wasm_engine_policy, timer), "policy")? };
         let mut timer = None;
         if !policy.timer.is_null() {
@@ -106,7 +109,7 @@ pub unsafe extern "C" fn wasm_engine_set_policy(
     })
 }
 
-/// Tells how the engine has fared. `stats.size` must be set.
+/// Writes the engine's statistics. The caller has set `stats->size`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_engine_get_stats(
     engine: *const wasm_engine,
@@ -127,8 +130,8 @@ pub unsafe extern "C" fn wasm_engine_get_stats(
     })
 }
 
-/// Why a start or a transform failed last, also when the host was not told because the policy goes on: an owned error, or
-/// NULL if none has failed under a policy yet.
+/// Writes why a start or a transform last failed under a policy. Also if the host was not told because the policy
+/// continued. The error is owned by the host. NULL if nothing has failed under a policy yet.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_engine_get_last_error(
     engine: *const wasm_engine,

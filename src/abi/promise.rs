@@ -1,4 +1,5 @@
-//! `wasm_promise_*`: how a callback answers later.
+//! A promise lets a callback return before its work is done. The callback takes it from its `wasm_call`, returns
+//! `WASM_CALLBACK_RESULT_PENDING` and settles it later on any thread.
 
 use super::error::wasm_error;
 use super::{boundary, first_size, take};
@@ -13,18 +14,18 @@ pub(crate) fn boxed(promise: wasm_promise) -> *mut wasm_promise {
     Box::into_raw(Box::new(promise))
 }
 
-/// Keeps a promise that expects no value: what was asked for is done. Wakes the waiting future, if it waits.
+/// Resolves a promise that expects no value. Wakes the future that waits for it.
 ///
-/// On any thread, by one thread at a time. `WASM_STATUS_PROMISE_SETTLED` if it was settled before;
-/// `WASM_STATUS_INVALID_ARGUMENT`, and it is not settled, if it expects something else. If the engine has been stopped or
-/// released, nothing happens and the status is OK.
+/// On any thread but by one thread at a time. Each promise is settled once and then released.
+/// `WASM_STATUS_PROMISE_SETTLED` if it was settled before. `WASM_STATUS_INVALID_ARGUMENT` if it expects something else.
+/// It is not settled then. If the engine has been stopped or released, nothing happens and the status is OK.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_promise_resolve(promise: *mut wasm_promise, error: *mut *mut wasm_error) -> wasm_status {
     boundary(error, |scope| settle(scope, promise, Settled::Values(Vec::new())))
 }
 
-/// Keeps the promise of a host function with its results, as many and of such types as its signature has; or that of a
-/// schema registry's `create_schema` with one I32, the id. Else as `wasm_promise_resolve`.
+/// Resolves the promise of a host function with its results: as many and of such types as its signature has. Also
+/// resolves that of a schema registry's `create_schema` with one I32: the id. Otherwise as `wasm_promise_resolve`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_promise_resolve_values(
     promise: *mut wasm_promise,
@@ -39,8 +40,8 @@ pub unsafe extern "C" fn wasm_promise_resolve_values(
     })
 }
 
-/// Keeps the promise of a host function by way of code that runs later, on the engine's thread, when it can use the guest's
-/// memory. `continuation` is copied, its `data` taken over in any case. Else as `wasm_promise_resolve`.
+/// Resolves the promise of a host function with code that runs later on the engine's thread, where it can use the
+/// guest's memory. `continuation` is copied. Its `data` is taken over in any case. Otherwise as `wasm_promise_resolve`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_promise_resolve_with(
     promise: *mut wasm_promise,
@@ -48,7 +49,7 @@ pub unsafe extern "C" fn wasm_promise_resolve_with(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     boundary(error, |scope| {
-        // SAFETY: the header says so; and all zeros is valid.
+        // SAFETY: the header says so. All zeros is valid.
         let continuation = unsafe { take(continuation, first_size!(wasm_continuation, run), "continuation")? };
         if continuation.run.is_none() {
             return Err(Error::new(wasm_status::NullArgument, "the continuation's callback run is NULL"));
@@ -57,8 +58,8 @@ pub unsafe extern "C" fn wasm_promise_resolve_with(
     })
 }
 
-/// Breaks the promise; `reason` is text for the error of whoever waits, in which bytes that are not UTF-8 are written as
-/// `\xNN`. Else as `wasm_promise_resolve`.
+/// Rejects the promise. `reason` becomes the text of the error. Bytes of it that are not UTF-8 are written as `\xNN`.
+/// Otherwise as `wasm_promise_resolve`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_promise_reject(
     promise: *mut wasm_promise,
@@ -78,19 +79,19 @@ pub(crate) fn settle(scope: &CallScope, promise: *mut wasm_promise, value: Settl
         promise.expected.check(&value).map_err(Error::invalid)?;
         promise.sender.send(value).ok_or_else(settled)?
     };
-    // From here on the promise is not touched: whoever wakes up may release it.
+    // From here on the promise is not touched. The waker may cause its release.
     if let Some(waker) = waker {
         waker.wake();
     }
     Ok(())
 }
 
-/// Frees the promise. One that was not settled counts as rejected. NULL is fine.
+/// Frees the promise. A promise that was not settled counts as rejected. Any thread. NULL does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_promise_release(promise: *mut wasm_promise) {
     if !promise.is_null() {
         boundary(core::ptr::null_mut(), |_| {
-            // SAFETY: the header says that it is a promise that the library gave out, released once.
+            // SAFETY: the header says that the promise came from the library and is released once.
             drop(unsafe { Box::from_raw(promise) });
             Ok(())
         });

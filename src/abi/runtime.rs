@@ -1,4 +1,5 @@
-//! `wasm_runtime_*`: configuration and compiler.
+//! A runtime holds the configuration and the compiler. A host makes one at its start, adds its host functions and keeps
+//! it until its end.
 
 use super::bytes::wasm_bytes;
 use super::engine::wasm_engine;
@@ -18,32 +19,33 @@ use core::ffi::c_void;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A runtime. Shared: it may be used on any thread, by several at once.
+/// A runtime. Shared: several threads may use it at once.
 pub struct wasm_runtime {
     pub(crate) runtime: Arc<Runtime>,
 }
 
-/// A line for the host's log.
+/// A line for the host's log. Lives until the callback returns.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_log_line {
-    /// `sizeof(wasm_log_line)`, set by the library: what lies beyond it does not exist in the library's version.
+    /// `sizeof(wasm_log_line)`. Set by the library. Fields beyond it do not exist in the library's version.
     pub size: usize,
-    /// How urgent it is.
+    /// How urgent the line is.
     pub severity: wasm_log_severity,
-    /// Whether it is the guest's, or the library's own.
+    /// Whether the line is the guest's or the library's own.
     pub source: wasm_log_source,
     /// The label of the engine's thread.
     pub shard: u32,
-    /// The line was longer than `max_log_line`; the next one of this severity and transform goes on with it.
+    /// The line was longer than `max_log_line`. The next line of this severity and transform continues it.
     pub continues: bool,
-    /// The transform's name; empty if the line is about none in particular.
+    /// The transform's name. Empty if the line is about no transform.
     pub transform: wasm_slice,
-    /// The text, valid UTF-8 without a newline; bytes that were not UTF-8 are written as `\xNN`.
+    /// The text. Valid UTF-8 without a newline. Bytes that were not UTF-8 are written as `\xNN`.
     pub text: wasm_slice,
-    /// The engine that it comes from, to tell one of several by; it is at work, or being stopped.
+    /// The engine that the line comes from. NULL if there is none. To tell several engines apart: the engine is busy or
+    /// being stopped and must not be called.
     pub engine: *const wasm_engine,
-    /// What `wasm_engine_set_user_data` attached to that.
+    /// What `wasm_engine_set_user_data` attached to that engine.
     pub user_data: *mut c_void,
 }
 
@@ -53,14 +55,14 @@ pub struct wasm_log_line {
 pub struct wasm_log_sink {
     /// The host's own.
     pub data: *mut c_void,
-    /// Frees `data`, once: when the runtime and everything made from it are gone, or when `wasm_runtime_create` fails.
-    /// May be NULL.
+    /// Frees `data`. Called once: when the runtime and everything made from it are gone or when `wasm_runtime_create`
+    /// fails. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
-    /// Takes a line, which lives until the callback returns. NULL: lines are thrown away.
+    /// Takes a line, which lives until the callback returns. NULL: lines are dropped.
     ///
-    /// Called on the threads of engines, while their guests run and on the guests' stacks, so with `host_stack_size`
-    /// bytes left; by several threads at once if there are. With a cache, its troubles are told on compile threads, and
-    /// by `wasm_runtime_set_code_cache`. It must not throw and must not block.
+    /// Called on the threads of engines while their guests run and on the guests' stacks. So `host_stack_size` bytes of
+    /// stack are left. Several threads may call it at once. With a code cache it is also called on compile threads and
+    /// by `wasm_runtime_set_code_cache` for faults of the cache. Must not throw and must not block.
     pub line: Option<unsafe extern "C" fn(data: *mut c_void, line: *const wasm_log_line)>,
 }
 
@@ -70,77 +72,81 @@ pub struct wasm_log_sink {
 pub struct wasm_runtime_config {
     /// `sizeof(wasm_runtime_config)`.
     pub size: usize,
-    /// Bytes of linear memory that one guest may have; growth past it fails inside the guest. Default 64 MiB, at least 64
-    /// KiB, at most 4 GiB; what counts is whole pages of 64 KiB.
+    /// Bytes of linear memory that one guest may have. Growth beyond that fails inside the guest. Whole pages of 64 KiB
+    /// count. At least 64 KiB and at most 4 GiB. Default 64 MiB.
     pub memory_limit: u64,
     /// Elements that all tables of one guest may have together. Default 1,048,576.
     pub table_limit: u64,
     /// Bytes of stack for a guest's own frames. Default 512 KiB.
     pub guest_stack_size: u64,
-    /// Bytes of stack beyond that, for the host functions that a guest calls. Default 256 KiB.
+    /// Bytes of stack beyond that for the host functions that a guest calls. Default 256 KiB.
     pub host_stack_size: u64,
-    /// Nanoseconds that a guest may run before its host gets the thread back. Default 500,000. How punctual that is depends on
-    /// how soon the thread `wasm-ticker` gets a processor: where the process may have real time (CAP_SYS_NICE, or RLIMIT_RTPRIO
-    /// of 1 or more), that thread takes SCHED_FIFO with priority 1, unless `avoid_real_time` is set or slices are shorter than
-    /// 100,000; else it asks Linux for short slices of its own. It may use the processors that the thread may use that makes the
-    /// first runtime.
+    /// Nanoseconds that a guest may run before its host gets the thread back. Default 500,000.
+    ///
+    /// The precision depends on how soon the thread `wasm-ticker` gets a processor. If the process may use real-time
+    /// scheduling (CAP_SYS_NICE or RLIMIT_RTPRIO of 1 or more), that thread takes SCHED_FIFO with priority 1. Not so if
+    /// `avoid_real_time` is set or slices are shorter than 100,000. Otherwise it asks Linux for short slices of its
+    /// own. It may run on the processors that are allowed for the thread that makes the first runtime.
     pub time_slice_ns: u64,
-    /// Nanoseconds that a guest may run for one record, and for its start; time in which it does not have the thread does
-    /// not count. Measured in steps of half a slice. Default 3,000,000,000.
+    /// Nanoseconds that a guest may run for one record or for its start. Only time on the thread counts. Measured in
+    /// steps of half a slice. Default 3,000,000,000.
     pub record_time_limit_ns: u64,
-    /// Bytes of output that one engine holds at most; no output record can be larger. Default 1 MiB.
+    /// Bytes of output that one engine holds at most. No output record can be larger. Default 1 MiB.
     pub output_buffer_limit: u64,
     /// Bytes that a module may have. Default 64 MiB.
     pub max_module_size: u64,
-    /// Bytes that a batch may have, before and after decompression. Default 128 MiB.
+    /// Bytes that a batch may have before and after decompression. Default 128 MiB.
     pub max_batch_size: u64,
-    /// Bytes of a log line as the guest wrote it; longer ones are cut into several. Bytes that are not UTF-8 take four
-    /// when they are written out. Default 8 KiB.
+    /// Bytes of a log line as the guest wrote it. Longer ones are cut into several. Bytes that are not UTF-8 take four
+    /// bytes each in the log. Default 8 KiB.
     pub max_log_line: u64,
-    /// Threads that compile, started when the first module comes. Default 1.
+    /// Threads that compile. They start with the first module. Default 1.
     pub compile_threads: u32,
-    /// 1: batches' CRCs are not compared with their content. Default 0.
+    /// 1: the CRCs of batches are not checked. Default 0.
     pub skip_crc_check: u32,
-    /// Where guests' output goes. Default: nowhere.
+    /// Where guests' output goes. Default: the output is dropped.
     pub log: wasm_log_sink,
     /// Where linear memories and stacks come from.
     pub memory_mode: wasm_memory_mode_number,
     /// How traps of guests are noticed.
     pub trap_mode: wasm_trap_mode_number,
-    /// When blocked signals are looked for.
+    /// When polls look for blocked signals.
     pub signal_check: wasm_signal_check_number,
-    /// 1: stacks have no more than `host_stack_size` bytes, of which guests get up to a quarter for their own frames. No host
-    /// function then ever has more than what it was promised, and some have a quarter less, so that one which needs more
-    /// dies in a test. Default 0.
+    /// For tests. 1: stacks have no more than `host_stack_size` bytes and guests get up to a quarter of that for their
+    /// own frames. So no host function ever has more stack than it was promised and some have a quarter less. One that
+    /// needs more dies in the test. Default 0.
     pub tight_stacks: u32,
-    /// Engines that run at the same time, in memory mode `WASM_MEMORY_MODE_PROCESS_POOL`. Default 1,000.
+    /// Engines that run at the same time in memory mode `WASM_MEMORY_MODE_PROCESS_POOL`. Default 1,000.
     pub pool_engines: u64,
-    /// In the modes with pools: bytes of a memory, from its start, that are wiped in place when its engine stops; pages
-    /// behind are given back to the system, unless they are the host's. Default 4 MiB in pools of threads, where pages that
-    /// were not used are not touched; 64 KiB in the process's.
+    /// For the modes with pools: bytes at the start of a memory that are zeroed in place when its engine stops. The
+    /// pages beyond are given back to the system unless they are the host's. Default 4 MiB in pools of threads, where
+    /// unused pages are not touched. Default 64 KiB in the pool of the process.
     pub keep_resident: u64,
-    /// The host's memory for linear memories, in the modes `WASM_MEMORY_MODE_THREAD_POOL` (one block per thread) and
-    /// `WASM_MEMORY_MODE_HOST` (one block of `memory_limit` bytes, or what the module says it needs at most, per engine).
+    /// The host's memory for linear memories. In mode `WASM_MEMORY_MODE_THREAD_POOL` one block per thread. In mode
+    /// `WASM_MEMORY_MODE_HOST` one block per engine of `memory_limit` bytes or of the maximum that the module declares.
     /// NULL: the system's. The table is copied.
     pub memory_allocator: *const wasm_allocator,
-    /// The host's memory for stacks, in the same modes: ordinary pages, which can be protected. NULL: the system's. The
-    /// lowest 16 KiB of each stack are made a guard, which is undone before the block is released. The table is copied.
+    /// The host's memory for stacks in the same modes. It must be ordinary pages that can be protected. NULL: the
+    /// system's. The lowest 16 KiB of each stack become a guard. Their protection is undone before the block is
+    /// released. The table is copied.
     pub stack_allocator: *const wasm_allocator,
-    /// Lines per second that the guests of one transform may write to the log, on each shard; a part of a line that is cut
-    /// counts as one. What is more is thrown away and counted, and one line of the library's tells how many there were, as
-    /// soon as lines pass again, and at the latest when the last engine is released. Default 1,000; `UINT32_MAX` for all.
+    /// Lines per second that the guests of one transform may write to the log on each shard. A part of a line that was
+    /// cut counts as a line. Further lines are dropped and counted. One line of the library reports their number as
+    /// soon as lines pass again and at the latest when the last engine is released. Default 1,000. `UINT32_MAX` for
+    /// all.
     pub log_lines_per_second: u32,
-    /// Lines that they may write at once, after they wrote less for a while. Default 5,000.
+    /// Lines that they may write at once after a time with fewer lines. Default 5,000.
     pub log_burst_lines: u32,
-    /// 1: the error of a guest that failed has a core dump, `core_dump` in `wasm_error_info`. It is made by the poll that
-    /// reports the failure, which takes up to some 4 ms per MiB of the guest's memory that is not zero, and the
-    /// error keeps them. Default 0.
+    /// 1: the error of a guest that failed has a core dump: see `core_dump` of `wasm_error_info`. The poll that reports
+    /// the failure makes it. That takes up to some 4 ms per MiB of the guest's memory that is not zero. The error keeps
+    /// those bytes. Default 0.
     pub core_dumps: u32,
-    /// 1: guests' functions are appended to `/tmp/perf-PID.map`, where `perf report` finds their names, as their modules
-    /// are compiled or loaded. The file stays; its lines are wrong as soon as a factory is freed and its place is taken
-    /// by another. Default 0.
+    /// 1: guests' functions are appended to `/tmp/perf-PID.map` when their modules are compiled or loaded. `perf
+    /// report` finds their names there. The file stays. Its lines are wrong as soon as a factory is freed and another
+    /// takes its place. Default 0.
     pub perf_map: u32,
-    /// 1: while this runtime is there, the thread `wasm-ticker` is an ordinary one. See `time_slice_ns`. Default 0.
+    /// 1: the thread `wasm-ticker` is an ordinary thread as long as this runtime exists. See `time_slice_ns`. Default
+    /// 0.
     pub avoid_real_time: u32,
 }
 
@@ -160,7 +166,7 @@ impl Sink for Owned<wasm_log_sink> {
                 engine: line.engine.cast_const().cast(),
                 user_data: line.user_data,
             };
-            // SAFETY: function and data came together from the host; the line lives until after the call.
+            // SAFETY: the host passed function and data together. The line lives until after the call.
             unsafe { callback(self.data, &raw const line) }
         }
     }
@@ -215,14 +221,14 @@ fn settings(c: &wasm_runtime_config) -> Result<Config> {
     })
 }
 
-/// The choice with a number; they are numbered from 0.
+/// The choice with this number. Choices are numbered from 0.
 fn choice<T: Copy>(field: &str, number: u32, choices: &[T]) -> Result<T> {
     choices.get(number as usize).copied().ok_or_else(|| {
         Error::invalid(format!("config field {field} is {number}; it must be between 0 and {}", choices.len() - 1))
     })
 }
 
-/// An allocator of the host's, if there is one.
+/// An allocator of the host if there is one.
 ///
 /// # Safety
 ///
@@ -231,16 +237,20 @@ unsafe fn allocator(table: *const wasm_allocator, name: &str) -> Result<Option<A
     if table.is_null() {
         return Ok(None);
     }
-    // SAFETY: says the caller; and all zeros is a valid table.
+    // SAFETY: the caller says so. All zeros is a valid table.
     Allocator::new(unsafe { take(table, first_size!(wasm_allocator, release), name)? }, name).map(Some)
 }
 
-/// Makes a runtime. `config` may be NULL for the defaults; what it holds is copied. Any thread; any number of runtimes.
+/// Makes a runtime. `config` may be NULL for the defaults. Its content is copied. Any thread. Any number of runtimes.
 ///
-/// Hosts that install signal handlers of their own for SIGSEGV, SIGILL or SIGFPE should do so before the first runtime is
-/// made: Wasmtime's handlers pass on what is not theirs to those that they found.
+/// Host functions, a schema registry and a code cache are added next: before the runtime sees its first module. Release
+/// the runtime with `wasm_runtime_release`.
 ///
-/// Errors: `WASM_STATUS_INVALID_ARGUMENT` names the field, `WASM_STATUS_SYSTEM` if a thread cannot be started.
+/// A host with its own handlers for SIGSEGV, SIGILL or SIGFPE should install them before it makes the first runtime.
+/// Wasmtime's handlers pass signals that are not theirs on to the handlers that they found.
+///
+/// `WASM_STATUS_INVALID_ARGUMENT` if a field is invalid. The message names it. `WASM_STATUS_SYSTEM` if a thread cannot
+/// be started.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_create(
     config: *const wasm_runtime_config,
@@ -253,9 +263,9 @@ pub unsafe extern "C" fn wasm_runtime_create(
         let mut chosen = Config::default();
         let mut allocators = Allocators::default();
         if !config.is_null() {
-            // SAFETY: the header says so; and all zeros is a valid config.
+            // SAFETY: the header says so. All zeros is a valid config.
             let config = unsafe { sized(config, first_size!(wasm_runtime_config, avoid_real_time), "config")? };
-            // First of all what the host gives away, so that it is dropped whatever comes next.
+            // First of all, so that what the host gives up is dropped on every path.
             // SAFETY: the header says so.
             let (memory, stack) = unsafe {
                 sink = Owned::new(config.log);
@@ -272,8 +282,8 @@ pub unsafe extern "C" fn wasm_runtime_create(
     })
 }
 
-/// Judges a module without compiling it: `WASM_STATUS_OK`, or the `WASM_STATUS_MODULE_…` that fits and a message with the
-/// details. Takes a few milliseconds per megabyte on the calling thread. Any thread.
+/// Validates a module without compiling it. Returns `WASM_STATUS_OK` or the `WASM_STATUS_MODULE_…` that a compilation
+/// would report. The message has the details. Takes a few milliseconds per megabyte on the calling thread. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_validate(
     runtime: *const wasm_runtime,
@@ -283,11 +293,11 @@ pub unsafe extern "C" fn wasm_runtime_validate(
     boundary(error, |scope| scope.handle(runtime, "runtime")?.runtime.validate(module.bytes(scope, "module")?))
 }
 
-/// Tells everything about a module, also about one that is refused, as a JSON document: `size`, `abi_version`,
+/// Describes a module as a JSON document. Also a module that is refused. Members: `size`, `abi_version`,
 /// `schema_registry_abi_version`, `language`, `producers`, `functions`, `code_size`, `data_segments`, `has_names`,
-/// `memories`, `imports`, `exports`, and `refused`, which is null or has `status` and `message`. Any thread.
+/// `memories`, `imports`, `exports` and `refused`. The last one is null or has `status` and `message`. Any thread.
 ///
-/// `json` gets text, to be released with `wasm_bytes_release`.
+/// `json` gets text. Release it with `wasm_bytes_release`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_inspect(
     runtime: *const wasm_runtime,
@@ -304,14 +314,14 @@ pub unsafe extern "C" fn wasm_runtime_inspect(
     })
 }
 
-/// Gives the runtime up. Factories and engines made from it go on living; the compile threads end when they have
-/// finished what they are at, and the ticker's when the last factory, engine, factory cache and `wasm_metrics` of the process
-/// is gone. NULL is fine.
+/// Releases the runtime. Factories and engines made from it stay valid. The compile threads end after their current
+/// work. The ticker thread ends when the last factory, engine, factory cache and `wasm_metrics` of the process are
+/// gone. Any thread. NULL does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_release(runtime: *mut wasm_runtime) {
     if !runtime.is_null() {
         boundary(core::ptr::null_mut(), |_| {
-            // SAFETY: the header says that it is a runtime that the library gave out, released once.
+            // SAFETY: the header says that the runtime came from the library and is released once.
             drop(unsafe { Arc::from_raw(runtime.cast_const()) });
             Ok(())
         });

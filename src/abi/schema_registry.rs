@@ -1,4 +1,5 @@
-//! `wasm_runtime_set_schema_registry` and what a registry answers with.
+//! A schema registry for guests that ask for schemas. A host without one leaves this out: its guests get an error of
+//! the registry.
 
 use super::error::wasm_error;
 use super::promise;
@@ -12,10 +13,10 @@ use crate::host::schema_registry::{self, SchemaRegistry, read_schema, wasm_schem
 use crate::host::slice::CallScope;
 use crate::host::value::wasm_value;
 
-/// Gives guests a schema registry; without one, its functions tell them that it is not enabled. `registry` is copied, its
-/// `data` taken over in any case.
+/// Gives guests a schema registry. Without one its functions tell them that it is not enabled. `registry` is copied.
+/// Its `data` is taken over in any case. Any thread.
 ///
-/// Before the runtime's first `wasm_runtime_validate`, `…_inspect` or `wasm_factory_create`: afterwards
+/// To be called before the runtime's first `wasm_runtime_validate`, `…_inspect` or `wasm_factory_create`. Afterwards
 /// `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_NULL_ARGUMENT` if a function is missing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_set_schema_registry(
@@ -24,7 +25,7 @@ pub unsafe extern "C" fn wasm_runtime_set_schema_registry(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     boundary(error, |scope| {
-        // SAFETY: the header says so; and all zeros is valid.
+        // SAFETY: the header says so. All zeros is valid.
         let table = unsafe { take(registry, first_size!(wasm_schema_registry, create_schema), "registry")? };
         let registry = SchemaRegistry::new(table).map_err(|name| {
             Error::new(wasm_status::NullArgument, format!("the schema registry's function {name} is NULL"))
@@ -33,8 +34,8 @@ pub unsafe extern "C" fn wasm_runtime_set_schema_registry(
     })
 }
 
-/// Writes the table of a new, empty registry in memory to `registry`: for tests and tools. Its `data` is owned by whoever
-/// gets it: given to `wasm_runtime_set_schema_registry`, or freed by its `drop`.
+/// Writes the table of a new, empty registry in memory to `registry`. For tests and tools. The host owns its `data`:
+/// pass it to `wasm_runtime_set_schema_registry` or free it with its `drop`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_schema_registry_in_memory(
     registry: *mut wasm_schema_registry,
@@ -52,7 +53,7 @@ fn found(scope: &CallScope, schema: *const wasm_subject_schema) -> Result<Settle
     Ok(Settled::Schema(Box::new(SubjectSchema { id: raw.id, version: raw.version, schema })))
 }
 
-fn answer(scope: &CallScope, call: *mut wasm_call, settled: Settled) -> Result<()> {
+fn return_schema(scope: &CallScope, call: *mut wasm_call, settled: Settled) -> Result<()> {
     let call = scope.handle_mut(call, "call")?;
     if !matches!(call.expected(), Expected::Schema | Expected::SchemaId) {
         return Err(Error::new(wasm_status::InvalidState, "this is not a call of a schema registry"));
@@ -62,27 +63,29 @@ fn answer(scope: &CallScope, call: *mut wasm_call, settled: Settled) -> Result<(
     Ok(())
 }
 
-/// The answer of `get_schema` and `get_subject_schema`, copied, if it is there at once; they then answer done.
+/// Returns the schema from `get_schema` or `get_subject_schema` synchronously. It is copied. The callback returns done
+/// then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_call_return_schema(
     call: *mut wasm_call,
     schema: *const wasm_subject_schema,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    boundary(error, |scope| answer(scope, call, found(scope, schema)?))
+    boundary(error, |scope| return_schema(scope, call, found(scope, schema)?))
 }
 
-/// The answer of `create_schema`, if it is there at once; it then answers done.
+/// Returns the id from `create_schema` synchronously. The callback returns done then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_call_return_schema_id(
     call: *mut wasm_call,
     id: i32,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    boundary(error, |scope| answer(scope, call, Settled::Values(vec![wasm_value { i32: id }])))
+    boundary(error, |scope| return_schema(scope, call, Settled::Values(vec![wasm_value { i32: id }])))
 }
 
-/// Keeps the promise of `get_schema` or `get_subject_schema`; the schema is copied. Else as `wasm_promise_resolve`.
+/// Resolves the promise of `get_schema` or `get_subject_schema`. The schema is copied. Otherwise as
+/// `wasm_promise_resolve`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_promise_resolve_schema(
     promise: *mut wasm_promise,

@@ -1,4 +1,5 @@
-//! `wasm_task_*` and `wasm_future_spawn`: the library polls on a loop that the host lends.
+//! Tasks: the library polls futures on an event loop that the host lends. The host then needs no polling and no wakers
+//! of its own.
 
 use super::error::wasm_error;
 use super::future::{wasm_future, wasm_future_poll, wasm_future_release};
@@ -13,7 +14,7 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use std::sync::Arc;
 
-/// A loop of the host's that runs tasks.
+/// An event loop of the host that runs tasks.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_executor {
@@ -21,15 +22,15 @@ pub struct wasm_executor {
     pub size: usize,
     /// The host's own.
     pub data: *mut c_void,
-    /// Frees `data`, once, when the task is gone, on any thread; also if `wasm_future_spawn` fails. May be NULL.
+    /// Frees `data`. Called once on any thread when the task is gone or when `wasm_future_spawn` fails. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
-    /// Takes a task, which it owns from then on, and has `wasm_task_run` called with it once, later, on the thread to which
-    /// the future belongs. Called on any thread: the one that spawns, runs, settles or releases a promise, or stops or
-    /// releases the engine, which is busy then. Must not throw, and must not run the task itself.
+    /// Takes ownership of a task. Must have `wasm_task_run` called with it once, later, on the future's thread. Called
+    /// on any thread: the one that spawns or runs the task, the one that settles or releases a promise or the one that
+    /// stops or releases the engine, which is busy then. Must not throw and must not run the task itself.
     pub schedule: Option<unsafe extern "C" fn(data: *mut c_void, task: *mut wasm_task)>,
 }
 
-/// What is called when a task is over.
+/// What is called when a task has completed.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_completion {
@@ -37,38 +38,41 @@ pub struct wasm_completion {
     pub size: usize,
     /// The host's own.
     pub data: *mut c_void,
-    /// Frees `data`, once, after `complete` or instead of it, on any thread; also if `wasm_future_spawn` fails. May be NULL.
+    /// Frees `data`. Called once on any thread: after `complete` or instead of it or when `wasm_future_spawn` fails.
+    /// May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
-    /// Called at most once, by `wasm_task_run`: with the operation's status; its error, owned, NULL with
-    /// `WASM_STATUS_OK`; and the future, owned, for `wasm_future_take_factory` and to be released, also later. With a status
-    /// below 20 the operation is not over: see `wasm_task_run`. Must not throw.
+    /// Called at most once by `wasm_task_run`. Receives the operation's status. Receives its error, owned, or NULL with
+    /// `WASM_STATUS_OK`. Receives the future, owned, for `wasm_future_take_factory`. The host releases it then or
+    /// later. With a status below 20 other than `WASM_STATUS_OK` the operation has not completed: see `wasm_task_run`.
+    /// Must not throw.
     pub complete: Option<
         unsafe extern "C" fn(data: *mut c_void, status: wasm_status, error: *mut wasm_error, future: *mut wasm_future),
     >,
 }
 
-/// A future that an executor polls.
+/// A future that an executor polls. Owned by the executor between `schedule` and `wasm_task_run`.
 pub struct wasm_task {
     state: TaskState,
-    /// Touched only between `begin` and the end of a poll, and when the last reference goes.
+    /// Accessed only between `begin` and the end of a poll and when the last reference is dropped.
     future: Cell<*mut wasm_future>,
-    // In this order: a completion is told before its loop is given up.
+    // In this order: the completion is dropped before its loop.
     completion: Owned<wasm_completion>,
     executor: Owned<wasm_executor>,
 }
 
-// SAFETY: the state is atomic; `future` is touched by whoever `TaskState` lets poll, and never by two; the header says that
-// the executor and the drops are called on any thread.
+// SAFETY: the state is atomic. `future` is accessed only by the thread that `TaskState` lets poll and never by two. The
+// header says that the executor and the drops are called on any thread.
 unsafe impl Send for wasm_task {}
 // SAFETY: as above.
 unsafe impl Sync for wasm_task {}
 
 host_data!(wasm_executor, wasm_completion);
 
-/// Has `executor` poll the future until it is over, and then calls `completion`. Takes the future over, with
-/// `WASM_STATUS_OK`; `executor` and `completion` in any case.
+/// Has `executor` poll the future until the operation completes and then calls `completion`. With `WASM_STATUS_OK`
+/// takes the future over. Takes `executor` and `completion` over in any case. To be called on any thread that may use
+/// the future.
 ///
-/// To cancel, stop or release the engine: the task then completes with `WASM_STATUS_CANCELLED`.
+/// To cancel, stop or release the engine. The task then completes with `WASM_STATUS_CANCELLED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_future_spawn(
     future: *mut wasm_future,
@@ -77,7 +81,7 @@ pub unsafe extern "C" fn wasm_future_spawn(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     boundary(error, |scope| {
-        // SAFETY: the header says so; and all zeros is valid for both.
+        // SAFETY: the header says so. All zeros is valid for both.
         let (executor, completion) = unsafe {
             (
                 sized(executor, first_size!(wasm_executor, schedule), "executor"),
@@ -111,22 +115,24 @@ pub unsafe extern "C" fn wasm_future_spawn(
     })
 }
 
-/// Hands one reference of a task to its executor.
+/// Passes one reference of a task to its executor.
 fn schedule(task: Arc<wasm_task>) {
     if let Some(callback) = task.executor.schedule {
-        // Its loop may run and finish the task before the callback has returned, which still uses the executor's data.
+        // The loop may run and finish the task before the callback has returned. The callback still uses the executor's
+        // data.
         let alive = task.clone();
-        // SAFETY: the host gave function and data together; `alive` keeps both until after the call.
+        // SAFETY: the host passed function and data together. `alive` keeps both until after the call.
         unsafe { callback(alive.executor.data, Arc::into_raw(task).cast_mut()) }
     }
 }
 
-/// Polls the task's future once, and either completes the task, or has it scheduled again, or leaves it until it is woken.
-/// Takes the task over with `WASM_STATUS_OK`; with `WASM_STATUS_WRONG_THREAD`, `…_INVALID_STATE`, or `…_BUSY` when this is a
-/// callback of the engine that the task would poll, nothing happens, and it is still to be run.
+/// Polls the task's future once. Then the task completes or it is scheduled again or it waits for its waker. Takes the
+/// task over with `WASM_STATUS_OK`. With `WASM_STATUS_WRONG_THREAD`, `…_INVALID_STATE` or `…_BUSY` nothing happens and
+/// the task must still be run. `…_BUSY` means that the call comes from one of the callbacks of the task's own engine.
 ///
 /// On a thread that cannot run guests the task completes with `WASM_STATUS_SIGNALS_BLOCKED` or
-/// `WASM_STATUS_THREAD_NOT_PREPARED`, though its operation is not over: the future can be spawned again, or released.
+/// `WASM_STATUS_THREAD_NOT_PREPARED` although its operation has not completed. The future can be spawned again or
+/// released.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_task_run(task: *mut wasm_task, error: *mut *mut wasm_error) -> wasm_status {
     boundary(error, |scope| {
@@ -134,25 +140,25 @@ pub unsafe extern "C" fn wasm_task_run(task: *mut wasm_task, error: *mut *mut wa
         if !borrowed.state.begin() {
             return Err(Error::new(wasm_status::InvalidState, "the task was not scheduled, or runs already"));
         }
-        // SAFETY: between `begin` and the end of the poll the future is this call's.
+        // SAFETY: the future belongs to this call between `begin` and the end of the poll.
         let here = scope.handle(borrowed.future.get(), "future").and_then(|future| future.check_thread());
         if let Err(e) = here {
             borrowed.state.again();
             return Err(e);
         }
         let mut state = wasm_poll::Ready;
-        let mut story = core::ptr::null_mut();
+        let mut details = core::ptr::null_mut();
         let future = borrowed.future.get();
-        // SAFETY: the executor's reference keeps the task alive; this is another one, for the waker.
+        // SAFETY: the executor's reference keeps the task alive. This is another one for the waker.
         unsafe { Arc::increment_strong_count(task.cast_const()) };
         let waker = wasm_waker { data: task.cast(), wake: Some(wake_task), drop: Some(drop_waker) };
-        // SAFETY: the task owns the future, and the thread was checked; the other arguments are on this stack.
-        let status = unsafe { wasm_future_poll(future, &raw const waker, &raw mut state, &raw mut story) };
+        // SAFETY: the task owns the future and the thread was checked. The other arguments are on this stack.
+        let status = unsafe { wasm_future_poll(future, &raw const waker, &raw mut state, &raw mut details) };
         if status == wasm_status::Busy {
             borrowed.state.again();
-            return super::error::take(status, story);
+            return super::error::take(status, details);
         }
-        // SAFETY: the executor owns one reference, and gives it back here.
+        // SAFETY: the executor owns one reference and gives it back here.
         let task = unsafe { Arc::from_raw(task.cast_const()) };
         match (status, state) {
             (wasm_status::Ok, wasm_poll::Pending) => {
@@ -168,8 +174,8 @@ pub unsafe extern "C" fn wasm_task_run(task: *mut wasm_task, error: *mut *mut wa
                 task.state.finish();
                 task.future.set(core::ptr::null_mut());
                 if let Some(complete) = task.completion.complete {
-                    // SAFETY: the host gave function and data together; error and future are handed over.
-                    unsafe { complete(task.completion.data, status, story, future) }
+                    // SAFETY: the host passed function and data together. It takes over error and future.
+                    unsafe { complete(task.completion.data, status, details, future) }
                 }
             }
         }
@@ -193,9 +199,10 @@ unsafe extern "C" fn drop_waker(data: *mut c_void) {
     }
 }
 
-/// Gives a scheduled task back without running it: the loop is going down. The operation is cancelled, `complete` is not
-/// called. To be called on the future's thread; elsewhere `WASM_STATUS_WRONG_THREAD`, with a task that is not scheduled
-/// `…_INVALID_STATE`, from a callback of its engine `…_BUSY`, and nothing happens. NULL is fine.
+/// Releases a scheduled task without running it because the loop ends. The operation is cancelled and `complete` is not
+/// called. To be called on the future's thread. On another thread `WASM_STATUS_WRONG_THREAD`. `…_INVALID_STATE` if the
+/// task is not scheduled. `…_BUSY` from one of the callbacks of its engine. Nothing happens in these cases. NULL does
+/// nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_task_release(task: *mut wasm_task, error: *mut *mut wasm_error) -> wasm_status {
     boundary(error, |scope| {
@@ -220,7 +227,7 @@ pub unsafe extern "C" fn wasm_task_release(task: *mut wasm_task, error: *mut *mu
         }
         borrowed.state.finish();
         borrowed.future.set(core::ptr::null_mut());
-        // SAFETY: the executor owns one reference, and gives it back here.
+        // SAFETY: the executor owns one reference and gives it back here.
         drop(unsafe { Arc::from_raw(task.cast_const()) });
         Ok(())
     })

@@ -1,4 +1,5 @@
-//! `wasm_thread_*`: what a thread that polls engines needs.
+//! Preparation of each thread that polls engines. Call `wasm_thread_prepare` once on each of them before its first
+//! engine.
 
 use super::error::wasm_error;
 use super::runtime::wasm_runtime;
@@ -18,11 +19,11 @@ const MOST_ENGINES: u32 = 1 << 20;
 pub struct wasm_thread_config {
     /// `sizeof(wasm_thread_config)`.
     pub size: usize,
-    /// Engines of the runtime that this thread will have started at the same time: as many memories of `memory_limit`
-    /// bytes and stacks are reserved. For memory mode `WASM_MEMORY_MODE_THREAD_POOL`; 0 in the others. At most 2^20.
+    /// Engines of the runtime that this thread will have started at the same time. As many memories of `memory_limit`
+    /// bytes and stacks are reserved. For memory mode `WASM_MEMORY_MODE_THREAD_POOL`. 0 in the others. At most 2^20.
     pub engines: u64,
-    /// A label for the thread: engines that it makes from now on count under it in the metrics, of every runtime. 0 leaves
-    /// the label as it was, which is 0 at first.
+    /// A label for the thread. Engines that it makes from now on count under this label in the metrics of every
+    /// runtime. 0 leaves the label as it was. It is 0 at first.
     pub shard: u32,
 }
 
@@ -32,35 +33,35 @@ pub struct wasm_thread_config {
 pub struct wasm_thread_pool {
     /// `sizeof(wasm_thread_pool)`, set by the caller.
     pub size: usize,
-    /// Engines that it is for.
+    /// Engines that the pool is for.
     pub engines: u64,
     /// Bytes of each memory.
     pub memory_bytes: u64,
     /// Memories that can be taken.
     pub memories_free: u64,
-    /// Memories of stopped engines that must be cleaned first.
+    /// Memories of stopped engines that must be reclaimed first.
     pub memories_dirty: u64,
     /// Memories of engines.
     pub memories_in_use: u64,
-    /// Bytes that cleaning has still to look at.
+    /// Bytes that are still to be reclaimed.
     pub dirty_bytes: u64,
     /// Stacks that can be taken.
     pub stacks_free: u64,
 }
 
-/// Prepares the calling thread for polling engines of `runtime`: unblocks exactly the signals that the runtime uses (see
-/// `wasm_thread_unblock_signals`), sets up what Wasmtime keeps for each thread, with an alternate signal stack of 256 KiB
-/// unless the thread has one that large, and reserves a pool.
+/// Prepares the calling thread for polling engines of `runtime`. Unblocks exactly the signals that the runtime uses
+/// (see `wasm_thread_unblock_signals`). Sets up what Wasmtime keeps for each thread, including an alternate signal
+/// stack of 256 KiB unless the thread has one of that size. Reserves a pool.
 ///
-/// To be called once on each such thread, before its first poll, for everything here may take hundreds of microseconds.
-/// Memory mode `WASM_MEMORY_MODE_THREAD_POOL` insists on it, and so does a thread on which the signals are blocked. Again
-/// with the same numbers, it changes nothing but the signals. `config` may be NULL: no pool.
+/// To be called once on each such thread before its first poll because all this may take hundreds of microseconds. It
+/// is required in memory mode `WASM_MEMORY_MODE_THREAD_POOL` and on a thread whose signals are blocked. A second call
+/// with the same numbers changes nothing but the signals. `config` may be NULL: no pool.
 ///
-/// The pool lives until `wasm_thread_release`, the end of the thread, or the end of the runtime with all of its factories
-/// and engines.
+/// The pool lives until `wasm_thread_release` or the end of the thread or the end of the runtime with all of its
+/// factories and engines.
 ///
-/// Errors: `WASM_STATUS_SYSTEM` if there is no memory for the pool, `WASM_STATUS_INVALID_STATE` if the thread has a pool of
-/// another size, `WASM_STATUS_INVALID_ARGUMENT` for engines in another memory mode.
+/// `WASM_STATUS_SYSTEM` if there is no memory for the pool. `WASM_STATUS_INVALID_STATE` if the thread has a pool of
+/// another size. `WASM_STATUS_INVALID_ARGUMENT` if engines are given in another memory mode.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_thread_prepare(
     runtime: *mut wasm_runtime,
@@ -71,7 +72,7 @@ pub unsafe extern "C" fn wasm_thread_prepare(
         let runtime = scope.handle(runtime, "runtime")?;
         let (mut engines, mut shard) = (0, 0);
         if !config.is_null() {
-            // SAFETY: the header says so; and all zeros is a valid config.
+            // SAFETY: the header says so. All zeros is a valid config.
             let config = unsafe { sized(config, first_size!(wasm_thread_config, engines), "config")? };
             (engines, shard) = (config.engines, config.shard);
         }
@@ -86,7 +87,8 @@ pub unsafe extern "C" fn wasm_thread_prepare(
     })
 }
 
-/// Gives the calling thread's pool back. `WASM_STATUS_INVALID_STATE` while engines use it; none is fine.
+/// Releases the calling thread's pool. `WASM_STATUS_INVALID_STATE` while engines use it. A thread without a pool is no
+/// error.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_thread_release(runtime: *mut wasm_runtime, error: *mut *mut wasm_error) -> wasm_status {
     boundary(error, |scope| match &scope.handle(runtime, "runtime")?.runtime.shared.pools {
@@ -95,13 +97,13 @@ pub unsafe extern "C" fn wasm_thread_release(runtime: *mut wasm_runtime, error: 
     })
 }
 
-/// Unblocks, on the calling thread, the signals by which `runtime` notices traps of guests: SIGSEGV and SIGILL, on x86-64
-/// also SIGFPE; none with `WASM_TRAP_MODE_CHECKS`. Other signals, and all handlers, stay as they are.
+/// Unblocks the signals by which `runtime` notices traps of guests on the calling thread. These are SIGSEGV and SIGILL
+/// and on x86-64 also SIGFPE. None with `WASM_TRAP_MODE_CHECKS`. Other signals and all handlers stay as they are.
 ///
-/// `wasm_thread_prepare` does this too. A host whose mask may change afterwards (`swapcontext` restores one, Seastar blocks
-/// most signals on its threads when it starts) calls this before it polls on. A trap while its signal is blocked kills the
-/// process, even with a handler in place; so polls look whether one is, as `wasm_signal_check` says, and answer
-/// `WASM_STATUS_SIGNALS_BLOCKED`, with nothing changed.
+/// `wasm_thread_prepare` does this too. A host whose mask may change afterwards calls this before it polls again. For
+/// example `swapcontext` restores a mask and Seastar blocks most signals on its threads when it starts. A trap while
+/// its signal is blocked kills the process even with a handler in place. So polls look for blocked signals as
+/// `wasm_signal_check` says. They return `WASM_STATUS_SIGNALS_BLOCKED` then and change nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_thread_unblock_signals(
     runtime: *const wasm_runtime,
@@ -116,12 +118,12 @@ fn mine(scope: &CallScope, runtime: *const wasm_runtime) -> Result<Arc<ThreadPoo
     pools.and_then(Pools::mine).ok_or_else(not_prepared)
 }
 
-/// Cleans memories of stopped engines in the calling thread's pool, so that they can be taken again: at most `bytes` bytes,
-/// in steps of 64 KiB, of which one takes some 5 to 10 µs; of what is given back to the system, 1 MiB counts as one step.
-/// For idle moments of an event loop. A stop cleans 256 KiB by itself, and a start that finds nothing clean as much at each
-/// poll, and yields in between.
+/// Cleans memories of stopped engines in the calling thread's pool so that they can be taken again. For idle moments of
+/// an event loop. Cleans at most `bytes` bytes in steps of 64 KiB that take some 5 to 10 µs each. Of the bytes that are
+/// given back to the system 1 MiB counts as one step. A stop cleans 256 KiB by itself. A start that finds no clean
+/// memory cleans as much at each poll and yields in between.
 ///
-/// `more` tells whether some are left; it may be NULL. `WASM_STATUS_THREAD_NOT_PREPARED` if there is no pool.
+/// `more` tells whether some are left. It may be NULL. `WASM_STATUS_THREAD_NOT_PREPARED` if there is no pool.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_thread_reclaim(
     runtime: *mut wasm_runtime,
@@ -138,7 +140,8 @@ pub unsafe extern "C" fn wasm_thread_reclaim(
     })
 }
 
-/// Tells about the calling thread's pool. `pool.size` must be set. `WASM_STATUS_THREAD_NOT_PREPARED` if there is none.
+/// Writes the state of the calling thread's pool. The caller has set `pool->size`. `WASM_STATUS_THREAD_NOT_PREPARED` if
+/// there is no pool.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_thread_get_pool(
     runtime: *const wasm_runtime,

@@ -1,14 +1,14 @@
-//! The host's data about an engine. Callbacks may change it while the engine works.
+//! The host's data about an engine. Callbacks may change it during calls.
 
 use crate::guest::context::Context;
 use core::cell::Cell;
 use core::ffi::c_void;
 
-/// What host functions, sinks and log lines are told.
+/// What host functions, sinks and log lines get.
 pub struct Attached {
-    /// The engine as C knows it.
+    /// The engine's handle in C.
     pub owner: Cell<*mut c_void>,
-    /// What the host attached to it.
+    /// What the host attached to the engine.
     pub user_data: Cell<*mut c_void>,
 }
 
@@ -18,12 +18,12 @@ impl Attached {
         Self { owner: Cell::new(core::ptr::null_mut()), user_data: Cell::new(core::ptr::null_mut()) }
     }
 
-    /// Makes what the guest calls, and writes to the log, this engine's.
+    /// Attributes the guest's calls and log lines to this engine.
     pub fn take_turn(&self, context: &Context) {
         context.attach(self.owner.get(), self.user_data.get());
     }
 
-    /// Whether what the guest calls is this engine's.
+    /// Whether the guest's calls are attributed to this engine.
     pub fn has_turn(&self, context: &Context) -> bool {
         context.owner.get() == self.owner.get()
     }

@@ -1,4 +1,4 @@
-//! What runs in an engine: a guest, or the embedder's callbacks.
+//! What runs in an engine: a guest or the host's callbacks.
 
 use super::drive::{Next, Then, not_started};
 use crate::base::error::{Error, Result};
@@ -6,7 +6,7 @@ use crate::base::state::wasm_engine_state as State;
 use crate::base::status::wasm_status as Status;
 use crate::compile::factory::Compiled;
 use crate::guest::context::{Context, HostCall};
-use crate::guest::custom::{Instance, RunningEngine, Step};
+use crate::guest::custom::{Instance, RunningEngine, StepResult};
 use crate::guest::instance::Guest;
 use crate::guest::program::Program;
 use crate::system::memory::creators;
@@ -16,12 +16,12 @@ use std::rc::Rc;
 pub enum Body {
     /// A guest.
     Guest(Guest),
-    /// An engine of the embedder's.
+    /// A custom engine of the host.
     Custom(RunningEngine),
 }
 
 impl Body {
-    /// What is to be started; nothing yet if it needs memory that takes time.
+    /// What is to be started. None as long as its memory is not ready.
     #[cold]
     pub fn new(compiled: &Compiled, context: &Rc<Context>, instance: &Option<Rc<Instance>>) -> Result<Option<Self>> {
         let shared = &compiled.shared;
@@ -36,7 +36,7 @@ impl Body {
                 Ok(Some(Self::Guest(Guest::new(code, context, &shared.config))))
             }
             Program::Custom(_) => {
-                let gone = || Error::new(Status::Internal, "the embedder's engine is gone");
+                let gone = || Error::new(Status::Internal, "the custom engine is gone");
                 Ok(Some(Self::Custom(RunningEngine::new(instance.clone().ok_or_else(gone)?))))
             }
         }
@@ -44,7 +44,7 @@ impl Body {
 }
 
 impl RunningEngine {
-    /// Lets the embedder's engine work. What comes next; none if other tasks do.
+    /// Lets the custom engine take a step. Returns what comes next. None if other tasks do.
     pub(super) fn take_step(&self, context: &Context) -> Option<Next> {
         let settled = match context.host_call.take() {
             HostCall::Settled(settled) => Some(settled),
@@ -52,17 +52,17 @@ impl RunningEngine {
         };
         let transforms = context.state.get() == State::Transforming;
         match self.step(context, transforms, settled) {
-            Step::Done => {
+            StepResult::Done => {
                 context.note_started();
                 Some(Next::Deliver(Then::End(Ok(()))))
             }
-            Step::Full => Some(Next::Deliver(Then::Run)),
-            Step::Again => None,
-            Step::Pending(waiting) => {
+            StepResult::Full => Some(Next::Deliver(Then::Run)),
+            StepResult::Again => None,
+            StepResult::Pending(waiting) => {
                 context.host_call.set(HostCall::Waiting(waiting));
                 Some(Next::HostCall)
             }
-            Step::Failed(error) => Some(Next::failed(context, error)),
+            StepResult::Failed(error) => Some(Next::failed(context, error)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Dead letters: records on which a guest failed, with the error in headers.
+//! Dead letters: records at which a guest failed, with the error in headers.
 
 use crate::base::description::Description;
 use crate::base::error::{Error, Result};
@@ -12,12 +12,12 @@ const LONGEST_MESSAGE: usize = 1024;
 
 /// A record on its way to the dead letters.
 ///
-/// The host may read it for as long as this lives, also after it has moved, so all of it is on the heap.
+/// The host may read it as long as this lives. It may also move meanwhile. So all of it is on the heap.
 pub struct DeadLetter {
     /// The record as output, which points into `payload`.
     block: Vec<wasm_output_record>,
     /// Key, value and headers.
-    #[allow(dead_code)] // it is read by way of `block`
+    #[allow(dead_code)] // read through `block`
     payload: Vec<u8>,
 }
 

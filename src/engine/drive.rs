@@ -1,4 +1,4 @@
-//! How an operation goes on, poll by poll.
+//! How polls drive an operation.
 
 use super::body::Body;
 use super::runner::Runner;
@@ -9,9 +9,9 @@ use crate::compile::factory::Compiled;
 use crate::guest::context::{Context, HostCall, Suspended};
 use crate::guest::custom::Instance;
 use crate::guest::fault;
-use crate::guest::instance::Ended;
+use crate::guest::instance::GuestEnd;
 use crate::guest::program::Program;
-use crate::host::call::{Ended as CallEnded, Settled, Waiting};
+use crate::host::call::{Ended, Settled, Waiting};
 use crate::host::sink::OutputSink;
 use crate::host::waker::Waker;
 use crate::system::memory::creators;
@@ -25,7 +25,7 @@ pub enum Next {
     /// The guest runs.
     #[default]
     Run,
-    /// The promise of the host call that is in the context must be settled.
+    /// The promise of the host call in the context must be settled.
     HostCall,
     /// Output goes to the host.
     Deliver(Then),
@@ -33,23 +33,23 @@ pub enum Next {
     Delivering(Waiting, Then),
 }
 
-/// What comes when the host has the output.
+/// What comes after the host has the output.
 pub enum Then {
-    /// The guest runs on.
+    /// The guest continues.
     Run,
-    /// The operation is over. Boxed, because this is moved with each step.
+    /// The operation has completed. Boxed because this is moved with each step.
     End(Result<(), Box<Error>>),
 }
 
-/// The guest's turn on the thread, from a poll's beginning to its end.
-pub struct Turn<'a> {
+/// One poll of the guest's thread time: from the poll's beginning to its end.
+pub struct ActivePoll<'a> {
     compiled: &'a Arc<Compiled>,
     context: &'a Rc<Context>,
     instance: &'a Option<Rc<Instance>>,
     sink: Option<&'a OutputSink>,
 }
 
-impl Drop for Turn<'_> {
+impl Drop for ActivePoll<'_> {
     #[inline]
     fn drop(&mut self) {
         self.context.run_time.end_turn();
@@ -58,18 +58,18 @@ impl Drop for Turn<'_> {
 }
 
 impl Runner {
-    /// Drives the operation until it completes, or has to wait.
+    /// Drives the operation until it completes or has to wait.
     #[inline]
     pub(super) fn drive(&mut self, sink: Option<&OutputSink>, waker: Waker) -> Result<wasm_poll> {
         let Self { compiled, context, body, instance, next } = self;
         context.run_time.begin_turn();
         context.meter.begin_turn();
-        Turn { compiled, context, instance, sink }.drive(body, next, waker)
+        ActivePoll { compiled, context, instance, sink }.drive(body, next, waker)
     }
 }
 
-impl Turn<'_> {
-    /// Should an error end this, the next operation begins with `Run`, which is what `later` is left as.
+impl ActivePoll<'_> {
+    /// If an error ends this, the next operation begins with `Run`. `later` is left as that.
     fn drive(&self, body: &mut Option<Body>, later: &mut Next, waker: Waker) -> Result<wasm_poll> {
         let mut waker = Some(waker);
         let mut next = core::mem::take(later);
@@ -115,7 +115,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Lets the guest run until there is something to do for the host; none if its slice is over.
+    /// Lets the guest run until there is work for the host. None if its slice has ended.
     #[inline]
     fn run(&self, slot: &mut Option<Body>) -> Result<Option<Next>> {
         if self.context.run_time.turn_is_over() {
@@ -142,7 +142,7 @@ impl Turn<'_> {
                 Some(Suspended::ForOutput) => Ok(Some(Next::Deliver(Then::Run))),
                 Some(Suspended::ForHost) => Ok(Some(Next::HostCall)),
                 Some(Suspended::SliceOver) => Ok(None),
-                None => Err(Error::new(Status::Internal, "the guest was suspended for no reason")),
+                None => Err(Error::new(Status::Internal, "the guest was suspended without a reason")),
             },
             TaskPoll::Ready(ended) => self.explain(ended).map(Some),
         }
@@ -150,7 +150,7 @@ impl Turn<'_> {
 
     /// The guest ended.
     #[cold]
-    fn explain(&self, ended: Ended) -> Result<Next> {
+    fn explain(&self, ended: GuestEnd) -> Result<Next> {
         if let Some(refusal) = creators::take_refusal() {
             return Err(not_started(self.compiled, refusal));
         }
@@ -160,24 +160,24 @@ impl Turn<'_> {
         Ok(Next::failed(self.context, fault::explain(ended, self.context, &code.wrappers)))
     }
 
-    /// Gives the host what output there is. A promise if the host wants time for it.
+    /// Delivers the available output to the host. A promise if the host needs time for it.
     #[inline]
     fn deliver(&self) -> Result<Option<Waiting>> {
         let mut work = self.context.work.borrow_mut();
         let (false, Some(sink)) = (work.output.is_empty(), self.sink) else { return Ok(None) };
         match sink.accept(work.output.block()) {
-            CallEnded::Done => {
+            Ended::Done => {
                 work.output.consume();
                 Ok(None)
             }
-            CallEnded::Pending(waiting) => Ok(Some(waiting)),
-            CallEnded::Failed(why) => Err(rejected(&self.compiled.transform.name, &why)),
+            Ended::Pending(waiting) => Ok(Some(waiting)),
+            Ended::Failed(why) => Err(rejected(&self.compiled.transform.name, &why)),
         }
     }
 }
 
 impl Next {
-    /// The guest failed: the host gets the output of the records before, and then the error.
+    /// The guest failed: the host gets the output of the records before and then the error.
     pub fn failed(context: &Context, error: Error) -> Self {
         context.work.borrow_mut().output.drop_unfinished();
         Self::Deliver(Then::End(Err(Box::new(error))))
@@ -189,7 +189,8 @@ pub fn not_started(compiled: &Compiled, why: Error) -> Error {
     Error::new(why.status, format!("transform \"{}\" could not start: {}", compiled.transform.name, why.message))
 }
 
-/// Whether the host call that the guest waits for has its answer. Promise and answer stay where the host function finds them.
+/// Whether the host call that the guest waits for is settled. Promise and result stay where the host function finds
+/// them.
 fn poll_host_call(context: &Context, waker: &mut Option<Waker>) -> bool {
     let HostCall::Waiting(waiting) = context.host_call.take() else { return true };
     match waiting.poll(|| waker.take().unwrap_or_else(Waker::none)) {

@@ -1,4 +1,4 @@
-//! What becomes of an engine whose guest fails: which records it may lose, and when it starts again.
+//! What an engine does when its guest fails: which records it may lose and when it starts again.
 
 use crate::base::error::{Error, Result};
 use crate::host::call::Ended;
@@ -7,33 +7,33 @@ use rand::RngExt as _;
 use rand::rngs::SmallRng;
 use std::time::Duration;
 
-/// What happens when the guest ends at a record: it traps, exits, runs for too long, hits a limit, or makes a bad call.
+/// What happens when the guest ends at a record. It may trap, exit, exceed its time, hit a limit or make a bad call.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum wasm_on_error {
-    /// The transform fails, with the record's index and offset in the error, and the engine is stopped. The sink has the
-    /// output of all records before that one. The host may go on from any record: `first_record` in
+    /// The transform fails and the engine is stopped. The error has the record's index and offset. The sink has the
+    /// output of all records before that one. The host may continue from any record with `first_record` of
     /// `wasm_transform_args`.
     Fail = 0,
-    /// The record is dropped and counted, the guest is started again, and the batch goes on with the next record.
+    /// The record is dropped and counted. The guest is started again and continues with the next record of the batch.
     Skip = 1,
-    /// As `WASM_ON_ERROR_SKIP`, but the sink gets the input record first, in a block of its own, as an output record whose
-    /// topic is the number of the factory's output topics. Behind the record's own headers it has four more:
-    /// `wasm-transform`, the transform's name; `wasm-offset`, in decimal; `wasm-error`, the name of the status; and
-    /// `wasm-error-message`, at most 1,024 characters. It is not counted before the sink has taken it; if the sink fails,
-    /// so does the transform.
+    /// As `WASM_ON_ERROR_SKIP`, but first the sink gets the input record in a block of its own. It is an output record
+    /// whose topic is the number of the factory's output topics. Four headers follow the record's own.
+    /// `wasm-transform`: the transform's name. `wasm-offset`: the offset in decimal. `wasm-error`: the name of the
+    /// status. `wasm-error-message`: the message with at most 1,024 characters. The record is counted after the sink
+    /// has taken it. If the sink fails, the transform fails.
     DeadLetter = 2,
 }
 
-/// A policy, checked.
+/// A validated policy.
 pub struct Policy {
     /// What happens at a record.
     pub on_error: wasm_on_error,
-    /// How long to wait before a start, if at all.
+    /// The delay before a start if there is one.
     pub backoff: Option<Backoff>,
 }
 
-/// Waiting times that double with each failure in a row.
+/// Delays that double with each consecutive failure.
 pub struct Backoff {
     timer: Timer,
     shortest: Duration,
@@ -55,7 +55,7 @@ impl Backoff {
                 longest.as_nanos()
             )));
         }
-        // So that engines which fail together do not start together for ever after.
+        // So that engines that failed together do not always start together.
         let random = rand::make_rng();
         let (last_failure, last_start) = (Duration::ZERO, Duration::ZERO);
         Ok(Self { timer, shortest, longest, healthy_after, failures: 0, last_failure, last_start, random })
@@ -66,7 +66,7 @@ impl Backoff {
         self.last_start = self.timer.now();
     }
 
-    /// The guest has failed; `was_running` if after its start.
+    /// The guest has failed. `was_running` if it had started.
     pub fn failed(&mut self, was_running: bool) {
         self.last_failure = self.timer.now();
         if was_running && self.last_failure.saturating_sub(self.last_start) >= self.healthy_after {
@@ -75,17 +75,17 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
     }
 
-    /// Failures in a row.
+    /// Consecutive failures.
     pub fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// Waits until the guest may start again; `None` if it may now.
+    /// Waits until the guest may start again. `None` if it may start now.
     ///
-    /// A time between half and all of what the failures call for, less what has passed since the last one.
+    /// The delay is between half and all of what the failures require, minus the time since the last failure.
     pub fn wait(&mut self) -> Option<Ended> {
         let doublings = self.failures.checked_sub(1)?;
-        // Both are below 2^64, so nothing is lost by then.
+        // Both are below 2^64. So nothing is lost.
         let doubled = self.shortest.as_nanos() << doublings.min(63);
         let whole = Duration::from_nanos(doubled.min(self.longest.as_nanos()) as u64);
         let wanted = whole / 2 + whole.mul_f64(self.random.random::<f64>() / 2.0);
@@ -105,7 +105,7 @@ mod tests {
     use core::cell::Cell;
     use core::ffi::c_void;
 
-    /// A clock that tests turn, and how long they were asked to sleep.
+    /// A clock that tests set and the last requested sleep.
     #[derive(Default)]
     struct Clock {
         now: Cell<u64>,
@@ -124,7 +124,7 @@ mod tests {
     }
 
     fn timer(table: wasm_timer) -> Timer {
-        // SAFETY: the clock outlives the timer, and is not dropped by it.
+        // SAFETY: the clock outlives the timer and is not dropped by it.
         Timer::new(unsafe { Owned::new(table) }).unwrap()
     }
 
@@ -138,10 +138,10 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     #[test]
-    fn waiting_doubles_up_to_the_longest_and_begins_anew_after_health() {
+    fn delays_double_up_to_the_longest_and_reset_after_health() {
         let clock = Clock::default();
         let mut backoff = backoff(&clock);
-        assert!(backoff.wait().is_none(), "the first start waits for nothing");
+        assert!(backoff.wait().is_none(), "the first start does not wait");
         for whole in [1, 2, 4, 8, 16, 30, 30, 30] {
             backoff.started();
             clock.now.set(clock.now.get() + 9 * SECOND);

@@ -6,7 +6,7 @@ use crate::guest::clock;
 use std::time::Duration;
 
 impl Seat {
-    /// Begins to profile the guest. A misuse from one of the engine's callbacks, or as of `Profile::start`.
+    /// Starts to profile the guest. Refused from the engine's own callbacks and as by `Profile::start`.
     pub fn start_profile(&self, interval: Duration) -> Result<()> {
         let entered = self.enter()?;
         let engine = &entered.inside.engine;
@@ -15,7 +15,7 @@ impl Seat {
         engine.context().profile.start(&compiled.transform, &compiled.program, tick, interval)
     }
 
-    /// Ends the profile, and gives it as JSON.
+    /// Ends the profile and returns it as JSON.
     pub fn finish_profile(&self) -> Result<String> {
         let entered = self.enter()?;
         let engine = &entered.inside.engine;

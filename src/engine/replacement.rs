@@ -1,4 +1,4 @@
-//! Hot swap: a new version is started beside the engine's guest, and takes its place between two operations.
+//! Hot swap: a new version is started beside the engine's guest and replaces it between two operations.
 
 use super::Engine;
 use super::seat::{Entered, Seat};
@@ -14,40 +14,40 @@ use std::sync::Arc;
 
 /// A replacement as its future knows it.
 #[derive(Default)]
-pub struct Switch {
-    outcome: Cell<Outcome>,
-    /// Of the future, while the new version waits for the end of the operation in progress.
+pub struct ReplacementState {
+    outcome: Cell<ReplacementOutcome>,
+    /// The future's waker while the new version waits for the end of the operation in progress.
     waker: Rc<WakerSlot>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Outcome {
+enum ReplacementOutcome {
     #[default]
     InProgress,
-    /// The new version is there, and the future was not told yet.
-    Switched,
-    /// Whatever came of it, the future was told, or is to be told that it was cancelled.
-    Over,
+    /// The new version is active. The future has not reported it yet.
+    Replaced,
+    /// The future has reported the result or is to report that it was cancelled.
+    Completed,
 }
 
-impl Switch {
-    /// Whether the future is worth another poll.
+impl ReplacementState {
+    /// Whether the future needs another poll.
     pub fn is_in_progress(&self) -> bool {
-        self.outcome.get() != Outcome::Over
+        self.outcome.get() != ReplacementOutcome::Completed
     }
 }
 
 /// A new version.
 pub struct Replacement {
-    switch: Rc<Switch>,
+    state: Rc<ReplacementState>,
     engine: Box<dyn Engine>,
-    /// It is started, and waits for the end of the operation in progress.
+    /// The new version is started and waits for the end of the operation in progress.
     is_due: bool,
 }
 
 impl Seat {
     /// Begins to replace the engine by one of the same kind from another factory.
-    pub fn replace(&self, compiled: &Arc<Compiled>) -> Result<Rc<Switch>> {
+    pub fn replace(&self, compiled: &Arc<Compiled>) -> Result<Rc<ReplacementState>> {
         let mut entered = self.enter()?;
         if entered.inside.replacement.is_some() {
             let name = &entered.inside.engine.compiled().transform.name;
@@ -58,28 +58,29 @@ impl Seat {
         let mut engine = self.kind.make(compiled, &self.attached)?;
         self.attach(engine.context());
         engine.start()?;
-        let switch = Rc::new(Switch::default());
+        let state = Rc::new(ReplacementState::default());
         self.new_context.replace(Some(engine.context().clone()));
-        entered.inside.replacement = Some(Box::new(Replacement { switch: switch.clone(), engine, is_due: false }));
-        Ok(switch)
+        entered.inside.replacement = Some(Box::new(Replacement { state: state.clone(), engine, is_due: false }));
+        Ok(state)
     }
 
-    /// Drives a replacement. An error means that it is over, and everything as before, unless the error is one of misuse.
-    pub fn poll_replacement(&self, switch: &Rc<Switch>, waker: Waker) -> Result<wasm_poll> {
+    /// Drives a replacement. After an error the replacement has ended and the engine is unchanged, unless the call had
+    /// no effect.
+    pub fn poll_replacement(&self, state: &Rc<ReplacementState>, waker: Waker) -> Result<wasm_poll> {
         self.check_thread()?;
-        switch.waker.clear();
-        match switch.outcome.get() {
-            Outcome::InProgress => {}
-            Outcome::Switched => {
-                switch.outcome.set(Outcome::Over);
+        state.waker.clear();
+        match state.outcome.get() {
+            ReplacementOutcome::InProgress => {}
+            ReplacementOutcome::Replaced => {
+                state.outcome.set(ReplacementOutcome::Completed);
                 return Ok(wasm_poll::Ready);
             }
-            Outcome::Over => {
+            ReplacementOutcome::Completed => {
                 return Err(Error::new(Status::Cancelled, "the engine was stopped or released before it was replaced"));
             }
         }
         match self.enter() {
-            Ok(mut entered) => entered.drive_replacement(switch, waker),
+            Ok(mut entered) => entered.drive_replacement(state, waker),
             Err(e) => {
                 if e.status == Status::Poisoned {
                     self.enter_to_stop()?.drop_replacement(None);
@@ -89,15 +90,15 @@ impl Seat {
         }
     }
 
-    /// Cancels a replacement, if it is in progress.
-    pub fn cancel_replacement(&self, switch: &Rc<Switch>) -> Result<()> {
-        self.enter_to_stop()?.drop_replacement(Some(switch));
+    /// Cancels a replacement if it is in progress.
+    pub fn cancel_replacement(&self, state: &Rc<ReplacementState>) -> Result<()> {
+        self.enter_to_stop()?.drop_replacement(Some(state));
         Ok(())
     }
 }
 
 impl Entered<'_> {
-    fn drive_replacement(&mut self, switch: &Rc<Switch>, waker: Waker) -> Result<wasm_poll> {
+    fn drive_replacement(&mut self, state: &Rc<ReplacementState>, waker: Waker) -> Result<wasm_poll> {
         let Some(replacement) = &mut self.inside.replacement else {
             return Err(Error::new(Status::Internal, "a replacement is in progress, but there is none"));
         };
@@ -108,7 +109,7 @@ impl Entered<'_> {
                 Ok(wasm_poll::Ready) => {
                     replacement.is_due = true;
                     replacement.engine.finish(&mut self.wakers);
-                    // An operation that waits for the policy's timer need not any more.
+                    // An operation need not wait for the policy's timer any more.
                     if let Some(supervisor) = &mut self.inside.supervisor
                         && let Some(waiting) = supervisor.give_up_waiting()
                     {
@@ -123,35 +124,35 @@ impl Entered<'_> {
             }
         }
         self.replace_if_due();
-        if switch.outcome.get() == Outcome::Switched {
-            switch.outcome.set(Outcome::Over);
+        if state.outcome.get() == ReplacementOutcome::Replaced {
+            state.outcome.set(ReplacementOutcome::Completed);
             return Ok(wasm_poll::Ready);
         }
         match waker {
             Some(waker) => {
-                switch.waker.set(waker);
+                state.waker.set(waker);
                 Ok(wasm_poll::Pending)
             }
-            // It was consumed by the start.
+            // The start consumed the waker.
             None => Ok(wasm_poll::Yielded),
         }
     }
 
-    /// Cancels a replacement: this one, or any.
-    pub(super) fn drop_replacement(&mut self, only: Option<&Rc<Switch>>) {
-        let is_it = |replacement: &mut Box<Replacement>| only.is_none_or(|only| Rc::ptr_eq(&replacement.switch, only));
+    /// Cancels this replacement or any.
+    pub(super) fn drop_replacement(&mut self, only: Option<&Rc<ReplacementState>>) {
+        let is_it = |replacement: &mut Box<Replacement>| only.is_none_or(|only| Rc::ptr_eq(&replacement.state, only));
         let Some(mut dropped) = self.inside.replacement.take_if(is_it) else { return };
         self.seat.new_context.replace(None);
-        dropped.switch.outcome.set(Outcome::Over);
+        dropped.state.outcome.set(ReplacementOutcome::Completed);
         dropped.engine.stop();
         dropped.engine.finish(&mut self.wakers);
-        // These run callbacks, which find everything in order.
-        let switch = dropped.switch.clone();
+        // These run callbacks. The state is consistent by then.
+        let state = dropped.state.clone();
         drop(dropped);
-        switch.waker.clear();
+        state.waker.clear();
     }
 
-    /// Puts a new version that is started in the engine's place, unless an operation is in progress.
+    /// Replaces the engine by a started new version unless an operation is in progress.
     #[inline]
     pub(super) fn replace_if_due(&mut self) {
         if self.inside.replacement.is_some() && !self.seat.is_working() && self.replace() {
@@ -159,12 +160,13 @@ impl Entered<'_> {
         }
     }
 
-    /// The same also within the host's operation: between two of the engine's. False if there is no new version.
+    /// As `replace_if_due`, also within the host's operation: between two of the engine's. False if there is no new
+    /// version.
     pub(super) fn replace(&mut self) -> bool {
         let Some(replacement) = self.inside.replacement.take_if(|replacement| replacement.is_due) else { return false };
-        let Replacement { switch, engine, .. } = *replacement;
+        let Replacement { state, engine, .. } = *replacement;
         let seat = self.seat;
-        // Also if its host has not come to start the version before, which was to be started for it.
+        // Also if its host has not yet started the previous version, which a replacement had started.
         let left_stopped = seat.state.get() == State::Stopped || seat.started_for_host.get();
         let old = core::mem::replace(&mut self.inside.engine, engine);
         self.inside.context = self.inside.engine.context().clone();
@@ -175,14 +177,14 @@ impl Entered<'_> {
         if let Some(supervisor) = &mut self.inside.supervisor {
             supervisor.note_started();
         }
-        switch.outcome.set(Outcome::Switched);
-        // Stops it, which runs callbacks. They are told that the engine is busy.
+        state.outcome.set(ReplacementOutcome::Replaced);
+        // This stops it and runs callbacks. For them the engine is busy.
         drop(old);
-        self.wakers.add(&switch.waker);
+        self.wakers.add(&state.waker);
         true
     }
 
-    /// Whether a replacement has started the engine, which its host left stopped. Asked once.
+    /// Whether a replacement has started the engine that its host left stopped. Reset by this call.
     pub(super) fn take_started(&self) -> bool {
         self.seat.started_for_host.take()
     }

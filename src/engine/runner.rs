@@ -1,4 +1,4 @@
-//! A guest on its thread, or an engine of the embedder's: started, fed with batches, stopped, started again.
+//! A guest on its thread or a custom engine of the host: started, given batches, stopped and started again.
 
 use super::Engine;
 use super::body::Body;
@@ -19,19 +19,19 @@ use crate::system::ticker::ActivePolls;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// One guest, or custom engine, with what it works on. What is asked from outside while it works is in the context.
+/// One guest or custom engine with its work. What the outside asks during a call is in the context.
 pub struct Runner {
     pub(super) compiled: Arc<Compiled>,
     pub(super) context: Rc<Context>,
     pub(super) body: Option<Body>,
-    /// The embedder's engine, if it is one; until this one leaves.
+    /// The host's custom engine if there is one. Until this runner leaves.
     pub(super) instance: Option<Rc<Instance>>,
     /// What comes next in the operation.
     pub(super) next: Next,
 }
 
 impl Runner {
-    /// A stopped one on this thread. Fails only if it is one of the embedder's that does not want to be made.
+    /// A stopped runner on this thread. Fails only if the host's custom engine cannot be made.
     pub fn new(compiled: Arc<Compiled>) -> Result<Self> {
         let instance = match &compiled.program {
             Program::Module(_) => None,
@@ -61,10 +61,10 @@ impl Runner {
         Ok(())
     }
 
-    /// Drops the guest. Its output stays: the host may be reading it.
+    /// Drops the guest. Its output stays because the host may be reading it.
     fn drop_guest(&mut self) {
         self.context.state.set(State::Stopped);
-        // First, because its stack may still hold records of the batch.
+        // First because its stack may still hold records of the batch.
         drop(self.body.take());
         self.context.note_memory_size(0);
         self.context.flush_log();
@@ -141,7 +141,7 @@ impl Engine for Runner {
     }
 
     fn stop(&mut self) {
-        // After a panic it has been counted already.
+        // After a panic this failure was counted already.
         if self.is_in_progress() && !self.context.poisoned.get() {
             self.context.meter.fail(Status::Cancelled);
         }
@@ -179,14 +179,14 @@ fn is_guest(compiled: &Compiled) -> bool {
 /// Refuses a thread on which no engine of a factory can start.
 pub fn check_start(compiled: &Compiled) -> Result<()> {
     if ActivePolls::thread_is_ending() {
-        // Random numbers, for one, come from something thread-local: wasmtime-wasi's seed for a guest.
-        let why = "the thread is ending, or the program: no guest can start any more";
+        // For example the random seed of wasmtime-wasi is thread-local.
+        let why = "the thread or the program is ending: no guest can start any more";
         return Err(Error::new(Status::InvalidState, why));
     }
     check_pool(compiled)
 }
 
-/// Refuses a thread that has no pool for a guest, if there must be one.
+/// Refuses a thread without a pool for a guest if there must be one.
 fn check_pool(compiled: &Compiled) -> Result<()> {
     if let Some(pools) = &compiled.shared.pools
         && is_guest(compiled)
@@ -196,7 +196,7 @@ fn check_pool(compiled: &Compiled) -> Result<()> {
     Ok(())
 }
 
-/// Checks a batch as its factory's runtime wants it.
+/// Checks a batch with the settings of its factory's runtime.
 #[inline]
 pub fn check_in_place(compiled: &Compiled, place: &mut Batch, bytes: &'static [u8], first: u32) -> Result<()> {
     let named = |e: Error| match e.status {

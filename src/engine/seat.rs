@@ -1,13 +1,13 @@
-//! What C holds of an engine: the one gate in front of it. Thread, re-entrancy, panics, states and numbers of operations are
-//! checked here and nowhere below.
+//! What C holds of an engine: the only gate in front of it. Threads, re-entrancy, panics, states and numbers of
+//! operations are checked here and nowhere below.
 //!
-//! Callbacks of the host run while the engine works, and may come back. So what they may ask for at any time is in cells, and
-//! all else is behind the gate.
+//! Callbacks of the host run during calls and may call the library again. So the data that they may ask for at any time
+//! is in cells. Everything else is behind the gate.
 
 use super::attached::Attached;
 use super::replacement::Replacement;
 use super::runner::Runner;
-use super::shared::Place;
+use super::shared::SharedUser;
 use super::supervisor::Supervisor;
 use super::wakers::Wakers;
 use super::{Engine, policy::Policy};
@@ -24,29 +24,29 @@ use core::ffi::c_void;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Whose guest it is.
+/// Whether the engine has its own guest.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// This engine's alone.
+pub enum EngineKind {
+    /// This engine has its own guest.
     Own,
-    /// Shared with others on the thread.
+    /// The guest is shared with others on the thread.
     Shared,
 }
 
-impl Kind {
+impl EngineKind {
     /// A stopped engine.
     pub(super) fn make(self, compiled: &Arc<Compiled>, attached: &Rc<Attached>) -> Result<Box<dyn Engine>> {
         Ok(match self {
             Self::Own => Box::new(Runner::new(compiled.clone())?),
-            Self::Shared => Box::new(Place::new(compiled, attached.clone())?),
+            Self::Shared => Box::new(SharedUser::new(compiled, attached.clone())?),
         })
     }
 }
 
-/// What an engine has done, since it was made.
+/// Statistics of an engine since it was made.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stats {
-    /// Starts after the first one, also those that failed.
+    /// Starts after the first one. Those that failed count too.
     pub restarts: u64,
     /// Records that were dropped.
     pub skipped: u64,
@@ -57,43 +57,43 @@ pub struct Stats {
 }
 
 /// What is behind the gate.
-pub(super) struct Inside {
+pub(super) struct SeatState {
     pub(super) engine: Box<dyn Engine>,
-    /// The engine's, without the way there.
+    /// The engine's context without an indirection.
     pub(super) context: Rc<Context>,
-    /// There since a policy was set.
+    /// Exists since a policy was set.
     pub(super) supervisor: Option<Box<Supervisor>>,
-    /// A new version that is to take the engine's place.
+    /// A new version that is to replace the engine.
     pub(super) replacement: Option<Box<Replacement>>,
-    /// Where the output of the transform in progress goes.
+    /// Destination of the output of the transform in progress.
     sink: Option<OutputSink>,
 }
 
-/// The gate, and what can be asked without passing it.
+/// The gate and what can be asked without passing it.
 pub struct Seat {
     thread: ThreadMark,
-    pub(super) kind: Kind,
+    pub(super) kind: EngineKind,
     pub(super) state: Cell<State>,
-    /// Number of the operation in progress, or of the last one.
+    /// Number of the operation in progress or of the last one.
     number: Cell<u64>,
     pub(super) stats: Cell<Stats>,
     has_started: Cell<bool>,
-    /// A replacement has started the engine, which its host left stopped: a start is over at once.
+    /// A replacement has started the engine that its host left stopped. A start completes at once.
     pub(super) started_for_host: Cell<bool>,
     pub(super) last_error: RefCell<Option<Error>>,
     pub(super) attached: Rc<Attached>,
-    /// The engine's, and that of the new version that is starting.
+    /// The context of the engine and that of the new version that is starting.
     pub(super) context: RefCell<Rc<Context>>,
     pub(super) new_context: RefCell<Option<Rc<Context>>>,
     /// Borrowed as long as a call is inside.
-    inside: RefCell<Inside>,
+    inside: RefCell<SeatState>,
 }
 
-/// A call that has passed the gate. When it leaves, wakers are called.
+/// A call that has passed the gate. Wakers are called when it leaves.
 pub(super) struct Entered<'a> {
     pub(super) seat: &'a Seat,
-    pub(super) inside: RefMut<'a, Inside>,
-    /// After `inside`, so that the gate is open again when they are called.
+    pub(super) inside: RefMut<'a, SeatState>,
+    /// After `inside` so that the gate is open again when they are called.
     pub(super) wakers: Wakers,
 }
 
@@ -109,7 +109,7 @@ impl Drop for Entered<'_> {
 
 impl Seat {
     /// A stopped engine that belongs to this thread.
-    pub fn new(kind: Kind, compiled: &Arc<Compiled>) -> Result<Self> {
+    pub fn new(kind: EngineKind, compiled: &Arc<Compiled>) -> Result<Self> {
         let attached = Rc::new(Attached::new());
         let engine = kind.make(compiled, &attached)?;
         let context = engine.context().clone();
@@ -125,17 +125,17 @@ impl Seat {
             attached,
             context: RefCell::new(context.clone()),
             new_context: RefCell::new(None),
-            inside: RefCell::new(Inside { context, engine, supervisor: None, replacement: None, sink: None }),
+            inside: RefCell::new(SeatState { context, engine, supervisor: None, replacement: None, sink: None }),
         })
     }
 
-    /// Refuses other threads. Everything but this needs to have passed it, or `enter`.
+    /// Refuses other threads. Everything else requires this check or `enter`.
     #[inline]
     pub fn check_thread(&self) -> Result<()> {
         self.thread.check()
     }
 
-    /// Passes the gate; refuses other threads, callbacks of this very engine, and an engine that panicked.
+    /// Passes the gate. Refuses other threads, the engine's own callbacks and an engine that panicked.
     #[inline(always)]
     pub(super) fn enter(&self) -> Result<Entered<'_>> {
         let entered = self.enter_to_stop()?;
@@ -145,7 +145,7 @@ impl Seat {
         Ok(entered)
     }
 
-    /// The same, but lets an engine pass that panicked.
+    /// As `enter` but lets an engine pass that panicked.
     #[inline(always)]
     pub(super) fn enter_to_stop(&self) -> Result<Entered<'_>> {
         self.check_thread()?;
@@ -153,7 +153,7 @@ impl Seat {
         Ok(Entered { seat: self, inside, wakers: Wakers::default() })
     }
 
-    /// Says what the engine is called in C.
+    /// Sets the engine's handle in C.
     pub fn set_owner(&self, owner: *mut c_void) {
         self.attached.owner.set(owner);
         self.attach(&self.context.borrow());
@@ -163,15 +163,15 @@ impl Seat {
     pub fn set_user_data(&self, user_data: *mut c_void) {
         self.attached.user_data.set(user_data);
         self.attach(&self.context.borrow());
-        // A version that is being started, too.
+        // Also for a version that is being started.
         if let Some(context) = &*self.new_context.borrow() {
             self.attach(context);
         }
     }
 
-    /// A shared engine's guest is that of others, unless this one has the turn.
+    /// The guest of a shared engine belongs to others unless this one has the turn.
     pub(super) fn attach(&self, context: &Context) {
-        if self.kind == Kind::Own || self.attached.has_turn(context) {
+        if self.kind == EngineKind::Own || self.attached.has_turn(context) {
             self.attached.take_turn(context);
         }
     }
@@ -186,12 +186,13 @@ impl Seat {
         self.state.get()
     }
 
-    /// What it has done.
+    /// The engine's statistics.
     pub fn stats(&self) -> Stats {
         self.stats.get()
     }
 
-    /// Why a start or a transform failed last under a policy, also when its host was not told because it goes on.
+    /// Why a start or a transform last failed under a policy. Also if its host was not told because the policy
+    /// continued.
     pub fn last_error(&self) -> Option<Error> {
         self.last_error.borrow().clone()
     }
@@ -208,7 +209,7 @@ impl Seat {
         matches!(self.state.get(), State::Starting | State::Transforming)
     }
 
-    /// Says what happens from now on when the guest fails. The engine must be stopped.
+    /// Sets what happens from now on when the guest fails. The engine must be stopped.
     pub fn set_policy(&self, policy: Policy) -> Result<()> {
         let mut entered = self.enter()?;
         if self.state.get() != State::Stopped {
@@ -219,7 +220,7 @@ impl Seat {
         Ok(())
     }
 
-    /// Begins a start; gives the operation's number, or none if a replacement has started the engine already.
+    /// Begins a start. Returns the operation's number. None if a replacement has started the engine already.
     pub fn start(&self) -> Result<Option<u64>> {
         let mut entered = self.enter()?;
         entered.replace_if_due();
@@ -227,14 +228,14 @@ impl Seat {
             return Ok(None);
         }
         self.expect(&entered, State::Stopped, "start")?;
-        let Inside { engine, supervisor, .. } = &mut *entered.inside;
+        let SeatState { engine, supervisor, .. } = &mut *entered.inside;
         match supervisor {
             None => {
                 engine.start()?;
                 self.count_start();
             }
             Some(supervisor) => {
-                // An engine that may not start at all is told so at once.
+                // An engine that cannot start on this thread is refused at once.
                 engine.check_start()?;
                 supervisor.start();
             }
@@ -242,7 +243,7 @@ impl Seat {
         Ok(Some(self.begin(State::Starting)))
     }
 
-    /// Begins to transform a batch from record `first` on; gives the operation's number.
+    /// Begins to transform a batch from record `first` on. Returns the operation's number.
     #[inline]
     pub fn transform(&self, batch: &'static [u8], first: u32, sink: OutputSink) -> Result<u64> {
         let mut entered = self.enter()?;
@@ -282,12 +283,16 @@ impl Seat {
         Error::new(Status::InvalidState, format!("transform \"{name}\": the engine cannot {call}: {why}"))
     }
 
-    /// Drives operation `number`. An error means that it is over, and the engine stopped, unless the error is one of misuse.
+    /// Drives operation `number`. After an error the operation has completed and the engine is stopped, unless the call
+    /// had no effect.
     #[inline]
     pub fn poll(&self, number: u64, waker: Waker) -> Result<wasm_poll> {
         let mut entered = self.enter()?;
         if !self.is_in_progress(number) {
-            return Err(Error::new(Status::Cancelled, "the engine was stopped or released before this was done"));
+            return Err(Error::new(
+                Status::Cancelled,
+                "the engine was stopped or released before this operation had completed",
+            ));
         }
         let polled = entered.drive(waker);
         match &polled {
@@ -300,8 +305,8 @@ impl Seat {
         polled
     }
 
-    /// Cancels operation `number`, if it is in progress. Its guest has seen part of a batch that goes away, so the guest
-    /// goes too.
+    /// Cancels operation `number` if it is in progress. Its guest has seen part of a batch that is no longer valid. So
+    /// the guest is dropped too.
     pub fn cancel(&self, number: u64) -> Result<()> {
         let mut entered = self.enter_to_stop()?;
         if self.is_in_progress(number) {
@@ -311,7 +316,7 @@ impl Seat {
         Ok(())
     }
 
-    /// Stops, whatever is in progress.
+    /// Stops in any state.
     pub fn stop(&self) -> Result<()> {
         let mut entered = self.enter_to_stop()?;
         entered.stop();
@@ -319,7 +324,7 @@ impl Seat {
         Ok(())
     }
 
-    /// Stops for good: gives the timer back, too.
+    /// Stops for good. Also drops the timer.
     pub fn close(&self) -> Result<()> {
         let mut entered = self.enter_to_stop()?;
         entered.stop();
@@ -349,7 +354,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        // It was closed when its host released it, unless it panicked then.
+        // It was closed when its host released it unless that panicked.
         let _ = self.close();
     }
 }
@@ -360,19 +365,19 @@ impl Entered<'_> {
         if self.inside.supervisor.is_some() {
             return self.supervise(waker);
         }
-        let Inside { engine, sink, .. } = &mut *self.inside;
+        let SeatState { engine, sink, .. } = &mut *self.inside;
         engine.poll(sink.as_ref(), waker, &mut self.wakers)
     }
 
-    /// The same under a policy.
+    /// As `drive` under a policy.
     fn supervise(&mut self, waker: Waker) -> Result<wasm_poll> {
         let waits = self.inside.supervisor.as_ref().is_some_and(|supervisor| supervisor.waits_to_start());
-        // A new version starts instead of a guest that may not, or cannot.
+        // A new version starts instead of a guest that waits or cannot start.
         let replaced = waits && self.replace();
         if replaced {
             self.take_started();
         }
-        let Inside { engine, supervisor: Some(supervisor), sink, .. } = &mut *self.inside else {
+        let SeatState { engine, supervisor: Some(supervisor), sink, .. } = &mut *self.inside else {
             return Err(Error::new(Status::Internal, "the policy is gone"));
         };
         if replaced {
@@ -381,15 +386,15 @@ impl Entered<'_> {
         supervisor.poll(self.seat, engine.as_mut(), sink.as_ref(), waker, &mut self.wakers)
     }
 
-    /// The operation is over.
+    /// The operation has completed.
     #[inline]
     fn end(&mut self, state: State) {
         self.seat.state.set(state);
-        // The sink's drop is the host's code. It runs while the engine counts as busy, so that it cannot release what this
-        // call stands on.
+        // The sink's drop is the host's code. It runs while the engine counts as busy. So it cannot release the engine
+        // during this call.
         let sink = self.inside.sink.take();
         drop(sink);
-        let Inside { engine, supervisor, .. } = &mut *self.inside;
+        let SeatState { engine, supervisor, .. } = &mut *self.inside;
         if let Some(supervisor) = supervisor {
             supervisor.end();
         }
@@ -404,7 +409,7 @@ impl Entered<'_> {
         self.stop();
     }
 
-    /// Stops the engine, whatever is in progress.
+    /// Stops the engine in any state.
     fn stop(&mut self) {
         self.seat.state.set(State::Stopped);
         self.inside.engine.stop();
@@ -414,5 +419,8 @@ impl Entered<'_> {
 
 #[cold]
 fn busy() -> Error {
-    Error::new(Status::Busy, "the engine is busy: this is one of its own callbacks; call it when that has returned")
+    Error::new(
+        Status::Busy,
+        "the engine is busy: this call comes from one of the engine's own callbacks; call it when that has returned",
+    )
 }

@@ -1,5 +1,5 @@
-//! What a policy makes of failures: one operation of the host's may be several of the engine's, when a record is skipped or
-//! a start tried again. There is none without a policy.
+//! Applies a policy to failures. One operation of the host may be several of the engine: a record is skipped or a start
+//! is tried again. Exists only with a policy.
 
 use super::Engine;
 use super::dead_letter::DeadLetter;
@@ -15,37 +15,37 @@ use crate::host::call::{Ended, Settled, Waiting};
 use crate::host::sink::OutputSink;
 use crate::host::waker::Waker;
 
-/// What comes next in the host's operation. Where one step ends and another begins, the host gets the thread back, since
-/// the waker may be consumed.
+/// What comes next in the host's operation. The host gets the thread back between two phases because the waker may be
+/// consumed.
 #[derive(Default)]
-enum Step {
+enum Phase {
     /// There is no operation.
     #[default]
     Idle,
-    /// The guest is to start, as soon as the failures before it allow.
+    /// The guest is to start as soon as the failures before it allow.
     Start,
-    /// Time passes until it may.
+    /// The guest waits for its start.
     Waiting(Waiting),
-    /// It is to start at the next poll.
+    /// The guest is to start at the next poll.
     StartNow,
     /// The engine starts.
     Starting,
     /// The engine transforms.
     Transforming,
-    /// The host has not finished with a dead letter, which it reads until then.
+    /// The host has not finished with a dead letter. It reads the letter until then.
     DeadLetter(Waiting, #[allow(dead_code)] DeadLetter),
 }
 
-/// A policy at work.
+/// A policy and its state.
 pub struct Supervisor {
     policy: Policy,
-    step: Step,
-    /// What is left of a batch while the guest is started again. It is not checked again.
+    phase: Phase,
+    /// The rest of a batch while the guest is started again. It is not checked again.
     rest: Option<Box<Batch>>,
 }
 
-/// A poll of a supervisor: what it drives, and with what.
-struct Turn<'a> {
+/// A poll of a supervisor: what it drives and with what.
+struct SupervisedPoll<'a> {
     seat: &'a Seat,
     engine: &'a mut dyn Engine,
     sink: Option<&'a OutputSink>,
@@ -55,28 +55,28 @@ struct Turn<'a> {
 impl Supervisor {
     /// No operation yet.
     pub fn new(policy: Policy) -> Self {
-        Self { policy, step: Step::Idle, rest: None }
+        Self { policy, phase: Phase::Idle, rest: None }
     }
 
     /// The host begins a start.
     pub fn start(&mut self) {
-        self.step = Step::Start;
+        self.phase = Phase::Start;
     }
 
-    /// The host began a transform, which the engine began as well.
+    /// The host and the engine have begun a transform.
     pub fn transform(&mut self) {
-        self.step = Step::Transforming;
+        self.phase = Phase::Transforming;
     }
 
-    /// The host's operation is over.
+    /// The host's operation has completed.
     pub fn end(&mut self) {
-        self.step = Step::Idle;
+        self.phase = Phase::Idle;
         self.rest = None;
     }
 
-    /// Whether the guest is not started, for some time to come.
+    /// Whether the guest is not started and waits for that.
     pub fn waits_to_start(&self) -> bool {
-        matches!(self.step, Step::Start | Step::Waiting(_))
+        matches!(self.phase, Phase::Start | Phase::Waiting(_))
     }
 
     /// The guest was started.
@@ -86,27 +86,27 @@ impl Supervisor {
         }
     }
 
-    /// The operation need not wait for the timer any more: its waker, which is to be called. Should the new version be
-    /// given up before the next poll, that waits for what is left.
+    /// The operation need not wait for the timer any more. Returns its waker, which is to be called. If the new version
+    /// is dropped before the next poll, that poll waits for the rest of the delay.
     pub fn give_up_waiting(&mut self) -> Option<Waker> {
-        match core::mem::take(&mut self.step) {
-            Step::Waiting(waiting) => {
-                self.step = Step::Start;
+        match core::mem::take(&mut self.phase) {
+            Phase::Waiting(waiting) => {
+                self.phase = Phase::Start;
                 waiting.close()
             }
-            step => {
-                self.step = step;
+            phase => {
+                self.phase = phase;
                 None
             }
         }
     }
 
-    /// The guest has started. In the middle of a batch, that goes on.
+    /// The guest has started. If it has the rest of a batch, the transform continues.
     pub fn go_on(&mut self, engine: &mut dyn Engine) -> wasm_poll {
         match self.rest.take_if(|rest| rest.left() > 0) {
             Some(rest) => {
                 engine.resume(rest);
-                self.step = Step::Transforming;
+                self.phase = Phase::Transforming;
                 wasm_poll::Yielded
             }
             None => wasm_poll::Ready,
@@ -122,127 +122,127 @@ impl Supervisor {
         waker: Waker,
         wakers: &mut Wakers,
     ) -> Result<wasm_poll> {
-        let mut turn = Turn { seat, engine, sink, wakers };
-        match &self.step {
-            Step::Idle => Err(Error::new(Status::Internal, "an operation is in progress, but there is none")),
-            Step::Start => {
+        let mut poll = SupervisedPoll { seat, engine, sink, wakers };
+        match &self.phase {
+            Phase::Idle => Err(Error::new(Status::Internal, "an operation is in progress, but there is none")),
+            Phase::Start => {
                 let ended = self.policy.backoff.as_mut().and_then(Backoff::wait);
-                self.wait(&turn, ended)
+                self.wait(&poll, ended)
             }
-            Step::Waiting(waiting) => match waiting.poll(|| waker) {
+            Phase::Waiting(waiting) => match waiting.poll(|| waker) {
                 None => Ok(wasm_poll::Pending),
-                // A host that does not want to wait: the guest stays as it is, stopped.
-                Some(Settled::Rejected(why)) => Err(not_waited(turn.seat, &why)),
+                // The host refused to wait: the guest stays stopped.
+                Some(Settled::Rejected(why)) => Err(not_waited(poll.seat, &why)),
                 Some(_) => {
-                    self.step = Step::StartNow;
-                    self.start_now(&mut turn)
+                    self.phase = Phase::StartNow;
+                    self.start_now(&mut poll)
                 }
             },
-            Step::StartNow => self.start_now(&mut turn),
-            Step::Starting => match turn.poll(waker) {
+            Phase::StartNow => self.start_now(&mut poll),
+            Phase::Starting => match poll.poll(waker) {
                 Ok(wasm_poll::Ready) => {
-                    turn.engine.finish(turn.wakers);
+                    poll.engine.finish(poll.wakers);
                     self.note_started();
-                    Ok(self.go_on(turn.engine))
+                    Ok(self.go_on(poll.engine))
                 }
-                Err(e) if !e.status.had_no_effect() => self.start_failed(&mut turn, e),
+                Err(e) if !e.status.had_no_effect() => self.start_failed(&mut poll, e),
                 other => other,
             },
-            Step::Transforming => match turn.poll(waker) {
-                Err(e) if !e.status.had_no_effect() => self.transform_failed(&mut turn, e),
+            Phase::Transforming => match poll.poll(waker) {
+                Err(e) if !e.status.had_no_effect() => self.transform_failed(&mut poll, e),
                 other => other,
             },
-            Step::DeadLetter(waiting, _) => match waiting.poll(|| waker) {
+            Phase::DeadLetter(waiting, _) => match waiting.poll(|| waker) {
                 None => Ok(wasm_poll::Pending),
-                Some(Settled::Rejected(why)) => Err(self.not_taken(&turn, &why)),
+                Some(Settled::Rejected(why)) => Err(self.not_taken(&poll, &why)),
                 Some(_) => {
-                    turn.note_dead_letter();
-                    self.step = Step::StartNow;
+                    poll.note_dead_letter();
+                    self.phase = Phase::StartNow;
                     Ok(wasm_poll::Yielded)
                 }
             },
         }
     }
 
-    fn start_now(&mut self, turn: &mut Turn<'_>) -> Result<wasm_poll> {
-        turn.engine.start()?;
-        self.step = Step::Starting;
-        turn.seat.count_start();
+    fn start_now(&mut self, poll: &mut SupervisedPoll<'_>) -> Result<wasm_poll> {
+        poll.engine.start()?;
+        self.phase = Phase::Starting;
+        poll.seat.count_start();
         Ok(wasm_poll::Yielded)
     }
 
-    /// Starts when the timer says so; now if there is nothing to wait for.
-    fn wait(&mut self, turn: &Turn<'_>, ended: Option<Ended>) -> Result<wasm_poll> {
-        self.step = match ended {
-            None | Some(Ended::Done) => Step::StartNow,
-            Some(Ended::Pending(waiting)) => Step::Waiting(waiting),
-            Some(Ended::Failed(why)) => return Err(not_waited(turn.seat, &why)),
+    /// Starts when the timer says so. Starts at once if there is nothing to wait for.
+    fn wait(&mut self, poll: &SupervisedPoll<'_>, ended: Option<Ended>) -> Result<wasm_poll> {
+        self.phase = match ended {
+            None | Some(Ended::Done) => Phase::StartNow,
+            Some(Ended::Pending(waiting)) => Phase::Waiting(waiting),
+            Some(Ended::Failed(why)) => return Err(not_waited(poll.seat, &why)),
         };
         Ok(wasm_poll::Yielded)
     }
 
-    /// A start failed. There is another one after a while, if there is a timer.
-    fn start_failed(&mut self, turn: &mut Turn<'_>, error: Error) -> Result<wasm_poll> {
-        turn.engine.finish(turn.wakers);
-        turn.seat.last_error.replace(Some(error.clone()));
-        self.note_failure(turn.seat, false);
+    /// A start failed. With a timer there is another one after a delay.
+    fn start_failed(&mut self, poll: &mut SupervisedPoll<'_>, error: Error) -> Result<wasm_poll> {
+        poll.engine.finish(poll.wakers);
+        poll.seat.last_error.replace(Some(error.clone()));
+        self.note_failure(poll.seat, false);
         match &mut self.policy.backoff {
             Some(backoff) => {
                 let ended = backoff.wait();
-                self.wait(turn, ended)
+                self.wait(poll, ended)
             }
             None => Err(error),
         }
     }
 
     /// The guest failed within a batch.
-    fn transform_failed(&mut self, turn: &mut Turn<'_>, error: Error) -> Result<wasm_poll> {
-        turn.seat.last_error.replace(Some(error.clone()));
+    fn transform_failed(&mut self, poll: &mut SupervisedPoll<'_>, error: Error) -> Result<wasm_poll> {
+        poll.seat.last_error.replace(Some(error.clone()));
         let on_error = self.policy.on_error;
-        let Some(guest) = &error.guest else { return Err(self.failed(turn.seat, error)) };
+        let Some(guest) = &error.guest else { return Err(self.failed(poll.seat, error)) };
         if on_error == wasm_on_error::Fail || !error.status.is_guests() {
-            return Err(self.failed(turn.seat, error));
+            return Err(self.failed(poll.seat, error));
         }
-        let rest = turn.engine.take_batch();
-        // A guest that is started again in the middle of a batch lost a record, which is no reason to wait.
+        let rest = poll.engine.take_batch();
+        // A guest that is started again in the middle of a batch lost a record. That is no reason to wait.
         let next = match guest.record {
-            Some(_) if on_error == wasm_on_error::DeadLetter => self.send_dead_letter(turn, &rest, &error)?,
+            Some(_) if on_error == wasm_on_error::DeadLetter => self.send_dead_letter(poll, &rest, &error)?,
             Some(_) => {
-                turn.note_skip();
-                Step::StartNow
+                poll.note_skip();
+                Phase::StartNow
             }
-            // Between two records: nothing is lost, as long as the guest gets on at all.
-            None if rest.taken > rest.first => Step::StartNow,
-            None => return Err(self.failed(turn.seat, error)),
+            // Between two records nothing is lost. The guest must have made progress.
+            None if rest.taken > rest.first => Phase::StartNow,
+            None => return Err(self.failed(poll.seat, error)),
         };
-        turn.engine.finish(turn.wakers);
+        poll.engine.finish(poll.wakers);
         self.rest = Some(rest);
-        self.step = next;
+        self.phase = next;
         Ok(wasm_poll::Yielded)
     }
 
     /// Gives the sink the record at which the guest failed.
-    fn send_dead_letter(&mut self, turn: &Turn<'_>, batch: &Batch, error: &Error) -> Result<Step> {
+    fn send_dead_letter(&mut self, poll: &SupervisedPoll<'_>, batch: &Batch, error: &Error) -> Result<Phase> {
         let letter =
-            DeadLetter::new(&turn.engine.compiled().transform, batch, error).map_err(|e| self.failed(turn.seat, e))?;
-        let Some(sink) = turn.sink else {
-            return Err(self.failed(turn.seat, Error::new(Status::Internal, "a transform without a sink")));
+            DeadLetter::new(&poll.engine.compiled().transform, batch, error).map_err(|e| self.failed(poll.seat, e))?;
+        let Some(sink) = poll.sink else {
+            return Err(self.failed(poll.seat, Error::new(Status::Internal, "a transform without a sink")));
         };
         match sink.accept(letter.block()) {
             Ended::Done => {
-                turn.note_dead_letter();
-                Ok(Step::StartNow)
+                poll.note_dead_letter();
+                Ok(Phase::StartNow)
             }
-            Ended::Pending(waiting) => Ok(Step::DeadLetter(waiting, letter)),
-            Ended::Failed(why) => Err(self.not_taken(turn, &why)),
+            Ended::Pending(waiting) => Ok(Phase::DeadLetter(waiting, letter)),
+            Ended::Failed(why) => Err(self.not_taken(poll, &why)),
         }
     }
 
-    fn not_taken(&mut self, turn: &Turn<'_>, why: &str) -> Error {
-        self.failed(turn.seat, rejected(&turn.engine.compiled().transform.name, why))
+    fn not_taken(&mut self, poll: &SupervisedPoll<'_>, why: &str) -> Error {
+        self.failed(poll.seat, rejected(&poll.engine.compiled().transform.name, why))
     }
 
-    /// Notes that a transform failed, so that the next start waits.
+    /// Notes that a transform failed so that the next start waits.
     fn failed(&mut self, seat: &Seat, error: Error) -> Error {
         self.note_failure(seat, true);
         error
@@ -257,7 +257,7 @@ impl Supervisor {
     }
 }
 
-impl Turn<'_> {
+impl SupervisedPoll<'_> {
     fn poll(&mut self, waker: Waker) -> Result<wasm_poll> {
         self.engine.poll(self.sink, waker, self.wakers)
     }
@@ -277,5 +277,5 @@ fn not_waited(seat: &Seat, why: &str) -> Error {
     let last = seat.last_error.borrow();
     let (status, details) =
         last.as_ref().map_or((Status::System, String::new()), |e| (e.status, format!("\nIt failed with: {e}")));
-    Error::new(status, format!("the guest is not started again, because the timer failed: {why}{details}"))
+    Error::new(status, format!("the guest is not started again because the timer failed: {why}{details}"))
 }

@@ -1,4 +1,4 @@
-//! A batch that was checked, as far as a guest or a custom engine has come with it.
+//! A checked batch and how far a guest or a custom engine has come with it.
 
 use crate::base::config::Config;
 use crate::base::error::{Error, Result};
@@ -11,17 +11,17 @@ const KEPT_SCRATCH: usize = 1 << 20;
 /// How far a batch has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stage {
-    /// There is none.
+    /// There is no batch.
     #[default]
     None,
-    /// The host gave it.
+    /// The host gave the batch.
     Given,
     /// The guest has seen the header.
     Announced,
 }
 
-/// A batch. It is checked once, whatever becomes of its records: a guest that is started again goes on where the last one
-/// failed. What it holds has a meaning only from `Stage::Given` on.
+/// A batch. It is checked once whatever happens to its records: a guest that is started again continues where the last
+/// one failed. The fields have a meaning only from `Stage::Given` on.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// How far it has come.
@@ -30,15 +30,16 @@ pub struct Batch {
     pub bytes: &'static [u8],
     /// The first record that this guest gets.
     pub first: u32,
-    /// Its header, with as many records as this guest gets, and the records that are left. They lie in the host's memory,
+    /// Its header with as many records as this guest gets and the records that are left. They are in the host's memory
     /// or in `scratch`.
     pub records: Records<'static>,
-    /// How many records were taken, or not given to any guest.
+    /// How many records were taken or not given to any guest.
     pub taken: u32,
     /// The record that was taken last is in progress.
     pub in_record: bool,
-    /// Offset of that record; before the first one, the batch's own. Its timestamp is `Context::wall_clock`: were both
-    /// here, they would be written one by one and soon read as one, for which the processor would have to wait.
+    /// Offset of that record. Before the first record it is the batch's own. The timestamp is `Context::wall_clock`. If
+    /// both were here, they would be written one by one and soon read as one. The processor would have to wait for
+    /// that.
     pub latest_offset: i64,
     /// What the clock shows before the first record.
     pub first_timestamp: i64,
@@ -49,14 +50,14 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Whether there is one.
+    /// Whether there is a batch.
     #[inline]
     pub fn is_there(&self) -> bool {
         self.stage != Stage::None
     }
 
-    /// Checks a batch as a whole, and makes record `first` the next one. In place, because what is put together elsewhere
-    /// and moved costs a small batch a tenth of its time. With an error there is no batch.
+    /// Checks a batch as a whole and makes record `first` the next one. In place because building it elsewhere and
+    /// moving it costs a small batch a tenth of its time. After an error there is no batch.
     pub fn check(&mut self, bytes: &'static [u8], first: u32, config: &Config) -> Result<()> {
         self.stage = Stage::None;
         let decompressed = self.records.check(bytes, config.max_batch_size, config.check_crc, &mut self.scratch)?;
@@ -75,9 +76,9 @@ impl Batch {
         Ok(())
     }
 
-    /// The records that are not taken are for another guest.
+    /// Gives the records that were not taken to another guest.
     pub fn give_rest(&mut self) {
-        // What a guest is told is how many it will get.
+        // A guest is told how many records it will get.
         self.records.header.record_count = self.left() as i32;
         self.give();
     }
@@ -89,7 +90,7 @@ impl Batch {
         let mut timestamp = first_timestamp(header);
         if self.taken > 0 {
             header.record_count = (self.count - self.taken) as i32;
-            // What is written before the first record is not attributed to a record that others are done with.
+            // Output before the first record is not attributed to a record that others have finished.
             if let Some(record) = self.records.peek() {
                 (offset, timestamp) = (record.offset, record.timestamp);
             }
@@ -111,8 +112,7 @@ impl Batch {
         if self.in_record { self.records.latest() } else { None }
     }
 
-    /// The batch has completed: nothing points into the host's memory any more. What it took to read it is kept for the
-    /// next one.
+    /// The batch has completed: nothing points into the host's memory any more. Its buffers are kept for the next one.
     #[inline]
     pub fn end(&mut self) {
         self.stage = Stage::None;
@@ -121,7 +121,7 @@ impl Batch {
         self.records.end();
     }
 
-    /// Frees what one large batch made large.
+    /// Frees memory that only one large batch needed.
     #[inline]
     pub fn trim(&mut self) {
         if self.scratch.capacity() > KEPT_SCRATCH && !self.is_there() {
@@ -135,12 +135,12 @@ fn first_timestamp(header: &wasm_batch_header) -> i64 {
     if header.is_append_time() { header.max_timestamp } else { header.base_timestamp }
 }
 
-/// The decompressed records, for as long as their batch keeps them.
+/// The decompressed records for as long as their batch keeps them.
 #[allow(unsafe_code)]
 fn kept(scratch: &[u8]) -> &'static [u8] {
-    // SAFETY: the slice goes into `Batch::records`, beside `scratch`, whose bytes stay where they are when the batch moves.
-    // They are written by `Records::check` only, which ends the records first, and freed by `trim` only when there is no
-    // batch, or together with the records. Nothing hands the slice out beyond that: host functions copy from it, and
+    // SAFETY: the slice goes into `Batch::records` beside `scratch`. The bytes of `scratch` stay in place when the
+    // batch moves. Only `Records::check` writes them and it ends the records first. They are freed by `trim` when there
+    // is no batch or together with the records. Nothing lends the slice beyond that: host functions copy from it and
     // `wasm_work` lends it for a callback.
     unsafe { core::slice::from_raw_parts(scratch.as_ptr(), scratch.len()) }
 }

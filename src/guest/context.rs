@@ -1,5 +1,5 @@
-//! What a guest's host functions and the engine outside share: the batch at hand, the output, and why the guest is
-//! suspended.
+//! What a guest's host functions share with the engine outside: the current batch, the output and the reason why the
+//! guest is suspended.
 
 use super::clock::RunTime;
 use super::limits::Limits;
@@ -26,15 +26,15 @@ use std::sync::Arc;
 pub enum Suspended {
     /// It waits for a batch.
     ForBatch,
-    /// Its output must be handed over first.
+    /// Its output must be delivered first.
     ForOutput,
     /// A host function's promise must be settled first.
     ForHost,
-    /// Its time slice is used up.
+    /// Its time slice has ended.
     SliceOver,
 }
 
-/// A host function that could not answer at once.
+/// A host function that could not return at once.
 #[derive(Default)]
 pub enum HostCall {
     /// There is none.
@@ -42,38 +42,38 @@ pub enum HostCall {
     None,
     /// It waits.
     Waiting(Waiting),
-    /// Its promise was settled; the function finishes when the guest runs on.
+    /// Its promise was settled. The function finishes when the guest continues.
     Settled(Settled),
 }
 
-/// One engine's meeting point of inside and outside. Never used by two threads: the engine checks.
+/// What the guest's side and the engine's side of one engine share. Never used by two threads: the engine checks.
 pub struct Context {
-    /// Set by whoever suspends the guest, taken by the engine's poll.
+    /// Set by the code that suspends the guest. Taken by the engine's poll.
     pub suspended: Cell<Option<Suspended>>,
     /// The host function that the guest waits for.
     pub host_call: Cell<HostCall>,
     /// The schema that the guest asked for last.
     pub schemas: RefCell<Lookup>,
-    /// The engine, as C knows it.
+    /// The engine's handle in C.
     pub owner: Cell<*mut c_void>,
     /// What the host attached to the engine.
     pub user_data: Cell<*mut c_void>,
     /// What the guest is working on.
     pub work: RefCell<Work>,
-    /// How long it has been running.
+    /// How long the guest has been running.
     pub run_time: RunTime,
-    /// What the engine is doing, whoever uses it.
+    /// What the engine is doing for any of its users.
     pub state: Cell<State>,
-    /// A panic of the library ended what the engine did. Nothing can be done with it any more.
+    /// The library panicked while it used the engine. The engine cannot be used any more.
     pub poisoned: Cell<bool>,
-    /// What is counted.
+    /// The engine's metrics.
     pub meter: Meter,
-    /// The guest's wall clock, milliseconds since 1970: the timestamp of the record at hand.
+    /// The guest's wall clock in milliseconds since 1970: the timestamp of the current record.
     pub wall_clock: Cell<i64>,
-    /// Where the guest spends its time, if somebody wants to know.
+    /// The guest's profile if there is one.
     pub profile: Profile,
     transform: Arc<Description>,
-    /// What `default_topic` tells, without the way there.
+    /// What `default_topic` returns, without an indirection.
     has_topic: bool,
     started: Cell<bool>,
     memory_limit: usize,
@@ -111,7 +111,7 @@ impl Context {
         }
     }
 
-    /// Back to the beginning, for the next guest in this engine.
+    /// Resets everything for the next guest in this engine.
     pub fn reset(&self) {
         self.suspended.set(None);
         drop(self.host_call.take());
@@ -124,31 +124,31 @@ impl Context {
         self.refused_growth.set(None);
     }
 
-    /// Whose guest this is.
+    /// The guest's transform.
     pub fn transform(&self) -> &Description {
         &self.transform
     }
 
-    /// The record at hand, if there is one.
+    /// The current record if there is one.
     pub fn record(&self) -> Option<RecordAt> {
         let work = self.work.borrow();
         let batch = &work.batch;
         batch.in_record.then(|| RecordAt { index: batch.taken - 1, offset: batch.latest_offset })
     }
 
-    /// Where a record goes that names no topic.
+    /// The topic of a record that names no topic.
     #[inline]
     pub fn default_topic(&self) -> Option<u32> {
         self.has_topic.then_some(0)
     }
 
-    /// Says whose calls and lines the guest's are from here on.
+    /// Sets the engine that the guest's calls and log lines belong to from now on.
     pub fn attach(&self, owner: *mut c_void, user_data: *mut c_void) {
         self.owner.set(owner);
         self.user_data.set(user_data);
     }
 
-    /// Whether the guest has come as far as waiting for batches.
+    /// Whether the guest has waited for a batch since its start.
     pub fn has_started(&self) -> bool {
         self.started.get()
     }
@@ -163,12 +163,12 @@ impl Context {
         self.memory_limit
     }
 
-    /// Bytes that it has.
+    /// Bytes of the guest's memory.
     pub fn memory_size(&self) -> usize {
         self.meter.memory().get() as usize
     }
 
-    /// The memory has, or had at some time, this size.
+    /// The memory has this size or had it before.
     pub fn note_memory_size(&self, size: usize) {
         self.meter.memory().set(size as u64);
     }
@@ -178,19 +178,19 @@ impl Context {
         self.refused_growth.set(Some(wanted));
     }
 
-    /// The size that the memory was refused since the record at hand began, if it was.
+    /// The size that the memory was refused since the current record began.
     pub fn refused_growth(&self) -> Option<usize> {
         self.refused_growth.get()
     }
 
-    /// A record, or the batch, is finished: what is in the output buffer belongs to it.
+    /// A record or the batch is finished: the content of the output buffer belongs to it.
     #[inline]
     pub fn finish_record(&self, output: &mut OutputBuffer) {
         output.mark_finished();
         self.refused_growth.set(None);
     }
 
-    /// Counts what went in and out since this was last called.
+    /// Counts input and output since the last call.
     #[inline]
     pub fn count_passed(&self) {
         let mut work = self.work.borrow_mut();
@@ -202,22 +202,22 @@ impl Context {
         self.log.borrow_mut()[stream].write(bytes, |piece| self.emit(wasm_log_source::Guest, piece));
     }
 
-    /// A line of the library's own about this guest.
+    /// Logs a line of the library about this guest.
     pub fn warn(&self, line: &str) {
-        // It may quote the guest, so it is cut, divided and limited like the guest's own lines.
+        // It may quote the guest. So it is cut, split and limited like the guest's own lines.
         let mut buffer = LineBuffer::new(wasm_log_severity::Warn, self.max_log_line);
         buffer.write(line.as_bytes(), |piece| self.emit(wasm_log_source::Library, piece));
         buffer.flush(|piece| self.emit(wasm_log_source::Library, piece));
     }
 
-    /// The guest is gone: hands out lines that it did not end.
+    /// The guest has ended: logs lines without a newline.
     pub fn flush_log(&self) {
         for buffer in &mut *self.log.borrow_mut() {
             buffer.flush(|piece| self.emit(wasm_log_source::Guest, piece));
         }
     }
 
-    /// The engine is released: stops counting, and says what was not said yet.
+    /// The engine is released: stops counting and reports suppressed lines.
     pub fn leave(&self) {
         if self.meter.leave() {
             self.tell_suppressed();
@@ -231,7 +231,7 @@ impl Context {
         }
     }
 
-    /// Says in one line how many there would have been.
+    /// Reports the number of suppressed lines in one line.
     fn tell_suppressed(&self) {
         let lines = self.meter.series().log.take_untold();
         if lines > 0 {
@@ -283,7 +283,7 @@ impl core::ops::Deref for Local {
 
 /// The data of a guest's store.
 pub struct GuestState {
-    /// The meeting point.
+    /// The shared context.
     pub context: Local,
     /// Memory and table limits.
     pub limits: Limits,

@@ -1,5 +1,5 @@
-//! An engine of the embedder's own: callbacks instead of a guest. The rest is as with guests: the batch is checked before
-//! the callbacks see it, output collects in the same buffer, and policies and metrics know no difference.
+//! A custom engine of the host: callbacks instead of a guest. The rest is as with guests. The batch is checked before
+//! the callbacks see it. Output collects in the same buffer. Policies and metrics make no difference.
 #![allow(unsafe_code)]
 
 use crate::base::error::{Error, GuestDetail, Result};
@@ -17,30 +17,30 @@ use core::ffi::c_void;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// An engine of the embedder's own: on another computer, in native code, or a dummy for tests.
+/// A custom engine: remote, in native code or a dummy for tests.
 ///
-/// `start` and `transform` are steps. Each is called by `wasm_future_poll` and answers with a `wasm_callback_result`: done;
-/// failed; again; or pending, with a promise that it took from its call. When that promise is resolved, from any
-/// thread, the same step is called again, with the same arguments, until it answers done or failed. A rejected promise
-/// fails the step. Failures have `WASM_STATUS_CUSTOM_ENGINE_FAILED`, which policies treat as a guest's, and stop the
-/// engine.
+/// `start` and `transform` are steps. `wasm_future_poll` calls them and each returns a `wasm_callback_result`: done,
+/// failed, again or pending with a promise from its call. When that promise is resolved on any thread, the same step is
+/// called again with the same arguments until it returns done or failed. A rejected promise fails the step. Failures
+/// have the status `WASM_STATUS_CUSTOM_ENGINE_FAILED` and stop the engine. Policies treat them as a guest's.
 ///
-/// All callbacks but `drop` are called on the engine's thread and must not throw or block: no time limit holds for
-/// them. Functions that would change the state of the same engine answer `WASM_STATUS_BUSY` there. Calls of them know
-/// the engine and its user data (`wasm_call_engine`, `wasm_call_user_data`; not in `create`), but no guest's memory.
+/// All callbacks but `drop` are called on the engine's thread. They must not throw or block because no time limit
+/// applies to them. Functions that would change the state of the same engine return `WASM_STATUS_BUSY` there. Their
+/// calls have the engine and its user data (`wasm_call_engine`, `wasm_call_user_data`; not in `create`) but no guest
+/// memory.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_custom_engine {
     /// `sizeof(wasm_custom_engine)`.
     pub size: usize,
-    /// The host's own, for all engines of the factory, whose threads may use it at once.
+    /// The host's own. Shared by all engines of the factory, whose threads may use it at once.
     pub data: *mut c_void,
-    /// Frees `data`, once: when the factory and its last engine are gone, and the futures of that, on the thread that gives the last of them up, or
-    /// when `wasm_factory_create_custom` fails. May be NULL.
+    /// Frees `data`. Called once: when the factory, its last engine and that engine's futures are gone, on the thread
+    /// that releases the last of them. Or when `wasm_factory_create_custom` fails. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
-    /// Makes an engine: writes its own data to `engine_data`, NULL before, and answers done or failed, at once. Called by
-    /// `wasm_engine_create`. NULL: the other callbacks get `data`, and `release` is not called. With another answer than done
-    /// nothing that was written is ever freed.
+    /// Makes an engine. Writes the engine's own data to `engine_data`, which is NULL before. Must return done or failed
+    /// at once. Called by `wasm_engine_create`. If the result is not done, data that was written is never freed. NULL:
+    /// the other callbacks get `data` and `release` is not called.
     pub create: Option<
         unsafe extern "C" fn(
             data: *mut c_void,
@@ -48,15 +48,15 @@ pub struct wasm_custom_engine {
             call: *mut wasm_call,
         ) -> wasm_callback_result_number,
     >,
-    /// Starts the engine. NULL: it is started at once.
+    /// Starts the engine. NULL: the engine is started at once.
     pub start:
         Option<unsafe extern "C" fn(engine_data: *mut c_void, call: *mut wasm_call) -> wasm_callback_result_number>,
     /// Transforms the records of `batch` from the one with index `first_record` on. Must not be NULL.
     ///
-    /// `batch` is what `wasm_engine_transform` was given, checked, and can be read until the last answer, or `stop`.
-    /// `work` gives the records one by one, decompressed, and takes the output; it is valid until the callback returns.
-    /// The record that was taken from it last is the one to which output and a failure belong, unless
-    /// `wasm_call_fail_record` names another.
+    /// `batch` is the checked batch of `wasm_engine_transform`. It can be read until the last callback result or
+    /// `stop`. `work` returns the records one by one and decompressed. It also takes the output. It is valid until the
+    /// callback returns. Output and a failure belong to the record that was taken last unless `wasm_call_fail_record`
+    /// names another.
     pub transform: Option<
         unsafe extern "C" fn(
             engine_data: *mut c_void,
@@ -66,13 +66,13 @@ pub struct wasm_custom_engine {
             call: *mut wasm_call,
         ) -> wasm_callback_result_number,
     >,
-    /// Stops an engine whose `start` was called, or would have been: in whatever state it is, after a failure, too. When it
-    /// returns, nothing touches the batch any more; promises may still be settled, without effect. May be NULL.
+    /// Stops an engine whose `start` was called or would have been. Called in any state and also after a failure. When
+    /// it returns, the batch must not be accessed any more. Promises may still be settled without effect. May be NULL.
     pub stop: Option<unsafe extern "C" fn(engine_data: *mut c_void)>,
-    /// Frees what `create` made: once, stopped, when the engine is released. May be NULL.
+    /// Frees what `create` made. Called once on the stopped engine when it is released. May be NULL.
     pub release: Option<unsafe extern "C" fn(engine_data: *mut c_void)>,
-    /// Bytes of memory that the engine has now, for `wasm_engine_get_memory_size` and the metrics; asked after each step.
-    /// NULL: 0.
+    /// Bytes of memory that the engine has now. For `wasm_engine_get_memory_size` and the metrics. Called after each
+    /// step. NULL: 0.
     pub memory_size: Option<unsafe extern "C" fn(engine_data: *mut c_void) -> u64>,
 }
 
@@ -87,20 +87,20 @@ impl Callbacks {
         Self(table)
     }
 
-    /// Whether what must be there is there.
+    /// Whether the required callbacks are set.
     pub fn is_complete(&self) -> bool {
         self.0.transform.is_some()
     }
 }
 
-/// One engine of the embedder's.
+/// One custom engine of the host.
 pub struct Instance {
     callbacks: Arc<Callbacks>,
     data: *mut c_void,
 }
 
 impl Instance {
-    /// Has the embedder make one.
+    /// Has the host make one.
     pub fn create(callbacks: &Arc<Callbacks>, transform: &str) -> Result<Self> {
         let table = &callbacks.0;
         let mut data = table.data;
@@ -108,15 +108,15 @@ impl Instance {
             data = core::ptr::null_mut();
             let mut call = wasm_call::of_custom(core::ptr::null_mut(), core::ptr::null_mut());
             // SAFETY: the host gave function and data together; the other arguments outlive the call.
-            let answer = unsafe { create(table.data, &raw mut data, &raw mut call) };
-            let why = match call.ended(answer, "the custom engine's create") {
+            let result = unsafe { create(table.data, &raw mut data, &raw mut call) };
+            let why = match call.ended(result, "the custom engine's create") {
                 Ended::Done => None,
-                Ended::Pending(_) => Some("its create must answer at once".to_owned()),
+                Ended::Pending(_) => Some("its create must return done or failed at once".to_owned()),
                 Ended::Failed(why) => Some(why),
             };
             if let Some(why) = why {
-                let story = format!("transform \"{transform}\": no engine could be made: {why}");
-                return Err(Error::new(Status::CustomEngineFailed, story));
+                let message = format!("transform \"{transform}\": no engine could be made: {why}");
+                return Err(Error::new(Status::CustomEngineFailed, message));
             }
         }
         Ok(Self { callbacks: callbacks.clone(), data })
@@ -134,13 +134,13 @@ impl Drop for Instance {
     }
 }
 
-/// What a step came to.
-pub enum Step {
-    /// The operation is over.
+/// The result of a step.
+pub enum StepResult {
+    /// The operation has completed.
     Done,
     /// The output must go to the host before the next step.
     Full,
-    /// The next step may come when other tasks had their turn.
+    /// The next step may come after other tasks.
     Again,
     /// The next step comes when this is settled.
     Pending(Waiting),
@@ -148,20 +148,21 @@ pub enum Step {
     Failed(Error),
 }
 
-/// An engine of the embedder's from its start to its stop.
+/// A custom engine of the host from its start to its stop.
 pub struct RunningEngine(Rc<Instance>);
 
 impl RunningEngine {
-    /// It is about to be started.
+    /// For an engine that is about to be started.
     pub fn new(instance: Rc<Instance>) -> Self {
         Self(instance)
     }
 
-    /// The next step of a start, or of a transform of the batch at hand, after what it waited for came to `settled`.
-    pub fn step(&self, context: &Context, transforms: bool, settled: Option<Settled>) -> Step {
+    /// The next step of a start or of a transform of the current batch. `settled` is the result of the promise that it
+    /// waited for.
+    pub fn step(&self, context: &Context, transforms: bool, settled: Option<Settled>) -> StepResult {
         let step = match settled {
-            Some(Settled::Rejected(why)) => Step::Failed(failure(context, &why, None)),
-            Some(Settled::RejectedAt(why, index)) => Step::Failed(failure(context, &why, Some(index))),
+            Some(Settled::Rejected(why)) => StepResult::Failed(failure(context, &why, None)),
+            Some(Settled::RejectedAt(why, index)) => StepResult::Failed(failure(context, &why, Some(index))),
             _ if transforms => self.transform(context),
             _ => self.start(context),
         };
@@ -172,35 +173,39 @@ impl RunningEngine {
         step
     }
 
-    fn start(&self, context: &Context) -> Step {
-        let Some(start) = self.0.callbacks.0.start else { return Step::Done };
+    fn start(&self, context: &Context) -> StepResult {
+        let Some(start) = self.0.callbacks.0.start else { return StepResult::Done };
         let mut call = wasm_call::of_custom(context.owner.get(), context.user_data.get());
         // SAFETY: the host gave function and data together; the call outlives it.
-        let answer = unsafe { start(self.0.data, &raw mut call) };
-        ended(context, &mut call, answer, "its start")
+        let result = unsafe { start(self.0.data, &raw mut call) };
+        ended(context, &mut call, result, "its start")
     }
 
-    fn transform(&self, context: &Context) -> Step {
+    fn transform(&self, context: &Context) -> StepResult {
         let (there, bytes, first) = {
             let batch = &context.work.borrow().batch;
             (batch.is_there(), batch.bytes, batch.first)
         };
         let (Some(transform), true) = (self.0.callbacks.0.transform, there) else {
-            return Step::Failed(Error::new(Status::Internal, "a transform is going on, but there is no batch"));
+            return StepResult::Failed(Error::new(
+                Status::Internal,
+                "a transform is in progress but there is no batch",
+            ));
         };
         let mut call = wasm_call::of_custom(context.owner.get(), context.user_data.get());
         let mut work = wasm_work { context: core::ptr::from_ref(context), full: Cell::new(false) };
-        // SAFETY: the host gave function and data together; the batch outlives the operation, the rest this call.
-        let answer = unsafe { transform(self.0.data, wasm_slice::of(bytes), first, &raw mut work, &raw mut call) };
-        match ended(context, &mut call, answer, "its transform") {
-            Step::Again if work.full.get() => Step::Full,
-            Step::Done => {
+        // SAFETY: the host passed function and data together. The batch outlives the operation. The rest outlives this
+        // call.
+        let result = unsafe { transform(self.0.data, wasm_slice::of(bytes), first, &raw mut work, &raw mut call) };
+        match ended(context, &mut call, result, "its transform") {
+            StepResult::Again if work.full.get() => StepResult::Full,
+            StepResult::Done => {
                 let mut work = context.work.borrow_mut();
-                // What it did not take one by one it has done as a whole.
+                // Records that it did not take one by one are done as a whole.
                 while next(&mut work, context).is_some() {}
                 context.finish_record(&mut work.output);
                 work.batch.end();
-                Step::Done
+                StepResult::Done
             }
             step => step,
         }
@@ -216,19 +221,19 @@ impl Drop for RunningEngine {
     }
 }
 
-/// Reads a step's answer.
-fn ended(context: &Context, call: &mut wasm_call, answer: u32, who: &str) -> Step {
-    if answer == wasm_callback_result::Again as u32 {
-        return Step::Again;
+/// Reads the result of a step.
+fn ended(context: &Context, call: &mut wasm_call, result: u32, who: &str) -> StepResult {
+    if result == wasm_callback_result::Again as u32 {
+        return StepResult::Again;
     }
-    match call.ended(answer, who) {
-        Ended::Done => Step::Done,
-        Ended::Pending(waiting) => Step::Pending(waiting),
-        Ended::Failed(why) => Step::Failed(failure(context, &why, call.failed_at())),
+    match call.ended(result, who) {
+        Ended::Done => StepResult::Done,
+        Ended::Pending(waiting) => StepResult::Pending(waiting),
+        Ended::Failed(why) => StepResult::Failed(failure(context, &why, call.failed_at())),
     }
 }
 
-/// The error of a step that failed, at a record that it named or at the one at hand.
+/// The error of a step that failed at a record that it named or at the current one.
 fn failure(context: &Context, why: &str, named: Option<u32>) -> Error {
     let unknown = named.filter(|&index| !take_until(context, index));
     let record = if unknown.is_some() { None } else { context.record() };
@@ -240,12 +245,12 @@ fn failure(context: &Context, why: &str, named: Option<u32>) -> Error {
         (None, None) => ", while it started".to_owned(),
     };
     let detail = GuestDetail { record, ..GuestDetail::default() };
-    // Nobody knows where to go on.
+    // There is no record to continue behind.
     let guest = unknown.is_none().then(|| Box::new(detail));
     Error { status: Status::CustomEngineFailed, message: format!("transform \"{name}\"{place}: {why}"), guest }
 }
 
-/// Makes the record with index `index` the one at hand; false if it is not there or was finished.
+/// Makes the record with index `index` the current one. False if it does not exist or was finished.
 fn take_until(context: &Context, index: u32) -> bool {
     let mut work = context.work.borrow_mut();
     loop {
@@ -264,7 +269,7 @@ fn take_until(context: &Context, index: u32) -> bool {
     }
 }
 
-/// Takes the next record; the one before is finished.
+/// Takes the next record. The one before is finished.
 fn next(work: &mut Work, context: &Context) -> Option<(u32, Record<'static>)> {
     let Work { batch, output, taken } = work;
     if !batch.is_there() {
@@ -284,25 +289,25 @@ fn next(work: &mut Work, context: &Context) -> Option<(u32, Record<'static>)> {
     Some((batch.taken - 1, record))
 }
 
-/// The batch that a custom engine works on; valid until its `transform` returns, and used on its thread only.
+/// The batch that a custom engine works on. Valid until its `transform` returns. Used on its thread only.
 pub struct wasm_work {
     context: *const Context,
-    /// Output was refused because there is no room.
+    /// Output was refused because there was no room.
     full: Cell<bool>,
 }
 
 impl wasm_work {
     fn context(&self) -> &Context {
-        // SAFETY: made from a reference that outlives the callback, beyond which nobody may use this.
+        // SAFETY: made from a reference that outlives the callback. This must not be used after the callback.
         unsafe { &*self.context }
     }
 
-    /// The next record with its index, if there is one.
+    /// The next record with its index if there is one.
     pub fn next(&self) -> Option<(u32, Record<'static>)> {
         next(&mut self.context().work.borrow_mut(), self.context())
     }
 
-    /// Takes output for the record at hand. `topic` is an index, `payload` was checked.
+    /// Takes output for the current record. `topic` is an index. `payload` was checked.
     pub fn write(&self, payload: &[u8], topic: u32) -> Result<()> {
         let context = self.context();
         let topics = context.transform().output_topics.len();
@@ -312,7 +317,7 @@ impl wasm_work {
         let mut work = context.work.borrow_mut();
         let Work { batch, output, .. } = &mut *work;
         if !batch.is_there() {
-            return Err(Error::new(Status::InvalidState, "there is no batch at hand"));
+            return Err(Error::new(Status::InvalidState, "there is no current batch"));
         }
         let timestamp = if batch.taken == batch.first { batch.first_timestamp } else { context.wall_clock.get() };
         match output.push(payload, topic, batch.latest_offset, timestamp) {
@@ -323,7 +328,10 @@ impl wasm_work {
             ))),
             Pushed::Full => {
                 self.full.set(true);
-                Err(Error::new(Status::OutputFull, "the output must go to the host first: answer again, then write"))
+                Err(Error::new(
+                    Status::OutputFull,
+                    "the output must go to the host first: return again and then write the record",
+                ))
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Translates Wasmtime's error of a failed guest to the library's.
 
 use super::context::Context;
-use super::instance::Ended;
+use super::instance::GuestEnd;
 use crate::base::error::{Error, Frame, GuestDetail, wasm_trap};
 use crate::base::status::wasm_status as Status;
 use crate::base::text::demangle;
@@ -66,7 +66,7 @@ fn trap_code(trap: wasmtime::Trap) -> wasm_trap {
 }
 
 /// The error of a guest that ended for any reason.
-pub fn explain(ended: Ended, context: &Context, wrappers: &Wrappers) -> Error {
+pub fn explain(ended: GuestEnd, context: &Context, wrappers: &Wrappers) -> Error {
     let mut detail = GuestDetail { record: context.record(), core_dump: ended.core_dump, ..GuestDetail::default() };
     let (status, what) = match &ended.result {
         Ok(()) => {

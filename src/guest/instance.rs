@@ -1,4 +1,4 @@
-//! One guest from instantiation to its end, as a future.
+//! One guest from instantiation to its end as a future.
 
 use super::clock::TICKS_PER_SLICE;
 use super::context::{Context, GuestState, Local, Suspended};
@@ -15,13 +15,13 @@ use std::rc::Rc;
 use wasmtime::{Error, InstancePre, Store, StoreContextMut, UpdateDeadline};
 
 /// A guest that is running or suspended. Dropping it unwinds its stack and frees its store.
-pub struct Guest(Pin<Box<dyn Future<Output = Ended>>>);
+pub struct Guest(Pin<Box<dyn Future<Output = GuestEnd>>>);
 
 /// How a guest ended.
-pub struct Ended {
-    /// Why, unless it returned from `_start`.
+pub struct GuestEnd {
+    /// Why it ended unless it returned from `_start`.
     pub result: Result<(), Error>,
-    /// What is kept of it, if that was asked for.
+    /// Its core dump if that was asked for.
     pub core_dump: Option<CoreDump>,
 }
 
@@ -49,7 +49,7 @@ impl Guest {
         let wrappers = config.core_dumps.then(|| code.wrappers.clone());
         Self(Box::pin(async move {
             let result = run(&mut store, pre).await;
-            // Here, because it needs the store, which goes with this future.
+            // Here because it needs the store, which is dropped with this future.
             let core_dump = match (&result, &wrappers) {
                 (Err(error), Some(wrappers)) => {
                     let context = store.data().context.clone();
@@ -57,13 +57,13 @@ impl Guest {
                 }
                 _ => None,
             };
-            Ended { result, core_dump }
+            GuestEnd { result, core_dump }
         }))
     }
 
     /// Lets the guest run until it suspends or ends.
-    pub fn resume(&mut self) -> Poll<Ended> {
-        // Nothing inside ever waits for a Rust waker: why the guest suspended is in `Context::suspended`.
+    pub fn resume(&mut self) -> Poll<GuestEnd> {
+        // Nothing inside ever waits for a Rust waker. `Context::suspended` has the reason of a suspension.
         self.0.as_mut().poll(&mut TaskContext::from_waker(Waker::noop()))
     }
 }
@@ -74,14 +74,14 @@ async fn run(store: &mut Store<GuestState>, pre: InstancePre<GuestState>) -> Res
     start.call_async(&mut *store, ()).await
 }
 
-/// How far ahead the guest's deadline is. A guest that is profiled comes by at each tick, also when it never has the thread
-/// for two.
+/// How far ahead the guest's deadline is. A guest that is profiled passes here at each tick even if it never has the
+/// thread for two.
 fn ticks(context: &Context) -> u64 {
     if context.profile.is_on() { 1 } else { TICKS_PER_SLICE }
 }
 
-/// Called inside the guest when its epoch deadline has passed: because its slice is over, or because a host function set
-/// the deadline to now in order to suspend it.
+/// Called inside the guest when its epoch deadline has passed. Either its slice has ended or a host function set the
+/// deadline to now in order to suspend it.
 fn deadline_passed(store: StoreContextMut<'_, GuestState>) -> Result<UpdateDeadline, Error> {
     let context = &store.data().context;
     context.run_time.pause();
@@ -96,7 +96,7 @@ fn deadline_passed(store: StoreContextMut<'_, GuestState>) -> Result<UpdateDeadl
             }
             context.suspended.set(Some(Suspended::SliceOver));
         }
-        // A guest that does nothing but wait for the host comes by nowhere else.
+        // A guest that does nothing but wait for the host passes nowhere else.
         Some(Suspended::ForHost) => context.run_time.check()?,
         Some(_) => {}
     }

@@ -1,14 +1,14 @@
-//! Output records on their way from a guest to its host: collected in a buffer, handed over in blocks.
+//! Output records on their way from a guest to its host. They are collected in a buffer and delivered in blocks.
 
 use crate::host::sink::wasm_output_record;
 use crate::metrics::meter::Passed;
 
-/// What became of a record that a guest wrote.
+/// What happened to a record that a guest wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
     /// It is in the buffer.
     Stored,
-    /// The buffer must be handed to the host first.
+    /// The buffer must be delivered to the host first.
     Full,
     /// It is larger than the whole buffer may be.
     TooLarge,
@@ -16,15 +16,15 @@ pub enum Pushed {
 
 /// The buffer of one engine.
 ///
-/// What one input record gave rise to is handed over whole, and only when the guest has finished that record, so that a
-/// record on which the guest fails leaves no output behind. Only a record whose output exceeds the limit is handed over
-/// in parts.
+/// The output of an input record is delivered as a whole and only when the guest has finished that record. So a record
+/// on which the guest fails leaves no output behind. Only a record whose output exceeds the limit is delivered in
+/// parts.
 ///
-/// While the buffer fills, each record's `payload` holds an offset into `bytes` instead of a pointer, because `bytes`
-/// may still move; `block` turns offsets into pointers.
+/// While the buffer fills, each record's `payload` holds an offset into `bytes` because `bytes` may still move. `block`
+/// turns offsets into pointers.
 #[derive(Debug)]
 pub struct OutputBuffer {
-    /// All of it can be written; how far it is, `filled` says.
+    /// All of it can be written. `filled` says how much is used.
     bytes: Vec<u8>,
     filled: usize,
     records: Vec<wasm_output_record>,
@@ -32,7 +32,7 @@ pub struct OutputBuffer {
     finished: Extent,
     /// The part that `block` gave out.
     given: Extent,
-    /// What the host has accepted since it was last asked for.
+    /// What the host has accepted since the last `take_accepted`.
     accepted: Passed,
     block_size: usize,
     limit: usize,
@@ -45,8 +45,8 @@ struct Extent {
     bytes: usize,
 }
 
-/// A block is handed over at this size: large enough that the hand-over costs nothing per record, small enough to stay
-/// in a core's second-level cache between the guest's write and the host's read.
+/// A block is delivered at this size. It is large enough that the delivery costs nothing per record. It is small enough
+/// to stay in a core's second-level cache between the guest's write and the host's read.
 const BLOCK_SIZE: usize = 128 << 10;
 /// How much the buffer grows at once beyond what is wanted.
 const LARGEST_STEP: usize = 256 << 10;
@@ -67,7 +67,8 @@ impl OutputBuffer {
         }
     }
 
-    /// Appends a record, if there is room. Inlined also where several call it: a call per record costs some thirty instructions.
+    /// Appends a record if there is room. Inlined even with several callers: a call per record costs some thirty
+    /// instructions.
     #[inline(always)]
     pub fn push(&mut self, payload: &[u8], topic: u32, input_offset: i64, input_timestamp: i64) -> Pushed {
         let at = self.filled;
@@ -98,7 +99,7 @@ impl OutputBuffer {
     #[inline(never)]
     fn grow(&mut self, wanted: usize) {
         let len = self.bytes.len();
-        // Doubled, but not by so much that a guest waits long for zeros; and what is wanted is never more than the limit.
+        // Doubled but limited so that a guest does not wait long for zeros. `wanted` never exceeds the limit.
         let to = wanted.max((len + len.min(LARGEST_STEP)).min(self.limit));
         self.bytes.reserve_exact(to - len);
         self.bytes.resize(to, 0);
@@ -121,7 +122,7 @@ impl OutputBuffer {
         self.limit
     }
 
-    /// Says that what is in the buffer belongs to finished input records.
+    /// The content of the buffer belongs to finished input records.
     #[inline]
     pub fn mark_finished(&mut self) {
         self.finished = Extent { records: self.records.len(), bytes: self.filled };
@@ -133,13 +134,13 @@ impl OutputBuffer {
         self.filled = self.finished.bytes;
     }
 
-    /// Whether there is nothing at all.
+    /// Whether the buffer is empty.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// The records to hand over: those of finished input records, or all if there are none. Their pointers hold until the
-    /// buffer changes. Must be followed by `consume` before it is called again.
+    /// The records to deliver: those of finished input records or all if there are none. Their pointers hold until the
+    /// buffer changes. Must be followed by `consume` before the next call.
     pub fn block(&mut self) -> &[wasm_output_record] {
         self.given = if self.finished.records > 0 {
             self.finished
@@ -154,7 +155,7 @@ impl OutputBuffer {
         block
     }
 
-    /// Forgets what `block` gave out; keeps the memory.
+    /// Drops the records that `block` returned. Keeps the memory.
     pub fn consume(&mut self) {
         let given = core::mem::take(&mut self.given);
         self.finished = Extent::default();
@@ -168,21 +169,21 @@ impl OutputBuffer {
         }
     }
 
-    /// What was handed over and consumed since this was last called.
+    /// What was delivered and consumed since the last call.
     #[inline]
     pub fn take_accepted(&mut self) -> Passed {
         core::mem::take(&mut self.accepted)
     }
 
-    /// Gives memory back that giant records took. For when a batch is over: growing anew for every block would cost more
-    /// than everything else.
+    /// Frees memory that giant records took. For the end of a batch: growing again for every block would cost more than
+    /// everything else.
     pub fn trim(&mut self) {
         if self.records.is_empty() && self.bytes.len() > 4 * self.block_size {
             self.bytes = Vec::new();
         }
     }
 
-    /// Gives the memory back.
+    /// Frees the memory.
     pub fn release(&mut self) {
         self.bytes = Vec::new();
         self.filled = 0;
@@ -199,7 +200,7 @@ mod tests {
     const LIMIT: usize = 1 << 20;
 
     #[test]
-    fn finished_records_are_handed_over_at_the_block_size() {
+    fn finished_records_are_delivered_at_the_block_size() {
         let mut buffer = OutputBuffer::new(LIMIT);
         let payload = [7u8; 1000];
         let mut stored = 0;
@@ -217,13 +218,13 @@ mod tests {
         buffer.mark_finished();
         let offsets: Vec<_> = buffer.block().iter().map(|r| r.input_offset).collect();
         assert_eq!(offsets, (50..=stored).collect::<Vec<_>>());
-        assert_eq!(buffer.records[0].payload, buffer.bytes.as_ptr(), "what is left moved to the front");
+        assert_eq!(buffer.records[0].payload, buffer.bytes.as_ptr(), "the rest moved to the front");
         buffer.consume();
         assert!(buffer.is_empty());
     }
 
     #[test]
-    fn the_output_of_one_record_grows_up_to_the_limit_and_then_goes_in_parts() {
+    fn the_output_of_one_record_grows_up_to_the_limit_and_is_then_delivered_in_parts() {
         let mut buffer = OutputBuffer::new(LIMIT);
         let payload = [7u8; 10_000];
         let mut stored = 0;

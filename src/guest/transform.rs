@@ -1,9 +1,10 @@
-//! The host module `redpanda_transform`: batches in, records out.
+//! The host module `redpanda_transform`: batches in and records out.
 //!
-//! All of its functions are synchronous and typed, which is what makes them fast. Three of them may have to wait; those
-//! answer `WOULD_BLOCK` and set the guest's epoch deadline to now. The module was rewritten when it was compiled
-//! (`module::suspend_points`) so that each call of them goes through a wrapper: call, and as long as it would block, enter an
-//! empty function, where Wasmtime's epoch check suspends the guest, and call again.
+//! All of its functions are synchronous and typed. That makes them fast. Three of them may have to wait. Those return
+//! `WOULD_BLOCK` and set the guest's epoch deadline to now. The module was rewritten when it was compiled
+//! (`module::suspend_points`) so that each call of them goes through a wrapper. The wrapper calls the function. As long
+//! as that would block, the wrapper enters an empty function and calls again. In the empty function Wasmtime's epoch
+//! check suspends the guest.
 
 use super::batch::Stage;
 use super::context::{Context, GuestState, Suspended};
@@ -14,17 +15,17 @@ use crate::guest::output::Pushed;
 use crate::module::abi::{TRANSFORM, WOULD_BLOCK};
 use wasmtime::{AsContextMut as _, Caller, Error, Linker};
 
-/// No active transform, or no record left.
+/// No active transform or no record left.
 const NO_RECORD: i32 = -1;
-/// The buffer is too small, or malformed.
+/// The buffer is too small or malformed.
 const BAD_BUFFER: i32 = -2;
 /// The write is not possible.
 const BAD_WRITE: i32 = -3;
 
-/// Bytes of options; a topic's name is far shorter.
+/// Bytes of options. A topic's name is far shorter.
 const LONGEST_OPTIONS: usize = 64 << 10;
 
-/// The one option there is: the topic's name follows.
+/// The only option: the topic's name follows.
 const OPTION_TOPIC: u8 = 1;
 
 /// Defines the module.
@@ -109,7 +110,7 @@ fn read_next_record(
     let (mut memory, state) = GuestMemory::of(&mut caller, "read_next_record")?;
     let context: &Context = &state.context;
     let mut work = context.work.borrow_mut();
-    // A call that takes no record must not begin the time limit anew, or a guest could go on for ever that way.
+    // A call that takes no record must not restart the time limit. Otherwise a guest could run forever.
     context.run_time.check()?;
     let Work { batch, output, taken } = &mut *work;
     if batch.stage != Stage::Announced {
@@ -135,12 +136,12 @@ fn read_next_record(
     batch.latest_offset = record.offset;
     context.run_time.restart();
     context.wall_clock.set(record.timestamp);
-    // Last, since it is a call, over which everything else would have to be kept.
+    // Last because it is a call. Everything else would have to be kept across it.
     target.copy_from_slice(record.payload);
     Ok(size as i32)
 }
 
-/// Of each function that writes its own copy, so that one has nothing of the other's options.
+/// Instantiated once per function that writes. So one has nothing of the other's options.
 #[inline(always)]
 fn write(
     mut caller: Caller<'_, GuestState>,
@@ -164,7 +165,7 @@ fn write(
             None => return Ok(BAD_BUFFER),
         },
     };
-    // Before it is looked at: a guest could have gigabytes looked at in a call that nothing interrupts.
+    // Before the payload is read: otherwise a guest could have gigabytes read in a call that nothing interrupts.
     if payload.len() > output.limit() {
         return Ok(BAD_WRITE);
     }
@@ -180,7 +181,7 @@ fn write(
         Pushed::Stored => Ok(length as i32),
         Pushed::TooLarge => Ok(BAD_WRITE),
         Pushed::Full => {
-            // The suspension that follows is not one of time, so this is where a guest that only writes is measured.
+            // The suspension that follows does not check the time. So a guest that only writes is measured here.
             context.run_time.check()?;
             drop(work);
             Ok(suspend(&mut caller, Suspended::ForOutput))
@@ -188,7 +189,7 @@ fn write(
     }
 }
 
-/// The topic that options name: `Some(None)` for the default, `None` for malformed options.
+/// The topic that options name. `Some(None)` for the default. `None` for malformed options.
 fn parse_options(mut options: &[u8]) -> Option<Option<&[u8]>> {
     if options.len() > LONGEST_OPTIONS {
         return None;

@@ -1,4 +1,4 @@
-//! What a guest is working on: the current batch, and what the guest wrote.
+//! What a guest is working on: the current batch and its output.
 
 use super::batch::Batch;
 use super::output::OutputBuffer;
@@ -10,23 +10,23 @@ pub struct Work {
     pub batch: Batch,
     /// Output that the host does not have yet.
     pub output: OutputBuffer,
-    /// Records that were taken and that are not counted yet.
+    /// Records that were taken and are not counted yet.
     pub taken: Passed,
 }
 
 impl Work {
-    /// Nothing to do, and a buffer for output of at most `limit` bytes.
+    /// No batch and a buffer for output of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self { batch: Batch::default(), output: OutputBuffer::new(limit), taken: Passed::default() }
     }
 
-    /// There is nothing to do; gives the memory back.
+    /// Drops the batch and frees the memory.
     pub fn release(&mut self) {
         self.batch = Batch::default();
         self.output.release();
     }
 
-    /// Frees what one large batch made large.
+    /// Frees memory that only one large batch needed.
     #[inline]
     pub fn trim(&mut self) {
         self.batch.trim();

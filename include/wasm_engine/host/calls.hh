@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One call of a host function, from the guest's values to its results, in its C++ form.
+// One call of a host function in its C++ form: from the guest's values to its results.
 #pragma once
 
 #include "signatures.hh"
@@ -9,7 +9,7 @@ namespace wasmengine::detail {
 
 // ---- Calls ----
 
-/// What a future's adapter calls at the future's end; if it is dropped instead, the call fails.
+/// What a future's adapter calls at the future's end. If it is dropped instead, the call fails.
 template <typename C>
 class done_once {
  public:
@@ -28,19 +28,19 @@ class done_once {
   std::unique_ptr<C, dropped> _whom;
 };
 
-/// An asynchronous call that is not over. Owned by whoever comes second: the call that began it, or the future's end.
+/// An asynchronous call in progress. Freed by the later of the two: the call that began it or the future's end.
 template <typename V, typename F>
-class going_on {
+class call_in_progress {
  public:
   using value_type = V;
 
-  going_on(shared_function* function, F future) : _function(function), _future(std::move(future)) { function->keep(); }
-  going_on(const going_on&) = delete;
+  call_in_progress(shared_function* function, F future) : _function(function), _future(std::move(future)) { function->keep(); }
+  call_in_progress(const call_in_progress&) = delete;
 
-  /// Begins; gives the answer if it is there already.
+  /// Begins. Returns the result if it is available already.
   wasm_callback_result begin(wasm_call* call, wasm_value* results) {
     listen();
-    if (_over.load(std::memory_order_acquire)) {
+    if (_done.load(std::memory_order_acquire)) {
       return at_once(call, results);
     }
     if (wasm_call_promise(call, _promise.out(), nullptr) != WASM_STATUS_OK) {
@@ -49,7 +49,7 @@ class going_on {
     return leave(WASM_CALLBACK_RESULT_PENDING, call, results);
   }
 
-  /// The future is over; `get` gives its value or throws.
+  /// The future has completed. `get` returns its value or throws.
   template <typename G>
   void finish(G get) noexcept {
     try {
@@ -66,8 +66,8 @@ class going_on {
   }
 
   void finished() noexcept {
-    if (_over.exchange(true, std::memory_order_acq_rel)) {
-      // The call has left: `_promise` is there, unless it could not be taken.
+    if (_done.exchange(true, std::memory_order_acq_rel)) {
+      // The call has returned: `_promise` is set unless it could not be taken.
       if (_promise) {
         settle();
       }
@@ -82,18 +82,18 @@ class going_on {
     if constexpr (std::same_as<F, task<V>>) {
       _future.run(
           [](void* data) noexcept {
-            auto* me = static_cast<going_on*>(data);
+            auto* me = static_cast<call_in_progress*>(data);
             me->finish([me] { return me->_future.take(); });
           },
           this);
     } else {
-      async_traits<F>::then(std::move(_future), done_once<going_on>(this));
+      async_traits<F>::then(std::move(_future), done_once<call_in_progress>(this));
     }
   }
 
-  /// The call is about to return; the other side is told, unless it was faster.
+  /// The call is about to return. If the future has completed before, its result is returned now.
   wasm_callback_result leave(wasm_callback_result otherwise, wasm_call* call, wasm_value* results) {
-    return _over.exchange(true, std::memory_order_acq_rel) ? at_once(call, results) : otherwise;
+    return _done.exchange(true, std::memory_order_acq_rel) ? at_once(call, results) : otherwise;
   }
 
   V take() {
@@ -106,15 +106,15 @@ class going_on {
   }
 
   wasm_callback_result at_once(wasm_call* call, wasm_value* results) {
-    const std::unique_ptr<going_on> over(this);
-    return answer_with<V>(call, results, [this]() -> V { return take(); });
+    const std::unique_ptr<call_in_progress> over(this);
+    return return_with<V>(call, results, [this]() -> V { return take(); });
   }
 
   void settle() noexcept {
     try {
       auto settled = settle_with<V>(_promise, [this]() -> V { return take(); });
       if (!settled && settled.err().status() == WASM_STATUS_INVALID_UTF8) {
-        reject(_promise, "it failed, with a text that is not UTF-8");
+        reject(_promise, "it failed with a text that is not UTF-8");
       }
     } catch (...) {
       tell_exception([this](std::string_view why) { reject(_promise, why); });
@@ -124,13 +124,13 @@ class going_on {
   kept<shared_function> _function;
   F _future;
   promise _promise;
-  /// Set by whoever comes first.
-  std::atomic<bool> _over{false};
+  /// Set by the first of the two.
+  std::atomic<bool> _done{false};
   std::conditional_t<std::is_void_v<V>, std::optional<nothing>, std::optional<V>> _value;
   std::exception_ptr _thrown;
 };
 
-/// The value of the parameter `later<V>`, if there is one.
+/// The value of the parameter `later<V>` if there is one.
 template <typename Otherwise, typename... P>
 struct later_value {
   using type = Otherwise;
@@ -165,11 +165,11 @@ struct host_signature<R(P...)> {
 
   static constexpr bool later_fits = !takes_later || (std::is_void_v<R> && (std::size_t{is_later<P>} + ... + 0) == 1);
 
-  /// All of the above, for tests and for those who must know without an error.
+  /// All of the above for tests and for uses that must not fail to compile.
   static consteval bool fits() {
-    if constexpr (parameters_known && host_answer<final_type>) {
+    if constexpr (parameters_known && host_return_value<final_type>) {
       return later_fits && no_views() && (argument<P>::types.size() + ... + 0) <= 32 &&
-             answer<final_type>::types.size() <= 16;
+             return_value<final_type>::types.size() <= 16;
     } else {
       return false;
     }
@@ -191,11 +191,11 @@ struct host_signature<R(P...)> {
                   "pointers and views, which are taken by value, and to guest_memory and host_call");
   }
 
-  /// Says in words what does not fit.
+  /// Reports in words what does not fit.
   static consteval void check() {
     (check_parameter<P>(), ...);
-    static_assert(host_answer<final_type>,
-                  "a host function cannot answer with this type: void, bool, numbers, enums, std::tuple of those, and "
+    static_assert(host_return_value<final_type>,
+                  "a host function cannot return this type: void, bool, numbers, enums, std::tuple of those, and "
                   "result<R>, with_memory<R>; later by task<R>, another awaitable, or a parameter later<R>");
     static_assert(later_fits, "a host function that takes later<R> takes one, and returns void");
     static_assert(no_views(),
@@ -254,7 +254,7 @@ struct host_signature<R(P...)> {
     if constexpr (awaits) {
       return begin(bound, invoke(), raw, results);
     } else {
-      const wasm_callback_result done = answer_with<R>(raw, results, invoke);
+      const wasm_callback_result done = return_with<R>(raw, results, invoke);
       if (done == WASM_CALLBACK_RESULT_DONE) {
         (std::get<I>(arguments).finish(), ...);
       }
@@ -262,13 +262,13 @@ struct host_signature<R(P...)> {
     }
   }
 
-  /// Gives the call into the hands of `going_on`.
+  /// Passes the call to `call_in_progress`.
   template <typename Future>
   static wasm_callback_result begin(shared_function& bound, Future future, wasm_call* raw, wasm_value* results) {
     if constexpr (known_future<R> || std::same_as<R, task<final_type>>) {
-      return (new going_on<final_type, R>(&bound, std::move(future)))->begin(raw, results);
+      return (new call_in_progress<final_type, R>(&bound, std::move(future)))->begin(raw, results);
     } else {
-      return (new going_on<final_type, task<final_type>>(&bound, awaited_task<R, final_type>(std::move(future))))
+      return (new call_in_progress<final_type, task<final_type>>(&bound, awaited_task<R, final_type>(std::move(future))))
           ->begin(raw, results);
     }
   }

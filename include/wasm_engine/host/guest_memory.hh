@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The guest's memory, the call at hand, and what host functions of C++ take and give beside plain values.
+// The guest's memory, the current call and the types that C++ host functions take and return beside plain values.
 #pragma once
 
 #include "../coroutine.hh"
@@ -33,7 +33,7 @@ namespace wasmengine {
 static_assert(std::endian::native == std::endian::little, "a guest's memory is little-endian");
 
 namespace detail {
-/// Trivially copyable classes that hold addresses of the host's memory. Nobody can tell for other people's classes.
+/// Trivially copyable classes that hold addresses of the host's memory. Other classes cannot be recognized.
 template <typename T>
 inline constexpr bool holds_pointer = std::is_pointer_v<T> || std::is_member_pointer_v<T>;
 template <typename T, std::size_t N>
@@ -46,7 +46,7 @@ template <typename T>
 inline constexpr bool holds_pointer<std::coroutine_handle<T>> = true;
 }  // namespace detail
 
-/// What can lie in a guest's memory and be used there as it is.
+/// What can be in a guest's memory and be used there in place.
 template <typename T>
 concept guest_object =
     std::is_object_v<T> && std::is_trivially_copyable_v<std::remove_cv_t<T>> &&
@@ -57,20 +57,20 @@ template <typename T>
 concept guest_scalar = (std::is_integral_v<T> || std::is_enum_v<T> || std::same_as<T, float> ||
                         std::same_as<T, double>) && sizeof(T) <= 8 && !std::is_const_v<T>;
 
-/// An address in a guest's memory, which was not looked at yet.
+/// An address in a guest's memory. Not validated yet.
 template <guest_object T>
 struct guest_ptr {
   std::uint32_t address = 0;
 };
 
-/// A range of a guest's memory, which was not looked at yet.
+/// A range of a guest's memory. Not validated yet.
 template <guest_object T>
 struct guest_span {
   std::uint32_t address = 0;
   std::uint32_t size = 0;  ///< Number of elements.
 };
 
-/// The memory of the guest that is calling. Everything fails, and the views end, when the host function returns.
+/// The memory of the guest that is calling. When the host function returns, everything fails and the views end.
 class guest_memory {
  public:
   explicit guest_memory(wasm_call* call) noexcept : _call(call) {}
@@ -90,7 +90,7 @@ class guest_memory {
     return std::span(first, static_cast<std::size_t>(size));
   }
 
-  /// Elements in place; an address that is not aligned is an error.
+  /// Elements in place. An address that is not aligned is an error.
   template <typename T>
   [[nodiscard]] result<std::span<T>> view(guest_span<T> range) {
     if (range.address % alignof(T) != 0) {
@@ -111,7 +111,7 @@ class guest_memory {
     return std::string_view(reinterpret_cast<const char*>(found->data()), size);
   }
 
-  /// A copy of an object, aligned or not.
+  /// A copy of an object, whether aligned or not.
   template <typename T>
     requires std::default_initializable<T>
   [[nodiscard]] result<T> read(guest_ptr<T> from) {
@@ -124,7 +124,7 @@ class guest_memory {
     return value;
   }
 
-  /// Writes an object, aligned or not.
+  /// Writes an object, whether aligned or not.
   template <typename T>
   result<void> write(guest_ptr<T> to, const std::type_identity_t<T>& value) {
     auto found = bytes(to.address, sizeof(T));
@@ -135,7 +135,7 @@ class guest_memory {
     return {};
   }
 
-  /// Writes as many elements as fit into `to`, aligned or not; gives their number.
+  /// Writes as many elements as fit into `to`, whether aligned or not. Returns their number.
   template <typename T>
   result<std::uint32_t> write(guest_span<T> to, std::span<const std::type_identity_t<T>> values) {
     const std::size_t count = std::min<std::size_t>(to.size, values.size());
@@ -153,7 +153,7 @@ class guest_memory {
   wasm_call* _call;
 };
 
-/// The call that a host function is in; ends when the function returns.
+/// The call that a host function is in. Ends when the function returns.
 class host_call {
  public:
   explicit host_call(wasm_call* raw) noexcept : _raw(raw) {}
@@ -161,7 +161,7 @@ class host_call {
   [[nodiscard]] guest_memory memory() const noexcept { return guest_memory(_raw); }
   /// The engine whose guest is calling.
   [[nodiscard]] wasm_engine* engine() const noexcept { return wasm_call_engine(_raw); }
-  /// What was given to `engine::set_user_data`, which must have been a `T*`.
+  /// The pointer that was given to `engine::set_user_data`. It must have been a `T*`.
   template <typename T>
   [[nodiscard]] T* user_data() const noexcept {
     return static_cast<T*>(wasm_call_user_data(_raw));
@@ -172,7 +172,7 @@ class host_call {
   wasm_call* _raw;
 };
 
-/// The pointer that was given to `engine::set_user_data`, which must have been a `T*`; may be null.
+/// The pointer that was given to `engine::set_user_data`. It must have been a `T*`. May be null.
 template <typename T>
 class engine_data {
  public:
@@ -190,20 +190,20 @@ class engine_data {
 struct per_engine_t {};
 inline constexpr per_engine_t per_engine{};
 
-/// The answer of an asynchronous function that finishes with the guest's memory at hand: `finish` runs on the engine's
-/// thread when the guest goes on, and gives the result. It is dropped uncalled if the guest is gone.
+/// The return value of an asynchronous function that finishes with the guest's memory. `finish` runs on the engine's
+/// thread when the guest continues and returns the result. If the guest is gone, it is dropped without a call.
 template <typename R>
 struct with_memory {
   using value_type = R;
   std::function<R(guest_memory&)> finish;
 };
 
-/// How host functions wait for a type of future that they cannot simply await; adapters specialize it.
+/// How host functions wait for a type of future that they cannot simply await. Adapters specialize it.
 ///
 ///   using value_type = …;
-///     What it gives, or void.
+///     The type of its value or void.
 ///   template <typename Done> static void then(F future, Done done);
-///     Calls done.finish(get) once, on any thread, with a function that gives the value or throws. `Done` can be moved.
+///     Calls done.finish(get) once on any thread. `get` returns the value or throws. `Done` can be moved.
 template <typename F>
 struct async_traits;
 

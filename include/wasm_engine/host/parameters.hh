@@ -44,7 +44,7 @@ inline void reject(promise& p, std::string_view why) noexcept {
   }
 }
 
-/// Calls `tell` with the text of the exception that is being handled.
+/// Calls `tell` with the text of the exception in progress.
 template <typename F>
 auto tell_exception(F&& tell) noexcept {
   try {
@@ -52,7 +52,7 @@ auto tell_exception(F&& tell) noexcept {
   } catch (const std::exception& e) {
     return tell(std::string_view(e.what()));
   } catch (...) {
-    return tell(std::string_view("it threw something that is no std::exception"));
+    return tell(std::string_view("it threw something that is not a std::exception"));
   }
 }
 
@@ -111,7 +111,7 @@ wasm_value as_value(T value) noexcept {
 
 // ---- Parameters ----
 
-/// A call on its way through the parameters.
+/// A call while its parameters are read.
 struct arrival {
   wasm_call* call;
 
@@ -124,7 +124,7 @@ struct arrival {
     return false;
   }
 
-  /// The range, or null after the call has failed.
+  /// The range. Null after the call has failed.
   [[nodiscard]] std::uint8_t* lend(std::size_t argument, std::uint32_t address, std::uint64_t size,
                                    std::size_t alignment) const noexcept {
     std::uint8_t* first = nullptr;
@@ -163,8 +163,8 @@ struct arrival {
   }
 };
 
-/// One argument of one call: read from Wasm values, passed to the function, finished after it. `types` are the values
-/// that it is read from; `in_call` says that it ends with the call.
+/// One argument of one call. It is read from Wasm values, passed to the function and finished after it. `types` are the
+/// Wasm values that it is read from. `in_call` says that it ends with the call.
 template <typename P>
 struct argument {
   static constexpr bool known = false;
@@ -298,7 +298,7 @@ struct argument<std::string> : address_and_size {
   std::string pass() noexcept { return std::move(value); }
 };
 
-/// Through a copy, so that it need not be aligned.
+/// Through a copy so that it need not be aligned.
 template <guest_object T>
   requires std::default_initializable<std::remove_const_t<T>> && (!std::is_const_v<T> || std::is_class_v<T>)
 struct argument<T&> : address_only {

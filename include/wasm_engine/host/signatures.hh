@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What can be registered as a host function, its C++ signature, and the kinds of futures that it may return.
+// What can be registered as a host function, its C++ signature and the kinds of futures that it may return.
 #pragma once
 
-#include "answers.hh"
+#include "return_values.hh"
 
 namespace wasmengine::detail {
 
@@ -67,7 +67,7 @@ task<V> awaited_task(A awaitable) {
 
 // ---- Function objects ----
 
-/// What is registered: counted, because a runtime, and coroutines that outlive it, hold it.
+/// A registered function object. Counted because a runtime and coroutines that outlive it hold it.
 class shared_function {
  public:
   shared_function() noexcept = default;
@@ -117,7 +117,7 @@ struct static_call {
   }
 };
 
-/// `P` is a pointer to the object, smart or not.
+/// `P` is a pointer to the object. It may be smart.
 template <auto Function, typename P>
 struct member_call {
   P object;
@@ -141,7 +141,7 @@ struct engine_member_call {
 
 template <typename R, typename C, typename... P>
 struct signature_of {
-  using answer_type = R;
+  using return_type = R;
   using object_type = C;
 };
 
@@ -165,7 +165,7 @@ template <typename R, typename C, typename... P>
 struct signature<R (C::*)(P...) noexcept> : signature<R (C::*)(P...)> {};
 template <typename R, typename C, typename... P>
 struct signature<R (C::*)(P...) const noexcept> : signature<R (C::*)(P...) const> {};
-/// Of a lambda, or of another object with one operator().
+/// Of a lambda or of another object with one operator().
 template <typename F>
   requires requires { &F::operator(); }
 struct signature<F> : signature<decltype(&F::operator())> {};

@@ -1,7 +1,7 @@
 //! One engine of a factory for all of its users on a thread.
 //!
-//! Each user has the contract of an engine of its own. What they have to do with the engine stands in one queue: starts, as
-//! long as the guest does not run, and transforms. The user at the front drives the engine with its own polls.
+//! Each user has the contract of an engine of its own. Their operations share one queue: starts while the guest does
+//! not run and transforms. The user at the front drives the engine with its own polls.
 
 mod queue;
 
@@ -22,29 +22,29 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// A user's operation.
-struct Operation {
+struct QueuedOperation {
     ticket: Rc<Ticket>,
-    /// The batch of a transform that has not begun, checked.
+    /// The checked batch of a transform that has not begun.
     waiting: Option<Box<Batch>>,
-    /// The runner works for it.
+    /// The runner works for this operation.
     runs: bool,
 }
 
 /// A user of a thread's shared engine.
-pub struct Place {
+pub struct SharedUser {
     shared: Rc<SharedEngine>,
     /// Unique among the engine's users.
     id: u64,
     attached: Rc<Attached>,
-    operation: Option<Operation>,
-    /// It counts among those that are not stopped.
+    operation: Option<QueuedOperation>,
+    /// Counted among the users that are not stopped.
     is_started: bool,
-    /// It will not, when the operation is over.
+    /// The user stops when the operation has completed.
     ends: bool,
     has_left: bool,
 }
 
-impl Place {
+impl SharedUser {
     /// A stopped user of this thread's engine from `compiled`.
     pub fn new(compiled: &Arc<Compiled>, attached: Rc<Attached>) -> Result<Self> {
         let shared = SharedEngine::of_thread(compiled)?;
@@ -66,10 +66,10 @@ impl Place {
 
     fn enqueue(&mut self, waiting: Option<Box<Batch>>) {
         let runs = waiting.is_none();
-        self.operation = Some(Operation { ticket: self.shared.enqueue(false), waiting, runs });
+        self.operation = Some(QueuedOperation { ticket: self.shared.enqueue(false), waiting, runs });
     }
 
-    /// It is this user's turn: what is to be done first.
+    /// The user has the turn: begins the first step.
     fn begin_turn(&mut self) -> Result<()> {
         self.take_turn();
         let mut runner = self.shared.runner()?;
@@ -77,8 +77,8 @@ impl Place {
         if self.shared.context.state.get() == State::Stopped {
             runner.start()?;
         } else {
-            let told = || Error::new(Status::Internal, "the shared engine runs, but a start was not told");
-            let batch = operation.waiting.take().ok_or_else(told)?;
+            let missing = || Error::new(Status::Internal, "the shared engine runs but a start was not notified");
+            let batch = operation.waiting.take().ok_or_else(missing)?;
             self.shared.context.meter.queued(-1);
             runner.resume(batch);
         }
@@ -87,7 +87,7 @@ impl Place {
     }
 }
 
-impl Engine for Place {
+impl Engine for SharedUser {
     fn context(&self) -> &Rc<Context> {
         &self.shared.context
     }
@@ -105,7 +105,7 @@ impl Engine for Place {
         let ticket = if self.shared.runs() { Ticket::new(true, true) } else { self.shared.enqueue(true) };
         self.shared.started.set(self.shared.started.get() + 1);
         self.is_started = true;
-        self.operation = Some(Operation { ticket, waiting: None, runs: false });
+        self.operation = Some(QueuedOperation { ticket, waiting: None, runs: false });
         Ok(())
     }
 
@@ -116,7 +116,7 @@ impl Engine for Place {
             self.enqueue(None);
             return Ok(());
         }
-        // Here, so that the batch is refused at once, and once only.
+        // Here so that an invalid batch is refused at once and only once.
         let mut batch = Box::<Batch>::default();
         check_in_place(&self.shared.compiled, &mut batch, bytes, first).inspect_err(|e| {
             if !e.status.had_no_effect() {
@@ -132,7 +132,7 @@ impl Engine for Place {
     }
 
     fn poll(&mut self, sink: Option<&OutputSink>, waker: Waker, wakers: &mut Wakers) -> Result<wasm_poll> {
-        let Some(Operation { ticket, runs, .. }) = &self.operation else {
+        let Some(QueuedOperation { ticket, runs, .. }) = &self.operation else {
             return Err(Error::new(Status::Internal, "an operation is in progress, but there is none"));
         };
         ticket.waker.clear();
@@ -154,7 +154,7 @@ impl Engine for Place {
                 if let Some(operation) = &mut self.operation
                     && operation.waiting.is_some()
                 {
-                    // The batch comes next. The waker is consumed, so that takes another poll.
+                    // The batch comes next. The waker is consumed. So that needs another poll.
                     operation.runs = false;
                     return Ok(wasm_poll::Yielded);
                 }
@@ -166,14 +166,14 @@ impl Engine for Place {
     }
 
     fn take_batch(&mut self) -> Box<Batch> {
-        // It is this user's turn until `finish`, and the runner has returned.
+        // This user has the turn until `finish` and the runner has returned.
         self.shared.runner().map(|mut runner| runner.take_batch()).unwrap_or_default()
     }
 
     fn stop(&mut self) {
         let runs = self.operation.as_ref().is_some_and(|operation| operation.runs);
         if runs && let Ok(mut runner) = self.shared.runner() {
-            // The guest has seen part of a batch that goes away, so the guest goes too.
+            // The guest has seen part of a batch that is no longer valid. So the guest is dropped too.
             runner.stop();
         }
         self.ends = true;
@@ -197,7 +197,7 @@ impl Engine for Place {
             self.shared.started.set(started);
             if started == 0 {
                 self.take_turn();
-                // Nothing can be in progress in it: that would be a user's who is not stopped.
+                // Nothing can be in progress: that would belong to a user that is not stopped.
                 if let Ok(mut runner) = self.shared.runner() {
                     runner.stop();
                     runner.finish(wakers);
@@ -221,15 +221,15 @@ impl Engine for Place {
     }
 }
 
-impl Place {
-    /// Whether it only waits for the guest to start, which others have started.
+impl SharedUser {
+    /// Whether this user only waits for a start that others have completed.
     fn is_start_done(&self) -> bool {
-        let waits = |operation: &Operation| operation.ticket.is_start() && !operation.runs;
+        let waits = |operation: &QueuedOperation| operation.ticket.is_start() && !operation.runs;
         self.operation.as_ref().is_some_and(waits) && self.shared.runs()
     }
 }
 
-impl Drop for Place {
+impl Drop for SharedUser {
     fn drop(&mut self) {
         let mut wakers = Wakers::default();
         self.stop();

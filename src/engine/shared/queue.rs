@@ -1,4 +1,4 @@
-//! What the users of a shared engine share: the runner, and the queue in front of it.
+//! What the users of a shared engine share: the runner and the queue in front of it.
 
 use crate::base::error::{Error, Result};
 use crate::base::state::wasm_engine_state as State;
@@ -14,16 +14,16 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 thread_local! {
-    /// The thread's shared engines, by the address of what they are made from, which they keep alive.
+    /// The thread's shared engines by the address of their factory, which they keep alive.
     static ENGINES: RefCell<HashMap<usize, Weak<SharedEngine>>> = RefCell::default();
 }
 
 /// What the users share.
 pub struct SharedEngine {
     runner: RefCell<Runner>,
-    /// The runner's.
+    /// The runner's context.
     pub context: Rc<Context>,
-    /// The runner's.
+    /// The runner's factory.
     pub compiled: Arc<Compiled>,
     queue: RefCell<VecDeque<Rc<Ticket>>>,
     users: Cell<usize>,
@@ -31,17 +31,17 @@ pub struct SharedEngine {
     pub started: Cell<usize>,
     /// The newest user.
     pub newest: Cell<u64>,
-    /// The user whose turn it is, or was last.
+    /// The user that has the turn or had it last.
     pub turn: Cell<u64>,
 }
 
 /// A place in the queue.
 pub struct Ticket {
-    /// It is a start's, which any other start makes superfluous.
+    /// The ticket belongs to a start. Any other start makes it superfluous.
     starts: bool,
-    /// That has happened, and it is no longer in the queue.
+    /// Another start has completed. The ticket is no longer in the queue.
     pub done: Cell<bool>,
-    /// Of a poll that found others in front.
+    /// The waker of a poll that found others in front.
     pub waker: Rc<WakerSlot>,
 }
 
@@ -51,14 +51,14 @@ impl Ticket {
         Rc::new(Self { starts, done: Cell::new(done), waker: Rc::default() })
     }
 
-    /// Whether it is a start's.
+    /// Whether the ticket belongs to a start.
     pub fn is_start(&self) -> bool {
         self.starts
     }
 }
 
 impl SharedEngine {
-    /// This thread's engine from `compiled`, with one user more; made, if there is none.
+    /// This thread's engine from `compiled` with one more user. Made if there is none.
     pub fn of_thread(compiled: &Arc<Compiled>) -> Result<Rc<Self>> {
         let key = Arc::as_ptr(compiled).addr();
         let find = || {
@@ -71,9 +71,9 @@ impl SharedEngine {
             return Ok(found.join());
         }
         let runner = Runner::new(compiled.clone())?;
-        // Making it may have run the embedder's code, which may have come by here.
+        // The runner may have run the host's code. That may have made the shared engine.
         if let Some(found) = find()? {
-            // Before `runner` goes, which may run that code again.
+            // Before `runner` is dropped, which may run that code again.
             return Ok(found.join());
         }
         let made = Rc::new(Self {
@@ -95,18 +95,18 @@ impl SharedEngine {
         self
     }
 
-    /// A user is gone; true if it was the last one.
+    /// Removes a user. True if it was the last one.
     pub fn part(&self) -> bool {
         self.users.set(self.users.get() - 1);
         self.users.get() == 0
     }
 
-    /// The last user is gone.
+    /// Removes the engine after its last user.
     pub fn close(self: &Rc<Self>) {
         let key = Arc::as_ptr(&self.compiled).addr();
         let _ = ENGINES.try_with(|engines| {
             let mut engines = engines.borrow_mut();
-            // Another one may have taken the place of one that panicked.
+            // Another engine may have replaced one that panicked.
             if engines.get(&key).is_some_and(|other| Weak::ptr_eq(other, &Rc::downgrade(self))) {
                 engines.remove(&key);
             }
@@ -116,11 +116,11 @@ impl SharedEngine {
         }
     }
 
-    /// The runner, for the user whose turn it is. A callback of the embedder's that comes by other ways than its own engine
-    /// is told that the engine is busy.
+    /// The runner for the user that has the turn. For the host's callbacks it is busy, also if they use another engine
+    /// of it.
     pub fn runner(&self) -> Result<RefMut<'_, Runner>> {
         self.runner.try_borrow_mut().map_err(|_| {
-            let why = "the shared engine is busy: this is a callback of its; call it when that has returned";
+            let why = "the shared engine is busy: this call comes from one of its own callbacks; call it when that has returned";
             Error::new(Status::Busy, why)
         })
     }
@@ -130,24 +130,24 @@ impl SharedEngine {
         matches!(self.context.state.get(), State::Idle | State::Transforming)
     }
 
-    /// Whether nothing is in progress or waits, and the guest runs.
+    /// Whether the guest runs and nothing is in progress or waits.
     pub fn is_free(&self) -> bool {
         self.queue.borrow().is_empty() && self.context.state.get() == State::Idle
     }
 
-    /// A new last place.
+    /// A new ticket at the end of the queue.
     pub fn enqueue(&self, starts: bool) -> Rc<Ticket> {
         let ticket = Ticket::new(starts, false);
         self.queue.borrow_mut().push_back(ticket.clone());
         ticket
     }
 
-    /// Whether it is this one's turn.
+    /// Whether this ticket has the turn.
     pub fn is_first(&self, ticket: &Rc<Ticket>) -> bool {
         self.queue.borrow().front().is_some_and(|first| Rc::ptr_eq(first, ticket))
     }
 
-    /// Gives a place up; if it was the first, it is the next one's turn.
+    /// Removes a ticket. If it was the first, the next one has the turn.
     pub fn dequeue(&self, ticket: &Rc<Ticket>, wakers: &mut Wakers) {
         let mut queue = self.queue.borrow_mut();
         let Some(at) = queue.iter().position(|other| Rc::ptr_eq(other, ticket)) else { return };
@@ -159,7 +159,7 @@ impl SharedEngine {
         }
     }
 
-    /// The guest runs: so it does for all users who want to start it. The first place stays.
+    /// The guest runs. So it does for all users that want to start it. The first ticket stays.
     pub fn note_started(&self, wakers: &mut Wakers) {
         let mut first = true;
         self.queue.borrow_mut().retain(|ticket| {
