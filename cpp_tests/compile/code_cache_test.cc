@@ -208,7 +208,7 @@ TEST(CacheConfig, BeforeTheFirstModuleAndOnce) {
   EXPECT_TRUE(late.validate(module("c_identity")));
   const auto refused = late.set_code_cache({dir.cache.string()});
   EXPECT_EQ(refused.err().status(), WASM_STATUS_INVALID_STATE);
-  EXPECT_THAT(refused.err().what(), HasSubstr("cache before that"));
+  EXPECT_THAT(refused.err().what(), HasSubstr("code cache before a module"));
 }
 
 TEST(CacheConfig, Misuse) {

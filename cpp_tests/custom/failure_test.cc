@@ -199,7 +199,7 @@ TEST(CustomEngineFailure, IsWhatAnAnswerThatIsNoneCountsAs) {
   c_engine table;
   custom_bench b(table);
   table.on_start = [](wasm_call*) -> wasm_callback_result { return wasm_callback_result{7}; };
-  EXPECT_THAT(b.start().message(), HasSubstr("answered 7"));
+  EXPECT_THAT(b.start().message(), HasSubstr("returned 7"));
   table.on_start = [](wasm_call*) -> wasm_callback_result { return WASM_CALLBACK_RESULT_PENDING; };
   EXPECT_THAT(b.start().message(), HasSubstr("without taking a promise"));
   table.on_start = [](wasm_call* call) -> wasm_callback_result {

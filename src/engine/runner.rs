@@ -111,7 +111,8 @@ impl Engine for Runner {
 
     fn resume(&mut self, mut batch: Box<Batch>) {
         self.context.meter.begin_transform(batch.bytes.len());
-        batch.give_rest();
+        self.context.meter.add_spent(core::mem::take(&mut batch.check_ticks));
+        batch.give();
         self.context.work.borrow_mut().batch = *batch;
         self.context.meter.end_check();
         self.context.state.set(State::Transforming);

@@ -136,6 +136,21 @@ impl Meter {
         }
     }
 
+    /// Counts the time of a check outside of any operation: of a batch that waits for its turn. Returns its ticks for
+    /// `add_spent`.
+    pub fn check_queued<T>(&self, check: impl FnOnce() -> T) -> (T, u64) {
+        let begin = clock::ticks();
+        let checked = check();
+        let ticks = clock::ticks().wrapping_sub(begin);
+        self.counters.add(Counter::Cpu, ticks);
+        (checked, ticks)
+    }
+
+    /// Ticks of an earlier check belong to the operation that has begun.
+    pub fn add_spent(&self, ticks: u64) {
+        self.spent.set(self.spent.get() + ticks);
+    }
+
     /// A poll begins.
     #[inline]
     pub fn begin_turn(&self) {

@@ -105,7 +105,9 @@ impl<T, W: Wake> Receiver<T, W> {
 impl<T, W: Wake> Receiver<T, W> {
     /// Stops waiting. Returns the stored waker if there is one.
     pub fn close(self) -> Option<W> {
-        match core::mem::replace(&mut *self.state.lock(), ChannelState::Cancelled) {
+        // Outside of the lock: dropping a value may run foreign code.
+        let previous = core::mem::replace(&mut *self.state.lock(), ChannelState::Cancelled);
+        match previous {
             ChannelState::Waiting(waker) => Some(waker),
             _ => None,
         }
