@@ -1,41 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// WebAssembly data transforms inside the threads of an event-loop host. This header is generated from the Rust sources;
-// `make header` writes it, and a test fails when it is out of date.
+// WebAssembly data transforms inside the threads of an event-loop host. Generated from the Rust sources: `make header`
+// writes this file and a test fails when it is out of date. Linux. C11 and C++17 or later.
+//
+// First steps
+//
+//   1. Once per process: wasm_runtime_create. Then add host functions, a schema registry and a code cache, if any.
+//   2. Once per transform: wasm_factory_create. Poll its future, then wasm_future_take_factory.
+//   3. On each thread with engines: wasm_thread_prepare, wasm_engine_create, wasm_engine_start. Poll the future.
+//   4. Per batch: wasm_engine_transform. Poll the future until it is ready. The sink receives the output meanwhile.
+//   5. At the end, on the engine's thread: wasm_engine_release. Then release factory and runtime on any thread.
 //
 // The nouns
 //
-//   wasm_runtime   configuration and compiler. Shared: any thread, several at once.
-//   wasm_factory   a compiled transform. Shared: any thread, several at once.
-//   wasm_engine    one running guest. Owned, and tied to the thread that made it.
-//   wasm_future    an operation that is going on. Owned; an engine's is tied to the engine's thread.
-//   wasm_promise   a callback's answer that comes later. Owned; any thread, one at a time.
-//   wasm_error     what went wrong. Owned; any thread.
+//   wasm_runtime   configuration and compiler. Shared: several threads may use it at once.
+//   wasm_factory   a compiled transform. Shared: several threads may use it at once.
+//   wasm_engine    one running guest. Owned. Only for the thread that made it.
+//   wasm_future    an operation in progress. Owned. An engine's future is only for the engine's thread.
+//   wasm_promise   the result that a callback gives later. Owned. Any thread, one at a time.
+//   wasm_error     the details of a failure. Owned. Any thread.
 //
 // The contract
 //
-//   Ownership  `_create` and `take` give, `_release` takes; releasing NULL does nothing. A handle must not be used after
-//              its release. Slices and structs in arguments are borrowed for the call unless a function says more.
-//   Status     Every function that can fail returns a `wasm_status`. If `error` is not NULL and the status is not OK, the
-//              caller gets an owned `wasm_error` there; with OK, `error` is left alone. There is no last-error state.
-//              Out-parameters are written on success only.
-//   Futures    Nothing blocks. What takes time gives a future, which the host polls: ready, pending (a waker will be
-//              called), or yielded (poll again after other tasks had their turn).
-//   Threads    An engine and its futures belong to the thread that made the engine; elsewhere a status says so.
-//   Host data  `{data, drop}`: the drop runs exactly once, on every path, errors included; only a struct whose `size` is
-//              refused is not read at all.
-//   Callbacks  must not throw or unwind. They may call the library; functions of an engine that is at work further down
-//              the stack answer WASM_STATUS_BUSY.
-//   Structs    that begin with `size` may grow: set it to sizeof and zero the rest, then zero means the default. Other
-//              structs never grow.
+//   Ownership  `_create`, `_clone`, `_promise` and `_take_…` give a handle to the host, which must call its `_release`.
+//              Releasing NULL does nothing. A handle must not be used after its release. The order of releases does not
+//              matter. Slices and structs in arguments are borrowed for the call unless a function says otherwise.
+//   Status     Every function that can fail returns a `wasm_status`. If the status is not OK and `error` is not NULL,
+//              the caller gets an owned `wasm_error` there. With OK `error` is not written. There is no last-error
+//              state. Out-parameters are written on success only.
+//   Futures    Nothing blocks. What takes time returns a future. The host polls it: ready, pending (a waker will be
+//              called) or yielded (poll again after other tasks). A future is released in every case, also after it has
+//              failed.
+//   Threads    An engine and its futures belong to the thread that made the engine. Other threads get a status.
+//   Host data  `{data, drop}`: `drop` is called exactly once on every path including errors. The only exception: a
+//              struct whose `size` is refused is not read at all.
+//   Callbacks  Must not throw or unwind. They may call the library. Functions of an engine return WASM_STATUS_BUSY when
+//              they are called from one of the engine's own callbacks.
+//   Structs    A struct that begins with `size` may grow. Set `size` to sizeof and zero the rest. Zero means the
+//              default. Other structs never grow.
 //   Signals    Traps of guests are noticed by SIGSEGV, SIGILL and SIGFPE: see wasm_thread_prepare. The handlers pass on
-//              what is no guest's fault. But such a signal that is sent (kill, raise) rather than caused, while its
-//              disposition was the default, removes the handler, and a second one kills: Wasmtime counts on the fault to
-//              happen again.
-//   Fork       The child of a fork can go on using everything, on the thread that forked; the library starts its threads
-//              again when they are needed. But no other thread may be inside the library, no module may be compiling, and
-//              no callback may be running at that moment. A child that only calls exec or _exit may come at any time.
-//   Panics     of the library become WASM_STATUS_PANIC; they never cross this border.
+//              signals that no guest caused. One limit: if such a signal is sent (kill, raise) while its previous
+//              disposition was the default, the handler is removed. A second one kills the process. Wasmtime relies on
+//              a real fault to happen again.
+//   Fork       The child of a fork may continue to use everything on the thread that forked. The library restarts its
+//              threads when they are needed. At the moment of the fork no other thread may be inside the library, no
+//              module may be compiling and no callback may be running. A child that only calls exec or _exit is always
+//              allowed.
+//   Panics     Panics of the library become WASM_STATUS_PANIC. They never cross this boundary.
 
 #ifndef WASM_ENGINE_H
 #define WASM_ENGINE_H
@@ -44,16 +55,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// The version of this header. That of the library which the program has loaded: `wasm_library_version`.
+// The version of this header. `wasm_library_version` returns the version of the loaded library.
 #define WASM_ENGINE_VERSION "0.1.0"
 #define WASM_ENGINE_VERSION_MAJOR 0
 #define WASM_ENGINE_VERSION_MINOR 1
 #define WASM_ENGINE_VERSION_PATCH 0
-// Major, minor and patch, a byte each: a later version has a larger number.
+// Major, minor and patch with a byte each. A later version has a larger number.
 #define WASM_ENGINE_VERSION_NUMBER 0x000100
 
-// Enums have 32 bits (never compile with -fshort-enums), and a later library may give values that are not in this header.
-// C needs no word for that, C++ does.
+// Enums have 32 bits: never compile with -fshort-enums. A later library may return values that are not in this header.
+// Only C++ must be told.
 #ifdef __cplusplus
 #define WASM_ENGINE_ENUM_TYPE : uint32_t
 extern "C" {
@@ -64,66 +75,70 @@ extern "C" {
 // ---------------------------------------------------------------------------------------------------------------------
 // Handles
 //
-// The nouns. What is in them is up to the library.
+// The opaque types. A host gets pointers to them from the functions below and gives each back to the function that its
+// comment or section names. `wasm_call` and `wasm_work` are only lent: until the callback returns that received them.
 // ---------------------------------------------------------------------------------------------------------------------
 
-// Bytes that the library made: text, or an artifact. Owned; belongs to no thread and never changes.
+// Bytes that the library made: text or an artifact. Owned by the host. Any thread may use it. It never changes.
 typedef struct wasm_bytes wasm_bytes;
 
-// An error, owned by whoever got it. It belongs to no thread and changes never.
+// An error. Owned by the host that received it. Any thread may use it. It never changes.
 typedef struct wasm_error wasm_error;
 
-// A runtime. Shared: it may be used on any thread, by several at once.
+// A runtime. Shared: several threads may use it at once.
 typedef struct wasm_runtime wasm_runtime;
 
-// A factory. Shared: it may be used on any thread, by several at once.
+// A factory. Shared: several threads may use it at once.
 typedef struct wasm_factory wasm_factory;
 
-// An operation in progress. Owned by the caller that got it; used by one thread at a time, and if it is an engine's, only
-// by the engine's thread.
+// An operation in progress. Owned by the host. Used by one thread at a time. A future of an engine is used only on the
+// engine's thread.
 typedef struct wasm_future wasm_future;
 
-// An engine. Owned by whoever made it, and used only on the thread that made it.
+// An engine. Owned by the host that made it. Used and released only on the thread that made it.
 typedef struct wasm_engine wasm_engine;
 
-// A future that an executor polls.
+// A future that an executor polls. Owned by the executor between `schedule` and `wasm_task_run`.
 typedef struct wasm_task wasm_task;
 
-// A callback's promise to answer later. It may be used on any thread and may outlive the engine.
+// The promise of a callback that returned pending. Any thread may use it but only one at a time. It may outlive the
+// engine.
 typedef struct wasm_promise wasm_promise;
 
-// A cache of factories. Owned; it may be used on any thread, by several at once.
+// A cache of factories. Owned by the host. Several threads may use it at once.
 typedef struct wasm_factory_cache wasm_factory_cache;
 
-// All metrics of a runtime at one moment. Owned; used by one thread at a time. It keeps no engine
-// alive, but what engines, factories and snapshots of a runtime share: its host functions, pools and ticker.
+// A snapshot of all metrics of a runtime. Owned by the host. Used by one thread at a time. It keeps no engine alive.
+// It keeps what engines, factories and snapshots of a runtime share: its host functions, pools and ticker.
 typedef struct wasm_metrics wasm_metrics;
 
 // The call that a callback belongs to. Valid until the callback returns and only on its thread.
 typedef struct wasm_call wasm_call;
 
-// Packs records into batches. Owned; used by one thread at a time.
+// Packs records into batches. Owned by the host. Used by one thread at a time.
 typedef struct wasm_batch_builder wasm_batch_builder;
 
-// The batch that a custom engine works on; valid until its `transform` returns, and used on its thread only.
+// The batch that a custom engine works on. Valid until its `transform` returns. Used on its thread only.
 typedef struct wasm_work wasm_work;
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Library
 //
-// The library as a whole.
+// The version of the loaded library. A host that was compiled against another header compares the two at its start.
 // ---------------------------------------------------------------------------------------------------------------------
 
-// The version of the library that the program has loaded, such as `0.1.0`.
+// The version of the library that the program has loaded. For example `0.1.0`. Static. Any thread.
 const char *wasm_library_version(void);
 
-// The same as a number: at least the `WASM_ENGINE_VERSION_NUMBER` of the header, if the library has all that is in it.
+// The same as a number. It is at least the header's `WASM_ENGINE_VERSION_NUMBER` if the library has everything that is
+// in the header.
 uint32_t wasm_library_version_number(void);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Bytes
 //
-// Bytes and text: `wasm_slice` borrows them, and `wasm_bytes` are the library's, for whoever was given them to release.
+// How bytes and text pass the boundary. A `wasm_slice` borrows them. A `wasm_bytes` is owned by the host, which
+// releases it.
 // ---------------------------------------------------------------------------------------------------------------------
 
 // Borrowed bytes. `(NULL, 0)` is empty. Text is UTF-8 without a final NUL.
@@ -134,16 +149,16 @@ typedef struct wasm_slice {
   size_t size;
 } wasm_slice;
 
-// A view of the bytes; text is UTF-8 without a final NUL. Lives as long as its owner. For NULL empty.
+// A view of the bytes. Text is UTF-8 without a final NUL. The view lives as long as `bytes`. Empty for NULL.
 wasm_slice wasm_bytes_view(const wasm_bytes *bytes);
 
-// Frees the bytes. NULL is fine.
+// Frees the bytes. Any thread. NULL does nothing.
 void wasm_bytes_release(wasm_bytes *bytes);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Error
 //
-// `wasm_error_*`: the story behind a status.
+// The details behind a status. Almost every function can write a `wasm_error`: log its message and release it.
 // ---------------------------------------------------------------------------------------------------------------------
 
 // The result of a call.
@@ -221,9 +236,9 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   // The artifact was made by another version of the library or for another processor or with another
   // configuration. The message says which. Compile the module again.
   WASM_STATUS_MODULE_ARTIFACT_INCOMPATIBLE = 38,
-  // The guest trapped. See `wasm_error_trap`.
+  // The guest trapped. See `trap` of `wasm_error_info`.
   WASM_STATUS_GUEST_TRAP = 50,
-  // The guest exited by itself: `proc_exit` or a return from `_start`. See `wasm_error_exit_code`.
+  // The guest exited by itself: `proc_exit` or a return from `_start`. See `exit_code` of `wasm_error_info`.
   WASM_STATUS_GUEST_EXIT = 51,
   // The start or one record used more than `record_time_limit_ns`.
   WASM_STATUS_GUEST_TIMEOUT = 52,
@@ -303,69 +318,72 @@ typedef enum wasm_trap WASM_ENGINE_ENUM_TYPE {
   WASM_TRAP_OTHER = 12,
 } wasm_trap;
 
-// What is known of an error.
+// What is known about an error.
 typedef struct wasm_error_info {
   // `sizeof(wasm_error_info)`, set by the caller.
   size_t size;
-  // The status that came with it.
+  // The status of the call that reported the error.
   wasm_status status;
-  // Which trap ended the guest; `WASM_TRAP_NONE` if none did.
+  // The trap that ended the guest. `WASM_TRAP_NONE` if none did.
   wasm_trap trap;
   // The text of `wasm_error_message`.
   wasm_slice message;
-  // Whether the guest ended by itself.
+  // Whether the guest ended by itself. `exit_code` is valid then.
   bool has_exit_code;
-  // Whether the guest was working on a record.
+  // Whether the guest was working on a record. `record_index` and `record_offset` are valid then.
   bool has_record;
-  // The guest's exit code, if it ended by itself.
+  // The guest's exit code.
   int32_t exit_code;
-  // The record's index in the batch, from 0.
+  // The record's index in the batch. Counted from 0.
   uint32_t record_index;
   // The record's Kafka offset.
   int64_t record_offset;
-  // Frames of the guest's call stack at its end, for `wasm_error_frame`.
+  // Frames of the guest's call stack at its end. `wasm_error_frame` reads them.
   size_t frame_count;
-  // The guest's core dump; empty if there is none.
+  // The guest's core dump. Empty if there is none.
   //
-  // Guests have one that trapped, were ended, or exited with a code other than 0, if `core_dumps` was set for their
-  // runtime, and if their memory has no more than 1 GiB. It is a WebAssembly module in the format for core dumps of
-  // WebAssembly's tool conventions: memory, globals, and the stack with the indices of functions, of which it has
-  // the innermost 10,000. Where in a function a frame is, and the values of its variables, are not known. What the
-  // memory holds is in it, secrets included.
+  // A guest has a core dump if it trapped or was ended or exited with a code other than 0. `core_dumps` must be set
+  // for its runtime and its memory must have no more than 1 GiB. The dump is a WebAssembly module in the core dump
+  // format of WebAssembly's tool conventions. It has the memory and the globals and the stack with the indices of
+  // functions. Of the stack it has the innermost 10,000 frames. Positions within functions and values of variables
+  // are not known. **The dump contains what the memory contains, secrets included.**
   wasm_slice core_dump;
 } wasm_error_info;
 
 // A frame of a guest's call stack.
 typedef struct wasm_frame {
-  // Demangled name of the function; empty if the module has no names. Lives as long as the error.
+  // Demangled name of the function. Empty if the module has no names. Lives as long as the error.
   wasm_slice function;
   // Index of the function in the module's function index space.
   uint32_t function_index;
 } wasm_frame;
 
-// The status that came with the error; `WASM_STATUS_NULL_ARGUMENT` for NULL.
+// The status of the call that reported the error. `WASM_STATUS_NULL_ARGUMENT` for NULL.
 wasm_status wasm_error_status(const wasm_error *error);
 
-// What happened, to which transform, at which record, and what to do: UTF-8, several lines if there is a backtrace, ended
-// by a NUL. Lives as long as the error. For NULL an empty string.
+// What happened, to which transform, at which record and what to do. UTF-8 with a final NUL. Several lines if there is
+// a backtrace. Lives as long as the error. An empty string for NULL.
 const char *wasm_error_message(const wasm_error *error);
 
-// Fills `info`, whose `size` the caller has set, with all that is known. What it points to lives as long as the error.
+// Fills `info` with everything that is known. The caller has set `info->size`. The slices in `info` live as long as
+// the error.
 wasm_status wasm_error_get_info(const wasm_error *error, wasm_error_info *info);
 
-// Writes frame `index`, counted from the innermost, to `frame`. `WASM_STATUS_INVALID_ARGUMENT` if there is none.
+// Writes frame `index` to `frame`. Frame 0 is the innermost. `WASM_STATUS_INVALID_ARGUMENT` if there is no such frame.
 wasm_status wasm_error_frame(const wasm_error *error, size_t index, wasm_frame *frame);
 
-// Frees the error. NULL is fine.
+// Frees the error. Any thread. NULL does nothing.
 void wasm_error_release(wasm_error *error);
 
-// The name of a status, such as `guest-trap`: fixed, fit for metrics labels; `unknown` for a number that is none.
+// The name of a status. For example `guest-trap`. Names are fixed and fit for metrics labels. `unknown` for a number
+// that is no status. Static.
 const char *wasm_status_name(wasm_status status);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Runtime
 //
-// `wasm_runtime_*`: configuration and compiler.
+// A runtime holds the configuration and the compiler. A host makes one at its start, adds its host functions and keeps
+// it until its end.
 // ---------------------------------------------------------------------------------------------------------------------
 
 // How urgent a line is.
@@ -388,25 +406,26 @@ typedef enum wasm_log_source WASM_ENGINE_ENUM_TYPE {
   WASM_LOG_SOURCE_LIBRARY = 1,
 } wasm_log_source;
 
-// A line for the host's log.
+// A line for the host's log. Lives until the callback returns.
 typedef struct wasm_log_line {
-  // `sizeof(wasm_log_line)`, set by the library: what lies beyond it does not exist in the library's version.
+  // `sizeof(wasm_log_line)`. Set by the library. Fields beyond it do not exist in the library's version.
   size_t size;
-  // How urgent it is.
+  // How urgent the line is.
   wasm_log_severity severity;
-  // Whether it is the guest's, or the library's own.
+  // Whether the line is the guest's or the library's own.
   wasm_log_source source;
   // The label of the engine's thread.
   uint32_t shard;
-  // The line was longer than `max_log_line`; the next one of this severity and transform goes on with it.
+  // The line was longer than `max_log_line`. The next line of this severity and transform continues it.
   bool continues;
-  // The transform's name; empty if the line is about none in particular.
+  // The transform's name. Empty if the line is about no transform.
   wasm_slice transform;
-  // The text, valid UTF-8 without a newline; bytes that were not UTF-8 are written as `\xNN`.
+  // The text. Valid UTF-8 without a newline. Bytes that were not UTF-8 are written as `\xNN`.
   wasm_slice text;
-  // The engine that it comes from, to tell one of several by; it is at work, or being stopped.
+  // The engine that the line comes from. NULL if there is none. To tell several engines apart: the engine is busy or
+  // being stopped and must not be called.
   const wasm_engine *engine;
-  // What `wasm_engine_set_user_data` attached to that.
+  // What `wasm_engine_set_user_data` attached to that engine.
   void *user_data;
 } wasm_log_line;
 
@@ -414,14 +433,14 @@ typedef struct wasm_log_line {
 typedef struct wasm_log_sink {
   // The host's own.
   void *data;
-  // Frees `data`, once: when the runtime and everything made from it are gone, or when `wasm_runtime_create` fails.
-  // May be NULL.
+  // Frees `data`. Called once: when the runtime and everything made from it are gone or when `wasm_runtime_create`
+  // fails. May be NULL.
   void (*drop)(void *data);
-  // Takes a line, which lives until the callback returns. NULL: lines are thrown away.
+  // Takes a line, which lives until the callback returns. NULL: lines are dropped.
   //
-  // Called on the threads of engines, while their guests run and on the guests' stacks, so with `host_stack_size`
-  // bytes left; by several threads at once if there are. With a cache, its troubles are told on compile threads, and
-  // by `wasm_runtime_set_code_cache`. It must not throw and must not block.
+  // Called on the threads of engines while their guests run and on the guests' stacks. So `host_stack_size` bytes of
+  // stack are left. Several threads may call it at once. With a code cache it is also called on compile threads and
+  // by `wasm_runtime_set_code_cache` for faults of the cache. Must not throw and must not block.
   void (*line)(void *data, const wasm_log_line *line);
 } wasm_log_sink;
 
@@ -488,119 +507,128 @@ typedef struct wasm_allocator {
 typedef struct wasm_runtime_config {
   // `sizeof(wasm_runtime_config)`.
   size_t size;
-  // Bytes of linear memory that one guest may have; growth past it fails inside the guest. Default 64 MiB, at least 64
-  // KiB, at most 4 GiB; what counts is whole pages of 64 KiB.
+  // Bytes of linear memory that one guest may have. Growth beyond that fails inside the guest. Whole pages of 64 KiB
+  // count. At least 64 KiB and at most 4 GiB. Default 64 MiB.
   uint64_t memory_limit;
   // Elements that all tables of one guest may have together. Default 1,048,576.
   uint64_t table_limit;
   // Bytes of stack for a guest's own frames. Default 512 KiB.
   uint64_t guest_stack_size;
-  // Bytes of stack beyond that, for the host functions that a guest calls. Default 256 KiB.
+  // Bytes of stack beyond that for the host functions that a guest calls. Default 256 KiB.
   uint64_t host_stack_size;
-  // Nanoseconds that a guest may run before its host gets the thread back. Default 500,000. How punctual that is depends on
-  // how soon the thread `wasm-ticker` gets a processor: where the process may have real time (CAP_SYS_NICE, or RLIMIT_RTPRIO
-  // of 1 or more), that thread takes SCHED_FIFO with priority 1, unless `avoid_real_time` is set or slices are shorter than
-  // 100,000; else it asks Linux for short slices of its own. It may use the processors that the thread may use that makes the
-  // first runtime.
+  // Nanoseconds that a guest may run before its host gets the thread back. Default 500,000.
+  //
+  // The precision depends on how soon the thread `wasm-ticker` gets a processor. If the process may use real-time
+  // scheduling (CAP_SYS_NICE or RLIMIT_RTPRIO of 1 or more), that thread takes SCHED_FIFO with priority 1. Not so if
+  // `avoid_real_time` is set or slices are shorter than 100,000. Otherwise it asks Linux for short slices of its
+  // own. It may run on the processors that are allowed for the thread that makes the first runtime.
   uint64_t time_slice_ns;
-  // Nanoseconds that a guest may run for one record, and for its start; time in which it does not have the thread does
-  // not count. Measured in steps of half a slice. Default 3,000,000,000.
+  // Nanoseconds that a guest may run for one record or for its start. Only time on the thread counts. Measured in
+  // steps of half a slice. Default 3,000,000,000.
   uint64_t record_time_limit_ns;
-  // Bytes of output that one engine holds at most; no output record can be larger. Default 1 MiB.
+  // Bytes of output that one engine holds at most. No output record can be larger. Default 1 MiB.
   uint64_t output_buffer_limit;
   // Bytes that a module may have. Default 64 MiB.
   uint64_t max_module_size;
-  // Bytes that a batch may have, before and after decompression. Default 128 MiB.
+  // Bytes that a batch may have before and after decompression. Default 128 MiB.
   uint64_t max_batch_size;
-  // Bytes of a log line as the guest wrote it; longer ones are cut into several. Bytes that are not UTF-8 take four
-  // when they are written out. Default 8 KiB.
+  // Bytes of a log line as the guest wrote it. Longer ones are cut into several. Bytes that are not UTF-8 take four
+  // bytes each in the log. Default 8 KiB.
   uint64_t max_log_line;
-  // Threads that compile, started when the first module comes. Default 1.
+  // Threads that compile. They start with the first module. Default 1.
   uint32_t compile_threads;
-  // 1: batches' CRCs are not compared with their content. Default 0.
+  // 1: the CRCs of batches are not checked. Default 0.
   uint32_t skip_crc_check;
-  // Where guests' output goes. Default: nowhere.
+  // Where guests' output goes. Default: the output is dropped.
   wasm_log_sink log;
   // Where linear memories and stacks come from.
   wasm_memory_mode memory_mode;
   // How traps of guests are noticed.
   wasm_trap_mode trap_mode;
-  // When blocked signals are looked for.
+  // When polls look for blocked signals.
   wasm_signal_check signal_check;
-  // 1: stacks have no more than `host_stack_size` bytes, of which guests get up to a quarter for their own frames. No host
-  // function then ever has more than what it was promised, and some have a quarter less, so that one which needs more
-  // dies in a test. Default 0.
+  // For tests. 1: stacks have no more than `host_stack_size` bytes and guests get up to a quarter of that for their
+  // own frames. So no host function ever has more stack than it was promised and some have a quarter less. One that
+  // needs more dies in the test. Default 0.
   uint32_t tight_stacks;
-  // Engines that run at the same time, in memory mode `WASM_MEMORY_MODE_PROCESS_POOL`. Default 1,000.
+  // Engines that run at the same time in memory mode `WASM_MEMORY_MODE_PROCESS_POOL`. Default 1,000.
   uint64_t pool_engines;
-  // In the modes with pools: bytes of a memory, from its start, that are wiped in place when its engine stops; pages
-  // behind are given back to the system, unless they are the host's. Default 4 MiB in pools of threads, where pages that
-  // were not used are not touched; 64 KiB in the process's.
+  // For the modes with pools: bytes at the start of a memory that are zeroed in place when its engine stops. The
+  // pages beyond are given back to the system unless they are the host's. Default 4 MiB in pools of threads, where
+  // unused pages are not touched. Default 64 KiB in the pool of the process.
   uint64_t keep_resident;
-  // The host's memory for linear memories, in the modes `WASM_MEMORY_MODE_THREAD_POOL` (one block per thread) and
-  // `WASM_MEMORY_MODE_HOST` (one block of `memory_limit` bytes, or what the module says it needs at most, per engine).
+  // The host's memory for linear memories. In mode `WASM_MEMORY_MODE_THREAD_POOL` one block per thread. In mode
+  // `WASM_MEMORY_MODE_HOST` one block per engine of `memory_limit` bytes or of the maximum that the module declares.
   // NULL: the system's. The table is copied.
   const wasm_allocator *memory_allocator;
-  // The host's memory for stacks, in the same modes: ordinary pages, which can be protected. NULL: the system's. The
-  // lowest 16 KiB of each stack are made a guard, which is undone before the block is released. The table is copied.
+  // The host's memory for stacks in the same modes. It must be ordinary pages that can be protected. NULL: the
+  // system's. The lowest 16 KiB of each stack become a guard. Their protection is undone before the block is
+  // released. The table is copied.
   const wasm_allocator *stack_allocator;
-  // Lines per second that the guests of one transform may write to the log, on each shard; a part of a line that is cut
-  // counts as one. What is more is thrown away and counted, and one line of the library's tells how many there were, as
-  // soon as lines pass again, and at the latest when the last engine is released. Default 1,000; `UINT32_MAX` for all.
+  // Lines per second that the guests of one transform may write to the log on each shard. A part of a line that was
+  // cut counts as a line. Further lines are dropped and counted. One line of the library reports their number as
+  // soon as lines pass again and at the latest when the last engine is released. Default 1,000. `UINT32_MAX` for
+  // all.
   uint32_t log_lines_per_second;
-  // Lines that they may write at once, after they wrote less for a while. Default 5,000.
+  // Lines that they may write at once after a time with fewer lines. Default 5,000.
   uint32_t log_burst_lines;
-  // 1: the error of a guest that failed has a core dump, which `wasm_error_coredump` gives. It is made by the poll that
-  // reports the failure, which takes up to some 4 ms per MiB of the guest's memory that is not zero, and the
-  // error keeps them. Default 0.
+  // 1: the error of a guest that failed has a core dump: see `core_dump` of `wasm_error_info`. The poll that reports
+  // the failure makes it. That takes up to some 4 ms per MiB of the guest's memory that is not zero. The error keeps
+  // those bytes. Default 0.
   uint32_t core_dumps;
-  // 1: guests' functions are appended to `/tmp/perf-PID.map`, where `perf report` finds their names, as their modules
-  // are compiled or loaded. The file stays; its lines are wrong as soon as a factory is freed and its place is taken
-  // by another. Default 0.
+  // 1: guests' functions are appended to `/tmp/perf-PID.map` when their modules are compiled or loaded. `perf
+  // report` finds their names there. The file stays. Its lines are wrong as soon as a factory is freed and another
+  // takes its place. Default 0.
   uint32_t perf_map;
-  // 1: while this runtime is there, the thread `wasm-ticker` is an ordinary one. See `time_slice_ns`. Default 0.
+  // 1: the thread `wasm-ticker` is an ordinary thread as long as this runtime exists. See `time_slice_ns`. Default
+  // 0.
   uint32_t avoid_real_time;
 } wasm_runtime_config;
 
-// Makes a runtime. `config` may be NULL for the defaults; what it holds is copied. Any thread; any number of runtimes.
+// Makes a runtime. `config` may be NULL for the defaults. Its content is copied. Any thread. Any number of runtimes.
 //
-// Hosts that install signal handlers of their own for SIGSEGV, SIGILL or SIGFPE should do so before the first runtime is
-// made: Wasmtime's handlers pass on what is not theirs to those that they found.
+// Host functions, a schema registry and a code cache are added next: before the runtime sees its first module. Release
+// the runtime with `wasm_runtime_release`.
 //
-// Errors: `WASM_STATUS_INVALID_ARGUMENT` names the field, `WASM_STATUS_SYSTEM` if a thread cannot be started.
+// A host with its own handlers for SIGSEGV, SIGILL or SIGFPE should install them before it makes the first runtime.
+// Wasmtime's handlers pass signals that are not theirs on to the handlers that they found.
+//
+// `WASM_STATUS_INVALID_ARGUMENT` if a field is invalid. The message names it. `WASM_STATUS_SYSTEM` if a thread cannot
+// be started.
 wasm_status wasm_runtime_create(const wasm_runtime_config *config, wasm_runtime **runtime, wasm_error **error);
 
-// Judges a module without compiling it: `WASM_STATUS_OK`, or the `WASM_STATUS_MODULE_…` that fits and a message with the
-// details. Takes a few milliseconds per megabyte on the calling thread. Any thread.
+// Validates a module without compiling it. Returns `WASM_STATUS_OK` or the `WASM_STATUS_MODULE_…` that a compilation
+// would report. The message has the details. Takes a few milliseconds per megabyte on the calling thread. Any thread.
 wasm_status wasm_runtime_validate(const wasm_runtime *runtime, wasm_slice module, wasm_error **error);
 
-// Tells everything about a module, also about one that is refused, as a JSON document: `size`, `abi_version`,
+// Describes a module as a JSON document. Also a module that is refused. Members: `size`, `abi_version`,
 // `schema_registry_abi_version`, `language`, `producers`, `functions`, `code_size`, `data_segments`, `has_names`,
-// `memories`, `imports`, `exports`, and `refused`, which is null or has `status` and `message`. Any thread.
+// `memories`, `imports`, `exports` and `refused`. The last one is null or has `status` and `message`. Any thread.
 //
-// `json` gets text, to be released with `wasm_bytes_release`.
+// `json` gets text. Release it with `wasm_bytes_release`.
 wasm_status wasm_runtime_inspect(const wasm_runtime *runtime, wasm_slice module, wasm_bytes **json, wasm_error **error);
 
-// Gives the runtime up. Factories and engines made from it go on living; the compile threads end when they have
-// finished what they are at, and the ticker's when the last factory, engine, factory cache and `wasm_metrics` of the process
-// is gone. NULL is fine.
+// Releases the runtime. Factories and engines made from it stay valid. The compile threads end after their current
+// work. The ticker thread ends when the last factory, engine, factory cache and `wasm_metrics` of the process are
+// gone. Any thread. NULL does nothing.
 void wasm_runtime_release(wasm_runtime *runtime);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Thread
 //
-// `wasm_thread_*`: what a thread that polls engines needs.
+// Preparation of each thread that polls engines. Call `wasm_thread_prepare` once on each of them before its first
+// engine.
 // ---------------------------------------------------------------------------------------------------------------------
 
 // How a thread is prepared.
 typedef struct wasm_thread_config {
   // `sizeof(wasm_thread_config)`.
   size_t size;
-  // Engines of the runtime that this thread will have started at the same time: as many memories of `memory_limit`
-  // bytes and stacks are reserved. For memory mode `WASM_MEMORY_MODE_THREAD_POOL`; 0 in the others. At most 2^20.
+  // Engines of the runtime that this thread will have started at the same time. As many memories of `memory_limit`
+  // bytes and stacks are reserved. For memory mode `WASM_MEMORY_MODE_THREAD_POOL`. 0 in the others. At most 2^20.
   uint64_t engines;
-  // A label for the thread: engines that it makes from now on count under it in the metrics, of every runtime. 0 leaves
-  // the label as it was, which is 0 at first.
+  // A label for the thread. Engines that it makes from now on count under this label in the metrics of every
+  // runtime. 0 leaves the label as it was. It is 0 at first.
   uint32_t shard;
 } wasm_thread_config;
 
@@ -608,71 +636,73 @@ typedef struct wasm_thread_config {
 typedef struct wasm_thread_pool {
   // `sizeof(wasm_thread_pool)`, set by the caller.
   size_t size;
-  // Engines that it is for.
+  // Engines that the pool is for.
   uint64_t engines;
   // Bytes of each memory.
   uint64_t memory_bytes;
   // Memories that can be taken.
   uint64_t memories_free;
-  // Memories of stopped engines that must be cleaned first.
+  // Memories of stopped engines that must be reclaimed first.
   uint64_t memories_dirty;
   // Memories of engines.
   uint64_t memories_in_use;
-  // Bytes that cleaning has still to look at.
+  // Bytes that are still to be reclaimed.
   uint64_t dirty_bytes;
   // Stacks that can be taken.
   uint64_t stacks_free;
 } wasm_thread_pool;
 
-// Prepares the calling thread for polling engines of `runtime`: unblocks exactly the signals that the runtime uses (see
-// `wasm_thread_unblock_signals`), sets up what Wasmtime keeps for each thread, with an alternate signal stack of 256 KiB
-// unless the thread has one that large, and reserves a pool.
+// Prepares the calling thread for polling engines of `runtime`. Unblocks exactly the signals that the runtime uses
+// (see `wasm_thread_unblock_signals`). Sets up what Wasmtime keeps for each thread, including an alternate signal
+// stack of 256 KiB unless the thread has one that large. Reserves a pool.
 //
-// To be called once on each such thread, before its first poll, for everything here may take hundreds of microseconds.
-// Memory mode `WASM_MEMORY_MODE_THREAD_POOL` insists on it, and so does a thread on which the signals are blocked. Again
-// with the same numbers, it changes nothing but the signals. `config` may be NULL: no pool.
+// To be called once on each such thread before its first poll because all this may take hundreds of microseconds. It
+// is required in memory mode `WASM_MEMORY_MODE_THREAD_POOL` and on a thread whose signals are blocked. A second call
+// with the same numbers changes nothing but the signals. `config` may be NULL: no pool.
 //
-// The pool lives until `wasm_thread_release`, the end of the thread, or the end of the runtime with all of its factories
-// and engines.
+// The pool lives until `wasm_thread_release` or the end of the thread or the end of the runtime with all of its
+// factories and engines.
 //
-// Errors: `WASM_STATUS_SYSTEM` if there is no memory for the pool, `WASM_STATUS_INVALID_STATE` if the thread has a pool of
-// another size, `WASM_STATUS_INVALID_ARGUMENT` for engines in another memory mode.
+// `WASM_STATUS_SYSTEM` if there is no memory for the pool. `WASM_STATUS_INVALID_STATE` if the thread has a pool of
+// another size. `WASM_STATUS_INVALID_ARGUMENT` if engines are given in another memory mode.
 wasm_status wasm_thread_prepare(wasm_runtime *runtime, const wasm_thread_config *config, wasm_error **error);
 
-// Gives the calling thread's pool back. `WASM_STATUS_INVALID_STATE` while engines use it; none is fine.
+// Releases the calling thread's pool. `WASM_STATUS_INVALID_STATE` while engines use it. A thread without a pool is no
+// error.
 wasm_status wasm_thread_release(wasm_runtime *runtime, wasm_error **error);
 
-// Unblocks, on the calling thread, the signals by which `runtime` notices traps of guests: SIGSEGV and SIGILL, on x86-64
-// also SIGFPE; none with `WASM_TRAP_MODE_CHECKS`. Other signals, and all handlers, stay as they are.
+// Unblocks the signals by which `runtime` notices traps of guests on the calling thread. These are SIGSEGV and SIGILL
+// and on x86-64 also SIGFPE. None with `WASM_TRAP_MODE_CHECKS`. Other signals and all handlers stay as they are.
 //
-// `wasm_thread_prepare` does this too. A host whose mask may change afterwards (`swapcontext` restores one, Seastar blocks
-// most signals on its threads when it starts) calls this before it polls on. A trap while its signal is blocked kills the
-// process, even with a handler in place; so polls look whether one is, as `wasm_signal_check` says, and answer
-// `WASM_STATUS_SIGNALS_BLOCKED`, with nothing changed.
+// `wasm_thread_prepare` does this too. A host whose mask may change afterwards calls this before it polls again. For
+// example `swapcontext` restores a mask and Seastar blocks most signals on its threads when it starts. A trap while
+// its signal is blocked kills the process even with a handler in place. So polls look for blocked signals as
+// `wasm_signal_check` says. They return `WASM_STATUS_SIGNALS_BLOCKED` then and change nothing.
 wasm_status wasm_thread_unblock_signals(const wasm_runtime *runtime, wasm_error **error);
 
-// Cleans memories of stopped engines in the calling thread's pool, so that they can be taken again: at most `bytes` bytes,
-// in steps of 64 KiB, of which one takes some 5 to 10 µs; of what is given back to the system, 1 MiB counts as one step.
-// For idle moments of an event loop. A stop cleans 256 KiB by itself, and a start that finds nothing clean as much at each
-// poll, and yields in between.
+// Cleans memories of stopped engines in the calling thread's pool so that they can be taken again. For idle moments of
+// an event loop. Cleans at most `bytes` bytes in steps of 64 KiB that take some 5 to 10 µs each. Of the bytes that are
+// given back to the system 1 MiB counts as one step. A stop cleans 256 KiB by itself. A start that finds no clean
+// memory cleans as much at each poll and yields in between.
 //
-// `more` tells whether some are left; it may be NULL. `WASM_STATUS_THREAD_NOT_PREPARED` if there is no pool.
+// `more` tells whether some are left. It may be NULL. `WASM_STATUS_THREAD_NOT_PREPARED` if there is no pool.
 wasm_status wasm_thread_reclaim(wasm_runtime *runtime, size_t bytes, bool *more, wasm_error **error);
 
-// Tells about the calling thread's pool. `pool.size` must be set. `WASM_STATUS_THREAD_NOT_PREPARED` if there is none.
+// Writes the state of the calling thread's pool. The caller has set `pool->size`. `WASM_STATUS_THREAD_NOT_PREPARED` if
+// there is no pool.
 wasm_status wasm_thread_get_pool(const wasm_runtime *runtime, wasm_thread_pool *pool, wasm_error **error);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Factory
 //
-// `wasm_factory_*`: a compiled module, shared by all cores.
+// A factory is a compiled transform. All threads make their engines from one factory.
 // ---------------------------------------------------------------------------------------------------------------------
 
 // An environment variable.
 typedef struct wasm_env {
-  // The name: not empty, without `=` and NUL.
+  // The name. Not empty and without `=` and NUL.
   wasm_slice name;
-  // The value, without NUL.
+  // The value. Without NUL.
   wasm_slice value;
 } wasm_env;
 
@@ -682,28 +712,28 @@ typedef struct wasm_factory_config {
   size_t size;
   // The module in Wasm's binary format.
   wasm_slice module;
-  // The transform's name: in the guest `argv[0]`, and in every log line and error. Not empty.
+  // The transform's name. It is `argv[0]` in the guest and stands in every log line and error. Not empty.
   wasm_slice name;
-  // In the guest `REDPANDA_INPUT_TOPIC`.
+  // `REDPANDA_INPUT_TOPIC` in the guest.
   wasm_slice input_topic;
-  // In the guest `REDPANDA_OUTPUT_TOPIC_0`, …; the first is where records go that name no topic. Without any, every
+  // `REDPANDA_OUTPUT_TOPIC_0`, … in the guest. Records that name no topic go to the first. Without any topic every
   // write of the guest fails.
   const wasm_slice *output_topics;
   // Number of `output_topics`.
   size_t output_topic_count;
-  // The guest's environment beside that.
+  // The guest's environment in addition to these.
   const wasm_env *env;
   // Number of `env`.
   size_t env_count;
 } wasm_factory_config;
 
-// Compiles a transform. What `config` holds is copied; the module is judged and compiled on a compile thread of the
-// runtime, or found in its cache if it has one. Any thread.
+// Compiles a transform. The content of `config` is copied. The module is validated and compiled on a compile thread of
+// the runtime or found in its code cache. Any thread.
 //
-// `future` becomes ready with a factory, to be had by `wasm_future_take_factory`, or fails with a
-// `WASM_STATUS_MODULE_…`. It may be polled on any thread, by one at a time. Releasing it early is fine: a
-// compilation that has not begun is left out; one that has goes on, and its result is dropped, or kept by the factory
-// cache that was asked.
+// `future` becomes ready with a factory, which `wasm_future_take_factory` returns. Or it fails with a
+// `WASM_STATUS_MODULE_…`. Any thread may poll it but only one at a time. It may be released early. A compilation that
+// has not begun is then left out. One that has begun continues and its result is dropped or kept by the factory cache
+// that was asked.
 //
 // Errors of the call itself: `WASM_STATUS_INVALID_ARGUMENT` and `WASM_STATUS_INVALID_UTF8` for names, topics and
 // environment.
@@ -712,16 +742,17 @@ wasm_status wasm_factory_create(const wasm_runtime *runtime,
                                 wasm_future **future,
                                 wasm_error **error);
 
-// Another reference to the factory, for another owner. Any thread. NULL gives NULL.
+// Another reference to the factory for another owner. Each reference is released. Any thread. NULL for NULL.
 wasm_factory *wasm_factory_clone(const wasm_factory *factory);
 
-// Gives one reference up. Engines made from the factory go on living. Any thread. NULL is fine.
+// Releases one reference. Engines made from the factory stay valid. Any thread. NULL does nothing.
 void wasm_factory_release(wasm_factory *factory);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Future
 //
-// `wasm_future_*`: an operation that is going on.
+// A future is an operation in progress. The host polls it until it is ready or has failed. `wasm_future_spawn` below
+// does that for a host with an event loop.
 // ---------------------------------------------------------------------------------------------------------------------
 
 // Tells the host that a pending future is worth polling again.
@@ -757,68 +788,74 @@ typedef enum wasm_poll WASM_ENGINE_ENUM_TYPE {
   WASM_POLL_YIELDED = 2,
 } wasm_poll;
 
-// Drives the operation on.
+// Polls the operation: lets the guest run or asks for the result of a job.
 //
-// With `WASM_STATUS_OK`, `state` is written: `WASM_POLL_READY` when the operation is over and succeeded, `…_PENDING` when
-// it waits for what its waker will tell of, `…_YIELDED` when the guest used up its time slice or there is another step
-// (`wasm_poll`). With a status from 1
-// to 19 the call was wrong and the operation goes on as if it had not been made; so it does on a thread that cannot run
-// guests (`WASM_STATUS_SIGNALS_BLOCKED`, `WASM_STATUS_THREAD_NOT_PREPARED`), to be polled again when that is mended. With any other status the operation is
-// over and failed, `error` has the story, and an engine is stopped and can be started again.
+// With `WASM_STATUS_OK` the call writes `state`. `WASM_POLL_READY`: the operation completed successfully. `…_PENDING`:
+// the operation waits and its waker will be called. `…_YIELDED`: the guest used its time slice or there is another
+// step (`wasm_poll`). With a status from 1 to 19 the call was wrong and the operation stays in progress as if the call
+// had not been made. That includes `WASM_STATUS_SIGNALS_BLOCKED` and `WASM_STATUS_THREAD_NOT_PREPARED` on a thread
+// that cannot run guests. Prepare the thread and poll again. With any other status the operation has failed, `error`
+// has the details and an engine is stopped and can be started again.
 //
-// `waker` may be NULL for a host that polls anyway; see `wasm_waker` for what becomes of it, in every case. The sink of a
-// transform is called from here. A future of an engine must be polled on the engine's thread.
+// The future must be released in every case. Do not poll it again after it was ready or has failed.
+//
+// `waker` may be NULL for a host that polls anyway. It is consumed in every case: see `wasm_waker`. The sink of a
+// transform is called during this call. A future of an engine must be polled on the engine's thread.
 wasm_status wasm_future_poll(wasm_future *future, const wasm_waker *waker, wasm_poll *state, wasm_error **error);
 
-// Takes the factory out of a future that is ready. `WASM_STATUS_NO_RESULT` if it was taken before, or the future is of
-// another kind; `WASM_STATUS_INVALID_STATE` if it is not ready. The future must still be released.
+// Takes the factory from a future that is ready. The host releases both: the factory with `wasm_factory_release` and
+// the future with `wasm_future_release`. `WASM_STATUS_NO_RESULT` if the factory was taken before or the future is of
+// another kind. `WASM_STATUS_INVALID_STATE` if the future is not ready.
 wasm_status wasm_future_take_factory(wasm_future *future, wasm_factory **factory, wasm_error **error);
 
-// Takes the artifact out of a future of `wasm_runtime_precompile` that is ready, to be released with
-// `wasm_bytes_release`. Errors as of `wasm_future_take_factory`.
+// Takes the artifact from a ready future of `wasm_runtime_precompile`. Release the artifact with `wasm_bytes_release`.
+// Errors are those of `wasm_future_take_factory`.
 wasm_status wasm_future_take_artifact(wasm_future *future, wasm_bytes **artifact, wasm_error **error);
 
-// Frees the future, at any time. NULL is fine.
+// Frees the future. Allowed at any time. NULL does nothing.
 //
-// An operation that is going on is cancelled: a start or a transform ends with a stopped engine, which can be started
-// again, because its guest has seen part of a batch that goes away, and so does that of a shared engine's user, whether its
-// turn had come or not; a replacement is given up, and the engine stays as it was; a compilation that has not
-// begun is left out; one that has goes on, and its result is dropped, or kept by the factory cache that was asked.
-// `WASM_STATUS_WRONG_THREAD` or `WASM_STATUS_BUSY`, and nothing is freed, when a future of an engine is released on
-// another thread or from a callback of that engine.
+// An operation in progress is cancelled. A start or a transform ends with a stopped engine because its guest has seen
+// part of a batch that is no longer valid. The engine can be started again. The same holds for a user of a shared
+// engine, also before its turn. A replacement is dropped and the engine stays as it was. A compilation that has not
+// begun is left out. One that has begun continues and its result is dropped or kept by the factory cache that was
+// asked.
+//
+// `WASM_STATUS_WRONG_THREAD` if a future of an engine is released on another thread. `WASM_STATUS_BUSY` from one of
+// the engine's own callbacks. Nothing is freed then.
 wasm_status wasm_future_release(wasm_future *future, wasm_error **error);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Engine
 //
-// `wasm_engine_*`: one running guest on one core.
+// An engine is one running guest on one thread. A host makes it, starts it and gives it one batch after another.
 // ---------------------------------------------------------------------------------------------------------------------
 
 // Settings of an engine.
 typedef struct wasm_engine_config {
   // `sizeof(wasm_engine_config)`.
   size_t size;
-  // 1: a user of the one engine that the calling thread shares for this factory. The first user makes that, the last
-  // one takes it along. To its host each user is an engine of its own, and stopped; what is shared is the guest,
-  // with its memory. Default 0.
+  // 1: a user of the one engine that the calling thread shares for this factory. The first user makes that engine
+  // and the last one frees it. To its host each user is an engine of its own, stopped at first. The users share the
+  // guest and its memory. Default 0.
   //
-  // Starting starts the guest if no user has it running, else is over at once, or when the start that is going on
-  // is. Transforms queue, first come, first served. The user at the front drives the guest with its own polls; the
-  // others' futures are pending until it is their turn. So a user that does not poll its future, or whose sink does
-  // not settle its promise, holds the others up; releasing the future, or the user, lets them go on.
+  // Starting a user starts the guest if no user has it running. Otherwise the start completes at once or with the
+  // start in progress. Transforms queue in the order of their calls. The user at the front drives the guest with its
+  // own polls. The futures of the others are pending until their turn. So a user holds the others up if it does not
+  // poll its future or if its sink does not settle its promise. Releasing the future or the user lets the others
+  // continue.
   //
-  // A failure is that of the user whose batch it was, and so is a cancelled transform: this user is stopped. The
-  // next one in the queue starts the guest again before its batch, as part of its own operation, and if that start
-  // fails, so does this operation. Stopping a user leaves the guest to the others; with the last one that is started
-  // it goes, and its memory.
+  // A failure belongs to the user whose batch it was. So does a cancelled transform. That user is stopped. The next
+  // user in the queue starts the guest again before its batch, as part of its own operation. If that start fails, so
+  // does that operation. Stopping a user leaves the guest to the others. When the last started user stops, the guest
+  // ends and its memory is freed.
   //
-  // Policies and statistics are each user's own. Host functions and log lines see the engine and the user data of
-  // the user whose turn it is, or was last. `wasm_engine_get_memory_size` is the guest's. The metrics know one
-  // engine, whose restarts and errors count once.
+  // Each user has its own policy and statistics. Host functions and log lines see the engine and the user data of
+  // the user that has the turn or had it last. `wasm_engine_get_memory_size` reports the guest's memory. The metrics
+  // know one engine whose restarts and errors count once.
   uint32_t shared;
 } wasm_engine_config;
 
-// How a callback answers.
+// What a callback returns.
 typedef enum wasm_callback_result WASM_ENGINE_ENUM_TYPE {
   // The call has completed.
   WASM_CALLBACK_RESULT_DONE = 0,
@@ -868,20 +905,20 @@ typedef struct wasm_output_sink {
   wasm_callback_result (*records)(void *data, const wasm_output_record *records, size_t count, wasm_call *call);
 } wasm_output_sink;
 
-// A transform: a batch for the guest, and where the output goes.
+// A batch for the guest and the destination of its output.
 typedef struct wasm_transform_args {
   // `sizeof(wasm_transform_args)`.
   size_t size;
-  // A Kafka record batch, magic 2, as it is on the wire, compressed or not, and nothing after it. It is borrowed, not
-  // copied, and must stay unchanged until the operation is over: until its future is ready, has failed, or is
+  // A Kafka record batch with magic 2 as it is on the wire, compressed or not, and nothing after it. It is borrowed
+  // and not copied. It must stay unchanged until the operation has completed: its future is ready, has failed or is
   // released, or the engine is stopped or released.
   wasm_slice batch;
-  // Gets the guest's output, in the order of its writes, while the operation is polled. It is copied, and dropped when
-  // the operation is over, or when the call fails.
+  // Receives the guest's output in the order of its writes while the operation is polled. The struct is copied. The
+  // sink is dropped when the operation completes or when the call fails.
   const wasm_output_sink *sink;
-  // The index of the first record that the guest gets. Default 0. After a failure, to go on behind the record that
-  // failed, or to try that one again. The guest is told how many records are left; indices in errors still count
-  // from the batch's first record.
+  // The index of the first record that the guest gets. Default 0. After a failure a host continues behind the failed
+  // record with it or tries that record again. The guest is told how many records are left. Indices in errors still
+  // count from the batch's first record.
   uint32_t first_record;
 } wasm_transform_args;
 
@@ -897,72 +934,77 @@ typedef enum wasm_engine_state WASM_ENGINE_ENUM_TYPE {
   WASM_ENGINE_STATE_TRANSFORMING = 3,
 } wasm_engine_state;
 
-// Makes an engine that belongs to the calling thread. It is stopped. Cheap: nothing is instantiated yet. `config` may
-// be NULL for the defaults.
+// Makes an engine that belongs to the calling thread. It is stopped. Cheap because nothing is instantiated yet.
+// `config` may be NULL for the defaults. The engine keeps what it needs of the factory. Release it with
+// `wasm_engine_release` on this thread.
 //
-// `WASM_STATUS_INVALID_STATE` for a shared one if the thread is at its very end.
+// `WASM_STATUS_INVALID_STATE` for a shared engine if the thread is at its very end.
 wasm_status wasm_engine_create(const wasm_factory *factory,
                                const wasm_engine_config *config,
                                wasm_engine **engine,
                                wasm_error **error);
 
-// Puts a new version in the engine's place while it works: make before break.
+// Hot swap: replaces the engine by one of another factory without a stop.
 //
-// The guest of `factory` is started, by polls of `future`, while the old one goes on to be fed. When it is started and
-// no operation of the engine is going on, or at the end of the one that is, the engine is the new one's, and the old
-// guest is stopped and freed. `future` is ready then. If the new guest fails to start, `future` fails with the reason,
-// and the old one stays. An engine that was stopped is started then, and a `wasm_engine_start` after that is over at
-// once. Under a policy, a start that waits because the old guest failed is over with the new one's: its
-// waker is called, whatever the timer does.
+// Polls of `future` start the guest of `factory`. The old guest continues to take batches in the meantime. The engine
+// switches as soon as the new guest has started and no operation is in progress: at once or at the end of the current
+// operation. Then the old guest is stopped and freed and `future` is ready. If the new guest fails to start, `future`
+// fails with the reason and the old guest stays. An engine that was stopped is started by the switch and its next
+// `wasm_engine_start` completes at once. A start that waits under a policy completes with the start of the new guest.
+// Its waker is called whatever the timer does.
 //
-// Releasing `future` early gives the new guest up; so do stopping and releasing the engine, with
-// `WASM_STATUS_CANCELLED` for `future`. A user of a shared engine becomes one of the new factory's. Policy, tally and
-// user data stay. Metrics go on under the new factory's name.
+// Releasing `future` early drops the new guest. So do stopping and releasing the engine. Then `future` fails with
+// `WASM_STATUS_CANCELLED`. A user of a shared engine becomes a user of the new factory's shared engine. Policy,
+// statistics and user data stay. Metrics continue under the new factory's name.
 //
-// For that while there are two guests: a pool must have room for both, else `future` fails with
-// `WASM_STATUS_POOL_EXHAUSTED`. `WASM_STATUS_INVALID_STATE` while another replacement is going on; and as
-// `wasm_engine_start`.
+// Two guests exist during the replacement. A pool must have room for both, else `future` fails with
+// `WASM_STATUS_POOL_EXHAUSTED`. `WASM_STATUS_INVALID_STATE` while another replacement is in progress. Other errors are
+// those of `wasm_engine_start`.
 wasm_status wasm_engine_replace(wasm_engine *engine,
                                 const wasm_factory *factory,
                                 wasm_future **future,
                                 wasm_error **error);
 
-// Starts the guest: instantiates the module and lets it run until it waits for a batch.
+// Starts the guest. The module is instantiated and runs until it waits for a batch.
 //
-// `future` becomes ready when it does, or fails: with a `WASM_STATUS_GUEST_…`, or with `WASM_STATUS_POOL_EXHAUSTED` if there is
-// no memory or stack for it. `WASM_STATUS_INVALID_STATE` if the engine is not stopped, or the thread is at its very end,
-// where what libraries keep for each thread is gone; and in memory mode
-// `WASM_MEMORY_MODE_THREAD_POOL` `WASM_STATUS_THREAD_NOT_PREPARED` on a thread without a pool.
+// `future` becomes ready when the guest waits for a batch. It fails with a `WASM_STATUS_GUEST_…` if the guest ends. It
+// fails with `WASM_STATUS_POOL_EXHAUSTED` if there is no memory or stack for the guest.
+//
+// Errors of the call itself: `WASM_STATUS_INVALID_STATE` if the engine is not stopped or the thread is at its very
+// end, where thread-local data is gone already. `WASM_STATUS_THREAD_NOT_PREPARED` in memory mode
+// `WASM_MEMORY_MODE_THREAD_POOL` on a thread without a pool.
 wasm_status wasm_engine_start(wasm_engine *engine, wasm_future **future, wasm_error **error);
 
 // Gives the guest one record batch.
 //
-// It is checked here, as a whole: with a `WASM_STATUS_BATCH_…` nothing has reached the guest and the engine is as it
-// was. A compressed one is decompressed here, on the calling thread.
+// The whole batch is checked by this call. If it fails with a `WASM_STATUS_BATCH_…`, nothing has reached the guest and
+// the engine is unchanged. A compressed batch is decompressed by this call on the calling thread.
 //
-// What an input record gave rise to is handed over to the sink whole, after the guest has finished that record; only if
-// it exceeds `output_buffer_limit` it comes in parts.
+// The output of an input record is delivered to the sink as a whole after the guest has finished that record. Only
+// output that exceeds `output_buffer_limit` is delivered in parts.
 //
-// `future` becomes ready when the guest asks for the next batch and the sink has everything. It fails with a
-// `WASM_STATUS_GUEST_…` when the guest ends; the sink then has the output of all records before the one that the error
-// names. It fails with `WASM_STATUS_OUTPUT_REJECTED` when the sink fails. In both cases the engine is stopped.
+// `future` becomes ready when the guest asks for the next batch and the sink has all output. It fails with a
+// `WASM_STATUS_GUEST_…` when the guest ends. The sink then has the output of all records before the one that the error
+// names. It fails with `WASM_STATUS_OUTPUT_REJECTED` when the sink fails. In both cases the engine is stopped: start
+// it again for the next batch or set a policy.
 //
-// Errors of the call itself: `WASM_STATUS_INVALID_STATE` if the engine is not idle, `WASM_STATUS_INVALID_ARGUMENT` if the
-// batch has no record `first_record`. With `WASM_STATUS_INVALID_STRUCT_SIZE` the sink is not dropped, because `args` or
-// the sink cannot be read.
+// Errors of the call itself: `WASM_STATUS_INVALID_STATE` if the engine is not idle. `WASM_STATUS_INVALID_ARGUMENT` if
+// the batch has no record `first_record`. With `WASM_STATUS_INVALID_STRUCT_SIZE` the sink is not dropped because
+// `args` or the sink cannot be read.
 wasm_status wasm_engine_transform(wasm_engine *engine,
                                   const wasm_transform_args *args,
                                   wasm_future **future,
                                   wasm_error **error);
 
-// `wasm_engine_transform` and the first `wasm_future_poll` in one call. A batch whose transform is over at once, as that
-// of nearly every small batch is, needs no future and saves a tenth of its time.
+// `wasm_engine_transform` and the first `wasm_future_poll` in one call. The transform of nearly every small batch
+// completes at once. Such a batch needs no future and saves a tenth of its time.
 //
-// `state` gets what the poll found, and `future` gets NULL if that is ready, else the future, to be polled on. `waker`,
-// which may be NULL, is consumed as by `wasm_future_poll`, also when this call fails.
+// `state` gets the result of the poll. `future` gets NULL if that is ready. Otherwise it gets the future, which the
+// host continues to poll. `waker` may be NULL. It is consumed as by `wasm_future_poll`, also when this call fails.
 //
-// Errors as of both calls; then the operation is over, there is no future, and the sink has been dropped. Only what a
-// later poll can mend, such as `WASM_STATUS_SIGNALS_BLOCKED`, is left to that one to tell: the state is yielded then.
+// Errors are those of both calls. After an error the operation has completed, there is no future and the sink has been
+// dropped. One exception: errors that a later poll can still avoid are left to that poll.
+// `WASM_STATUS_SIGNALS_BLOCKED` is one. The state is yielded then.
 wasm_status wasm_engine_transform_and_poll(wasm_engine *engine,
                                            const wasm_transform_args *args,
                                            const wasm_waker *waker,
@@ -970,46 +1012,47 @@ wasm_status wasm_engine_transform_and_poll(wasm_engine *engine,
                                            wasm_future **future,
                                            wasm_error **error);
 
-// Stops the guest, whatever it is doing, and frees its memory and stack. A start or transform that is going on fails with
-// `WASM_STATUS_CANCELLED`. Stopping a stopped engine is fine.
+// Stops the guest in any state and frees its memory and stack. A start or transform in progress fails with
+// `WASM_STATUS_CANCELLED`. Stopping a stopped engine does nothing.
 //
-// `future` is ready at the first poll; it may be released unpolled.
+// `future` is ready at the first poll. It may be released unpolled.
 wasm_status wasm_engine_stop(wasm_engine *engine, wasm_future **future, wasm_error **error);
 
-// Attaches a pointer of the host's to the engine, which host functions get from `wasm_call_user_data`. The library never
-// follows it.
+// Attaches a pointer of the host to the engine. Host functions get it from `wasm_call_user_data`. The library never
+// dereferences or frees it.
 wasm_status wasm_engine_set_user_data(wasm_engine *engine, void *user_data, wasm_error **error);
 
-// What the engine is doing.
+// Writes what the engine is doing.
 wasm_status wasm_engine_get_state(const wasm_engine *engine, wasm_engine_state *state, wasm_error **error);
 
-// Bytes of linear memory that the guest has; 0 if there is none.
+// Writes the bytes of linear memory that the guest has. 0 if there is no guest.
 wasm_status wasm_engine_get_memory_size(const wasm_engine *engine, uint64_t *bytes, wasm_error **error);
 
-// Stops and frees the engine. Futures of it may be released later; polling them gives `WASM_STATUS_CANCELLED`. NULL is
-// fine.
+// Stops and frees the engine. Its futures may be released later. Polling them returns `WASM_STATUS_CANCELLED`. NULL
+// does nothing.
 //
-// `WASM_STATUS_WRONG_THREAD` or `WASM_STATUS_BUSY`, and nothing is freed, on another thread or from one of the engine's
-// own callbacks.
+// `WASM_STATUS_WRONG_THREAD` on another thread. `WASM_STATUS_BUSY` from one of the engine's own callbacks. Nothing is
+// freed then.
 wasm_status wasm_engine_release(wasm_engine *engine, wasm_error **error);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Batch
 //
-// `wasm_batch_*` and `wasm_payload_*`: record batches and record payloads for hosts and tools.
+// Record batches and record payloads in Kafka's encoding. Hosts that have batches already need only
+// `wasm_payload_read`, which parses output records.
 // ---------------------------------------------------------------------------------------------------------------------
 
-// A key or a value: bytes, or null.
+// A key or a value: bytes or null.
 typedef struct wasm_field {
-  // The first byte; may be NULL when `size` is not positive.
+  // The first byte. May be NULL when `size` is not positive.
   const uint8_t *data;
-  // Number of bytes; −1 for null.
+  // Number of bytes. −1 for null.
   int64_t size;
 } wasm_field;
 
 // A header of a record.
 typedef struct wasm_header {
-  // The header's key; must not be null.
+  // The header's key. Must not be null.
   wasm_field key;
   // The header's value.
   wasm_field value;
@@ -1074,23 +1117,25 @@ typedef enum wasm_compression WASM_ENGINE_ENUM_TYPE {
 typedef struct wasm_batch_config {
   // `sizeof(wasm_batch_config)`.
   size_t size;
-  // Offset of the batch. Default 0.
+  // Offset of the batch. Not negative. Default 0.
   int64_t base_offset;
   // Default none.
   wasm_compression compression;
-  // 1: all records have the time `append_timestamp`, the broker's, instead of their own. Default 0.
+  // 1: all records have the time `append_timestamp` instead of their own. Default 0.
   uint32_t append_time;
-  // Milliseconds since 1970, with `append_time`.
+  // The broker's time in milliseconds since 1970. Used with `append_time`.
   int64_t append_timestamp;
 } wasm_batch_config;
 
-// Reads the header at the front of `bytes`, after which more batches may follow: `total_size` tells where. Checks that
-// the whole batch is there, but neither its CRC nor its records. `WASM_STATUS_BATCH_TRUNCATED`, `…_MAGIC`, `…_MALFORMED`.
+// Reads the header at the front of `bytes`. More batches may follow at `total_size`. Checks that the whole batch is
+// there. Checks neither its CRC nor its records. Any thread.
+//
+// `WASM_STATUS_BATCH_TRUNCATED`, `…_MAGIC` or `…_MALFORMED` if there is no such batch.
 wasm_status wasm_batch_read_header(wasm_slice bytes, wasm_batch_header *header, wasm_error **error);
 
-// Takes a payload apart. `payload`'s fields point into `bytes`. Its headers are written to `headers`, which has room for
-// `header_capacity`; `payload->headers` is that array, and `payload->header_count` is the number of headers that there are:
-// if it is larger than the capacity, call again with more room, and do not use `payload` for anything else.
+// Parses a payload. The fields of `payload` point into `bytes`. Headers are written to `headers`, which has room for
+// `header_capacity` of them. `payload->headers` is that array. `payload->header_count` is the number of headers in the
+// payload. If that exceeds the capacity, do not use `payload` and call again with more room. Any thread.
 //
 // `WASM_STATUS_BATCH_MALFORMED` if the bytes are not key, value and headers and nothing else.
 wasm_status wasm_payload_read(wasm_slice bytes,
@@ -1099,96 +1144,103 @@ wasm_status wasm_payload_read(wasm_slice bytes,
                               size_t header_capacity,
                               wasm_error **error);
 
-// Makes a builder with no records in it.
+// Makes a builder with no records. Release it with `wasm_batch_builder_release`. Any thread.
 wasm_status wasm_batch_builder_create(const wasm_batch_config *config,
                                       wasm_batch_builder **builder,
                                       wasm_error **error);
 
-// Forgets the records and begins another batch; memory is kept. The view that `wasm_batch_builder_finish` gave ends.
+// Drops the records and begins another batch. Memory is kept. Ends the view that `wasm_batch_builder_finish` gave.
 wasm_status wasm_batch_builder_reset(wasm_batch_builder *builder, const wasm_batch_config *config, wasm_error **error);
 
-// Adds a record. `offset` is its Kafka offset, at least one more than the last one's, or −1 for the next. `timestamp` is in
-// milliseconds since 1970.
+// Adds a record. `offset` is its Kafka offset: at least one more than the last record's or −1 for the next.
+// `timestamp` is in milliseconds since 1970. `payload` is copied.
 wasm_status wasm_batch_builder_add(wasm_batch_builder *builder,
                                    int64_t offset,
                                    int64_t timestamp,
                                    const wasm_payload *payload,
                                    wasm_error **error);
 
-// Adds a record whose payload is encoded already, such as one from a transform. Else as `wasm_batch_builder_add`.
+// As `wasm_batch_builder_add` for a payload that is encoded already. For example one from a transform.
 wasm_status wasm_batch_builder_add_encoded(wasm_batch_builder *builder,
                                            int64_t offset,
                                            int64_t timestamp,
                                            wasm_slice payload,
                                            wasm_error **error);
 
-// Packs what was added into a batch. `batch` gets a view that ends when the builder is next used or released. More records
-// may be added afterwards.
+// Packs the added records into a batch. `batch` gets a view that ends when the builder is next used or released. More
+// records may be added afterwards.
 wasm_status wasm_batch_builder_finish(wasm_batch_builder *builder, wasm_slice *batch, wasm_error **error);
 
-// Frees the builder. NULL is fine.
+// Frees the builder. NULL does nothing.
 void wasm_batch_builder_release(wasm_batch_builder *builder);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Task
 //
-// `wasm_task_*` and `wasm_future_spawn`: the library polls on a loop that the host lends.
+// Tasks: the library polls futures on an event loop that the host lends. The host then needs no polling and no wakers
+// of its own.
 // ---------------------------------------------------------------------------------------------------------------------
 
-// A loop of the host's that runs tasks.
+// An event loop of the host that runs tasks.
 typedef struct wasm_executor {
   // `sizeof(wasm_executor)`.
   size_t size;
   // The host's own.
   void *data;
-  // Frees `data`, once, when the task is gone, on any thread; also if `wasm_future_spawn` fails. May be NULL.
+  // Frees `data`. Called once on any thread when the task is gone or when `wasm_future_spawn` fails. May be NULL.
   void (*drop)(void *data);
-  // Takes a task, which it owns from then on, and has `wasm_task_run` called with it once, later, on the thread to which
-  // the future belongs. Called on any thread: the one that spawns, runs, settles or releases a promise, or stops or
-  // releases the engine, which is busy then. Must not throw, and must not run the task itself.
+  // Takes ownership of a task. Must have `wasm_task_run` called with it once, later, on the future's thread. Called
+  // on any thread: the one that spawns or runs the task, the one that settles or releases a promise or the one that
+  // stops or releases the engine, which is busy then. Must not throw and must not run the task itself.
   void (*schedule)(void *data, wasm_task *task);
 } wasm_executor;
 
-// What is called when a task is over.
+// What is called when a task has completed.
 typedef struct wasm_completion {
   // `sizeof(wasm_completion)`.
   size_t size;
   // The host's own.
   void *data;
-  // Frees `data`, once, after `complete` or instead of it, on any thread; also if `wasm_future_spawn` fails. May be NULL.
+  // Frees `data`. Called once on any thread: after `complete` or instead of it or when `wasm_future_spawn` fails.
+  // May be NULL.
   void (*drop)(void *data);
-  // Called at most once, by `wasm_task_run`: with the operation's status; its error, owned, NULL with
-  // `WASM_STATUS_OK`; and the future, owned, for `wasm_future_take_factory` and to be released, also later. With a status
-  // below 20 the operation is not over: see `wasm_task_run`. Must not throw.
+  // Called at most once by `wasm_task_run`. Receives the operation's status. Receives its error, owned, or NULL with
+  // `WASM_STATUS_OK`. Receives the future, owned, for `wasm_future_take_factory`. The host releases it then or
+  // later. With a status below 20 other than `WASM_STATUS_OK` the operation has not completed: see `wasm_task_run`.
+  // Must not throw.
   void (*complete)(void *data, wasm_status status, wasm_error *error, wasm_future *future);
 } wasm_completion;
 
-// Has `executor` poll the future until it is over, and then calls `completion`. Takes the future over, with
-// `WASM_STATUS_OK`; `executor` and `completion` in any case.
+// Has `executor` poll the future until the operation completes and then calls `completion`. With `WASM_STATUS_OK`
+// takes the future over. Takes `executor` and `completion` over in any case. To be called on any thread that may use
+// the future.
 //
-// To cancel, stop or release the engine: the task then completes with `WASM_STATUS_CANCELLED`.
+// To cancel, stop or release the engine. The task then completes with `WASM_STATUS_CANCELLED`.
 wasm_status wasm_future_spawn(wasm_future *future,
                               const wasm_executor *executor,
                               const wasm_completion *completion,
                               wasm_error **error);
 
-// Polls the task's future once, and either completes the task, or has it scheduled again, or leaves it until it is woken.
-// Takes the task over with `WASM_STATUS_OK`; with `WASM_STATUS_WRONG_THREAD`, `…_INVALID_STATE`, or `…_BUSY` when this is a
-// callback of the engine that the task would poll, nothing happens, and it is still to be run.
+// Polls the task's future once. Then the task completes or it is scheduled again or it waits for its waker. Takes the
+// task over with `WASM_STATUS_OK`. With `WASM_STATUS_WRONG_THREAD`, `…_INVALID_STATE` or `…_BUSY` nothing happens and
+// the task must still be run. `…_BUSY` means that the call comes from one of the callbacks of the task's own engine.
 //
 // On a thread that cannot run guests the task completes with `WASM_STATUS_SIGNALS_BLOCKED` or
-// `WASM_STATUS_THREAD_NOT_PREPARED`, though its operation is not over: the future can be spawned again, or released.
+// `WASM_STATUS_THREAD_NOT_PREPARED` although its operation has not completed. The future can be spawned again or
+// released.
 wasm_status wasm_task_run(wasm_task *task, wasm_error **error);
 
-// Gives a scheduled task back without running it: the loop is going down. The operation is cancelled, `complete` is not
-// called. To be called on the future's thread; elsewhere `WASM_STATUS_WRONG_THREAD`, with a task that is not scheduled
-// `…_INVALID_STATE`, from a callback of its engine `…_BUSY`, and nothing happens. NULL is fine.
+// Releases a scheduled task without running it because the loop ends. The operation is cancelled and `complete` is not
+// called. To be called on the future's thread. On another thread `WASM_STATUS_WRONG_THREAD`. `…_INVALID_STATE` if the
+// task is not scheduled. `…_BUSY` from one of the callbacks of its engine. Nothing happens in these cases. NULL does
+// nothing.
 wasm_status wasm_task_release(wasm_task *task, wasm_error **error);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Promise
 //
-// `wasm_promise_*`: how a callback answers later.
+// A promise lets a callback return before its work is done. The callback takes it from its `wasm_call`, returns
+// `WASM_CALLBACK_RESULT_PENDING` and settles it later on any thread.
 // ---------------------------------------------------------------------------------------------------------------------
 
 // A value. The function's signature says which member is valid.
@@ -1217,35 +1269,36 @@ typedef struct wasm_continuation {
   wasm_callback_result (*run)(void *data, wasm_call *call, wasm_value *results);
 } wasm_continuation;
 
-// Keeps a promise that expects no value: what was asked for is done. Wakes the waiting future, if it waits.
+// Resolves a promise that expects no value. Wakes the future that waits for it.
 //
-// On any thread, by one thread at a time. `WASM_STATUS_PROMISE_SETTLED` if it was settled before;
-// `WASM_STATUS_INVALID_ARGUMENT`, and it is not settled, if it expects something else. If the engine has been stopped or
-// released, nothing happens and the status is OK.
+// On any thread but by one thread at a time. Each promise is settled once and then released.
+// `WASM_STATUS_PROMISE_SETTLED` if it was settled before. `WASM_STATUS_INVALID_ARGUMENT` if it expects something else.
+// It is not settled then. If the engine has been stopped or released, nothing happens and the status is OK.
 wasm_status wasm_promise_resolve(wasm_promise *promise, wasm_error **error);
 
-// Keeps the promise of a host function with its results, as many and of such types as its signature has; or that of a
-// schema registry's `create_schema` with one I32, the id. Else as `wasm_promise_resolve`.
+// Resolves the promise of a host function with its results: as many and of such types as its signature has. Also
+// resolves that of a schema registry's `create_schema` with one I32: the id. Otherwise as `wasm_promise_resolve`.
 wasm_status wasm_promise_resolve_values(wasm_promise *promise,
                                         const wasm_value *values,
                                         size_t count,
                                         wasm_error **error);
 
-// Keeps the promise of a host function by way of code that runs later, on the engine's thread, when it can use the guest's
-// memory. `continuation` is copied, its `data` taken over in any case. Else as `wasm_promise_resolve`.
+// Resolves the promise of a host function with code that runs later on the engine's thread, where it can use the
+// guest's memory. `continuation` is copied. Its `data` is taken over in any case. Otherwise as `wasm_promise_resolve`.
 wasm_status wasm_promise_resolve_with(wasm_promise *promise, const wasm_continuation *continuation, wasm_error **error);
 
-// Breaks the promise; `reason` is text for the error of whoever waits, in which bytes that are not UTF-8 are written as
-// `\xNN`. Else as `wasm_promise_resolve`.
+// Rejects the promise. `reason` becomes the text of the error. Bytes of it that are not UTF-8 are written as `\xNN`.
+// Otherwise as `wasm_promise_resolve`.
 wasm_status wasm_promise_reject(wasm_promise *promise, wasm_slice reason, wasm_error **error);
 
-// Frees the promise. One that was not settled counts as rejected. NULL is fine.
+// Frees the promise. A promise that was not settled counts as rejected. Any thread. NULL does nothing.
 void wasm_promise_release(wasm_promise *promise);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Host function
 //
-// `wasm_runtime_register_function` and `wasm_call_*`: functions of the host's that guests call.
+// Host functions are functions of the host that guests import and call. Register them on the runtime before it sees
+// its first module.
 // ---------------------------------------------------------------------------------------------------------------------
 
 // The type of a value.
@@ -1260,88 +1313,92 @@ typedef enum wasm_value_type WASM_ENGINE_ENUM_TYPE {
   WASM_VALUE_TYPE_F64 = 3,
 } wasm_value_type;
 
-// A function of the host's.
+// A function of the host.
 typedef struct wasm_host_function {
   // `sizeof(wasm_host_function)`.
   size_t size;
-  // The module that guests import it from; not one of `redpanda_transform`, `redpanda_schema_registry`,
+  // The module that guests import the function from. Not `redpanda_transform`, `redpanda_schema_registry` or
   // `wasi_snapshot_preview1`.
   wasm_slice module;
-  // Its name there.
+  // The function's name in that module.
   wasm_slice name;
-  // Their types; at most 32.
+  // Types of the parameters. At most 32.
   const wasm_value_type *params;
   // Number of `params`.
   size_t param_count;
-  // Their types; at most 16.
+  // Types of the results. At most 16.
   const wasm_value_type *results;
   // Number of `results`.
   size_t result_count;
-  // 1: `call` may answer pending, which costs a little with each call; else 0.
+  // 1: `call` may return pending, which costs a little with each call. Otherwise 0.
   uint32_t may_wait;
   // The host's own.
   void *data;
-  // Frees `data`, once: when the runtime and everything made from it are gone, or when `wasm_runtime_register_function` fails.
-  // May be NULL.
+  // Frees `data`. Called once: when the runtime and everything made from it are gone or when
+  // `wasm_runtime_register_function` fails. May be NULL.
   void (*drop)(void *data);
-  // The function: reads `args`, writes `results`, both as in the signature, and gives a `wasm_callback_result`. Failed ends the
-  // guest, with `WASM_STATUS_HOST_FUNCTION_FAILED` and the text of `wasm_call_fail`.
+  // The function. Reads `args`, writes `results` and returns a `wasm_callback_result`. Arguments and results are as
+  // in the signature. Failed ends the guest with `WASM_STATUS_HOST_FUNCTION_FAILED` and the text of
+  // `wasm_call_fail`.
   //
-  // Called on the threads of engines, on the guests' stacks with `host_stack_size` bytes left, by several at once if
-  // there are. Its time counts as the guest's. It must not throw and must not block; functions of its own engine answer
-  // `WASM_STATUS_BUSY`.
+  // Called on the threads of engines and on the guests' stacks with `host_stack_size` bytes left. Several threads
+  // may call it at once. Its time counts as the guest's. It must not throw and must not block. Calls on its own
+  // engine return `WASM_STATUS_BUSY`.
   wasm_callback_result (*call)(void *data, wasm_call *call, const wasm_value *args, wasm_value *results);
 } wasm_host_function;
 
-// Gives guests a function of the host's. What `function` points to is copied, `data` is taken over in any case.
+// Registers a function of the host that guests may import. `function` is copied. Its `data` is taken over in any case.
+// Any thread.
 //
-// Before the runtime's first `wasm_runtime_validate`, `…_inspect` or `wasm_factory_create`: afterwards
-// `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_INVALID_ARGUMENT` for a name that is taken, a module that is the library's, or
-// a type that is none. A guest that imports the function with another type is refused with
+// To be called before the runtime's first `wasm_runtime_validate`, `…_inspect` or `wasm_factory_create`. Afterwards
+// `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_INVALID_ARGUMENT` for a name that is taken, a module of the library or an
+// invalid type. A guest that imports the function with another type is refused with
 // `WASM_STATUS_MODULE_IMPORT_SIGNATURE`.
 wasm_status wasm_runtime_register_function(const wasm_runtime *runtime,
                                            const wasm_host_function *function,
                                            wasm_error **error);
 
-// Takes the promise of the call that a callback is in, which then answers `WASM_CALLBACK_RESULT_PENDING`. To be settled exactly
-// once, on any thread, and released.
+// Takes the promise of the current call. The callback returns `WASM_CALLBACK_RESULT_PENDING` then. Settle the promise
+// exactly once on any thread and release it.
 wasm_status wasm_call_promise(wasm_call *call, wasm_promise **promise, wasm_error **error);
 
-// Lends a range of the guest's memory, for reading and writing, until the callback returns. `bytes` gets its first byte.
+// Lends a range of the guest's memory for reading and writing until the callback returns. `bytes` gets its first byte.
 //
-// `WASM_STATUS_GUEST_BAD_CALL` if the range is not inside of the memory: the guest made the pointer up, and a callback that
-// then answers failed needs no `wasm_call_fail` to say so. In an output sink and in a schema registry's functions there is
+// `WASM_STATUS_GUEST_BAD_CALL` if the range is not inside the memory: the guest passed a wrong pointer. A callback
+// that then returns failed needs no `wasm_call_fail`. In an output sink and in a schema registry's functions there is
 // no memory to lend.
 wasm_status wasm_call_memory(wasm_call *call, uint32_t address, uint32_t size, uint8_t **bytes, wasm_error **error);
 
-// Says why the callback is about to answer `WASM_CALLBACK_RESULT_FAILED`; the last reason counts. Bytes that are not UTF-8 are
-// written as `\xNN`.
+// Sets the reason before the callback returns `WASM_CALLBACK_RESULT_FAILED`. The last reason counts. Bytes that are
+// not UTF-8 are written as `\xNN`.
 wasm_status wasm_call_fail(wasm_call *call, wasm_slice reason, wasm_error **error);
 
-// The engine whose guest is calling; NULL in an output sink. Borrowed.
+// The engine whose guest is calling. Borrowed. NULL in an output sink.
 wasm_engine *wasm_call_engine(const wasm_call *call);
 
-// What `wasm_engine_set_user_data` attached to that engine; NULL in an output sink.
+// What `wasm_engine_set_user_data` attached to that engine. NULL in an output sink.
 void *wasm_call_user_data(const wasm_call *call);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Policy
 //
-// `wasm_engine_set_policy`: what becomes of an engine whose guest fails.
+// A policy lets an engine survive failures of its guest. It decides which records may be lost and when the guest
+// starts again. Without one a failed engine is stopped and the rest is up to the host.
 // ---------------------------------------------------------------------------------------------------------------------
 
-// What happens when the guest ends at a record: it traps, exits, runs for too long, hits a limit, or makes a bad call.
+// What happens when the guest ends at a record. It may trap, exit, exceed its time, hit a limit or make a bad call.
 typedef enum wasm_on_error WASM_ENGINE_ENUM_TYPE {
-  // The transform fails, with the record's index and offset in the error, and the engine is stopped. The sink has the
-  // output of all records before that one. The host may go on from any record with `wasm_engine_transform_from`.
+  // The transform fails and the engine is stopped. The error has the record's index and offset. The sink has the
+  // output of all records before that one. The host may continue from any record with `first_record` of
+  // `wasm_transform_args`.
   WASM_ON_ERROR_FAIL = 0,
-  // The record is dropped and counted, the guest is started again, and the batch goes on with the next record.
+  // The record is dropped and counted. The guest is started again and continues with the next record of the batch.
   WASM_ON_ERROR_SKIP = 1,
-  // As `WASM_ON_ERROR_SKIP`, but the sink gets the input record first, in a block of its own, as an output record whose
-  // topic is the number of the factory's output topics. Behind the record's own headers it has four more:
-  // `wasm-transform`, the transform's name; `wasm-offset`, in decimal; `wasm-error`, the name of the status; and
-  // `wasm-error-message`, at most 1,024 characters. It is not counted before the sink has taken it; if the sink fails,
-  // so does the transform.
+  // As `WASM_ON_ERROR_SKIP`, but first the sink gets the input record in a block of its own. It is an output record
+  // whose topic is the number of the factory's output topics. Four headers follow the record's own.
+  // `wasm-transform`: the transform's name. `wasm-offset`: the offset in decimal. `wasm-error`: the name of the
+  // status. `wasm-error-message`: the message with at most 1,024 characters. The record is counted after the sink
+  // has taken it. If the sink fails, the transform fails.
   WASM_ON_ERROR_DEAD_LETTER = 2,
 } wasm_on_error;
 
@@ -1362,83 +1419,85 @@ typedef struct wasm_timer {
   wasm_callback_result (*sleep)(void *data, uint64_t nanoseconds, wasm_call *call);
 } wasm_timer;
 
-// What becomes of an engine whose guest fails. Zero in any field but `size` means the default.
+// What an engine does when its guest fails. Zero in any field but `size` means the default.
 //
-// What is promised, with at-least-once hosts in mind. Output comes once and in the order of the input records. Each
-// record's output comes whole or not at all, unless it exceeds `output_buffer_limit` and comes in parts. When a transform
-// is *ready*, each record's output was taken by the sink, or the record was dropped and counted, or went to the dead
-// letters. When it *failed* at a record that its error names (`wasm_error_record`), the same holds for all records before
-// that one, and the sink has nothing of it or from behind it. When it failed with an error that names no record, because
-// the sink failed, or the guest ended between two records or did not start again, or when it was cancelled, the same holds
-// for the records up to the last `input_offset` that the sink took. A guest that is started again has forgotten all that
-// it knew.
+// These are the delivery guarantees for at-least-once hosts. Output is delivered once and in the order of the input
+// records. The output of a record is delivered as a whole or not at all unless it exceeds `output_buffer_limit`. A
+// transform is *ready*: for each record either the sink took the output, or the record was dropped and counted, or the
+// sink took it as a dead letter. A transform *failed* at a record that its error names (`has_record` of
+// `wasm_error_info`): the same holds for all records before that one. The sink has nothing of that record or of later
+// ones. A transform failed without naming a record, or it was cancelled: the same holds for the records up to the last
+// `input_offset` that the sink took. This happens if the sink fails, if the guest ends between two records or if it
+// does not start again. A guest that is started again has lost its state.
 typedef struct wasm_engine_policy {
   // `sizeof(wasm_engine_policy)`.
   size_t size;
   // What happens when the guest ends at a record.
   //
-  // Only for what the guest did itself: `WASM_STATUS_GUEST_…`, and `WASM_STATUS_CUSTOM_ENGINE_FAILED`. Failures of the host's (`WASM_STATUS_HOST_FUNCTION_FAILED`,
-  // `WASM_STATUS_OUTPUT_REJECTED`, `WASM_STATUS_SYSTEM`, …) always fail the transform, because another record would
-  // fare no better. So does a guest that ends without having taken a record. One that ends between two records is
-  // started again, and no record is lost.
+  // Applies only to failures of the guest itself: `WASM_STATUS_GUEST_…` and `WASM_STATUS_CUSTOM_ENGINE_FAILED`.
+  // Failures of the host always fail the transform because another record would fail too:
+  // `WASM_STATUS_HOST_FUNCTION_FAILED`, `WASM_STATUS_OUTPUT_REJECTED`, `WASM_STATUS_SYSTEM`, … A guest that ends
+  // without having taken a record also fails the transform. A guest that ends between two records is started again
+  // and no record is lost.
   wasm_on_error on_error;
-  // Nanoseconds from a failure to the next start. They double with each further failure in a row, up to
-  // `backoff_max_ns`; what is waited is a random time between half of that and all of it. Default 1 s.
+  // Nanoseconds from a failure to the next start. The delay doubles with each consecutive failure up to
+  // `backoff_max_ns`. The actual delay is random: between half of that and all of it. Default 1 s.
   uint64_t backoff_min_ns;
-  // The longest wait. Default 30 s.
+  // The longest delay. Default 30 s.
   uint64_t backoff_max_ns;
-  // A guest that ran for so long since it last started, before it failed, begins a new row. Default 10 s.
+  // A guest that ran for this time between its last start and its failure resets the failure streak. Default 10 s.
   uint64_t healthy_after_ns;
-  // For waiting. With it, a start that fails is tried again until it succeeds or the engine is stopped, its future
-  // pending meanwhile (`wasm_engine_get_last_error` says why); and `wasm_engine_start` after a transform that failed
-  // waits first. A guest that is started again within a batch, to go on behind a lost record, does not wait, unless that
-  // start fails. NULL: a start that fails has failed, and none waits. The table is copied.
+  // The host's timer for the delay. With it a start that fails is tried again until it succeeds or the engine is
+  // stopped. Its future stays pending in the meantime and `wasm_engine_get_last_error` returns the reason. A
+  // `wasm_engine_start` after a failed transform waits first. A guest that is started again within a batch behind a
+  // lost record does not wait unless that start fails. NULL: no start is tried again and none waits. The table is
+  // copied.
   const wasm_timer *timer;
 } wasm_engine_policy;
 
-// How an engine has fared since it was made.
+// Statistics of an engine since it was made.
 typedef struct wasm_engine_stats {
   // `sizeof(wasm_engine_stats)`, set by the caller.
   size_t size;
-  // Starts after the first one, also those that failed.
+  // Starts after the first one. Those that failed count too.
   uint64_t restarts;
   // Records that `WASM_ON_ERROR_SKIP` dropped.
   uint64_t skipped;
   // Records that the sink took as dead letters.
   uint64_t dead_lettered;
-  // Failures in a row, as far as they make starts wait: 0 without a timer.
+  // Consecutive failures as far as they delay starts. 0 without a timer.
   uint64_t failures;
 } wasm_engine_stats;
 
-// Says what happens from now on when the engine's guest fails. Without a policy, every failure is its host's affair.
+// Sets what the engine does from now on when its guest fails. Without a policy every failure is up to the host.
 //
-// `WASM_STATUS_INVALID_STATE` if the engine is not stopped. The timer's `data` is taken over in any case, unless with
-// `WASM_STATUS_INVALID_STRUCT_SIZE`, when it cannot be read. `now` and `sleep` are called on the engine's thread, from
-// within polls; they must not throw. Functions that would change the state of the same engine, or poll or release a future
-// of it, answer `WASM_STATUS_BUSY`.
+// `WASM_STATUS_INVALID_STATE` if the engine is not stopped. The timer's `data` is taken over in any case except
+// `WASM_STATUS_INVALID_STRUCT_SIZE`, where it cannot be read. `now` and `sleep` are called on the engine's thread
+// during polls. They must not throw. Functions that would change the state of the same engine return
+// `WASM_STATUS_BUSY` there. So do polling and releasing a future of the engine.
 wasm_status wasm_engine_set_policy(wasm_engine *engine, const wasm_engine_policy *policy, wasm_error **error);
 
-// Tells how the engine has fared. `stats.size` must be set.
+// Writes the engine's statistics. The caller has set `stats->size`.
 wasm_status wasm_engine_get_stats(const wasm_engine *engine, wasm_engine_stats *stats, wasm_error **error);
 
-// Why a start or a transform failed last, also when the host was not told because the policy goes on: an owned error, or
-// NULL if none has failed under a policy yet.
+// Writes why a start or a transform last failed under a policy. Also if the host was not told because the policy
+// continued. The error is owned by the host. NULL if nothing has failed under a policy yet.
 wasm_status wasm_engine_get_last_error(const wasm_engine *engine, wasm_error **last, wasm_error **error);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Custom engine
 //
-// `wasm_factory_create_custom` and `wasm_work_*`: engines of the embedder's own.
+// Custom engines run the host's own callbacks instead of a guest: native transforms, remote ones or dummies for tests.
 // ---------------------------------------------------------------------------------------------------------------------
 
-// An input record, as a custom engine sees it.
+// An input record as a custom engine sees it.
 typedef struct wasm_input_record {
-  // Key, value and headers in the encoding of a Kafka record; `wasm_payload_read` takes them apart. Can be read until the
-  // operation's last answer, or `stop`. NULL when there is no record left.
+  // Key, value and headers in the encoding of a Kafka record. `wasm_payload_read` parses them. Can be read until the
+  // operation's last callback result or `stop`. NULL when there is no record left.
   const uint8_t *payload;
   // Bytes of the payload.
   uint32_t payload_size;
-  // Index in the batch, from 0.
+  // Index in the batch. Counted from 0.
   uint32_t index;
   // Kafka offset.
   int64_t offset;
@@ -1446,91 +1505,92 @@ typedef struct wasm_input_record {
   int64_t timestamp;
 } wasm_input_record;
 
-// An engine of the embedder's own: on another computer, in native code, or a dummy for tests.
+// A custom engine: remote, in native code or a dummy for tests.
 //
-// `start` and `transform` are steps. Each is called by `wasm_future_poll` and answers with a `wasm_callback_result`: done;
-// failed; again; or pending, with a promise that it took from its call. When that promise is resolved, from any
-// thread, the same step is called again, with the same arguments, until it answers done or failed. A rejected promise
-// fails the step. Failures have `WASM_STATUS_CUSTOM_ENGINE_FAILED`, which policies treat as a guest's, and stop the
-// engine.
+// `start` and `transform` are steps. `wasm_future_poll` calls them and each returns a `wasm_callback_result`: done,
+// failed, again or pending with a promise from its call. When that promise is resolved on any thread, the same step is
+// called again with the same arguments until it returns done or failed. A rejected promise fails the step. Failures
+// have the status `WASM_STATUS_CUSTOM_ENGINE_FAILED` and stop the engine. Policies treat them as a guest's.
 //
-// All callbacks but `drop` are called on the engine's thread and must not throw or block: no time limit holds for
-// them. Functions that would change the state of the same engine answer `WASM_STATUS_BUSY` there. Calls of them know
-// the engine and its user data (`wasm_call_engine`, `wasm_call_user_data`; not in `create`), but no guest's memory.
+// All callbacks but `drop` are called on the engine's thread. They must not throw or block because no time limit
+// applies to them. Functions that would change the state of the same engine return `WASM_STATUS_BUSY` there. Their
+// calls have the engine and its user data (`wasm_call_engine`, `wasm_call_user_data`; not in `create`) but no guest
+// memory.
 typedef struct wasm_custom_engine {
   // `sizeof(wasm_custom_engine)`.
   size_t size;
-  // The host's own, for all engines of the factory, whose threads may use it at once.
+  // The host's own. Shared by all engines of the factory, whose threads may use it at once.
   void *data;
-  // Frees `data`, once: when the factory and its last engine are gone, and the futures of that, on the thread that gives the last of them up, or
-  // when `wasm_factory_create_custom` fails. May be NULL.
+  // Frees `data`. Called once: when the factory, its last engine and that engine's futures are gone, on the thread
+  // that releases the last of them. Or when `wasm_factory_create_custom` fails. May be NULL.
   void (*drop)(void *data);
-  // Makes an engine: writes its own data to `engine_data`, NULL before, and answers done or failed, at once. Called by
-  // `wasm_engine_create`. NULL: the other callbacks get `data`, and `release` is not called. With another answer than done
-  // nothing that was written is ever freed.
+  // Makes an engine. Writes the engine's own data to `engine_data`, which is NULL before. Must return done or failed
+  // at once. Called by `wasm_engine_create`. If the result is not done, data that was written is never freed. NULL:
+  // the other callbacks get `data` and `release` is not called.
   wasm_callback_result (*create)(void *data, void **engine_data, wasm_call *call);
-  // Starts the engine. NULL: it is started at once.
+  // Starts the engine. NULL: the engine is started at once.
   wasm_callback_result (*start)(void *engine_data, wasm_call *call);
   // Transforms the records of `batch` from the one with index `first_record` on. Must not be NULL.
   //
-  // `batch` is what `wasm_engine_transform` was given, checked, and can be read until the last answer, or `stop`.
-  // `work` gives the records one by one, decompressed, and takes the output; it is valid until the callback returns.
-  // The record that was taken from it last is the one to which output and a failure belong, unless
-  // `wasm_call_fail_record` names another.
+  // `batch` is the checked batch of `wasm_engine_transform`. It can be read until the last callback result or
+  // `stop`. `work` returns the records one by one and decompressed. It also takes the output. It is valid until the
+  // callback returns. Output and a failure belong to the record that was taken last unless `wasm_call_fail_record`
+  // names another.
   wasm_callback_result (*transform)(void *engine_data,
                                     wasm_slice batch,
                                     uint32_t first_record,
                                     wasm_work *work,
                                     wasm_call *call);
-  // Stops an engine whose `start` was called, or would have been: in whatever state it is, after a failure, too. When it
-  // returns, nothing touches the batch any more; promises may still be settled, without effect. May be NULL.
+  // Stops an engine whose `start` was called or would have been. Called in any state and also after a failure. When
+  // it returns, the batch must not be accessed any more. Promises may still be settled without effect. May be NULL.
   void (*stop)(void *engine_data);
-  // Frees what `create` made: once, stopped, when the engine is released. May be NULL.
+  // Frees what `create` made. Called once on the stopped engine when it is released. May be NULL.
   void (*release)(void *engine_data);
-  // Bytes of memory that the engine has now, for `wasm_engine_get_memory_size` and the metrics; asked after each step.
-  // NULL: 0.
+  // Bytes of memory that the engine has now. For `wasm_engine_get_memory_size` and the metrics. Called after each
+  // step. NULL: 0.
   uint64_t (*memory_size)(void *engine_data);
 } wasm_custom_engine;
 
-// Makes a factory of engines that are `engine`'s callbacks instead of a guest. Any thread.
+// Makes a factory of engines that run the callbacks of `engine` instead of a guest. Any thread.
 //
-// `config` is as for `wasm_factory_create`, but has no module, and its environment means nothing. What `engine` points to is
-// copied; its `data` is taken over in any case, unless with `WASM_STATUS_INVALID_STRUCT_SIZE`, when it cannot be read.
-// `WASM_STATUS_NULL_ARGUMENT` if `transform` is NULL; `WASM_STATUS_INVALID_ARGUMENT` and `WASM_STATUS_INVALID_UTF8` for a
-// module, names and topics.
+// `config` is as for `wasm_factory_create`, but it has no module and its environment is not used. `engine` is copied.
+// Its `data` is taken over in any case except `WASM_STATUS_INVALID_STRUCT_SIZE`, where it cannot be read.
+// `WASM_STATUS_NULL_ARGUMENT` if `transform` is NULL. `WASM_STATUS_INVALID_ARGUMENT` and `WASM_STATUS_INVALID_UTF8`
+// for a module, names and topics.
 wasm_status wasm_factory_create_custom(const wasm_runtime *runtime,
                                        const wasm_factory_config *config,
                                        const wasm_custom_engine *engine,
                                        wasm_factory **factory,
                                        wasm_error **error);
 
-// Takes the next record of the batch, the first of which is that with index `first_record`. The one before counts as
-// finished: its output may go to the host, and no failure names it any more. After the last one, `record->payload` is NULL.
+// Takes the next record of the batch. The first one has index `first_record`. The previous record counts as finished:
+// its output may go to the host and no failure names it any more. After the last record `record->payload` is NULL.
 wasm_status wasm_work_next(wasm_work *work, wasm_input_record *record, wasm_error **error);
 
-// Writes one output record, for the input record that was taken last, to the topic with index `topic` of the factory's.
-// `payload` is key, value and headers in the encoding of a Kafka record, and is copied.
+// Writes one output record for the input record that was taken last. `topic` is an index into the factory's output
+// topics. `payload` is key, value and headers in the encoding of a Kafka record. It is copied.
 //
-// What an input record gave rise to goes to the host's sink whole, when the next one is taken or the batch is done.
-// `WASM_STATUS_OUTPUT_FULL`, and nothing is written, if the host must have what was written before: answer
-// `WASM_CALLBACK_RESULT_AGAIN`, and write it then. `WASM_STATUS_BATCH_MALFORMED` if the payload is none;
-// `WASM_STATUS_INVALID_ARGUMENT` for another topic, and for a record larger than `output_buffer_limit`.
+// The output of an input record goes to the host's sink as a whole when the next record is taken or the batch is done.
+// `WASM_STATUS_OUTPUT_FULL` if the earlier output must go to the host first. Nothing is written then. Return
+// `WASM_CALLBACK_RESULT_AGAIN` and write the record in the next call. `WASM_STATUS_BATCH_MALFORMED` if `payload` is no
+// payload. `WASM_STATUS_INVALID_ARGUMENT` for an unknown topic and for a record larger than `output_buffer_limit`.
 wasm_status wasm_work_write(wasm_work *work, wasm_slice payload, uint32_t topic, wasm_error **error);
 
-// As `wasm_call_fail`, in a custom engine's `transform`: it fails at the record with index `index`, which is the one that
-// was taken last or a later one; those before it are finished. Policies go on behind it.
-// `WASM_STATUS_INVALID_ARGUMENT` in callbacks that are not a custom engine's; in its `create` and `start` there is no record,
-// and the index is left out.
+// As `wasm_call_fail` in a custom engine's `transform`, which fails at the record with index `index`. That is the
+// record that was taken last or a later one. Those before it are finished. Policies continue behind it.
+// `WASM_STATUS_INVALID_ARGUMENT` in callbacks that are not a custom engine's. In `create` and `start` of a custom
+// engine there is no record and the index is ignored.
 wasm_status wasm_call_fail_record(wasm_call *call, uint32_t index, wasm_slice reason, wasm_error **error);
 
-// Breaks the promise of a custom engine's `transform` at the record with index `index`, as `wasm_call_fail_record`. Else as
-// `wasm_promise_reject`.
+// Rejects the promise of a custom engine's `transform` at the record with index `index` as `wasm_call_fail_record`.
+// Otherwise as `wasm_promise_reject`.
 wasm_status wasm_promise_reject_record(wasm_promise *promise, uint32_t index, wasm_slice reason, wasm_error **error);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Schema registry
 //
-// `wasm_runtime_set_schema_registry` and what a registry answers with.
+// A schema registry for guests that ask for schemas. A host without one leaves this out: its guests get an error of
+// the registry.
 // ---------------------------------------------------------------------------------------------------------------------
 
 // The language of a schema. The numbers are those of the guest ABI.
@@ -1580,7 +1640,7 @@ typedef struct wasm_schema_registry {
   void *data;
   // Frees `data`. Called once when the runtime and everything made from it are gone. May be NULL.
   void (*drop)(void *data);
-  // The schema of this id. The answer's `version` is not looked at.
+  // The schema of this id. The `version` of the result is ignored.
   wasm_callback_result (*get_schema)(void *data, int32_t id, wasm_call *call);
   // Gets the schema of a subject in this version. −1 is the latest.
   wasm_callback_result (*get_subject_schema)(void *data, wasm_slice subject, int32_t version, wasm_call *call);
@@ -1598,62 +1658,66 @@ typedef struct wasm_subject_schema {
   wasm_schema schema;
 } wasm_subject_schema;
 
-// Gives guests a schema registry; without one, its functions tell them that it is not enabled. `registry` is copied, its
-// `data` taken over in any case.
+// Gives guests a schema registry. Without one its functions tell them that it is not enabled. `registry` is copied.
+// Its `data` is taken over in any case. Any thread.
 //
-// Before the runtime's first `wasm_runtime_validate`, `…_inspect` or `wasm_factory_create`: afterwards
+// To be called before the runtime's first `wasm_runtime_validate`, `…_inspect` or `wasm_factory_create`. Afterwards
 // `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_NULL_ARGUMENT` if a function is missing.
 wasm_status wasm_runtime_set_schema_registry(const wasm_runtime *runtime,
                                              const wasm_schema_registry *registry,
                                              wasm_error **error);
 
-// Writes the table of a new, empty registry in memory to `registry`: for tests and tools. Its `data` is owned by whoever
-// gets it: given to `wasm_runtime_set_schema_registry`, or freed by its `drop`.
+// Writes the table of a new, empty registry in memory to `registry`. For tests and tools. The host owns its `data`:
+// pass it to `wasm_runtime_set_schema_registry` or free it with its `drop`.
 wasm_status wasm_schema_registry_in_memory(wasm_schema_registry *registry, wasm_error **error);
 
-// The answer of `get_schema` and `get_subject_schema`, copied, if it is there at once; they then answer done.
+// Returns the schema from `get_schema` or `get_subject_schema` synchronously. It is copied. The callback returns done
+// then.
 wasm_status wasm_call_return_schema(wasm_call *call, const wasm_subject_schema *schema, wasm_error **error);
 
-// The answer of `create_schema`, if it is there at once; it then answers done.
+// Returns the id from `create_schema` synchronously. The callback returns done then.
 wasm_status wasm_call_return_schema_id(wasm_call *call, int32_t id, wasm_error **error);
 
-// Keeps the promise of `get_schema` or `get_subject_schema`; the schema is copied. Else as `wasm_promise_resolve`.
+// Resolves the promise of `get_schema` or `get_subject_schema`. The schema is copied. Otherwise as
+// `wasm_promise_resolve`.
 wasm_status wasm_promise_resolve_schema(wasm_promise *promise, const wasm_subject_schema *schema, wasm_error **error);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Artifact
 //
-// Artifacts are compiled modules that the host keeps itself: on its disk, or sent to other machines.
+// Compiled modules that the host stores itself: on its own disk or on other machines. Most hosts need only a code
+// cache.
 // ---------------------------------------------------------------------------------------------------------------------
 
-// Compiles a module to an artifact, for an embedder that keeps compiled modules itself. The module is copied, and
-// judged and compiled on a compile thread of the runtime, or found in its cache. Any thread.
+// Compiles a module to an artifact for a host that stores compiled modules itself. The module is copied. It is
+// validated and compiled on a compile thread of the runtime or found in the runtime's code cache. Any thread.
 //
-// `future` becomes ready with an artifact, to be had by `wasm_future_take_artifact`, or fails with a
-// `WASM_STATUS_MODULE_…`. Else it is like that of `wasm_factory_create`.
+// `future` becomes ready with an artifact, which `wasm_future_take_artifact` returns. Or it fails with a
+// `WASM_STATUS_MODULE_…`. Otherwise it is like that of `wasm_factory_create`.
 //
-// An artifact is machine code with what has to be known about it: as long as it is kept, guard it as you would guard
-// the program itself, since loading one that was forged runs what the forger wrote. Its checksum tells of accidents
-// only.
+// An artifact is machine code with its description. Guard it like the program itself as long as it is kept: loading a
+// forged artifact runs the forger's code. Its checksum detects accidents only.
 //
-// It fits runtimes of the same version of this library, on processors with at least the features that it was made on,
-// with the same `memory_mode` and `trap_mode`, and with the same of its host functions that may wait; in memory mode
-// `WASM_MEMORY_MODE_PROCESS_POOL` also with the same `pool_engines` and `memory_limit`, where these are large.
+// An artifact fits runtimes of the same version of this library on processors with at least the features of the one
+// that made it. `memory_mode` and `trap_mode` must be the same. So must be the set of its host functions that may
+// wait. In memory mode `WASM_MEMORY_MODE_PROCESS_POOL` also `pool_engines` and `memory_limit` must be the same where
+// these are large.
 wasm_status wasm_runtime_precompile(const wasm_runtime *runtime,
                                     wasm_slice module,
                                     wasm_future **future,
                                     wasm_error **error);
 
-// Makes a factory of an artifact instead of a module: as `wasm_factory_create`, but `module` in `config` is an
-// artifact, which is copied, checked and loaded on a compile thread. What it says is checked against this runtime as
-// its module would be.
+// Makes a factory from an artifact instead of a module. As `wasm_factory_create`, but `module` in `config` is an
+// artifact. It is copied and it is checked and loaded on a compile thread. Its imports and limits are checked against
+// this runtime as its module's would be.
 //
-// **The artifact is believed.** Give it nothing but bytes of `wasm_future_take_artifact` that nobody else could
-// have changed.
+// **The artifact is trusted. Its code is not verified.** Load only bytes from `wasm_future_take_artifact` that no one
+// else could have changed.
 //
-// `future` fails with `WASM_STATUS_MODULE_ARTIFACT_DAMAGED` if the bytes are no artifact, or not as they were made;
-// with `WASM_STATUS_MODULE_ARTIFACT_INCOMPATIBLE` if it does not fit this runtime, and a message that says what
-// differs; or with any `WASM_STATUS_MODULE_…` that the module would get here. Then compile the module.
+// `future` fails with `WASM_STATUS_MODULE_ARTIFACT_DAMAGED` if the bytes are no artifact or were damaged. It fails
+// with `WASM_STATUS_MODULE_ARTIFACT_INCOMPATIBLE` if the artifact does not fit this runtime. The message says what
+// differs. It fails with any `WASM_STATUS_MODULE_…` that the module would get here. After a failure compile the
+// module.
 wasm_status wasm_factory_load(const wasm_runtime *runtime,
                               const wasm_factory_config *config,
                               wasm_future **future,
@@ -1662,39 +1726,42 @@ wasm_status wasm_factory_load(const wasm_runtime *runtime,
 // ---------------------------------------------------------------------------------------------------------------------
 // Code cache
 //
-// `wasm_runtime_set_code_cache` and what is counted about it.
+// A directory for compiled modules. With it a restarted process loads a transform in milliseconds instead of compiling
+// it again.
 // ---------------------------------------------------------------------------------------------------------------------
 
 // Where compiled modules are kept. Zero in `max_bytes` means the default.
 typedef struct wasm_code_cache_config {
   // `sizeof(wasm_code_cache_config)`.
   size_t size;
-  // Path of the directory, without NUL, on a local file system. It is made if only its last part is missing.
+  // Path of the directory. Without NUL. On a local file system. The directory is created if only the last part of
+  // the path is missing.
   wasm_slice directory;
-  // Bytes that all entries may have together. When there are more, those used longest ago are removed; one that is
-  // larger by itself is not kept. Default 1 GiB.
+  // Bytes that all entries may have together. Beyond that the least recently used entries are removed. An entry that
+  // is larger by itself is not kept. Default 1 GiB.
   uint64_t max_bytes;
 } wasm_code_cache_config;
 
-// Keeps compiled modules in a directory, where `wasm_factory_create` and `wasm_runtime_precompile` find them from then
-// on: on a compile thread, without a difference but in time. `config` is copied. Any number of runtimes, processes and
-// versions of this library may share a directory; entries fit only the version, processor features and configuration
-// that they were made with. Loading an entry is no way around any check: limits and host functions are compared with
+// Keeps compiled modules in a directory. `wasm_factory_create` and `wasm_runtime_precompile` find them there from then
+// on. They do so on a compile thread and the only difference is the time. `config` is copied. Any number of runtimes,
+// processes and versions of this library may share a directory. An entry fits only the version, processor features and
+// configuration that it was made with. Loading an entry skips no check: limits and host functions are compared with
 // the module as if it were compiled.
 //
-// Entries are machine code, which the process will run. So the directory and its entries must belong to this user or
-// root, with no permission to write for group or others; the same goes for the directories above, after symbolic links
-// in the path were resolved, except that one with the sticky bit (`/tmp`) may be writable by all. The directory and
-// each entry are looked at again at each use, the directories above only here.
+// Entries are machine code that the process will run. So the directory and its entries must belong to this user or
+// root. Group and others must not have permission to write. The same holds for all parent directories after symbolic
+// links are resolved. One exception: a parent with the sticky bit (`/tmp`) may be writable by all. The directory and
+// each entry are checked again at each use. The parents are checked only here.
 //
-// Afterwards no trouble with the cache makes a compilation fail: it is counted, and told in the log, as a warning
-// under the name of the transform at hand, at once and then once a minute at most. The log is called on compile
-// threads for that.
+// Afterwards no fault of the cache makes a compilation fail. Faults are counted. They are also logged as a warning
+// under the name of the current transform: the first one at once and then at most one a minute. The log is called on
+// compile threads for that.
 //
-// Before the runtime's first `wasm_runtime_validate`, `…_inspect`, `…_precompile` or `wasm_factory_create`: afterwards
-// `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_CODE_CACHE_UNUSABLE` if the directory cannot be used: the message says why and
-// what to do, the runtime stays without a cache, and another directory may be tried. `WASM_STATUS_INVALID_ARGUMENT` if
-// there is a cache already. Touches the disk, on the calling thread. Any thread.
+// To be called before the runtime's first `wasm_runtime_validate`, `…_inspect`, `…_precompile` or
+// `wasm_factory_create`. Afterwards `WASM_STATUS_INVALID_STATE`. `WASM_STATUS_CODE_CACHE_UNUSABLE` if the directory
+// cannot be used. The message says why and what to do. The runtime stays without a cache then and another directory
+// may be tried. `WASM_STATUS_INVALID_ARGUMENT` if the runtime has a cache already. Accesses the disk on the calling
+// thread. Any thread.
 wasm_status wasm_runtime_set_code_cache(const wasm_runtime *runtime,
                                         const wasm_code_cache_config *config,
                                         wasm_error **error);
@@ -1702,146 +1769,151 @@ wasm_status wasm_runtime_set_code_cache(const wasm_runtime *runtime,
 // ---------------------------------------------------------------------------------------------------------------------
 // Factory cache
 //
-// `wasm_factory_cache_*`: factories by key, each compiled once.
+// Factories by key, each compiled once. For hosts that deploy transforms at run time and whose shards ask for the same
+// one.
 // ---------------------------------------------------------------------------------------------------------------------
 
 // Settings of a factory cache. Zero in any field but `size` means the default.
 typedef struct wasm_factory_cache_config {
   // `sizeof(wasm_factory_cache_config)`.
   size_t size;
-  // Nanoseconds for which nobody must have used a factory before `wasm_factory_cache_get` drops it by itself. Default
-  // 300,000,000,000, five minutes.
+  // Nanoseconds for which a factory must be unused before `wasm_factory_cache_get` drops it by itself. Default
+  // 300,000,000,000: five minutes.
   uint64_t idle_ns;
-  // Nanoseconds between two times that `wasm_factory_cache_get` looks for such factories, on the thread of whoever
-  // calls it then. Default 0: never, so that `wasm_factory_cache_collect` alone drops factories.
+  // Interval in nanoseconds at which `wasm_factory_cache_get` looks for such factories on its calling thread.
+  // Default 0: never. Then only `wasm_factory_cache_collect` drops factories.
   uint64_t collect_interval_ns;
 } wasm_factory_cache_config;
 
-// What a factory cache has, and what it counted since it was made.
+// Statistics of a factory cache. Counters begin when it is made.
 typedef struct wasm_factory_cache_stats {
   // `sizeof(wasm_factory_cache_stats)`, set by the caller.
   size_t size;
-  // Factories that it has.
+  // Factories in the cache.
   uint64_t entries;
-  // Factories that are being compiled, or wait for a compile thread.
+  // Factories that are being compiled or wait for a compile thread.
   uint64_t compiling;
-  // Requests for a factory that was there.
+  // Requests for a factory that was in the cache.
   uint64_t hits;
-  // Requests for one that was being compiled for somebody else.
+  // Requests for a factory that was being compiled for another request.
   uint64_t joined;
-  // Requests for one that was neither, also those without a module.
+  // Requests that found neither. Those without a module count too.
   uint64_t misses;
-  // Compilations that were begun, also those that failed.
+  // Compilations that were begun. Those that failed count too.
   uint64_t compilations;
-  // Factories that were dropped because nobody used them.
+  // Factories that were dropped because they were unused.
   uint64_t collected;
 } wasm_factory_cache_stats;
 
-// Makes an empty cache of factories: what is asked for twice is compiled once and kept. `config` may be NULL for the
-// defaults. It is for factories of this runtime only, which it keeps alive; a runtime may have several. Any thread.
+// Makes an empty cache of factories. A factory that is requested twice is compiled once and kept. `config` may be NULL
+// for the defaults. The cache is for factories of this runtime only and keeps the runtime alive. A runtime may have
+// several caches. Any thread.
 wasm_status wasm_factory_cache_create(const wasm_runtime *runtime,
                                       const wasm_factory_cache_config *config,
                                       wasm_factory_cache **cache,
                                       wasm_error **error);
 
-// Asks for a factory by its key: any bytes of the embedder's, which are copied. With an empty key it is the SHA-256 of
-// the module together with all else in `config`, with names in the same order.
+// Requests a factory by its key: any bytes that the host chooses. They are copied. If the key is empty, the key is the
+// SHA-256 of the module and everything else in `config`, with names in the same order.
 //
-// `future` is like that of `wasm_factory_create`. It is ready from the beginning if the factory is there. If it is not,
-// its module is compiled, as by `wasm_factory_create`; whoever asks for the same key meanwhile gets a future of their own
-// for the same compilation. Releasing one of them takes nothing from the others; when all were released before the
-// compilation began, it is left out. When it fails, all of these futures fail with the same error, and nothing is kept:
-// the next request compiles again. The factory is one like any other: it and its engines may outlive the cache.
+// `future` is like that of `wasm_factory_create`. It is ready from the beginning if the factory is in the cache.
+// Otherwise the module is compiled as by `wasm_factory_create`. Other requests for the same key get their own futures
+// for the same compilation. Releasing one of these futures does not affect the others. If all are released before the
+// compilation begins, it is left out. If the compilation fails, all of these futures fail with the same error. Nothing
+// is kept then and the next request compiles again. The factory is an ordinary one: it and its engines may outlive the
+// cache.
 //
-// With a key, `config` may be NULL, or its `module` empty: then nothing else in it is looked at, and nothing is compiled.
-// If the factory is neither there nor being compiled: `WASM_STATUS_NOT_CACHED`, without a future. Where the time counts,
-// ask like this first, since a module that is given is hashed on the calling thread each time: half a millisecond per
-// megabyte, and several without the processor's instructions for SHA-256.
+// With a key `config` may be NULL or its `module` empty. Then nothing else in it is read and nothing is compiled. If
+// the factory is neither in the cache nor being compiled, the call returns `WASM_STATUS_NOT_CACHED` without a future.
+// Where time counts, ask like this first. A given module is hashed on the calling thread each time. That takes half a
+// millisecond per megabyte, or several without the processor's SHA-256 instructions.
 //
-// A key with a module belongs to that one, with that description: `WASM_STATUS_INVALID_ARGUMENT`, and a message that
-// says what differs, if the key is already that of another. A new version of a transform needs a new key, or none. Other
-// errors of the call are those of `wasm_factory_create`; threads that cannot be started fail the future instead. Any
-// thread.
+// A key with a module belongs to that module and description. `WASM_STATUS_INVALID_ARGUMENT` if the key already
+// belongs to another. The message says what differs. A new version of a transform needs a new key or an empty one.
+// Other errors of the call are those of `wasm_factory_create`. Threads that cannot be started fail the future instead.
+// Any thread.
 wasm_status wasm_factory_cache_get(const wasm_factory_cache *cache,
                                    wasm_slice key,
                                    const wasm_factory_config *config,
                                    wasm_future **future,
                                    wasm_error **error);
 
-// Drops the factories that nobody has used for at least `min_idle_ns`, with their machine code; 0 for all that nobody
-// uses now. A factory is used by handles, by futures that have it, and by engines, also stopped ones; the time counts
-// from when the last of them was released, on whichever thread, and does not go on while the machine sleeps. `collected`
-// gets their number; it may be NULL. Takes some 30 µs for each on the calling thread. Any thread.
+// Drops the factories that have been unused for at least `min_idle_ns`. Their machine code is freed. 0 for all that
+// are unused now. A factory is used by handles, by futures that hold it and by engines, also stopped ones. The time
+// counts from the release of the last of them on any thread. It does not advance while the machine sleeps. `collected`
+// gets the number of dropped factories. It may be NULL. Takes some 30 µs per factory on the calling thread. Any
+// thread.
 wasm_status wasm_factory_cache_collect(const wasm_factory_cache *cache,
                                        uint64_t min_idle_ns,
                                        uint64_t *collected,
                                        wasm_error **error);
 
-// Fills `stats`, whose `size` the caller has set, with what is true at one moment. Any thread.
+// Fills `stats` with a consistent snapshot. The caller has set `stats->size`. Any thread.
 wasm_status wasm_factory_cache_get_stats(const wasm_factory_cache *cache,
                                          wasm_factory_cache_stats *stats,
                                          wasm_error **error);
 
-// Frees the cache. Its factories go with it as far as nobody uses them, and compilations that are asked for go on; the
-// runtime's compile threads end after those. NULL is fine. No other call may use the cache meanwhile.
+// Frees the cache. Its unused factories are freed with it. Requested compilations continue and the runtime's compile
+// threads end after them. No other call may use the cache at the same time. Any thread. NULL does nothing.
 void wasm_factory_cache_release(wasm_factory_cache *cache);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Metrics
 //
-// `wasm_metrics_*`: what a runtime and its engines counted.
+// Metrics of a runtime and its transforms: as text for Prometheus or as numbers for the host's own metrics system.
 // ---------------------------------------------------------------------------------------------------------------------
 
-// A runtime's own numbers.
+// Numbers of a runtime. Counters begin when it is made.
 typedef struct wasm_runtime_metrics {
   // `sizeof(wasm_runtime_metrics)`, set by the caller.
   size_t size;
   // Engines that were made and not released yet.
   uint64_t engines;
-  // Compiled modules in memory, and factories of custom engines.
+  // Compiled modules in memory and factories of custom engines.
   uint64_t factories;
   // Bytes of their machine code.
   uint64_t executable_bytes;
-  // Compilations that ended, well or not; modules that were refused before are among them.
+  // Compilations that have ended. Those that failed count too, also modules that were refused before the
+  // compilation.
   uint64_t compilations;
-  // Those that failed.
+  // Compilations that failed.
   uint64_t compilations_failed;
-  // Nanoseconds that all of them took on the compile threads.
+  // Nanoseconds that all compilations took on the compile threads.
   uint64_t compile_ns;
-  // Modules whose machine code was loaded, from the code cache or from an artifact.
+  // Modules whose machine code was loaded from the code cache or from an artifact.
   uint64_t loads;
-  // Nanoseconds that those took, from validating and hashing to code.
+  // Nanoseconds that the loads took. From validating and hashing to code.
   uint64_t load_ns;
   // Modules that were found in the code cache and loaded.
   uint64_t code_cache_hits;
-  // Modules that were looked for in the code cache and had to be compiled.
+  // Modules that were not found in the code cache and had to be compiled.
   uint64_t code_cache_misses;
   // Entries written to the code cache.
   uint64_t code_cache_stores;
-  // Entries removed because all together had more than `max_bytes`.
+  // Entries removed because all together exceeded `max_bytes`.
   uint64_t code_cache_evictions;
-  // Entries ignored because they were damaged or too large, could not be loaded, or others could have written them.
-  // Each is a miss, too.
+  // Entries ignored because they were damaged or too large, could not be loaded or were writable by others. Each is
+  // a miss, too.
   uint64_t code_cache_rejected;
-  // Troubles with the code cache's directory or the disk. None of them made a compilation fail.
+  // Faults of the code cache's directory or the disk. None of them made a compilation fail.
   uint64_t code_cache_faults;
-  // Pools: one for each thread that reserved one, or the process's.
+  // Pools: one for each thread that reserved one or the one of the process.
   uint64_t pools;
-  // Engines that these are for.
+  // Engines that the pools are for.
   uint64_t pool_engines;
   // Memories of pools that engines have.
   uint64_t pool_memories_in_use;
-  // Memories of pools that must be cleaned before they can be taken again.
+  // Memories of pools that must be reclaimed before they can be taken again.
   uint64_t pool_memories_dirty;
   // Stacks of pools that engines have.
   uint64_t pool_stacks_in_use;
-  // Requests to factory caches for a factory that was there.
+  // Requests to factory caches for a factory that was in the cache.
   uint64_t factory_cache_hits;
-  // Requests to factory caches that waited for a compilation which another one had begun.
+  // Requests to factory caches that waited for a compilation of another request.
   uint64_t factory_cache_joined;
   // Requests to factory caches that found neither.
   uint64_t factory_cache_misses;
-  // Factories that factory caches dropped, because nobody used them.
+  // Factories that factory caches dropped because they were unused.
   uint64_t factory_cache_collected;
 } wasm_runtime_metrics;
 
@@ -1862,21 +1934,22 @@ typedef struct wasm_error_count {
   uint64_t count;
 } wasm_error_count;
 
-// One transform on one shard: all of its engines there, added up. Counters never go back while one of them is there.
+// One transform on one shard: the sum of all its engines there. Counters never decrease while one of these engines
+// exists.
 typedef struct wasm_transform_metrics {
   // `sizeof(wasm_transform_metrics)`, set by the caller.
   size_t size;
   // The transform's name.
   wasm_slice transform;
-  // The shard: the label that the engines' thread had when they were made.
+  // The shard: the label of the engines' thread when they were made.
   uint32_t shard;
   // Engines that were made and not released yet.
   uint64_t engines;
-  // Nanoseconds for which engines had their thread, checks of batches, host functions and sinks included.
+  // Nanoseconds for which engines had their thread. Includes checks of batches, host functions and sinks.
   uint64_t cpu_ns;
   // Bytes of linear memory that the guests have.
   uint64_t memory_bytes;
-  // Bytes that they may have: `memory_limit` times `engines`.
+  // Bytes that the guests may have: `memory_limit` times `engines`.
   uint64_t memory_limit_bytes;
   // Records that guests took.
   uint64_t input_records;
@@ -1886,91 +1959,90 @@ typedef struct wasm_transform_metrics {
   uint64_t output_records;
   // Bytes of their keys, values and headers.
   uint64_t output_bytes;
-  // Starts of engines that were started before.
+  // Starts of engines that had been started before.
   uint64_t restarts;
-  // Log lines that the host did not get, because there were too many.
+  // Log lines that were dropped because there were too many.
   uint64_t log_suppressed_lines;
-  // Nanoseconds of `cpu_ns` that went to transforms: the sum of all records' latencies.
+  // Nanoseconds of `cpu_ns` spent in transforms: the sum of all records' latencies.
   uint64_t latency_sum_ns;
-  // Latencies of records, from the shortest to the longest. A record's latency is its batch's time on the thread,
-  // without waiting, divided by the batch's records.
+  // Histogram of record latencies from the shortest to the longest. A record's latency is its batch's time on the
+  // thread without waiting, divided by the batch's records.
   const wasm_latency_bucket *latency;
-  // Number of `latency`; the same, with the same ends, for all.
+  // Number of `latency`. All transforms have the same buckets.
   size_t latency_count;
-  // Failed starts and transforms by kind, each operation once; kinds that did not happen are left out.
+  // Failed starts and transforms by kind. Each operation counts once. Kinds that did not occur are left out.
   const wasm_error_count *errors;
   // Number of `errors`.
   size_t error_count;
-  // Records at which guests failed and that were dropped, by policy.
+  // Records at which guests failed and that a policy dropped.
   uint64_t skipped_records;
-  // Records at which guests failed and that sinks took as dead letters, by policy.
+  // Records at which guests failed and that sinks took as dead letters.
   uint64_t dead_lettered_records;
   // Batches that wait for a shared engine.
   uint64_t queued_batches;
 } wasm_transform_metrics;
 
-// Reads the runtime's own numbers. `metrics.size` must be set. Any thread, also while engines run on others.
+// Writes the runtime's own numbers. The caller has set `metrics->size`. Any thread, also while engines run on others.
 wasm_status wasm_runtime_get_metrics(const wasm_runtime *runtime, wasm_runtime_metrics *metrics, wasm_error **error);
 
-// Reads all metrics and gives them as text in Prometheus's format (version 0.0.4), for an answer with
-// `Content-Type: text/plain; version=0.0.4`. The README lists them. Any thread, also while engines run on others.
+// Writes all metrics as text in Prometheus's format (version 0.0.4). Serve it with `Content-Type: text/plain;
+// version=0.0.4`. The documentation lists them. Any thread, also while engines run on others.
 //
-// There are some 40 lines for each transform and shard: how many of these there are is the host's affair. Runtimes of
-// one process have the same names; a host that has several adds a label of its own. `text` must be freed with
-// `wasm_bytes_release`.
+// There are some 40 lines for each transform and shard. Their number is up to the host. All runtimes of a process use
+// the same names. A host with several adds a label of its own. Release `text` with `wasm_bytes_release`.
 wasm_status wasm_runtime_metrics_text(const wasm_runtime *runtime, wasm_bytes **text, wasm_error **error);
 
-// Reads all metrics, for one transform and shard after the other to be looked at. Any thread, also while engines run
-// on others. The runtime may be released before the metrics.
+// Takes a snapshot of all metrics for reading one transform and shard after another. Any thread, also while engines
+// run on others. The runtime may be released before the snapshot. Release the snapshot with `wasm_metrics_release`.
 wasm_status wasm_metrics_create(const wasm_runtime *runtime, wasm_metrics **metrics, wasm_error **error);
 
-// Reads all metrics anew. Takes memory only if there is more than there ever was. What was got from `metrics` before
-// ends.
+// Takes the snapshot again. Allocates only if there is more than ever before. Pointers from `metrics` become invalid.
 wasm_status wasm_metrics_update(wasm_metrics *metrics, wasm_error **error);
 
-// Number of transforms and shards; 0 for NULL.
+// Number of pairs of transform and shard. 0 for NULL.
 size_t wasm_metrics_count(const wasm_metrics *metrics);
 
-// Writes the numbers of transform and shard `index`, from 0, in the order of names and shards; `transform.size` must be
-// set. What it points to ends with the next `wasm_metrics_update` or `wasm_metrics_release`.
-// `WASM_STATUS_INVALID_ARGUMENT` if there is no such index.
+// Writes the numbers of pair `index` of transform and shard. Counted from 0 in the order of names and shards. The
+// caller has set `transform->size`. Its pointers are valid until the next `wasm_metrics_update` or
+// `wasm_metrics_release`. `WASM_STATUS_INVALID_ARGUMENT` if there is no such index.
 wasm_status wasm_metrics_get(const wasm_metrics *metrics,
                              size_t index,
                              wasm_transform_metrics *transform,
                              wasm_error **error);
 
-// Writes the runtime's own numbers as they were when `metrics` was read; `runtime.size` must be set.
+// Writes the runtime's own numbers of the snapshot. The caller has set `runtime->size`.
 wasm_status wasm_metrics_get_runtime(const wasm_metrics *metrics, wasm_runtime_metrics *runtime, wasm_error **error);
 
-// Frees the metrics. NULL is fine.
+// Frees the snapshot. NULL does nothing.
 void wasm_metrics_release(wasm_metrics *metrics);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Profile
 //
-// `wasm_engine_*_profile`: where a guest spends its time.
+// A profile shows where a guest spends its time. For development and for diagnosis in production.
 // ---------------------------------------------------------------------------------------------------------------------
 
-// Begins to profile the engine's guest: from now on its stack is looked at every `interval_ns` nanoseconds in which it
-// runs, or 1,000,000 if that is 0, until `wasm_engine_finish_profile`. In any state; if the engine is stopped and started
-// again, the profile goes on. Releasing the engine throws it away, and so does `wasm_engine_replace`, with the guest that it was
-// of. The users of a shared engine share its profile.
+// Starts to profile the engine's guest. From now until `wasm_engine_finish_profile` the guest's stack is sampled every
+// `interval_ns` nanoseconds in which the guest runs. 0 means 1,000,000. In any state of the engine. The profile
+// continues when the engine is stopped and started again. Releasing the engine drops it. So does `wasm_engine_replace`
+// together with the old guest. The users of a shared engine share its profile.
 //
-// Looks are taken at the ticks of which a time slice has two, so not more often than that; where a guest loops or calls
-// a function next, so what host functions take is seen at their callers, or not at all. One takes about a microsecond and
-// some more for each frame, on the engine's thread, and 70 bytes; the first 1,048,576 are kept. An engine that is not
-// profiled pays nothing.
+// Samples are taken at ticks, of which a time slice has two. So the real interval is not shorter than that. A sample
+// is taken where the guest next loops or calls a function. So time in host functions appears at their callers or not
+// at all. A sample takes about a microsecond and some more for each frame on the engine's thread. It takes 70 bytes.
+// The first 1,048,576 samples are kept. Engines without a profile pay nothing.
 //
-// `WASM_STATUS_INVALID_STATE` if the engine is being profiled already or is a custom one, `WASM_STATUS_INVALID_ARGUMENT` if the interval is
-// more than ten seconds, `WASM_STATUS_BUSY` from one of the engine's own callbacks.
+// `WASM_STATUS_INVALID_STATE` if the engine is being profiled already or is a custom engine.
+// `WASM_STATUS_INVALID_ARGUMENT` if the interval is more than ten seconds. `WASM_STATUS_BUSY` from one of the engine's
+// own callbacks.
 wasm_status wasm_engine_start_profile(wasm_engine *engine, uint64_t interval_ns, wasm_error **error);
 
-// Ends the engine's profile and gives it, as a JSON document in the processed format of Firefox's profiler, which
-// https://profiler.firefox.com shows. Names of functions are those of the module; functions without one are called
-// `function N`, with their index. The document has no addresses and nothing of the guest's data.
+// Ends the engine's profile and returns it as a JSON document in the processed format of Firefox's profiler, which
+// https://profiler.firefox.com shows. Function names are those of the module. Functions without a name are called
+// `function N` with their index. The document has no addresses and none of the guest's data.
 //
-// `json` gets text, to be released with `wasm_bytes_release`. `WASM_STATUS_INVALID_STATE` if the engine is not being
-// profiled, `WASM_STATUS_BUSY` from one of its own callbacks. Takes some milliseconds per thousand looks.
+// `json` gets text. Release it with `wasm_bytes_release`. `WASM_STATUS_INVALID_STATE` if the engine is not being
+// profiled. `WASM_STATUS_BUSY` from one of the engine's own callbacks. Takes some milliseconds per thousand samples.
 wasm_status wasm_engine_finish_profile(wasm_engine *engine, wasm_bytes **json, wasm_error **error);
 
 #undef WASM_ENGINE_ENUM_TYPE
