@@ -1,5 +1,6 @@
-//! How `include/wasm_engine.h` is made: cbindgen writes the items. This file arranges them for a reader who begins at the
-//! top. Handles come first. Then each file of exports has a section with its types before the functions that need them.
+//! How `include/wasm_engine.h` is made. cbindgen writes the items. This file arranges them for a reader who begins at
+//! the top. Handles come first. Then each file of exports has a section with its types before the functions that need
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,8 +9,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// A file and a line in it.
 type Place = (PathBuf, usize);
 
-/// The files of exports in the order in which a host needs them. Each becomes a section. Its title is the file's name. Its
-/// introduction is the first paragraph of the file's docs.
+/// The files of exports in the order in which a host needs them. Each becomes a section. Its title is the file's name.
+/// Its introduction is the first paragraph of the file's docs.
 #[rustfmt::skip]
 const SECTIONS: &[&str] = &[
     "library", "bytes", "error", "runtime", "thread", "factory", "future", "engine", "batch", "task", "promise",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Compiling a module, against loading what was compiled: from the cache, with a runtime that has it set up anew each
-// time, and from an artifact in memory. All in one run: bench-cache [--json] GUEST.wasm...
+// Compiling a module compared with loading a compiled one: from the code cache with a new runtime each time and from an
+// artifact in memory. All in one run: bench-cache [--json] GUEST.wasm...
 #include "measure.hh"
 #include "wasm_engine/metrics.hh"
 
@@ -16,7 +16,7 @@ namespace {
 constexpr int compilations = 5;
 constexpr int loads = 25;
 
-/// A directory that goes away again.
+/// A directory that is removed at the end.
 struct scratch {
   std::string path = (std::filesystem::temp_directory_path() / "bench-cache-XXXXXX").string();
   scratch() {
@@ -30,7 +30,7 @@ struct scratch {
   ~scratch() { std::filesystem::remove_all(path); }
 };
 
-/// Milliseconds until the factory is there, as its host sees them.
+/// Milliseconds until the factory is ready as its host sees them.
 template <typename B>
 double time_factory(B&& begin) {
   const auto start = std::chrono::steady_clock::now();
@@ -43,7 +43,7 @@ double time_factory(B&& begin) {
 we::runtime with_cache(const std::string& directory) {
   auto runtime = we::runtime::create().value();
   runtime.set_code_cache({directory}).value();
-  // Starts the compile thread, which is no part of what is measured.
+  // Starts the compile thread, which is not measured.
   auto warm = runtime.compile({}, {"warm", "in", {"out"}, {}}).value();
   (void)we::drive(warm);
   return runtime;

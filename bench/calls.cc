@@ -1,5 +1,5 @@
-// What one call of a host function costs a guest, of each sort, in one run: nanoseconds per call, beside the guest's
-// loop without a call.
+// What one call of a host function costs a guest for each kind of function in one run. Nanoseconds per call and for
+// comparison the guest's loop without a call.
 //
 //   bench-calls [--json] GUEST.wasm          (cpp_tests/wat/h_bench.wat)
 #include "wasm_engine/wasm_engine.hh"
@@ -56,7 +56,7 @@ bytes make_batch(kind what, std::uint32_t calls) {
   return {batch.begin(), batch.end()};
 }
 
-/// The promise that is outstanding, if one is.
+/// The outstanding promise if there is one.
 wasm_promise* outstanding = nullptr;
 
 wasm_callback_result add_now(void*, wasm_call*, const wasm_value* args, wasm_value* results) {
@@ -87,7 +87,7 @@ void add_raw(const we::runtime& runtime, std::string_view name, bool may_wait,
   }
 }
 
-/// The coroutine that waits, if one does.
+/// The waiting coroutine if there is one.
 std::coroutine_handle<> waiting;
 
 struct until_resumed {
@@ -96,7 +96,7 @@ struct until_resumed {
   void await_resume() const noexcept {}
 };
 
-/// Runs an operation; whoever waits gets his answer between two polls.
+/// Runs an operation. A promise or coroutine that waits is resolved between two polls.
 void drive(we::future operation) {
   std::uint64_t woken = 0;
   for (;;) {
@@ -161,7 +161,7 @@ int main(int argc, char** argv) {
       using clock = std::chrono::steady_clock;
       const bytes batch = make_batch(m.what, m.calls_per_batch);
       const auto since = [](clock::time_point then) { return std::chrono::duration<double>(clock::now() - then).count(); };
-      // Batches that other programs interrupt are lost, and not the median.
+      // Batches that other programs interrupt are outliers. The median is not affected.
       for (const auto begun = clock::now(); since(begun) < seconds_per_measurement;) {
         const auto one = clock::now();
         drive(engine.transform(batch, sink).value());

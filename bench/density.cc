@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How long an engine takes from its start to its first read, and what an idle one costs, in each memory mode:
-// bench-density [--json [--count ENGINES]] GUEST.wasm..., 1,000 engines of each, and 100,000 of the first unless it is
+// How long an engine takes from its start to its first read and what an idle engine costs in each memory mode:
+// bench-density [--json [--count ENGINES]] GUEST.wasm... 1,000 engines of each and 100,000 of the first unless it is
 // for JSON. Each row is a process of its own. `bench-density --one MODE GUEST.wasm ENGINES [--json]` is one row.
 //
-//   start     median of starting one engine over and over, while no other runs
-//   among     median of starting all of the engines, one after the other, while the earlier ones idle
-//   idle      growth of the process's resident memory by all engines, divided by their number, after their start
+//   start     median of starting one engine repeatedly while no other runs
+//   among     median of starting all of the engines one after the other while the earlier ones idle
+//   idle      growth of the process's resident memory after the start of all engines, divided by their number
 //   used      the same after each has transformed a batch of one record of 1 KiB
 //   tables    growth of the kernel's page tables, which are not resident memory
-//   mappings  the process's mappings for each engine; it may have 65,530 altogether by default (vm.max_map_count)
+//   mappings  the process's mappings for each engine; 65,530 in total are allowed by default (vm.max_map_count)
 //
-// What grows counts from before the runtime is made, after a first runtime has warmed up library and heap.
+// Growth counts from before the runtime is made and after a first runtime has warmed up library and heap.
 #include "measure.hh"
 
 #include <sys/wait.h>
@@ -121,7 +121,7 @@ void one(const mode& m, const char* path, std::size_t count, form print) {
   std::printf(row, m.name, name.c_str(), count, median(alone), median(among), idle / n, used / n, in_tables / n, in_mappings / n);
 }
 
-/// A row, in a process of its own.
+/// A row in a process of its own.
 void row(char* self, const char* mode, char* guest, std::string count, bool json) {
   std::fflush(stdout);
   const auto child = fork();

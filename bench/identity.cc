@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Time per record of an identity guest through the C++ layer, beside the floor of two plain copies, in one run.
+// Time per record of an identity guest through the C++ layer compared with the minimum of two plain copies in one run.
 //
 //   bench-identity [--shape RECORDSxBYTES] GUEST.wasm [GUEST.wasm ...]
 #include "measure.hh"
@@ -11,7 +11,7 @@ using namespace bench;
 
 namespace {
 
-/// The work without a sandbox: each payload copied to the guest's place and from there to the output.
+/// The work without a sandbox: each payload is copied to the guest's place and from there to the output.
 double time_copies(shape s) {
   const std::size_t size = s.value_size + 6;
   bytes in(size * static_cast<std::size_t>(s.records), 1);
@@ -55,7 +55,7 @@ int main(int argc, char** argv) {
   std::printf("%-24s %8s %8s %12s %12s %8s\n", "guest", "records", "bytes", "ns/record", "records/s", "x copies");
   for (const shape s : shapes) {
     const bytes batch = make_batch(s);
-    // All in turn, round by round, so that noise hits them alike; the median of each.
+    // All in turn, round by round, so that noise affects all alike. The median of each.
     std::vector<std::vector<double>> times(engines.size() + 1);
     for (int round = 0; round < rounds; ++round) {
       times[0].push_back(time_copies(s));

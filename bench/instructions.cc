@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The hot path for callgrind to count: bench-instructions GUEST.wasm RECORDS SIZE BATCHES puts a batch through an
-// engine, over and over, and has callgrind count only that loop. scripts/instructions.py runs it and compares with
-// bench/instructions.json. Through the C ABI, so that the C++ layer is not in it.
+// The hot path for callgrind: bench-instructions GUEST.wasm RECORDS SIZE BATCHES transforms a batch repeatedly.
+// Callgrind counts only that loop. scripts/instructions.py runs it and compares with bench/instructions.json. It uses
+// the C ABI so that the C++ layer is not included.
 //
-// What depends on time would make counts differ: so the time slice is ten seconds, and nothing yields.
+// Anything that depends on time would make counts differ. So the time slice is ten seconds and nothing yields.
 #include "measure.hh"
 
 #include <valgrind/callgrind.h>
@@ -59,7 +59,7 @@ int main(int argc, char** argv) {
   counted out;
   bool fine = true;
   for (int i = 0; i < 16; ++i) {
-    fine = fine && transform(engine.get(), slice, out);  // Buffers grow, and symbols are bound.
+    fine = fine && transform(engine.get(), slice, out);  // Buffers grow and symbols are bound.
   }
   out = {};
   CALLGRIND_START_INSTRUMENTATION;

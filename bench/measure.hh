@@ -74,7 +74,7 @@ double time_of(F&& f) {
   return elapsed * 1e9 / static_cast<double>(calls);
 }
 
-/// Nanoseconds per record of a batch's way through an engine, every record of which must come out again.
+/// Nanoseconds per record of a batch through an engine. Every record must come out again.
 inline double time_guest(we::engine& engine, const bytes& batch, int records) {
   std::size_t count = 0;
   auto sink = [&](we::output_block block) { count += block.size(); };

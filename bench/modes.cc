@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Time per record in each memory and trap mode, all in turn in one run, as a ratio to the default: bench-modes
-// GUEST.wasm... The last row of each shape looks at the signal mask in each poll.
+// Time per record in each memory and trap mode as a ratio to the default, all in turn in one run: bench-modes
+// GUEST.wasm... The last row of each shape checks the signal mask in each poll.
 #include "measure.hh"
 
 using namespace bench;

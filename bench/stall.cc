@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// For how long one poll keeps the host's thread when a guest will not give it back: bench-stall [--json] GUEST.wasm,
-// with the guest of bench/guests/transform_stall.c. Each row is some two seconds of polls of one record that never
-// ends.
+// How long one poll keeps the host's thread when a guest does not give it back: bench-stall [--json] GUEST.wasm with
+// the guest of bench/guests/transform_stall.c. Each row is some two seconds of polls of one record that never ends.
 //
-// "cpu" is time for which the thread had a processor during the poll, which is what the library can answer for; "wall"
-// has in it what other programs took away.
+// "cpu" is the time for which the thread had a processor during the poll. The library is responsible for that. "wall"
+// includes the time that other programs took.
 #include "measure.hh"
 
 #include <ctime>
@@ -48,7 +47,7 @@ int main(int argc, char** argv) {
   }
   wasm_runtime_config config{};
   config.record_time_limit_ns = 3'600'000'000'000;
-  const double slice = 500;  // Microseconds: the default, which is what is measured.
+  const double slice = 500;  // Microseconds: the default is measured.
   const auto runtime = we::runtime::create(config).value();
   we::prepare_thread(runtime).value();
   if (!json) {
@@ -62,7 +61,7 @@ int main(int argc, char** argv) {
     const auto batch = builder.finish().value();
     auto sink = [](we::output_block) {};
     auto operation = engine.transform(batch, sink).value();
-    // The first polls of fill make its memory; they count, too.
+    // The first polls of fill allocate its memory. They count too.
     std::vector<double> cpu;
     std::vector<double> wall;
     for (const double begun = wall_us(); wall_us() - begun < seconds * 1e6;) {

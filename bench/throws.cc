@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What live engines cost everybody else's exceptions: throws per second on 16 threads, without the library and with 100
-// engines from 20 factories, by turns in one run.
+// What live engines cost the exceptions of other threads: throws per second on 16 threads without the library and with
+// 100 engines from 20 factories, in turn in one run.
 //
 //   bench-throws GUEST.wasm
 #include "wasm_engine/wasm_engine.hh"
@@ -28,7 +28,7 @@ constexpr int engines = 100;
 constexpr int rounds = 9;
 constexpr std::chrono::milliseconds round_time{500};
 
-/// Frames to pass, each with something to destroy.
+/// Frames to unwind. Each has something to destroy.
 int deep(int depth) {
   std::vector<int> some(8, depth);
   if (depth == 0) {
@@ -37,7 +37,7 @@ int deep(int depth) {
   return deep(depth - 1) + some[3];
 }
 
-/// Throws per second, by all threads together.
+/// Throws per second of all threads together.
 double throws_per_second() {
   std::atomic<bool> over{false};
   std::atomic<std::uint64_t> all{0};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Many engines that take turns on one thread: bench-turns [--json] GUEST.wasm ENGINES. Each turn gives the next engine
-// one batch of ten records of 1 KiB, so that with many engines each finds its memory, stack and code's data cold.
-// Engines come from the thread's pool. Each row is a process of its own when `make bench` runs it.
+// one batch of ten records of 1 KiB. With many engines each finds its memory, stack and code's data cold. Engines come
+// from the thread's pool. Each row is a process of its own when `make bench` runs it.
 #include "measure.hh"
 
 #include <cstring>

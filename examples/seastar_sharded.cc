@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A transform on every shard of a Seastar program: the runtime is made on shard 0, the compiled factory is shared with
-// the others through foreign pointers, and each shard has an engine of its own. A guest that imports `host.later`, a
-// function (i64) -> i64, gets its answer from a Seastar future that sleeps.
+// A transform on every shard of a Seastar program. The runtime is made on shard 0. The other shards get the compiled
+// factory through foreign pointers. Each shard has its own engine. A guest may import `host.later`, a function (i64) ->
+// i64, whose result comes from a Seastar future that sleeps.
 //
 //   seastar_sharded --module transform.wasm --smp 2 --memory 1G --overprovisioned
 #include <wasm_engine/seastar.hh>
@@ -40,7 +40,7 @@ class transformer {
     co_await wasmengine::as_future(_engine.start().value());
   }
 
-  /// Transforms a batch; every record that the guest writes goes to the log, which here stands for a disk that is slow.
+  /// Transforms a batch. Every record that the guest writes goes to the log, which stands for a slow disk here.
   seastar::future<std::size_t> transform(bytes batch) {
     std::size_t records = 0;
     wasmengine::seastar_sink sink([&records](wasmengine::output_block block) -> seastar::future<> {
@@ -83,7 +83,8 @@ wasmengine::compilation compile(const wasmengine::runtime& runtime, const bytes&
 seastar::future<> run(std::string path) {
   const bytes module = read(path);
 
-  // Here, not before app_template::run: Seastar has its signal handlers by now, and Wasmtime's pass on to them.
+  // Here and not before app_template::run: Seastar has its signal handlers by now and Wasmtime's pass signals on to
+  // them.
   const auto runtime = wasmengine::runtime::create({}, [](const wasmengine::log_line& line) {
                          lines.info("{}: {}", line.transform, line.text);
                        }).value();
@@ -94,7 +95,7 @@ seastar::future<> run(std::string path) {
   });
   runtime.add(host).value();
 
-  // A copy of a factory is one atomic increment, on any shard; the foreign pointers see to it that shard 0 frees them.
+  // A copy of a factory is one atomic increment on any shard. The foreign pointers make shard 0 free them.
   const wasmengine::factory factory = co_await wasmengine::as_future(compile(runtime, module));
   std::vector<shared_factory> factories;
   for (unsigned i = 0; i < seastar::this_smp_shard_count(); ++i) {

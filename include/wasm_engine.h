@@ -101,7 +101,8 @@ typedef struct wasm_engine wasm_engine;
 // A future that an executor polls. Owned by the executor between `schedule` and `wasm_task_run`.
 typedef struct wasm_task wasm_task;
 
-// A callback's promise to answer later. It may be used on any thread and may outlive the engine.
+// The promise of a callback that returned pending. Any thread may use it but only one at a time. It may outlive the
+// engine.
 typedef struct wasm_promise wasm_promise;
 
 // A cache of factories. Owned by the host. Several threads may use it at once.
@@ -235,9 +236,9 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   // The artifact was made by another version of the library or for another processor or with another
   // configuration. The message says which. Compile the module again.
   WASM_STATUS_MODULE_ARTIFACT_INCOMPATIBLE = 38,
-  // The guest trapped. See `trap` in `wasm_error_info`.
+  // The guest trapped. See `trap` of `wasm_error_info`.
   WASM_STATUS_GUEST_TRAP = 50,
-  // The guest exited by itself: `proc_exit` or a return from `_start`. See `exit_code` in `wasm_error_info`.
+  // The guest exited by itself: `proc_exit` or a return from `_start`. See `exit_code` of `wasm_error_info`.
   WASM_STATUS_GUEST_EXIT = 51,
   // The start or one record used more than `record_time_limit_ns`.
   WASM_STATUS_GUEST_TIMEOUT = 52,
@@ -653,7 +654,7 @@ typedef struct wasm_thread_pool {
 
 // Prepares the calling thread for polling engines of `runtime`. Unblocks exactly the signals that the runtime uses
 // (see `wasm_thread_unblock_signals`). Sets up what Wasmtime keeps for each thread, including an alternate signal
-// stack of 256 KiB unless the thread has one of that size. Reserves a pool.
+// stack of 256 KiB unless the thread has one that large. Reserves a pool.
 //
 // To be called once on each such thread before its first poll because all this may take hundreds of microseconds. It
 // is required in memory mode `WASM_MEMORY_MODE_THREAD_POOL` and on a thread whose signals are blocked. A second call
@@ -854,7 +855,7 @@ typedef struct wasm_engine_config {
   uint32_t shared;
 } wasm_engine_config;
 
-// How a callback answers.
+// What a callback returns.
 typedef enum wasm_callback_result WASM_ENGINE_ENUM_TYPE {
   // The call has completed.
   WASM_CALLBACK_RESULT_DONE = 0,
@@ -1640,7 +1641,7 @@ typedef struct wasm_schema_registry {
   void *data;
   // Frees `data`. Called once when the runtime and everything made from it are gone. May be NULL.
   void (*drop)(void *data);
-  // The schema of this id. The answer's `version` is not looked at.
+  // The schema of this id. The `version` of the result is ignored.
   wasm_callback_result (*get_schema)(void *data, int32_t id, wasm_call *call);
   // Gets the schema of a subject in this version. −1 is the latest.
   wasm_callback_result (*get_subject_schema)(void *data, wasm_slice subject, int32_t version, wasm_call *call);

@@ -62,7 +62,7 @@ std::string escape(std::string_view text) {
 std::string text_member(const json& object, const char* name) {
   const auto found = object.find(name);
   if (found == object.end() || !found->is_string()) {
-    throw refused(fmt::format("the answer has no text \"{}\"", name));
+    throw refused(fmt::format("the response has no text \"{}\"", name));
   }
   return found->get<std::string>();
 }
@@ -70,11 +70,11 @@ std::string text_member(const json& object, const char* name) {
 std::int32_t int_member(const json& object, const char* name) {
   const auto found = object.find(name);
   if (found == object.end() || !found->is_number_integer()) {
-    throw refused(fmt::format("the answer has no integer \"{}\"", name));
+    throw refused(fmt::format("the response has no integer \"{}\"", name));
   }
   const bool large = found->is_number_unsigned() && found->get<std::uint64_t>() > std::uint64_t{INT32_MAX};
   if (large || found->get<std::int64_t>() < INT32_MIN) {
-    throw refused(fmt::format("\"{}\" in the answer is out of range: {}", name, found->dump()));
+    throw refused(fmt::format("\"{}\" in the response is out of range: {}", name, found->dump()));
   }
   return found->get<std::int32_t>();
 }
@@ -99,7 +99,7 @@ class schema_answer {
     if (!is_absent(object, "references")) {
       const auto& references = object["references"];
       if (!references.is_array()) {
-        throw refused("\"references\" in the answer is not an array");
+        throw refused("\"references\" in the response is not an array");
       }
       for (const auto& r : references) {
         _texts.push_back(text_member(r, "name"));
@@ -283,14 +283,14 @@ std::string http_registry::request::redirected() const {
 
 void http_registry::request::check_transfer(CURLcode code) const {
   if (_too_long) {
-    throw refused(fmt::format("the answer is longer than {} MiB", longest_answer >> 20));
+    throw refused(fmt::format("the response is longer than {} MiB", longest_answer >> 20));
   }
   if (code == CURLE_OPERATION_TIMEDOUT) {
-    throw refused(fmt::format("no {}answer within {} (--schema-registry-timeout)", _received > 0 ? "complete " : "",
+    throw refused(fmt::format("no {}response within {} (--schema-registry-timeout)", _received > 0 ? "complete " : "",
                               _timeout));
   }
   if (code == CURLE_UNSUPPORTED_PROTOCOL && redirects() == 0) {
-    throw refused(fmt::format("the answer is not HTTP{}", _url.starts_with("http:") ? "; is it https there?" : ""));
+    throw refused(fmt::format("the response is not HTTP{}", _url.starts_with("http:") ? "; is it https there?" : ""));
   }
   if (code != CURLE_OK) {
     throw refused(_error[0] != '\0' ? excerpt(_error.data()) : curl_easy_strerror(code));
@@ -302,7 +302,7 @@ json http_registry::request::read() const {
   auto answer = json::parse(_answer, nullptr, false);
   if (status >= 200 && status < 300) {
     if (!answer.is_object()) {
-      throw refused(fmt::format("HTTP status {}, but the answer is not from a schema registry: {}", status,
+      throw refused(fmt::format("HTTP status {}, but the response is not from a schema registry: {}", status,
                                 _answer.empty() ? "it is empty" : excerpt(_answer)));
     }
     return answer;

@@ -24,7 +24,7 @@ constexpr const char* exit_codes =
     "  3  the module was refused\n"
     "  4  the guest failed or wrote what the output format cannot express; the output of the records before that is\n"
     "     kept, with several threads or partitions also that of some after it; not for records that --on-error loses\n"
-    "  5  bad input data; output files are not written, standard output has what came before\n";
+    "  5  bad input data; output files are not written, standard output has the output before that\n";
 
 constexpr const char* about_run =
     "Formats, one record a line:\n"

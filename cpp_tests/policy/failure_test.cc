@@ -123,8 +123,8 @@ TEST_P(EveryGuestDeath, UnderDeadLetterPutsThatRecordInItsPlace) {
   EXPECT_EQ(p.stats().skipped, 0U);
 }
 
-/// Each death in each codec. But a timeout takes its time. What a codec changes is the same for all deaths: how the rest
-/// of the batch is found again.
+/// Each death in each codec. But a timeout takes its time. What a codec changes is the same for all deaths: how the
+/// rest of the batch is found again.
 std::vector<std::tuple<death, wasm_compression>> every_death() {
   std::vector<std::tuple<death, wasm_compression>> all;
   for (const auto& d : deaths) {

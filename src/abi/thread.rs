@@ -51,7 +51,7 @@ pub struct wasm_thread_pool {
 
 /// Prepares the calling thread for polling engines of `runtime`. Unblocks exactly the signals that the runtime uses
 /// (see `wasm_thread_unblock_signals`). Sets up what Wasmtime keeps for each thread, including an alternate signal
-/// stack of 256 KiB unless the thread has one of that size. Reserves a pool.
+/// stack of 256 KiB unless the thread has one that large. Reserves a pool.
 ///
 /// To be called once on each such thread before its first poll because all this may take hundreds of microseconds. It
 /// is required in memory mode `WASM_MEMORY_MODE_THREAD_POOL` and on a thread whose signals are blocked. A second call

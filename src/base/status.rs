@@ -80,9 +80,9 @@ pub enum wasm_status {
     /// configuration. The message says which. Compile the module again.
     ModuleArtifactIncompatible = 38,
 
-    /// The guest trapped. See `trap` in `wasm_error_info`.
+    /// The guest trapped. See `trap` of `wasm_error_info`.
     GuestTrap = 50,
-    /// The guest exited by itself: `proc_exit` or a return from `_start`. See `exit_code` in `wasm_error_info`.
+    /// The guest exited by itself: `proc_exit` or a return from `_start`. See `exit_code` of `wasm_error_info`.
     GuestExit = 51,
     /// The start or one record used more than `record_time_limit_ns`.
     GuestTimeout = 52,

@@ -1,4 +1,4 @@
-//! The call that a callback of the host belongs to: the guest's memory and the way to answer later.
+//! The call that a callback of the host belongs to: the guest's memory and the promise for a later result.
 #![allow(unsafe_code)]
 
 use super::owned::{Owned, host_data};
@@ -12,7 +12,7 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use std::sync::Arc;
 
-/// How a callback answers.
+/// What a callback returns.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum wasm_callback_result {
@@ -134,7 +134,8 @@ pub struct wasm_call {
     schema: Option<Settled>,
 }
 
-/// A callback's promise to answer later. It may be used on any thread and may outlive the engine.
+/// The promise of a callback that returned pending. Any thread may use it but only one at a time. It may outlive the
+/// engine.
 pub struct wasm_promise {
     /// The end that settles.
     pub sender: Sender<Settled, Waker>,

@@ -67,7 +67,7 @@ pub struct wasm_schema_registry {
     pub data: *mut c_void,
     /// Frees `data`. Called once when the runtime and everything made from it are gone. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
-    /// The schema of this id. The answer's `version` is not looked at.
+    /// The schema of this id. The `version` of the result is ignored.
     pub get_schema:
         Option<unsafe extern "C" fn(data: *mut c_void, id: i32, call: *mut wasm_call) -> wasm_callback_result_number>,
     /// Gets the schema of a subject in this version. −1 is the latest.

@@ -181,7 +181,7 @@ class Avro(AvroTest):
         )
 
     def test_a_promise_of_an_id_needs_one(self):
-        for body, why in ((b"{}", 'no integer "id"'), (b'{"id": 2147483648}', '"id" in the answer is out of range')):
+        for body, why in ((b"{}", 'no integer "id"'), (b'{"id": 2147483648}', '"id" in the response is out of range')):
             with self.subTest(body):
                 self.assertIn(why, self.refuse(Registry(self, misbehave=answers(200, body)), *self.readings))
 
@@ -245,24 +245,24 @@ class Client(ToolTest):
 
     def test_garbage(self):
         for body, why in (
-            (b"", "HTTP status 200, but the answer is not from a schema registry: it is empty\n"),
-            (b"hello", "the answer is not from a schema registry: hello\n"),
-            (b"\xff\0", "the answer is not from a schema registry: \\xff\\x00\n"),
-            (b"[" * 1_000_000, "the answer is not from a schema registry: [["),
-            (b"[1]", "the answer is not from a schema registry: [1]\n"),
-            (b"{}", 'the answer has no text "schema"\n'),
-            (b'{"schema": 1}', 'the answer has no text "schema"\n'),
+            (b"", "HTTP status 200, but the response is not from a schema registry: it is empty\n"),
+            (b"hello", "the response is not from a schema registry: hello\n"),
+            (b"\xff\0", "the response is not from a schema registry: \\xff\\x00\n"),
+            (b"[" * 1_000_000, "the response is not from a schema registry: [["),
+            (b"[1]", "the response is not from a schema registry: [1]\n"),
+            (b"{}", 'the response has no text "schema"\n'),
+            (b'{"schema": 1}', 'the response has no text "schema"\n'),
             (b'{"schema": "x", "schemaType": "XML"}', "the schema is of an unknown type: XML\n"),
-            (b'{"schema": "x", "references": {}}', '"references" in the answer is not an array\n'),
-            (b'{"schema": "x", "references": [1]}', 'the answer has no text "name"\n'),
+            (b'{"schema": "x", "references": {}}', '"references" in the response is not an array\n'),
+            (b'{"schema": "x", "references": [1]}', 'the response has no text "name"\n'),
             (b'{"schema": "x", "references": [{"name": "n", "subject": "s", "version": 1e3}]}',
-             'the answer has no integer "version"\n'),
+             'the response has no integer "version"\n'),
             (b'{"schema": "x", "references": [{"name": "n", "subject": "s", "version": -2147483649}]}',
-             '"version" in the answer is out of range: -2147483649\n'),
+             '"version" in the response is out of range: -2147483649\n'),
         ):  # fmt: skip
             with self.subTest(body[:80]):
                 self.fails(answers(200, body), why)
-        self.fails(talks_nonsense, "the answer is not HTTP; is it https there?\n")
+        self.fails(talks_nonsense, "the response is not HTTP; is it https there?\n")
         self.fails(hangs_up, "Empty reply from server\n")
 
     def test_absent_and_null_are_the_same(self):
@@ -292,7 +292,7 @@ class Client(ToolTest):
         self.assertNotIn("secret", ended.stderr)
 
     def test_time(self):
-        for misbehave, why in ((hangs, "no answer within 300ms"), (drips, "no complete answer within 300ms")):
+        for misbehave, why in ((hangs, "no response within 300ms"), (drips, "no complete response within 300ms")):
             with self.subTest(why):
                 begin = time.monotonic()
                 self.fails(misbehave, why + " (--schema-registry-timeout)\n", "--schema-registry-timeout", "300ms")
@@ -306,7 +306,7 @@ class Client(ToolTest):
         self.finds(slow, "--record-timeout", "100ms")
 
     def test_endless(self):
-        self.fails(floods, "the answer is longer than 16 MiB\n", "--schema-registry-timeout", "60s")
+        self.fails(floods, "the response is longer than 16 MiB\n", "--schema-registry-timeout", "60s")
         self.fails(floods_headers, "Too large response headers", "--schema-registry-timeout", "60s")
 
     def test_redirects(self):
