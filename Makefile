@@ -8,13 +8,24 @@ CMAKE   := $(BUILD)/cmake
 # Other Wasm libraries, for tests that have them beside this one.
 PEERS   := $(CARGO_TARGET_DIR)/peers
 
-.PHONY: demo test bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws bench-cache \
-  bench-stall bench-failures renew-instructions setup library library-pgo peers guests configure tool cpp header test-rust test-header test-symbols test-bindings test-cpp lint clean
+.PHONY: demo check test setup library library-pgo peers guests configure tool cpp header clean \
+  lint test-docs test-rust test-header test-symbols test-bindings test-cpp renew-instructions \
+  bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws bench-cache \
+  bench-stall bench-failures
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
 
-test: setup library peers guests cpp lint test-rust test-header test-symbols test-bindings test-cpp
+test: setup library peers guests cpp lint test-docs test-rust test-header test-symbols test-bindings test-cpp
+
+# For every few minutes: less than three of them, with a warm target directory. Each suite once, but for what takes seconds
+# or has a program of its own.
+SLOW := '^(process|signals)\.|^TimeLimit|^GoGuest'
+check: lint test-docs test-header test-symbols
+	cargo test --release --locked -p wasm-engine-batch -p wasm-engine-promise
+	@$(MAKE) --no-print-directory configure
+	cmake --build $(CMAKE) --target wasm_engine_tests asio_suite libuv_suite
+	cd $(CMAKE) && ctest --output-on-failure --no-tests=error -j 2 -L plain -E $(SLOW)
 
 setup:
 	@scripts/setup.sh all
@@ -54,6 +65,12 @@ test-header: library
 	diff -u include/wasm_engine.h $(GENERATED_HEADER) || { echo "include/wasm_engine.h is out of date: run make header"; exit 1; }
 	scripts/check-header.sh
 
+# Links lead somewhere, snippets compile, and the README's programs print what it says.
+test-docs: library guests
+	scripts/check-links.py
+	scripts/check-snippets.py --run $(LIBRARY) $(GUESTS)
+	cd scripts/tests && python3 -B -m unittest -q test_check_links test_check_snippets
+
 test-symbols: library
 	scripts/check-symbols.sh $(LIBRARY)
 
@@ -68,6 +85,8 @@ test-cpp: cpp
 	cd $(CMAKE) && ctest --output-on-failure --no-tests=error -j 2
 
 lint:
+	scripts/check-wings.py
+	cd scripts/tests && python3 -B -m unittest -q test_check_wings
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a record costs at which an engine fails by the size of its batch: bench-failures [--json]. A custom engine fails
-// at each record of 64 B. The policy skips the record or sends it to the dead letters and starts the engine again. The
-// time per lost record must not grow with the batch because all other records are checked already.
+// The cost of a record on which an engine fails, by the size of its batch: bench-failures [--json]. A custom engine
+// fails at each record of 64 B. The policy skips the record or sends it to the dead letters. Then the engine is started
+// again. The time per lost record must not grow with the batch, whose records are all checked already.
 #include "measure.hh"
 
 #include <sys/resource.h>

@@ -1,5 +1,5 @@
-# The adapters' suites, one program per event loop; included by CMakeLists.txt. What is not installed is reported as
-# skipped.
+# The adapters' suites, one program per event loop; included by CMakeLists.txt. What holds on every loop is in
+# adapters/loop_suite.hh. What is not installed is reported as skipped.
 set(ADAPTER_SUPPORT "${CMAKE_CURRENT_SOURCE_DIR}/support/bench.cc")
 
 function(prepare_adapter_suite target)
@@ -21,7 +21,7 @@ function(add_adapter_suite name)
   add_executable(${name}_suite adapters/${name}_suite.cc ${ADAPTER_SUPPORT})
   prepare_adapter_suite(${name}_suite)
   target_link_libraries(${name}_suite PRIVATE ${ARGN} GTest::gmock GTest::gtest_main)
-  gtest_discover_tests(${name}_suite DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 120)
+  discover_tests(${name}_suite 120)
 
   add_executable(${name}_suite_sanitized adapters/${name}_suite.cc ${ADAPTER_SUPPORT})
   prepare_adapter_suite(${name}_suite_sanitized)
@@ -30,7 +30,7 @@ function(add_adapter_suite name)
   target_compile_options(${name}_suite_sanitized PRIVATE ${SANITIZE} -Wno-maybe-uninitialized)
   target_link_options(${name}_suite_sanitized PRIVATE ${SANITIZE})
   add_test(NAME ${name}_sanitized COMMAND ${name}_suite_sanitized --gtest_brief=1)
-  set_tests_properties(${name}_sanitized PROPERTIES TIMEOUT 300 ENVIRONMENT
+  set_tests_properties(${name}_sanitized PROPERTIES TIMEOUT 300 LABELS sanitized ENVIRONMENT
     "ASAN_OPTIONS=handle_segv=0:handle_sigfpe=0:handle_sigill=0:use_sigaltstack=0:detect_stack_use_after_return=0:detect_leaks=1:allocator_may_return_null=1;UBSAN_OPTIONS=print_stacktrace=1")
 endfunction()
 
@@ -57,9 +57,9 @@ endif()
 find_package(Seastar QUIET)
 if(Seastar_FOUND)
   set(SEASTAR_ARGUMENTS --smp 2 --memory 1G --overprovisioned --blocked-reactor-notify-ms 100)
-  add_executable(seastar_suite adapters/seastar_suite.cc)
+  add_executable(seastar_suite adapters/seastar_suite.cc ${ADAPTER_SUPPORT})
   prepare_adapter_suite(seastar_suite)
-  target_link_libraries(seastar_suite PRIVATE Seastar::seastar)
+  target_link_libraries(seastar_suite PRIVATE Seastar::seastar GTest::gmock)
   add_test(NAME seastar COMMAND seastar_suite ${SEASTAR_ARGUMENTS})
 
   add_executable(seastar_sharded "${CMAKE_SOURCE_DIR}/examples/seastar_sharded.cc")

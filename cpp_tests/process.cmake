@@ -15,7 +15,7 @@ function(add_process_test name seconds)
   target_compile_options(process_${name} PRIVATE -O0 -g1)
   target_link_libraries(process_${name} PRIVATE
     wasm_engine GTest::gmock GTest::gtest_main Threads::Threads ${CMAKE_DL_LIBS} ${arg_LIBRARIES})
-  gtest_discover_tests(process_${name} TEST_PREFIX "process." DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${seconds})
+  discover_tests(process_${name} ${seconds} TEST_PREFIX "process.")
 endfunction()
 
 add_process_test(threads 120 threads_test.cc)

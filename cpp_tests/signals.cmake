@@ -7,4 +7,4 @@ target_compile_definitions(signals_handlers PRIVATE
   WASM_ENGINE_TEST_GUESTS="${WASM_ENGINE_GUESTS}" WASM_ENGINE_TEST_WAT="${WAT_DIR}")
 target_compile_options(signals_handlers PRIVATE -O0 -g1)
 target_link_libraries(signals_handlers PRIVATE wasm_engine GTest::gmock GTest::gtest_main Threads::Threads)
-gtest_discover_tests(signals_handlers TEST_PREFIX "signals." DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 120)
+discover_tests(signals_handlers 120 TEST_PREFIX "signals.")

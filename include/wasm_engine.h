@@ -236,9 +236,9 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   // The artifact was made by another version of the library or for another processor or with another
   // configuration. The message says which. Compile the module again.
   WASM_STATUS_MODULE_ARTIFACT_INCOMPATIBLE = 38,
-  // The guest trapped. See `trap` of `wasm_error_info`.
+  // The guest trapped. See `trap` in `wasm_error_info`.
   WASM_STATUS_GUEST_TRAP = 50,
-  // The guest exited by itself: `proc_exit` or a return from `_start`. See `exit_code` of `wasm_error_info`.
+  // The guest exited by itself: `proc_exit` or a return from `_start`. See `exit_code` in `wasm_error_info`.
   WASM_STATUS_GUEST_EXIT = 51,
   // The start or one record used more than `record_time_limit_ns`.
   WASM_STATUS_GUEST_TIMEOUT = 52,
@@ -446,7 +446,7 @@ typedef struct wasm_log_sink {
 
 // Where linear memories and guests' stacks come from.
 //
-// The README has measurements of each mode and says which one to choose.
+// `docs/memory-and-signals.md` has measurements of each mode and says which one to choose.
 typedef enum wasm_memory_mode WASM_ENGINE_ENUM_TYPE {
   // Each start of an engine maps memory and stack, each stop unmaps them. Guests run fastest and starts are
   // slowest. Each engine takes 4 GiB of address space and four to six of the process's 65,530 mappings. This is
@@ -465,7 +465,7 @@ typedef enum wasm_memory_mode WASM_ENGINE_ENUM_TYPE {
   WASM_MEMORY_MODE_PROCESS_POOL = 3,
 } wasm_memory_mode;
 
-// How compiled code notices what a guest must not do.
+// How compiled code detects what a guest must not do.
 typedef enum wasm_trap_mode WASM_ENGINE_ENUM_TYPE {
   // By SIGSEGV, SIGILL and SIGFPE where a signal is cheaper than a check. The default.
   WASM_TRAP_MODE_SIGNALS = 0,
@@ -1144,7 +1144,8 @@ wasm_status wasm_payload_read(wasm_slice bytes,
                               size_t header_capacity,
                               wasm_error **error);
 
-// Makes a builder with no records. Release it with `wasm_batch_builder_release`. Any thread.
+// Makes a builder with no records. `config` may be NULL for the defaults. Release the builder with
+// `wasm_batch_builder_release`. Any thread.
 wasm_status wasm_batch_builder_create(const wasm_batch_config *config,
                                       wasm_batch_builder **builder,
                                       wasm_error **error);
@@ -1986,7 +1987,7 @@ typedef struct wasm_transform_metrics {
 wasm_status wasm_runtime_get_metrics(const wasm_runtime *runtime, wasm_runtime_metrics *metrics, wasm_error **error);
 
 // Writes all metrics as text in Prometheus's format (version 0.0.4). Serve it with `Content-Type: text/plain;
-// version=0.0.4`. The documentation lists them. Any thread, also while engines run on others.
+// version=0.0.4`. `docs/metrics.md` lists them. Any thread, also while engines run on others.
 //
 // There are some 40 lines for each transform and shard. Their number is up to the host. All runtimes of a process use
 // the same names. A host with several adds a label of its own. Release `text` with `wasm_bytes_release`.

@@ -8,11 +8,13 @@
 
 static wasm_slice text(const char *s) { return (wasm_slice){(const uint8_t *)s, strlen(s)}; }
 
-static wasm_status complain(wasm_status status, wasm_error *error) {
+/* Tells why a call failed, and frees the error. By pointer, because a call that is an argument may come last. */
+static wasm_status complain(wasm_status status, wasm_error **error) {
   if (status != WASM_STATUS_OK) {
-    fprintf(stderr, "%s: %s\n", wasm_status_name(status), wasm_error_message(error));
+    fprintf(stderr, "%s: %s\n", wasm_status_name(status), wasm_error_message(*error));
   }
-  wasm_error_release(error);
+  wasm_error_release(*error);
+  *error = NULL;
   return status;
 }
 
@@ -32,7 +34,7 @@ static wasm_status finish(wasm_future *future, wasm_factory **factory) {
   }
   if (status == WASM_STATUS_OK && factory != NULL) status = wasm_future_take_factory(future, factory, &error);
   wasm_future_release(future, NULL);
-  return complain(status, error);
+  return complain(status, &error);
 }
 
 struct count {
@@ -64,19 +66,18 @@ static wasm_status make_batch(wasm_batch_builder *builder, wasm_slice *batch) {
     status = wasm_batch_builder_add(builder, -1, 1700000000000 + i, &payload, &error);
   }
   if (status == WASM_STATUS_OK) status = wasm_batch_builder_finish(builder, batch, &error);
-  return complain(status, error);
+  return complain(status, &error);
 }
 
 static wasm_status run(wasm_engine *engine, wasm_slice batch, struct count *count) {
   wasm_error *error = NULL;
   wasm_future *future = NULL;
-  wasm_status status = complain(wasm_engine_start(engine, &future, &error), error);
+  wasm_status status = complain(wasm_engine_start(engine, &future, &error), &error);
   if (status == WASM_STATUS_OK) status = finish(future, NULL);
   if (status != WASM_STATUS_OK) return status;
-  error = NULL;
   const wasm_output_sink sink = {sizeof sink, count, NULL, count_records};
   const wasm_transform_args args = {.size = sizeof args, .batch = batch, .sink = &sink};
-  status = complain(wasm_engine_transform(engine, &args, &future, &error), error);
+  status = complain(wasm_engine_transform(engine, &args, &future, &error), &error);
   return status == WASM_STATUS_OK ? finish(future, NULL) : status;
 }
 

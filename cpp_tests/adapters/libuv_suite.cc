@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Engines on a libuv loop.
-#include "support/asking.hh"
+#include "adapters/loop_suite.hh"
 
 #include <wasm_engine/libuv.hh>
-
-#include <gmock/gmock.h>
 
 using namespace testing_support;
 using namespace std::chrono_literals;
@@ -69,59 +67,56 @@ class timer {
   state* _state;
 };
 
-TEST(Libuv, OperationsTellTheirEnd) {
-  uv loop;
-  wasmengine::libuv_loop on(&loop.loop);
-  bench b("c_identity");
-  recorder out;
-  const auto batch = built({"a", "b"});
-  int calls = 0;
-  on.spawn(b.engine.start().value(), [&](const result<void>& started) {
-    ++calls;
-    ASSERT_TRUE(started);
-    on.spawn(b.engine.transform(batch, out).value(), [&](const result<void>& done) {
-      ++calls;
-      EXPECT_TRUE(done);
-      on.close();
-    });
-  });
-  EXPECT_EQ(calls, 0) << "not called by the function that begins";
-  loop.run();
-  EXPECT_EQ(calls, 2);
-  EXPECT_THAT(out.values(), ElementsAre("a", "b"));
-}
+// ---- What holds on every loop ----
 
-TEST(Libuv, CompilationsGiveFactories) {
-  uv loop;
-  wasmengine::libuv_loop on(&loop.loop);
-  const auto runtime = wasmengine::runtime::create().value();
-  wasmengine::factory factory;
-  on.spawn(runtime.compile(module("c_identity"), with_topics({"out"})).value(),
-           [&](result<wasmengine::factory> compiled) {
-             ASSERT_TRUE(compiled);
-             factory = std::move(compiled).value();
-             on.close();
-           });
-  loop.run();
-  EXPECT_TRUE(wasmengine::engine::create(factory));
-}
+struct libuv_test_loop {
+  static constexpr bool spawns_later = true;
+  static constexpr bool sleeps = true;
+  static constexpr bool counts_turns = true;
+  /// Many timers are due in one turn.
+  static std::size_t turns_of_timers(std::size_t engines) { return engines + 50; }
 
-TEST(Libuv, FailuresHaveTheirStory) {
-  uv loop;
-  wasmengine::libuv_loop on(&loop.loop);
-  bench b("wat_traps");
-  recorder out;
-  const auto batch = built({"a", "u"});
-  ASSERT_TRUE(succeeded(b.start()));
-  std::optional<wasmengine::error> why;
-  on.spawn(b.engine.transform(batch, out).value(), [&](const result<void>& r) {
-    why = r.err();
-    on.close();
-  });
-  loop.run();
-  ASSERT_TRUE(why);
-  EXPECT_EQ(why->trap(), WASM_TRAP_UNREACHABLE);
-}
+  template <typename Future, typename F>
+  void spawn(Future operation, F done) {
+    _on.spawn(std::move(operation), std::move(done));
+  }
+  void after(std::chrono::milliseconds delay, std::function<void()> what) {
+    _timers.push_back(std::make_unique<timer>(_loop, delay, 0ms, std::move(what)));
+  }
+  template <typename F>
+  void run_until(F over) {
+    while (!over()) {
+      ASSERT_NE(uv_run(&_loop.loop, UV_RUN_ONCE), 0) << "the loop ran out of work";
+    }
+  }
+  [[nodiscard]] std::size_t turns() const { return static_cast<std::size_t>(_loop.turns); }
+
+  auto answering_after(std::chrono::milliseconds delay) {
+    return [this, delay](std::int64_t n, answer a) {
+      after(delay, [n, a = std::make_shared<answer>(std::move(a))] { EXPECT_TRUE(a->resolve(2 * n)); });
+    };
+  }
+  auto failing_after(std::chrono::milliseconds delay, std::string why) {
+    return [this, delay, why](std::int64_t, answer a) {
+      after(delay, [why, a = std::make_shared<answer>(std::move(a))] { EXPECT_TRUE(a->reject(why)); });
+    };
+  }
+
+ private:
+  uv _loop;
+  wasmengine::libuv_loop _on{&_loop.loop};
+  std::vector<std::unique_ptr<timer>> _timers;
+};
+
+}  // namespace
+
+namespace loop_suite {
+INSTANTIATE_TYPED_TEST_SUITE_P(Libuv, EventLoop, libuv_test_loop);
+}  // namespace loop_suite
+
+namespace {
+
+// ---- What only this one has ----
 
 TEST(Libuv, CoroutinesAwaitOperations) {
   uv loop;
@@ -137,142 +132,6 @@ TEST(Libuv, CoroutinesAwaitOperations) {
       }(on, b.engine, batch, out));
   loop.run();
   EXPECT_THAT(out.values(), ElementsAre("a"));
-}
-
-TEST(Libuv, TwoHundredEnginesWaitForTimersTogether) {
-  constexpr std::size_t engines = 200;
-  uv loop;
-  wasmengine::libuv_loop on(&loop.loop);
-  std::vector<std::unique_ptr<timer>> timers;
-  const asking guest([&](std::int64_t n, answer a) {
-    timers.push_back(std::make_unique<timer>(
-        loop, 100ms, 0ms, [n, a = std::make_shared<answer>(std::move(a))] { EXPECT_TRUE(a->resolve(2 * n)); }));
-  });
-  const auto batch = built({"w"});
-  std::vector<wasmengine::engine> all;
-  std::vector<recorder> out(engines);
-  std::size_t over = 0;
-  for (std::size_t i = 0; i < engines; ++i) {
-    all.push_back(guest.started());
-    on.spawn(all[i].transform(batch, out[i]).value(), [&](const result<void>& r) {
-      EXPECT_TRUE(r);
-      if (++over == engines) {
-        on.close();
-        timers.clear();
-      }
-    });
-  }
-  const auto begun = std::chrono::steady_clock::now();
-  loop.run();
-  EXPECT_EQ(over, engines);
-  EXPECT_LT(std::chrono::steady_clock::now() - begun, engines * 100ms / 4) << "they wait side by side";
-  EXPECT_LE(loop.turns, 250);
-  for (const auto& o : out) {
-    EXPECT_EQ(o.records.size(), 1U);
-  }
-}
-
-TEST(Libuv, PromisesSettledOnAnotherThreadWakeTheLoop) {
-  constexpr std::size_t engines = 200;
-  uv loop;
-  wasmengine::libuv_loop on(&loop.loop);
-  answering_thread thread;
-  const asking guest([&thread](std::int64_t, answer a) { thread.add(std::move(a)); });
-  const auto batch = built({"w", "w", "w"});
-  std::vector<wasmengine::engine> all;
-  recorder out;
-  std::size_t over = 0;
-  for (std::size_t i = 0; i < engines; ++i) {
-    all.push_back(guest.started());
-    on.spawn(all[i].transform(batch, out).value(), [&](const result<void>& r) {
-      EXPECT_TRUE(r);
-      if (++over == engines) {
-        on.close();
-      }
-    });
-  }
-  loop.run();
-  EXPECT_EQ(over, engines);
-  EXPECT_EQ(out.records.size(), 3 * engines);
-}
-
-TEST(Libuv, TheLoopSleepsWhilePending) {
-  uv loop;
-  wasmengine::libuv_loop on(&loop.loop);
-  unanswered asked;
-  const asking guest([&asked](std::int64_t, answer a) { asked.add(std::move(a)); });
-  auto engine = guest.started();
-  recorder out;
-  const auto batch = built({"w"});
-  bool over = false;
-  on.spawn(engine.transform(batch, out).value(), [&](const result<void>& r) {
-    over = r.has_value();
-    on.close();
-  });
-  const auto before = thread_time();
-  const timer later(loop, 100ms, 0ms, [&] {
-    EXPECT_LE(loop.turns, 4);
-    EXPECT_LT(thread_time() - before, 20ms);
-    ASSERT_EQ(asked.all.size(), 1U);
-    EXPECT_TRUE(asked.all[0].resolve(std::int64_t{42}));
-    EXPECT_FALSE(over) << "not from within the promise";
-  });
-  loop.run();
-  EXPECT_TRUE(over);
-  EXPECT_LE(loop.turns, 7);
-}
-
-TEST(Libuv, AGuestThatLoopsDoesNotStarveATimer) {
-  uv loop;
-  wasmengine::libuv_loop on(&loop.loop);
-  auto config = unhurried;
-  config.time_slice_ns = 200'000;
-  const asking guest([](std::int64_t n) { return 2 * n; }, config);
-  auto engine = guest.started();
-  recorder out;
-  const auto batch = built({"l"});
-  std::optional<wasmengine::error> why;
-  int ticks = 0;
-  auto ticking = std::make_unique<timer>(loop, 2ms, 2ms, [&] {
-    if (++ticks == 20) {
-      (void)engine.stop().value();
-    }
-  });
-  on.spawn(engine.transform(batch, out).value(), [&](const result<void>& r) {
-    why = r.err();
-    ticking.reset();
-    on.close();
-  });
-  loop.run();
-  ASSERT_TRUE(why);
-  EXPECT_EQ(why->status(), WASM_STATUS_CANCELLED);
-  EXPECT_GE(ticks, 20);
-  EXPECT_GE(loop.turns, 20) << "between two ticks the guest had its turn";
-}
-
-TEST(Libuv, StoppingAnEngineCancelsWhatWaits) {
-  uv loop;
-  wasmengine::libuv_loop on(&loop.loop);
-  unanswered asked;
-  const asking guest([&asked](std::int64_t, answer a) { asked.add(std::move(a)); });
-  auto engine = guest.started();
-  recorder out;
-  const auto batch = built({"w"});
-  std::optional<wasmengine::error> why;
-  on.spawn(engine.transform(batch, out).value(), [&](const result<void>& r) {
-    why = r.err();
-    on.close();
-  });
-  std::unique_ptr<timer> later = std::make_unique<timer>(loop, 1ms, 1ms, [&] {
-    if (!asked.all.empty()) {
-      later.reset();
-      auto stopped = engine.stop().value();
-    }
-  });
-  loop.run();
-  ASSERT_TRUE(why);
-  EXPECT_EQ(why->status(), WASM_STATUS_CANCELLED);
-  EXPECT_TRUE(asked.all[0].resolve(std::int64_t{42})) << "harmless";
 }
 
 TEST(Libuv, ClosingCancelsWhatIsQueued) {

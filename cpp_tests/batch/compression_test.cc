@@ -16,6 +16,8 @@ struct fixture {
   const char* hex;
 };
 
+void PrintTo(const fixture& f, std::ostream* out) { *out << f.name; }
+
 constexpr fixture fixtures[] = {
 #include "fixtures/compressed.inc"
 };
@@ -131,7 +133,7 @@ TEST_P(EveryCodec, DataThatDecompressesToMoreThanTheLimitIsRefusedAndCostsNoMemo
 INSTANTIATE_TEST_SUITE_P(Codecs, EveryCodec,
                          testing::Values(WASM_COMPRESSION_NONE, WASM_COMPRESSION_GZIP, WASM_COMPRESSION_SNAPPY,
                                          WASM_COMPRESSION_LZ4, WASM_COMPRESSION_ZSTD),
-                         [](const auto& info) { return "Codec_" + std::to_string(info.param); });
+                         [](const auto& info) { return codec_name(info.param); });
 
 TEST(Compression, WithAnUnknownCodeIsRefused) {
   bench b("c_identity");

@@ -32,7 +32,7 @@ void expect_unusable(const we::runtime& runtime, const fs::path& path, const std
 TEST(CacheDirectory, ThatCannotBeUsedIsRefusedAndAnotherCanBeTried) {
   scratch dir;
   const auto runtime = we::runtime::create().value();
-  expect_unusable(runtime, dir.root / "a" / "b", "make it beforehand");
+  expect_unusable(runtime, dir.root / "a" / "b", "Create it beforehand");
   write(dir.root / "file", {});
   expect_unusable(runtime, dir.root / "file", "cannot be opened");
   expect_unusable(runtime, dir.root / "file" / "below", "cannot be reached");
@@ -151,7 +151,7 @@ TEST(CacheTrouble, ADirectoryThatVanishesIsToldOnceAndComesBack) {
   ASSERT_THAT(lines, SizeIs(1)) << "once in a while";
   EXPECT_EQ(lines[0].severity, WASM_LOG_SEVERITY_WARN);
   EXPECT_EQ(lines[0].transform, "tested");
-  EXPECT_THAT(lines[0].text, AllOf(HasSubstr(dir.cache.string()), HasSubstr("compiled all the same")));
+  EXPECT_THAT(lines[0].text, AllOf(HasSubstr(dir.cache.string()), HasSubstr("Modules are compiled without it")));
   fs::remove(dir.cache);
   fs::create_directory(dir.cache);
   ::chmod(dir.cache.c_str(), 0700);

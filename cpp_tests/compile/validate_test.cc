@@ -73,6 +73,8 @@ struct refusal {
   const char* says;
 };
 
+void PrintTo(const refusal& r, std::ostream* out) { *out << r.guest; }
+
 class EveryRefusal : public testing::TestWithParam<refusal> {};
 
 TEST_P(EveryRefusal, HasItsOwnStatusAndSaysWhatIsWrong) {

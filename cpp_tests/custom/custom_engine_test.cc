@@ -247,7 +247,7 @@ TEST(CustomEngine, ThatWaitsIsNotCalledBeforeItsPromiseIsSettled) {
   c_engine table;
   held_promise promise;
   table.on_start = [&](wasm_call* call) -> wasm_callback_result {
-    return table.starts == 1 ? promise.take(call) : static_cast<std::uint32_t>(WASM_CALLBACK_RESULT_DONE);
+    return table.starts == 1 ? promise.take(call) : WASM_CALLBACK_RESULT_DONE;
   };
   custom_bench b(table);
   auto started = b.engine.start().value();
@@ -305,7 +305,7 @@ TEST(CustomEngine, KnowsItsEngineAndUserDataButNoGuestsMemory) {
 /// Copies each record, as often as it takes to get it out.
 struct copier {
   std::optional<wasm_input_record> held;
-  std::uint32_t operator()(wasm_slice, std::uint32_t, wasm_work* work, wasm_call*) {
+  wasm_callback_result operator()(wasm_slice, std::uint32_t, wasm_work* work, wasm_call*) {
     wasm_input_record record{};
     for (;;) {
       if (!held) {

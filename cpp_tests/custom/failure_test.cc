@@ -32,7 +32,7 @@ struct failer {
   held_promise& promise;
   bool fails = true;
 
-  std::uint32_t operator()(wasm_slice, std::uint32_t first, wasm_work* work, wasm_call* call) {
+  wasm_callback_result operator()(wasm_slice, std::uint32_t first, wasm_work* work, wasm_call* call) {
     if (first > index || !fails) {
       return c_engine::copy({}, 0, work, call);
     }
@@ -198,8 +198,8 @@ TEST(CustomEngineFailure, OfAStartIsTold) {
 TEST(CustomEngineFailure, IsWhatAnAnswerThatIsNoneCountsAs) {
   c_engine table;
   custom_bench b(table);
-  table.on_start = [](wasm_call*) -> wasm_callback_result { return 7; };
-  EXPECT_THAT(b.start().message(), HasSubstr("answered 7"));
+  table.on_start = [](wasm_call*) -> wasm_callback_result { return wasm_callback_result{7}; };
+  EXPECT_THAT(b.start().message(), HasSubstr("returned 7"));
   table.on_start = [](wasm_call*) -> wasm_callback_result { return WASM_CALLBACK_RESULT_PENDING; };
   EXPECT_THAT(b.start().message(), HasSubstr("without taking a promise"));
   table.on_start = [](wasm_call* call) -> wasm_callback_result {
@@ -343,7 +343,7 @@ TEST(CustomEngineMisuse, FromEachCallbackTheEngineIsBusy) {
   const auto knock = [&] {
     wasm_future* none = nullptr;
     const auto raw = sink.raw();
-    const wasm_engine_policy policy{sizeof(policy), 0, 0, 0, 0, nullptr};
+    const wasm_engine_policy policy{sizeof(policy), WASM_ON_ERROR_FAIL, 0, 0, 0, nullptr};
     EXPECT_EQ(wasm_engine_start(engine, &none, nullptr), WASM_STATUS_BUSY);
     EXPECT_EQ(begin_transform(engine, we::as_slice(batch), &raw, &none, nullptr), WASM_STATUS_BUSY);
     EXPECT_EQ(std::exchange(sink.drops, 0), 1);

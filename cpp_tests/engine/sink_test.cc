@@ -148,7 +148,8 @@ TEST(Sink, ThatDropsItsPromiseFailsTheTransformAndNeverHangsIt) {
 
 TEST(Sink, ThatFailsAnswersNonsenseOrPendingWithoutAPromiseFailsTheTransform) {
   bench b("c_identity", unhurried);
-  for (const std::uint32_t answer : {std::uint32_t{WASM_CALLBACK_RESULT_FAILED}, std::uint32_t{WASM_CALLBACK_RESULT_PENDING}, 3U, UINT32_MAX}) {
+  for (const auto answer : {WASM_CALLBACK_RESULT_FAILED, WASM_CALLBACK_RESULT_PENDING, WASM_CALLBACK_RESULT_AGAIN,
+                            wasm_callback_result{UINT32_MAX}}) {
     ASSERT_TRUE(succeeded(b.start()));
     c_sink sink([answer](output_block, wasm_call*) { return answer; });
     const auto end = transform(b, {"a"}, sink);

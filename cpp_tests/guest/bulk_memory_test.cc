@@ -25,13 +25,20 @@ const wasm_runtime_config hurried = [] {
   return config;
 }();
 
-/// The record that wants the operation: fill, copy upwards, copy downwards.
-class BulkMemoryDivided : public testing::TestWithParam<char> {};
+/// An operation, and the record that wants it.
+struct bulk_operation {
+  const char* name;
+  char letter;
+};
+
+void PrintTo(const bulk_operation& o, std::ostream* out) { *out << o.name; }
+
+class BulkMemoryDivided : public testing::TestWithParam<bulk_operation> {};
 
 TEST_P(BulkMemoryDivided, OperationIsSuspendedInTheMiddleAndItsResultIsRight) {
-  const std::string operation(1, GetParam());
+  const std::string operation(1, GetParam().letter);
   // Whether all is well, and the answer.
-  const std::string question{static_cast<char>(std::toupper(GetParam())), '?'};
+  const std::string question{static_cast<char>(std::toupper(GetParam().letter)), '?'};
   const std::string answer{question[0], 'y'};
   bench b(guest, hurried);
   ASSERT_TRUE(succeeded(b.start()));
@@ -49,8 +56,10 @@ TEST_P(BulkMemoryDivided, OperationIsSuspendedInTheMiddleAndItsResultIsRight) {
   EXPECT_GE(most_yields, 4);
 }
 
-INSTANTIATE_TEST_SUITE_P(BulkMemory, BulkMemoryDivided, testing::Values('f', 'u', 'd'),
-                         [](const auto& info) { return std::string("Letter_") + info.param; });
+INSTANTIATE_TEST_SUITE_P(BulkMemory, BulkMemoryDivided,
+                         testing::Values(bulk_operation{"Fill", 'f'}, bulk_operation{"CopyUpwards", 'u'},
+                                         bulk_operation{"CopyDownwards", 'd'}),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 TEST(BulkMemory, OutOfBoundsTrapsInTheGuestsFunctionBeforeAnythingIsWritten) {
   auto config = hurried;

@@ -83,7 +83,15 @@ std::string all_of(const std::map<std::string, kafka::bytes>& found) {
   return names;
 }
 
-class CoreDumpOfEveryEnd : public testing::TestWithParam<char> {};
+/// What guests/wat/traps.wat ends by, at a record that begins with `letter`.
+struct end_case {
+  const char* name;
+  char letter;
+};
+
+void PrintTo(const end_case& c, std::ostream* out) { *out << c.name; }
+
+class CoreDumpOfEveryEnd : public testing::TestWithParam<end_case> {};
 
 TEST_P(CoreDumpOfEveryEnd, OfATransformHasADumpWithMemoryAndTheStackOfTheBacktrace) {
   auto config = dumping;
@@ -91,7 +99,7 @@ TEST_P(CoreDumpOfEveryEnd, OfATransformHasADumpWithMemoryAndTheStackOfTheBacktra
   bench b("wat_traps", config);
   ASSERT_TRUE(succeeded(b.start()));
   recorder out;
-  const auto end = b.transform(kafka::values({"good", std::string(1, GetParam()) + " marks the spot"}), out);
+  const auto end = b.transform(kafka::values({"good", std::string(1, GetParam().letter) + " marks the spot"}), out);
   ASSERT_TRUE(end.why);
   const auto dump = end.why->coredump();
   ASSERT_TRUE(dump) << end.message();
@@ -106,8 +114,12 @@ TEST_P(CoreDumpOfEveryEnd, OfATransformHasADumpWithMemoryAndTheStackOfTheBacktra
   EXPECT_TRUE(works(b));
 }
 
-INSTANTIATE_TEST_SUITE_P(CoreDump, CoreDumpOfEveryEnd, testing::Values('u', 'd', 'o', 'n', 's', 't', 'r', 'l'),
-                         [](const auto& info) { return std::string("Letter_") + info.param; });
+INSTANTIATE_TEST_SUITE_P(
+    CoreDump, CoreDumpOfEveryEnd,
+    testing::Values(end_case{"Unreachable", 'u'}, end_case{"DivisionByZero", 'd'}, end_case{"MemoryOutOfBounds", 'o'},
+                    end_case{"IndirectCallToNull", 'n'}, end_case{"BadSignature", 's'},
+                    end_case{"TableOutOfBounds", 't'}, end_case{"StackOverflow", 'r'}, end_case{"Timeout", 'l'}),
+    [](const auto& info) { return std::string(info.param.name); });
 
 TEST(CoreDump, OfADeepRecursionHasManyMoreFramesThanTheMessage) {
   bench b("wat_traps", dumping);
@@ -212,7 +224,7 @@ TEST(CoreDump, IsInWhatCKnowsOfTheError) {
   wasm_error_info info{};
   info.size = sizeof(info);
   ASSERT_EQ(wasm_error_get_info(error, &info), WASM_STATUS_OK);
-  EXPECT_FALSE(stack(we::as_bytes(info.core_dump)).empty());
+  EXPECT_FALSE(stack(wasmengine::as_bytes(info.core_dump)).empty());
   wasm_error_release(error);
   wasm_future_release(start, nullptr);
 }

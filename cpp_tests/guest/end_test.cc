@@ -68,11 +68,14 @@ TEST(GuestStart, FailsWhenTheGuestExits) {
 // ---- In the middle of a batch ----
 
 struct trap_case {
+  const char* name;
   char letter;
   wasm_status status;
   wasm_trap trap;
   const char* innermost;
 };
+
+void PrintTo(const trap_case& c, std::ostream* out) { *out << c.name; }
 
 class EveryGuestTrap : public testing::TestWithParam<trap_case> {};
 
@@ -98,16 +101,19 @@ TEST_P(EveryGuestTrap, EndsTheGuestAfterTheOutputOfTheRecordsBeforeAndLeavesAnEn
 
 INSTANTIATE_TEST_SUITE_P(
     Traps, EveryGuestTrap,
-    testing::Values(trap_case{'u', WASM_STATUS_GUEST_TRAP, WASM_TRAP_UNREACHABLE, "unreachable"},
-                    trap_case{'d', WASM_STATUS_GUEST_TRAP, WASM_TRAP_DIVISION_BY_ZERO, "divide"},
-                    trap_case{'v', WASM_STATUS_GUEST_TRAP, WASM_TRAP_INTEGER_OVERFLOW, "overflow"},
-                    trap_case{'f', WASM_STATUS_GUEST_TRAP, WASM_TRAP_BAD_CONVERSION, "to_integer"},
-                    trap_case{'o', WASM_STATUS_GUEST_TRAP, WASM_TRAP_MEMORY_OUT_OF_BOUNDS, "load"},
-                    trap_case{'n', WASM_STATUS_GUEST_TRAP, WASM_TRAP_INDIRECT_CALL_TO_NULL, "call_element"},
-                    trap_case{'s', WASM_STATUS_GUEST_TRAP, WASM_TRAP_BAD_SIGNATURE, "call_element"},
-                    trap_case{'t', WASM_STATUS_GUEST_TRAP, WASM_TRAP_TABLE_OUT_OF_BOUNDS, "call_element"},
-                    trap_case{'r', WASM_STATUS_GUEST_STACK_OVERFLOW, WASM_TRAP_STACK_OVERFLOW, "recurse"}),
-    [](const auto& info) { return std::string("Letter_") + info.param.letter; });
+    testing::Values(trap_case{"Unreachable", 'u', WASM_STATUS_GUEST_TRAP, WASM_TRAP_UNREACHABLE, "unreachable"},
+                    trap_case{"DivisionByZero", 'd', WASM_STATUS_GUEST_TRAP, WASM_TRAP_DIVISION_BY_ZERO, "divide"},
+                    trap_case{"IntegerOverflow", 'v', WASM_STATUS_GUEST_TRAP, WASM_TRAP_INTEGER_OVERFLOW, "overflow"},
+                    trap_case{"BadConversion", 'f', WASM_STATUS_GUEST_TRAP, WASM_TRAP_BAD_CONVERSION, "to_integer"},
+                    trap_case{"MemoryOutOfBounds", 'o', WASM_STATUS_GUEST_TRAP, WASM_TRAP_MEMORY_OUT_OF_BOUNDS, "load"},
+                    trap_case{"IndirectCallToNull", 'n', WASM_STATUS_GUEST_TRAP,
+                              WASM_TRAP_INDIRECT_CALL_TO_NULL, "call_element"},
+                    trap_case{"BadSignature", 's', WASM_STATUS_GUEST_TRAP, WASM_TRAP_BAD_SIGNATURE, "call_element"},
+                    trap_case{"TableOutOfBounds", 't', WASM_STATUS_GUEST_TRAP,
+                              WASM_TRAP_TABLE_OUT_OF_BOUNDS, "call_element"},
+                    trap_case{"StackOverflow", 'r', WASM_STATUS_GUEST_STACK_OVERFLOW,
+                              WASM_TRAP_STACK_OVERFLOW, "recurse"}),
+    [](const auto& info) { return std::string(info.param.name); });
 
 TEST(GuestTrap, AtTheFirstRecordGivesNoOutputAndDropsWhatThatRecordWrote) {
   bench b("odd_bad_pointer");  // p0: writes nothing before it fails

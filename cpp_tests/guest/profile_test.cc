@@ -136,12 +136,12 @@ TEST(Profile, IsRefusedTwiceAndItsEndBeforeItsBeginning) {
   auto none = b.engine.finish_profile();
   ASSERT_FALSE(none);
   EXPECT_EQ(none.err().status(), WASM_STATUS_INVALID_STATE);
-  EXPECT_THAT(none.err().what(), HasSubstr("is not being profiled"));
+  EXPECT_THAT(none.err().what(), HasSubstr("no profile is in progress"));
   ASSERT_TRUE(b.engine.start_profile());
   const auto twice = b.engine.start_profile();
   ASSERT_FALSE(twice);
   EXPECT_EQ(twice.err().status(), WASM_STATUS_INVALID_STATE);
-  EXPECT_THAT(twice.err().what(), HasSubstr("profiled already"));
+  EXPECT_THAT(twice.err().what(), HasSubstr("in progress already"));
   ASSERT_TRUE(b.engine.finish_profile());
   EXPECT_FALSE(b.engine.finish_profile()) << "once";
   ASSERT_TRUE(b.engine.start_profile()) << "and then again";
@@ -153,7 +153,7 @@ TEST(Profile, OfAnImpossibleIntervalIsRefused) {
     const auto started = b.engine.start_profile(interval);
     ASSERT_FALSE(started);
     EXPECT_EQ(started.err().status(), WASM_STATUS_INVALID_ARGUMENT);
-    EXPECT_THAT(started.err().what(), HasSubstr("must be at most 10000000000"));
+    EXPECT_THAT(started.err().what(), HasSubstr("the maximum is 10000000000"));
   }
   EXPECT_FALSE(b.engine.finish_profile());
 }

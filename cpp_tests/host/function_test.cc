@@ -12,7 +12,7 @@ using testing::HasSubstr;
 
 namespace {
 
-constexpr std::uint32_t done = WASM_CALLBACK_RESULT_DONE;
+constexpr wasm_callback_result done = WASM_CALLBACK_RESULT_DONE;
 constexpr std::uint32_t minus_one = 0xffff'ffffU;
 
 /// Registers and gives the status; the error's text goes to `why`.
@@ -58,13 +58,13 @@ TEST(HostFunction, ThatMayWaitAndDoesNotIsCalledOnceToo) {
 }
 
 TEST(HostFunction, GetsValuesOfEachType) {
-  constexpr std::uint32_t i32 = WASM_VALUE_TYPE_I32, i64 = WASM_VALUE_TYPE_I64, f32 = WASM_VALUE_TYPE_F32,
-                          f64 = WASM_VALUE_TYPE_F64;
+  constexpr auto i32 = WASM_VALUE_TYPE_I32, i64 = WASM_VALUE_TYPE_I64, f32 = WASM_VALUE_TYPE_F32,
+                 f64 = WASM_VALUE_TYPE_F64;
   for (const bool may_wait : {false, true}) {
     world w;
     std::vector<std::int64_t> reported;
-    const auto add_one = [&](std::string_view name, std::vector<std::uint32_t> params,
-                             std::vector<std::uint32_t> results, raw_function f) {
+    const auto add_one = [&](std::string_view name, std::vector<wasm_value_type> params,
+                             std::vector<wasm_value_type> results, raw_function f) {
       ASSERT_EQ(add(w, raw_host_function(std::move(f), &w.drops, name, params, results, may_wait)), WASM_STATUS_OK);
     };
     const auto echo = [](wasm_call*, const wasm_value* a, wasm_value* r) {
@@ -151,7 +151,7 @@ TEST(HostFunction, FailsWithItsReason) {
         case 1:
           return WASM_CALLBACK_RESULT_FAILED;
         case 2:
-          return 77;
+          return wasm_callback_result{77};
         case 3:
           return WASM_CALLBACK_RESULT_PENDING;
         default:
@@ -212,7 +212,7 @@ TEST(HostFunction, MayNotReenterItsEngine) {
     const auto batch = pairs({});
     wasm_output_sink sink{};
     sink.size = sizeof(sink);
-    sink.records = [](auto...) -> std::uint32_t { return WASM_CALLBACK_RESULT_DONE; };
+    sink.records = [](auto...) { return WASM_CALLBACK_RESULT_DONE; };
     EXPECT_EQ(begin_transform(engine, we::as_slice(std::span<const std::uint8_t>(batch)), &sink, &other, nullptr),
               WASM_STATUS_BUSY);
     EXPECT_EQ(wasm_engine_release(engine, nullptr), WASM_STATUS_BUSY);
@@ -282,7 +282,7 @@ TEST(Registering, RefusesWhatMakesNoSense) {
   EXPECT_THAT(why, HasSubstr("32"));
   refused([](auto& f) { f.result_count = 17; }, WASM_STATUS_INVALID_ARGUMENT);
   refused([](auto& f) { f.param_count = std::numeric_limits<std::size_t>::max(); }, WASM_STATUS_INVALID_ARGUMENT);
-  const std::uint32_t wrong = 4;
+  const wasm_value_type wrong{4};
   refused([&](auto& f) { f.results = &wrong; }, WASM_STATUS_INVALID_ARGUMENT);
   refused([](auto& f) { f.may_wait = 2; }, WASM_STATUS_INVALID_ARGUMENT);
   refused([](auto& f) { f.name = we::as_slice("\xff"); }, WASM_STATUS_INVALID_UTF8);
@@ -356,7 +356,7 @@ TEST(Registering, IsOverWithTheFirstValidation) {
 TEST(Registering, AGuestWithAnotherSignatureIsRefused) {
   for (const bool may_wait : {false, true}) {
     world w;
-    constexpr std::array<std::uint32_t, 1> i64{WASM_VALUE_TYPE_I64};
+    constexpr std::array i64{WASM_VALUE_TYPE_I64};
     ASSERT_EQ(add(w, raw_host_function([](auto...) { return done; }, &w.drops, "f", two_i32, i64, may_wait)),
               WASM_STATUS_OK);
     w.add_report();

@@ -315,6 +315,17 @@ TEST(Continuation, ThatMakesNoSenseIsRefusedAndDropped) {
 /// What goes away while the promise is outstanding.
 enum class gone { operation, stop, engine, factory_and_runtime };
 
+std::string name_of(const std::vector<gone>& order) {
+  static constexpr const char* names[] = {"Operation", "Stop", "Engine", "FactoryAndRuntime"};
+  std::string all;
+  for (const auto what : order) {
+    all += (all.empty() ? "" : "Then") + std::string(names[static_cast<std::size_t>(what)]);
+  }
+  return all;
+}
+
+void PrintTo(gone what, std::ostream* out) { *out << name_of({what}); }
+
 class PromiseAfter : public testing::TestWithParam<std::vector<gone>> {};
 
 void let_go(waiting& w, gone what) {
@@ -391,7 +402,8 @@ INSTANTIATE_TEST_SUITE_P(
                     std::vector{gone::factory_and_runtime, gone::engine, gone::operation},
                     std::vector{gone::factory_and_runtime, gone::operation, gone::engine},
                     std::vector{gone::stop, gone::factory_and_runtime, gone::engine, gone::operation},
-                    std::vector{gone::stop, gone::operation, gone::engine, gone::factory_and_runtime}));
+                    std::vector{gone::stop, gone::operation, gone::engine, gone::factory_and_runtime}),
+    [](const auto& info) { return name_of(info.param); });
 
 TEST(Promise, OfAnEarlierRunDoesNotReachALaterOne) {
   waiting w;

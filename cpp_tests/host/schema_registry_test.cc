@@ -88,10 +88,16 @@ struct later_registry {
   std::vector<owned_promise> promises;
   std::vector<std::string> asked;
   std::atomic<int> drops{0};
-  std::uint32_t answer = WASM_CALLBACK_RESULT_PENDING;
+  wasm_callback_result answer = WASM_CALLBACK_RESULT_PENDING;
+  /// Called within each call of the table.
+  std::function<void(wasm_call* call, bool creates)> on_call;
 
   wasm_callback_result ask(std::string what, wasm_call* call) {
+    const bool creates = what.find(':') != std::string::npos;
     asked.push_back(std::move(what));
+    if (on_call) {
+      on_call(call, creates);
+    }
     if (answer == WASM_CALLBACK_RESULT_PENDING) {
       promises.push_back(take_promise(call));
     }
@@ -153,6 +159,43 @@ TEST(OwnRegistry, AnswersLaterFromAnotherThread) {
   EXPECT_EQ(r.drops, 1);
 }
 
+TEST(OwnRegistry, AnswersAtOnce) {
+  later_registry r;
+  r.answer = WASM_CALLBACK_RESULT_DONE;
+  r.on_call = [](wasm_call* call, bool creates) {
+    const auto s = int_schema();
+    EXPECT_EQ(creates ? wasm_call_return_schema_id(call, 5, nullptr) : wasm_call_return_schema(call, &s, nullptr),
+              WASM_STATUS_OK);
+  };
+  sr_world w(false);
+  ASSERT_TRUE(w.runtime.set_schema_registry(r.table()));
+  w.start("h_sr");
+  auto operation = w.begin({{create, 0}, {by_id, 5}, {by_subject, 3}}).value();
+  ASSERT_EQ(step(operation).value(), WASM_POLL_READY);
+  EXPECT_THAT(w.reported, ElementsAre(0, 5, 0, 8, definition_word, 0, 10, subject_word));
+}
+
+TEST(OwnRegistry, AnAnswerOfTheWrongKindAtOnceIsAStatus) {
+  later_registry r;
+  r.answer = WASM_CALLBACK_RESULT_FAILED;
+  r.on_call = [](wasm_call* call, bool creates) {
+    auto s = int_schema();
+    EXPECT_EQ(creates ? wasm_call_return_schema(call, &s, nullptr) : wasm_call_return_schema_id(call, 5, nullptr),
+              WASM_STATUS_INVALID_ARGUMENT);
+    EXPECT_EQ(wasm_call_return_schema(call, nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
+    s.schema.schema_type = 17;
+    EXPECT_EQ(wasm_call_return_schema(call, &s, nullptr), WASM_STATUS_INVALID_ARGUMENT);
+    EXPECT_EQ(wasm_call_return_schema(nullptr, &s, nullptr), WASM_STATUS_NULL_ARGUMENT);
+    EXPECT_EQ(wasm_call_return_schema_id(nullptr, 5, nullptr), WASM_STATUS_NULL_ARGUMENT);
+  };
+  sr_world w(false);
+  ASSERT_TRUE(w.runtime.set_schema_registry(r.table()));
+  w.start("h_sr");
+  EXPECT_EQ(w.call(by_id, 5).message, "");
+  EXPECT_EQ(w.call(create, 0).message, "");
+  EXPECT_THAT(r.asked, testing::Contains("topic-value: \"int\""));
+}
+
 TEST(OwnRegistry, RejectionAndDroppedPromiseAreErrorsForTheGuest) {
   later_registry r;
   sr_world w(false);
@@ -183,7 +226,7 @@ TEST(OwnRegistry, AWrongKindOfAnswerIsAStatus) {
   EXPECT_EQ(wasm_promise_resolve_with(p, &c, nullptr), WASM_STATUS_INVALID_ARGUMENT);
   EXPECT_EQ(drops, 1);
   auto s = int_schema();
-  s.schema.schema_type = 17;
+  s.schema.schema_type = wasm_schema_type{17};
   EXPECT_EQ(wasm_promise_resolve_schema(p, &s, nullptr), WASM_STATUS_INVALID_ARGUMENT);
   EXPECT_EQ(wasm_promise_resolve_schema(p, nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
   s = int_schema();
@@ -192,8 +235,58 @@ TEST(OwnRegistry, AWrongKindOfAnswerIsAStatus) {
   EXPECT_THAT(w.reported, ElementsAre(0, 8, definition_word));
 }
 
+/// A registry that has its answers at hand. Answers that do not fit are refused, and do not count.
+wasm_schema_registry ready_registry() {
+  wasm_schema_registry table{};
+  table.size = sizeof(table);
+  table.get_schema = [](void*, std::int32_t, wasm_call* call) {
+    auto s = int_schema();
+    EXPECT_EQ(wasm_call_return_schema(call, &s, nullptr), WASM_STATUS_OK);
+    EXPECT_EQ(wasm_call_return_schema(call, nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
+    EXPECT_EQ(wasm_call_return_schema_id(call, 9, nullptr), WASM_STATUS_INVALID_ARGUMENT);
+    s.schema.schema_type = wasm_schema_type{17};
+    EXPECT_EQ(wasm_call_return_schema(call, &s, nullptr), WASM_STATUS_INVALID_ARGUMENT);
+    return WASM_CALLBACK_RESULT_DONE;
+  };
+  table.get_subject_schema = [](void*, wasm_slice, std::int32_t, wasm_call* call) {
+    const auto s = int_schema();
+    EXPECT_EQ(wasm_call_return_schema(call, &s, nullptr), WASM_STATUS_OK);
+    return WASM_CALLBACK_RESULT_DONE;
+  };
+  table.create_schema = [](void*, wasm_slice, const wasm_schema*, wasm_call* call) {
+    const auto s = int_schema();
+    EXPECT_EQ(wasm_call_return_schema_id(call, 7, nullptr), WASM_STATUS_OK);
+    EXPECT_EQ(wasm_call_return_schema(call, &s, nullptr), WASM_STATUS_INVALID_ARGUMENT);
+    return WASM_CALLBACK_RESULT_DONE;
+  };
+  return table;
+}
+
+TEST(OwnRegistry, AnswersAtOnce) {
+  sr_world w(false);
+  ASSERT_TRUE(w.runtime.set_schema_registry(ready_registry()));
+  w.start("h_sr");
+  EXPECT_EQ(drive(w.begin({{create, 0}, {by_id, 5}, {by_subject, 3}})).message, "");
+  EXPECT_THAT(w.reported, ElementsAre(0, 7, 0, 8, definition_word, 0, 10, subject_word));
+}
+
+TEST(OwnRegistry, AnswersOnlyItsOwnCalls) {
+  const auto s = int_schema();
+  EXPECT_EQ(wasm_call_return_schema(nullptr, &s, nullptr), WASM_STATUS_NULL_ARGUMENT);
+  EXPECT_EQ(wasm_call_return_schema_id(nullptr, 7, nullptr), WASM_STATUS_NULL_ARGUMENT);
+  world w;
+  w.add([&](wasm_call* call, const wasm_value*, wasm_value* results) {
+    EXPECT_EQ(wasm_call_return_schema(call, &s, nullptr), WASM_STATUS_INVALID_STATE);
+    EXPECT_EQ(wasm_call_return_schema_id(call, 7, nullptr), WASM_STATUS_INVALID_STATE);
+    results[0].i32 = 1;
+    return WASM_CALLBACK_RESULT_DONE;
+  }, false);
+  w.start();
+  EXPECT_EQ(w.call(0, 0).message, "");
+}
+
 TEST(OwnRegistry, ThatIsDoneWithoutAnAnswerFails) {
-  for (const std::uint32_t answer : {0U, 2U, 9U}) {
+  for (const auto answer : {WASM_CALLBACK_RESULT_DONE, WASM_CALLBACK_RESULT_FAILED, wasm_callback_result{9}}) {
     later_registry r;
     r.answer = answer;
     sr_world w(false);

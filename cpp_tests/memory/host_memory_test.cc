@@ -12,8 +12,8 @@ using testing::HasSubstr;
 
 namespace {
 
-constexpr std::uint32_t per_engine = WASM_MEMORY_MODE_HOST;
-constexpr std::uint32_t per_thread = WASM_MEMORY_MODE_THREAD_POOL;
+constexpr wasm_memory_mode per_engine = WASM_MEMORY_MODE_HOST;
+constexpr wasm_memory_mode per_thread = WASM_MEMORY_MODE_THREAD_POOL;
 constexpr std::uint64_t limit = 4 * mib;
 
 wasm_runtime_config small(wasm_runtime_config base = {}) {
@@ -274,10 +274,12 @@ TEST(HostAllocators, AreDroppedOnceWhenARuntimeIsRefused) {
     std::function<void(wasm_runtime_config&, host_allocators&)> spoil;
   };
   const bad_case cases[] = {
-      {"no such mode", WASM_STATUS_INVALID_ARGUMENT, [](auto& c, auto&) { c.memory_mode = 4; }},
-      {"no such trap mode", WASM_STATUS_INVALID_ARGUMENT, [](auto& c, auto&) { c.trap_mode = 2; }},
-      {"no such signal check", WASM_STATUS_INVALID_ARGUMENT, [](auto& c, auto&) { c.signal_check = 7; }},
-      {"a mode that takes none", WASM_STATUS_INVALID_ARGUMENT, [](auto& c, auto&) { c.memory_mode = 0; }},
+      {"no such mode", WASM_STATUS_INVALID_ARGUMENT, [](auto& c, auto&) { c.memory_mode = wasm_memory_mode{4}; }},
+      {"no such trap mode", WASM_STATUS_INVALID_ARGUMENT, [](auto& c, auto&) { c.trap_mode = wasm_trap_mode{2}; }},
+      {"no such signal check", WASM_STATUS_INVALID_ARGUMENT,
+       [](auto& c, auto&) { c.signal_check = wasm_signal_check{7}; }},
+      {"a mode that takes none", WASM_STATUS_INVALID_ARGUMENT,
+       [](auto& c, auto&) { c.memory_mode = WASM_MEMORY_MODE_ON_DEMAND; }},
       {"another", WASM_STATUS_INVALID_ARGUMENT, [](auto& c, auto&) { c.memory_mode = WASM_MEMORY_MODE_PROCESS_POOL; }},
       {"a size that is too small", WASM_STATUS_INVALID_ARGUMENT, [](auto& c, auto&) { c.host_stack_size = 1; }},
       {"no allocate", WASM_STATUS_NULL_ARGUMENT, [](auto&, auto& h) { h.memory_table.allocate = nullptr; }},

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A batch is checked once, whatever becomes of its records. The tests spoil the checksum when the check is over: whoever
-// looked again would refuse the batch.
+// A batch is checked once, whatever becomes of its records. The tests spoil the checksum after the check. A second
+// check would refuse the batch.
 #include "support/policy.hh"
 #include "support/shared.hh"
 
@@ -28,7 +28,7 @@ TEST_P(CheckedOnce, WhenTheGuestIsStartedAgain) {
     b.engine.set_policy({.on_error = GetParam()}).value();
     auto batch = with_gaps({"a", "b", "c", "d", "e"}, codec);
     std::vector<std::uint32_t> firsts;
-    table.on_transform = [&](wasm_slice, std::uint32_t first, wasm_work* work, wasm_call*) -> std::uint32_t {
+    table.on_transform = [&](wasm_slice, std::uint32_t first, wasm_work* work, wasm_call*) -> wasm_callback_result {
       firsts.push_back(first);
       batch[crc_at] ^= 0xFF;
       wasm_input_record record;

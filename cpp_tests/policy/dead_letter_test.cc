@@ -145,7 +145,7 @@ TEST(DeadLetter, ThatIsNotTakenFailsTheTransform) {
           EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
           break;
         case way::nonsense:
-          return 7;
+          return wasm_callback_result{7};
       }
       wasm_promise_release(promise);
       return WASM_CALLBACK_RESULT_PENDING;
@@ -165,9 +165,6 @@ TEST(DeadLetter, ThatIsNotTakenFailsTheTransform) {
     EXPECT_TRUE(p.works());
   }
 }
-
-/// How an operation is ended that is going on.
-enum class ending { release, stop, engine_release };
 
 class DeadLetterEnded : public testing::TestWithParam<ending> {};
 
@@ -238,10 +235,6 @@ TEST_P(DeadLetterEnded, AtEachStepTheSinkMayReadItsBlockUntilItIsDroppedOnce) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ways, DeadLetterEnded, testing::Values(ending::release, ending::stop, ending::engine_release),
-                         [](const auto& info) {
-                           return std::string(info.param == ending::release ? "FutureReleased"
-                                              : info.param == ending::stop  ? "EngineStopped"
-                                                                            : "EngineReleased");
-                         });
+                         [](const auto& info) { return std::string(name_of(info.param)); });
 
 }  // namespace

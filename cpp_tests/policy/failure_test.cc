@@ -39,11 +39,6 @@ std::vector<std::int64_t> offsets(const recorder& out) {
   return all;
 }
 
-std::string name_of(const death& d, wasm_compression codec) {
-  static constexpr std::array names = {"Plain", "Gzip", "Snappy", "Lz4", "Zstd"};
-  return std::string("Letter_") + d.letter + "_" + names.at(codec);
-}
-
 class EveryGuestDeath : public testing::TestWithParam<std::tuple<death, wasm_compression>> {};
 
 TEST_P(EveryGuestDeath, UnderFailNamesTheRecordAndTheHostGoesOnBehindItOrTriesItAgain) {
@@ -128,9 +123,24 @@ TEST_P(EveryGuestDeath, UnderDeadLetterPutsThatRecordInItsPlace) {
   EXPECT_EQ(p.stats().skipped, 0U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Letters, EveryGuestDeath,
-                         testing::Combine(testing::ValuesIn(deaths), testing::ValuesIn(codecs)),
-                         [](const auto& info) { return name_of(std::get<0>(info.param), std::get<1>(info.param)); });
+/// Each death in each codec. But a timeout takes its time. What a codec changes is the same for all deaths: how the rest
+/// of the batch is found again.
+std::vector<std::tuple<death, wasm_compression>> every_death() {
+  std::vector<std::tuple<death, wasm_compression>> all;
+  for (const auto& d : deaths) {
+    for (const auto codec : codecs) {
+      if (d.status != WASM_STATUS_GUEST_TIMEOUT || codec == WASM_COMPRESSION_NONE) {
+        all.emplace_back(d, codec);
+      }
+    }
+  }
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Deaths, EveryGuestDeath, testing::ValuesIn(every_death()),
+                         [](const auto& info) {
+                           return std::get<0>(info.param).name + codec_name(std::get<1>(info.param));
+                         });
 
 // ---- Several poison records ----
 

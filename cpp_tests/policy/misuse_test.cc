@@ -51,7 +51,7 @@ struct c_timer {
 
 wasm_callback_result done(std::uint64_t, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; }
 
-wasm_status set(wasm_engine* engine, const wasm_timer* timer, std::uint32_t on_error = WASM_ON_ERROR_FAIL,
+wasm_status set(wasm_engine* engine, const wasm_timer* timer, wasm_on_error on_error = WASM_ON_ERROR_FAIL,
                 std::uint64_t least = 0, std::uint64_t most = 0) {
   const wasm_engine_policy raw{sizeof(raw), on_error, least, most, 0, timer};
   return wasm_engine_set_policy(engine, &raw, nullptr);
@@ -68,10 +68,11 @@ TEST(SetPolicy, DropsTheTimerOnceWhateverIsWrong) {
     EXPECT_EQ(timer.drops, 1);
   };
   refused(WASM_STATUS_NULL_ARGUMENT, [](auto* t) { return set(nullptr, t); });
-  refused(WASM_STATUS_INVALID_ARGUMENT, [&](auto* t) { return set(p.engine.get(), t, 3); });
-  refused(WASM_STATUS_INVALID_ARGUMENT, [&](auto* t) { return set(p.engine.get(), t, 0, 2, 1); });
-  refused(WASM_STATUS_INVALID_ARGUMENT, [&](auto* t) { return set(p.engine.get(), t, 0, 60'000'000'000); });
-  refused(WASM_STATUS_INVALID_ARGUMENT, [&](auto* t) { return set(p.engine.get(), t, 0, 0, 1); });
+  refused(WASM_STATUS_INVALID_ARGUMENT, [&](auto* t) { return set(p.engine.get(), t, wasm_on_error{3}); });
+  refused(WASM_STATUS_INVALID_ARGUMENT, [&](auto* t) { return set(p.engine.get(), t, WASM_ON_ERROR_FAIL, 2, 1); });
+  refused(WASM_STATUS_INVALID_ARGUMENT,
+          [&](auto* t) { return set(p.engine.get(), t, WASM_ON_ERROR_FAIL, 60'000'000'000); });
+  refused(WASM_STATUS_INVALID_ARGUMENT, [&](auto* t) { return set(p.engine.get(), t, WASM_ON_ERROR_FAIL, 0, 1); });
   refused(WASM_STATUS_NULL_ARGUMENT, [&](auto* t) {
     wasm_timer without = *t;
     without.now = nullptr;
@@ -100,7 +101,7 @@ TEST(SetPolicy, RefusesStructsOfAnotherSizeAndNull) {
   EXPECT_EQ(wasm_engine_set_policy(p.engine.get(), nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
   c_timer timer(done);
   auto table = timer.raw();
-  wasm_engine_policy raw{sizeof(raw), 0, 0, 0, 0, &table};
+  wasm_engine_policy raw{sizeof(raw), WASM_ON_ERROR_FAIL, 0, 0, 0, &table};
   for (const std::size_t size : {std::size_t{0}, sizeof(raw) - 1, std::size_t{1} << 20}) {
     raw.size = size;
     EXPECT_EQ(wasm_engine_set_policy(p.engine.get(), &raw, nullptr), WASM_STATUS_INVALID_STRUCT_SIZE);
@@ -274,7 +275,7 @@ TEST(PolicyTimer, ThatDoesNotWantToWaitFailsTheOperationWithItsReasonAndTheGuest
         case way::pending_without_promise:
           return WASM_CALLBACK_RESULT_PENDING;
         case way::nonsense:
-          return 9;
+          return wasm_callback_result{9};
         case way::rejects:
           EXPECT_EQ(wasm_call_promise(call, &promise, nullptr), WASM_STATUS_OK);
           EXPECT_EQ(wasm_promise_reject(promise, wasmengine::as_slice("out of timers"), nullptr), WASM_STATUS_OK);

@@ -39,7 +39,7 @@ class caller {
               WASM_STATUS_BUSY);
     EXPECT_EQ(_sink.drops, drops + 1);
     EXPECT_EQ(future, nullptr);
-    const wasm_engine_policy policy{sizeof(policy), 0, 0, 0, 0, nullptr};
+    const wasm_engine_policy policy{sizeof(policy), WASM_ON_ERROR_FAIL, 0, 0, 0, nullptr};
     EXPECT_EQ(wasm_engine_set_policy(_engine, &policy, nullptr), WASM_STATUS_BUSY);
     EXPECT_EQ(wasm_engine_release(_engine, nullptr), WASM_STATUS_BUSY);
     for (auto* f : {&_operation, &_old}) {
@@ -179,11 +179,11 @@ TEST(Reentrant, CallsAreRefusedFromWhatIsDroppedByAStopARefusalAndTheEnd) {
                         delete d;
                       },
                       [](void*) { return std::uint64_t{0}; },
-                      [](void*, std::uint64_t, wasm_call*) -> wasm_callback_result { return WASM_CALLBACK_RESULT_DONE; }};
+                      [](void*, std::uint64_t, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; }};
   };
   for (int i = 0; i < 2; ++i) {
     const auto timer = table();
-    const wasm_engine_policy policy{sizeof(policy), 0, 0, 0, 0, &timer};
+    const wasm_engine_policy policy{sizeof(policy), WASM_ON_ERROR_FAIL, 0, 0, 0, &timer};
     ASSERT_EQ(wasm_engine_set_policy(p.engine.get(), &policy, nullptr), WASM_STATUS_OK);
     EXPECT_EQ(drops, i);
   }
@@ -195,7 +195,7 @@ TEST(Reentrant, APolicyCannotBeSetByCallbacksOfAnEngineWithoutOne) {
   policed p(unhurried);
   ASSERT_TRUE(succeeded(p.start()));
   const auto set = [&] {
-    const wasm_engine_policy policy{sizeof(policy), 0, 0, 0, 0, nullptr};
+    const wasm_engine_policy policy{sizeof(policy), WASM_ON_ERROR_FAIL, 0, 0, 0, nullptr};
     return wasm_engine_set_policy(p.engine.get(), &policy, nullptr);
   };
   c_sink sink([&](output_block, wasm_call*) -> wasm_callback_result {

@@ -246,8 +246,6 @@ TEST(RestartWaiting, TheFutureIsPendingTheEngineStartsAndTheReasonCanBeAskedFor)
   EXPECT_EQ(p.state(), WASM_ENGINE_STATE_STOPPED) << "which nobody hears any more";
 }
 
-enum class ending { release, stop, engine_release };
-
 class RestartSleepEnds : public testing::TestWithParam<ending> {};
 
 TEST_P(RestartSleepEnds, EarlyAndALatePromiseIsHarmless) {
@@ -306,11 +304,7 @@ TEST_P(RestartSleepEnds, EarlyAndALatePromiseIsHarmless) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ways, RestartSleepEnds, testing::Values(ending::release, ending::stop, ending::engine_release),
-                         [](const auto& info) {
-                           return std::string(info.param == ending::release ? "FutureReleased"
-                                              : info.param == ending::stop  ? "EngineStopped"
-                                                                            : "EngineReleased");
-                         });
+                         [](const auto& info) { return std::string(name_of(info.param)); });
 
 TEST(RestartWaiting, EndsAtEachStepOfARestartWithoutALeftover) {
   for (int steps = 0; steps < 40; ++steps) {

@@ -116,7 +116,7 @@ TEST(SharedEngineFailure, OfEveryStartIsTriedAndToldByEachUser) {
 
 TEST(SharedEngineFailure, OfAGuestCostsOthersNoRecord) {
   for (const auto& death : deaths) {
-    SCOPED_TRACE(death.letter);
+    SCOPED_TRACE(death.name);
     wasm_runtime_config config{};
     config.record_time_limit_ns = 50'000'000;
     policed p(config);

@@ -159,7 +159,7 @@ INSTANTIATE_TEST_SUITE_P(Modes, EveryTrapUnblocked, testing::ValuesIn(every_mode
 
 /// What the tests below do on a thread with an engine of this guest.
 struct prepared {
-  explicit prepared(const char* guest, std::uint32_t check) {
+  explicit prepared(const char* guest, wasm_signal_check check) {
     wasm_runtime_config config{};
     config.signal_check = check;
     runtime = exactly(config).value();
@@ -219,7 +219,7 @@ TEST(Signals, ThatAreBlockedBeforeATransformLeaveItAsItWas) {
 }
 
 TEST(Signals, ThatAreBlockedInTheMiddleOfATransformAreNoticedWhileTheClockRuns) {
-  for (const std::uint32_t check : {WASM_SIGNAL_CHECK_SAMPLED, WASM_SIGNAL_CHECK_EACH_POLL}) {
+  for (const auto check : {WASM_SIGNAL_CHECK_SAMPLED, WASM_SIGNAL_CHECK_EACH_POLL}) {
     prepared p("wat_traps", check);
     on_a_thread([&] {
       p.engine = started(p.factory);

@@ -98,6 +98,12 @@ struct recorder {
   }
 };
 
+/// What tests of each `wasm_compression` are called.
+inline std::string codec_name(wasm_compression codec) {
+  static constexpr const char* names[] = {"Plain", "Gzip", "Snappy", "Lz4", "Zstd"};
+  return names[codec];
+}
+
 /// A batch made by the library's builder.
 kafka::bytes built(const std::vector<std::string>& values, const wasmengine::batch_config& config = {100});
 

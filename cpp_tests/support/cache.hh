@@ -97,7 +97,8 @@ struct cached {
     runtime.set_code_cache({directory.string(), max_bytes}).value();
   }
 
-  [[nodiscard]] counts stats() const { return of(we::runtime_metrics(runtime).value()); }
+  [[nodiscard]] wasm_runtime_metrics metrics() const { return we::runtime_metrics(runtime).value(); }
+  [[nodiscard]] counts stats() const { return of(metrics()); }
   [[nodiscard]] std::vector<std::string> warnings() const { return log->texts(WASM_LOG_SEVERITY_WARN); }
 
   /// How compiling ends.

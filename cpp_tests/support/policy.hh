@@ -110,15 +110,30 @@ class policed {
 
 /// A way to die, and what is said of it.
 struct death {
+  const char* name;
   char letter;
   wasm_status status;
 };
 
+inline void PrintTo(const death& d, std::ostream* out) { *out << d.name; }
+
 inline constexpr death deaths[] = {
-    {'u', WASM_STATUS_GUEST_TRAP},         {'x', WASM_STATUS_GUEST_EXIT},     {'l', WASM_STATUS_GUEST_TIMEOUT},
-    {'g', WASM_STATUS_GUEST_MEMORY_LIMIT}, {'r', WASM_STATUS_GUEST_STACK_OVERFLOW},
-    {'p', WASM_STATUS_GUEST_BAD_CALL},
+    {"Trap", 'u', WASM_STATUS_GUEST_TRAP},
+    {"Exit", 'x', WASM_STATUS_GUEST_EXIT},
+    {"Timeout", 'l', WASM_STATUS_GUEST_TIMEOUT},
+    {"MemoryLimit", 'g', WASM_STATUS_GUEST_MEMORY_LIMIT},
+    {"StackOverflow", 'r', WASM_STATUS_GUEST_STACK_OVERFLOW},
+    {"BadCall", 'p', WASM_STATUS_GUEST_BAD_CALL},
 };
+
+/// How an operation in progress is ended.
+enum class ending { release, stop, engine_release };
+
+inline const char* name_of(ending how) {
+  return how == ending::release ? "FutureReleased" : how == ending::stop ? "EngineStopped" : "EngineReleased";
+}
+
+inline void PrintTo(ending how, std::ostream* out) { *out << name_of(how); }
 
 inline constexpr wasm_compression codecs[] = {WASM_COMPRESSION_NONE, WASM_COMPRESSION_GZIP, WASM_COMPRESSION_SNAPPY,
                                        WASM_COMPRESSION_LZ4, WASM_COMPRESSION_ZSTD};

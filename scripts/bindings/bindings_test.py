@@ -18,8 +18,10 @@ ffi = cffi.FFI()
 ffi.cdef(declarations[declarations.index("typedef struct wasm_") :])
 lib = ffi.dlopen(library)
 
-version = re.search(r'#define WASM_ENGINE_VERSION "(.*)"', preprocess("-dM"))[1]
-assert ffi.string(lib.wasm_library_version()).decode() == version
+macros = dict(re.findall(r"#define WASM_ENGINE_(VERSION\w*) (.*)", preprocess("-dM")))
+assert f'"{ffi.string(lib.wasm_library_version()).decode()}"' == macros["VERSION"]
+assert lib.wasm_library_version_number() == int(macros["VERSION_NUMBER"], 16)
+assert macros["VERSION"].startswith('"{VERSION_MAJOR}.{VERSION_MINOR}.{VERSION_PATCH}'.format(**macros))
 
 runtime, error = ffi.new("wasm_runtime **"), ffi.new("wasm_error **")
 assert lib.wasm_runtime_create(ffi.NULL, runtime, error) == lib.WASM_STATUS_OK

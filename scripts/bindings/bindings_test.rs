@@ -14,6 +14,7 @@ fn calls_the_library() {
     unsafe {
         let version = CStr::from_ptr(wasm_library_version());
         assert_eq!(version.to_bytes_with_nul(), WASM_ENGINE_VERSION);
+        assert_eq!(wasm_library_version_number(), WASM_ENGINE_VERSION_NUMBER);
 
         let (mut runtime, mut error) = (null_mut(), null_mut());
         assert_eq!(wasm_runtime_create(std::ptr::null(), &mut runtime, null_mut()), wasm_status_WASM_STATUS_OK);

@@ -7,7 +7,7 @@ use super::future::wasm_future;
 use super::runtime::wasm_runtime;
 use super::{Out, boundary, first_size, sized};
 use crate::base::status::wasm_status;
-use crate::compile::factory;
+use crate::compile::job;
 use crate::host::slice::wasm_slice;
 
 /// Compiles a module to an artifact for a host that stores compiled modules itself. The module is copied. It is
@@ -33,7 +33,7 @@ pub unsafe extern "C" fn wasm_runtime_precompile(
     boundary(error, |scope| {
         let runtime = scope.handle(runtime, "runtime")?;
         let out = Out::new(future, "future")?;
-        let receiver = factory::precompile(&runtime.runtime, module.bytes(scope, "module")?.to_vec())?;
+        let receiver = job::precompile(&runtime.runtime, module.bytes(scope, "module")?.to_vec())?;
         out.set(wasm_future::job(receiver));
         Ok(())
     })
@@ -63,7 +63,7 @@ pub unsafe extern "C" fn wasm_factory_load(
         let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
         let out = Out::new(future, "future")?;
         let artifact = config.module.bytes(scope, "module")?.to_vec();
-        let receiver = factory::load(&runtime.runtime, artifact, description(scope, &config)?)?;
+        let receiver = job::load(&runtime.runtime, artifact, description(scope, &config)?)?;
         out.set(wasm_future::job(receiver));
         Ok(())
     })

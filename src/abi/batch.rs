@@ -146,6 +146,9 @@ pub struct wasm_batch_config {
 }
 
 fn read_config(config: *const wasm_batch_config) -> Result<(wasm_compression, i64, Option<i64>)> {
+    if config.is_null() {
+        return Ok((wasm_compression::None, 0, None));
+    }
     // SAFETY: the header says so. All zeros is a valid config.
     let config = unsafe { sized(config, first_size!(wasm_batch_config, append_timestamp), "config")? };
     let codec = wasm_compression::from_code(config.compression)
@@ -159,7 +162,8 @@ fn read_config(config: *const wasm_batch_config) -> Result<(wasm_compression, i6
     Ok((codec, config.base_offset, (config.append_time == 1).then_some(config.append_timestamp)))
 }
 
-/// Makes a builder with no records. Release it with `wasm_batch_builder_release`. Any thread.
+/// Makes a builder with no records. `config` may be NULL for the defaults. Release the builder with
+/// `wasm_batch_builder_release`. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_batch_builder_create(
     config: *const wasm_batch_config,

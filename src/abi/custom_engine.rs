@@ -7,7 +7,7 @@ use super::{Out, boundary, first_size, promise, sized, take};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::batch::payload;
-use crate::compile::factory;
+use crate::compile::factory::Compiled;
 use crate::guest::custom::{Callbacks, wasm_custom_engine, wasm_work};
 use crate::host::call::{Settled, wasm_call, wasm_promise};
 use crate::host::slice::wasm_slice;
@@ -59,7 +59,8 @@ pub unsafe extern "C" fn wasm_factory_create_custom(
         if !config.module.bytes(scope, "module")?.is_empty() {
             return Err(Error::invalid("a custom engine has no module, but the config has one"));
         }
-        let compiled = factory::custom(&runtime.runtime, callbacks, description(scope, &config)?)?;
+        let compiled =
+            Arc::new(Compiled::custom(runtime.runtime.shared.clone(), callbacks, description(scope, &config)?)?);
         out.set(Arc::into_raw(Arc::new(wasm_factory { compiled })).cast_mut());
         Ok(())
     })

@@ -30,14 +30,15 @@ pub(crate) fn engine_on_this_thread(scope: &CallScope, engine: *const wasm_engin
     Ok(engine)
 }
 
-/// Another reference for a future. To be called after `engine_on_this_thread` because the count is not atomic.
+/// The same, kept for a future. Taken before anything else is done: callbacks may release the engine during the call.
 #[inline]
-fn reference(engine: *const wasm_engine) -> Rc<wasm_engine> {
-    // SAFETY: `engine` is the inside of an `Rc` that the host keeps alive. This is the thread that made it.
-    unsafe {
+fn reference(scope: &CallScope, engine: *const wasm_engine) -> Result<Rc<wasm_engine>> {
+    engine_on_this_thread(scope, engine)?;
+    // SAFETY: `engine` is the inside of an `Rc` that the host keeps alive, and this is the thread that made it.
+    Ok(unsafe {
         Rc::increment_strong_count(engine);
         Rc::from_raw(engine)
-    }
+    })
 }
 
 /// Settings of an engine.
@@ -128,11 +129,11 @@ pub unsafe extern "C" fn wasm_engine_replace(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     boundary(error, |scope| {
-        let inner = engine_on_this_thread(scope, engine)?;
+        let engine = reference(scope, engine)?;
         let factory = scope.handle(factory, "factory")?;
         let out = Out::new(future, "future")?;
-        let state = inner.engine.replace(&factory.compiled)?;
-        out.set(wasm_future::replacement(reference(engine), state));
+        let state = engine.engine.replace(&factory.compiled)?;
+        out.set(wasm_future::replacement(engine, state));
         Ok(())
     })
 }
@@ -152,9 +153,10 @@ pub unsafe extern "C" fn wasm_engine_start(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     boundary(error, |scope| {
-        let inner = engine_on_this_thread(scope, engine)?;
+        let engine = reference(scope, engine)?;
         let out = Out::new(future, "future")?;
-        out.set(wasm_future::operation(reference(engine), inner.engine.start()?));
+        let number = engine.engine.start()?;
+        out.set(wasm_future::operation(engine, number));
         Ok(())
     })
 }
@@ -204,10 +206,10 @@ pub unsafe extern "C" fn wasm_engine_transform(
     boundary(error, |scope| {
         // SAFETY: the header says so.
         let (args, sink) = unsafe { read(args)? };
-        let inner = engine_on_this_thread(scope, engine)?;
+        let engine = reference(scope, engine)?;
         let out = Out::new(future, "future")?;
-        let number = begin(inner, args, sink)?;
-        out.set(wasm_future::operation(reference(engine), Some(number)));
+        let number = begin(&engine, args, sink)?;
+        out.set(wasm_future::operation(engine, Some(number)));
         Ok(())
     })
 }
@@ -261,9 +263,7 @@ pub unsafe extern "C" fn wasm_engine_transform_and_poll(
         let waker = unsafe { taken(waker) };
         // SAFETY: the header says so.
         let (args, sink) = unsafe { read(args)? };
-        engine_on_this_thread(scope, engine)?;
-        // Callbacks may release the engine during this call.
-        let engine = reference(engine);
+        let engine = reference(scope, engine)?;
         let state = Out::new(state, "state")?;
         let future = Out::new(future, "future")?;
         let number = begin(&engine, args, sink)?;
@@ -274,7 +274,7 @@ pub unsafe extern "C" fn wasm_engine_transform_and_poll(
                 return Ok(());
             }
             Ok(polled) => polled,
-            Err(e) if e.status.is_misuse() => wasm_poll::Yielded,
+            Err(e) if e.status.had_no_effect() => wasm_poll::Yielded,
             Err(e) => return Err(e),
         };
         future.set(wasm_future::operation(engine, Some(number)));
@@ -294,10 +294,10 @@ pub unsafe extern "C" fn wasm_engine_stop(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     boundary(error, |scope| {
-        let inner = engine_on_this_thread(scope, engine)?;
+        let engine = reference(scope, engine)?;
         let out = Out::new(future, "future")?;
-        inner.engine.stop()?;
-        out.set(wasm_future::operation(reference(engine), None));
+        engine.engine.stop()?;
+        out.set(wasm_future::operation(engine, None));
         Ok(())
     })
 }

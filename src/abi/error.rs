@@ -10,7 +10,7 @@ use std::ffi::CString;
 
 /// An error. Owned by the host that received it. Any thread may use it. It never changes.
 pub struct wasm_error {
-    error: Error,
+    pub(super) error: Error,
     message: CString,
 }
 

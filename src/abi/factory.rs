@@ -4,10 +4,11 @@ use super::error::wasm_error;
 use super::future::wasm_future;
 use super::runtime::{strings, wasm_runtime};
 use super::{Out, boundary, first_size, sized};
-use crate::base::description::Transform;
+use crate::base::description::Description;
 use crate::base::error::Result;
 use crate::base::status::wasm_status;
-use crate::compile::factory::{self, Compiled};
+use crate::compile::factory::Compiled;
+use crate::compile::job;
 use crate::host::slice::{self, CallScope, wasm_slice};
 use std::sync::Arc;
 
@@ -49,10 +50,10 @@ pub struct wasm_factory_config {
     pub env_count: usize,
 }
 
-pub(crate) fn description(scope: &CallScope, config: &wasm_factory_config) -> Result<Transform> {
+pub(crate) fn description(scope: &CallScope, config: &wasm_factory_config) -> Result<Description> {
     // SAFETY: the header says that arrays in arguments can be read for the call.
     let env = unsafe { slice::array(config.env, config.env_count, "env")? };
-    Ok(Transform {
+    Ok(Description {
         name: config.name.text(scope, "name")?.to_owned(),
         input_topic: config.input_topic.text(scope, "input_topic")?.to_owned(),
         output_topics: strings(scope, config.output_topics, config.output_topic_count, "output_topics")?,
@@ -86,7 +87,7 @@ pub unsafe extern "C" fn wasm_factory_create(
         let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
         let out = Out::new(future, "future")?;
         let module = config.module.bytes(scope, "module")?.to_vec();
-        let receiver = factory::compile(&runtime.runtime, module, description(scope, &config)?)?;
+        let receiver = job::compile(&runtime.runtime, module, description(scope, &config)?)?;
         out.set(wasm_future::job(receiver));
         Ok(())
     })

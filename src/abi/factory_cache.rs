@@ -7,7 +7,7 @@ use super::future::wasm_future;
 use super::runtime::wasm_runtime;
 use super::{Out, boundary, fill_sized, first_size, sized};
 use crate::base::status::wasm_status;
-use crate::compile::factory_cache::{DEFAULT_IDLE, FactoryCache, Found};
+use crate::compile::factory_cache::{DEFAULT_IDLE, FactoryCache, Lookup};
 use crate::host::slice::wasm_slice;
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,8 +129,8 @@ pub unsafe extern "C" fn wasm_factory_cache_get(
             None => None,
         };
         out.set(match cache.get(key, wanted)? {
-            Found::Now(compiled) => wasm_future::compiled(compiled),
-            Found::Soon(receiver) => wasm_future::job(receiver),
+            Lookup::Now(compiled) => wasm_future::compiled(compiled),
+            Lookup::Soon(receiver) => wasm_future::job(receiver),
         });
         Ok(())
     })

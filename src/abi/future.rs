@@ -188,15 +188,14 @@ impl wasm_future {
         match &inner.source {
             FutureSource::Operation { engine, number } => {
                 let polled = engine.engine.poll(*number, waker);
-                // Calls that had no effect leave the operation as it was.
-                if !engine.engine.is_in_progress(*number) && !is_misuse(&polled) {
+                if has_completed(&polled) && !engine.engine.is_in_progress(*number) {
                     inner.source = FutureSource::Completed { engine: Some(engine.clone()) };
                 }
                 polled
             }
             FutureSource::Replacement { engine, state } => {
                 let polled = engine.engine.poll_replacement(state, waker);
-                if !state.is_in_progress() && !is_misuse(&polled) {
+                if has_completed(&polled) && !state.is_in_progress() {
                     inner.source = FutureSource::Completed { engine: Some(engine.clone()) };
                 }
                 polled
@@ -242,8 +241,13 @@ impl wasm_future {
     }
 }
 
-fn is_misuse(polled: &Result<wasm_poll>) -> bool {
-    matches!(polled, Err(e) if e.status.is_misuse())
+/// Whether a poll told how the operation has ended. A call that had no effect did not, and neither did one that found it in
+/// progress, whatever the wakers that it woke have done since.
+fn has_completed(polled: &Result<wasm_poll>) -> bool {
+    match polled {
+        Ok(found) => *found == wasm_poll::Ready,
+        Err(e) => !e.status.had_no_effect(),
+    }
 }
 
 #[cold]

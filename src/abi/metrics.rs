@@ -8,8 +8,8 @@ use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::compile::runtime::Shared;
 use crate::host::slice::wasm_slice;
+use crate::metrics::counters::Counter;
 use crate::metrics::snapshot::{RuntimeMetrics, Snapshot, TransformMetrics, wasm_error_count, wasm_latency_bucket};
-use crate::metrics::tally::Counted;
 use crate::metrics::text;
 use std::sync::Arc;
 
@@ -161,22 +161,22 @@ fn of_transform(m: &TransformMetrics) -> wasm_transform_metrics {
         transform: wasm_slice::of(m.transform.as_bytes()),
         shard: m.shard,
         engines: m.engines,
-        cpu_ns: m.get(Counted::Cpu),
+        cpu_ns: m.get(Counter::Cpu),
         memory_bytes: m.sums.memory,
         memory_limit_bytes: m.memory_limit,
-        input_records: m.get(Counted::RecordsIn),
-        input_bytes: m.get(Counted::BytesIn),
-        output_records: m.get(Counted::RecordsOut),
-        output_bytes: m.get(Counted::BytesOut),
+        input_records: m.get(Counter::RecordsIn),
+        input_bytes: m.get(Counter::BytesIn),
+        output_records: m.get(Counter::RecordsOut),
+        output_bytes: m.get(Counter::BytesOut),
         restarts: m.restarts,
         log_suppressed_lines: m.log_suppressed,
-        latency_sum_ns: m.get(Counted::Latency),
+        latency_sum_ns: m.get(Counter::Latency),
         latency: m.latency.as_ptr(),
         latency_count: m.latency.len(),
         errors: m.errors.as_ptr(),
         error_count: m.errors.len(),
-        skipped_records: m.get(Counted::Skipped),
-        dead_lettered_records: m.get(Counted::DeadLettered),
+        skipped_records: m.get(Counter::Skipped),
+        dead_lettered_records: m.get(Counter::DeadLettered),
         queued_batches: m.sums.queued,
     }
 }
@@ -206,7 +206,7 @@ pub unsafe extern "C" fn wasm_runtime_get_metrics(
 }
 
 /// Writes all metrics as text in Prometheus's format (version 0.0.4). Serve it with `Content-Type: text/plain;
-/// version=0.0.4`. The documentation lists them. Any thread, also while engines run on others.
+/// version=0.0.4`. `docs/metrics.md` lists them. Any thread, also while engines run on others.
 ///
 /// There are some 40 lines for each transform and shard. Their number is up to the host. All runtimes of a process use
 /// the same names. A host with several adds a label of its own. Release `text` with `wasm_bytes_release`.

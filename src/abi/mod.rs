@@ -221,3 +221,43 @@ pub(crate) unsafe fn fill_sized<T: Copy>(pointer: *mut T, minimum: usize, name: 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a body that ends in `panic` comes to: the status, and the message of the error.
+    fn after(panic: impl FnOnce() + 'static) -> (wasm_status, String) {
+        let mut error = core::ptr::null_mut();
+        let status = boundary(&raw mut error, |_| {
+            panic();
+            Ok(())
+        });
+        // SAFETY: the boundary wrote an owned error, because the status is not OK.
+        (status, unsafe { Box::from_raw(error) }.error.message)
+    }
+
+    #[test]
+    fn a_panic_becomes_a_status_with_its_message() {
+        for (status, message) in [after(|| panic!("a literal")), after(|| panic!("formatted: {}", 7))] {
+            assert_eq!(status, wasm_status::Panic);
+            assert!(message.ends_with("a literal") || message.ends_with("formatted: 7"), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_was_thrown_may_panic_when_it_is_dropped() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("once more");
+            }
+        }
+        assert_eq!(after(|| std::panic::panic_any(Bomb)).0, wasm_status::Panic);
+    }
+
+    #[test]
+    fn an_error_that_is_not_asked_for_is_dropped() {
+        assert_eq!(boundary(core::ptr::null_mut(), |_| Err(Error::invalid("no"))), wasm_status::InvalidArgument);
+    }
+}

@@ -9,10 +9,11 @@ use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap
 use crate::base::error::{Error, Result};
 use crate::base::number::{wasm_memory_mode_number, wasm_signal_check_number, wasm_trap_mode_number};
 use crate::base::status::wasm_status;
-use crate::compile::runtime::{Allocators, Runtime};
+use crate::compile::runtime::Runtime;
 use crate::host::log::{Line, Sink, wasm_log_severity, wasm_log_source};
 use crate::host::owned::{Owned, host_data};
 use crate::host::slice::{self, CallScope, wasm_slice};
+use crate::system::memory::allocators::Allocators;
 use crate::system::memory::block::{Allocator, wasm_allocator};
 use core::ffi::c_void;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::host::call::{Expected, Settled, wasm_call, wasm_promise};
 use crate::host::schema::SubjectSchema;
-use crate::host::schema_registry::{self, Registry, read_schema, wasm_schema_registry, wasm_subject_schema};
+use crate::host::schema_registry::{self, SchemaRegistry, read_schema, wasm_schema_registry, wasm_subject_schema};
 use crate::host::slice::CallScope;
 use crate::host::value::wasm_value;
 
@@ -27,7 +27,7 @@ pub unsafe extern "C" fn wasm_runtime_set_schema_registry(
     boundary(error, |scope| {
         // SAFETY: the header says so. All zeros is valid.
         let table = unsafe { take(registry, first_size!(wasm_schema_registry, create_schema), "registry")? };
-        let registry = Registry::new(table).map_err(|name| {
+        let registry = SchemaRegistry::new(table).map_err(|name| {
             Error::new(wasm_status::NullArgument, format!("the schema registry's function {name} is NULL"))
         })?;
         scope.handle(runtime, "runtime")?.runtime.set_schema_registry(registry)

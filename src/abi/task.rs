@@ -53,7 +53,7 @@ pub struct wasm_completion {
 /// A future that an executor polls. Owned by the executor between `schedule` and `wasm_task_run`.
 pub struct wasm_task {
     state: TaskState,
-    /// Accessed only between `begin` and the end of a poll and when the last reference is dropped.
+    /// Accessed only between `begin` and the end of a poll.
     future: Cell<*mut wasm_future>,
     // In this order: the completion is dropped before its loop.
     completion: Owned<wasm_completion>,

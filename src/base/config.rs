@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Where linear memories and guests' stacks come from.
 ///
-/// The README has measurements of each mode and says which one to choose.
+/// `docs/memory-and-signals.md` has measurements of each mode and says which one to choose.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum wasm_memory_mode {
@@ -26,7 +26,7 @@ pub enum wasm_memory_mode {
     ProcessPool = 3,
 }
 
-/// How compiled code notices what a guest must not do.
+/// How compiled code detects what a guest must not do.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum wasm_trap_mode {
@@ -164,7 +164,7 @@ impl Config {
             if (low..=high).contains(&value) {
                 return Ok(());
             }
-            Err(Error::invalid(format!("config field {field} is {value}; it must be between {low} and {high}")))
+            Err(Error::invalid(format!("config field {field} is {value}: the value must be between {low} and {high}")))
         }
         within("memory_limit", self.memory_limit as u128, WASM_PAGE as u128, 4 << 30)?;
         within("table_limit", self.table_limit as u128, 1, u32::MAX.into())?;

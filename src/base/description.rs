@@ -1,22 +1,36 @@
-//! What an embedder says about a transform: its name, its topics, its environment.
+//! What an embedder says about a transform: its name, topics and environment.
 
 use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status as Status;
+use core::fmt;
 
-/// A transform's description, checked.
+/// A transform's description. `check` validates it. `Display` names the transform in messages: `transform "NAME"`.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
-pub struct Transform {
-    /// The name; the guest's `argv[0]`, and in every log line and error.
+pub struct Description {
+    /// The name. Also the guest's `argv[0]`. It is part of every log line and error.
     pub name: String,
-    /// Where its records come from.
+    /// Where the transform's records come from.
     pub input_topic: String,
-    /// Where it may write to; the first is the default.
+    /// Where the transform may write to. The first one is the default.
     pub output_topics: Vec<String>,
-    /// The guest's environment, without the variables that the library adds.
+    /// The guest's environment without the variables that the library adds.
     pub environment: Vec<(String, String)>,
 }
 
-impl Transform {
-    /// Refuses what a guest could not be given.
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "transform \"{}\"", self.name)
+    }
+}
+
+impl Description {
+    /// An error about this transform: `transform "NAME": what`.
+    #[cold]
+    pub fn error(&self, status: Status, what: impl fmt::Display) -> Error {
+        Error::new(status, format!("{self}: {what}"))
+    }
+
+    /// Refuses a description that cannot be passed to a guest.
     pub fn check(&self) -> Result<()> {
         fn no_nul(what: &str, text: &str) -> Result<()> {
             if text.contains('\0') { Err(Error::invalid(format!("{what} contains a NUL byte"))) } else { Ok(()) }
@@ -32,7 +46,7 @@ impl Transform {
                 return Err(Error::invalid(format!("output topic {i} has no name")));
             }
             if self.output_topics[..i].contains(topic) {
-                return Err(Error::invalid(format!("output topic \"{topic}\" is given twice")));
+                return Err(Error::invalid(format!("output topic \"{topic}\" is listed twice")));
             }
         }
         for (key, value) in &self.environment {
@@ -43,7 +57,7 @@ impl Transform {
             }
             if key.starts_with("REDPANDA_INPUT_TOPIC") || key.starts_with("REDPANDA_OUTPUT_TOPIC") {
                 return Err(Error::invalid(format!(
-                    "environment variable {key} is set by the library, not by the host"
+                    "environment variable {key} is set by the library and not by the host"
                 )));
             }
         }

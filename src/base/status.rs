@@ -80,9 +80,9 @@ pub enum wasm_status {
     /// configuration. The message says which. Compile the module again.
     ModuleArtifactIncompatible = 38,
 
-    /// The guest trapped. See `trap` of `wasm_error_info`.
+    /// The guest trapped. See `trap` in `wasm_error_info`.
     GuestTrap = 50,
-    /// The guest exited by itself: `proc_exit` or a return from `_start`. See `exit_code` of `wasm_error_info`.
+    /// The guest exited by itself: `proc_exit` or a return from `_start`. See `exit_code` in `wasm_error_info`.
     GuestExit = 51,
     /// The start or one record used more than `record_time_limit_ns`.
     GuestTimeout = 52,
@@ -151,7 +151,7 @@ macro_rules! names {
 
             /// Whether the call was wrong and had no effect. `OutputFull` is one of these: nothing was written.
             #[must_use]
-            pub fn is_misuse(self) -> bool {
+            pub fn had_no_effect(self) -> bool {
                 (1..20).contains(&(self as u32))
             }
 

@@ -10,11 +10,12 @@ use crate::base::config::Config;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::base::text::{hex, printable};
-use crate::compile::code_cache::key::{self, Ingredients, REWRITING, digest};
-use crate::compile::runtime::{Linked, Shared};
-use crate::metrics::code_cache::Event;
-use crate::module::artifact::{Artifact, FORMAT, Flaw, Head};
-use crate::module::inspect::{Kind, Summary};
+use crate::compile::code_cache::key::{self, KeyInputs, REWRITING, digest};
+use crate::compile::link::Linked;
+use crate::compile::runtime::Shared;
+use crate::metrics::code_cache::CodeCacheEvent;
+use crate::module::artifact::{Artifact, Defect, FORMAT, Head};
+use crate::module::inspect::{ItemKind, Summary};
 use crate::module::suspend_points::{self, Waits, Wrappers};
 use crate::module::validate::check_specification;
 use std::time::Instant;
@@ -43,7 +44,7 @@ pub fn compile(shared: &Shared, module: &[u8], transform: &str) -> Result<Code> 
 /// The same as an artifact.
 pub fn precompile(shared: &Shared, module: &[u8]) -> Result<Vec<u8>> {
     let (_, artifact) = obtain(shared, module, "", true)?;
-    artifact.ok_or_else(|| Error::new(Status::Internal, "the module was compiled, but has no artifact"))
+    artifact.ok_or_else(|| Error::new(Status::Internal, "the module was compiled but has no artifact"))
 }
 
 /// Loads an artifact.
@@ -57,16 +58,16 @@ pub fn load(shared: &Shared, artifact: Vec<u8>) -> Result<Code> {
         return Err(Error::new(
             Status::ModuleTooLarge,
             format!(
-                "the module has {} bytes, more than max_module_size, {}",
+                "the module has {} bytes, more than max_module_size ({})",
                 head.module_size, shared.config.max_module_size
             ),
         ));
     }
-    let summary = shared.judge(&head.outline)?;
+    let summary = shared.validate_interface(&head.outline)?;
     check_waits(&summary, shared.linked()?, &head.waits)?;
     let module = deserialize(shared, &artifact).map_err(|e| {
         incompatible(format!(
-            "{e:#}. It was made on {} with {}; this is {} with {}",
+            "{e:#}. It was made on {} with {}. This is {} with {}",
             head.target,
             head.settings,
             target(),
@@ -81,28 +82,23 @@ pub fn load(shared: &Shared, artifact: Vec<u8>) -> Result<Code> {
 fn obtain(shared: &Shared, module: &[u8], transform: &str, wanted: bool) -> Result<(Code, Option<Vec<u8>>)> {
     let begin = Instant::now();
     // A module that is refused is a compilation that failed.
-    let summary = shared.judge(module).or_else(|e| shared.metrics.compiling(|| Err(e)))?;
+    let summary = shared.validate_interface(module).or_else(|e| shared.metrics.compiling(|| Err(e)))?;
     let linked = shared.linked()?;
     let Some(cache) = linked.cache.as_deref() else {
         let code = compile_now(shared, linked, module)?;
         let artifact = || {
-            write(
-                shared,
-                module,
-                &Ingredients { waits: &waits(&summary, linked), ..ingredients(shared, module) },
-                &code,
-            )
+            write(shared, module, &KeyInputs { waits: &waits(&summary, linked), ..ingredients(shared, module) }, &code)
         };
         let artifact = wanted.then(artifact).transpose()?;
         return Ok((code, artifact));
     };
     let waits = waits(&summary, linked);
-    let ingredients = Ingredients { waits: &waits, ..ingredients(shared, module) };
+    let ingredients = KeyInputs { waits: &waits, ..ingredients(shared, module) };
     let key = ingredients.key();
     if let Some(artifact) = cache.find(&key, transform) {
         match deserialize(shared, &artifact) {
             Ok(module) => {
-                shared.metrics.code_cache.count(Event::Hit);
+                shared.metrics.code_cache.count(CodeCacheEvent::Hit);
                 shared.metrics.code_cache.loaded(begin.elapsed());
                 let wrappers = artifact.head.wrappers.clone();
                 return Ok((Code { module, wrappers }, wanted.then(|| artifact.into_bytes())));
@@ -110,7 +106,7 @@ fn obtain(shared: &Shared, module: &[u8], transform: &str, wanted: bool) -> Resu
             Err(e) => cache.reject(transform, &format!("the entry {} could not be loaded: {e:#}", hex(&key))),
         }
     }
-    shared.metrics.code_cache.count(Event::Miss);
+    shared.metrics.code_cache.count(CodeCacheEvent::Miss);
     let code = compile_now(shared, linked, module)?;
     match write(shared, module, &ingredients, &code) {
         Ok(artifact) => {
@@ -148,9 +144,9 @@ fn deserialize(shared: &Shared, artifact: &Artifact) -> wasmtime::Result<Module>
     unsafe { Module::deserialize(&shared.engine, artifact.code()) }
 }
 
-fn ingredients(shared: &Shared, module: &[u8]) -> Ingredients<'static> {
+fn ingredients(shared: &Shared, module: &[u8]) -> KeyInputs<'static> {
     let (engine, size) = (key::engine(&shared.engine), module.len() as u64);
-    Ingredients { engine, module: digest(module), module_size: size, waits: &[] }
+    KeyInputs { engine, module: digest(module), module_size: size, waits: &[] }
 }
 
 /// How each import waits. Rewriting depends on this.
@@ -161,14 +157,14 @@ fn waits(summary: &Summary, linked: &Linked) -> Vec<u8> {
         Some(Waits::Flag) => 2,
     };
     let of =
-        |kind, module, name| if matches!(kind, Kind::Function(_)) { number(linked.waits(module, name)) } else { 0 };
+        |kind, module, name| if matches!(kind, ItemKind::Function(_)) { number(linked.waits(module, name)) } else { 0 };
     summary.imports.iter().map(|import| of(import.kind, &import.module, &import.name)).collect()
 }
 
-/// An artifact of what was compiled just now.
-fn write(shared: &Shared, module: &[u8], ingredients: &Ingredients<'_>, code: &Code) -> Result<Vec<u8>> {
+/// An artifact of the new code.
+fn write(shared: &Shared, module: &[u8], ingredients: &KeyInputs<'_>, code: &Code) -> Result<Vec<u8>> {
     let broken = |e: &dyn core::fmt::Display| {
-        Error::new(Status::ModuleCompile, format!("the compiled module could not be made an artifact: {e:#}"))
+        Error::new(Status::ModuleCompile, format!("the compiled module could not be turned into an artifact: {e:#}"))
     };
     let head = Head {
         wasmtime: WASMTIME.into(),
@@ -242,21 +238,21 @@ fn settings(config: &Config) -> String {
 fn incompatible(why: impl core::fmt::Display) -> Error {
     Error::new(
         Status::ModuleArtifactIncompatible,
-        format!("the artifact does not fit this runtime, so its module must be compiled again: {why}"),
+        format!("the artifact does not fit this runtime: compile its module again. The reason: {why}"),
     )
 }
 
-fn refuse_flaw(flaw: Flaw) -> Error {
+fn refuse_flaw(flaw: Defect) -> Error {
     match flaw {
-        Flaw::Foreign => Error::new(
+        Defect::Foreign => Error::new(
             Status::ModuleArtifactDamaged,
-            "this is no artifact of wasm_runtime_precompile; a module is for wasm_factory_create",
+            "this is not an artifact of wasm_runtime_precompile: a module is for wasm_factory_create",
         ),
-        Flaw::Damaged(why) => {
-            Error::new(Status::ModuleArtifactDamaged, format!("the artifact is damaged: {why}; make it anew"))
+        Defect::Damaged(why) => {
+            Error::new(Status::ModuleArtifactDamaged, format!("the artifact is damaged: {why}. Create it again"))
         }
-        Flaw::Format(format) => {
-            incompatible(format!("it has format {format}, of another version of this library, which has {FORMAT}"))
+        Defect::Format(format) => {
+            incompatible(format!("it has format {format} but this version of the library has {FORMAT}"))
         }
     }
 }
@@ -265,18 +261,18 @@ fn refuse_flaw(flaw: Flaw) -> Error {
 fn check_origin(head: &Head) -> Result<()> {
     if head.wasmtime != WASMTIME {
         let theirs = printable(&head.wasmtime);
-        return Err(incompatible(format!("it was made by Wasmtime {theirs}, and this is Wasmtime {WASMTIME}")));
+        return Err(incompatible(format!("it was made by Wasmtime {theirs} and this is Wasmtime {WASMTIME}")));
     }
     if (head.library.as_str(), head.rewriting) != (LIBRARY, REWRITING) {
         return Err(incompatible(format!(
-            "it was made by version {} of this library, whose modules are rewritten in way {}; this is {LIBRARY}, with \
-             way {REWRITING}",
+            "it was made by version {} of this library with rewriting {}. This is {LIBRARY} with \
+             rewriting {REWRITING}",
             printable(&head.library),
             head.rewriting
         )));
     }
     if head.target != target() {
-        return Err(incompatible(format!("it was made for {}, and this is {}", printable(&head.target), target())));
+        return Err(incompatible(format!("it was made for {} and this is {}", printable(&head.target), target())));
     }
     Ok(())
 }
@@ -292,7 +288,7 @@ fn check_waits(summary: &Summary, linked: &Linked, theirs: &[u8]) -> Result<()> 
         Some((import, (&ours, _))) => {
             let name = printable(&format!("{}.{}", import.module, import.name));
             let (here, there) = if ours > 0 { ("may wait", "might not") } else { ("may not wait", "might") };
-            format!("host function {name} {here} here, but {there} where it was made")
+            format!("host function {name} {here} here but {there} where it was made")
         }
         None => "it has another number of imports".to_owned(),
     }))

@@ -7,12 +7,13 @@
 //!
 //! The lock is held for lookups. Compiling, waking and freeing code happen outside of it.
 
-use crate::base::description::Transform;
+use crate::base::description::Description;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::base::text::hex;
 use crate::compile::code_cache::key::digest;
-use crate::compile::factory::{self, CameBack, Compiled, Outcome};
+use crate::compile::factory::{Compiled, LastReleased};
+use crate::compile::job::{self, FactoryOutcome};
 use crate::compile::runtime::Runtime;
 use crate::host::waker::Waker;
 use crate::metrics::registry::FactoryLookup;
@@ -33,18 +34,18 @@ pub struct FactoryCache {
     idle: Duration,
     /// How often it collects automatically, if at all.
     interval: Option<Duration>,
-    state: Mutex<State>,
+    state: Mutex<CacheState>,
 }
 
-struct State {
-    entries: HashMap<Key, Entry>,
+struct CacheState {
+    entries: HashMap<CacheKey, CacheEntry>,
     collected_at: Instant,
-    counted: Counted,
+    counted: FactoryCacheCounts,
 }
 
-/// By what a factory is found.
+/// What a factory is found by.
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Key {
+enum CacheKey {
     /// The embedder's.
     Given(Box<[u8]>),
     /// What the factory is made of.
@@ -55,48 +56,48 @@ enum Key {
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Content {
     module: Digest,
-    transform: Arc<Transform>,
+    transform: Arc<Description>,
 }
 
-struct Entry {
+struct CacheEntry {
     content: Content,
     progress: Progress,
 }
 
 enum Progress {
     /// The requests that wait for it.
-    Compiling(Vec<Sender<Outcome, Waker>>),
+    Compiling(Vec<Sender<FactoryOutcome, Waker>>),
     /// The factory exists.
-    Compiled(Shelf),
+    Compiled(CachedFactory),
 }
 
-/// A factory that is there.
-struct Shelf {
+/// A factory in the cache.
+struct CachedFactory {
     own: Compiled,
     lent: Weak<Compiled>,
-    came_back: CameBack,
+    last_released: LastReleased,
 }
 
-/// A factory that was asked for.
-pub enum Found {
+/// The result of a request.
+pub enum Lookup {
     /// The factory exists.
     Now(Arc<Compiled>),
     /// The factory is being compiled.
-    Soon(Receiver<Outcome, Waker>),
+    Soon(Receiver<FactoryOutcome, Waker>),
 }
 
 /// A cache's counts since its creation. The first two are current values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
-    /// Factories that are there.
+pub struct FactoryCacheCounts {
+    /// Factories in the cache.
     pub entries: u64,
-    /// Factories that are being compiled.
+    /// Compilations in progress.
     pub compiling: u64,
-    /// Requests for a factory that was there.
+    /// Requests that found the factory.
     pub hits: u64,
-    /// Requests that waited for a compilation which another one had begun.
+    /// Requests that joined a compilation in progress.
     pub joined: u64,
-    /// Requests for a factory that was neither there nor being compiled.
+    /// Requests that found neither.
     pub misses: u64,
     /// Compilations that were begun.
     pub compilations: u64,
@@ -104,17 +105,17 @@ pub struct Counted {
     pub collected: u64,
 }
 
-impl Shelf {
+impl CachedFactory {
     fn new(own: Compiled) -> Self {
-        Self { own, lent: Weak::new(), came_back: CameBack::default() }
+        Self { own, lent: Weak::new(), last_released: LastReleased::default() }
     }
 
     /// The factory for a user.
     fn lend(&mut self) -> Arc<Compiled> {
         self.lent.upgrade().unwrap_or_else(|| {
             // A separate copy: the last users of the previous one may be dropping it at this moment.
-            self.came_back = CameBack::default();
-            let lent = Arc::new(self.own.lend(self.came_back.clone()));
+            self.last_released = LastReleased::default();
+            let lent = Arc::new(self.own.lend(self.last_released.clone()));
             self.lent = Arc::downgrade(&lent);
             lent
         })
@@ -122,25 +123,25 @@ impl Shelf {
 
     /// Whether its last user had dropped it at that time.
     fn is_idle_since(&self, time: Instant) -> bool {
-        self.came_back.get().is_some_and(|&came_back| came_back <= time)
+        self.last_released.get().is_some_and(|&last_released| last_released <= time)
     }
 }
 
 impl Content {
-    fn new(module: &[u8], transform: Transform) -> Result<Self> {
+    fn new(module: &[u8], transform: Description) -> Result<Self> {
         transform.check()?;
         Ok(Self { module: digest(module), transform: Arc::new(transform) })
     }
 
     /// Refuses different content under the same key.
-    fn check(&self, wanted: &Self) -> Result<()> {
-        if self == wanted {
+    fn check(&self, requested: &Self) -> Result<()> {
+        if self == requested {
             return Ok(());
         }
-        let (ours, theirs) = (&*self.transform, &*wanted.transform);
-        let what = if self.module != wanted.module {
-            let [ours, theirs] = [self, wanted].map(|content| hex(&content.module[..8]));
-            format!("module, whose SHA-256 begins with {ours} instead of {theirs}")
+        let (ours, theirs) = (&*self.transform, &*requested.transform);
+        let what = if self.module != requested.module {
+            let [ours, theirs] = [self, requested].map(|content| hex(&content.module[..8]));
+            format!("module (its SHA-256 begins with {ours} instead of {theirs})")
         } else if ours.name != theirs.name {
             format!("name, \"{}\"", ours.name)
         } else if ours.input_topic != theirs.input_topic {
@@ -150,49 +151,51 @@ impl Content {
         } else {
             "environment".to_owned()
         };
-        Err(Error::invalid(format!(
-            "transform \"{}\": the factory with this key has another {what}; what differs needs a key of its own",
-            theirs.name
-        )))
+        let what = format_args!("the factory with this key has another {what}. A different factory needs another key");
+        Err(theirs.error(Status::InvalidArgument, what))
     }
 }
 
 impl FactoryCache {
     /// An empty cache. `idle` is for automatic collection, which runs at most once per `interval`.
     pub fn new(runtime: Arc<Runtime>, idle: Duration, interval: Option<Duration>) -> Arc<Self> {
-        let state = State { entries: HashMap::new(), collected_at: Instant::now(), counted: Counted::default() };
+        let state = CacheState {
+            entries: HashMap::new(),
+            collected_at: Instant::now(),
+            counted: FactoryCacheCounts::default(),
+        };
         Arc::new(Self { runtime, idle, interval, state: Mutex::new(state) })
     }
 
     /// The factory with this key or, without a key, the one of this module and description. It is compiled if it does
     /// not exist. Without a module, only an existing factory or one being compiled is returned.
-    pub fn get(self: &Arc<Self>, key: &[u8], wanted: Option<(&[u8], Transform)>) -> Result<Found> {
+    pub fn get(self: &Arc<Self>, key: &[u8], requested: Option<(&[u8], Description)>) -> Result<Lookup> {
         // No host function can be added from here on.
         self.runtime.shared.linked()?;
-        let module = wanted.as_ref().map_or(&[][..], |(module, _)| module);
-        let content = wanted.map(|(module, transform)| Content::new(module, transform)).transpose()?;
+        let module = requested.as_ref().map_or(&[][..], |(module, _)| module);
+        let content = requested.map(|(module, transform)| Content::new(module, transform)).transpose()?;
         let key = match (key, &content) {
-            ([], None) => return Err(Error::invalid("there must be a key, or a module, or both")),
-            ([], Some(content)) => Key::Content(content.clone()),
-            _ => Key::Given(key.into()),
+            ([], None) => return Err(Error::invalid("a key or a module or both are required")),
+            ([], Some(content)) => CacheKey::Content(content.clone()),
+            _ => CacheKey::Given(key.into()),
         };
         let mut state = self.state.lock();
         let mut job = None;
         let (lookup, found) = match (state.entries.get_mut(&key), content) {
             (Some(entry), content) => {
-                content.map_or(Ok(()), |wanted| entry.content.check(&wanted))?;
+                content.map_or(Ok(()), |requested| entry.content.check(&requested))?;
                 entry.get()
             }
             (None, Some(content)) => {
                 let (sender, receiver) = waiting();
                 let progress = Progress::Compiling(vec![sender]);
-                state.entries.insert(key.clone(), Entry { content: content.clone(), progress });
+                state.entries.insert(key.clone(), CacheEntry { content: content.clone(), progress });
                 state.counted.compiling += 1;
                 job = Some((key, content.transform));
-                (FactoryLookup::Miss, Ok(Found::Soon(receiver)))
+                (FactoryLookup::Miss, Ok(Lookup::Soon(receiver)))
             }
             (None, None) => {
-                let what = "the cache has no factory with this key; get it with its module to have it compiled";
+                let what = "the cache has no factory with this key: pass the module to have it compiled";
                 (FactoryLookup::Miss, Err(Error::new(Status::NotCached, what)))
             }
         };
@@ -201,7 +204,7 @@ impl FactoryCache {
             FactoryLookup::Joined => state.counted.joined += 1,
             FactoryLookup::Miss => state.counted.misses += 1,
         }
-        let idle = self.collect_by_itself(&mut state);
+        let idle = self.collect_automatically(&mut state);
         drop(state);
         drop(idle);
         self.runtime.shared.metrics.note_factory_lookup(lookup);
@@ -211,27 +214,27 @@ impl FactoryCache {
         found
     }
 
-    /// Compiles on a compile thread what has this key.
-    fn begin(self: &Arc<Self>, key: Key, module: Vec<u8>, transform: Arc<Transform>) {
+    /// Starts the compilation for this key on a compile thread.
+    fn begin(self: &Arc<Self>, key: CacheKey, module: Vec<u8>, transform: Arc<Description>) {
         let (cache, again) = (self.clone(), key.clone());
         let job = move || {
-            // Rayon would abort if a panic came through.
+            // Rayon would abort on a panic.
             let _ = catch_unwind(AssertUnwindSafe(|| cache.compile(&again, &module, transform)));
         };
-        if let Err(e) = self.runtime.compile(job) {
-            // Others may wait already.
+        if let Err(e) = self.runtime.threads.run(job) {
+            // Other requests may wait already.
             self.finish(&key, Err(e));
         }
     }
 
     /// Compiles unless all requests were released.
-    fn compile(&self, key: &Key, module: &[u8], transform: Arc<Transform>) {
+    fn compile(&self, key: &CacheKey, module: &[u8], transform: Arc<Description>) {
         let mut state = self.state.lock();
-        if state.is_wanted(key) {
+        if state.has_requests(key) {
             state.counted.compilations += 1;
             drop(state);
-            let compile = || factory::compile_now(self.runtime.shared.clone(), transform, module);
-            self.finish(key, catch_unwind(AssertUnwindSafe(compile)).unwrap_or_else(|_| Err(factory::panicked())));
+            let compile = || job::compile_now(self.runtime.shared.clone(), transform, module);
+            self.finish(key, catch_unwind(AssertUnwindSafe(compile)).unwrap_or_else(|_| Err(job::panicked())));
         } else {
             let skipped = state.remove_compiling(key);
             drop(state);
@@ -240,17 +243,17 @@ impl FactoryCache {
     }
 
     /// A compilation has completed. A factory is kept and a failure is not. All waiting requests get the result.
-    fn finish(&self, key: &Key, made: Result<Compiled>) {
+    fn finish(&self, key: &CacheKey, made: Result<Compiled>) {
         let mut state = self.state.lock();
         let waiting = state.remove_compiling(key);
         let (content, mut senders) = match waiting {
-            Some(Entry { content, progress: Progress::Compiling(senders) }) => (content, senders),
+            Some(CacheEntry { content, progress: Progress::Compiling(senders) }) => (content, senders),
             _ => return,
         };
         let outcome = made.map(|own| {
-            let mut shelf = Shelf::new(own);
-            let lent = shelf.lend();
-            state.entries.insert(key.clone(), Entry { content, progress: Progress::Compiled(shelf) });
+            let mut cached = CachedFactory::new(own);
+            let lent = cached.lend();
+            state.entries.insert(key.clone(), CacheEntry { content, progress: Progress::Compiled(cached) });
             state.counted.entries += 1;
             lent
         });
@@ -260,7 +263,7 @@ impl FactoryCache {
         for mut sender in senders {
             wakers.extend(sender.send(outcome.clone()).flatten());
         }
-        // Not a copy: from here on only those who waited use the factory.
+        // Not a copy: only the waiting requests use the factory from here on.
         wakers.extend(last.send(outcome).flatten());
         drop(last);
         for waker in wakers {
@@ -278,7 +281,7 @@ impl FactoryCache {
 
     /// Drops the factories that are due for automatic collection, if any is configured and the last one was long
     /// enough ago.
-    fn collect_by_itself(&self, state: &mut State) -> Vec<Entry> {
+    fn collect_automatically(&self, state: &mut CacheState) -> Vec<CacheEntry> {
         let Some(interval) = self.interval else { return Vec::new() };
         let now = Instant::now();
         if now.saturating_duration_since(state.collected_at) < interval {
@@ -289,7 +292,7 @@ impl FactoryCache {
 
     /// Takes out the factories that were not used since `min_idle` before `now`. The caller drops them after the lock
     /// is released.
-    fn collect_at(&self, state: &mut State, now: Instant, min_idle: Duration) -> Vec<Entry> {
+    fn collect_at(&self, state: &mut CacheState, now: Instant, min_idle: Duration) -> Vec<CacheEntry> {
         state.collected_at = now;
         let Some(since) = now.checked_sub(min_idle) else { return Vec::new() };
         let idle: Vec<_> = state.entries.extract_if(|_, entry| entry.is_idle_since(since)).map(|(_, e)| e).collect();
@@ -301,20 +304,20 @@ impl FactoryCache {
     }
 
     /// The cache's counts.
-    pub fn counted(&self) -> Counted {
+    pub fn counted(&self) -> FactoryCacheCounts {
         self.state.lock().counted
     }
 }
 
 /// A slot for a waiting request.
-fn waiting() -> (Sender<Outcome, Waker>, Receiver<Outcome, Waker>) {
-    oneshot::channel(|| Err(factory::panicked()))
+fn waiting() -> (Sender<FactoryOutcome, Waker>, Receiver<FactoryOutcome, Waker>) {
+    oneshot::channel(|| Err(job::panicked()))
 }
 
-impl Entry {
-    fn get(&mut self) -> (FactoryLookup, Result<Found>) {
+impl CacheEntry {
+    fn get(&mut self) -> (FactoryLookup, Result<Lookup>) {
         match &mut self.progress {
-            Progress::Compiled(shelf) => (FactoryLookup::Hit, Ok(Found::Now(shelf.lend()))),
+            Progress::Compiled(cached) => (FactoryLookup::Hit, Ok(Lookup::Now(cached.lend()))),
             Progress::Compiling(senders) => {
                 if senders.len() == senders.capacity() {
                     // Not each time, because all slots are checked.
@@ -322,28 +325,30 @@ impl Entry {
                 }
                 let (sender, receiver) = waiting();
                 senders.push(sender);
-                (FactoryLookup::Joined, Ok(Found::Soon(receiver)))
+                (FactoryLookup::Joined, Ok(Lookup::Soon(receiver)))
             }
         }
     }
 
     fn is_idle_since(&self, time: Instant) -> bool {
-        matches!(&self.progress, Progress::Compiled(shelf) if shelf.is_idle_since(time))
+        matches!(&self.progress, Progress::Compiled(cached) if cached.is_idle_since(time))
     }
 }
 
-impl State {
+impl CacheState {
     /// Whether a request still waits for the compilation.
-    fn is_wanted(&self, key: &Key) -> bool {
+    fn has_requests(&self, key: &CacheKey) -> bool {
         match self.entries.get(key) {
-            Some(Entry { progress: Progress::Compiling(senders), .. }) => senders.iter().any(|s| !s.is_cancelled()),
+            Some(CacheEntry { progress: Progress::Compiling(senders), .. }) => {
+                senders.iter().any(|s| !s.is_cancelled())
+            }
             _ => false,
         }
     }
 
-    /// Takes out what is no longer being compiled.
-    fn remove_compiling(&mut self, key: &Key) -> Option<Entry> {
-        let compiling = matches!(self.entries.get(key), Some(Entry { progress: Progress::Compiling(_), .. }));
+    /// Takes out the entry whose compilation ends.
+    fn remove_compiling(&mut self, key: &CacheKey) -> Option<CacheEntry> {
+        let compiling = matches!(self.entries.get(key), Some(CacheEntry { progress: Progress::Compiling(_), .. }));
         if !compiling {
             return None;
         }

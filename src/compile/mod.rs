@@ -1,8 +1,12 @@
-//! From a module or an artifact to code that runs: runtime, compile threads, factories and caches.
+//! From a module or an artifact to code that runs. A [`job`] on one of the compile [`threads`] calls the [`compiler`]
+//! and makes a [`factory`] that is linked ([`link`]) with the host functions of its [`runtime`].
 
 pub mod code_cache;
 pub mod compiler;
 pub mod factory;
 pub mod factory_cache;
+pub mod job;
+pub mod link;
 pub mod runtime;
+pub mod threads;
 pub mod wasmtime_config;

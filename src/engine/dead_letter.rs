@@ -1,6 +1,6 @@
 //! Dead letters: records at which a guest failed, with the error in headers.
 
-use crate::base::description::Transform as Description;
+use crate::base::description::Description;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::batch::payload::Payload;

@@ -12,7 +12,7 @@ impl Seat {
         let engine = &entered.inside.engine;
         let compiled = engine.compiled();
         let tick = clock::tick(&compiled.shared.config);
-        engine.context().profile.start(&compiled.transform.name, &compiled.program, tick, interval)
+        engine.context().profile.start(&compiled.transform, &compiled.program, tick, interval)
     }
 
     /// Ends the profile and returns it as JSON.
@@ -20,6 +20,6 @@ impl Seat {
         let entered = self.enter()?;
         let engine = &entered.inside.engine;
         let compiled = engine.compiled();
-        engine.context().profile.finish(&compiled.transform.name, &compiled.program)
+        engine.context().profile.finish(&compiled.transform, &compiled.program)
     }
 }

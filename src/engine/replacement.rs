@@ -1,12 +1,13 @@
 //! Hot swap: a new version is started beside the engine's guest and replaces it between two operations.
 
 use super::Engine;
-use super::seat::{Entered, Seat};
+use super::seat::{Entered, Seat, poison};
 use super::wakers::WakerSlot;
 use crate::base::error::{Error, Result};
 use crate::base::state::{wasm_engine_state as State, wasm_poll};
 use crate::base::status::wasm_status as Status;
 use crate::compile::factory::Compiled;
+use crate::guest::context::Context;
 use crate::host::waker::Waker;
 use core::cell::Cell;
 use std::rc::Rc;
@@ -49,6 +50,7 @@ impl Seat {
     /// Begins to replace the engine by one of the same kind from another factory.
     pub fn replace(&self, compiled: &Arc<Compiled>) -> Result<Rc<ReplacementState>> {
         let mut entered = self.enter()?;
+        self.check_open()?;
         if entered.inside.replacement.is_some() {
             let name = &entered.inside.engine.compiled().transform.name;
             let why =
@@ -68,19 +70,24 @@ impl Seat {
     /// no effect.
     pub fn poll_replacement(&self, state: &Rc<ReplacementState>, waker: Waker) -> Result<wasm_poll> {
         self.check_thread()?;
-        state.waker.clear();
         match state.outcome.get() {
             ReplacementOutcome::InProgress => {}
             ReplacementOutcome::Replaced => {
+                state.waker.clear();
                 state.outcome.set(ReplacementOutcome::Completed);
                 return Ok(wasm_poll::Ready);
             }
             ReplacementOutcome::Completed => {
+                state.waker.clear();
                 return Err(Error::new(Status::Cancelled, "the engine was stopped or released before it was replaced"));
             }
         }
         match self.enter() {
-            Ok(mut entered) => entered.drive_replacement(state, waker),
+            Ok(mut entered) => {
+                // Not before: a poll that is refused leaves the waker of the one before.
+                state.waker.clear();
+                entered.drive_replacement(state, waker)
+            }
             Err(e) => {
                 if e.status == Status::Poisoned {
                     self.enter_to_stop()?.drop_replacement(None);
@@ -97,6 +104,17 @@ impl Seat {
     }
 }
 
+/// Marks a new version as unusable if a panic ends its poll.
+struct PoisonOnPanic(Rc<Context>);
+
+impl Drop for PoisonOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            poison(&self.0);
+        }
+    }
+}
+
 impl Entered<'_> {
     fn drive_replacement(&mut self, state: &Rc<ReplacementState>, waker: Waker) -> Result<wasm_poll> {
         let Some(replacement) = &mut self.inside.replacement else {
@@ -105,7 +123,16 @@ impl Entered<'_> {
         let mut waker = Some(waker);
         if !replacement.is_due {
             let waker = waker.take().unwrap_or_else(Waker::none);
-            match replacement.engine.poll(None, waker, &mut self.wakers) {
+            // A panic is one of the new version. The engine that is there goes on.
+            self.poisons = false;
+            let guard = PoisonOnPanic(replacement.engine.context().clone());
+            let polled = match guard.0.poisoned.get() {
+                false => replacement.engine.poll(None, waker, &mut self.wakers),
+                true => Err(Error::new(Status::Poisoned, "the new version is unusable after a panic")),
+            };
+            drop(guard);
+            self.poisons = true;
+            match polled {
                 Ok(wasm_poll::Ready) => {
                     replacement.is_due = true;
                     replacement.engine.finish(&mut self.wakers);
@@ -116,7 +143,7 @@ impl Entered<'_> {
                         self.wakers.add_waker(waiting);
                     }
                 }
-                Err(e) if !e.status.is_misuse() => {
+                Err(e) if !e.status.had_no_effect() => {
                     self.drop_replacement(None);
                     return Err(e);
                 }
@@ -168,7 +195,7 @@ impl Entered<'_> {
         let seat = self.seat;
         // Also if its host has not yet started the previous version, which a replacement had started.
         let left_stopped = seat.state.get() == State::Stopped || seat.started_for_host.get();
-        let old = core::mem::replace(&mut self.inside.engine, engine);
+        let mut old = core::mem::replace(&mut self.inside.engine, engine);
         self.inside.context = self.inside.engine.context().clone();
         seat.context.replace(self.inside.context.clone());
         seat.new_context.replace(None);
@@ -179,13 +206,10 @@ impl Entered<'_> {
         }
         state.outcome.set(ReplacementOutcome::Replaced);
         // This stops it and runs callbacks. For them the engine is busy.
+        old.stop();
+        old.finish(&mut self.wakers);
         drop(old);
         self.wakers.add(&state.waker);
         true
-    }
-
-    /// Whether a replacement has started the engine that its host left stopped. Reset by this call.
-    pub(super) fn take_started(&self) -> bool {
-        self.seat.started_for_host.take()
     }
 }

@@ -15,7 +15,7 @@ use crate::guest::program::Program;
 use crate::host::sink::OutputSink;
 use crate::host::waker::Waker;
 use crate::system::memory::pools::not_prepared;
-use crate::system::ticker::Turns;
+use crate::system::ticker::ActivePolls;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -99,7 +99,7 @@ impl Engine for Runner {
         let meter = &self.context.meter;
         meter.begin_transform(batch.len());
         check_in_place(&self.compiled, &mut self.context.work.borrow_mut().batch, batch, first).inspect_err(|e| {
-            if !e.status.is_misuse() {
+            if !e.status.had_no_effect() {
                 meter.end_check();
                 meter.fail(e.status);
             }
@@ -111,7 +111,8 @@ impl Engine for Runner {
 
     fn resume(&mut self, mut batch: Box<Batch>) {
         self.context.meter.begin_transform(batch.bytes.len());
-        batch.give_rest();
+        self.context.meter.add_spent(core::mem::take(&mut batch.check_ticks));
+        batch.give();
         self.context.work.borrow_mut().batch = *batch;
         self.context.meter.end_check();
         self.context.state.set(State::Transforming);
@@ -178,7 +179,7 @@ fn is_guest(compiled: &Compiled) -> bool {
 
 /// Refuses a thread on which no engine of a factory can start.
 pub fn check_start(compiled: &Compiled) -> Result<()> {
-    if Turns::thread_is_ending() {
+    if ActivePolls::thread_is_ending() {
         // For example the random seed of wasmtime-wasi is thread-local.
         let why = "the thread or the program is ending: no guest can start any more";
         return Err(Error::new(Status::InvalidState, why));

@@ -78,6 +78,8 @@ pub struct Seat {
     number: Cell<u64>,
     pub(super) stats: Cell<Stats>,
     has_started: Cell<bool>,
+    /// The host has released it. Only futures still refer to it.
+    is_closed: Cell<bool>,
     /// A replacement has started the engine that its host left stopped. A start completes at once.
     pub(super) started_for_host: Cell<bool>,
     pub(super) last_error: RefCell<Option<Error>>,
@@ -93,6 +95,8 @@ pub struct Seat {
 pub(super) struct Entered<'a> {
     pub(super) seat: &'a Seat,
     pub(super) inside: RefMut<'a, SeatState>,
+    /// A panic during this call makes the engine unusable. False if the thread was panicking before.
+    pub(super) poisons: bool,
     /// After `inside` so that the gate is open again when they are called.
     pub(super) wakers: Wakers,
 }
@@ -100,11 +104,17 @@ pub(super) struct Entered<'a> {
 impl Drop for Entered<'_> {
     #[inline]
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.inside.context.poisoned.set(true);
-            self.inside.context.meter.fail(Status::Panic);
+        if self.poisons && std::thread::panicking() {
+            poison(&self.inside.context);
         }
     }
+}
+
+/// Marks the engine of a context as unusable after a panic.
+#[cold]
+pub(super) fn poison(context: &Context) {
+    context.poisoned.set(true);
+    context.meter.fail(Status::Panic);
 }
 
 impl Seat {
@@ -120,6 +130,7 @@ impl Seat {
             number: Cell::new(0),
             stats: Cell::default(),
             has_started: Cell::new(false),
+            is_closed: Cell::new(false),
             started_for_host: Cell::new(false),
             last_error: RefCell::new(None),
             attached,
@@ -150,7 +161,8 @@ impl Seat {
     pub(super) fn enter_to_stop(&self) -> Result<Entered<'_>> {
         self.check_thread()?;
         let inside = self.inside.try_borrow_mut().map_err(|_| busy())?;
-        Ok(Entered { seat: self, inside, wakers: Wakers::default() })
+        let poisons = !std::thread::panicking();
+        Ok(Entered { seat: self, inside, poisons, wakers: Wakers::default() })
     }
 
     /// Sets the engine's handle in C.
@@ -212,6 +224,7 @@ impl Seat {
     /// Sets what happens from now on when the guest fails. The engine must be stopped.
     pub fn set_policy(&self, policy: Policy) -> Result<()> {
         let mut entered = self.enter()?;
+        self.check_open()?;
         if self.state.get() != State::Stopped {
             return Err(Error::new(Status::InvalidState, "a policy can only be set while the engine is stopped"));
         }
@@ -223,8 +236,8 @@ impl Seat {
     /// Begins a start. Returns the operation's number. None if a replacement has started the engine already.
     pub fn start(&self) -> Result<Option<u64>> {
         let mut entered = self.enter()?;
-        entered.replace_if_due();
-        if entered.take_started() && self.state.get() == State::Idle {
+        self.check_open()?;
+        if self.state.get() == State::Idle && self.started_for_host.take() {
             return Ok(None);
         }
         self.expect(&entered, State::Stopped, "start")?;
@@ -240,18 +253,26 @@ impl Seat {
                 supervisor.start();
             }
         }
+        self.started_for_host.set(false);
         Ok(Some(self.begin(State::Starting)))
+    }
+
+    /// Refuses an engine that its host has released, but whose wakers are called or whose futures are still there.
+    pub(super) fn check_open(&self) -> Result<()> {
+        if self.is_closed.get() {
+            return Err(Error::new(Status::InvalidState, "the engine was released"));
+        }
+        Ok(())
     }
 
     /// Begins to transform a batch from record `first` on. Returns the operation's number.
     #[inline]
     pub fn transform(&self, batch: &'static [u8], first: u32, sink: OutputSink) -> Result<u64> {
         let mut entered = self.enter()?;
-        entered.replace_if_due();
-        entered.take_started();
         self.expect(&entered, State::Idle, "transform")?;
         let inside = &mut *entered.inside;
         inside.engine.transform(batch, first)?;
+        self.started_for_host.set(false);
         if let Some(supervisor) = &mut inside.supervisor {
             supervisor.transform();
         }
@@ -298,7 +319,7 @@ impl Seat {
         match &polled {
             Ok(wasm_poll::Ready) => entered.end(State::Idle),
             Ok(_) => {}
-            Err(e) if e.status.is_misuse() => {}
+            Err(e) if e.status.had_no_effect() => {}
             Err(e) => entered.fail(e),
         }
         entered.replace_if_due();
@@ -327,6 +348,7 @@ impl Seat {
     /// Stops for good. Also drops the timer.
     pub fn close(&self) -> Result<()> {
         let mut entered = self.enter_to_stop()?;
+        self.is_closed.set(true);
         entered.stop();
         entered.drop_replacement(None);
         entered.inside.engine.leave();
@@ -374,9 +396,6 @@ impl Entered<'_> {
         let waits = self.inside.supervisor.as_ref().is_some_and(|supervisor| supervisor.waits_to_start());
         // A new version starts instead of a guest that waits or cannot start.
         let replaced = waits && self.replace();
-        if replaced {
-            self.take_started();
-        }
         let SeatState { engine, supervisor: Some(supervisor), sink, .. } = &mut *self.inside else {
             return Err(Error::new(Status::Internal, "the policy is gone"));
         };
@@ -411,6 +430,7 @@ impl Entered<'_> {
 
     /// Stops the engine in any state.
     fn stop(&mut self) {
+        // First, because the engine's stop runs callbacks that may ask for the state.
         self.seat.state.set(State::Stopped);
         self.inside.engine.stop();
         self.end(State::Stopped);

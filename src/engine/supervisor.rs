@@ -145,11 +145,11 @@ impl Supervisor {
                     self.note_started();
                     Ok(self.go_on(poll.engine))
                 }
-                Err(e) if !e.status.is_misuse() => self.start_failed(&mut poll, e),
+                Err(e) if !e.status.had_no_effect() => self.start_failed(&mut poll, e),
                 other => other,
             },
             Phase::Transforming => match poll.poll(waker) {
-                Err(e) if !e.status.is_misuse() => self.transform_failed(&mut poll, e),
+                Err(e) if !e.status.had_no_effect() => self.transform_failed(&mut poll, e),
                 other => other,
             },
             Phase::DeadLetter(waiting, _) => match waiting.poll(|| waker) {

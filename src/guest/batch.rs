@@ -43,6 +43,8 @@ pub struct Batch {
     pub latest_offset: i64,
     /// What the clock shows before the first record.
     pub first_timestamp: i64,
+    /// Ticks that the check took, if it came before the operation.
+    pub check_ticks: u64,
     /// How many records the whole batch has.
     count: u32,
     /// The records of a compressed batch.
@@ -76,15 +78,9 @@ impl Batch {
         Ok(())
     }
 
-    /// Gives the records that were not taken to another guest.
-    pub fn give_rest(&mut self) {
-        // A guest is told how many records it will get.
-        self.records.header.record_count = self.left() as i32;
-        self.give();
-    }
-
+    /// Gives the records that were not taken to a guest.
     #[inline]
-    fn give(&mut self) {
+    pub fn give(&mut self) {
         let header = &mut self.records.header;
         let mut offset = header.base_offset;
         let mut timestamp = first_timestamp(header);

@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use crate::base::config::Config;
-use crate::system::ticker::{self, Turns};
+use crate::system::ticker::{self, ActivePolls};
 use core::cell::Cell;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub fn tick(config: &Config) -> Duration {
 /// Adds up running time and compares it with the limit by the ticker's run clock.
 #[derive(Debug)]
 pub struct RunTime {
-    turns: Turns,
+    polls: ActivePolls,
     limit: u64,
     slice: u64,
     /// Nanoseconds of earlier turns.
@@ -33,7 +33,7 @@ impl RunTime {
     /// A stopped clock.
     pub fn new(limit: Duration, slice: Duration) -> Self {
         Self {
-            turns: Turns::of_this_thread(),
+            polls: ActivePolls::of_this_thread(),
             limit: limit.as_nanos() as u64,
             slice: slice.as_nanos() as u64,
             used: Cell::new(0),
@@ -45,7 +45,7 @@ impl RunTime {
     /// The host gives the guest the thread.
     #[inline]
     pub fn begin_turn(&self) {
-        self.turns.begin();
+        self.polls.begin();
         let now = ticker::run_clock();
         self.since.set(now);
         self.turn.set(now);
@@ -54,7 +54,7 @@ impl RunTime {
     /// The host has the thread again.
     #[inline]
     pub fn end_turn(&self) {
-        self.turns.end();
+        self.polls.end();
     }
 
     /// The guest continues in the same turn after its host took some output.

@@ -6,7 +6,7 @@ use super::limits::Limits;
 use super::schema_registry::Lookup;
 use super::work::Work;
 use crate::base::config::Config;
-use crate::base::description::Transform;
+use crate::base::description::Description;
 use crate::base::error::RecordAt;
 use crate::base::state::wasm_engine_state as State;
 use crate::base::text::{escape, grouped};
@@ -72,7 +72,7 @@ pub struct Context {
     pub wall_clock: Cell<i64>,
     /// The guest's profile if there is one.
     pub profile: Profile,
-    transform: Arc<Transform>,
+    transform: Arc<Description>,
     /// What `default_topic` returns, without an indirection.
     has_topic: bool,
     started: Cell<bool>,
@@ -85,7 +85,7 @@ pub struct Context {
 
 impl Context {
     /// A context for a guest that is about to start.
-    pub fn new(transform: Arc<Transform>, config: &Config, sink: Arc<dyn Sink>, meter: Meter) -> Self {
+    pub fn new(transform: Arc<Description>, config: &Config, sink: Arc<dyn Sink>, meter: Meter) -> Self {
         let lines = |severity| LineBuffer::new(severity, config.max_log_line);
         Self {
             suspended: Cell::new(None),
@@ -125,7 +125,7 @@ impl Context {
     }
 
     /// The guest's transform.
-    pub fn transform(&self) -> &Transform {
+    pub fn transform(&self) -> &Description {
         &self.transform
     }
 

@@ -26,7 +26,7 @@ pub enum Fault {
         memory: usize,
     },
     /// The guest called a host function before its memory existed.
-    #[error("the guest called a host function before its memory was there")]
+    #[error("the guest called a host function before it had a memory")]
     NoMemory,
     /// A function of the host failed.
     #[error("host function {function}: {why}")]
@@ -79,7 +79,7 @@ pub fn explain(ended: GuestEnd, context: &Context, wrappers: &Wrappers) -> Error
             classify(error, context, &mut detail)
         }
     };
-    let mut message = format!("transform \"{}\"", context.transform().name);
+    let mut message = context.transform().to_string();
     let _ = match detail.record {
         Some(record) => write!(message, ", record {} of the batch (offset {}): {what}", record.index, record.offset),
         None if context.has_started() => write!(message, ", between records: {what}"),
@@ -130,7 +130,7 @@ fn classify(error: &wasmtime::Error, context: &Context, detail: &mut GuestDetail
         return (Status::GuestBadCall, format!("a host call failed: {:#}", error.root_cause()));
     }
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
-        let what = "the process's pool has no place for another engine; stop an engine, or raise pool_engines";
+        let what = "the process's pool has no room for another engine: stop an engine or raise pool_engines";
         return (Status::PoolExhausted, format!("{what} ({})", error.root_cause()));
     }
     (Status::System, format!("the guest could not be instantiated: {error:#}"))
@@ -144,7 +144,7 @@ fn with_growth(context: &Context, what: String) -> String {
     match context.refused_growth() {
         Some(wanted) => {
             let limit = context.memory_limit();
-            format!("{what}, after its memory was refused to grow to {wanted} bytes (memory_limit is {limit})")
+            format!("{what}, after its memory was not allowed to grow to {wanted} bytes (memory_limit is {limit})")
         }
         None => what,
     }

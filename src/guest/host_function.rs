@@ -86,7 +86,7 @@ impl HostFunction {
             Ended::Done => self.write(values, &results),
             Ended::Failed(why) => return Err(self.fault(why).into()),
             Ended::Pending(_) => {
-                let why = "it answered pending, but was not registered as a function that may wait";
+                let why = "it returned pending but was not registered as a function that may wait";
                 return Err(self.fault(why.into()).into());
             }
         }
@@ -114,7 +114,7 @@ impl HostFunction {
             }
             HostCall::Settled(Settled::Rejected(why) | Settled::RejectedAt(why, _)) => Ended::Failed(why),
             HostCall::Settled(Settled::Schema(_)) | HostCall::Waiting(_) => {
-                Ended::Failed("its promise was mixed up".into())
+                Ended::Failed("its promise got a result of another kind".into())
             }
         };
         let flag = match ended {

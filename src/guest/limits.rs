@@ -1,7 +1,7 @@
 //! What a guest may take of memory and tables.
 
 use super::context::Local;
-use super::memory::Place;
+use super::memory::MemoryLocation;
 use wasmtime::{Error, ResourceLimiter};
 
 /// Tables that a module may have.
@@ -18,7 +18,7 @@ pub struct Limits {
     /// Elements that all tables may have.
     pub table_limit: usize,
     /// Where the memory is. Cleared whenever the memory is about to grow.
-    pub memory: Option<Place>,
+    pub memory: Option<MemoryLocation>,
 }
 
 impl ResourceLimiter for Limits {

@@ -71,21 +71,21 @@ impl<'a> GuestMemory<'a> {
 /// memory only moves or changes its length when it grows. Wasmtime tells the store's limiter before that, and the
 /// limiter clears this location.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct MemoryLocation {
     start: NonNull<u8>,
     length: usize,
 }
 
 // SAFETY: the location belongs to a store like the memory itself and is only used through that store.
-unsafe impl Send for Place {}
+unsafe impl Send for MemoryLocation {}
 
 /// Looks the exported memory up: at the first call, which may come before instantiation has completed, and after it
 /// has grown.
 #[cold]
-fn find(caller: &mut Caller<'_, GuestState>) -> Result<Place, Fault> {
+fn find(caller: &mut Caller<'_, GuestState>) -> Result<MemoryLocation, Fault> {
     let memory = caller.get_export("memory").and_then(Extern::into_memory).ok_or(Fault::NoMemory)?;
     let start = NonNull::new(memory.data_ptr(caller.as_context())).ok_or(Fault::NoMemory)?;
-    let place = Place { start, length: memory.data_size(caller.as_context()) };
+    let place = MemoryLocation { start, length: memory.data_size(caller.as_context()) };
     caller.data_mut().limits.memory = Some(place);
     Ok(place)
 }

@@ -6,6 +6,7 @@
 //! suspended.
 
 use super::program::{LinkedModule, Program};
+use crate::base::description::Description;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::base::text::demangle;
@@ -39,49 +40,44 @@ struct Running {
 }
 
 impl Profile {
-    /// Starts a profile of transform `name` with a sample about every `interval`. If a tick is longer, there is one
+    /// Starts a profile of `transform` with a sample about every `interval`. If a tick is longer, there is one
     /// sample per tick. `InvalidState` if a profile is in progress. `InvalidArgument` if the interval is more than 10
     /// s.
-    pub fn start(&self, name: &str, program: &Program, tick: Duration, interval: Duration) -> Result<()> {
+    pub fn start(&self, transform: &Description, program: &Program, tick: Duration, interval: Duration) -> Result<()> {
         let mut slot = self.0.borrow_mut();
         let Program::Module(LinkedModule { pre, .. }) = program else {
-            let what =
-                format!("transform \"{name}\": it is no guest, but a custom engine, which cannot be profiled here");
-            return Err(Error::new(Status::InvalidState, what));
+            return Err(transform.error(Status::InvalidState, "a custom engine has no guest to profile"));
         };
         if slot.is_some() {
-            return Err(Error::new(
-                Status::InvalidState,
-                format!("transform \"{name}\": the engine is being profiled already; finish that profile first"),
-            ));
+            let what = "a profile is in progress already: finish that profile first";
+            return Err(transform.error(Status::InvalidState, what));
         }
         if interval > LONGEST {
             return Err(Error::invalid(format!(
-                "the interval is {} ns; it must be at most {}",
+                "the interval is {} ns: the maximum is {}",
                 interval.as_nanos(),
                 LONGEST.as_nanos()
             )));
         }
-        let module = pre.module();
+        let (module, name) = (pre.module(), &transform.name);
         let interval = interval.max(tick);
-        let profiler = GuestProfiler::new(module.engine(), name, interval, [(name.to_owned(), module.clone())])
-            .map_err(|e| Error::new(Status::Internal, format!("the profile could not be begun: {e:#}")))?;
+        let profiler = GuestProfiler::new(module.engine(), name, interval, [(name.clone(), module.clone())])
+            .map_err(|e| Error::new(Status::Internal, format!("the profile could not be started: {e:#}")))?;
         *slot = Some(Box::new(Running { profiler, interval, half_tick: tick / 2, last: None, samples: 0 }));
         Ok(())
     }
 
-    /// Whether there is one.
+    /// Whether a profile is in progress.
     #[inline]
     pub fn is_on(&self) -> bool {
         self.0.borrow().is_some()
     }
 
     /// Ends the profile and returns it as JSON. `InvalidState` if no profile is in progress.
-    pub fn finish(&self, name: &str, program: &Program) -> Result<String> {
+    pub fn finish(&self, transform: &Description, program: &Program) -> Result<String> {
         let (Some(running), Program::Module(LinkedModule { pre, wrappers })) = (self.0.borrow_mut().take(), program)
         else {
-            let what = format!("transform \"{name}\": the engine is not being profiled");
-            return Err(Error::new(Status::InvalidState, what));
+            return Err(transform.error(Status::InvalidState, "no profile is in progress"));
         };
         let broken = |e: &dyn core::fmt::Display| {
             Error::new(Status::Internal, format!("the profile could not be written: {e:#}"))

@@ -8,7 +8,7 @@ use super::fault::Fault;
 use super::memory::GuestMemory;
 use crate::host::call::{Ended, Settled, wasm_call};
 use crate::host::schema::Schema;
-use crate::host::schema_registry::Registry;
+use crate::host::schema_registry::SchemaRegistry;
 use crate::module::abi::{SCHEMA_REGISTRY, SCHEMA_REGISTRY_WAITING, WOULD_BLOCK};
 use std::sync::Arc;
 use wasmtime::{AsContextMut as _, Caller, Error, Linker};
@@ -45,7 +45,7 @@ enum Answer {
     Id(i32),
 }
 
-type Registered = Option<Arc<Registry>>;
+type Registered = Option<Arc<SchemaRegistry>>;
 
 /// Defines the module.
 pub fn define(linker: &mut Linker<GuestState>, registry: Registered) -> Result<(), Error> {
@@ -192,7 +192,7 @@ fn ask(
                     match ended {
                         Ended::Done => match call.take_schema() {
                             Some(settled) => lookup.read(settled),
-                            None => Err("the schema registry is done, but returned nothing".into()),
+                            None => Err("the schema registry returned done without a schema".into()),
                         },
                         Ended::Failed(why) => Err(why),
                         Ended::Pending(waiting) => {
@@ -229,7 +229,7 @@ impl Question {
     }
 
     /// Asks the host.
-    fn put_to(&self, registry: &Registry, call: &mut wasm_call) -> Ended {
+    fn put_to(&self, registry: &SchemaRegistry, call: &mut wasm_call) -> Ended {
         let answer = match self {
             Self::Definition(id) => registry.get_schema(*id, call),
             Self::Subject(subject, version) => registry.get_subject_schema(subject, *version, call),
@@ -250,7 +250,7 @@ impl Lookup {
             (Some(Question::Create(..)), Settled::Values(values)) if values.len() == 1 => {
                 return Ok(Answer::Id(values[0].as_i32()));
             }
-            _ => return Err("the schema registry answered another question".into()),
+            _ => return Err("the schema registry's response belongs to another request".into()),
         }
         Ok(Answer::Encoded(encoded.into()))
     }

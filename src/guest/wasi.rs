@@ -7,7 +7,7 @@
 
 use super::context::{GuestState, Local};
 use super::memory::GuestMemory;
-use crate::base::description::Transform;
+use crate::base::description::Description;
 use core::cell::Cell;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -39,7 +39,7 @@ pub fn define(linker: &mut Linker<GuestState>) -> Result<(), Error> {
 }
 
 /// The state of one guest.
-pub fn context(transform: &Transform, context: &Local) -> WasiP1Ctx {
+pub fn context(transform: &Description, context: &Local) -> WasiP1Ctx {
     WasiCtxBuilder::new()
         .arg(&transform.name)
         .envs(&transform.full_environment())

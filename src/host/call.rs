@@ -205,7 +205,7 @@ impl wasm_call {
     /// A range of the guest's memory. A range outside of the memory is recorded as the reason why the call fails.
     pub fn range(&mut self, start: u32, length: u32) -> Result<NonNull<u8>, String> {
         let Some(memory) = self.memory else {
-            return Err("there is no guest whose memory could be used".into());
+            return Err("this call has no guest and no guest's memory".into());
         };
         let (start_, end) = (start as usize, start as usize + length as usize);
         if end > memory.len() {
@@ -243,8 +243,9 @@ impl wasm_call {
 
     /// The promise of this call. Taking a second one makes the first worthless.
     pub fn promise(&mut self) -> wasm_promise {
-        let (sender, receiver) =
-            oneshot::channel(|| Settled::Rejected("the host dropped its promise without settling it".to_owned()));
+        let (sender, receiver) = oneshot::channel(|| {
+            Settled::Rejected("the host dropped its promise without resolving or rejecting it".to_owned())
+        });
         self.waiting = Some(receiver);
         wasm_promise { sender, expected: self.expected() }
     }
@@ -280,10 +281,12 @@ impl wasm_call {
         match (answer, self.waiting.take()) {
             (DONE, _) => Ended::Done,
             (PENDING, Some(waiting)) => Ended::Pending(waiting),
-            (PENDING, None) => Ended::Failed(format!("{who} answered pending without taking a promise")),
+            (PENDING, None) => Ended::Failed(format!("{who} returned pending without taking a promise")),
             (FAILED, _) => Ended::Failed(self.failure.take().unwrap_or_else(|| format!("{who} failed"))),
-            (AGAIN, _) => Ended::Failed(format!("{who} answered again, which only a custom engine's steps may")),
-            (other, _) => Ended::Failed(format!("{who} answered {other}, which is no wasm_callback_result")),
+            (AGAIN, _) => {
+                Ended::Failed(format!("{who} returned again: only start and transform of a custom engine may"))
+            }
+            (other, _) => Ended::Failed(format!("{who} returned {other}: this is not a wasm_callback_result")),
         }
     }
 }
@@ -299,9 +302,9 @@ impl Expected {
             (Self::Schema, Settled::Schema(_)) => return Ok(()),
             (Self::SchemaId, Settled::Values(values)) if values.len() == 1 => return Ok(()),
             (Self::Nothing | Self::Step, _) => "no value".to_owned(),
-            (Self::Values(types), _) => format!("{} values, or a continuation", types.len()),
+            (Self::Values(types), _) => format!("{} values or a continuation", types.len()),
             (Self::Schema, _) => "a schema".to_owned(),
-            (Self::SchemaId, _) => "one value, the schema's id".to_owned(),
+            (Self::SchemaId, _) => "one value (the schema's id)".to_owned(),
         };
         let given = match settled {
             Settled::Values(values) => format!("{} values", values.len()),
@@ -310,6 +313,6 @@ impl Expected {
             Settled::Rejected(_) => "a rejection".to_owned(),
             Settled::RejectedAt(..) => "a rejection at a record".to_owned(),
         };
-        Err(format!("the promise expects {wanted}, but was given {given}"))
+        Err(format!("the promise expects {wanted}, but got {given}"))
     }
 }

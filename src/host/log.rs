@@ -66,7 +66,7 @@ pub struct Piece<'a> {
     pub continues: bool,
 }
 
-/// Collects what a guest writes until there is a line.
+/// Collects a guest's output until a line is complete.
 pub struct LineBuffer {
     severity: wasm_log_severity,
     limit: usize,
@@ -104,7 +104,7 @@ impl LineBuffer {
         }
     }
 
-    /// Hands out what is left of a line that was never ended.
+    /// Emits the rest of a line that was never ended.
     pub fn flush(&mut self, mut emit: impl FnMut(Piece<'_>)) {
         if !self.pending.is_empty() {
             self.emit(self.pending.len(), &mut emit, false);

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn data_is_dropped_once_and_not_by_who_gave_it_up() {
+    fn data_is_dropped_once_by_its_last_owner() {
         let drops = Cell::new(0);
         let table = Table { data: core::ptr::from_ref(&drops).cast_mut().cast(), drop: Some(count) };
         // SAFETY: the data lives on and is only counted.

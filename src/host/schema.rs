@@ -151,7 +151,7 @@ mod tests {
         }
 
         #[test]
-        fn truncated_or_over_long_ones_are_refused(schema in schema(), cut in 1usize..40) {
+        fn truncated_or_overlong_encodings_are_refused(schema in schema(), cut in 1usize..40) {
             let mut out = Vec::new();
             schema.put(&mut out);
             prop_assert_eq!(Schema::parse(&out[..out.len() - cut.min(out.len())]), None);

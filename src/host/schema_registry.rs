@@ -93,7 +93,7 @@ pub struct wasm_schema_registry {
 /// A schema from C.
 pub(crate) fn read_schema(scope: &CallScope, raw: &wasm_schema) -> Result<Schema> {
     let ty = wasm_schema_type::from_number(raw.schema_type)
-        .ok_or_else(|| Error::invalid(format!("{} is no wasm_schema_type", raw.schema_type)))?;
+        .ok_or_else(|| Error::invalid(format!("{} is not a wasm_schema_type", raw.schema_type)))?;
     // SAFETY: the header says that arrays in arguments can be read for the call.
     let references = unsafe { slice::array(raw.references, raw.reference_count, "references")? };
     let reference = |r: &wasm_schema_reference| {
@@ -113,9 +113,9 @@ pub(crate) fn read_schema(scope: &CallScope, raw: &wasm_schema) -> Result<Schema
 host_data!(wasm_schema_registry: AnyThread, "The header says: on several threads at once, and `drop` on any.");
 
 /// A registry that is owned.
-pub struct Registry(Owned<wasm_schema_registry>);
+pub struct SchemaRegistry(Owned<wasm_schema_registry>);
 
-impl Registry {
+impl SchemaRegistry {
     /// Takes ownership of a host's registry. `None` if a function is missing. The text names it.
     pub fn new(table: Owned<wasm_schema_registry>) -> Result<Self, &'static str> {
         match *table {

@@ -87,7 +87,7 @@ pub(crate) unsafe fn array<'a, T>(data: *const T, count: usize, name: &str) -> R
         return Ok(&[]);
     }
     if data.is_null() {
-        return Err(Error::new(wasm_status::NullArgument, format!("{name} is NULL, but its size is {count}")));
+        return Err(Error::new(wasm_status::NullArgument, format!("{name} is NULL but its size is {count}")));
     }
     if count > isize::MAX as usize / size_of::<T>().max(1) || !data.is_aligned() {
         return Err(Error::invalid(format!("{name}: {count} items at {data:p} cannot be in memory")));

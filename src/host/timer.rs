@@ -44,13 +44,13 @@ impl Timer {
     pub fn new(table: Owned<wasm_timer>) -> Result<Self> {
         match (table.now, table.sleep) {
             (Some(now), Some(sleep)) => Ok(Self { table, now, sleep }),
-            _ => Err(Error::new(Status::NullArgument, "timer: now and sleep must both be there")),
+            _ => Err(Error::new(Status::NullArgument, "timer: now and sleep are both required")),
         }
     }
 
     /// The host's clock.
     pub fn now(&self) -> Duration {
-        // SAFETY: function and data came together from the host.
+        // SAFETY: the host passed function and data together.
         Duration::from_nanos(unsafe { (self.now)(self.table.data) })
     }
 

@@ -40,28 +40,28 @@ pub struct CodeCacheCounts {
 
 /// What is counted one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum CodeCacheEvent {
     /// See `CodeCacheCounts` for the meaning of each.
     Hit,
-    /// A module that was not there.
+    /// A module that was not in the cache.
     Miss,
     /// An entry written.
     Store,
     /// An entry ignored.
     Rejected,
-    /// A trouble.
+    /// A fault of the directory or the disk.
     Fault,
 }
 
 impl CodeCacheCounters {
     /// Counts one.
-    pub fn count(&self, event: Event) {
+    pub fn count(&self, event: CodeCacheEvent) {
         let counter = match event {
-            Event::Hit => &self.hits,
-            Event::Miss => &self.misses,
-            Event::Store => &self.stores,
-            Event::Rejected => &self.rejected,
-            Event::Fault => &self.faults,
+            CodeCacheEvent::Hit => &self.hits,
+            CodeCacheEvent::Miss => &self.misses,
+            CodeCacheEvent::Store => &self.stores,
+            CodeCacheEvent::Rejected => &self.rejected,
+            CodeCacheEvent::Fault => &self.faults,
         };
         counter.fetch_add(1, Relaxed);
     }

@@ -13,7 +13,7 @@ pub struct LogLimit {
     /// When the admitted lines would all have come at the permitted rate.
     next: AtomicU64,
     suppressed: AtomicU64,
-    /// Suppressed lines of which the host was not told.
+    /// Suppressed lines that were not reported to the host yet.
     untold: AtomicU64,
 }
 
@@ -46,7 +46,7 @@ impl LogLimit {
         self.suppressed.load(Relaxed)
     }
 
-    /// Lines that were suppressed since this was last asked.
+    /// Lines suppressed since the last call.
     pub fn take_untold(&self) -> u64 {
         if self.untold.load(Relaxed) == 0 { 0 } else { self.untold.swap(0, Relaxed) }
     }

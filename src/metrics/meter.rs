@@ -6,8 +6,8 @@
 //! are always timed. The numbers of records and bytes are always exact.
 
 use super::clock;
-use super::registry::{Registry, Series};
-use super::tally::{Counted, Tally};
+use super::counters::{Counter, Counters};
+use super::registry::{MetricsRegistry, Series};
 use crate::base::status::wasm_status as Status;
 use core::cell::Cell;
 use std::sync::Arc;
@@ -32,9 +32,9 @@ pub struct Passed {
 
 /// Counts for one engine. Dropping it removes the engine from the registry.
 pub struct Meter {
-    tally: Arc<Tally>,
+    counters: Arc<Counters>,
     series: Arc<Series>,
-    registry: Arc<Registry>,
+    registry: Arc<MetricsRegistry>,
     joined: Cell<bool>,
     started: Cell<bool>,
     /// The operation is timed from here on.
@@ -55,9 +55,14 @@ pub struct Meter {
 
 impl Meter {
     /// For an engine that counts in `counters` of `series` if `joined`.
-    pub(super) fn new(registry: Arc<Registry>, series: Arc<Series>, tally: Arc<Tally>, joined: bool) -> Self {
+    pub(super) fn new(
+        registry: Arc<MetricsRegistry>,
+        series: Arc<Series>,
+        counters: Arc<Counters>,
+        joined: bool,
+    ) -> Self {
         Self {
-            tally,
+            counters,
             series,
             registry,
             joined: Cell::new(joined),
@@ -78,23 +83,23 @@ impl Meter {
     }
 
     /// Bytes of linear memory.
-    pub fn memory(&self) -> &super::tally::Count {
-        &self.tally.memory
+    pub fn memory(&self) -> &super::counters::Count {
+        &self.counters.memory
     }
 
     /// A record is dropped because of the policy.
     pub fn skip(&self) {
-        self.tally.add(Counted::Skipped, 1);
+        self.counters.add(Counter::Skipped, 1);
     }
 
     /// A record is sent to the dead letters because of the policy.
     pub fn dead_letter(&self) {
-        self.tally.add(Counted::DeadLettered, 1);
+        self.counters.add(Counter::DeadLettered, 1);
     }
 
     /// So many more batches wait for the engine (or fewer). On the engine's thread only.
     pub fn queued(&self, change: i64) {
-        let queued = &self.tally.queued;
+        let queued = &self.counters.queued;
         queued.set(queued.get().saturating_add_signed(change));
     }
 
@@ -131,6 +136,21 @@ impl Meter {
         }
     }
 
+    /// Counts the time of a check outside of any operation: of a batch that waits for its turn. Returns its ticks for
+    /// `add_spent`.
+    pub fn check_queued<T>(&self, check: impl FnOnce() -> T) -> (T, u64) {
+        let begin = clock::ticks();
+        let checked = check();
+        let ticks = clock::ticks().wrapping_sub(begin);
+        self.counters.add(Counter::Cpu, ticks);
+        (checked, ticks)
+    }
+
+    /// Ticks of an earlier check belong to the operation that has begun.
+    pub fn add_spent(&self, ticks: u64) {
+        self.spent.set(self.spent.get() + ticks);
+    }
+
     /// A poll begins.
     #[inline]
     pub fn begin_turn(&self) {
@@ -156,17 +176,17 @@ impl Meter {
     #[inline]
     fn spend(&self, ticks: u64) {
         self.spent.set(self.spent.get() + ticks);
-        self.tally.add(Counted::Cpu, ticks);
+        self.counters.add(Counter::Cpu, ticks);
     }
 
-    /// Publishes what went in and out since the last time.
+    /// Publishes input and output since the last call.
     #[inline]
     pub fn pass(&self, input: Passed, output: Passed) {
         self.records.set(self.records.get() + input.records);
-        self.tally.add(Counted::RecordsIn, input.records);
-        self.tally.add(Counted::BytesIn, input.bytes);
-        self.tally.add(Counted::RecordsOut, output.records);
-        self.tally.add(Counted::BytesOut, output.bytes);
+        self.counters.add(Counter::RecordsIn, input.records);
+        self.counters.add(Counter::BytesIn, input.bytes);
+        self.counters.add(Counter::RecordsOut, output.records);
+        self.counters.add(Counter::BytesOut, output.bytes);
     }
 
     /// The operation has completed with any result.
@@ -175,8 +195,8 @@ impl Meter {
         let (spent, records) = (self.spent.get(), self.records.replace(0));
         if records > 0 {
             let nanoseconds = clock::nanoseconds(spent);
-            self.tally.add(Counted::Latency, spent);
-            self.tally.observe(if records == 1 { nanoseconds } else { nanoseconds / records }, records);
+            self.counters.add(Counter::Latency, spent);
+            self.counters.observe(if records == 1 { nanoseconds } else { nanoseconds / records }, records);
         }
         if self.sample.replace(false) {
             self.usual.set(spent);
@@ -195,7 +215,7 @@ impl Meter {
     /// The engine is released: leaves the registry unless it has left already. True for the last engine of its
     /// series.
     pub fn leave(&self) -> bool {
-        self.joined.replace(false) && self.registry.leave(&self.series, &self.tally)
+        self.joined.replace(false) && self.registry.leave(&self.series, &self.counters)
     }
 }
 
@@ -212,7 +232,7 @@ mod tests {
 
     #[test]
     fn queues_are_as_long_as_they_are_now_and_go_with_their_engine() {
-        let registry = Registry::new(&Config::default());
+        let registry = MetricsRegistry::new(&Config::default());
         let queued = || {
             let mut all = Vec::new();
             registry.series(&mut all);
@@ -231,14 +251,14 @@ mod tests {
 
     #[test]
     fn records_that_a_policy_takes_out_stay_counted() {
-        let registry = Registry::new(&Config::default());
+        let registry = MetricsRegistry::new(&Config::default());
         let (one, other) = (registry.join("t"), registry.join("t"));
         one.skip();
         one.skip();
         other.dead_letter();
         let sums = || one.series().sums().0;
-        assert_eq!((sums().get(Counted::Skipped), sums().get(Counted::DeadLettered)), (2, 1));
+        assert_eq!((sums().get(Counter::Skipped), sums().get(Counter::DeadLettered)), (2, 1));
         other.leave();
-        assert_eq!((sums().get(Counted::Skipped), sums().get(Counted::DeadLettered)), (2, 1));
+        assert_eq!((sums().get(Counter::Skipped), sums().get(Counter::DeadLettered)), (2, 1));
     }
 }

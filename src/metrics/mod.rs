@@ -7,11 +7,11 @@
 
 pub mod clock;
 pub mod code_cache;
+pub mod counters;
 pub mod log_limit;
 pub mod meter;
 pub mod registry;
 pub mod snapshot;
-pub mod tally;
 pub mod text;
 
 use core::cell::Cell;

@@ -2,8 +2,8 @@
 
 use super::clock;
 use super::code_cache::CodeCacheCounters;
+use super::counters::{Counters, Sums};
 use super::meter::Meter;
-use super::tally::{Sums, Tally};
 use crate::base::config::Config;
 use crate::base::error::Result;
 use crate::base::status::wasm_status as Status;
@@ -54,7 +54,7 @@ pub struct Series {
 
 #[derive(Default)]
 struct Members {
-    engines: Vec<Arc<Tally>>,
+    engines: Vec<Arc<Counters>>,
     /// What engines counted that are gone.
     gone: Sums,
 }
@@ -85,19 +85,19 @@ impl Series {
     pub fn sums(&self) -> (Sums, u64) {
         let members = self.members.lock();
         let mut sums = members.gone;
-        for tally in &members.engines {
-            sums.add(tally);
+        for counters in &members.engines {
+            sums.add(counters);
         }
         (sums, members.engines.len() as u64)
     }
 }
 
-type Key = (String, u32);
+type SeriesKey = (String, u32);
 
 /// A runtime's metrics.
-pub struct Registry {
+pub struct MetricsRegistry {
     config: Config,
-    series: Mutex<BTreeMap<Key, Arc<Series>>>,
+    series: Mutex<BTreeMap<SeriesKey, Arc<Series>>>,
     pub(super) engines: AtomicU64,
     pub(super) factories: AtomicU64,
     pub(super) executable: AtomicU64,
@@ -121,9 +121,9 @@ pub enum FactoryLookup {
     Miss,
 }
 
-/// Compiled code. Counted as long as it exists.
+/// Compiled code. Counter as long as it exists.
 pub struct Executable {
-    registry: Arc<Registry>,
+    registry: Arc<MetricsRegistry>,
     bytes: u64,
 }
 
@@ -134,7 +134,7 @@ impl Drop for Executable {
     }
 }
 
-impl Registry {
+impl MetricsRegistry {
     /// No engines and no compiled code.
     pub fn new(config: &Config) -> Arc<Self> {
         clock::calibrate();
@@ -160,31 +160,31 @@ impl Registry {
 
     /// A meter for a new engine of this thread.
     pub fn join(self: &Arc<Self>, transform: &str) -> Meter {
-        let tally = Arc::new(Tally::default());
+        let counters = Arc::new(Counters::default());
         let key = (transform.to_owned(), super::shard());
         let mut all = self.series.lock();
         let shard = key.1;
         let series = all.entry(key).or_insert_with(|| Arc::new(Series::new(transform, shard, &self.config))).clone();
         // With the lock still held: else the series might go meanwhile.
-        series.members.lock().engines.push(tally.clone());
+        series.members.lock().engines.push(counters.clone());
         drop(all);
         self.engines.fetch_add(1, Relaxed);
-        Meter::new(self.clone(), series, tally, true)
+        Meter::new(self.clone(), series, counters, true)
     }
 
     /// A meter that is never read.
     pub fn detached(self: &Arc<Self>) -> Meter {
         let series = Arc::new(Series::new("", 0, &self.config));
-        Meter::new(self.clone(), series, Arc::new(Tally::default()), false)
+        Meter::new(self.clone(), series, Arc::new(Counters::default()), false)
     }
 
     /// Removes an engine. Its counts stay as long as its series. The series ends with its last engine: true then.
-    pub(super) fn leave(&self, series: &Series, tally: &Arc<Tally>) -> bool {
+    pub(super) fn leave(&self, series: &Series, counters: &Arc<Counters>) -> bool {
         let mut all = self.series.lock();
         let mut members = series.members.lock();
-        if let Some(at) = members.engines.iter().position(|other| Arc::ptr_eq(other, tally)) {
+        if let Some(at) = members.engines.iter().position(|other| Arc::ptr_eq(other, counters)) {
             members.engines.swap_remove(at);
-            members.gone.retire(tally);
+            members.gone.retire(counters);
             self.engines.fetch_sub(1, Relaxed);
         }
         let last = members.engines.is_empty();
@@ -204,8 +204,8 @@ impl Registry {
     /// Runs, times and counts a compilation. A compilation avoided by a cache is counted in `code_cache` alone.
     pub fn compiling<T>(&self, compile: impl FnOnce() -> Result<T>) -> Result<T> {
         /// Counts also when a panic passes.
-        struct Timer<'a>(&'a Registry, u64, Option<Status>);
-        impl Drop for Timer<'_> {
+        struct CompileTimer<'a>(&'a MetricsRegistry, u64, Option<Status>);
+        impl Drop for CompileTimer<'_> {
             fn drop(&mut self) {
                 self.0.compilations.fetch_add(1, Relaxed);
                 self.0.compile_ticks.fetch_add(clock::ticks().wrapping_sub(self.1), Relaxed);
@@ -214,7 +214,7 @@ impl Registry {
                 }
             }
         }
-        let mut timer = Timer(self, clock::ticks(), Some(Status::Panic));
+        let mut timer = CompileTimer(self, clock::ticks(), Some(Status::Panic));
         let outcome = compile();
         timer.2 = outcome.as_ref().err().map(|e| e.status);
         outcome

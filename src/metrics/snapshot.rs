@@ -2,8 +2,8 @@
 
 use super::clock;
 use super::code_cache::CodeCacheCounts;
-use super::registry::{FactoryLookup, Registry, Series};
-use super::tally::{BUCKETS, Counted, Sums, bucket_end};
+use super::counters::{BUCKETS, Counter, Sums, bucket_end};
+use super::registry::{FactoryLookup, MetricsRegistry, Series};
 use crate::base::status::wasm_status;
 use crate::system::memory::pools::Pooled;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub struct TransformMetrics {
     pub transform: Arc<str>,
     /// The shard.
     pub shard: u32,
-    /// Engines that are there.
+    /// Current engines.
     pub engines: u64,
     /// Bytes of memory that these may have together.
     pub memory_limit: u64,
@@ -55,7 +55,7 @@ pub struct TransformMetrics {
 
 impl TransformMetrics {
     /// A counter. Times are nanoseconds.
-    pub fn get(&self, counter: Counted) -> u64 {
+    pub fn get(&self, counter: Counter) -> u64 {
         self.sums.get(counter)
     }
 
@@ -80,9 +80,9 @@ impl TransformMetrics {
 /// A runtime's own.
 #[derive(Debug, Default)]
 pub struct RuntimeMetrics {
-    /// Engines that are there.
+    /// Current engines.
     pub engines: u64,
-    /// Compiled modules that are there.
+    /// Compiled modules in memory.
     pub factories: u64,
     /// Bytes of their code.
     pub executable: u64,
@@ -90,9 +90,9 @@ pub struct RuntimeMetrics {
     pub compilations: u64,
     /// Nanoseconds that they took.
     pub compile_ns: u64,
-    /// The code cache, and what was loaded.
+    /// The code cache and loads.
     pub code_cache: CodeCacheCounts,
-    /// Requests to factory caches for a factory that was there.
+    /// Requests to factory caches that found the factory.
     pub factory_hits: u64,
     /// Those that waited for a compilation that another one had begun.
     pub factory_joined: u64,
@@ -108,7 +108,7 @@ pub struct RuntimeMetrics {
 
 impl RuntimeMetrics {
     /// Reads the counts into existing memory.
-    pub fn read(&mut self, registry: &Registry, pools: Pooled) {
+    pub fn read(&mut self, registry: &MetricsRegistry, pools: Pooled) {
         self.engines = registry.engines.load(Relaxed);
         self.factories = registry.factories.load(Relaxed);
         self.executable = registry.executable.load(Relaxed);
@@ -139,7 +139,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Reads all numbers again. Allocates only if there are more than before.
-    pub fn update(&mut self, registry: &Registry, pools: Pooled) {
+    pub fn update(&mut self, registry: &MetricsRegistry, pools: Pooled) {
         self.runtime.read(registry, pools);
         registry.series(&mut self.series);
         let limit = registry.memory_limit();

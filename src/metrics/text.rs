@@ -1,7 +1,7 @@
 //! Metrics as text in Prometheus's format and the list of all metrics.
 
+use super::counters::Counter::{BytesIn, BytesOut, Cpu, DeadLettered, Latency, RecordsIn, RecordsOut, Skipped};
 use super::snapshot::{RuntimeMetrics, Snapshot, TransformMetrics, wasm_error_count, wasm_latency_bucket};
-use super::tally::Counted::{BytesIn, BytesOut, Cpu, DeadLettered, Latency, RecordsIn, RecordsOut, Skipped};
 use core::fmt::{Error, Result};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, text};
@@ -33,7 +33,7 @@ const fn metric<T>(name: &'static str, help: &'static str, value: fn(&T) -> Valu
 
 /// Of a transform and shard. Further ones need a line here.
 const OF_TRANSFORMS: &[Metric<TransformMetrics>] = &[
-    metric("wasm_transform_engines", "Engines that were made and not released yet.", |m| Value::Gauge(m.engines)),
+    metric("wasm_transform_engines", "Engines that were created and not released.", |m| Value::Gauge(m.engines)),
     metric(
         "wasm_cpu_seconds_total",
         "Time for which engines had their thread: checks of batches, guests, host functions and sinks that they call.",
@@ -55,18 +55,16 @@ const OF_TRANSFORMS: &[Metric<TransformMetrics>] = &[
     }),
     metric(
         "wasm_record_latency_seconds",
-        "Time of its thread that a record took: its batch's time, without waiting, divided by the batch's records.",
+        "Thread time per record: the time of its batch without waiting, divided by the batch's records.",
         |m| Value::Latency(m.get(Latency), &m.latency),
     ),
     metric("wasm_errors_total", "Starts and transforms that failed, by the name of their status.", |m| {
         Value::Errors(&m.errors)
     }),
-    metric("wasm_restarts_total", "Starts of engines that were started before.", |m| Value::Counter(m.restarts)),
-    metric(
-        "wasm_log_suppressed_lines_total",
-        "Log lines that the host did not get, because there were too many.",
-        |m| Value::Counter(m.log_suppressed),
-    ),
+    metric("wasm_restarts_total", "Restarts of engines.", |m| Value::Counter(m.restarts)),
+    metric("wasm_log_suppressed_lines_total", "Log lines dropped because there were too many.", |m| {
+        Value::Counter(m.log_suppressed)
+    }),
     metric("wasm_skipped_records_total", "Records at which guests failed and that were dropped, by policy.", |m| {
         Value::Counter(m.get(Skipped))
     }),
@@ -80,10 +78,10 @@ const OF_TRANSFORMS: &[Metric<TransformMetrics>] = &[
 
 /// Of the runtime.
 const OF_RUNTIME: &[Metric<RuntimeMetrics>] = &[
-    metric("wasm_engines", "Engines that were made and not released yet.", |m| Value::Gauge(m.engines)),
+    metric("wasm_engines", "Engines that were created and not released.", |m| Value::Gauge(m.engines)),
     metric("wasm_factories", "Compiled modules in memory.", |m| Value::Gauge(m.factories)),
     metric("wasm_executable_bytes", "Machine code of these modules.", |m| Value::Gauge(m.executable)),
-    metric("wasm_compilations_total", "Compilations that ended, well or not.", |m| Value::Counter(m.compilations)),
+    metric("wasm_compilations_total", "Compilations that completed or failed.", |m| Value::Counter(m.compilations)),
     metric("wasm_compile_seconds_total", "Time that these took on their threads.", |m| Value::Seconds(m.compile_ns)),
     metric("wasm_compile_errors_total", "Compilations that failed, by the name of their status.", |m| {
         Value::Errors(&m.compile_errors)
@@ -92,10 +90,10 @@ const OF_RUNTIME: &[Metric<RuntimeMetrics>] = &[
     metric("wasm_load_seconds_total", "Time that these took on their threads.", |m| {
         Value::Seconds(m.code_cache.load_ns)
     }),
-    metric("wasm_code_cache_hits_total", "Modules whose machine code was found in the code cache.", |m| {
+    metric("wasm_code_cache_hits_total", "Lookups in the code cache that were hits.", |m| {
         Value::Counter(m.code_cache.hits)
     }),
-    metric("wasm_code_cache_misses_total", "Modules that were looked for in the code cache and compiled.", |m| {
+    metric("wasm_code_cache_misses_total", "Lookups in the code cache that were misses.", |m| {
         Value::Counter(m.code_cache.misses)
     }),
     metric("wasm_code_cache_stores_total", "Entries written to the code cache.", |m| {
@@ -104,13 +102,13 @@ const OF_RUNTIME: &[Metric<RuntimeMetrics>] = &[
     metric("wasm_code_cache_evictions_total", "Entries removed from the code cache to make room.", |m| {
         Value::Counter(m.code_cache.evictions)
     }),
-    metric("wasm_code_cache_rejected_total", "Entries of the code cache that were not to be trusted.", |m| {
+    metric("wasm_code_cache_rejected_total", "Entries of the code cache that were not trusted.", |m| {
         Value::Counter(m.code_cache.rejected)
     }),
-    metric("wasm_code_cache_faults_total", "Troubles with the code cache's directory or disk.", |m| {
+    metric("wasm_code_cache_faults_total", "Faults of the code cache's directory or disk.", |m| {
         Value::Counter(m.code_cache.faults)
     }),
-    metric("wasm_pools", "Pools that threads, or the process, reserved.", |m| Value::Gauge(m.pools.pools)),
+    metric("wasm_pools", "Pools reserved by threads or by the process.", |m| Value::Gauge(m.pools.pools)),
     metric("wasm_pool_engines", "Engines that these pools are for.", |m| Value::Gauge(m.pools.engines)),
     metric("wasm_pool_memories_in_use", "Memories of pools that engines have.", |m| {
         Value::Gauge(m.pools.memories_in_use)
@@ -119,20 +117,20 @@ const OF_RUNTIME: &[Metric<RuntimeMetrics>] = &[
         Value::Gauge(m.pools.memories_dirty)
     }),
     metric("wasm_pool_stacks_in_use", "Stacks of pools that engines have.", |m| Value::Gauge(m.pools.stacks_in_use)),
-    metric("wasm_factory_cache_hits_total", "Requests to factory caches for a factory that was there.", |m| {
+    metric("wasm_factory_cache_hits_total", "Requests to factory caches that found the factory.", |m| {
         Value::Counter(m.factory_hits)
     }),
     metric(
         "wasm_factory_cache_joined_total",
-        "Requests to factory caches that waited for a compilation which another one had begun.",
+        "Requests to factory caches that joined a compilation in progress.",
         |m| Value::Counter(m.factory_joined),
     ),
-    metric("wasm_factory_cache_misses_total", "Requests to factory caches that found neither.", |m| {
+    metric("wasm_factory_cache_misses_total", "Requests to factory caches that began a compilation or failed.", |m| {
         Value::Counter(m.factory_misses)
     }),
     metric(
         "wasm_factory_cache_collected_total",
-        "Factories that factory caches dropped, because nobody used them.",
+        "Factories that factory caches dropped because they were unused.",
         |m| Value::Counter(m.factories_collected),
     ),
 ];
@@ -163,7 +161,7 @@ impl Value<'_> {
     /// requires. Prometheus expects it in the name.
     fn encode(&self, encoder: &mut MetricEncoder<'_>, labels: &[Label<'_>]) -> Result {
         match self {
-            // Else there would be empty braces.
+            // This avoids empty braces.
             Value::Gauge(value) | Value::Counter(value) if labels.is_empty() => encoder.encode_gauge(value),
             Value::Seconds(value) if labels.is_empty() => encoder.encode_gauge(&seconds(*value)),
             Value::Gauge(value) | Value::Counter(value) => encoder.encode_family(&labels)?.encode_gauge(value),
@@ -237,7 +235,7 @@ pub fn of(snapshot: Snapshot) -> core::result::Result<String, Error> {
 mod tests {
     use super::*;
     use crate::base::status::wasm_status as Status;
-    use crate::metrics::tally::{BUCKETS, Sums, bucket_end};
+    use crate::metrics::counters::{BUCKETS, Sums, bucket_end};
 
     fn one(name: &str) -> TransformMetrics {
         TransformMetrics {
@@ -286,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn each_metric_is_described_once_and_what_nobody_has_not_at_all() {
+    fn each_metric_is_described_once_and_only_if_it_has_samples() {
         let text = text_of(vec![one("a"), one("b")]);
         assert_eq!(text.matches("# TYPE wasm_input_records_total counter\n").count(), 1);
         assert_eq!(text.matches("# HELP wasm_input_records_total ").count(), 1);
@@ -296,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_lists_every_metric() {
+    fn the_docs_list_every_metric() {
         fn rows<T>(metrics: &[Metric<T>], item: &T, labels: &[&str]) -> String {
             let row = |metric: &Metric<T>| {
                 let value = (metric.value)(item);
@@ -309,6 +307,9 @@ mod tests {
         let table =
             rows(OF_TRANSFORMS, &one("t"), &OF_TRANSFORMS_LABELS) + &rows(OF_RUNTIME, &RuntimeMetrics::default(), &[]);
         let table = format!("| metric | type | labels | what it says |\n| --- | --- | --- | --- |\n{table}\n");
-        assert!(include_str!("../../README.md").contains(&table), "README.md must have this table:\n{table}");
+        assert!(
+            include_str!("../../docs/metrics.md").contains(&table),
+            "docs/metrics.md must have this table:\n{table}"
+        );
     }
 }

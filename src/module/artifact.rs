@@ -10,8 +10,8 @@
 //! | 56.. | the head: the fields of `Head` in order; text and lists with their length before them |
 //! | then | the code, as Wasmtime serializes it |
 //!
-//! All numbers are little-endian. The code is read by Wasmtime with few checks of its own; the checksum is what tells
-//! that it is still what was written. It tells nothing about who wrote it.
+//! All numbers are little-endian. Wasmtime reads the code with few checks of its own. The checksum proves that the
+//! code is unchanged. It does not prove who wrote it.
 
 use crate::module::suspend_points::Wrappers;
 use core::ops::Range;
@@ -67,7 +67,7 @@ pub struct Artifact {
 
 /// Why bytes are no artifact that can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Flaw {
+pub enum Defect {
     /// They do not begin like one.
     Foreign,
     /// They have another format.
@@ -78,27 +78,27 @@ pub enum Flaw {
 
 impl Artifact {
     /// Validates bytes: sizes, checksum and head. Costs about as much as reading them once.
-    pub fn read(bytes: Vec<u8>) -> Result<Self, Flaw> {
+    pub fn read(bytes: Vec<u8>) -> Result<Self, Defect> {
         if bytes.len() < MAGIC.len() || !bytes.starts_with(MAGIC) {
-            return Err(Flaw::Foreign);
+            return Err(Defect::Foreign);
         }
-        let Some((fixed, rest)) = bytes.split_at_checked(FIXED) else { return Err(Flaw::Damaged("it is cut short")) };
+        let Some((fixed, rest)) = bytes.split_at_checked(FIXED) else { return Err(Defect::Damaged("it is cut short")) };
         let mut fields = Reader(&fixed[MAGIC.len()..]);
         let (format, head_size, total) = (fields.u32()?, fields.u32()?, fields.u64()?);
         if format != FORMAT {
-            return Err(Flaw::Format(format));
+            return Err(Defect::Format(format));
         }
         if total != bytes.len() as u64 {
-            return Err(Flaw::Damaged("its size is not what it was"));
+            return Err(Defect::Damaged("its size has changed"));
         }
         if checksum(&bytes) != bytes[CHECKSUM] {
-            return Err(Flaw::Damaged("its checksum does not fit its content"));
+            return Err(Defect::Damaged("its checksum does not match its content"));
         }
         let head_size = head_size as usize;
-        let mut reader = Reader(rest.get(..head_size).ok_or(Flaw::Damaged("its head is cut short"))?);
+        let mut reader = Reader(rest.get(..head_size).ok_or(Defect::Damaged("its head is cut short"))?);
         let head = Head::read(&mut reader)?;
         if !reader.0.is_empty() {
-            return Err(Flaw::Damaged("its head is too long"));
+            return Err(Defect::Damaged("its head is too long"));
         }
         Ok(Self { head, code: FIXED + head_size, bytes })
     }
@@ -163,7 +163,7 @@ impl Head {
         list(out, &self.outline);
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Flaw> {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Defect> {
         Ok(Self {
             wasmtime: reader.text()?,
             library: reader.text()?,
@@ -178,7 +178,7 @@ impl Head {
                 first: reader.u32()?,
                 imports: (0..reader.u32()?)
                     .map(|_| Ok((reader.u32()?, reader.text()?)))
-                    .collect::<Result<_, Flaw>>()?,
+                    .collect::<Result<_, Defect>>()?,
                 bulk_memory: reader.array::<1>()? != [0],
             },
             outline: reader.list()?.to_vec(),
@@ -190,35 +190,35 @@ impl Head {
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn bytes(&mut self, count: usize) -> Result<&'a [u8], Flaw> {
-        let (bytes, rest) = self.0.split_at_checked(count).ok_or(Flaw::Damaged("its head is cut short"))?;
+    fn bytes(&mut self, count: usize) -> Result<&'a [u8], Defect> {
+        let (bytes, rest) = self.0.split_at_checked(count).ok_or(Defect::Damaged("its head is cut short"))?;
         self.0 = rest;
         Ok(bytes)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Flaw> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Defect> {
         let mut array = [0; N];
         array.copy_from_slice(self.bytes(N)?);
         Ok(array)
     }
 
-    fn u32(&mut self) -> Result<u32, Flaw> {
+    fn u32(&mut self) -> Result<u32, Defect> {
         self.array().map(u32::from_le_bytes)
     }
 
-    fn u64(&mut self) -> Result<u64, Flaw> {
+    fn u64(&mut self) -> Result<u64, Defect> {
         self.array().map(u64::from_le_bytes)
     }
 
-    fn list(&mut self) -> Result<&'a [u8], Flaw> {
+    fn list(&mut self) -> Result<&'a [u8], Defect> {
         let size = self.u32()?;
         self.bytes(size as usize)
     }
 
-    fn text(&mut self) -> Result<String, Flaw> {
+    fn text(&mut self) -> Result<String, Defect> {
         core::str::from_utf8(self.list()?)
             .map(str::to_owned)
-            .map_err(|_| Flaw::Damaged("its head has text that is none"))
+            .map_err(|_| Defect::Damaged("its head has text that is not UTF-8"))
     }
 }
 
@@ -266,9 +266,9 @@ mod tests {
                 damaged[at] ^= flip;
                 let flaw = Artifact::read(damaged).err();
                 match at {
-                    0..8 => assert_eq!(flaw, Some(Flaw::Foreign), "byte {at}"),
-                    8..12 => assert!(matches!(flaw, Some(Flaw::Format(_))), "byte {at}: {flaw:?}"),
-                    _ => assert!(matches!(flaw, Some(Flaw::Damaged(_))), "byte {at}: {flaw:?}"),
+                    0..8 => assert_eq!(flaw, Some(Defect::Foreign), "byte {at}"),
+                    8..12 => assert!(matches!(flaw, Some(Defect::Format(_))), "byte {at}: {flaw:?}"),
+                    _ => assert!(matches!(flaw, Some(Defect::Damaged(_))), "byte {at}: {flaw:?}"),
                 }
             }
         }
@@ -280,19 +280,19 @@ mod tests {
         for length in 0..bytes.len() {
             let flaw = Artifact::read(bytes[..length].to_vec()).err();
             match length {
-                0..8 => assert_eq!(flaw, Some(Flaw::Foreign), "{length} bytes"),
-                _ => assert!(matches!(flaw, Some(Flaw::Damaged(_))), "{length} bytes: {flaw:?}"),
+                0..8 => assert_eq!(flaw, Some(Defect::Foreign), "{length} bytes"),
+                _ => assert!(matches!(flaw, Some(Defect::Damaged(_))), "{length} bytes: {flaw:?}"),
             }
         }
         for more in [1, 4096] {
             let mut longer = bytes.clone();
             longer.resize(bytes.len() + more, 0);
-            assert!(matches!(Artifact::read(longer).err(), Some(Flaw::Damaged(_))));
+            assert!(matches!(Artifact::read(longer).err(), Some(Defect::Damaged(_))));
         }
     }
 
     #[test]
-    fn a_head_that_lies_about_lengths_is_refused_although_its_checksum_fits() {
+    fn a_head_with_false_lengths_is_refused_although_its_checksum_matches() {
         let bytes = Artifact::write(&head(), &CODE);
         let head_end = bytes.len() - CODE.len();
         // Makes each four-byte number in the head huge, and the size of the head itself.

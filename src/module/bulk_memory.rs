@@ -1,7 +1,7 @@
-//! Divides what a guest does to much of its memory at once into pieces, so that it can be suspended in between.
+//! Divides operations on much of a guest's memory into pieces, so that the guest can be suspended in between.
 //!
-//! Wasmtime looks at the epoch before each `memory.fill` and `memory.copy`, but not inside, which for all of a guest's
-//! memory is milliseconds. So each of them whose length is not known to be short becomes
+//! Wasmtime checks the epoch before each `memory.fill` and `memory.copy` but not inside. For all of a guest's memory
+//! that is milliseconds. An operation whose length is not known to be short therefore becomes
 //!
 //! ```wat
 //! (local.tee $length) ;; the three operands stay on the stack
@@ -9,7 +9,7 @@
 //! (if (type $operation) (then (memory.fill)) (else (call $fill)))
 //! ```
 //!
-//! with a function that comes after all others of the module, so no index changes:
+//! with a function after all others of the module, so that no index changes:
 //!
 //! ```wat
 //! (func $fill (type $operation) (param $dst i32) (param $value i32) (param $length i32)
@@ -23,12 +23,12 @@
 //!   (memory.fill (local.get $dst) (local.get $value) (local.get $length)))
 //! ```
 //!
-//! What does not lie inside of the memory is left to Wasmtime as a whole: it traps before it writes anything.
+//! A range that is not inside the memory is left to Wasmtime as a whole: it traps before it writes anything.
 //!
-//! `memory.init` stays as it is, since what it copies is part of the module, and so do the operations on tables.
+//! `memory.init` is not divided because its source is part of the module. Operations on tables are not divided either.
 //!
-//! Short ones pay for a comparison, which is lost in the noise; a call for all of them would cost them another third. The
-//! operands stay where they are, so Wasmtime still sees which lengths are constant.
+//! A short operation pays for one comparison, which is too small to measure. A call for each operation would cost
+//! another third. The operands stay where they are, so Wasmtime still sees which lengths are constant.
 
 use wasm_encoder::reencode::{Error, Reencode};
 use wasm_encoder::{BlockType, CodeSection, Function, InstructionSink, ValType};

@@ -11,7 +11,7 @@ pub struct Import {
     /// Name in that module.
     pub name: String,
     /// What it is.
-    pub kind: Kind,
+    pub kind: ItemKind,
 }
 
 /// Imports that a module may have. Real modules have fewer than a hundred. Each import costs memory before anything
@@ -25,7 +25,7 @@ const JSON_TYPE: usize = 300;
 
 /// What is imported or exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ItemKind {
     /// A function with the index of its type. `Summary::signature` has the text.
     Function(u32),
     /// A memory with its index.
@@ -36,7 +36,7 @@ pub enum Kind {
 
 /// A memory's type.
 #[derive(Clone, Copy, Debug)]
-pub struct Memory {
+pub struct DeclaredMemory {
     /// Pages at the start.
     pub initial: u64,
     /// The module's own limit in pages.
@@ -53,9 +53,9 @@ pub struct Summary {
     /// Imports in order.
     pub imports: Vec<Import>,
     /// Exports in order.
-    pub exports: Vec<(String, Kind)>,
+    pub exports: Vec<(String, ItemKind)>,
     /// Memories in order. Imported memories come first.
-    pub memories: Vec<Memory>,
+    pub memories: Vec<DeclaredMemory>,
     /// Elements that each table starts with.
     pub tables: Vec<u64>,
     /// Functions that the module defines.
@@ -127,12 +127,12 @@ impl Summary {
                     let kind = match import.ty {
                         TypeRef::Func(index) | TypeRef::FuncExact(index) => {
                             self.function_types.push(index);
-                            Kind::Function(index)
+                            ItemKind::Function(index)
                         }
-                        TypeRef::Memory(ty) => Kind::Memory(self.memory(ty)),
-                        TypeRef::Table(_) => Kind::Other("table"),
-                        TypeRef::Global(_) => Kind::Other("global"),
-                        TypeRef::Tag(_) => Kind::Other("tag"),
+                        TypeRef::Memory(ty) => ItemKind::Memory(self.memory(ty)),
+                        TypeRef::Table(_) => ItemKind::Other("table"),
+                        TypeRef::Global(_) => ItemKind::Other("global"),
+                        TypeRef::Tag(_) => ItemKind::Other("tag"),
                     };
                     self.imports.push(Import { module: import.module.into(), name: import.name.into(), kind });
                 }
@@ -158,13 +158,13 @@ impl Summary {
                 for export in exports {
                     let export = export?;
                     let kind = match export.kind {
-                        ExternalKind::Func | ExternalKind::FuncExact => {
-                            Kind::Function(self.function_types.get(export.index as usize).copied().unwrap_or(u32::MAX))
-                        }
-                        ExternalKind::Memory => Kind::Memory(export.index),
-                        ExternalKind::Table => Kind::Other("table"),
-                        ExternalKind::Global => Kind::Other("global"),
-                        ExternalKind::Tag => Kind::Other("tag"),
+                        ExternalKind::Func | ExternalKind::FuncExact => ItemKind::Function(
+                            self.function_types.get(export.index as usize).copied().unwrap_or(u32::MAX),
+                        ),
+                        ExternalKind::Memory => ItemKind::Memory(export.index),
+                        ExternalKind::Table => ItemKind::Other("table"),
+                        ExternalKind::Global => ItemKind::Other("global"),
+                        ExternalKind::Tag => ItemKind::Other("tag"),
                     };
                     self.exports.push((export.name.into(), kind));
                 }
@@ -193,7 +193,7 @@ impl Summary {
     }
 
     fn memory(&mut self, ty: wasmparser::MemoryType) -> u32 {
-        self.memories.push(Memory { initial: ty.initial, maximum: ty.maximum, memory64: ty.memory64 });
+        self.memories.push(DeclaredMemory { initial: ty.initial, maximum: ty.maximum, memory64: ty.memory64 });
         self.memories.len() as u32 - 1
     }
 
@@ -206,7 +206,7 @@ impl Summary {
     }
 
     /// The export of this name.
-    pub fn export(&self, name: &str) -> Option<&Kind> {
+    pub fn export(&self, name: &str) -> Option<&ItemKind> {
         self.exports.iter().find(|(n, _)| n == name).map(|(_, kind)| kind)
     }
 
@@ -236,12 +236,12 @@ impl Summary {
 
     /// The summary as a JSON document.
     pub fn to_json(&self) -> Value {
-        let kind = |kind: &Kind| match kind {
-            Kind::Function(ty) => {
+        let kind = |kind: &ItemKind| match kind {
+            ItemKind::Function(ty) => {
                 json!({ "kind": "function", "type": self.signature(*ty).chars().take(JSON_TYPE).collect::<String>() })
             }
-            Kind::Memory(index) => json!({ "kind": "memory", "index": index }),
-            Kind::Other(name) => json!({ "kind": name }),
+            ItemKind::Memory(index) => json!({ "kind": "memory", "index": index }),
+            ItemKind::Other(name) => json!({ "kind": name }),
         };
         let named = |object: Value, fields: &[(&str, &str)]| {
             let mut object = object;

@@ -1,8 +1,8 @@
-//! Gives a guest places where it can be suspended from inside synchronous host calls.
+//! Gives a guest suspend points inside of synchronous host calls.
 //!
-//! A host function that may have to wait could be asynchronous, but then every call pays for it, also those that need not
-//! wait. Ours are synchronous and answer `WOULD_BLOCK` instead. So that the guest never sees that, each such import
-//! gets a wrapper, and whatever referred to the import refers to the wrapper from then on:
+//! A host function that may have to wait could be asynchronous. Every call would then pay for that, even if it does
+//! not wait. Our host functions are synchronous and return `WOULD_BLOCK` instead. The guest must not see that value,
+//! so each such import gets a wrapper. All references to the import are changed to the wrapper:
 //!
 //! ```wat
 //! (func $wrapper (param …) (result i32) (local $r i32)
@@ -16,15 +16,15 @@
 //! (func $suspend_here)
 //! ```
 //!
-//! The first call is before the loop, because each turn of a loop looks at the epoch.
+//! The first call is before the loop because each iteration of a loop checks the epoch.
 //!
-//! A host function of the embedder's may have any results, so there is no value left to mean *would block*. Its import gets
-//! one more result instead, a flag, and the wrapper looks at that.
+//! A host function of the embedder may have any results, so no value is left to mean *would block*. Its import gets an
+//! additional result: a flag that the wrapper checks.
 //!
-//! `$suspend_here` is where Wasmtime looks at the epoch: a function's entry reads the deadline anew, while a loop may go
-//! on with the one that it read before the call. Wrappers come after all other functions, so no index changes.
+//! `$suspend_here` is where Wasmtime checks the epoch. A function's entry reads the deadline anew. A loop may use the
+//! deadline that it read before the call. Wrappers come after all other functions, so no index changes.
 //!
-//! In the same pass `bulk_memory` divides long operations, which would have no such place inside.
+//! In the same pass `bulk_memory` divides long operations, which would have no suspend point inside.
 
 use super::abi::{self, WOULD_BLOCK};
 use super::bulk_memory::{self, BulkOperation, Pieces};
@@ -35,7 +35,7 @@ use wasmparser::{CompositeInnerType, FuncType, Parser, Payload, TypeRef};
 
 /// An import that gets a wrapper.
 #[derive(Clone, Debug)]
-struct Waiting {
+struct WaitingImport {
     /// Its index.
     import: u32,
     /// Module and name.
@@ -115,7 +115,7 @@ impl Wrappers {
 struct Rewriter {
     /// Index of the first function that is added.
     first_added: u32,
-    waiting: Vec<Waiting>,
+    waiting: Vec<WaitingImport>,
     /// Index into `waiting` by imported function. Modules can have many imports and many more references to them.
     by_import: Vec<Option<u32>>,
     /// The type `() -> ()` if any import waits.
@@ -167,7 +167,7 @@ fn plan(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<Op
                     if let Some(how) = waits(import.module, import.name)
                         && let Some(Some(ty)) = types.get(type_index as usize)
                     {
-                        waiting.push(Waiting {
+                        waiting.push(WaitingImport {
                             import: functions,
                             name: format!("{}.{}", import.module, import.name),
                             type_index,
@@ -221,7 +221,7 @@ fn plan(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<Op
 }
 
 impl Rewriter {
-    fn of_import(&self, function: u32) -> Option<&Waiting> {
+    fn of_import(&self, function: u32) -> Option<&WaitingImport> {
         let index = (*self.by_import.get(function as usize)?)?;
         self.waiting.get(index as usize)
     }
@@ -345,7 +345,7 @@ fn value_types(types: &[wasmparser::ValType]) -> Result<Vec<ValType>, Error> {
     types.iter().map(|&ty| wasm_encoder::reencode::RoundtripReencoder.val_type(ty)).collect()
 }
 
-fn wrapper(w: &Waiting, suspend_here: u32) -> Result<Function, Error> {
+fn wrapper(w: &WaitingImport, suspend_here: u32) -> Result<Function, Error> {
     let params = w.ty.params().len() as u32;
     let results = value_types(w.ty.results())?;
     let count = results.len() as u32;

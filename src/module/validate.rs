@@ -1,7 +1,7 @@
 //! Validates a module before it is compiled and says precisely what is wrong with it.
 
 use super::abi;
-use super::inspect::{Import, Kind, Summary};
+use super::inspect::{Import, ItemKind, Summary};
 use crate::base::config::WASM_PAGE;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
@@ -85,13 +85,13 @@ fn check_format(module: &[u8], limit: usize) -> Result<()> {
         if text.is_ok_and(|text| text.starts_with("(module") || text.starts_with(";;") || text.starts_with("(;")) {
             return Err(Error::new(
                 Status::ModuleTextFormat,
-                "this is WebAssembly text; compile it to binary first, for instance with wat2wasm",
+                "this is WebAssembly text: compile it to binary first (for instance with wat2wasm)",
             ));
         }
         let what = if module.is_empty() {
             "the module is empty"
         } else if module.starts_with(artifact::MAGIC) {
-            "this is an artifact of wasm_runtime_precompile, not a module; it is for wasm_factory_load"
+            "this is an artifact of wasm_runtime_precompile and not a module: use wasm_factory_load"
         } else {
             "this is not WebAssembly: it does not begin with \\0asm"
         };
@@ -100,14 +100,14 @@ fn check_format(module: &[u8], limit: usize) -> Result<()> {
     if module.len() > limit {
         return Err(Error::new(
             Status::ModuleTooLarge,
-            format!("the module has {} bytes, more than max_module_size, {limit}", module.len()),
+            format!("the module has {} bytes, more than max_module_size ({limit})", module.len()),
         ));
     }
     match module.get(4..8) {
         Some(CORE_VERSION) => Ok(()),
         Some([_, _, 1, 0]) => Err(Error::new(
             Status::ModuleIsComponent,
-            "this is a component; a transform is a core module, so build it for wasm32-wasip1 instead of wasip2",
+            "this is a component and a transform is a core module: build it for wasm32-wasip1 instead of wasip2",
         )),
         _ => Err(Error::new(Status::ModuleInvalid, "the module's version is not 1")),
     }
@@ -115,7 +115,7 @@ fn check_format(module: &[u8], limit: usize) -> Result<()> {
 
 fn check_exports(summary: &Summary, memory_limit: usize) -> Result<()> {
     match summary.export("_start") {
-        Some(&Kind::Function(ty)) => {
+        Some(&ItemKind::Function(ty)) => {
             let ty = summary.signature(ty);
             if ty != "() -> ()" {
                 let ty = printable(&ty);
@@ -128,24 +128,24 @@ fn check_exports(summary: &Summary, memory_limit: usize) -> Result<()> {
         _ => {
             return Err(Error::new(
                 Status::ModuleNoStart,
-                "the module exports no function _start; build it as a command, not as a library (reactor)",
+                "the module exports no function _start: build it as a command and not as a library (reactor)",
             ));
         }
     }
-    let Some(Kind::Memory(index)) = summary.export("memory") else {
+    let Some(ItemKind::Memory(index)) = summary.export("memory") else {
         return Err(Error::new(Status::ModuleNoMemory, "the module exports no memory named \"memory\""));
     };
     let Some(memory) = summary.memories.get(*index as usize) else {
         return Err(Error::new(Status::ModuleInvalid, "the exported memory does not exist"));
     };
     if memory.memory64 {
-        return Err(Error::new(Status::ModuleMemory64, "the memory is addressed with 64 bits; build for wasm32"));
+        return Err(Error::new(Status::ModuleMemory64, "the memory is addressed with 64 bits: build for wasm32"));
     }
     let initial = memory.initial.saturating_mul(WASM_PAGE as u64);
     if initial > memory_limit as u64 {
         return Err(Error::new(
             Status::ModuleMemoryLimit,
-            format!("the module starts with {initial} bytes of memory, more than memory_limit, {memory_limit}"),
+            format!("the module starts with {initial} bytes of memory, more than memory_limit ({memory_limit})"),
         ));
     }
     Ok(())
@@ -155,14 +155,14 @@ fn check_tables(summary: &Summary, tables: usize, limit: usize) -> Result<()> {
     if summary.tables.len() > tables {
         return Err(Error::new(
             Status::ModuleTableLimit,
-            format!("the module has {} tables; this host allows {tables}", summary.tables.len()),
+            format!("the module has {} tables but this host allows {tables}", summary.tables.len()),
         ));
     }
     let elements = summary.tables.iter().fold(0u64, |sum, &initial| sum.saturating_add(initial));
     if elements > limit as u64 {
         return Err(Error::new(
             Status::ModuleTableLimit,
-            format!("the module's tables start with {elements} elements; this host allows {limit}"),
+            format!("the module's tables start with {elements} elements but this host allows {limit}"),
         ));
     }
     Ok(())
@@ -174,7 +174,7 @@ fn check_abi(summary: &Summary) -> Result<()> {
         Some(version) => {
             return Err(Error::new(
                 Status::ModuleUnknownAbi,
-                format!("the module asks for transform ABI version {version}; this host has 1 and 2"),
+                format!("the module needs transform ABI version {version}: this host has 1 and 2"),
             ));
         }
         None => {
@@ -188,7 +188,7 @@ fn check_abi(summary: &Summary) -> Result<()> {
         None | Some(0) => Ok(()),
         Some(version) => Err(Error::new(
             Status::ModuleUnknownSchemaRegistry,
-            format!("the module asks for schema registry ABI version {version}; this host has 0"),
+            format!("the module needs schema registry ABI version {version}: this host has 0"),
         )),
     }
 }
@@ -197,7 +197,7 @@ fn check_imports(summary: &Summary, host: &HostFunctions) -> Result<()> {
     let unknown: Vec<_> = summary
         .imports
         .iter()
-        .filter(|import| !matches!(import.kind, Kind::Function(_)) || host.find(import).is_none())
+        .filter(|import| !matches!(import.kind, ItemKind::Function(_)) || host.find(import).is_none())
         .map(|import| printable(&format!("{}.{}", import.module, import.name)))
         .collect();
     if !unknown.is_empty() {
@@ -210,14 +210,14 @@ fn check_imports(summary: &Summary, host: &HostFunctions) -> Result<()> {
         ));
     }
     for import in &summary.imports {
-        let (Kind::Function(ty), Some(expected)) = (import.kind, host.find(import)) else { continue };
+        let (ItemKind::Function(ty), Some(expected)) = (import.kind, host.find(import)) else { continue };
         let found = summary.signature(ty);
         if found != expected {
             let found = printable(&found);
             return Err(Error::new(
                 Status::ModuleImportSignature,
                 format!(
-                    "the module imports {}.{} as {found}; this host has it as {expected}",
+                    "the module imports {}.{} as {found}: this host has it as {expected}",
                     import.module, import.name
                 ),
             ));

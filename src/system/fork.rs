@@ -19,7 +19,7 @@ static GENERATION: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     /// The ticker's lock between the handlers. It has no destructor, so it exists as long as its thread can fork.
-    static HELD: Cell<Option<ManuallyDrop<ticker::Held>>> = const { Cell::new(None) };
+    static HELD: Cell<Option<ManuallyDrop<ticker::HeldLock>>> = const { Cell::new(None) };
 }
 
 /// A number that differs between a process and its children: threads made in another generation do not exist.
@@ -38,7 +38,7 @@ pub fn watch() -> Result<()> {
         return Ok(());
     }
     let why = std::io::Error::from_raw_os_error(failed);
-    Err(Error::new(Status::System, format!("forks could not be watched for: {why}")))
+    Err(Error::new(Status::System, format!("the fork handlers could not be registered: {why}")))
 }
 
 /// Takes the ticker's lock.

@@ -46,15 +46,15 @@ impl Attributes {
 /// which needs no permission. Linux lets a waking thread preempt one with a longer slice. With equal slices the
 /// thread would wait about three milliseconds for the end of the other's slice. Kernels before 6.12 ignore the
 /// request. A refusal changes nothing and is not reported.
-pub struct Punctuality {
+pub struct SchedulingPolicy {
     /// The thread's own policy. None if the thread is not an ordinary one. Such a thread is left alone.
     ordinary: Option<Attributes>,
-    /// What was asked for last.
+    /// The last request.
     asked: Option<bool>,
 }
 
-impl Punctuality {
-    /// Nothing is asked for yet.
+impl SchedulingPolicy {
+    /// No request yet.
     pub fn of_this_thread() -> Self {
         let ordinary = Attributes::get().filter(|attributes| attributes.policy == libc::SCHED_OTHER as u32);
         Self { ordinary, asked: None }
@@ -87,10 +87,10 @@ mod tests {
             }
             let get = || Attributes::get().unwrap();
             let before = get();
-            let mut punctuality = Punctuality::of_this_thread();
-            punctuality.ask(true);
+            let mut policy = SchedulingPolicy::of_this_thread();
+            policy.ask(true);
             let first = get();
-            punctuality.ask(false);
+            policy.ask(false);
             Some([before, first, get()])
         };
         std::thread::spawn(work).join().unwrap()
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_may_is_in_real_time_for_as_long_as_it_is_asked() {
+    fn a_permitted_thread_is_real_time_while_requested() {
         let [before, first, after] = asked(true).unwrap();
         if first.policy != before.policy {
             assert_eq!((first.policy, first.priority), (libc::SCHED_FIFO as u32, LOWEST));
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_may_not_stays_what_it_is() {
+    fn a_thread_without_permission_stays_ordinary() {
         if let Some([before, first, after]) = asked(false) {
             assert_eq!((ways(&first), ways(&after)), (ways(&before), ways(&before)));
         }
@@ -142,7 +142,7 @@ mod tests {
             let policy = libc::SCHED_RR as u32;
             let wanted = Attributes { policy, nice: 0, priority: 7, ..Attributes::get().unwrap() };
             if wanted.set() {
-                Punctuality::of_this_thread().ask(true);
+                SchedulingPolicy::of_this_thread().ask(true);
                 let now = Attributes::get().unwrap();
                 assert_eq!((now.policy, now.priority), (policy, 7));
             }

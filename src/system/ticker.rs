@@ -11,7 +11,7 @@
 //! [`ActivePolls::begin`]. This costs a store to a cache line of the thread's own and a load of a line that all
 //! threads share but hardly ever write.
 
-use crate::system::scheduling::Punctuality;
+use crate::system::scheduling::SchedulingPolicy;
 use core::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*, compiler_fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -42,22 +42,22 @@ static RUN_CLOCK: AtomicU64 = AtomicU64::new(0);
 static ACTIVE: AtomicBool = AtomicBool::new(false);
 
 static TICKER: Ticker = Ticker {
-    state: Mutex::new(State { entries: Vec::new(), turns: Vec::new(), thread: None }),
+    state: Mutex::new(TickerState { entries: Vec::new(), polls: Vec::new(), thread: None }),
     changed: Condvar::new(),
 };
 
 struct Ticker {
-    state: Mutex<State>,
+    state: Mutex<TickerState>,
     changed: Condvar,
 }
 
-struct State {
-    entries: Vec<Entry>,
-    turns: Vec<Weak<AtomicU32>>,
+struct TickerState {
+    entries: Vec<RegisteredEngine>,
+    polls: Vec<Weak<AtomicU32>>,
     thread: Option<JoinHandle<()>>,
 }
 
-struct Entry {
+struct RegisteredEngine {
     id: u64,
     period: Duration,
     due: Instant,
@@ -77,33 +77,33 @@ pub fn run_clock() -> u64 {
 
 /// The number of nested polls in progress on one thread. While any thread has one, the ticker stays awake.
 #[derive(Clone, Debug)]
-pub struct Turns(Arc<AtomicU32>);
+pub struct ActivePolls(Arc<AtomicU32>);
 
 thread_local! {
-    static TURNS: Turns = Turns::new();
+    static ACTIVE_POLLS: ActivePolls = ActivePolls::new();
     /// This thread's count if it has one.
     static MINE: Cell<*const AtomicU32> = const { Cell::new(core::ptr::null()) };
 }
 
-impl Turns {
+impl ActivePolls {
     /// The calling thread's counter. All engines of a thread share it.
     pub fn of_this_thread() -> Self {
         // At the very end of a thread its own counter is gone. Engines then have one each.
-        TURNS.try_with(Clone::clone).unwrap_or_else(|_| Self::new())
+        ACTIVE_POLLS.try_with(Clone::clone).unwrap_or_else(|_| Self::new())
     }
 
     /// Whether this thread is at its very end, where libraries' thread-local data is gone.
     pub fn thread_is_ending() -> bool {
-        TURNS.try_with(|_| ()).is_err()
+        ACTIVE_POLLS.try_with(|_| ()).is_err()
     }
 
     fn new() -> Self {
-        let turns = Arc::new(AtomicU32::new(0));
-        MINE.set(Arc::as_ptr(&turns));
+        let polls = Arc::new(AtomicU32::new(0));
+        MINE.set(Arc::as_ptr(&polls));
         let mut state = TICKER.lock();
-        state.turns.retain(|other| other.strong_count() > 0);
-        state.turns.push(Arc::downgrade(&turns));
-        Self(turns)
+        state.polls.retain(|other| other.strong_count() > 0);
+        state.polls.push(Arc::downgrade(&polls));
+        Self(polls)
     }
 
     /// A guest is about to run. Paired with `end`. Only this thread writes, so no read-modify-write is needed.
@@ -144,21 +144,21 @@ fn spawn() -> std::io::Result<JoinHandle<()>> {
 }
 
 impl Ticker {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, TickerState> {
         // What could panic with the lock held leaves the state whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The lock. It is held over a fork so that the child's copy of the state is consistent.
-pub struct Held(MutexGuard<'static, State>);
+pub struct HeldLock(MutexGuard<'static, TickerState>);
 
 /// Before a fork: takes the lock.
-pub fn hold() -> Held {
-    Held(TICKER.lock())
+pub fn hold() -> HeldLock {
+    HeldLock(TICKER.lock())
 }
 
-impl Held {
+impl HeldLock {
     /// In the child of a fork on its only thread.
     pub fn in_child(mut self) {
         // The thread exists only in the parent. Its handle must not be joined or used in any other way.
@@ -167,7 +167,7 @@ impl Held {
         ACTIVE.store(false, SeqCst);
         // Other threads' polls will never end here.
         let mine = MINE.get();
-        self.0.turns.retain(|turns| core::ptr::eq(turns.as_ptr(), mine));
+        self.0.polls.retain(|polls| core::ptr::eq(polls.as_ptr(), mine));
     }
 }
 
@@ -182,7 +182,13 @@ pub fn register(engine: &wasmtime::Engine, period: Duration, real_time: bool) ->
     }
     // What ticks more often than that takes too much of a processor to go before everybody else.
     let real_time = real_time && period >= SHORTEST_IN_REAL_TIME;
-    state.entries.push(Entry { id, period, due: Instant::now() + period, real_time, engine: engine.clone() });
+    state.entries.push(RegisteredEngine {
+        id,
+        period,
+        due: Instant::now() + period,
+        real_time,
+        engine: engine.clone(),
+    });
     drop(state);
     TICKER.changed.notify_all();
     Ok(Registration(id))
@@ -213,15 +219,15 @@ impl Drop for Registration {
 }
 
 fn run() {
-    let mut punctuality = Punctuality::of_this_thread();
+    let mut policy = SchedulingPolicy::of_this_thread();
     let mut last = Instant::now();
     let mut quiet_since = last;
     let mut state = TICKER.lock();
     let me = std::thread::current().id();
-    // A registration that came while this thread was ending has started another one.
+    // A registration during the end of this thread has started another thread.
     while !state.entries.is_empty() && state.thread.as_ref().is_some_and(|t| t.thread().id() == me) {
         // On a busy machine a late tick makes a time slice last too long.
-        punctuality.ask(state.entries.iter().all(|entry| entry.real_time));
+        policy.ask(state.entries.iter().all(|entry| entry.real_time));
         let now = Instant::now();
         let period = state.entries.iter().map(|entry| entry.period).max().unwrap_or_default();
         let passed = now.saturating_duration_since(last).min(period.min(LONGEST) + LATEST);
@@ -241,7 +247,7 @@ fn run() {
         // later poll has set ACTIVE again.
         if now.saturating_duration_since(quiet_since) >= IDLE {
             quiet_since = now;
-            let running = state.turns.iter().filter_map(Weak::upgrade).any(|turns| turns.load(Relaxed) > 0);
+            let running = state.polls.iter().filter_map(Weak::upgrade).any(|polls| polls.load(Relaxed) > 0);
             if !ACTIVE.swap(false, SeqCst) && !running {
                 if !ACTIVE.load(SeqCst) {
                     state = TICKER.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -271,15 +277,15 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_runs_during_a_poll_however_long_it_takes_and_however_slow_other_ticks_are() {
+    fn the_clock_runs_during_long_polls_and_slow_ticks_of_others() {
         let engine = wasmtime::Engine::default();
         let _fast = register(&engine, Duration::from_micros(100), true).unwrap();
         let slow = register(&engine, Duration::from_millis(200), true).unwrap();
-        let turns = Turns::of_this_thread();
-        turns.begin();
+        let polls = ActivePolls::of_this_thread();
+        polls.begin();
         // Ten times as long as falling asleep takes, with a single poll in progress.
         advances(IDLE * 10);
-        turns.end();
+        polls.end();
         drop(slow);
     }
 
@@ -287,12 +293,12 @@ mod tests {
     fn a_slow_period_is_counted_whole() {
         let engine = wasmtime::Engine::default();
         let _registration = register(&engine, Duration::from_millis(500), true).unwrap();
-        let turns = Turns::of_this_thread();
-        turns.begin();
+        let polls = ActivePolls::of_this_thread();
+        polls.begin();
         let begun = Instant::now();
         advances(Duration::from_millis(1500));
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-        turns.end();
+        polls.end();
     }
 
     #[test]
@@ -300,9 +306,9 @@ mod tests {
         let engine = wasmtime::Engine::default();
         let _registration = register(&engine, Duration::from_micros(100), true).unwrap();
         std::thread::sleep(IDLE * 5);
-        let turns = Turns::of_this_thread();
-        turns.begin();
+        let polls = ActivePolls::of_this_thread();
+        polls.begin();
         advances(IDLE);
-        turns.end();
+        polls.end();
     }
 }

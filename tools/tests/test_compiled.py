@@ -28,7 +28,7 @@ class Cache(ToolTest):
     def test_a_directory_that_cannot_be_used(self):
         self.write("file", "")
         ended = self.run_guest("c_identity", "--cache-dir", "file", stdin=INPUT, code=USAGE)
-        self.assertIn("wasm-transform: --cache-dir: the directory for compiled modules cannot be used: ", ended.stderr)
+        self.assertIn("wasm-transform: --cache-dir: the directory of the code cache cannot be used: ", ended.stderr)
         (self.directory / "open").mkdir()
         (self.directory / "open").chmod(0o777)
         ended = self.run_guest("c_identity", "--cache-dir", "open", stdin=INPUT, code=USAGE)
@@ -61,7 +61,7 @@ class Precompile(ToolTest):
         content[-1] ^= 1
         self.write("guest.cwasm", bytes(content))
         ended = self.tool("run", "guest.cwasm", stdin=INPUT, code=MODULE_REFUSED)
-        self.assertIn("its checksum does not fit its content", ended.stderr)
+        self.assertIn("its checksum does not match its content", ended.stderr)
 
     def test_a_module_that_is_refused_leaves_no_file(self):
         ended = self.tool("precompile", guest("wat_no_start"), "-o", "guest.cwasm", code=MODULE_REFUSED)

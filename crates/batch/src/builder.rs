@@ -61,7 +61,7 @@ impl Builder {
         let delta = offset.wrapping_sub(self.header.base_offset);
         if offset < self.next_offset || offset == i64::MAX || delta > i64::from(i32::MAX) - 1 {
             return Err(Error::invalid(format!(
-                "record offset {offset} cannot be added: the minimum is {} and the maximum is less than 2^31 after the base offset {}",
+                "record offset {offset} is out of range: at least {} and less than 2^31 after the base offset {}",
                 self.next_offset, self.header.base_offset
             )));
         }

@@ -150,7 +150,7 @@ mod tests {
         }
 
         #[test]
-        fn truncated_or_over_long_ones_are_refused(owned: Owned, cut in 1usize..64, extra in 1usize..4) {
+        fn truncated_or_overlong_encodings_are_refused(owned: Owned, cut in 1usize..64, extra in 1usize..4) {
             let mut bytes = encode(&owned);
             prop_assert!(!is_valid(&bytes[..bytes.len() - cut.min(bytes.len())]));
             bytes.resize(bytes.len() + extra, 0);
@@ -164,7 +164,7 @@ mod tests {
         }
 
         #[test]
-        fn all_readers_agree_on_what_is_nearly_plain(
+        fn all_readers_agree_on_nearly_plain_payloads(
             key in prop_oneof![0u8..8, any::<u8>()], length: [u8; 2], of_two: bool, tail in 0usize..3, zero in 0u8..2
         ) {
             let mut bytes = vec![key];
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_ones_are_known_at_once() {
+    fn plain_payloads_are_recognized() {
         for (key, value) in
             [(None, None), (Some(0), Some(0)), (Some(63), Some(63)), (None, Some(64)), (Some(1), Some(8191))]
         {
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_lie_are_refused() {
+    fn false_lengths_are_refused() {
         for bytes in [
             &[3, 0, 0][..],
             &[0, 3, 0],

@@ -217,7 +217,7 @@ impl<'a> Records<'a> {
         let mut rest = Cursor::new(records);
         let times = Times::of(header);
         let count = usize::try_from(header.record_count).unwrap_or(0);
-        // No more than there can be: the count is only the header's word.
+        // Bounded by the bytes: the count is only the header's claim.
         let most = count.min(MOST_AHEAD).min(records.len() / SMALLEST_RECORD + 1);
         self.ahead.resize(most, RecordPosition::default());
         let mut index = 0;

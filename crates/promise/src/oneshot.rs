@@ -13,7 +13,7 @@ pub trait Wake: Send {
     fn wake(self);
 }
 
-enum State<T, W> {
+enum ChannelState<T, W> {
     Empty,
     Waiting(W),
     Woken(T),
@@ -22,18 +22,18 @@ enum State<T, W> {
 
 /// The end that sets the value. Dropping it without a value sets `abandoned`.
 pub struct Sender<T, W: Wake> {
-    state: Arc<Mutex<State<T, W>>>,
+    state: Arc<Mutex<ChannelState<T, W>>>,
     abandoned: Option<fn() -> T>,
 }
 
 /// The end that waits.
 pub struct Receiver<T, W: Wake> {
-    state: Arc<Mutex<State<T, W>>>,
+    state: Arc<Mutex<ChannelState<T, W>>>,
 }
 
 /// A pair of ends. `abandoned` makes the value of a sender that is dropped before it sends.
 pub fn channel<T, W: Wake>(abandoned: fn() -> T) -> (Sender<T, W>, Receiver<T, W>) {
-    let state = Arc::new(Mutex::new(State::Empty));
+    let state = Arc::new(Mutex::new(ChannelState::Empty));
     (Sender { state: state.clone(), abandoned: Some(abandoned) }, Receiver { state })
 }
 
@@ -50,7 +50,7 @@ impl<T, W: Wake> Sender<T, W> {
 
     /// Whether the receiver is gone.
     pub fn is_cancelled(&self) -> bool {
-        matches!(*self.state.lock(), State::Cancelled)
+        matches!(*self.state.lock(), ChannelState::Cancelled)
     }
 
     /// Whether a value was set.
@@ -62,12 +62,12 @@ impl<T, W: Wake> Sender<T, W> {
         let previous = {
             let mut state = self.state.lock();
             match &*state {
-                State::Cancelled => return None,
-                _ => core::mem::replace(&mut *state, State::Woken(value)),
+                ChannelState::Cancelled => return None,
+                _ => core::mem::replace(&mut *state, ChannelState::Woken(value)),
             }
         };
         match previous {
-            State::Waiting(waker) => Some(waker),
+            ChannelState::Waiting(waker) => Some(waker),
             _ => None,
         }
     }
@@ -89,11 +89,11 @@ impl<T, W: Wake> Receiver<T, W> {
     /// Returns `None` and drops the waker after the value was taken.
     pub fn poll(&self, waker: impl FnOnce() -> W) -> Option<T> {
         let mut state = self.state.lock();
-        match core::mem::replace(&mut *state, State::Cancelled) {
-            State::Woken(value) => Some(value),
-            State::Cancelled => None,
-            previous @ (State::Empty | State::Waiting(_)) => {
-                *state = State::Waiting(waker());
+        match core::mem::replace(&mut *state, ChannelState::Cancelled) {
+            ChannelState::Woken(value) => Some(value),
+            ChannelState::Cancelled => None,
+            previous @ (ChannelState::Empty | ChannelState::Waiting(_)) => {
+                *state = ChannelState::Waiting(waker());
                 drop(state);
                 drop(previous);
                 None
@@ -105,8 +105,10 @@ impl<T, W: Wake> Receiver<T, W> {
 impl<T, W: Wake> Receiver<T, W> {
     /// Stops waiting. Returns the stored waker if there is one.
     pub fn close(self) -> Option<W> {
-        match core::mem::replace(&mut *self.state.lock(), State::Cancelled) {
-            State::Waiting(waker) => Some(waker),
+        // Outside of the lock: dropping a value may run foreign code.
+        let previous = core::mem::replace(&mut *self.state.lock(), ChannelState::Cancelled);
+        match previous {
+            ChannelState::Waiting(waker) => Some(waker),
             _ => None,
         }
     }
@@ -114,7 +116,7 @@ impl<T, W: Wake> Receiver<T, W> {
 
 impl<T, W: Wake> Drop for Receiver<T, W> {
     fn drop(&mut self) {
-        let previous = core::mem::replace(&mut *self.state.lock(), State::Cancelled);
+        let previous = core::mem::replace(&mut *self.state.lock(), ChannelState::Cancelled);
         drop(previous);
     }
 }
@@ -130,23 +132,23 @@ mod tests {
         woken: AtomicU32,
         dropped: AtomicU32,
     }
-    struct Counting(Arc<WakerCounts>, bool);
-    impl Wake for Counting {
+    struct CountingWaker(Arc<WakerCounts>, bool);
+    impl Wake for CountingWaker {
         fn wake(mut self) {
             self.1 = true;
             self.0.woken.fetch_add(1, SeqCst);
         }
     }
-    impl Drop for Counting {
+    impl Drop for CountingWaker {
         fn drop(&mut self) {
             if !self.1 {
                 self.0.dropped.fetch_add(1, SeqCst);
             }
         }
     }
-    fn waker(counts: &Arc<WakerCounts>) -> impl FnOnce() -> Counting + use<> {
+    fn waker(counts: &Arc<WakerCounts>) -> impl FnOnce() -> CountingWaker + use<> {
         let counts = counts.clone();
-        move || Counting(counts, false)
+        move || CountingWaker(counts, false)
     }
     fn send<T, W: Wake>(sender: &mut Sender<T, W>, value: T) -> bool {
         let sent = sender.send(value);

@@ -31,21 +31,21 @@ pub struct Opened {
 
 /// A refusal in words with the path and what to do.
 #[derive(Debug)]
-pub struct Trouble(pub String);
+pub struct Refusal(pub String);
 
 /// Permissions for others than the owner to change something.
 const OTHERS_WRITE: Mode = Mode::WGRP.union(Mode::WOTH);
 
 /// Owner, mode and kind of a file or directory that must be trusted.
 #[derive(Clone, Copy, Debug)]
-pub struct Standing {
+pub struct Permissions {
     /// The owner.
     pub owner: u32,
     /// Mode and kind as `stat` returns them.
     pub mode: u32,
 }
 
-impl Standing {
+impl Permissions {
     fn of(stat: &Stat) -> Self {
         Self { owner: stat.st_uid, mode: stat.st_mode }
     }
@@ -55,13 +55,13 @@ impl Standing {
         let mode = Mode::from_raw_mode(self.mode);
         if self.owner != user && self.owner != 0 {
             return Some(format!(
-                "belongs to user {}, but must belong to user {user}, as whom this process runs, or to root",
+                "belongs to user {} but must belong to user {user} (as whom this process runs) or to root",
                 self.owner
             ));
         }
         if mode.intersects(OTHERS_WRITE) && !(above && mode.contains(Mode::SVTX)) {
             return Some(format!(
-                "can be changed by others than its owner (mode {:04o}): chmod go-w takes that from them",
+                "can be changed by others than its owner (mode {:04o}): run chmod go-w on it",
                 mode.as_raw_mode()
             ));
         }
@@ -72,32 +72,32 @@ impl Standing {
 impl Directory {
     /// Checks a directory and its path and whether files can be written to it. If only the last part of the path is
     /// missing, it is created for this user alone.
-    pub fn new(path: &Path) -> Result<Self, Trouble> {
+    pub fn new(path: &Path) -> Result<Self, Refusal> {
         let shown = path.display();
         let resolved = match path.canonicalize() {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 use std::os::unix::fs::DirBuilderExt as _;
                 std::fs::DirBuilder::new().mode(0o700).create(path).and_then(|()| path.canonicalize()).map_err(|e| {
-                    Trouble(format!("{shown} does not exist and cannot be made: {e}; make it beforehand"))
+                    Refusal(format!("{shown} does not exist and cannot be created: {e}. Create it beforehand"))
                 })?
             }
-            other => other.map_err(|e| Trouble(format!("{shown} cannot be reached: {e}")))?,
+            other => other.map_err(|e| Refusal(format!("{shown} cannot be reached: {e}")))?,
         };
         let user = geteuid().as_raw();
         for above in resolved.ancestors().skip(1) {
-            // A resolved path has no links: one that is there now was put there meanwhile.
+            // A resolved path has no links: a link found now was added meanwhile.
             let stat = rustix::fs::lstat(above)
-                .map_err(|e| Trouble(format!("{}, above {shown}, cannot be examined: {e}", above.display())))?;
+                .map_err(|e| Refusal(format!("{}, above {shown}, cannot be examined: {e}", above.display())))?;
             if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-                return Err(Trouble(format!("{}, above {shown}, is no directory any more", above.display())));
+                return Err(Refusal(format!("{}, above {shown}, is not a directory any more", above.display())));
             }
-            if let Some(why) = Standing::of(&stat).objection(user, true) {
-                return Err(Trouble(format!("{}, above {shown}, {why}", above.display())));
+            if let Some(why) = Permissions::of(&stat).objection(user, true) {
+                return Err(Refusal(format!("{}, above {shown}, {why}", above.display())));
             }
         }
         let directory = Self { path: resolved };
         directory.open()?.probe().map_err(|e| {
-            Trouble(format!("{} cannot be written to: {e}; give this user the permission and room", directory.shown()))
+            Refusal(format!("{} cannot be written to: {e}. Give this user permission and room", directory.shown()))
         })?;
         Ok(directory)
     }
@@ -108,21 +108,21 @@ impl Directory {
     }
 
     /// Opens the directory and checks it.
-    pub fn open(&self) -> Result<Opened, Trouble> {
+    pub fn open(&self) -> Result<Opened, Refusal> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let trouble = |e: Errno| Trouble(format!("{} cannot be opened: {e}", self.shown()));
-        let fd = rustix::fs::open(&self.path, flags, Mode::empty()).map_err(trouble)?;
-        let stat = rustix::fs::fstat(&fd).map_err(trouble)?;
-        match Standing::of(&stat).objection(geteuid().as_raw(), false) {
+        let refusal = |e: Errno| Refusal(format!("{} cannot be opened: {e}", self.shown()));
+        let fd = rustix::fs::open(&self.path, flags, Mode::empty()).map_err(refusal)?;
+        let stat = rustix::fs::fstat(&fd).map_err(refusal)?;
+        match Permissions::of(&stat).objection(geteuid().as_raw(), false) {
             None => Ok(Opened { fd }),
-            Some(why) => Err(Trouble(format!("{} {why}", self.shown()))),
+            Some(why) => Err(Refusal(format!("{} {why}", self.shown()))),
         }
     }
 }
 
 /// A file in the directory listing.
 #[derive(Clone, Debug)]
-pub struct Listed {
+pub struct ListedFile {
     /// Its name.
     pub name: String,
     /// Bytes.
@@ -134,22 +134,22 @@ pub struct Listed {
 impl Opened {
     /// Opens an entry for reading if it exists. The second value is its size. An error says why the entry cannot be
     /// used.
-    pub fn entry(&self, name: &str) -> Result<Option<(File, u64)>, Unusable> {
+    pub fn entry(&self, name: &str) -> Result<Option<(File, u64)>, UnusableEntry> {
         // Without blocking, in case the entry is a FIFO.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let fd = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::LOOP) => return Err(Unusable::Untrusted("is a symbolic link".into())),
-            Err(Errno::NXIO) => return Err(Unusable::Untrusted("is not a regular file".into())),
-            Err(e) => return Err(Unusable::Fault(e)),
+            Err(Errno::LOOP) => return Err(UnusableEntry::Untrusted("is a symbolic link".into())),
+            Err(Errno::NXIO) => return Err(UnusableEntry::Untrusted("is not a regular file".into())),
+            Err(e) => return Err(UnusableEntry::Fault(e)),
         };
-        let stat = rustix::fs::fstat(&fd).map_err(Unusable::Fault)?;
+        let stat = rustix::fs::fstat(&fd).map_err(UnusableEntry::Fault)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(Unusable::Untrusted("is not a regular file".into()));
+            return Err(UnusableEntry::Untrusted("is not a regular file".into()));
         }
-        match Standing::of(&stat).objection(geteuid().as_raw(), false) {
-            Some(why) => Err(Unusable::Untrusted(why)),
+        match Permissions::of(&stat).objection(geteuid().as_raw(), false) {
+            Some(why) => Err(UnusableEntry::Untrusted(why)),
             None => Ok(Some((File::from(fd), stat.st_size as u64))),
         }
     }
@@ -200,7 +200,7 @@ impl Opened {
     }
 
     /// All regular files and symbolic links. Files that disappear meanwhile are left out.
-    pub fn list(&self) -> Result<Vec<Listed>, Errno> {
+    pub fn list(&self) -> Result<Vec<ListedFile>, Errno> {
         let mut files = Vec::new();
         for item in Dir::read_from(&self.fd)? {
             let item = item?;
@@ -208,7 +208,7 @@ impl Opened {
             let Ok(stat) = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
             if matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Symlink) {
                 let used = (stat.st_mtime, stat.st_mtime_nsec as i64);
-                files.push(Listed { name: name.to_owned(), size: stat.st_size as u64, used });
+                files.push(ListedFile { name: name.to_owned(), size: stat.st_size as u64, used });
             }
         }
         Ok(files)
@@ -229,7 +229,7 @@ pub const PROBE: &str = "probe";
 
 /// Why an entry cannot be used.
 #[derive(Debug)]
-pub enum Unusable {
+pub enum UnusableEntry {
     /// Others could have written it.
     Untrusted(String),
     /// The system refused.

@@ -10,47 +10,48 @@ use std::time::{Duration, Instant};
 /// Time between two lines.
 pub const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Tells of troubles.
+/// Logs faults.
 pub struct Faults {
     log: Arc<dyn Sink>,
     max_line: usize,
-    told: Mutex<Told>,
+    state: Mutex<FaultState>,
 }
 
 #[derive(Default)]
-struct Told {
+struct FaultState {
+    /// When the last line was logged.
     last: Option<Instant>,
-    /// Troubles since then.
-    silent: u64,
+    /// Faults since then.
+    suppressed: u64,
 }
 
 impl Faults {
     /// With lines of at most `max_line` bytes.
     pub fn new(log: Arc<dyn Sink>, max_line: usize) -> Self {
-        Self { log, max_line, told: Mutex::default() }
+        Self { log, max_line, state: Mutex::default() }
     }
 
     /// Logs a fault that occurred while a transform was compiled, unless a line was logged a short time ago.
-    pub fn tell(&self, transform: &str, what: &str) {
-        self.tell_at(transform, what, Instant::now());
+    pub fn log(&self, transform: &str, what: &str) {
+        self.log_at(transform, what, Instant::now());
     }
 
-    fn tell_at(&self, transform: &str, what: &str, now: Instant) {
-        let silent = {
-            let mut told = self.told.lock();
-            if told.last.is_some_and(|last| now.saturating_duration_since(last) < INTERVAL) {
-                told.silent += 1;
+    fn log_at(&self, transform: &str, what: &str, now: Instant) {
+        let suppressed = {
+            let mut state = self.state.lock();
+            if state.last.is_some_and(|last| now.saturating_duration_since(last) < INTERVAL) {
+                state.suppressed += 1;
                 return;
             }
-            told.last = Some(now);
-            core::mem::take(&mut told.silent)
+            state.last = Some(now);
+            core::mem::take(&mut state.suppressed)
         };
-        let more = if silent > 0 {
-            format!(" ({silent} more such troubles were not told since the last)")
+        let more = if suppressed > 0 {
+            format!(" ({suppressed} more faults were not logged since the last one)")
         } else {
             String::new()
         };
-        let line = format!("the cache of compiled modules: {what}; modules are compiled all the same{more}");
+        let line = format!("the code cache: {what}. Modules are compiled without it{more}");
         let mut buffer = LineBuffer::new(wasm_log_severity::Warn, self.max_line);
         let emit = |piece: Piece<'_>| {
             self.log.line(&Line {
@@ -83,23 +84,23 @@ mod tests {
     }
 
     #[test]
-    fn told_at_once_and_then_once_in_a_while_with_the_number_of_those_left_out() {
+    fn faults_are_logged_once_per_interval_with_the_number_of_suppressed_ones() {
         let lines = Arc::new(Lines::default());
         let faults = Faults::new(lines.clone(), 4096);
         let start = Instant::now();
         for (after, what) in
             [(0, "one"), (1, "two"), (59, "three"), (60, "four"), (61, "five"), (200, "six"), (300, "seven")]
         {
-            faults.tell_at("t", what, start + Duration::from_secs(after));
+            faults.log_at("t", what, start + Duration::from_secs(after));
         }
-        let told: Vec<_> = lines.0.lock().iter().map(|(_, line)| line.clone()).collect();
-        assert_eq!(told.len(), 4, "{told:?}");
-        assert_eq!(told[0], "the cache of compiled modules: one; modules are compiled all the same");
+        let logged: Vec<_> = lines.0.lock().iter().map(|(_, line)| line.clone()).collect();
+        assert_eq!(logged.len(), 4, "{logged:?}");
+        assert_eq!(logged[0], "the code cache: one. Modules are compiled without it");
         assert!(
-            told[1].contains(": four;") && told[1].ends_with("(2 more such troubles were not told since the last)")
+            logged[1].contains(": four.") && logged[1].ends_with("(2 more faults were not logged since the last one)")
         );
-        assert!(told[2].contains(": six;") && told[2].contains("(1 more"));
-        assert!(told[3].contains(": seven;") && !told[3].contains("more"));
+        assert!(logged[2].contains(": six.") && logged[2].contains("(1 more"));
+        assert!(logged[3].contains(": seven.") && !logged[3].contains("more"));
         assert!(lines.0.lock().iter().all(|(transform, _)| transform == "t"));
     }
 }

@@ -11,7 +11,7 @@ pub const REWRITING: u32 = 2;
 
 /// What one module's code depends on.
 #[derive(Clone, Copy, Debug)]
-pub struct Ingredients<'a> {
+pub struct KeyInputs<'a> {
     /// `engine` of the Wasmtime engine.
     pub engine: Digest,
     /// SHA-256 of the module as its author made it.
@@ -35,7 +35,7 @@ pub fn engine(engine: &Engine) -> Digest {
     hasher.0.finalize().into()
 }
 
-impl Ingredients<'_> {
+impl KeyInputs<'_> {
     /// The name.
     pub fn key(&self) -> Digest {
         let mut hash = Sha256::new();
@@ -82,13 +82,13 @@ mod tests {
 
     #[test]
     fn each_ingredient_makes_another_key() {
-        let base = Ingredients { engine: [1; 32], module: [2; 32], module_size: 3, waits: &[0, 1] };
+        let base = KeyInputs { engine: [1; 32], module: [2; 32], module_size: 3, waits: &[0, 1] };
         let others = [
-            Ingredients { engine: [9; 32], ..base },
-            Ingredients { module: [9; 32], ..base },
-            Ingredients { module_size: 9, ..base },
-            Ingredients { waits: &[0, 2], ..base },
-            Ingredients { waits: &[0, 1, 0], ..base },
+            KeyInputs { engine: [9; 32], ..base },
+            KeyInputs { module: [9; 32], ..base },
+            KeyInputs { module_size: 9, ..base },
+            KeyInputs { waits: &[0, 2], ..base },
+            KeyInputs { waits: &[0, 1, 0], ..base },
         ];
         for other in others {
             assert_ne!(base.key(), other.key(), "{other:?}");
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn engines_differ_by_what_changes_code_and_by_nothing_else() {
+    fn keys_of_engines_differ_only_by_settings_that_change_code() {
         let of = |config: &Config| engine(&Engine::new(&wasmtime_config::make(config, None)).unwrap());
         let base = of(&Config::default());
         assert_eq!(base, of(&Config::default()));
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(
             (REWRITING, hex(&digest(&rewritten)).as_str()),
             (2, "9cd1db6eaee283189fd7f19e9dd3c1ed3634990024740ff2b83b4c1170e02963"),
-            "modules are rewritten in another way: raise REWRITING, and put the new number and digest here"
+            "modules are rewritten in another way: raise REWRITING and put the new number and digest here"
         );
     }
 }

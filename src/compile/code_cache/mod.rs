@@ -16,9 +16,9 @@ use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::base::text::hex;
 use crate::host::log::Sink;
-use crate::metrics::code_cache::{CodeCacheCounters, Event};
-use crate::module::artifact::{Artifact, Digest, Flaw};
-use directory::{Directory, Listed, Opened, PROBE, TEMPORARY, Trouble, Unusable, touch};
+use crate::metrics::code_cache::{CodeCacheCounters, CodeCacheEvent};
+use crate::module::artifact::{Artifact, Defect, Digest};
+use directory::{Directory, ListedFile, Opened, PROBE, Refusal, TEMPORARY, UnusableEntry, touch};
 use faults::Faults;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -49,8 +49,8 @@ impl Cache {
         log: Arc<dyn Sink>,
         max_line: usize,
     ) -> Result<Self> {
-        let directory = Directory::new(directory).map_err(|Trouble(why)| {
-            Error::new(Status::CodeCacheUnusable, format!("the directory for compiled modules cannot be used: {why}"))
+        let directory = Directory::new(directory).map_err(|Refusal(why)| {
+            Error::new(Status::CodeCacheUnusable, format!("the directory of the code cache cannot be used: {why}"))
         })?;
         let cache = Self { directory, max_bytes, counters, faults: Faults::new(log, max_line) };
         if let Ok(opened) = cache.directory.open() {
@@ -64,18 +64,18 @@ impl Cache {
         let name = entry_name(key);
         let (mut file, size) = match self.open(transform)?.entry(&name) {
             Ok(found) => found?,
-            Err(Unusable::Untrusted(why)) => {
-                self.reject(transform, &format!("{name} in {} {why}, so it is not used", self.directory.shown()));
+            Err(UnusableEntry::Untrusted(why)) => {
+                self.reject(transform, &format!("{name} in {} {why} and is not used", self.directory.shown()));
                 return None;
             }
-            Err(Unusable::Fault(e)) => {
+            Err(UnusableEntry::Fault(e)) => {
                 self.fault(transform, &format!("{name} in {} cannot be opened: {e}", self.directory.shown()));
                 return None;
             }
         };
         // A larger entry was written under another limit and would not be kept.
         if size > self.max_bytes {
-            self.counters.count(Event::Rejected);
+            self.counters.count(CodeCacheEvent::Rejected);
             return None;
         }
         let bytes = match read(&mut file, size) {
@@ -91,8 +91,8 @@ impl Cache {
                 Some(artifact)
             }
             // Such entries are replaced by the compilation that follows.
-            Ok(_) | Err(Flaw::Foreign | Flaw::Format(_) | Flaw::Damaged(_)) => {
-                self.counters.count(Event::Rejected);
+            Ok(_) | Err(Defect::Foreign | Defect::Format(_) | Defect::Damaged(_)) => {
+                self.counters.count(CodeCacheEvent::Rejected);
                 None
             }
         }
@@ -102,7 +102,7 @@ impl Cache {
     pub fn store(&self, key: &Digest, artifact: &[u8], transform: &str) {
         if artifact.len() as u64 > self.max_bytes {
             let (size, limit) = (artifact.len(), self.max_bytes);
-            self.fault(transform, &format!("a module's code has {size} bytes, more than max_bytes, {limit}"));
+            self.fault(transform, &format!("a module's code has {size} bytes, more than max_bytes ({limit})"));
             return;
         }
         let Some(opened) = self.open(transform) else { return };
@@ -110,24 +110,24 @@ impl Cache {
             self.fault(transform, &format!("no entry could be written to {}: {e}", self.directory.shown()));
             return;
         }
-        self.counters.count(Event::Store);
+        self.counters.count(CodeCacheEvent::Store);
         self.sweep(&opened, transform);
     }
 
     /// Counts and logs an entry that passed all checks but could not be used.
     pub fn reject(&self, transform: &str, why: &str) {
-        self.counters.count(Event::Rejected);
-        self.faults.tell(transform, why);
+        self.counters.count(CodeCacheEvent::Rejected);
+        self.faults.log(transform, why);
     }
 
     /// Something went wrong that is no fault of an entry.
     pub fn fault(&self, transform: &str, what: &str) {
-        self.counters.count(Event::Fault);
-        self.faults.tell(transform, what);
+        self.counters.count(CodeCacheEvent::Fault);
+        self.faults.log(transform, what);
     }
 
     fn open(&self, transform: &str) -> Option<Opened> {
-        self.directory.open().map_err(|Trouble(why)| self.fault(transform, &why)).ok()
+        self.directory.open().map_err(|Refusal(why)| self.fault(transform, &why)).ok()
     }
 
     /// Removes leftovers and then the least recently used entries until the rest fits.
@@ -176,7 +176,7 @@ fn now() -> (i64, i64) {
 
 /// The least recently used entries that must go. Entries with a time in the future go first: the clock was set back
 /// since. Anything stored before the clock reaches that time would otherwise count as older than these entries.
-fn too_much(mut entries: Vec<Listed>, max_bytes: u64, now: (i64, i64)) -> Vec<Listed> {
+fn too_much(mut entries: Vec<ListedFile>, max_bytes: u64, now: (i64, i64)) -> Vec<ListedFile> {
     let mut total: u64 = entries.iter().map(|entry| entry.size).sum();
     entries.sort_by(|a, b| (a.used <= now, a.used, &a.name).cmp(&(b.used <= now, b.used, &b.name)));
     entries
@@ -193,7 +193,7 @@ fn too_much(mut entries: Vec<Listed>, max_bytes: u64, now: (i64, i64)) -> Vec<Li
 /// truncated file ends in an error here and not in a signal. Guests' code never waits for a disk.
 fn read(file: &mut File, size: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    // The size is what a file system says.
+    // The size comes from the file system.
     let room = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(1);
     bytes.try_reserve_exact(room).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
     file.take(size.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -205,7 +205,7 @@ fn write(opened: &Opened, key: &Digest, artifact: &[u8]) -> std::io::Result<()> 
     temporary.file.write_all(artifact)?;
     // So that the time is as fine as that of later uses.
     touch(&temporary.file);
-    // Some file systems tell only here that there was no room. The directory is not synced: an entry that is lost with
+    // Some file systems report only here that the disk is full. The directory is not synced: an entry that is lost with
     // the power costs one compilation.
     temporary.file.sync_data()?;
     temporary.rename(&entry_name(key))?;

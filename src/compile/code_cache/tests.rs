@@ -108,11 +108,11 @@ fn entries_that_cannot_be_used_are_ignored_and_replaced() {
         assert_eq!(b.find([1; 32]), Some(7), "case {n}");
         assert_eq!(b.counts(), (n as u64 + 1, 0, n as u64 + 1, 0));
     }
-    assert!(b.log.0.lock().is_empty(), "a damaged entry is replaced without a word");
+    assert!(b.log.0.lock().is_empty(), "a damaged entry is replaced without a log line");
 }
 
 #[test]
-fn entries_that_cannot_be_trusted_are_ignored_told_and_replaced() {
+fn untrusted_entries_are_ignored_logged_and_replaced() {
     let b = bench(1 << 20);
     let elsewhere = b.path.with_file_name("elsewhere");
     std::fs::write(&elsewhere, entry([1; 32], 6)).unwrap();
@@ -120,14 +120,14 @@ fn entries_that_cannot_be_trusted_are_ignored_told_and_replaced() {
     assert_eq!(b.find([1; 32]), None);
     b.store([1; 32], 7);
     assert_eq!(b.find([1; 32]), Some(7));
-    assert_eq!(std::fs::read(&elsewhere).unwrap(), entry([1; 32], 6), "the link was replaced, not what it names");
+    assert_eq!(std::fs::read(&elsewhere).unwrap(), entry([1; 32], 6), "the link was replaced and not its target");
     std::fs::set_permissions(b.file([1; 32]), std::fs::Permissions::from_mode(0o666)).unwrap();
     assert_eq!(b.find([1; 32]), None);
     b.store([1; 32], 8);
     assert_eq!(b.find([1; 32]), Some(8));
     assert_eq!(b.counts(), (2, 0, 2, 0));
     let lines = b.log.0.lock();
-    assert!(lines[0].starts_with("t: ") && lines[0].contains(" is a symbolic link, so it is not used"), "{lines:?}");
+    assert!(lines[0].starts_with("t: ") && lines[0].contains(" is a symbolic link and is not used"), "{lines:?}");
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn the_limit_holds_to_the_byte() {
     let none = bench(SIZE as u64 - 1);
     none.store([1; 32], 1);
     assert_eq!((none.counts(), none.names().len()), ((0, 0, 0, 1), 0));
-    assert!(none.log.0.lock()[0].contains("10000 bytes, more than max_bytes, 9999"), "{:?}", none.log.0.lock());
+    assert!(none.log.0.lock()[0].contains("10000 bytes, more than max_bytes (9999)"), "{:?}", none.log.0.lock());
     // A smaller limit counts from the start.
     let counters = Arc::new(CodeCacheCounters::default());
     Cache::new(&b.path, SIZE as u64, counters.clone(), b.log.clone(), 4096).unwrap();
@@ -223,7 +223,7 @@ fn leftovers_are_collected_and_files_of_others_left_alone() {
 }
 
 #[test]
-fn a_directory_that_is_in_trouble_is_as_good_as_none() {
+fn a_faulty_directory_has_the_effect_of_no_cache() {
     let b = bench(1 << 20);
     b.store([1; 32], 1);
     let kept = b.path.with_file_name("kept");
@@ -245,7 +245,7 @@ fn a_directory_that_is_in_trouble_is_as_good_as_none() {
     assert_eq!((b.find([2; 32]), b.counts()), (None, (1, 0, 1, 4)));
     assert_eq!(b.names().len(), 2, "the temporary file is gone: {:?}", b.names());
     let lines = b.log.0.lock();
-    assert_eq!(lines.len(), 1, "told once in a while: {lines:?}");
+    assert_eq!(lines.len(), 1, "logged once in a while: {lines:?}");
     assert!(lines[0].contains(b.path.to_str().unwrap()) && lines[0].contains("cannot be opened"), "{lines:?}");
 }
 

@@ -3,20 +3,21 @@
 use super::*;
 use crate::base::config::{wasm_memory_mode, wasm_trap_mode};
 use crate::compile::code_cache::DEFAULT_MAX_BYTES;
-use crate::compile::runtime::{Allocators, Runtime};
+use crate::compile::runtime::Runtime;
 use crate::guest::host_function::{Callback, HostFunction};
 use crate::host::log::Line;
 use crate::metrics::snapshot::RuntimeMetrics;
+use crate::system::memory::allocators::Allocators;
 use core::ffi::c_void;
 use std::sync::Arc;
 
-struct Silent;
-impl crate::host::log::Sink for Silent {
+struct SilentLog;
+impl crate::host::log::Sink for SilentLog {
     fn line(&self, _: &Line<'_>) {}
 }
 
 fn runtime(config: Config) -> Runtime {
-    Runtime::new(config, Arc::new(Silent), Allocators::default()).unwrap()
+    Runtime::new(config, Arc::new(SilentLog), Allocators::default()).unwrap()
 }
 
 const GUEST: &str = r#"(module
@@ -101,7 +102,7 @@ fn what_was_compiled_is_loaded() {
 }
 
 #[test]
-fn an_outline_is_judged_like_its_module() {
+fn an_outline_is_validated_like_its_module() {
     for text in [GUEST, CALLER] {
         let module = module(text);
         let (of_module, of_outline) = (Summary::read(&module), Summary::read(&outline(&module).unwrap()));
@@ -121,7 +122,7 @@ fn an_outline_is_judged_like_its_module() {
 }
 
 #[test]
-fn an_artifact_is_refused_for_what_its_module_would_be() {
+fn an_artifact_is_refused_if_its_module_would_be() {
     let bytes = made(&Config::default());
     let size = module(GUEST).len();
     for (config, status) in [
@@ -137,7 +138,7 @@ fn an_artifact_is_refused_for_what_its_module_would_be() {
 }
 
 #[test]
-fn a_hit_is_refused_for_what_a_compilation_would_be() {
+fn a_hit_is_refused_if_a_compilation_would_be() {
     let scratch = tempfile::tempdir().unwrap();
     let with_cache = |config, function: Option<HostFunction>| {
         let runtime = runtime(config);
@@ -186,7 +187,7 @@ fn a_hit_is_refused_for_what_a_compilation_would_be() {
 }
 
 #[test]
-fn artifacts_for_others_are_refused_with_what_differs() {
+fn foreign_artifacts_are_refused_with_the_difference() {
     let bytes = made(&Config::default());
     let shared = runtime(Config::default()).shared;
     let refused = |bytes: Vec<u8>, what: &str| {
@@ -194,18 +195,18 @@ fn artifacts_for_others_are_refused_with_what_differs() {
         assert_eq!(status, Status::ModuleArtifactIncompatible, "{message}");
         assert!(message.contains(what), "{message} does not say {what}");
     };
-    refused(changed(&bytes, |head, _| head.wasmtime = "47.0.1".into()), "by Wasmtime 47.0.1, and this is Wasmtime 4");
+    refused(changed(&bytes, |head, _| head.wasmtime = "47.0.1".into()), "by Wasmtime 47.0.1 and this is Wasmtime 4");
     refused(changed(&bytes, |head, _| head.library = "0.0.9".into()), "by version 0.0.9 of this library");
-    refused(changed(&bytes, |head, _| head.rewriting += 1), &format!("rewritten in way {}; this is", REWRITING + 1));
-    refused(changed(&bytes, |head, _| head.target = "riscv64-linux".into()), "made for riscv64-linux, and this is ");
+    refused(changed(&bytes, |head, _| head.rewriting += 1), &format!("with rewriting {}. This is", REWRITING + 1));
+    refused(changed(&bytes, |head, _| head.target = "riscv64-linux".into()), "made for riscv64-linux and this is ");
     let mut format = bytes.clone();
     format[8] += 1;
     refused(format, &format!("it has format {}", FORMAT + 1));
     refused(
         changed(&bytes, |head, _| head.waits[1] = 0),
-        "redpanda_transform.write_record may wait here, but might not",
+        "redpanda_transform.write_record may wait here but might not",
     );
-    refused(changed(&bytes, |head, _| head.waits[0] = 1), "check_abi_version_2 may not wait here, but might");
+    refused(changed(&bytes, |head, _| head.waits[0] = 1), "check_abi_version_2 may not wait here but might");
     refused(changed(&bytes, |head, _| head.waits.push(0)), "another number of imports");
     // A processor with a feature that this one does not have.
     let feature: &[u8] = b"has_avx512vbmi";
@@ -224,22 +225,22 @@ fn artifacts_for_others_are_refused_with_what_differs() {
     for (config, what) in [
         (
             Config { trap_mode: wasm_trap_mode::Checks, ..Config::default() },
-            "memory_mode ON_DEMAND and trap_mode CHECKS; this",
+            "memory_mode ON_DEMAND and trap_mode CHECKS. This",
         ),
         (Config { memory_mode: wasm_memory_mode::ThreadPool, ..Config::default() }, "memory_mode THREAD_POOL"),
     ] {
         refused(made(&config), what);
-        refused(made(&config), "this is x86_64-linux with memory_mode ON_DEMAND and trap_mode SIGNALS");
+        refused(made(&config), "This is x86_64-linux with memory_mode ON_DEMAND and trap_mode SIGNALS");
     }
 }
 
 #[test]
-fn what_is_no_artifact_is_told_apart() {
+fn bytes_that_are_not_an_artifact_are_reported() {
     let shared = runtime(Config::default()).shared;
     let bytes = made(&Config::default());
     for (bytes, what) in [
         (module(GUEST), "wasm_factory_create"),
-        (Vec::new(), "no artifact"),
+        (Vec::new(), "not an artifact"),
         (bytes[..bytes.len() - 1].to_vec(), "damaged"),
     ] {
         let (status, message) = refusal(load(&shared, bytes));

@@ -3,16 +3,16 @@
 
 use super::*;
 use crate::base::config::Config;
-use crate::compile::runtime::Allocators;
 use crate::host::log::{Line, Sink};
 use crate::host::owned::Owned;
 use crate::host::waker::wasm_waker;
+use crate::system::memory::allocators::Allocators;
 use core::ffi::c_void;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::mpsc;
 
-struct Silent;
-impl Sink for Silent {
+struct SilentLog;
+impl Sink for SilentLog {
     fn line(&self, _: &Line<'_>) {}
 }
 
@@ -29,7 +29,7 @@ fn runtime(log: Arc<dyn Sink>) -> Arc<Runtime> {
 }
 
 fn cache() -> Arc<FactoryCache> {
-    FactoryCache::new(runtime(Arc::new(Silent)), DEFAULT_IDLE, None)
+    FactoryCache::new(runtime(Arc::new(SilentLog)), DEFAULT_IDLE, None)
 }
 
 /// A module that no other number has.
@@ -41,28 +41,28 @@ fn module(number: u32) -> Vec<u8> {
     wat::parse_str(text.replace("NUMBER", &number.to_string())).unwrap()
 }
 
-fn named(name: &str) -> Transform {
-    Transform { name: name.into(), ..Transform::default() }
+fn named(name: &str) -> Description {
+    Description { name: name.into(), ..Description::default() }
 }
 
-/// Wakers that were created, woken and dropped.
+/// WakerCounts that were created, woken and dropped.
 #[derive(Default)]
-struct Wakers {
+struct WakerCounts {
     woken: AtomicU32,
     dropped: AtomicU32,
 }
 
 #[allow(unsafe_code)]
-impl Wakers {
+impl WakerCounts {
     fn give(self: &Arc<Self>) -> Waker {
         unsafe extern "C" fn wake(data: *mut c_void) {
             // SAFETY: made by `into_raw` below and consumed once.
-            let wakers = unsafe { Arc::from_raw(data.cast::<Wakers>()) };
+            let wakers = unsafe { Arc::from_raw(data.cast::<WakerCounts>()) };
             wakers.woken.fetch_add(1, SeqCst);
         }
         unsafe extern "C" fn drop(data: *mut c_void) {
             // SAFETY: as above.
-            let wakers = unsafe { Arc::from_raw(data.cast::<Wakers>()) };
+            let wakers = unsafe { Arc::from_raw(data.cast::<WakerCounts>()) };
             wakers.dropped.fetch_add(1, SeqCst);
         }
         let data = Arc::into_raw(self.clone()).cast_mut().cast();
@@ -76,42 +76,42 @@ impl Wakers {
 }
 
 /// Holds up the compile thread until it is dropped.
-struct Held(#[allow(dead_code)] mpsc::Sender<()>);
+struct HeldThread(#[allow(dead_code)] mpsc::Sender<()>);
 
 impl FactoryCache {
-    fn hold(&self) -> Held {
+    fn hold(&self) -> HeldThread {
         let (sender, receiver) = mpsc::channel::<()>();
-        self.runtime.compile(move || _ = receiver.recv()).unwrap();
-        Held(sender)
+        self.runtime.threads.run(move || _ = receiver.recv()).unwrap();
+        HeldThread(sender)
     }
 
     /// Waits until the compile thread has run all its jobs.
-    fn settle(&self) {
+    fn run_all_jobs(&self) {
         let (sender, receiver) = mpsc::channel::<()>();
-        self.runtime.compile(move || drop(sender)).unwrap();
+        self.runtime.threads.run(move || drop(sender)).unwrap();
         assert!(receiver.recv().is_err());
     }
 
-    fn ask(self: &Arc<Self>, key: &str, number: u32) -> Found {
+    fn ask(self: &Arc<Self>, key: &str, number: u32) -> Lookup {
         self.get(key.as_bytes(), Some((&module(number), named("t")))).ok().unwrap()
     }
 
-    fn soon(self: &Arc<Self>, key: &str, number: u32) -> Receiver<Outcome, Waker> {
+    fn soon(self: &Arc<Self>, key: &str, number: u32) -> Receiver<FactoryOutcome, Waker> {
         match self.ask(key, number) {
-            Found::Soon(receiver) => receiver,
-            Found::Now(_) => panic!("it is there"),
+            Lookup::Soon(receiver) => receiver,
+            Lookup::Now(_) => panic!("the factory exists"),
         }
     }
 
-    /// The factory that is there.
+    /// The existing factory.
     fn now(self: &Arc<Self>, key: &str, number: u32) -> Arc<Compiled> {
         match self.ask(key, number) {
-            Found::Now(compiled) => compiled,
-            Found::Soon(_) => panic!("it is not there"),
+            Lookup::Now(compiled) => compiled,
+            Lookup::Soon(_) => panic!("the factory does not exist"),
         }
     }
 
-    fn refusal(self: &Arc<Self>, key: &str, wanted: Option<(&[u8], Transform)>) -> (Status, String) {
+    fn refusal(self: &Arc<Self>, key: &str, wanted: Option<(&[u8], Description)>) -> (Status, String) {
         let error = self.get(key.as_bytes(), wanted).err().unwrap();
         (error.status, error.message)
     }
@@ -129,7 +129,7 @@ impl FactoryCache {
     }
 }
 
-fn ready(receiver: &Receiver<Outcome, Waker>) -> Outcome {
+fn ready(receiver: &Receiver<FactoryOutcome, Waker>) -> FactoryOutcome {
     receiver.poll(Waker::none).unwrap()
 }
 
@@ -137,7 +137,7 @@ fn ready(receiver: &Receiver<Outcome, Waker>) -> Outcome {
 fn all_who_ask_at_the_same_time_get_one_compilation_and_are_woken_once() {
     let cache = cache();
     let held = cache.hold();
-    let asked: Vec<_> = (0..5).map(|_| (cache.soon("k", 1), Arc::new(Wakers::default()))).collect();
+    let asked: Vec<_> = (0..5).map(|_| (cache.soon("k", 1), Arc::new(WakerCounts::default()))).collect();
     for (receiver, wakers) in &asked {
         assert!(receiver.poll(|| wakers.give()).is_none());
         assert!(receiver.poll(|| wakers.give()).is_none());
@@ -145,7 +145,7 @@ fn all_who_ask_at_the_same_time_get_one_compilation_and_are_woken_once() {
     }
     assert_eq!((cache.counted().compiling, cache.counted().entries), (1, 0));
     drop(held);
-    cache.settle();
+    cache.run_all_jobs();
     let first = ready(&asked[0].0).unwrap();
     for (receiver, wakers) in &asked[1..] {
         assert_eq!(wakers.counts(), (1, 1));
@@ -165,7 +165,7 @@ fn wakers_may_ask_the_cache() {
         // SAFETY: made by `into_raw` below and consumed once.
         let Asks(cache, told) = *unsafe { Box::from_raw(data.cast::<Asks>()) };
         // With the lock held, neither call would ever return.
-        let there = matches!(cache.get(b"k", None), Ok(Found::Now(_)));
+        let there = matches!(cache.get(b"k", None), Ok(Lookup::Now(_)));
         told.send(there && cache.collect(Duration::ZERO) == 0).unwrap();
     }
     let cache = cache();
@@ -186,13 +186,13 @@ fn failures_go_to_all_and_are_not_kept() {
     let cache = cache();
     let bad = wat::parse_str("(module)").unwrap();
     let ask = || match cache.get(b"k", Some((&bad, named("t")))) {
-        Ok(Found::Soon(receiver)) => receiver,
-        _ => panic!("it is there"),
+        Ok(Lookup::Soon(receiver)) => receiver,
+        _ => panic!("the factory exists"),
     };
     let held = cache.hold();
     let (one, other) = (ask(), ask());
     drop(held);
-    cache.settle();
+    cache.run_all_jobs();
     for receiver in [&one, &other] {
         let error = ready(receiver).err().unwrap();
         assert_eq!(error.status, Status::ModuleNoStart);
@@ -201,7 +201,7 @@ fn failures_go_to_all_and_are_not_kept() {
     assert_eq!((cache.counted().entries, cache.counted().compiling), (0, 0));
     // Another module can have the key now.
     let again = cache.soon("k", 1);
-    cache.settle();
+    cache.run_all_jobs();
     assert!(ready(&again).is_ok());
     assert_eq!((cache.lookups(), cache.counted().compilations), ((0, 1, 2), 2));
 }
@@ -218,45 +218,45 @@ fn a_panic_goes_to_all_and_the_cache_goes_on() {
     let held = cache.hold();
     let (one, other) = (cache.soon("k", 1), cache.soon("k", 1));
     drop(held);
-    cache.settle();
+    cache.run_all_jobs();
     for receiver in [&one, &other] {
         assert_eq!(ready(receiver).err().unwrap().status, Status::Panic);
     }
-    // Troubles are told once a minute at most.
+    // Faults are logged once a minute at most.
     let again = cache.soon("k", 1);
-    cache.settle();
+    cache.run_all_jobs();
     assert!(ready(&again).is_ok());
     assert_eq!(cache.counted().entries, 1);
 }
 
 #[test]
-fn whoever_does_not_wait_any_more_takes_nothing_from_the_others() {
+fn a_released_request_does_not_affect_the_others() {
     let cache = cache();
     let held = cache.hold();
     let (first, second) = (cache.soon("k", 1), cache.soon("k", 1));
-    let wakers = Arc::new(Wakers::default());
+    let wakers = Arc::new(WakerCounts::default());
     assert!(first.poll(|| wakers.give()).is_none());
     drop(first);
     assert_eq!(wakers.counts(), (0, 1));
     drop(held);
-    cache.settle();
+    cache.run_all_jobs();
     assert!(ready(&second).is_ok());
 }
 
 #[test]
-fn what_nobody_waits_for_any_more_is_not_compiled() {
+fn a_compilation_without_requests_is_skipped() {
     let cache = cache();
     let held = cache.hold();
     drop([cache.soon("k", 1), cache.soon("k", 1)]);
     let other = cache.soon("other", 2);
     drop(held);
-    cache.settle();
+    cache.run_all_jobs();
     assert!(ready(&other).is_ok());
     let counted = cache.counted();
     assert_eq!((counted.compilations, counted.compiling, counted.entries), (1, 0, 1));
     let again = cache.soon("k", 1);
-    cache.settle();
-    assert!(ready(&again).is_ok(), "it can be asked for anew");
+    cache.run_all_jobs();
+    assert!(ready(&again).is_ok(), "the factory can be requested again");
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn one_who_comes_after_all_others_left_is_waited_for() {
     drop(cache.soon("k", 1));
     let last = cache.soon("k", 1);
     drop(held);
-    cache.settle();
+    cache.run_all_jobs();
     assert!(ready(&last).is_ok());
     assert_eq!(cache.counted().compilations, 1);
 }
@@ -282,18 +282,18 @@ fn those_who_come_and_go_leave_nothing() {
     {
         let state = cache.state.lock();
         let entry = state.entries.values().next().unwrap();
-        let Progress::Compiling(senders) = &entry.progress else { panic!("it is held up") };
+        let Progress::Compiling(senders) = &entry.progress else { panic!("the compilation is held up") };
         assert!(senders.capacity() <= 8, "{}", senders.capacity());
     }
     drop(held);
-    cache.settle();
+    cache.run_all_jobs();
     assert!(ready(&first).is_ok());
 }
 
 #[test]
 fn a_key_belongs_to_one_module_and_description() {
     let cache = cache();
-    let full = || Transform {
+    let full = || Description {
         name: "t".into(),
         input_topic: "in".into(),
         output_topics: vec!["out".into()],
@@ -301,10 +301,10 @@ fn a_key_belongs_to_one_module_and_description() {
     };
     let held = cache.hold();
     let one = module(1);
-    let Ok(Found::Soon(receiver)) = cache.get(b"k", Some((&one, full()))) else { panic!() };
-    type Change = fn(&mut Transform);
+    let Ok(Lookup::Soon(receiver)) = cache.get(b"k", Some((&one, full()))) else { panic!() };
+    type Change = fn(&mut Description);
     let others: [(u32, Change, &str); 5] = [
-        (2, |_| {}, "another module, whose SHA-256 begins with "),
+        (2, |_| {}, "another module (its SHA-256 begins with "),
         (1, |t| t.name = "u".into(), "another name, \"t\""),
         (1, |t| t.input_topic = "x".into(), "another input_topic, \"in\""),
         (1, |t| t.output_topics.clear(), "another list of output_topics"),
@@ -321,34 +321,34 @@ fn a_key_belongs_to_one_module_and_description() {
     };
     refused();
     drop(held);
-    cache.settle();
+    cache.run_all_jobs();
     assert!(ready(&receiver).is_ok());
     refused();
-    assert_eq!(cache.lookups(), (0, 0, 1), "what is refused is not counted");
+    assert_eq!(cache.lookups(), (0, 0, 1), "a refused request is not counted");
     // Without a key each of them is another factory.
     for (number, change, _) in &others {
         let mut transform = full();
         change(&mut transform);
-        assert!(matches!(cache.get(b"", Some((&module(*number), transform))), Ok(Found::Soon(_))));
+        assert!(matches!(cache.get(b"", Some((&module(*number), transform))), Ok(Lookup::Soon(_))));
     }
-    assert!(matches!(cache.get(b"", Some((&one, full()))), Ok(Found::Soon(_))), "nor is it the one with a key");
-    cache.settle();
-    assert!(matches!(cache.get(b"k", Some((&one, full()))), Ok(Found::Now(_))));
+    assert!(matches!(cache.get(b"", Some((&one, full()))), Ok(Lookup::Soon(_))), "nor is this the factory with a key");
+    cache.run_all_jobs();
+    assert!(matches!(cache.get(b"k", Some((&one, full()))), Ok(Lookup::Now(_))));
 }
 
 #[test]
-fn without_a_module_there_is_only_what_is_there() {
+fn without_a_module_only_an_existing_factory_is_found() {
     let cache = cache();
     assert_eq!(cache.refusal("k", None).0, Status::NotCached);
     assert_eq!(cache.refusal("", None).0, Status::InvalidArgument);
     let held = cache.hold();
     let first = cache.soon("k", 1);
-    let Ok(Found::Soon(second)) = cache.get(b"k", None) else { panic!() };
+    let Ok(Lookup::Soon(second)) = cache.get(b"k", None) else { panic!() };
     drop(first);
     drop(held);
-    cache.settle();
+    cache.run_all_jobs();
     let factory = ready(&second).unwrap();
-    let Ok(Found::Now(there)) = cache.get(b"k", None) else { panic!() };
+    let Ok(Lookup::Now(there)) = cache.get(b"k", None) else { panic!() };
     assert!(Arc::ptr_eq(&factory, &there));
     assert_eq!(cache.lookups(), (1, 1, 2));
 }
@@ -357,7 +357,7 @@ fn without_a_module_there_is_only_what_is_there() {
 fn what_cannot_be_a_transform_is_refused_at_once() {
     let cache = cache();
     assert_eq!(cache.refusal("k", Some((&module(1), named("")))).0, Status::InvalidArgument);
-    assert_eq!(cache.counted(), Counted::default());
+    assert_eq!(cache.counted(), FactoryCacheCounts::default());
 }
 
 #[test]
@@ -366,7 +366,7 @@ fn those_who_wait_need_no_cache() {
     let held = cache.hold();
     let receiver = cache.soon("k", 1);
     let (told, hears) = mpsc::channel::<bool>();
-    cache.runtime.compile(move || drop(told)).unwrap();
+    cache.runtime.threads.run(move || drop(told)).unwrap();
     let gone = Arc::downgrade(&cache.runtime);
     drop(cache);
     drop(held);
@@ -379,7 +379,7 @@ fn those_who_wait_need_no_cache() {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    panic!("somebody keeps the runtime");
+    panic!("the runtime has other owners");
 }
 
 #[test]
@@ -394,14 +394,14 @@ fn threads_race() {
                     let found =
                         cache.get(number.to_string().as_bytes(), Some((&module(number), named("t")))).ok().unwrap();
                     let compiled = match found {
-                        Found::Now(compiled) => Some(compiled),
-                        Found::Soon(receiver) if n % 2 == 0 => loop {
+                        Lookup::Now(compiled) => Some(compiled),
+                        Lookup::Soon(receiver) if n % 2 == 0 => loop {
                             if let Some(outcome) = receiver.poll(Waker::none) {
                                 break Some(outcome.unwrap());
                             }
                             std::thread::yield_now();
                         },
-                        Found::Soon(_) => None,
+                        Lookup::Soon(_) => None,
                     };
                     assert!(compiled.is_none_or(|c| c.transform.name == "t"));
                     if n % 5 == 0 {
@@ -411,7 +411,7 @@ fn threads_race() {
             });
         }
     });
-    cache.settle();
+    cache.run_all_jobs();
     let counted = cache.counted();
     assert_eq!(counted.hits + counted.joined + counted.misses, 1200);
     assert_eq!(counted.compiling, 0);

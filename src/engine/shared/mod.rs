@@ -118,11 +118,14 @@ impl Engine for SharedUser {
         }
         // Here so that an invalid batch is refused at once and only once.
         let mut batch = Box::<Batch>::default();
-        check_in_place(&self.shared.compiled, &mut batch, bytes, first).inspect_err(|e| {
-            if !e.status.is_misuse() {
-                self.shared.context.meter.series().errors.count(e.status);
+        let meter = &self.shared.context.meter;
+        let (checked, ticks) = meter.check_queued(|| check_in_place(&self.shared.compiled, &mut batch, bytes, first));
+        checked.inspect_err(|e| {
+            if !e.status.had_no_effect() {
+                meter.series().errors.count(e.status);
             }
         })?;
+        batch.check_ticks = ticks;
         self.wait(batch);
         Ok(())
     }
@@ -159,7 +162,7 @@ impl Engine for SharedUser {
                     return Ok(wasm_poll::Yielded);
                 }
             }
-            Err(e) if !e.status.is_misuse() => self.ends = true,
+            Err(e) if !e.status.had_no_effect() => self.ends = true,
             _ => {}
         }
         polled

@@ -66,7 +66,7 @@ impl<T: Default> Guest<T> {
         function.call(&mut self.store, operands).err().map(|error| *error.downcast_ref().unwrap())
     }
 
-    /// Writes to all of the memory what does not repeat.
+    /// Fills the whole memory with bytes that do not repeat.
     fn scribble(&mut self, seed: u64) {
         let mut state = seed;
         for word in self.memory.data_mut(&mut self.store).as_chunks_mut::<8>().0 {
@@ -215,7 +215,7 @@ fn odd_modules_stay_valid() {
             (func (type $three) (memory.copy (local.get 0) (local.get 1) (local.get 2))))",
         r#"(module (import "a" "f" (func)) (import "a" "memory" (memory 1)) (global i32 (i32.const 4))
             (func (memory.fill (i32.const 0) (i32.const 0) (global.get 0))))"#,
-        // With what waits.
+        // With waiting imports.
         r#"(module (type $void (func))
             (import "redpanda_transform" "write_record" (func $write (param i32 i32) (result i32)))
             (memory (export "memory") 1)

@@ -64,9 +64,9 @@ fn an_import_with_a_flag_gets_another_type_and_its_wrapper_the_old_one() {
     wasmparser::validate(&out).unwrap();
     let (summary, read) = crate::module::inspect::Summary::read(&out);
     read.unwrap();
-    use crate::module::inspect::Kind;
-    let signature = |kind: Kind| match kind {
-        Kind::Function(ty) => summary.signature(ty),
+    use crate::module::inspect::ItemKind;
+    let signature = |kind: ItemKind| match kind {
+        ItemKind::Function(ty) => summary.signature(ty),
         _ => unreachable!(),
     };
     assert_eq!(signature(summary.imports[0].kind), "(i32) -> ()");

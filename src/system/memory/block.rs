@@ -31,7 +31,7 @@ pub struct wasm_allocator {
     pub release: Option<unsafe extern "C" fn(data: *mut c_void, memory: *mut c_void, bytes: usize, used: usize)>,
 }
 
-host_data!(wasm_allocator: AnyThread, "The header says: prepared threads call it at the same time, and `drop` runs on any.");
+host_data!(wasm_allocator: AnyThread, "The header says: prepared threads call it concurrently. `drop` runs on any.");
 
 /// A complete allocator that is owned.
 pub struct Allocator {
@@ -45,7 +45,7 @@ impl Allocator {
     pub fn new(table: Owned<wasm_allocator>, name: &str) -> Result<Self> {
         match (table.allocate, table.release) {
             (Some(allocate), Some(release)) => Ok(Self { table, allocate, release }),
-            _ => Err(Error::new(Status::NullArgument, format!("{name}: allocate and release must both be there"))),
+            _ => Err(Error::new(Status::NullArgument, format!("{name}: allocate and release are both required"))),
         }
     }
 }
@@ -54,14 +54,14 @@ impl Allocator {
 #[derive(Debug, thiserror::Error)]
 pub enum Missing {
     /// The source has none that large.
-    #[error("the allocator, or the system, has no block of {0} bytes")]
+    #[error("the allocator or the system has no block of {0} bytes")]
     Block(usize),
     /// The host's mistake. The host got its block back.
-    #[error("the host's allocator gave a block that is not aligned to {0} bytes, as it was asked to")]
+    #[error("the host's allocator returned a block that is not aligned to {0} bytes as requested")]
     Alignment(usize),
     /// The system refused a guard.
     #[error(
-        "no guard could be made below a stack ({0}); stacks need ordinary pages, and before Linux 6.13 two mappings each \
+        "no guard could be made below a stack ({0}). Stacks need ordinary pages and (before Linux 6.13) two mappings each \
          (vm.max_map_count)"
     )]
     Guard(std::io::Error),
@@ -81,7 +81,7 @@ pub struct Block {
     source: Source,
     start: NonNull<u8>,
     bytes: usize,
-    /// What `release` is told.
+    /// The argument `used` of `release`.
     used: usize,
 }
 
@@ -102,7 +102,7 @@ impl Source {
         let start = match self {
             Self::System => map(bytes, alignment).ok_or(Missing::Block(bytes))?,
             Self::Host(host) => {
-                // SAFETY: function and data came together from the host.
+                // SAFETY: the host passed function and data together.
                 let given = unsafe { (host.allocate)(host.table.data, bytes, alignment) };
                 let start = NonNull::new(given.cast::<u8>()).ok_or(Missing::Block(bytes))?;
                 if start.addr().get() % alignment != 0 {

@@ -4,7 +4,7 @@
 use super::block::{Block, Missing, Source, page};
 use super::pools::{Pools, ThreadPool, not_prepared};
 use super::slabs;
-use super::stacks::{Place, SingleStack};
+use super::stacks::{SingleStack, StackRange};
 use crate::base::error::Error;
 use crate::base::status::wasm_status as Status;
 use core::cell::Cell;
@@ -50,7 +50,7 @@ fn missing(why: Missing, what: &str) -> Error {
     match why {
         Missing::Block(bytes) => Error::new(
             Status::PoolExhausted,
-            format!("the allocator gave no {what} of {bytes} bytes; stop an engine, or give it more memory"),
+            format!("the allocator has no {what} of {bytes} bytes: stop an engine or give the allocator more memory"),
         ),
         other => Error::new(Status::System, other.to_string()),
     }
@@ -69,25 +69,25 @@ unsafe impl MemoryCreator for Provider {
         guard: usize,
     ) -> Result<Box<dyn LinearMemory>, String> {
         if guard != 0 {
-            return Err(refuse(Error::new(Status::Internal, "a memory with a guard was asked for")));
+            return Err(refuse(Error::new(Status::Internal, "a memory with a guard was requested")));
         }
         let holder = match self {
             Self::Pool(pools) => {
                 let pool = pools.mine().ok_or_else(|| refuse(not_prepared()))?;
-                let index = pool.slabs.take().ok_or_else(|| refuse(pool.used_up("memory")))?;
+                let index = pool.slabs.take().ok_or_else(|| refuse(pool.exhausted("memory")))?;
                 Holder::Slab { pool, index }
             }
             Self::Host { memories, memory, .. } => {
-                // What the module itself rules out is not asked for.
+                // No more than the module's own maximum.
                 let bytes = (*memory).min(maximum.unwrap_or(usize::MAX)).max(page());
                 Holder::Block(memories.allocate(bytes, page()).map_err(|why| refuse(missing(why, "memory")))?)
             }
         };
-        let mut memory = Memory { holder, size: 0 };
+        let mut memory = SlabMemory { holder, size: 0 };
         if memory.byte_capacity() < minimum {
             return Err(refuse(Error::new(
                 Status::GuestMemoryLimit,
-                format!("a memory of {minimum} bytes was asked for; memories have {}", memory.byte_capacity()),
+                format!("a memory of {minimum} bytes was requested but memories have {}", memory.byte_capacity()),
             )));
         }
         memory.size = minimum;
@@ -96,7 +96,7 @@ unsafe impl MemoryCreator for Provider {
 }
 
 /// One linear memory.
-struct Memory {
+struct SlabMemory {
     holder: Holder,
     size: usize,
 }
@@ -107,7 +107,7 @@ enum Holder {
 }
 
 // SAFETY: `as_ptr` is the start of a slab or block of `byte_capacity` bytes that is ours until the drop.
-unsafe impl LinearMemory for Memory {
+unsafe impl LinearMemory for SlabMemory {
     fn byte_size(&self) -> usize {
         self.size
     }
@@ -135,7 +135,7 @@ unsafe impl LinearMemory for Memory {
     }
 }
 
-impl Drop for Memory {
+impl Drop for SlabMemory {
     fn drop(&mut self) {
         let size = self.size;
         match &mut self.holder {
@@ -156,7 +156,7 @@ unsafe impl StackCreator for Provider {
         Ok(match self {
             Self::Pool(pools) => {
                 let pool = pools.mine().ok_or_else(|| refuse(not_prepared()))?;
-                let index = pool.stacks.take().ok_or_else(|| refuse(pool.used_up("stack")))?;
+                let index = pool.stacks.take().ok_or_else(|| refuse(pool.exhausted("stack")))?;
                 Box::new(Stack { place: pool.stacks.place(index), holder: StackHolder::Pool(pool, index) })
             }
             Self::Host { stacks, .. } => {
@@ -169,7 +169,7 @@ unsafe impl StackCreator for Provider {
 
 /// One stack.
 struct Stack {
-    place: Place,
+    place: StackRange,
     holder: StackHolder,
 }
 

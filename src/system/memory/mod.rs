@@ -4,6 +4,7 @@
 //! starts or takes it from a pool of the process. In the other two the library does: from pools that each thread
 //! reserves ([`pools`]) or from the host for each engine.
 
+pub mod allocators;
 pub mod block;
 pub mod creators;
 pub mod pools;

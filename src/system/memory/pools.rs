@@ -102,7 +102,7 @@ impl Pools {
             let has = pool.engines;
             return Err(Error::new(
                 Status::InvalidState,
-                format!("this thread has a pool for {has} engines already; release it with wasm_thread_release first"),
+                format!("this thread has a pool for {has} engines already: release it with wasm_thread_release first"),
             ));
         }
         let Sizes { memory, stack, keep_resident } = self.sizes;
@@ -117,11 +117,11 @@ impl Pools {
         self.all.lock().push(pool);
         let kept = MINE.try_with(|all| {
             let mut all = all.borrow_mut();
-            // Also what is left over from runtimes that are gone.
+            // Includes leftovers of runtimes that are gone.
             all.retain(|other| other.pool.strong_count() > 0);
             all.push(mine);
         });
-        kept.map_err(|_| Error::new(Status::InvalidState, "the thread is ending: it can have no pool any more"))
+        kept.map_err(|_| Error::new(Status::InvalidState, "the thread is ending and cannot have a pool any more"))
     }
 
     /// All threads' pools together. Any thread.
@@ -145,7 +145,7 @@ impl Pools {
         if used > 0 || pool.stacks.free() < pool.engines {
             return Err(Error::new(
                 Status::InvalidState,
-                format!("{used} engines of this thread still use its pool; stop them first"),
+                format!("{used} engines of this thread still use its pool: stop them first"),
             ));
         }
         drop(pool);
@@ -164,13 +164,13 @@ impl Pools {
     pub fn ready(self: &Arc<Self>) -> Result<bool> {
         let pool = self.mine().ok_or_else(not_prepared)?;
         if pool.stacks.free() == 0 {
-            return Err(pool.used_up("stack"));
+            return Err(pool.exhausted("stack"));
         }
         if pool.slabs.has_free() {
             return Ok(true);
         }
         if pool.slabs.counts().dirty == 0 {
-            return Err(pool.used_up("memory"));
+            return Err(pool.exhausted("memory"));
         }
         pool.slabs.clean(slabs::AT_ONCE);
         Ok(pool.slabs.has_free())
@@ -181,7 +181,7 @@ impl Pools {
 pub fn not_prepared() -> Error {
     Error::new(
         Status::ThreadNotPrepared,
-        "this thread has no pool of this runtime's: call wasm_thread_prepare on it, with the number of its engines",
+        "this thread has no pool of this runtime: call wasm_thread_prepare on it with the number of its engines",
     )
 }
 
@@ -192,14 +192,14 @@ impl ThreadPool {
     }
 
     /// The error of a pool from which all is taken.
-    pub fn used_up(&self, what: &str) -> Error {
+    pub fn exhausted(&self, what: &str) -> Error {
         let Counts { free, dirty, in_use, .. } = self.slabs.counts();
         let (engines, stacks) = (self.engines, self.stacks.free());
         Error::new(
             Status::PoolExhausted,
             format!(
-                "this thread's pool has no {what} left: it is for {engines} engines; memories: {in_use} in use, {free} \
-                 free, {dirty} to be cleaned; stacks: {stacks} free. Stop an engine, or prepare the thread for more"
+                "this thread's pool has no {what} left: the pool is for {engines} engines. Memories: {in_use} in use, {free} \
+                 free, {dirty} to be cleaned. Stacks: {stacks} free. Stop an engine or prepare the thread for more"
             ),
         )
     }
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn each_thread_has_its_own() {
+    fn each_thread_has_its_own_pool() {
         let pools = pools();
         assert_eq!(pools.ready().unwrap_err().status, Status::ThreadNotPrepared);
         pools.reserve(2).unwrap();
@@ -229,7 +229,7 @@ mod tests {
         })
         .join()
         .unwrap();
-        assert_eq!(pools.all.lock().len(), 1, "a thread that ends gives its pool up");
+        assert_eq!(pools.all.lock().len(), 1, "a thread that ends releases its pool");
         pools.release().unwrap();
         assert_eq!(pools.all.lock().len(), 0);
     }
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_runtime_that_goes_takes_its_pools_along() {
+    fn a_released_runtime_releases_its_pools() {
         let first = pools();
         first.reserve(1).unwrap();
         let pool = Arc::downgrade(&first.mine().unwrap());

@@ -27,10 +27,10 @@ pub struct SlabPool {
     block: Block,
     slab: usize,
     keep_resident: usize,
-    state: Mutex<State>,
+    state: Mutex<SlabState>,
 }
 
-struct State {
+struct SlabState {
     /// The slab used last is taken first because it is warm.
     free: Vec<u32>,
     dirty: VecDeque<Dirty>,
@@ -67,7 +67,7 @@ impl SlabPool {
         let block = source.allocate(slab.saturating_mul(count as usize) / page() * page(), alignment)?;
         let keep_resident = if block.is_system() { keep_resident.next_multiple_of(page()) } else { usize::MAX };
         let free = (0..count).rev().collect();
-        let state = State { free, dirty: VecDeque::with_capacity(count as usize), in_use: 0 };
+        let state = SlabState { free, dirty: VecDeque::with_capacity(count as usize), in_use: 0 };
         Ok(Self { block, slab, keep_resident, state: Mutex::new(state) })
     }
 
@@ -220,7 +220,7 @@ mod tests {
                 assert!(bytes(&pool, index).iter().all(|&byte| byte == 0), "{keep_resident} {used}");
                 bytes(&pool, index)[..used].fill(0xaa);
                 pool.give_back(index, used);
-                assert_eq!(pool.take(), None, "it must be cleaned first");
+                assert_eq!(pool.take(), None, "the slab must be cleaned first");
                 while pool.clean(1) {}
             }
         }
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_that_is_used_up_gives_nothing() {
+    fn an_exhausted_pool_has_no_slab() {
         let pool = pool(2, 0);
         assert_eq!((pool.take(), pool.take(), pool.take()), (Some(0), Some(1), None));
         pool.give_back(1, 0);

@@ -145,8 +145,8 @@ impl StackPool {
     }
 
     /// The position of stack `index`.
-    pub fn place(&self, index: u32) -> Place {
-        Place::new(self.stacks.start(index), self.stacks.stride)
+    pub fn place(&self, index: u32) -> StackRange {
+        StackRange::new(self.stacks.start(index), self.stacks.stride)
     }
 }
 
@@ -160,19 +160,19 @@ impl SingleStack {
     }
 
     /// Its position.
-    pub fn place(&self) -> Place {
-        Place::new(self.0.start(0), self.0.stride)
+    pub fn place(&self) -> StackRange {
+        StackRange::new(self.0.start(0), self.0.stride)
     }
 }
 
 /// The position of a stack in Wasmtime's terms.
-pub struct Place {
+pub struct StackRange {
     guard: usize,
     bottom: usize,
     top: usize,
 }
 
-impl Place {
+impl StackRange {
     fn new(start: NonNull<u8>, stride: usize) -> Self {
         let guard = start.as_ptr().expose_provenance();
         Self { guard, bottom: guard + guard_size(), top: guard + stride }

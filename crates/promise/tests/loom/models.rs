@@ -13,16 +13,16 @@ struct WakerCounts {
     dropped: AtomicUsize,
 }
 
-struct Counting(Arc<WakerCounts>, bool);
+struct CountingWaker(Arc<WakerCounts>, bool);
 
-impl Wake for Counting {
+impl Wake for CountingWaker {
     fn wake(mut self) {
         self.1 = true;
         self.0.woken.fetch_add(1, SeqCst);
     }
 }
 
-impl Drop for Counting {
+impl Drop for CountingWaker {
     fn drop(&mut self) {
         if !self.1 {
             self.0.dropped.fetch_add(1, SeqCst);
@@ -30,7 +30,7 @@ impl Drop for Counting {
     }
 }
 
-fn wake(sent: Option<Option<Counting>>) -> bool {
+fn wake(sent: Option<Option<CountingWaker>>) -> bool {
     let first = sent.is_some();
     if let Some(waker) = sent.flatten() {
         waker.wake();
@@ -48,7 +48,7 @@ fn a_value_sent_during_a_poll_is_received_or_wakes() {
         for _ in 0..2 {
             polls += 1;
             let t = counts.clone();
-            value = receiver.poll(|| Counting(t, false));
+            value = receiver.poll(|| CountingWaker(t, false));
             if value.is_some() {
                 polls -= 1;
                 break;
@@ -70,7 +70,7 @@ fn a_dropped_sender_wakes_too() {
         let (sender, receiver) = channel(|| -1);
         let other = loom::thread::spawn(move || drop(sender));
         let t = counts.clone();
-        let early = receiver.poll(|| Counting(t, false));
+        let early = receiver.poll(|| CountingWaker(t, false));
         other.join().unwrap();
         assert_eq!(early.or_else(|| receiver.poll(|| unreachable!())), Some(-1));
         assert_eq!(counts.dropped.load(SeqCst), 0);
@@ -82,7 +82,7 @@ fn a_receiver_dropped_during_a_send_leaves_no_waker_behind() {
         let counts = Arc::new(WakerCounts::default());
         let (mut sender, receiver) = channel(|| 0);
         let t = counts.clone();
-        assert_eq!(receiver.poll(|| Counting(t, false)), None);
+        assert_eq!(receiver.poll(|| CountingWaker(t, false)), None);
         let other = loom::thread::spawn(move || assert!(wake(sender.send(7))));
         drop(receiver);
         other.join().unwrap();

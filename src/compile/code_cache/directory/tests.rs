@@ -15,14 +15,14 @@ fn scratch() -> tempfile::TempDir {
 }
 
 fn refusal(path: &Path) -> String {
-    let Trouble(why) = Directory::new(path).unwrap_err();
+    let Refusal(why) = Directory::new(path).unwrap_err();
     assert!(why.contains(path.to_str().unwrap()), "{why} does not name {}", path.display());
     why
 }
 
 #[test]
 fn standing() {
-    let of = |owner: u32, mode: u32| Standing { owner, mode: 0o40000 | mode };
+    let of = |owner: u32, mode: u32| Permissions { owner, mode: 0o40000 | mode };
     for (owner, mode, above, good) in [
         (7, 0o700, false, true),
         (7, 0o755, false, true),
@@ -42,8 +42,8 @@ fn standing() {
     ] {
         assert_eq!(of(owner, mode).objection(7, above).is_none(), good, "{owner} {mode:o} {above}");
     }
-    assert!(of(8, 0o700).objection(7, false).unwrap().contains("belongs to user 8, but must belong to user 7"));
-    assert!(of(7, 0o2775).objection(7, false).unwrap().contains("(mode 2775): chmod go-w"));
+    assert!(of(8, 0o700).objection(7, false).unwrap().contains("belongs to user 8 but must belong to user 7"));
+    assert!(of(7, 0o2775).objection(7, false).unwrap().contains("(mode 2775): run chmod go-w"));
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn the_last_part_is_made_for_this_user_alone() {
     assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0, "the probe is gone");
     // The second time it exists.
     Directory::new(&path).unwrap();
-    assert!(refusal(&scratch.path().join("a/b")).contains("does not exist and cannot be made"));
+    assert!(refusal(&scratch.path().join("a/b")).contains("does not exist and cannot be created"));
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn directories_that_others_could_change_are_refused() {
     Directory::new(&path).unwrap();
     // The same above it, where the sticky bit makes it acceptable.
     chmod(scratch.path(), 0o777);
-    let Trouble(why) = Directory::new(&path).unwrap_err();
+    let Refusal(why) = Directory::new(&path).unwrap_err();
     assert!(why.contains(&format!("{}, above {}", scratch.path().display(), path.display())), "{why}");
     chmod(scratch.path(), 0o1777);
     Directory::new(&path).unwrap();
@@ -99,7 +99,7 @@ fn a_directory_that_went_bad_is_noticed_at_the_next_use() {
     std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, "").unwrap();
     assert!(directory.open().is_err());
-    assert!(Directory::new(&path).is_err(), "a file is no directory");
+    assert!(Directory::new(&path).is_err(), "a file is not a directory");
 }
 
 #[test]
@@ -118,7 +118,9 @@ fn owners_count() {
     std::fs::write(path.join("entry"), "").unwrap();
     assert!(directory.open().unwrap().entry("entry").unwrap().is_some());
     chown(path.join("entry"), Some(12345), None).unwrap();
-    let Err(Unusable::Untrusted(why)) = directory.open().unwrap().entry("entry") else { panic!("it was trusted") };
+    let Err(UnusableEntry::Untrusted(why)) = directory.open().unwrap().entry("entry") else {
+        panic!("the entry was trusted")
+    };
     assert!(why.contains("belongs to user 12345"));
 }
 
@@ -129,7 +131,7 @@ fn entries_are_regular_files_that_only_their_owner_can_change() {
     let opened = Directory::new(&path).unwrap().open().unwrap();
     let entry = path.join("entry");
     let untrusted = |what: &str| match opened.entry("entry") {
-        Err(Unusable::Untrusted(why)) => assert!(why.contains(what), "{why}"),
+        Err(UnusableEntry::Untrusted(why)) => assert!(why.contains(what), "{why}"),
         other => panic!("{what}: {other:?}"),
     };
     assert!(opened.entry("entry").unwrap().is_none());
@@ -175,7 +177,7 @@ fn only_leftovers_of_the_dead_are_collected() {
     let opened = Directory::new(&path).unwrap().open().unwrap();
     let mut living = opened.temporary("x").unwrap();
     let name = living.name.clone();
-    assert!(!opened.collect(&name), "its writer lives");
+    assert!(!opened.collect(&name), "the writer lives");
     assert!(path.join(&name).exists());
     // What is left when a process ends: the file without the lock.
     living.done = true;
@@ -183,7 +185,7 @@ fn only_leftovers_of_the_dead_are_collected() {
     assert!(path.join(&name).exists());
     assert!(opened.collect(&name));
     assert!(!path.join(&name).exists());
-    assert!(!opened.collect(&name), "it is gone");
+    assert!(!opened.collect(&name), "the file is gone");
     // A link is not followed to its target.
     std::fs::write(scratch.path().join("victim"), "").unwrap();
     symlink(scratch.path().join("victim"), path.join("link")).unwrap();

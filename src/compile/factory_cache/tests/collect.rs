@@ -7,10 +7,10 @@ fn hour() -> Duration {
 }
 
 #[test]
-fn only_what_nobody_uses_is_collected() {
+fn only_unused_factories_are_collected() {
     let cache = cache();
     let (one, two) = (cache.soon("1", 1), cache.soon("2", 2));
-    cache.settle();
+    cache.run_all_jobs();
     let both = cache.executable();
     let used = ready(&one).unwrap();
     let of_two = ready(&two).unwrap();
@@ -28,10 +28,10 @@ fn only_what_nobody_uses_is_collected() {
 }
 
 #[test]
-fn a_result_that_was_not_taken_is_used_until_its_future_goes() {
+fn an_untaken_result_counts_as_used_until_its_future_is_released() {
     let cache = cache();
     let receiver = cache.soon("k", 1);
-    cache.settle();
+    cache.run_all_jobs();
     assert_eq!(cache.collect(Duration::ZERO), 0);
     drop(receiver);
     assert_eq!(cache.collect(Duration::ZERO), 1);
@@ -41,7 +41,7 @@ fn a_result_that_was_not_taken_is_used_until_its_future_goes() {
 fn time_counts_from_the_end_of_the_last_use() {
     let cache = cache();
     let receiver = cache.soon("k", 1);
-    cache.settle();
+    cache.run_all_jobs();
     drop(receiver);
     let begin = Instant::now();
     let at = |time, idle| {
@@ -63,12 +63,12 @@ fn time_counts_from_the_end_of_the_last_use() {
 }
 
 #[test]
-fn a_request_collects_what_is_due_but_not_what_it_asks_for() {
-    let cache = FactoryCache::new(runtime(Arc::new(Silent)), Duration::from_nanos(1), Some(hour()));
+fn a_request_collects_due_factories_but_not_its_own() {
+    let cache = FactoryCache::new(runtime(Arc::new(SilentLog)), Duration::from_nanos(1), Some(hour()));
     drop((cache.soon("1", 1), cache.soon("2", 2)));
     let third = cache.soon("3", 3);
     let fourth = cache.soon("4", 4);
-    cache.settle();
+    cache.run_all_jobs();
     drop((third, fourth));
     drop(cache.now("3", 3));
     assert_eq!(cache.counted().collected, 0, "the interval is not over");

@@ -30,7 +30,7 @@ impl Count {
 /// What engines count on the data path. To add a counter: append it here, in `text.rs` and to
 /// `wasm_transform_metrics`.
 #[derive(Clone, Copy, Debug)]
-pub enum Counted {
+pub enum Counter {
     /// Ticks for which the engine had the thread.
     Cpu,
     /// Ticks of these that went to transforms that took records.
@@ -51,7 +51,7 @@ pub enum Counted {
 
 /// How many there are.
 pub const COUNTERS: usize = 8;
-const _: () = assert!(COUNTERS == Counted::DeadLettered as usize + 1);
+const _: () = assert!(COUNTERS == Counter::DeadLettered as usize + 1);
 
 /// The first bucket of the latency histogram ends at 2⁸ ns. Each further bucket ends at twice the end of the previous
 /// one.
@@ -75,7 +75,7 @@ pub fn bucket_end(index: usize) -> u64 {
 /// One engine's counters in cache lines of their own. 128 bytes because processors fetch lines in pairs.
 #[repr(align(128))]
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct Counters {
     /// Current bytes of linear memory.
     pub memory: Count,
     /// Batches that currently wait.
@@ -84,10 +84,10 @@ pub struct Tally {
     latency: [Count; BUCKETS],
 }
 
-impl Tally {
+impl Counters {
     /// Adds to a counter.
     #[inline]
-    pub fn add(&self, counter: Counted, more: u64) {
+    pub fn add(&self, counter: Counter, more: u64) {
         self.counters[counter as usize].add(more);
     }
 
@@ -103,7 +103,7 @@ impl Tally {
 pub struct Sums {
     /// Bytes of linear memory of current engines.
     pub memory: u64,
-    /// Batches that wait for an engine that is there.
+    /// Batches that wait for a current engine.
     pub queued: u64,
     counters: [u64; COUNTERS],
     /// Records in each bucket.
@@ -112,27 +112,27 @@ pub struct Sums {
 
 impl Sums {
     /// Adds an engine's.
-    pub fn add(&mut self, tally: &Tally) {
-        self.memory += tally.memory.get();
-        self.queued += tally.queued.get();
-        self.retire(tally);
+    pub fn add(&mut self, counters: &Counters) {
+        self.memory += counters.memory.get();
+        self.queued += counters.queued.get();
+        self.retire(counters);
     }
 
-    /// Adds what stays of an engine that goes: all but its memory and its queue.
-    pub fn retire(&mut self, tally: &Tally) {
-        for (sum, count) in self.counters.iter_mut().zip(&tally.counters) {
+    /// Adds the counts of a released engine without its memory and its queue.
+    pub fn retire(&mut self, counters: &Counters) {
+        for (sum, count) in self.counters.iter_mut().zip(&counters.counters) {
             *sum += count.get();
         }
-        for (sum, count) in self.latency.iter_mut().zip(&tally.latency) {
+        for (sum, count) in self.latency.iter_mut().zip(&counters.latency) {
             *sum += count.get();
         }
     }
 
     /// A counter. Times are nanoseconds here.
-    pub fn get(&self, counter: Counted) -> u64 {
+    pub fn get(&self, counter: Counter) -> u64 {
         let sum = self.counters[counter as usize];
         match counter {
-            Counted::Cpu | Counted::Latency => clock::nanoseconds(sum),
+            Counter::Cpu | Counter::Latency => clock::nanoseconds(sum),
             _ => sum,
         }
     }
@@ -156,8 +156,8 @@ mod tests {
 
     #[test]
     fn engines_share_no_pair_of_cache_lines() {
-        assert_eq!((align_of::<Tally>(), size_of::<Tally>() % 128), (128, 0));
-        let shared = std::sync::Arc::new(Tally::default());
+        assert_eq!((align_of::<Counters>(), size_of::<Counters>() % 128), (128, 0));
+        let shared = std::sync::Arc::new(Counters::default());
         let count = std::sync::Arc::as_ptr(&shared).addr() - 16;
         assert_ne!(
             count / 128,
@@ -167,15 +167,15 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_leaves_its_counts_but_not_its_memory() {
-        let tally = Tally::default();
-        tally.memory.set(10);
-        tally.queued.set(4);
-        tally.add(Counted::RecordsIn, 3);
-        tally.observe(300, 3);
+    fn a_released_engine_leaves_its_counts_but_not_its_memory() {
+        let counters = Counters::default();
+        counters.memory.set(10);
+        counters.queued.set(4);
+        counters.add(Counter::RecordsIn, 3);
+        counters.observe(300, 3);
         let mut sums = Sums::default();
-        sums.add(&tally);
-        sums.retire(&tally);
-        assert_eq!((sums.memory, sums.queued, sums.get(Counted::RecordsIn), sums.latency[1]), (10, 4, 6, 6));
+        sums.add(&counters);
+        sums.retire(&counters);
+        assert_eq!((sums.memory, sums.queued, sums.get(Counter::RecordsIn), sums.latency[1]), (10, 4, 6, 6));
     }
 }

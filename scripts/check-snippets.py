@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""Compiles every C and C++ snippet of Markdown pages, as C11 and C++20, with warnings as errors.
+
+  scripts/check-snippets.py [--include DIR] [--run LIBRARY GUESTS] [PAGE...]      (default: README.md and docs/*.md)
+
+A snippet is a block fenced by ```c or ```cpp. It stands alone, unless the line before it is one of these comments:
+
+  <!-- preamble: NAME -->                       it is put where docs/preambles/NAME.c or NAME.cc says SNIPPET
+  <!-- run: GUEST.wasm, prints: ONE / TWO -->   it is a program: with --run it is linked, gets the guest as its standard
+                                                input, and must print these lines
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+# What a fence says: the compiler, and the suffix of sources and preambles.
+# #line makes GCC take a snippet for an included file, where this warning would be about any lambda in a coroutine.
+CXX = (["g++", "-std=c++20", "-Wno-subobject-linkage"], ".cc")
+COMPILERS = {"c": (["gcc", "-std=c11", "-pedantic"], ".c"), "cpp": CXX, "c++": CXX}
+WARNINGS = ["-Wall", "-Wextra", "-Werror"]
+FENCE = re.compile(r"^ *```(\S*)")
+COMMENT = re.compile(r"^<!-- (?:preamble: (?P<preamble>\S+)|run: (?P<guest>\S+), prints: (?P<output>.*)) -->$")
+
+
+@dataclass
+class Block:
+    page: Path
+    line: int  # of its first line of code
+    language: str
+    code: str
+    preamble: str | None
+    guest: str | None
+    output: str | None
+
+    def __str__(self):
+        return f"{self.page}:{self.line}"
+
+
+def blocks_of(page):
+    """The fenced blocks of a page."""
+    blocks, start, lines = [], None, page.read_text().splitlines()
+    for number, line in enumerate(lines):
+        fence = FENCE.match(line)
+        if not fence:
+            continue
+        if start is None:
+            start, language = number + 1, fence[1]
+        else:
+            comment = COMMENT.match(lines[start - 2]) if start >= 2 else None
+            asked = comment.groupdict() if comment else {"preamble": None, "guest": None, "output": None}
+            blocks.append(Block(page, start + 1, language, "\n".join(lines[start:number]) + "\n", **asked))
+            start = None
+    if start is not None:
+        sys.exit(f"{page}:{start}: this block has no end")
+    return blocks
+
+
+def source_of(block, suffix):
+    """The block as a source file, in which the compiler names the page's lines."""
+    code = f'#line {block.line} "{block.page}"\n{block.code}'
+    if block.preamble is None:
+        return code
+    path = ROOT / "docs" / "preambles" / (block.preamble + suffix)
+    if not path.exists():
+        sys.exit(f"{block}: there is no preamble {path.relative_to(ROOT)}")
+    before, marker, after = path.read_text().partition("// SNIPPET\n")
+    if not marker:
+        sys.exit(f"{path.relative_to(ROOT)} has no line // SNIPPET")
+    return f'#line 1 "{path}"\n{before}{code}#line {before.count(chr(10)) + 2} "{path}"\n{after}'
+
+
+def finished(command, **options):
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
+
+
+def fault_of(block, include, run, scratch):
+    """What is wrong with a block, or None."""
+    command, suffix = COMPILERS[block.language]
+    source = scratch / f"{block.page.stem}-{block.line}{suffix}"
+    source.write_text(source_of(block, suffix))
+    command = [*command, *WARNINGS, f"-I{include}", source]
+    if not (run and block.guest):
+        done = finished([*command, "-fsyntax-only"])
+        return done.stderr or f"{block}: the compiler failed" if done.returncode else None
+    library, guests = run
+    program = source.with_suffix("")
+    done = finished([*command, "-o", program, library, f"-Wl,-rpath,{Path(library).parent}", "-pthread"])
+    if done.returncode:
+        return done.stderr
+    with open(Path(guests) / block.guest, "rb") as guest:
+        done = finished([program], stdin=guest, timeout=60)
+    if done.returncode or done.stdout.splitlines() != block.output.split(" / "):
+        return f"{block}: exit code {done.returncode}, it should print {block.output!r}:\n{done.stdout}{done.stderr}"
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--include", type=Path, default=ROOT / "include")
+    parser.add_argument("--run", nargs=2, type=os.path.abspath, metavar=("LIBRARY", "GUESTS"))
+    parser.add_argument("pages", nargs="*", type=Path)
+    arguments = parser.parse_args()
+    pages = arguments.pages or [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    blocks = [block for page in pages for block in blocks_of(page) if block.language in COMPILERS]
+    if not blocks:
+        sys.exit("no snippets found")
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(os.cpu_count()) as pool:
+        faults = list(pool.map(lambda b: fault_of(b, arguments.include, arguments.run, Path(scratch)), blocks))
+    for fault in filter(None, faults):
+        print(fault, file=sys.stderr)
+    if any(faults):
+        sys.exit(f"snippets that fail: {sum(map(bool, faults))} of {len(blocks)}")
+    print(f"snippets that compile: {len(blocks)}")
+
+
+if __name__ == "__main__":
+    main()
