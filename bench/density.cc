@@ -91,7 +91,7 @@ void one(const mode& m, const char* path, std::size_t count, form print) {
     auto stopped = engines[0].stop().value();
     we::drive(stopped).value();
     if (m.memory == WASM_MEMORY_MODE_THREAD_POOL) {
-      while (we::clean_thread(runtime, 1 << 20).value()) {
+      while (we::reclaim_thread(runtime, 1 << 20).value()) {
       }
     }
   }

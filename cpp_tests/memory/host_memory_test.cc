@@ -130,7 +130,7 @@ TEST(HostMemory, IsCleanIfTheHostHadItCleaned) {
   auto engine = started(factory);
   dirty(engine, limit);
   engine = {};
-  EXPECT_FALSE(we::clean_thread(runtime, limit).value());
+  EXPECT_FALSE(we::reclaim_thread(runtime, limit).value());
   ASSERT_TRUE(we::release_thread(runtime));
   EXPECT_EQ(host.memory.released().at(0).used, 0U);
 }

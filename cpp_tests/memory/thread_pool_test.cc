@@ -200,9 +200,9 @@ TEST(ThreadPool, IsCountedRightAtEveryStage) {
   expect(1, 1, 10 * mib - 256 * kib, "stopped, and 256 KiB cleaned");
   ASSERT_EQ(try_ask(b, load, 0xffff'fff0).second.status, WASM_STATUS_GUEST_TRAP);
   expect(0, 1, 10 * mib - 448 * kib, "the other trapped, was cleaned first, because it is small, and cleaning went on");
-  EXPECT_TRUE(we::clean_thread(runtime, 10 * mib - 512 * kib).value());
+  EXPECT_TRUE(we::reclaim_thread(runtime, 10 * mib - 512 * kib).value());
   expect(0, 1, 64 * kib, "nearly clean");
-  EXPECT_FALSE(we::clean_thread(runtime, 64 * kib).value());
+  EXPECT_FALSE(we::reclaim_thread(runtime, 64 * kib).value());
   expect(0, 0, 0, "all clean");
   ASSERT_TRUE(succeeded(finish(b.start())));
   b = {};
@@ -223,7 +223,7 @@ TEST(ThreadPool, TakesOneMemoryForEachGuestWhateverItUses) {
     EXPECT_TRUE(succeeded(finish(engine.start()))) << name;
     EXPECT_EQ(numbers(runtime).memories_in_use, 1U) << name;
     engine = {};
-    EXPECT_FALSE(we::clean_thread(runtime, 64 * mib).value());
+    EXPECT_FALSE(we::reclaim_thread(runtime, 64 * mib).value());
   }
 }
 
@@ -275,7 +275,7 @@ TEST(ThreadPool, IsCleanedInStepsOf64KibAndNoFurtherThanAsked) {
   ASSERT_EQ(wasm_thread_reclaim(runtime.get(), ~std::size_t{0}, &more, nullptr), WASM_STATUS_OK);
   EXPECT_FALSE(more);
   EXPECT_EQ(numbers(runtime).memories_free, 1U);
-  EXPECT_FALSE(we::clean_thread(runtime, 1).value()) << "with nothing to do";
+  EXPECT_FALSE(we::reclaim_thread(runtime, 1).value()) << "with nothing to do";
   EXPECT_TRUE(succeeded(finish(engine.start())));
   expect_clean(engine, 4 * mib);
 }
@@ -292,7 +292,7 @@ TEST(ThreadPool, GivesPagesBackInLargerSteps) {
   auto left = numbers(runtime).dirty_bytes;
   EXPECT_LE(left, 40 * mib - 256 * kib);
   EXPECT_GE(left, 40 * mib - 4 * mib) << "but a stop must not take long";
-  EXPECT_TRUE(we::clean_thread(runtime, 64 * kib).value());
+  EXPECT_TRUE(we::reclaim_thread(runtime, 64 * kib).value());
   EXPECT_GE(left - numbers(runtime).dirty_bytes, 64 * kib);
   EXPECT_LE(left - numbers(runtime).dirty_bytes, mib);
   auto start = engine.start().value();

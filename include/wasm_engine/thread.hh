@@ -30,7 +30,7 @@ namespace wasmengine {
 }
 
 /// Cleans up to `bytes` bytes of memories that stopped engines left in this thread's pool. True if some are left.
-[[nodiscard]] inline result<bool> clean_thread(const runtime& runtime, std::size_t bytes) noexcept {
+[[nodiscard]] inline result<bool> reclaim_thread(const runtime& runtime, std::size_t bytes) noexcept {
   bool more = false;
   auto done = detail::call([&](wasm_error** e) { return wasm_thread_reclaim(runtime.get(), bytes, &more, e); });
   if (!done) {
