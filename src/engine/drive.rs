@@ -2,6 +2,7 @@
 
 use super::body::Body;
 use super::runner::Runner;
+use crate::base::description::Description;
 use crate::base::error::{Error, Result};
 use crate::base::state::wasm_poll;
 use crate::base::status::wasm_status as Status;
@@ -101,7 +102,7 @@ impl ActivePoll<'_> {
                         *later = Next::Delivering(waiting, then);
                         return Ok(wasm_poll::Pending);
                     }
-                    Some(Settled::Rejected(why)) => return Err(rejected(&self.compiled.transform.name, &why)),
+                    Some(Settled::Rejected(why)) => return Err(rejected(&self.compiled.transform, &why)),
                     Some(_) => {
                         self.context.work.borrow_mut().output.consume();
                         then
@@ -171,7 +172,7 @@ impl ActivePoll<'_> {
                 Ok(None)
             }
             Ended::Pending(waiting) => Ok(Some(waiting)),
-            Ended::Failed(why) => Err(rejected(&self.compiled.transform.name, &why)),
+            Ended::Failed(why) => Err(rejected(&self.compiled.transform, &why)),
         }
     }
 }
@@ -186,7 +187,7 @@ impl Next {
 
 /// A start for which there was no memory or stack.
 pub fn not_started(compiled: &Compiled, why: Error) -> Error {
-    Error::new(why.status, format!("transform \"{}\" could not start: {}", compiled.transform.name, why.message))
+    Error::new(why.status, format!("{} could not start: {}", compiled.transform, why.message))
 }
 
 /// Whether the host call that the guest waits for is settled. Promise and result stay where the host function finds
@@ -206,6 +207,6 @@ fn poll_host_call(context: &Context, waker: &mut Option<Waker>) -> bool {
 }
 
 /// The error of a sink that did not take its output.
-pub fn rejected(transform: &str, why: &str) -> Error {
-    Error::new(Status::OutputRejected, format!("transform \"{transform}\": its output was not taken: {why}"))
+pub fn rejected(transform: &Description, why: &str) -> Error {
+    transform.error(Status::OutputRejected, format_args!("its output was not taken: {why}"))
 }

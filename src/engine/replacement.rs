@@ -52,10 +52,8 @@ impl Seat {
         let mut entered = self.enter()?;
         self.check_open()?;
         if entered.inside.replacement.is_some() {
-            let name = &entered.inside.engine.compiled().transform.name;
-            let why =
-                format!("transform \"{name}\": the engine cannot be replaced: a replacement is in progress already");
-            return Err(Error::new(Status::InvalidState, why));
+            let why = "the engine cannot be replaced: a replacement is in progress already";
+            return Err(entered.inside.engine.compiled().transform.error(Status::InvalidState, why));
         }
         let mut engine = self.kind.make(compiled, &self.attached)?;
         self.attach(engine.context());

@@ -35,7 +35,7 @@ impl Runner {
     pub fn new(compiled: Arc<Compiled>) -> Result<Self> {
         let instance = match &compiled.program {
             Program::Module(_) => None,
-            Program::Custom(callbacks) => Some(Rc::new(Instance::create(callbacks, &compiled.transform.name)?)),
+            Program::Custom(callbacks) => Some(Rc::new(Instance::create(callbacks, &compiled.transform)?)),
         };
         let shared = &compiled.shared;
         let meter = shared.metrics.join(&compiled.transform.name);
@@ -202,7 +202,7 @@ fn check_pool(compiled: &Compiled) -> Result<()> {
 pub fn check_in_place(compiled: &Compiled, place: &mut Batch, bytes: &'static [u8], first: u32) -> Result<()> {
     let named = |e: Error| match e.status {
         Status::InvalidArgument => e,
-        status => Error::new(status, format!("transform \"{}\": {}", compiled.transform.name, e.message)),
+        status => compiled.transform.error(status, e.message),
     };
     place.check(bytes, first, &compiled.shared.config).map_err(named)
 }

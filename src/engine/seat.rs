@@ -300,8 +300,8 @@ impl Seat {
             State::Idle => "it is started already",
             State::Transforming => "a transform is in progress",
         };
-        let name = &entered.inside.engine.compiled().transform.name;
-        Error::new(Status::InvalidState, format!("transform \"{name}\": the engine cannot {call}: {why}"))
+        let transform = &entered.inside.engine.compiled().transform;
+        transform.error(Status::InvalidState, format_args!("the engine cannot {call}: {why}"))
     }
 
     /// Drives operation `number`. After an error the operation has completed and the engine is stopped, unless the call

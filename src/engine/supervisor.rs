@@ -239,7 +239,7 @@ impl Supervisor {
     }
 
     fn not_taken(&mut self, poll: &SupervisedPoll<'_>, why: &str) -> Error {
-        self.failed(poll.seat, rejected(&poll.engine.compiled().transform.name, why))
+        self.failed(poll.seat, rejected(&poll.engine.compiled().transform, why))
     }
 
     /// Notes that a transform failed so that the next start waits.

@@ -236,7 +236,7 @@ impl Context {
         let lines = self.meter.series().log.take_untold();
         if lines > 0 {
             let (number, verb) = (grouped(lines), if lines == 1 { "line … was" } else { "lines … were" });
-            let text = verb.replace('…', &format!("of transform \"{}\"", self.transform.name));
+            let text = verb.replace('…', &format!("of {}", self.transform));
             let text = format!("{number} {text} suppressed: it writes more than log_lines_per_second allows");
             self.hand_out(wasm_log_source::Library, wasm_log_severity::Warn, &text, false);
         }

@@ -2,6 +2,7 @@
 //! the callbacks see it. Output collects in the same buffer. Policies and metrics make no difference.
 #![allow(unsafe_code)]
 
+use crate::base::description::Description;
 use crate::base::error::{Error, GuestDetail, Result};
 use crate::base::number::wasm_callback_result_number;
 use crate::base::status::wasm_status as Status;
@@ -101,7 +102,7 @@ pub struct Instance {
 
 impl Instance {
     /// Has the host make one.
-    pub fn create(callbacks: &Arc<Callbacks>, transform: &str) -> Result<Self> {
+    pub fn create(callbacks: &Arc<Callbacks>, transform: &Description) -> Result<Self> {
         let table = &callbacks.0;
         let mut data = table.data;
         if let Some(create) = table.create {
@@ -115,8 +116,8 @@ impl Instance {
                 Ended::Failed(why) => Some(why),
             };
             if let Some(why) = why {
-                let message = format!("transform \"{transform}\": no engine could be made: {why}");
-                return Err(Error::new(Status::CustomEngineFailed, message));
+                let why = format_args!("no engine could be made: {why}");
+                return Err(transform.error(Status::CustomEngineFailed, why));
             }
         }
         Ok(Self { callbacks: callbacks.clone(), data })
@@ -237,7 +238,7 @@ fn ended(context: &Context, call: &mut wasm_call, result: u32, who: &str) -> Ste
 fn failure(context: &Context, why: &str, named: Option<u32>) -> Error {
     let unknown = named.filter(|&index| !take_until(context, index));
     let record = if unknown.is_some() { None } else { context.record() };
-    let name = &context.transform().name;
+    let transform = context.transform();
     let place = match (unknown, record) {
         (Some(index), _) => format!(", at record {index}, which it was not given or has finished"),
         (None, Some(at)) => format!(", record {} of the batch (offset {})", at.index, at.offset),
@@ -247,7 +248,7 @@ fn failure(context: &Context, why: &str, named: Option<u32>) -> Error {
     let detail = GuestDetail { record, ..GuestDetail::default() };
     // There is no record to continue behind.
     let guest = unknown.is_none().then(|| Box::new(detail));
-    Error { status: Status::CustomEngineFailed, message: format!("transform \"{name}\"{place}: {why}"), guest }
+    Error { status: Status::CustomEngineFailed, message: format!("{transform}{place}: {why}"), guest }
 }
 
 /// Makes the record with index `index` the current one. False if it does not exist or was finished.
