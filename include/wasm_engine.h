@@ -7,9 +7,14 @@
 //
 //   1. Once per process: wasm_runtime_create. Then add host functions, a schema registry and a code cache, if any.
 //   2. Once per transform: wasm_factory_create. Poll its future, then wasm_future_take_factory.
-//   3. On each thread with engines: wasm_thread_prepare, wasm_engine_create, wasm_engine_start. Poll the future.
+//   3. On each thread with engines: wasm_thread_prepare, wasm_engine_create, wasm_engine_set_policy (if any),
+//      wasm_engine_start. Poll the future.
 //   4. Per batch: wasm_engine_transform. Poll the future until it is ready. The sink receives the output meanwhile.
+//      wasm_payload_read takes records apart. wasm_batch_builder_create makes batches for hosts that have none.
 //   5. At the end, on the engine's thread: wasm_engine_release. Then release factory and runtime on any thread.
+//
+//   A host polls futures with wakers of its own (section Future) or lends its event loop (section Task). Either is
+//   complete. wasm_error_get_info has the details of a failure.
 //
 // The nouns
 //
@@ -22,20 +27,23 @@
 //
 // The contract
 //
-//   Ownership  `_create`, `_clone`, `_promise` and `_take_…` give a handle to the host, which must call its `_release`.
-//              Releasing NULL does nothing. A handle must not be used after its release. The order of releases does not
-//              matter. Slices and structs in arguments are borrowed for the call unless a function says otherwise.
-//   Status     Every function that can fail returns a `wasm_status`. If the status is not OK and `error` is not NULL,
-//              the caller gets an owned `wasm_error` there. With OK `error` is not written. There is no last-error
-//              state. Out-parameters are written on success only.
-//   Futures    Nothing blocks. What takes time returns a future. The host polls it: ready, pending (a waker will be
+//   Ownership  Each handle that a function writes to an out-parameter or returns from `_clone` is the host's, which must
+//              call its `_release`. Releasing NULL does nothing. A handle must not be used after its release. The order
+//              of releases does not matter except for memory that is lent, such as a batch. Slices and structs in
+//              arguments are borrowed for the call unless a function says otherwise.
+//   Status     Every function that can fail returns a `wasm_status`. If the status is not OK and there is an `error` that
+//              is not NULL, the caller gets an owned `wasm_error` there. With OK `error` is not written: initialize it
+//              to NULL. There is no last-error state. Out-parameters are written on success only.
+//   Futures    No function waits. What takes time returns a future. The host polls it: ready, pending (a waker will be
 //              called) or yielded (poll again after other tasks). A future is released in every case, also after it has
 //              failed.
 //   Threads    An engine and its futures belong to the thread that made the engine. Other threads get a status.
 //   Host data  `{data, drop}`: `drop` is called exactly once on every path including errors. The only exception: a
-//              struct whose `size` is refused is not read at all.
-//   Callbacks  Must not throw or unwind. They may call the library. Functions of an engine return WASM_STATUS_BUSY when
-//              they are called from one of the engine's own callbacks.
+//              struct whose `size` is refused is not read at all. `drop` may be called on any thread, also on one of
+//              the library's, unless the field says otherwise.
+//   Callbacks  Must not throw or unwind. They may call the library. From one of the engine's own callbacks,
+//              functions that start, feed, stop, replace, poll or release it return WASM_STATUS_BUSY. Those that only
+//              read, and wasm_engine_set_user_data, do not.
 //   Structs    A struct that begins with `size` may grow. Set `size` to sizeof and zero the rest. Zero means the
 //              default. Other structs never grow.
 //   Signals    Traps of guests are noticed by SIGSEGV, SIGILL and SIGFPE: see wasm_thread_prepare. The handlers pass on
@@ -108,8 +116,8 @@ typedef struct wasm_promise wasm_promise;
 // A cache of factories. Owned by the host. Several threads may use it at once.
 typedef struct wasm_factory_cache wasm_factory_cache;
 
-// A snapshot of all metrics of a runtime. Owned by the host. Used by one thread at a time. It keeps no engine alive.
-// It keeps what engines, factories and snapshots of a runtime share: its host functions, pools and ticker.
+// A snapshot of all metrics of a runtime. Owned by the host. Used by one thread at a time. It keeps no engine alive,
+// but the runtime's host functions, pools and ticker.
 typedef struct wasm_metrics wasm_metrics;
 
 // The call that a callback belongs to. Valid until the callback returns and only on its thread.
@@ -164,9 +172,9 @@ void wasm_bytes_release(wasm_bytes *bytes);
 // The result of a call.
 //
 // The numbers are fixed. New ones may be added, but none is ever changed or reused. They come in ranges. 0 is
-// success. 1–19: the call itself was wrong and *had no effect*. An operation in progress stays in progress. 20–49: a
-// module was refused. 50–69: a guest failed or was stopped. 70–89: a record batch was refused. 90 and up: a failure
-// of the library itself.
+// success. 1–19: the call could not be done and *had no effect*, except that host data and wakers in its arguments are
+// dropped. An operation in progress stays in progress. 20–49: a module was refused. 50–69: a guest failed or was
+// stopped. 70–89: a record batch, or a payload, was refused. 90 and up: a failure of the library itself.
 typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   // Success.
   WASM_STATUS_OK = 0,
@@ -414,7 +422,7 @@ typedef struct wasm_log_line {
   wasm_log_severity severity;
   // Whether the line is the guest's or the library's own.
   wasm_log_source source;
-  // The label of the engine's thread.
+  // The number that the host gave the engine's thread: `shard` of `wasm_thread_config`. Else 0.
   uint32_t shard;
   // The line was longer than `max_log_line`. The next line of this severity and transform continues it.
   bool continues;
@@ -610,7 +618,8 @@ wasm_status wasm_runtime_inspect(const wasm_runtime *runtime, wasm_slice module,
 
 // Releases the runtime. Factories and engines made from it stay valid. The compile threads end after their current
 // work. The ticker thread ends when the last factory, engine, factory cache and `wasm_metrics` of the process are
-// gone. Any thread. NULL does nothing.
+// gone. This call does not wait for those threads. They may run for some milliseconds more. Any thread. NULL does
+// nothing.
 void wasm_runtime_release(wasm_runtime *runtime);
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -656,8 +665,9 @@ typedef struct wasm_thread_pool {
 // (see `wasm_thread_unblock_signals`). Sets up what Wasmtime keeps for each thread, including an alternate signal
 // stack of 256 KiB unless the thread has one that large. Reserves a pool.
 //
-// To be called once on each such thread before its first poll because all this may take hundreds of microseconds. It
-// is required in memory mode `WASM_MEMORY_MODE_THREAD_POOL` and on a thread whose signals are blocked. A second call
+// To be called once on each such thread before its first poll because all this may take hundreds of microseconds that
+// the first poll would take otherwise. A thread that polls only futures of factories does not need it. The call is
+// required in memory mode `WASM_MEMORY_MODE_THREAD_POOL` and on a thread whose signals are blocked. A second call
 // with the same numbers changes nothing but the signals. `config` may be NULL: no pool.
 //
 // The pool lives until `wasm_thread_release` or the end of the thread or the end of the runtime with all of its
@@ -765,11 +775,14 @@ void wasm_factory_release(wasm_factory *factory);
 // future is polled again or released or when its engine is stopped or released. `drop` may be NULL for data that
 // need not be freed.
 //
+// The library does not wait for a `wake` that runs on another thread: it may still run when the future is polled again
+// or released. So what `data` points to must live until `wake` or `drop` returns. Let each waker own a reference.
+//
 // This struct has no `size` because it is read with every poll. It will not grow.
 typedef struct wasm_waker {
   // The host's own.
   void *data;
-  // Schedules a poll. NULL for a host that polls anyway.
+  // Schedules a poll. NULL for a host that polls anyway: then `drop` is called instead.
   void (*wake)(void *data);
   // Frees `data` without waking.
   void (*drop)(void *data);
@@ -797,7 +810,8 @@ typedef enum wasm_poll WASM_ENGINE_ENUM_TYPE {
 // that cannot run guests. Prepare the thread and poll again. With any other status the operation has failed, `error`
 // has the details and an engine is stopped and can be started again.
 //
-// The future must be released in every case. Do not poll it again after it was ready or has failed.
+// The future must be released in every case, at once or later: a ready transform leaves its engine idle. A poll after
+// it was ready or has failed returns `WASM_STATUS_INVALID_STATE`.
 //
 // `waker` may be NULL for a host that polls anyway. It is consumed in every case: see `wasm_waker`. The sink of a
 // transform is called during this call. A future of an engine must be polled on the engine's thread.
@@ -812,7 +826,7 @@ wasm_status wasm_future_take_factory(wasm_future *future, wasm_factory **factory
 // Errors are those of `wasm_future_take_factory`.
 wasm_status wasm_future_take_artifact(wasm_future *future, wasm_bytes **artifact, wasm_error **error);
 
-// Frees the future. Allowed at any time. NULL does nothing.
+// Frees the future. Allowed in every state of its operation. NULL does nothing.
 //
 // An operation in progress is cancelled. A start or a transform ends with a stopped engine because its guest has seen
 // part of a batch that is no longer valid. The engine can be started again. The same holds for a user of a shared
@@ -889,13 +903,14 @@ typedef struct wasm_output_sink {
   // The host's own.
   void *data;
   // Frees `data`. Called exactly once for every sink that was passed to `wasm_engine_transform`, even if that call
-  // failed. May be NULL.
+  // failed. On the engine's thread. May be NULL.
   void (*drop)(void *data);
   // Takes a block of `count` records in the order in which the guest wrote them. `count` is at least 1. Returns a
   // `wasm_callback_result`.
   //
   // Called by `wasm_future_poll` on the engine's thread and on the host's own stack. The records and their
-  // payloads are valid until the callback returns. If the callback returns pending, they stay valid until the
+  // payloads are valid until the callback returns. If the callback takes the promise of `call` with
+  // `wasm_call_promise` and returns pending, they stay valid until the
   // promise is settled or the operation ends early. The guest does not run during that time. An operation ends
   // early when its future is released or its engine is stopped or released. `drop` reports that end. A thread that
   // reads the records must have finished when `drop` returns.
@@ -917,8 +932,9 @@ typedef struct wasm_transform_args {
   // sink is dropped when the operation completes or when the call fails.
   const wasm_output_sink *sink;
   // The index of the first record that the guest gets. Default 0. After a failure a host continues behind the failed
-  // record with it or tries that record again. The guest is told how many records are left. Indices in errors still
-  // count from the batch's first record.
+  // record with it or tries that record again. The engine must be started again before. The guest is told how many
+  // records are left. Indices in errors still count from the batch's first record. Behind the batch's last record
+  // there is nothing to continue with: that is `WASM_STATUS_INVALID_ARGUMENT`.
   uint32_t first_record;
 } wasm_transform_args;
 
@@ -1135,7 +1151,8 @@ wasm_status wasm_batch_read_header(wasm_slice bytes, wasm_batch_header *header, 
 
 // Parses a payload. The fields of `payload` point into `bytes`. Headers are written to `headers`, which has room for
 // `header_capacity` of them. `payload->headers` is that array. `payload->header_count` is the number of headers in the
-// payload. If that exceeds the capacity, do not use `payload` and call again with more room. Any thread.
+// payload. If that exceeds the capacity, do not use `payload` and call again with more room. `headers` may be NULL if
+// the capacity is 0. Any thread.
 //
 // `WASM_STATUS_BATCH_MALFORMED` if the bytes are not key, value and headers and nothing else.
 wasm_status wasm_payload_read(wasm_slice bytes,
@@ -1153,7 +1170,8 @@ wasm_status wasm_batch_builder_create(const wasm_batch_config *config,
 // Drops the records and begins another batch. Memory is kept. Ends the view that `wasm_batch_builder_finish` gave.
 wasm_status wasm_batch_builder_reset(wasm_batch_builder *builder, const wasm_batch_config *config, wasm_error **error);
 
-// Adds a record. `offset` is its Kafka offset: at least one more than the last record's or −1 for the next.
+// Adds a record. `offset` is its Kafka offset: at least one more than the last record's. −1 is the next one, or
+// `base_offset` for the first record.
 // `timestamp` is in milliseconds since 1970. `payload` is copied.
 wasm_status wasm_batch_builder_add(wasm_batch_builder *builder,
                                    int64_t offset,
@@ -1168,8 +1186,9 @@ wasm_status wasm_batch_builder_add_encoded(wasm_batch_builder *builder,
                                            wasm_slice payload,
                                            wasm_error **error);
 
-// Packs the added records into a batch. `batch` gets a view that ends when the builder is next used or released. More
-// records may be added afterwards.
+// Packs the added records into a batch. `batch` gets a view that ends when the builder is next used or released. So a
+// builder whose batch is being transformed must not be used until that has completed. More records may be added
+// afterwards. A batch may have no records.
 wasm_status wasm_batch_builder_finish(wasm_batch_builder *builder, wasm_slice *batch, wasm_error **error);
 
 // Frees the builder. NULL does nothing.
@@ -1360,7 +1379,8 @@ wasm_status wasm_runtime_register_function(const wasm_runtime *runtime,
                                            wasm_error **error);
 
 // Takes the promise of the current call. The callback returns `WASM_CALLBACK_RESULT_PENDING` then. Settle the promise
-// exactly once on any thread and release it.
+// exactly once on any thread and release it. To be called once in a callback: a second promise takes the place of the
+// first one, which then has no effect.
 wasm_status wasm_call_promise(wasm_call *call, wasm_promise **promise, wasm_error **error);
 
 // Lends a range of the guest's memory for reading and writing until the callback returns. `bytes` gets its first byte.
@@ -1416,7 +1436,12 @@ typedef struct wasm_timer {
   uint64_t (*now)(void *data);
   // Starts a delay. Takes the call's promise, returns `WASM_CALLBACK_RESULT_PENDING` and resolves the promise
   // after `nanoseconds`. If the promise is never resolved, the engine never restarts by itself. If the promise is
-  // rejected or dropped, the operation fails. So it does if the result is neither pending nor done.
+  // rejected or dropped, the operation fails. So it does if the result is neither pending nor done. Done means that
+  // the delay has passed.
+  //
+  // An engine has at most one delay in progress. A delay is not called off: a host may resolve its promise at any
+  // time, which has no effect if the engine no longer waits. Under a timer a start whose guest always fails is tried
+  // again forever. A host that wants to give up stops the engine or releases the future.
   wasm_callback_result (*sleep)(void *data, uint64_t nanoseconds, wasm_call *call);
 } wasm_timer;
 

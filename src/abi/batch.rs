@@ -85,7 +85,8 @@ pub unsafe extern "C" fn wasm_batch_read_header(
 
 /// Parses a payload. The fields of `payload` point into `bytes`. Headers are written to `headers`, which has room for
 /// `header_capacity` of them. `payload->headers` is that array. `payload->header_count` is the number of headers in the
-/// payload. If that exceeds the capacity, do not use `payload` and call again with more room. Any thread.
+/// payload. If that exceeds the capacity, do not use `payload` and call again with more room. `headers` may be NULL if
+/// the capacity is 0. Any thread.
 ///
 /// `WASM_STATUS_BATCH_MALFORMED` if the bytes are not key, value and headers and nothing else.
 #[unsafe(no_mangle)]
@@ -194,7 +195,8 @@ pub unsafe extern "C" fn wasm_batch_builder_reset(
     })
 }
 
-/// Adds a record. `offset` is its Kafka offset: at least one more than the last record's or −1 for the next.
+/// Adds a record. `offset` is its Kafka offset: at least one more than the last record's. −1 is the next one, or
+/// `base_offset` for the first record.
 /// `timestamp` is in milliseconds since 1970. `payload` is copied.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_batch_builder_add(
@@ -250,8 +252,9 @@ fn given(offset: i64) -> Result<Option<i64>> {
     }
 }
 
-/// Packs the added records into a batch. `batch` gets a view that ends when the builder is next used or released. More
-/// records may be added afterwards.
+/// Packs the added records into a batch. `batch` gets a view that ends when the builder is next used or released. So a
+/// builder whose batch is being transformed must not be used until that has completed. More records may be added
+/// afterwards. A batch may have no records.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_batch_builder_finish(
     builder: *mut wasm_batch_builder,

@@ -175,8 +175,9 @@ pub struct wasm_transform_args {
     /// sink is dropped when the operation completes or when the call fails.
     pub sink: *const wasm_output_sink,
     /// The index of the first record that the guest gets. Default 0. After a failure a host continues behind the failed
-    /// record with it or tries that record again. The guest is told how many records are left. Indices in errors still
-    /// count from the batch's first record.
+    /// record with it or tries that record again. The engine must be started again before. The guest is told how many
+    /// records are left. Indices in errors still count from the batch's first record. Behind the batch's last record
+    /// there is nothing to continue with: that is `WASM_STATUS_INVALID_ARGUMENT`.
     pub first_record: u32,
 }
 

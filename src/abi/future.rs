@@ -269,7 +269,8 @@ fn completed() -> Error {
 /// that cannot run guests. Prepare the thread and poll again. With any other status the operation has failed, `error`
 /// has the details and an engine is stopped and can be started again.
 ///
-/// The future must be released in every case. Do not poll it again after it was ready or has failed.
+/// The future must be released in every case, at once or later: a ready transform leaves its engine idle. A poll after
+/// it was ready or has failed returns `WASM_STATUS_INVALID_STATE`.
 ///
 /// `waker` may be NULL for a host that polls anyway. It is consumed in every case: see `wasm_waker`. The sink of a
 /// transform is called during this call. A future of an engine must be polled on the engine's thread.
@@ -342,7 +343,7 @@ pub unsafe extern "C" fn wasm_future_take_artifact(
     })
 }
 
-/// Frees the future. Allowed at any time. NULL does nothing.
+/// Frees the future. Allowed in every state of its operation. NULL does nothing.
 ///
 /// An operation in progress is cancelled. A start or a transform ends with a stopped engine because its guest has seen
 /// part of a batch that is no longer valid. The engine can be started again. The same holds for a user of a shared

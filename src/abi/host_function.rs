@@ -114,7 +114,8 @@ pub unsafe extern "C" fn wasm_runtime_register_function(
 }
 
 /// Takes the promise of the current call. The callback returns `WASM_CALLBACK_RESULT_PENDING` then. Settle the promise
-/// exactly once on any thread and release it.
+/// exactly once on any thread and release it. To be called once in a callback: a second promise takes the place of the
+/// first one, which then has no effect.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_call_promise(
     call: *mut wasm_call,

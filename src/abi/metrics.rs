@@ -119,8 +119,8 @@ pub struct wasm_transform_metrics {
     pub queued_batches: u64,
 }
 
-/// A snapshot of all metrics of a runtime. Owned by the host. Used by one thread at a time. It keeps no engine alive.
-/// It keeps what engines, factories and snapshots of a runtime share: its host functions, pools and ticker.
+/// A snapshot of all metrics of a runtime. Owned by the host. Used by one thread at a time. It keeps no engine alive,
+/// but the runtime's host functions, pools and ticker.
 pub struct wasm_metrics {
     shared: Arc<Shared>,
     snapshot: Snapshot,

@@ -34,7 +34,7 @@ pub struct wasm_log_line {
     pub severity: wasm_log_severity,
     /// Whether the line is the guest's or the library's own.
     pub source: wasm_log_source,
-    /// The label of the engine's thread.
+    /// The number that the host gave the engine's thread: `shard` of `wasm_thread_config`. Else 0.
     pub shard: u32,
     /// The line was longer than `max_log_line`. The next line of this severity and transform continues it.
     pub continues: bool,
@@ -316,7 +316,8 @@ pub unsafe extern "C" fn wasm_runtime_inspect(
 
 /// Releases the runtime. Factories and engines made from it stay valid. The compile threads end after their current
 /// work. The ticker thread ends when the last factory, engine, factory cache and `wasm_metrics` of the process are
-/// gone. Any thread. NULL does nothing.
+/// gone. This call does not wait for those threads. They may run for some milliseconds more. Any thread. NULL does
+/// nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_release(runtime: *mut wasm_runtime) {
     if !runtime.is_null() {

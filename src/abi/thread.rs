@@ -53,8 +53,9 @@ pub struct wasm_thread_pool {
 /// (see `wasm_thread_unblock_signals`). Sets up what Wasmtime keeps for each thread, including an alternate signal
 /// stack of 256 KiB unless the thread has one that large. Reserves a pool.
 ///
-/// To be called once on each such thread before its first poll because all this may take hundreds of microseconds. It
-/// is required in memory mode `WASM_MEMORY_MODE_THREAD_POOL` and on a thread whose signals are blocked. A second call
+/// To be called once on each such thread before its first poll because all this may take hundreds of microseconds that
+/// the first poll would take otherwise. A thread that polls only futures of factories does not need it. The call is
+/// required in memory mode `WASM_MEMORY_MODE_THREAD_POOL` and on a thread whose signals are blocked. A second call
 /// with the same numbers changes nothing but the signals. `config` may be NULL: no pool.
 ///
 /// The pool lives until `wasm_thread_release` or the end of the thread or the end of the runtime with all of its

@@ -3,9 +3,9 @@
 /// The result of a call.
 ///
 /// The numbers are fixed. New ones may be added, but none is ever changed or reused. They come in ranges. 0 is
-/// success. 1–19: the call itself was wrong and *had no effect*. An operation in progress stays in progress. 20–49: a
-/// module was refused. 50–69: a guest failed or was stopped. 70–89: a record batch was refused. 90 and up: a failure
-/// of the library itself.
+/// success. 1–19: the call could not be done and *had no effect*, except that host data and wakers in its arguments are
+/// dropped. An operation in progress stays in progress. 20–49: a module was refused. 50–69: a guest failed or was
+/// stopped. 70–89: a record batch, or a payload, was refused. 90 and up: a failure of the library itself.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum wasm_status {

@@ -31,13 +31,14 @@ pub struct wasm_output_sink {
     /// The host's own.
     pub data: *mut c_void,
     /// Frees `data`. Called exactly once for every sink that was passed to `wasm_engine_transform`, even if that call
-    /// failed. May be NULL.
+    /// failed. On the engine's thread. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// Takes a block of `count` records in the order in which the guest wrote them. `count` is at least 1. Returns a
     /// `wasm_callback_result`.
     ///
     /// Called by `wasm_future_poll` on the engine's thread and on the host's own stack. The records and their
-    /// payloads are valid until the callback returns. If the callback returns pending, they stay valid until the
+    /// payloads are valid until the callback returns. If the callback takes the promise of `call` with
+    /// `wasm_call_promise` and returns pending, they stay valid until the
     /// promise is settled or the operation ends early. The guest does not run during that time. An operation ends
     /// early when its future is released or its engine is stopped or released. `drop` reports that end. A thread that
     /// reads the records must have finished when `drop` returns.

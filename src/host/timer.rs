@@ -24,7 +24,12 @@ pub struct wasm_timer {
     pub now: Option<unsafe extern "C" fn(data: *mut c_void) -> u64>,
     /// Starts a delay. Takes the call's promise, returns `WASM_CALLBACK_RESULT_PENDING` and resolves the promise
     /// after `nanoseconds`. If the promise is never resolved, the engine never restarts by itself. If the promise is
-    /// rejected or dropped, the operation fails. So it does if the result is neither pending nor done.
+    /// rejected or dropped, the operation fails. So it does if the result is neither pending nor done. Done means that
+    /// the delay has passed.
+    ///
+    /// An engine has at most one delay in progress. A delay is not called off: a host may resolve its promise at any
+    /// time, which has no effect if the engine no longer waits. Under a timer a start whose guest always fails is tried
+    /// again forever. A host that wants to give up stops the engine or releases the future.
     pub sleep: Option<
         unsafe extern "C" fn(data: *mut c_void, nanoseconds: u64, call: *mut wasm_call) -> wasm_callback_result_number,
     >,

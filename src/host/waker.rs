@@ -15,13 +15,16 @@ use core::ffi::c_void;
 /// future is polled again or released or when its engine is stopped or released. `drop` may be NULL for data that
 /// need not be freed.
 ///
+/// The library does not wait for a `wake` that runs on another thread: it may still run when the future is polled again
+/// or released. So what `data` points to must live until `wake` or `drop` returns. Let each waker own a reference.
+///
 /// This struct has no `size` because it is read with every poll. It will not grow.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_waker {
     /// The host's own.
     pub data: *mut c_void,
-    /// Schedules a poll. NULL for a host that polls anyway.
+    /// Schedules a poll. NULL for a host that polls anyway: then `drop` is called instead.
     pub wake: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// Frees `data` without waking.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
