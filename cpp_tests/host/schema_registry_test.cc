@@ -89,15 +89,9 @@ struct later_registry {
   std::vector<std::string> asked;
   std::atomic<int> drops{0};
   wasm_callback_result answer = WASM_CALLBACK_RESULT_PENDING;
-  /// Called within each call of the table.
-  std::function<void(wasm_call* call, bool creates)> on_call;
 
   wasm_callback_result ask(std::string what, wasm_call* call) {
-    const bool creates = what.find(':') != std::string::npos;
     asked.push_back(std::move(what));
-    if (on_call) {
-      on_call(call, creates);
-    }
     if (answer == WASM_CALLBACK_RESULT_PENDING) {
       promises.push_back(take_promise(call));
     }
@@ -157,43 +151,6 @@ TEST(OwnRegistry, AnswersLaterFromAnotherThread) {
     EXPECT_EQ(r.drops, 0);
   }
   EXPECT_EQ(r.drops, 1);
-}
-
-TEST(OwnRegistry, AnswersAtOnce) {
-  later_registry r;
-  r.answer = WASM_CALLBACK_RESULT_DONE;
-  r.on_call = [](wasm_call* call, bool creates) {
-    const auto s = int_schema();
-    EXPECT_EQ(creates ? wasm_call_return_schema_id(call, 5, nullptr) : wasm_call_return_schema(call, &s, nullptr),
-              WASM_STATUS_OK);
-  };
-  sr_world w(false);
-  ASSERT_TRUE(w.runtime.set_schema_registry(r.table()));
-  w.start("h_sr");
-  auto operation = w.begin({{create, 0}, {by_id, 5}, {by_subject, 3}}).value();
-  ASSERT_EQ(step(operation).value(), WASM_POLL_READY);
-  EXPECT_THAT(w.reported, ElementsAre(0, 5, 0, 8, definition_word, 0, 10, subject_word));
-}
-
-TEST(OwnRegistry, AnAnswerOfTheWrongKindAtOnceIsAStatus) {
-  later_registry r;
-  r.answer = WASM_CALLBACK_RESULT_FAILED;
-  r.on_call = [](wasm_call* call, bool creates) {
-    auto s = int_schema();
-    EXPECT_EQ(creates ? wasm_call_return_schema(call, &s, nullptr) : wasm_call_return_schema_id(call, 5, nullptr),
-              WASM_STATUS_INVALID_ARGUMENT);
-    EXPECT_EQ(wasm_call_return_schema(call, nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
-    s.schema.schema_type = 17;
-    EXPECT_EQ(wasm_call_return_schema(call, &s, nullptr), WASM_STATUS_INVALID_ARGUMENT);
-    EXPECT_EQ(wasm_call_return_schema(nullptr, &s, nullptr), WASM_STATUS_NULL_ARGUMENT);
-    EXPECT_EQ(wasm_call_return_schema_id(nullptr, 5, nullptr), WASM_STATUS_NULL_ARGUMENT);
-  };
-  sr_world w(false);
-  ASSERT_TRUE(w.runtime.set_schema_registry(r.table()));
-  w.start("h_sr");
-  EXPECT_EQ(w.call(by_id, 5).message, "");
-  EXPECT_EQ(w.call(create, 0).message, "");
-  EXPECT_THAT(r.asked, testing::Contains("topic-value: \"int\""));
 }
 
 TEST(OwnRegistry, RejectionAndDroppedPromiseAreErrorsForTheGuest) {

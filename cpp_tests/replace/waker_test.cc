@@ -14,27 +14,45 @@ namespace {
 TEST(SharedWaker, MayReleaseTheEngineThatIsBeingStopped) {
   dummies d;
   we::dummy_gate gate;
-  users all(d.factory, 2);
-  all.start();
+  wasm_engine* stopped = nullptr;
+  wasm_engine_config config{sizeof(config), 1};
+  ASSERT_EQ(wasm_engine_create(d.factory.get(), &config, &stopped, nullptr), WASM_STATUS_OK);
+  wasm_future* operation = nullptr;
+  const auto poll = [&] {
+    wasm_poll state = WASM_POLL_YIELDED;
+    while (state == WASM_POLL_YIELDED) {
+      EXPECT_EQ(wasm_future_poll(operation, nullptr, &state, nullptr), WASM_STATUS_OK);
+    }
+    return state;
+  };
+  ASSERT_EQ(wasm_engine_start(stopped, &operation, nullptr), WASM_STATUS_OK);
+  EXPECT_EQ(poll(), WASM_POLL_READY);
+  EXPECT_EQ(wasm_future_release(operation, nullptr), WASM_STATUS_OK);
+  user waits(d.factory);
+  waits.start();
+  EXPECT_TRUE(waits.run());
+
   d.script->delay_transform = gate.hold();
   const auto batch = built({"x"});
-  all[0].transform(batch);
-  EXPECT_FALSE(all[0].poll());
-  all[1].transform(batch);
-  EXPECT_FALSE(all[1].poll()) << "it waits for its turn";
-  wasm_engine* const engine = all[0].engine.get();
-  all[1].on_wake = [&] {
-    all[0].cancel();
-    EXPECT_EQ(wasm_engine_release(engine, nullptr), WASM_STATUS_OK);
+  c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
+  const auto raw = sink.raw();
+  const wasm_transform_args args{sizeof(args), we::as_slice(kafka::view(batch)), &raw, 0};
+  ASSERT_EQ(wasm_engine_transform(stopped, &args, &operation, nullptr), WASM_STATUS_OK);
+  EXPECT_EQ(poll(), WASM_POLL_PENDING);
+  waits.transform(batch);
+  EXPECT_FALSE(waits.poll()) << "it waits for its turn";
+  waits.on_wake = [&] {
+    EXPECT_EQ(wasm_future_release(operation, nullptr), WASM_STATUS_OK);
+    EXPECT_EQ(wasm_engine_release(stopped, nullptr), WASM_STATUS_OK);
   };
-  wasm_future* future = nullptr;
-  ASSERT_EQ(wasm_engine_stop(engine, &future, nullptr), WASM_STATUS_OK);
-  EXPECT_EQ(all[1].woken, 1);
+  wasm_future* stop = nullptr;
+  ASSERT_EQ(wasm_engine_stop(stopped, &stop, nullptr), WASM_STATUS_OK);
+  EXPECT_EQ(waits.woken, 1);
+  EXPECT_EQ(sink.drops, 1);
   wasm_poll state = WASM_POLL_PENDING;
-  EXPECT_EQ(wasm_future_poll(future, nullptr, &state, nullptr), WASM_STATUS_OK);
+  EXPECT_EQ(wasm_future_poll(stop, nullptr, &state, nullptr), WASM_STATUS_OK);
   EXPECT_EQ(state, WASM_POLL_READY);
-  EXPECT_EQ(wasm_future_release(future, nullptr), WASM_STATUS_OK);
-  (void)all[0].engine.release();
+  EXPECT_EQ(wasm_future_release(stop, nullptr), WASM_STATUS_OK);
 }
 
 TEST(SharedMetrics, CountTheCheckOfABatchThatWaits) {
