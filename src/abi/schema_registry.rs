@@ -53,11 +53,16 @@ fn found(scope: &CallScope, schema: *const wasm_subject_schema) -> Result<Settle
     Ok(Settled::Schema(Box::new(SubjectSchema { id: raw.id, version: raw.version, schema })))
 }
 
-fn return_schema(scope: &CallScope, call: *mut wasm_call, settled: Settled) -> Result<()> {
+fn return_schema(
+    scope: &CallScope,
+    call: *mut wasm_call,
+    settled: impl FnOnce() -> Result<Settled>,
+) -> Result<()> {
     let call = scope.handle_mut(call, "call")?;
     if !matches!(call.expected(), Expected::Schema | Expected::SchemaId) {
         return Err(Error::new(wasm_status::InvalidState, "this is not a call of a schema registry"));
     }
+    let settled = settled()?;
     call.expected().check(&settled).map_err(Error::invalid)?;
     call.set_schema(settled);
     Ok(())
@@ -71,7 +76,7 @@ pub unsafe extern "C" fn wasm_call_return_schema(
     schema: *const wasm_subject_schema,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    boundary(error, |scope| return_schema(scope, call, found(scope, schema)?))
+    boundary(error, |scope| return_schema(scope, call, || found(scope, schema)))
 }
 
 /// Returns the id from `create_schema` synchronously. The callback returns done then.
@@ -81,7 +86,7 @@ pub unsafe extern "C" fn wasm_call_return_schema_id(
     id: i32,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    boundary(error, |scope| return_schema(scope, call, Settled::Values(vec![wasm_value { i32: id }])))
+    boundary(error, |scope| return_schema(scope, call, || Ok(Settled::Values(vec![wasm_value { i32: id }]))))
 }
 
 /// Resolves the promise of `get_schema` or `get_subject_schema`. The schema is copied. Otherwise as
