@@ -27,13 +27,13 @@
 //
 // The contract
 //
-//   Ownership  Each handle that a function writes to an out-parameter or returns from `_clone` is the host's, which must
-//              call its `_release`. Releasing NULL does nothing. A handle must not be used after its release. The order
-//              of releases does not matter except for memory that is lent, such as a batch. Slices and structs in
+//   Ownership  Each handle that a function writes to an out-parameter or returns from `_clone` is the host's, which
+//              must call its `_release`. Releasing NULL does nothing. A handle must not be used after its release. The
+//              order of releases does not matter except for memory that is lent, such as a batch. Slices and structs in
 //              arguments are borrowed for the call unless a function says otherwise.
-//   Status     Every function that can fail returns a `wasm_status`. If the status is not OK and there is an `error` that
-//              is not NULL, the caller gets an owned `wasm_error` there. With OK `error` is not written: initialize it
-//              to NULL. There is no last-error state. Out-parameters are written on success only.
+//   Status     Every function that can fail returns a `wasm_status`. If the status is not OK and there is an `error`
+//              that is not NULL, the caller gets an owned `wasm_error` there. With OK `error` is not written:
+//              initialize it to NULL. There is no last-error state. Out-parameters are written on success only.
 //   Futures    No function waits. What takes time returns a future. The host polls it: ready, pending (a waker will be
 //              called) or yielded (poll again after other tasks). A future is released in every case, also after it has
 //              failed.

@@ -53,11 +53,7 @@ fn found(scope: &CallScope, schema: *const wasm_subject_schema) -> Result<Settle
     Ok(Settled::Schema(Box::new(SubjectSchema { id: raw.id, version: raw.version, schema })))
 }
 
-fn return_schema(
-    scope: &CallScope,
-    call: *mut wasm_call,
-    settled: impl FnOnce() -> Result<Settled>,
-) -> Result<()> {
+fn return_schema(scope: &CallScope, call: *mut wasm_call, settled: impl FnOnce() -> Result<Settled>) -> Result<()> {
     let call = scope.handle_mut(call, "call")?;
     if !matches!(call.expected(), Expected::Schema | Expected::SchemaId) {
         return Err(Error::new(wasm_status::InvalidState, "this is not a call of a schema registry"));
