@@ -220,7 +220,7 @@ pub unsafe extern "C" fn wasm_engine_transform(
 /// # Safety
 ///
 /// As the header says.
-#[inline]
+#[inline(always)]
 unsafe fn read(args: *const wasm_transform_args) -> Result<(wasm_transform_args, OutputSink)> {
     // SAFETY: the header says so. All zeros is valid for both.
     unsafe {
@@ -230,7 +230,7 @@ unsafe fn read(args: *const wasm_transform_args) -> Result<(wasm_transform_args,
 }
 
 /// Begins a transform. Returns the operation's number.
-#[inline]
+#[inline(always)]
 fn begin(engine: &wasm_engine, args: wasm_transform_args, sink: OutputSink) -> Result<u64> {
     if !sink.is_complete() {
         return Err(Error::new(wasm_status::NullArgument, "the sink's callback records is NULL"));
