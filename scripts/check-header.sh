@@ -23,10 +23,11 @@ for header in "$include"/wasm_engine/*.hh "$include"/wasm_engine/host/*.hh; do
 done
 
 cd "$root"
+export LC_ALL=C.UTF-8 # Width is that of characters.
 width=$(sed -n 's/^max_width = //p' rustfmt.toml)
 [ -n "$width" ] || { echo "rustfmt.toml has no max_width"; exit 1; }
 sources=(--include=*.rs --include=*.h --include=*.hh --include=*.cc --include=*.c --include=*.py --include=*.sh)
-wide=$(grep -rnE "${sources[@]}" "^.{$((width + 1))}" build.rs cbindgen.rs bench cpp_tests examples guests \
-  include/wasm_engine peers scripts tools | grep -E '^[^:]+:[0-9]+:\s*(//|#)' || true)
+wide=$(grep -rnE "${sources[@]}" "^.{$((width + 1))}" build.rs cbindgen.rs bench cpp_tests crates examples guests \
+  include peers scripts src tools | grep -E '^[^:]+:[0-9]+:\s*(//|#)' || true)
 [ -z "$wide" ] || { echo "comments wider than $width:"$'\n'"$wide"; exit 1; }
 echo "headers that compile alone: $count; no comment is wider than $width"

@@ -241,8 +241,8 @@ impl wasm_future {
     }
 }
 
-/// Whether a poll told how the operation has ended. A call that had no effect did not, and neither did one that found it in
-/// progress, whatever the wakers that it woke have done since.
+/// Whether a poll told how the operation has ended. A call that had no effect did not, and neither did one that found
+/// it in progress, whatever the wakers that it woke have done since.
 fn has_completed(polled: &Result<wasm_poll>) -> bool {
     match polled {
         Ok(found) => *found == wasm_poll::Ready,

@@ -14,8 +14,8 @@ pub struct wasm_slice {
     pub size: usize,
 }
 
-/// What an export was lent: arguments can be read until it returns, and no longer. So references to them live as long as a
-/// borrow of this.
+/// What an export was lent: arguments can be read until it returns, and no longer. So references to them live as long
+/// as a borrow of this.
 pub struct CallScope(());
 
 impl CallScope {

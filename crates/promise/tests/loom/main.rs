@@ -1,4 +1,5 @@
-//! The model checker: `RUSTFLAGS="--cfg loom" cargo test --release --test loom`. Without that flag there is nothing to run.
+//! The model checker: `RUSTFLAGS="--cfg loom" cargo test --release --test loom`. Without that flag there is nothing to
+//! run.
 
 #[cfg(loom)]
 mod models;
