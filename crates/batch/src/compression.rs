@@ -1,7 +1,8 @@
-//! The codecs of Kafka. The size of the output is bounded.
+//! The codecs of Kafka. Decompression is in `decompress`.
 
+use crate::decompress::XERIAL_MAGIC;
 use crate::error::{Error, Kind, Result};
-use std::io::{Read, Write};
+use std::io::Write as _;
 
 /// How the records of a batch are compressed. The numbers are Kafka's.
 #[repr(u32)]
@@ -26,75 +27,8 @@ impl wasm_compression {
     }
 }
 
-/// xerial's magic. The version and the lowest compatible version follow (both big-endian).
-const XERIAL_MAGIC: &[u8; 8] = b"\x82SNAPPY\0";
-const XERIAL_HEADER: usize = 16;
 /// The block size of xerial's library.
 const XERIAL_BLOCK: usize = 32 << 10;
-
-fn broken(codec: &str, why: impl core::fmt::Display) -> Error {
-    Error::new(Kind::Decompress, format!("the batch's {codec} data cannot be decompressed: {why}"))
-}
-
-fn too_large(limit: usize) -> Error {
-    Error::new(Kind::TooLarge, format!("the batch decompresses to more than max_batch_size ({limit} bytes)"))
-}
-
-/// Replaces the content of `out` by the decompressed `data`. At most `limit` bytes.
-pub fn decompress(codec: wasm_compression, data: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<()> {
-    out.clear();
-    match codec {
-        wasm_compression::None => {
-            out.extend_from_slice(data);
-            Ok(())
-        }
-        wasm_compression::Gzip => read_all("gzip", flate2::read::MultiGzDecoder::new(data), limit, out),
-        wasm_compression::Snappy => snappy(data, limit, out),
-        wasm_compression::Lz4 => read_all("lz4", lz4_flex::frame::FrameDecoder::new(data), limit, out),
-        wasm_compression::Zstd => {
-            let decoder = zstd::stream::read::Decoder::with_buffer(data).map_err(|e| broken("zstd", e))?;
-            read_all("zstd", decoder, limit, out)
-        }
-    }
-}
-
-fn read_all(codec: &str, reader: impl Read, limit: usize, out: &mut Vec<u8>) -> Result<()> {
-    reader.take(limit as u64 + 1).read_to_end(out).map_err(|e| broken(codec, e))?;
-    if out.len() > limit {
-        return Err(too_large(limit));
-    }
-    Ok(())
-}
-
-fn snappy(data: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<()> {
-    let Some(mut rest) = data.strip_prefix(XERIAL_MAGIC).and_then(|_| data.get(XERIAL_HEADER..)) else {
-        return snappy_block(data, limit, out);
-    };
-    while !rest.is_empty() {
-        let (size, tail) =
-            rest.split_first_chunk::<4>().ok_or_else(|| broken("snappy", "a block length is cut off"))?;
-        let size = u32::from_be_bytes(*size) as usize;
-        let (block, tail) = tail.split_at_checked(size).ok_or_else(|| broken("snappy", "a block is cut off"))?;
-        snappy_block(block, limit, out)?;
-        rest = tail;
-    }
-    Ok(())
-}
-
-fn snappy_block(block: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<()> {
-    let size = snap::raw::decompress_len(block).map_err(|e| broken("snappy", e))?;
-    let start = out.len();
-    if size > limit - start {
-        return Err(too_large(limit));
-    }
-    // A block cannot grow by more than a factor of about 64. A larger claim must not cost memory.
-    if size > 128 * block.len() + 128 {
-        return Err(broken("snappy", "a block claims more bytes than it can hold"));
-    }
-    out.resize(start + size, 0);
-    snap::raw::Decoder::new().decompress(block, &mut out[start..]).map_err(|e| broken("snappy", e))?;
-    Ok(())
-}
 
 /// Appends the compressed `data` to `out`.
 pub fn compress(codec: wasm_compression, data: &[u8], out: &mut Vec<u8>) -> Result<()> {

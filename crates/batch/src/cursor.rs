@@ -20,6 +20,12 @@ impl<'a> Cursor<'a> {
         Self { bytes, at: 0 }
     }
 
+    /// At `at`, which may be the end.
+    #[inline(always)]
+    pub fn at(bytes: &'a [u8], at: usize) -> Self {
+        Self { bytes, at: at.min(bytes.len()) }
+    }
+
     /// How many bytes are left.
     #[inline(always)]
     pub fn left(&self) -> usize {

@@ -24,6 +24,8 @@ pub enum Kind {
     TooLarge,
     /// A control batch. It holds no records.
     Control,
+    /// The allocator refused memory. Nothing is wrong with the batch.
+    OutOfMemory,
     /// A defect of this library or of a dependency.
     Internal,
 }

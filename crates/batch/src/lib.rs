@@ -6,10 +6,20 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod builder;
+mod check;
+pub mod chunk;
 pub mod compression;
 pub mod cursor;
+mod decompress;
 pub mod error;
 pub mod header;
 pub mod payload;
 pub mod reader;
+mod record;
 pub mod varint;
+
+/// Frees the memory that this thread keeps for the next batch: 1 MiB of chunks and the context of a codec.
+pub fn release_kept() {
+    chunk::release_kept();
+    decompress::release_kept();
+}

@@ -7,10 +7,87 @@
 use super::cursor::Cursor;
 use super::varint;
 
-/// Whether `payload` is one well-formed payload and nothing else.
+/// Headers that are checked at once: some twenty microseconds.
+const HEADERS_AT_ONCE: usize = 2048;
+
+/// Whether bytes are one well-formed payload and nothing else.
+#[derive(Debug)]
+pub enum Validity {
+    /// They are.
+    Valid,
+    /// They are not.
+    Invalid,
+    /// So far they are. There are many headers, whose check takes steps.
+    Unknown(HeaderCheck),
+}
+
+/// The check of many headers.
+#[derive(Clone, Copy, Debug)]
+pub struct HeaderCheck {
+    at: usize,
+    left: usize,
+}
+
+/// Whether `payload` is one well-formed payload and nothing else. Takes as long as there are headers.
 #[inline(always)]
 pub fn is_valid(payload: &[u8]) -> bool {
-    is_plain(payload) || valid_or_none(payload).is_some()
+    match validity(payload) {
+        Validity::Valid => true,
+        Validity::Invalid => false,
+        Validity::Unknown(mut check) => check.finish(payload),
+    }
+}
+
+/// As `is_valid` in bounded time.
+#[inline(always)]
+pub fn validity(payload: &[u8]) -> Validity {
+    if is_plain(payload) { Validity::Valid } else { general(payload).unwrap_or(Validity::Invalid) }
+}
+
+#[inline(never)]
+fn general(payload: &[u8]) -> Option<Validity> {
+    let mut cursor = Cursor::new(payload);
+    skip_nullable(&mut cursor)?;
+    skip_nullable(&mut cursor)?;
+    let headers = take_count(&mut cursor)?;
+    if headers > HEADERS_AT_ONCE {
+        return Some(Validity::Unknown(HeaderCheck { at: payload.len() - cursor.left(), left: headers }));
+    }
+    for _ in 0..headers {
+        skip_header(&mut cursor)?;
+    }
+    (cursor.left() == 0).then_some(Validity::Valid)
+}
+
+#[inline(always)]
+fn skip_header(cursor: &mut Cursor<'_>) -> Option<()> {
+    let key = cursor.length()?;
+    cursor.skip(key)?;
+    skip_nullable(cursor)
+}
+
+impl HeaderCheck {
+    /// Checks some more of the headers of the same payload. None if there are more.
+    pub fn step(&mut self, payload: &[u8]) -> Option<bool> {
+        let mut cursor = Cursor::at(payload, self.at);
+        for _ in 0..self.left.min(HEADERS_AT_ONCE) {
+            if skip_header(&mut cursor).is_none() {
+                return Some(false);
+            }
+        }
+        self.at = payload.len() - cursor.left();
+        self.left -= self.left.min(HEADERS_AT_ONCE);
+        (self.left == 0).then_some(cursor.left() == 0)
+    }
+
+    #[cold]
+    fn finish(&mut self, payload: &[u8]) -> bool {
+        loop {
+            if let Some(valid) = self.step(payload) {
+                return valid;
+            }
+        }
+    }
 }
 
 /// Whether `payload` is valid and has the common shape: a key of up to 63 bytes, a value of up to 8,191 and no
@@ -31,20 +108,6 @@ fn is_plain(payload: &[u8]) -> bool {
         _ => return false,
     };
     at + value + 1 == payload.len() && payload.last() == Some(&0)
-}
-
-#[inline(always)]
-fn valid_or_none(payload: &[u8]) -> Option<()> {
-    let mut cursor = Cursor::new(payload);
-    skip_nullable(&mut cursor)?;
-    skip_nullable(&mut cursor)?;
-    let headers = take_count(&mut cursor)?;
-    for _ in 0..headers {
-        let key = cursor.length()?;
-        cursor.skip(key)?;
-        skip_nullable(&mut cursor)?;
-    }
-    (cursor.left() == 0).then_some(())
 }
 
 /// A key or a value or null.
@@ -160,7 +223,7 @@ mod tests {
         #[test]
         fn all_readers_agree_on_garbage(bytes: Vec<u8>) {
             prop_assert_eq!(is_valid(&bytes), Payload::parse(&bytes).is_some());
-            prop_assert!(!is_plain(&bytes) || valid_or_none(&bytes).is_some());
+            prop_assert!(!is_plain(&bytes) || matches!(general(&bytes), Some(Validity::Valid)));
         }
 
         #[test]
@@ -176,6 +239,34 @@ mod tests {
             let parsed = Payload::parse(&bytes);
             prop_assert_eq!(is_valid(&bytes), parsed.is_some());
             prop_assert!(!is_plain(&bytes) || parsed.is_some());
+        }
+    }
+
+    #[test]
+    fn many_headers_are_checked_in_steps() {
+        for count in [HEADERS_AT_ONCE, HEADERS_AT_ONCE + 1, 3 * HEADERS_AT_ONCE, 3 * HEADERS_AT_ONCE + 1] {
+            let bytes = encode(&(None, None, vec![(b"k".to_vec(), None); count]));
+            let steps = |bytes: &[u8]| match validity(bytes) {
+                Validity::Valid => (0, true),
+                Validity::Invalid => (0, false),
+                Validity::Unknown(mut check) => {
+                    let mut steps = 1;
+                    loop {
+                        if let Some(valid) = check.step(bytes) {
+                            break (steps, valid);
+                        }
+                        steps += 1;
+                    }
+                }
+            };
+            let wanted = if count > HEADERS_AT_ONCE { count.div_ceil(HEADERS_AT_ONCE) } else { 0 };
+            assert_eq!(steps(&bytes), (wanted, true));
+            let mut long = bytes.clone();
+            long.push(0);
+            assert!(!steps(&long).1 && !is_valid(&long), "a byte follows");
+            let mut broken = bytes.clone();
+            *broken.last_mut().unwrap() = 2;
+            assert!(!steps(&broken).1 && !is_valid(&broken), "the last value is cut off");
         }
     }
 

@@ -1,0 +1,385 @@
+//! The check of a batch in steps: its CRC, its codec and its records. A step takes some ten microseconds.
+
+use crate::chunk;
+use crate::compression::wasm_compression;
+use crate::cursor::Cursor;
+use crate::decompress::{Decoder, Step};
+use crate::error::{Error, Kind, Result};
+use crate::header::{CRC_START, SIZE};
+use crate::payload::HeaderCheck;
+use crate::reader::{MOST_AHEAD, Records};
+use crate::record::{self, BAD_PAYLOAD, NoRecord, RawRecord, RecordPosition, TOO_SHORT, Times};
+use crc_fast::{CrcAlgorithm, Digest};
+
+/// Bytes whose CRC one step computes.
+const CRC_PIECE: usize = 256 << 10;
+
+/// Records that one step looks at.
+const RECORDS_PIECE: i32 = 1024;
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, Default)]
+enum Stage {
+    /// There is no batch or it is checked.
+    #[default]
+    Idle,
+    /// The CRC from `at` on.
+    Crc,
+    /// The part of the header that the CRC covers.
+    Header,
+    /// Records that are not compressed.
+    Plain,
+    /// Data is decompressed.
+    Decompress,
+    /// The last region is parsed as far as it goes.
+    Parse,
+    /// As `Parse`. All is decompressed.
+    ParseEnd,
+}
+
+/// A batch that is being checked.
+#[derive(Debug, Default)]
+pub struct Check {
+    stage: Stage,
+    limit: usize,
+    digest: Option<Digest>,
+    decoder: Option<Box<Decoder>>,
+    /// The record that the reader begins with.
+    first: i32,
+    /// Records that are checked.
+    index: i32,
+    /// Where the next one is in its region. Where the CRC continues.
+    at: usize,
+    /// The headers of the next record.
+    headers: Option<HeaderCheck>,
+}
+
+impl Check {
+    #[cold]
+    fn begin_crc(&mut self) {
+        self.digest = Some(Digest::new(CrcAlgorithm::Crc32Iscsi));
+        self.at = CRC_START;
+        self.stage = Stage::Crc;
+    }
+
+    /// There is nothing to be checked. Frees what steps need.
+    #[inline(always)]
+    pub fn end(&mut self) {
+        self.stage = Stage::Idle;
+        self.digest = None;
+        self.headers = None;
+        if self.decoder.is_some() {
+            self.decoder = None;
+        }
+    }
+}
+
+#[cold]
+fn lost() -> Error {
+    Error::new(Kind::Internal, "the state of the check is lost")
+}
+
+/// How far a region has been parsed.
+enum Parsed {
+    /// There is more.
+    Some,
+    /// The next record is not complete. It takes so many bytes, or that is not known (0).
+    Incomplete(usize),
+    /// There is no record left.
+    All,
+}
+
+impl<'a> Records<'a> {
+    /// Begins with a batch. `first` is the first record to be read. No record of an invalid batch is read. Fails if the
+    /// bytes are not one batch. After an error there is no batch.
+    #[inline]
+    pub fn begin(&mut self, batch: &'a [u8], first: u32, limit: usize, check_crc: bool) -> Result<()> {
+        self.end();
+        if batch.len() > limit {
+            return Err(Error::new(
+                Kind::TooLarge,
+                format!("the batch has {} bytes, more than max_batch_size ({limit})", batch.len()),
+            ));
+        }
+        self.header.read(batch)?;
+        if self.header.total_size != batch.len() as u64 {
+            return Err(Error::new(
+                Kind::Malformed,
+                format!(
+                    "the batch has {} bytes, but {} were given. Give one batch at a time",
+                    self.header.total_size,
+                    batch.len()
+                ),
+            ));
+        }
+        self.batch = batch;
+        let check = &mut self.check;
+        check.limit = limit;
+        check.first = first as i32;
+        check.index = 0;
+        check.at = 0;
+        check.stage = Stage::Header;
+        if check_crc {
+            if batch.len() > CRC_PIECE {
+                check.begin_crc();
+            } else {
+                self.compare_crc(crc_fast::crc32_iscsi(&batch[CRC_START..])).inspect_err(|_| self.end())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a step of the check. True when the batch is checked and can be read. After an error there is no batch.
+    #[inline]
+    pub fn check(&mut self) -> Result<bool> {
+        self.step().inspect_err(|_| self.end())
+    }
+
+    #[inline]
+    fn step(&mut self) -> Result<bool> {
+        match self.check.stage {
+            Stage::Idle => Ok(true),
+            // Nearly all batches are small and not compressed. They are checked in one step.
+            Stage::Header => match self.check_header()? {
+                wasm_compression::None => self.parse_plain(),
+                codec => self.begin_decompression(codec),
+            },
+            Stage::Plain => self.parse_plain(),
+            _ => self.step_of_many(),
+        }
+    }
+
+    /// Steps of large and of compressed batches.
+    #[cold]
+    fn step_of_many(&mut self) -> Result<bool> {
+        match self.check.stage {
+            Stage::Crc => {
+                let Some(digest) = &mut self.check.digest else { return Err(lost()) };
+                let end = self.batch.len().min(self.check.at + CRC_PIECE);
+                digest.update(self.batch.get(self.check.at..end).unwrap_or_default());
+                self.check.at = end;
+                if end == self.batch.len() {
+                    let crc = digest.finalize() as u32;
+                    self.compare_crc(crc)?;
+                    self.check.at = 0;
+                    self.check.stage = Stage::Header;
+                }
+            }
+            Stage::Decompress => {
+                let Some(decoder) = &mut self.check.decoder else { return Err(lost()) };
+                let step = decoder.step(self.batch.get(SIZE..).unwrap_or_default(), &mut self.regions)?;
+                self.check.stage = match step {
+                    Step::More => Stage::Decompress,
+                    Step::Full => Stage::Parse,
+                    Step::End => Stage::ParseEnd,
+                };
+            }
+            Stage::Parse => match self.parse_last()? {
+                Parsed::Some => {}
+                Parsed::Incomplete(wanted) => {
+                    // More than can come is not reserved.
+                    self.regions.check_size(wanted.saturating_sub(chunk::SIZE) as u64)?;
+                    self.regions.make_room(self.check.at, wanted)?;
+                    self.check.at = 0;
+                    self.check.stage = Stage::Decompress;
+                }
+                Parsed::All => {
+                    self.regions.make_room(self.check.at, 0)?;
+                    self.check.at = 0;
+                    self.check.stage = Stage::Decompress;
+                }
+            },
+            Stage::ParseEnd => match self.parse_last()? {
+                Parsed::Some => {}
+                Parsed::Incomplete(_) => return Err(NoRecord::error(TOO_SHORT, &self.header, self.check.index)),
+                Parsed::All => return self.checked().map(|()| true),
+            },
+            Stage::Idle | Stage::Header | Stage::Plain => {}
+        }
+        Ok(false)
+    }
+
+    #[inline]
+    fn compare_crc(&self, crc: u32) -> Result<()> {
+        if crc == self.header.crc {
+            return Ok(());
+        }
+        let wanted = self.header.crc;
+        Err(Error::new(Kind::Crc, format!("the batch's CRC-32C is {wanted:08x}, but its content has {crc:08x}")))
+    }
+
+    #[inline]
+    fn check_header(&self) -> Result<wasm_compression> {
+        let header = &self.header;
+        header.check_counts()?;
+        if header.is_control() {
+            return Err(Error::new(
+                Kind::Control,
+                "this is a control batch: it holds transaction markers and no records. Leave the batch out",
+            ));
+        }
+        wasm_compression::from_code(header.compression()).ok_or_else(|| {
+            Error::new(Kind::Compression, format!("compression code {} is unknown", header.compression()))
+        })
+    }
+
+    #[cold]
+    fn begin_decompression(&mut self, codec: wasm_compression) -> Result<bool> {
+        let data = self.batch.get(SIZE..).unwrap_or_default();
+        self.regions.begin(self.check.limit);
+        self.regions.make_room(0, 0)?;
+        // Some producers write nothing at all for no records.
+        if data.is_empty() && self.header.record_count == 0 {
+            self.check.stage = Stage::ParseEnd;
+            return Ok(false);
+        }
+        self.check.decoder = Decoder::new(codec, data)?.map(Box::new);
+        self.check.stage = Stage::Decompress;
+        Ok(false)
+    }
+
+    #[inline]
+    fn parse_plain(&mut self) -> Result<bool> {
+        let records = self.batch.get(SIZE..).unwrap_or_default();
+        match self.parse(records, 0)? {
+            Parsed::All => self.checked().map(|()| true),
+            Parsed::Incomplete(_) => Err(NoRecord::error(TOO_SHORT, &self.header, self.check.index)),
+            Parsed::Some => {
+                self.check.stage = Stage::Plain;
+                Ok(false)
+            }
+        }
+    }
+
+    fn parse_last(&mut self) -> Result<Parsed> {
+        // Out of `self` while it is parsed.
+        let regions = core::mem::take(&mut self.regions);
+        let parsed = self.parse(regions.last(), regions.count() - 1);
+        self.regions = regions;
+        parsed
+    }
+
+    /// Parses some records of the region with this index.
+    #[inline(always)]
+    fn parse(&mut self, region: &[u8], place: usize) -> Result<Parsed> {
+        let check = &mut self.check;
+        let stopped = if check.index == 0 && check.first == 0 && place == 0 && check.headers.is_none() {
+            self.parse_ahead(region)?
+        } else {
+            if check.index == check.first && check.headers.is_none() {
+                (self.place, self.unread) = (place, check.at);
+            }
+            self.parse_on(region)
+        };
+        let (header, check) = (&self.header, &mut self.check);
+        match stopped {
+            None => {}
+            Some(NoRecord::Unknown(headers)) => {
+                check.headers = Some(headers);
+                return Ok(Parsed::Some);
+            }
+            Some(NoRecord::Malformed(what)) => {
+                return match record::front(region, check.at) {
+                    Some(wanted) => Ok(Parsed::Incomplete(wanted)),
+                    None => Err(NoRecord::error(what, header, check.index)),
+                };
+            }
+        }
+        if check.index < header.record_count {
+            return Ok(Parsed::Some);
+        }
+        if check.at < region.len() {
+            return Err(NoRecord::error("bytes follow the last record", header, header.record_count));
+        }
+        Ok(Parsed::All)
+    }
+
+    /// Parses the first records and remembers where they are.
+    #[inline(always)]
+    fn parse_ahead(&mut self, region: &[u8]) -> Result<Option<NoRecord>> {
+        let (header, check) = (&self.header, &mut self.check);
+        let times = Times::of(header);
+        let count = usize::try_from(header.record_count).unwrap_or(0);
+        // Bounded by the bytes: the count is only the header's claim.
+        let most = count.min(MOST_AHEAD).min(region.len() / record::SMALLEST + 1);
+        self.ahead.try_reserve(most).map_err(|_| chunk::refused(most * size_of::<RecordPosition>()))?;
+        self.ahead.resize(most, RecordPosition::default());
+        let mut rest = Cursor::at(region, check.at);
+        let (mut index, mut largest, mut stopped) = (0, 0, None);
+        let mut end = check.at;
+        for found in &mut self.ahead {
+            match RawRecord::check(&mut rest, header) {
+                Ok(raw) => {
+                    end = region.len() - rest.left();
+                    *found = raw.found(end, times);
+                    largest = largest.max(raw.payload.len());
+                    index += 1;
+                }
+                Err(none) => {
+                    stopped = Some(none);
+                    break;
+                }
+            }
+        }
+        self.ahead.truncate(index);
+        check.index = index as i32;
+        check.at = end;
+        self.unread = end;
+        self.largest_payload = largest;
+        Ok(stopped)
+    }
+
+    /// Parses the next records.
+    fn parse_on(&mut self, region: &[u8]) -> Option<NoRecord> {
+        let (header, check) = (&self.header, &mut self.check);
+        let mut rest = Cursor::at(region, check.at);
+        if let Some(headers) = &mut check.headers {
+            let raw = RawRecord::take(&mut rest)?;
+            match headers.step(raw.payload) {
+                None => return None,
+                Some(false) => {
+                    check.headers = None;
+                    return Some(NoRecord::Malformed(BAD_PAYLOAD));
+                }
+                Some(true) => {}
+            }
+            check.headers = None;
+            check.index += 1;
+            check.at = region.len() - rest.left();
+            self.largest_payload = self.largest_payload.max(raw.payload.len());
+            return None;
+        }
+        // The record that the reader begins with begins a step.
+        let most = if check.index < check.first { check.first } else { header.record_count };
+        let (mut index, mut end, mut largest, mut stopped) = (check.index, check.at, self.largest_payload, None);
+        let until = most.min(index.saturating_add(RECORDS_PIECE));
+        while index < until {
+            match RawRecord::check(&mut rest, header) {
+                Ok(raw) => largest = largest.max(raw.payload.len()),
+                Err(none) => {
+                    stopped = Some(none);
+                    break;
+                }
+            }
+            index += 1;
+            end = region.len() - rest.left();
+        }
+        (check.index, check.at, self.largest_payload) = (index, end, largest);
+        stopped
+    }
+
+    /// All is checked. The reader begins.
+    #[inline(always)]
+    fn checked(&mut self) -> Result<()> {
+        self.check.end();
+        self.left = (self.header.record_count - self.check.first) as usize - self.ahead.len();
+        // Enough for all that is looked for ahead later: reading does not allocate.
+        let ahead = self.left.min(MOST_AHEAD);
+        if ahead > self.ahead.capacity() {
+            let more = ahead - self.ahead.len();
+            self.ahead.try_reserve_exact(more).map_err(|_| chunk::refused(more * size_of::<RecordPosition>()))?;
+        }
+        self.enter(self.place);
+        Ok(())
+    }
+}
