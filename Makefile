@@ -11,7 +11,7 @@ PEERS   := $(CARGO_TARGET_DIR)/peers
 .PHONY: demo check test setup library library-pgo peers guests configure tool cpp header clean \
   lint test-docs test-rust test-header test-symbols test-bindings test-cpp renew-instructions \
   bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws bench-cache \
-  bench-stall bench-failures
+  bench-stall bench-failures bench-codecs
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
@@ -125,6 +125,10 @@ renew-instructions: setup configure
 bench-stall: setup configure
 	cmake --build $(CMAKE) --target bench-stall
 	$(CMAKE)/bench/bench-stall $(GUESTS)/bench_transform_stall.wasm
+
+bench-codecs: setup configure
+	cmake --build $(CMAKE) --target bench-codecs
+	$(CMAKE)/bench/bench-codecs $(GUESTS)/c_identity.wasm
 
 bench-failures: setup configure
 	cmake --build $(CMAKE) --target bench-failures
