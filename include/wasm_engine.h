@@ -294,6 +294,9 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   WASM_STATUS_POOL_EXHAUSTED = 94,
   // The directory cannot be used for a code cache. The message says why and what to do.
   WASM_STATUS_CODE_CACHE_UNUSABLE = 95,
+  // The allocator refused memory. Nothing is wrong with the data or the module. A call that returns this had no
+  // effect: try again later. A future that fails with it has undone its operation.
+  WASM_STATUS_OUT_OF_MEMORY = 96,
 } wasm_status;
 
 // Why a guest trapped. The numbers are fixed, as with `wasm_status`.
@@ -534,7 +537,8 @@ typedef struct wasm_runtime_config {
   // Nanoseconds that a guest may run for one record or for its start. Only time on the thread counts. Measured in
   // steps of half a slice. Default 3,000,000,000.
   uint64_t record_time_limit_ns;
-  // Bytes of output that one engine holds at most. No output record can be larger. Default 1 MiB.
+  // Bytes of output that one engine holds at most. No output record can be larger. It is held in blocks of 64 KiB. A
+  // larger record is held in one piece. Default 1 MiB.
   uint64_t output_buffer_limit;
   // Bytes that a module may have. Default 64 MiB.
   uint64_t max_module_size;
@@ -677,8 +681,8 @@ typedef struct wasm_thread_pool {
 // another size. `WASM_STATUS_INVALID_ARGUMENT` if engines are given in another memory mode.
 wasm_status wasm_thread_prepare(wasm_runtime *runtime, const wasm_thread_config *config, wasm_error **error);
 
-// Releases the calling thread's pool. `WASM_STATUS_INVALID_STATE` while engines use it. A thread without a pool is no
-// error.
+// Releases the calling thread's pool and the buffers that the thread keeps for batches and their output (up to 2 MiB).
+// `WASM_STATUS_INVALID_STATE` while engines use the pool. A thread without a pool is no error.
 wasm_status wasm_thread_release(wasm_runtime *runtime, wasm_error **error);
 
 // Unblocks the signals by which `runtime` notices traps of guests on the calling thread. These are SIGSEGV and SIGILL
@@ -807,8 +811,9 @@ typedef enum wasm_poll WASM_ENGINE_ENUM_TYPE {
 // the operation waits and its waker will be called. `…_YIELDED`: the guest used its time slice or there is another
 // step (`wasm_poll`). With a status from 1 to 19 the call was wrong and the operation stays in progress as if the call
 // had not been made. That includes `WASM_STATUS_SIGNALS_BLOCKED` and `WASM_STATUS_THREAD_NOT_PREPARED` on a thread
-// that cannot run guests. Prepare the thread and poll again. With any other status the operation has failed, `error`
-// has the details and an engine is stopped and can be started again.
+// that cannot run guests. Prepare the thread and poll again. With any other status the operation has failed and `error`
+// has the details. An engine whose batch was refused is idle: its guest has seen nothing of it. Otherwise an engine is
+// stopped and can be started again. `wasm_engine_get_state` tells which.
 //
 // The future must be released in every case, at once or later: a ready transform leaves its engine idle. A poll after
 // it was ready or has failed returns `WASM_STATUS_INVALID_STATE`.
@@ -993,8 +998,10 @@ wasm_status wasm_engine_start(wasm_engine *engine, wasm_future **future, wasm_er
 
 // Gives the guest one record batch.
 //
-// The whole batch is checked by this call. If it fails with a `WASM_STATUS_BATCH_…`, nothing has reached the guest and
-// the engine is unchanged. A compressed batch is decompressed by this call on the calling thread.
+// The whole batch is checked and decompressed before the guest sees anything of it. That is done by the polls, which
+// yield as a guest does: no batch keeps the thread for longer than a time slice. If the batch is refused, `future` fails
+// with a `WASM_STATUS_BATCH_…`. If the allocator refuses memory for it, `future` fails with `WASM_STATUS_OUT_OF_MEMORY`.
+// In both cases nothing has reached the guest and the engine is idle as before.
 //
 // The output of an input record is delivered to the sink as a whole after the guest has finished that record. Only
 // output that exceeds `output_buffer_limit` is delivered in parts.
@@ -1002,7 +1009,8 @@ wasm_status wasm_engine_start(wasm_engine *engine, wasm_future **future, wasm_er
 // `future` becomes ready when the guest asks for the next batch and the sink has all output. It fails with a
 // `WASM_STATUS_GUEST_…` when the guest ends. The sink then has the output of all records before the one that the error
 // names. It fails with `WASM_STATUS_OUTPUT_REJECTED` when the sink fails. In both cases the engine is stopped: start
-// it again for the next batch or set a policy.
+// it again for the next batch or set a policy. The same holds for `WASM_STATUS_OUT_OF_MEMORY` when there is no memory
+// for the guest's output.
 //
 // Errors of the call itself: `WASM_STATUS_INVALID_STATE` if the engine is not idle. `WASM_STATUS_INVALID_ARGUMENT` if
 // the batch has no record `first_record`. With `WASM_STATUS_INVALID_STRUCT_SIZE` the sink is not dropped because

@@ -140,9 +140,11 @@ TEST(CppSink, MayBeOwnedByTheOperation) {
   EXPECT_TRUE(succeeded(finish(std::move(operation))));
   EXPECT_EQ(*alive, 1);
   EXPECT_EQ(alive.use_count(), 1) << "it goes with the operation";
-  auto refused = b.engine.transform({}, [alive](output_block) {});
+  auto refused = b.engine.transform_from(batch, 1, [alive](output_block) {});
   EXPECT_FALSE(refused);
   EXPECT_EQ(alive.use_count(), 1) << "also if that never began";
+  EXPECT_EQ(finish(b.engine.transform({}, [alive](output_block) {})).status, WASM_STATUS_BATCH_TRUNCATED);
+  EXPECT_EQ(alive.use_count(), 1) << "and if the batch was refused";
 }
 
 TEST(CppSink, CanKeepAPromise) {

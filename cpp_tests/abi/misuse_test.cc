@@ -265,6 +265,7 @@ TEST(StatusName, NamesAreKnownForEveryNumberOfTheHeader) {
   EXPECT_STREQ(wasm_status_name(WASM_STATUS_OK), "ok");
   EXPECT_STREQ(wasm_status_name(WASM_STATUS_GUEST_TRAP), "guest-trap");
   EXPECT_STREQ(wasm_status_name(WASM_STATUS_MODULE_TABLE_LIMIT), "module-table-limit");
+  EXPECT_STREQ(wasm_status_name(WASM_STATUS_OUT_OF_MEMORY), "out-of-memory");
   EXPECT_STREQ(wasm_status_name(wasm_status{12'345}), "unknown");
   EXPECT_STREQ(wasm_status_name(wasm_status{UINT32_MAX}), "unknown");
 }

@@ -299,9 +299,27 @@ TEST(Sink, IsDroppedOnceAlsoIfTheTransformIsRefused) {
   ASSERT_TRUE(succeeded(b.start()));
   refused(batch, nullptr, true, WASM_STATUS_NULL_ARGUMENT);
   refused(batch, b.engine.get(), false, WASM_STATUS_NULL_ARGUMENT);
-  refused({}, b.engine.get(), true, WASM_STATUS_BATCH_TRUNCATED);
   std::thread([&] { refused(batch, b.engine.get(), true, WASM_STATUS_WRONG_THREAD); }).join();
   EXPECT_TRUE(works(b));
+}
+
+TEST(Sink, IsDroppedOnceIfTheBatchIsRefused) {
+  bench b("c_identity", unhurried);
+  ASSERT_TRUE(succeeded(b.start()));
+  for (int i = 0; i < 2; ++i) {
+    c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
+    const auto raw = sink.raw();
+    wasm_future* future = nullptr;
+    ASSERT_EQ(begin_transform(b.engine.get(), wasm_slice{}, &raw, &future, nullptr), WASM_STATUS_OK) << i;
+    wasm_poll state{};
+    EXPECT_EQ(wasm_future_poll(future, nullptr, &state, nullptr), WASM_STATUS_BATCH_TRUNCATED);
+    EXPECT_EQ(sink.drops, 1);
+    EXPECT_EQ(sink.calls, 0);
+    EXPECT_EQ(b.engine.state().value(), WASM_ENGINE_STATE_IDLE) << "its guest has seen nothing of the batch";
+    EXPECT_EQ(wasm_future_poll(future, nullptr, &state, nullptr), WASM_STATUS_INVALID_STATE);
+    EXPECT_EQ(wasm_future_release(future, nullptr), WASM_STATUS_OK);
+    EXPECT_TRUE(works(b));
+  }
 }
 
 TEST(Sink, MayHaveNoDropFunction) {

@@ -2,8 +2,8 @@
 //
 // A batch is checked once, whatever becomes of its records. The tests spoil the checksum after the check. A second
 // check would refuse the batch.
+#include "support/custom.hh"
 #include "support/policy.hh"
-#include "support/shared.hh"
 
 #include <gmock/gmock.h>
 
@@ -48,28 +48,6 @@ TEST_P(CheckedOnce, WhenTheGuestIsStartedAgain) {
     const auto stats = b.engine.stats().value();
     EXPECT_EQ(stats.skipped + stats.dead_lettered, 2U);
     EXPECT_EQ(stats.restarts, 2U);
-  }
-}
-
-TEST(CheckedOnceShared, WhenItHasWaitedInTheQueue) {
-  for (const auto codec : codecs) {
-    dummies d;
-    we::dummy_gate gate;
-    users all(d.factory, 2);
-    all.start();
-    d.script->delay_transform = gate.hold();
-    const auto first = built({"x"});
-    auto second = with_gaps({"a", "b", "c"}, codec);
-    all[0].transform(first);
-    EXPECT_FALSE(all[0].poll());
-    all[1].transform(second);
-    EXPECT_FALSE(all[1].poll());
-    second[crc_at] ^= 0xFF;
-    d.script->delay_transform = {};
-    gate.open();
-    all.run();
-    EXPECT_TRUE(all[1].ok());
-    EXPECT_EQ(all[1].out.values(), (std::vector<std::string>{"a", "b", "c"}));
   }
 }
 

@@ -55,7 +55,7 @@ TEST(SharedWaker, MayReleaseTheEngineThatIsBeingStopped) {
   EXPECT_EQ(wasm_future_release(stop, nullptr), WASM_STATUS_OK);
 }
 
-TEST(SharedMetrics, CountTheCheckOfABatchThatWaits) {
+TEST(SharedMetrics, CountTheCheckOfABatchWhenItsTurnComes) {
   dummies d;
   we::dummy_gate gate;
   users all(d.factory, 2);
@@ -67,7 +67,13 @@ TEST(SharedMetrics, CountTheCheckOfABatchThatWaits) {
   const auto large = built(std::vector<std::string>(1000, std::string(200, 'x')));
   const auto before = only(d.runtime).raw.cpu_ns;
   all[1].transform(large);
-  EXPECT_GT(only(d.runtime).raw.cpu_ns, before) << "though it was not polled";
+  EXPECT_FALSE(all[1].poll());
+  EXPECT_EQ(only(d.runtime).raw.cpu_ns, before) << "it waits";
+  d.script->delay_transform = {};
+  gate.open();
+  all.run();
+  EXPECT_TRUE(all[1].ok());
+  EXPECT_GT(only(d.runtime).raw.cpu_ns, before);
 }
 
 TEST(SharedWaker, MayStopTheUserWhoseStartWokeIt) {

@@ -183,8 +183,10 @@ pub struct wasm_transform_args {
 
 /// Gives the guest one record batch.
 ///
-/// The whole batch is checked by this call. If it fails with a `WASM_STATUS_BATCH_…`, nothing has reached the guest and
-/// the engine is unchanged. A compressed batch is decompressed by this call on the calling thread.
+/// The whole batch is checked and decompressed before the guest sees anything of it. That is done by the polls, which
+/// yield as a guest does: no batch keeps the thread for longer than a time slice. `future` fails with a
+/// `WASM_STATUS_BATCH_…` if the batch is refused. It fails with `WASM_STATUS_OUT_OF_MEMORY` if the allocator refuses
+/// memory for it. In both cases nothing has reached the guest and the engine is idle as before.
 ///
 /// The output of an input record is delivered to the sink as a whole after the guest has finished that record. Only
 /// output that exceeds `output_buffer_limit` is delivered in parts.
@@ -192,7 +194,8 @@ pub struct wasm_transform_args {
 /// `future` becomes ready when the guest asks for the next batch and the sink has all output. It fails with a
 /// `WASM_STATUS_GUEST_…` when the guest ends. The sink then has the output of all records before the one that the error
 /// names. It fails with `WASM_STATUS_OUTPUT_REJECTED` when the sink fails. In both cases the engine is stopped: start
-/// it again for the next batch or set a policy.
+/// it again for the next batch or set a policy. The same holds for `WASM_STATUS_OUT_OF_MEMORY` when there is no memory
+/// for the guest's output.
 ///
 /// Errors of the call itself: `WASM_STATUS_INVALID_STATE` if the engine is not idle. `WASM_STATUS_INVALID_ARGUMENT` if
 /// the batch has no record `first_record`. With `WASM_STATUS_INVALID_STRUCT_SIZE` the sink is not dropped because

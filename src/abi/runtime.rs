@@ -91,7 +91,8 @@ pub struct wasm_runtime_config {
     /// Nanoseconds that a guest may run for one record or for its start. Only time on the thread counts. Measured in
     /// steps of half a slice. Default 3,000,000,000.
     pub record_time_limit_ns: u64,
-    /// Bytes of output that one engine holds at most. No output record can be larger. Default 1 MiB.
+    /// Bytes of output that one engine holds at most. No output record can be larger. It is held in blocks of 64 KiB. A
+    /// larger record is held in one piece. Default 1 MiB.
     pub output_buffer_limit: u64,
     /// Bytes that a module may have. Default 64 MiB.
     pub max_module_size: u64,

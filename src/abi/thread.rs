@@ -6,6 +6,7 @@ use super::runtime::wasm_runtime;
 use super::{Out, boundary, first_size, sized};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
+use crate::guest::output;
 use crate::host::slice::CallScope;
 use crate::system::memory::pools::{Pools, ThreadPool, not_prepared};
 use std::sync::Arc;
@@ -88,13 +89,15 @@ pub unsafe extern "C" fn wasm_thread_prepare(
     })
 }
 
-/// Releases the calling thread's pool. `WASM_STATUS_INVALID_STATE` while engines use it. A thread without a pool is no
-/// error.
+/// Releases the calling thread's pool and the buffers that the thread keeps for batches and their output (up to 2 MiB).
+/// `WASM_STATUS_INVALID_STATE` while engines use the pool. A thread without a pool is no error.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_thread_release(runtime: *mut wasm_runtime, error: *mut *mut wasm_error) -> wasm_status {
-    boundary(error, |scope| match &scope.handle(runtime, "runtime")?.runtime.shared.pools {
-        Some(pools) => pools.release(),
-        None => Ok(()),
+    boundary(error, |scope| {
+        let pools = &scope.handle(runtime, "runtime")?.runtime.shared.pools;
+        crate::batch::release_kept();
+        output::release_kept();
+        pools.as_ref().map_or(Ok(()), |pools| pools.release())
     })
 }
 

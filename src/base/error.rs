@@ -113,6 +113,15 @@ impl Error {
         Self { status, message: message.into(), guest: None }
     }
 
+    /// The allocator refused memory.
+    #[cold]
+    pub fn out_of_memory() -> Self {
+        Self::new(
+            Status::OutOfMemory,
+            "the allocator refused memory: nothing is wrong with the data or the module; try again later",
+        )
+    }
+
     /// A misuse of the C ABI or of a config field.
     #[cold]
     pub fn invalid(message: impl Into<String>) -> Self {
@@ -133,6 +142,7 @@ impl From<batch::Error> for Error {
             batch::Kind::Decompress => Status::BatchDecompress,
             batch::Kind::TooLarge => Status::BatchTooLarge,
             batch::Kind::Control => Status::BatchControl,
+            batch::Kind::OutOfMemory => Status::OutOfMemory,
             batch::Kind::Internal => Status::Internal,
         };
         Self::new(status, error.message)

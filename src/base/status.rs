@@ -132,6 +132,9 @@ pub enum wasm_status {
     PoolExhausted = 94,
     /// The directory cannot be used for a code cache. The message says why and what to do.
     CodeCacheUnusable = 95,
+    /// The allocator refused memory. Nothing is wrong with the data or the module. A call that returns this had no
+    /// effect: try again later. A future that fails with it has undone its operation.
+    OutOfMemory = 96,
 }
 
 /// Each status once with its name for metrics and messages.
@@ -229,4 +232,5 @@ names! {
     Internal => c"internal",
     PoolExhausted => c"pool-exhausted",
     CodeCacheUnusable => c"code-cache-unusable",
+    OutOfMemory => c"out-of-memory",
 }

@@ -23,6 +23,8 @@ use std::sync::Arc;
 /// What comes next in an operation.
 #[derive(Default)]
 pub enum Next {
+    /// The batch is checked.
+    Check,
     /// The guest runs.
     #[default]
     Run,
@@ -70,12 +72,20 @@ impl Runner {
 }
 
 impl ActivePoll<'_> {
-    /// If an error ends this, the next operation begins with `Run`. `later` is left as that.
+    /// If an error ends this, the next operation begins with `Run`. `later` is left as that unless the batch was
+    /// refused.
     fn drive(&self, body: &mut Option<Body>, later: &mut Next, waker: Waker) -> Result<wasm_poll> {
         let mut waker = Some(waker);
         let mut next = core::mem::take(later);
         loop {
             let then = match next {
+                Next::Check => {
+                    if !self.check().inspect_err(|_| *later = Next::Check)? {
+                        *later = next;
+                        return Ok(wasm_poll::Yielded);
+                    }
+                    Then::Run
+                }
                 Next::Run => match self.run(body)? {
                     Some(something) => {
                         next = something;
@@ -104,7 +114,10 @@ impl ActivePoll<'_> {
                     }
                     Some(Settled::Rejected(why)) => return Err(rejected(&self.compiled.transform, &why)),
                     Some(_) => {
-                        self.context.work.borrow_mut().output.consume();
+                        if self.context.work.borrow_mut().output.consume() {
+                            next = Next::Deliver(then);
+                            continue;
+                        }
                         then
                     }
                 },
@@ -112,6 +125,23 @@ impl ActivePoll<'_> {
             match then {
                 Then::Run => next = Next::Run,
                 Then::End(outcome) => return outcome.map(|()| wasm_poll::Ready).map_err(|e| *e),
+            }
+        }
+    }
+
+    /// Checks the batch. False if the slice has ended before.
+    #[inline]
+    fn check(&self) -> Result<bool> {
+        let batch = &mut self.context.work.borrow_mut().batch;
+        loop {
+            if batch
+                .check(&self.compiled.shared.config)
+                .map_err(|e| self.compiled.transform.error(e.status, e.message))?
+            {
+                return Ok(true);
+            }
+            if self.context.run_time.turn_is_over() {
+                return Ok(false);
             }
         }
     }
@@ -166,13 +196,16 @@ impl ActivePoll<'_> {
     fn deliver(&self) -> Result<Option<Waiting>> {
         let mut work = self.context.work.borrow_mut();
         let (false, Some(sink)) = (work.output.is_empty(), self.sink) else { return Ok(None) };
-        match sink.accept(work.output.block()) {
-            Ended::Done => {
-                work.output.consume();
-                Ok(None)
+        loop {
+            match sink.accept(work.output.block()) {
+                Ended::Done => {
+                    if !work.output.consume() {
+                        return Ok(None);
+                    }
+                }
+                Ended::Pending(waiting) => return Ok(Some(waiting)),
+                Ended::Failed(why) => return Err(rejected(&self.compiled.transform, &why)),
             }
-            Ended::Pending(waiting) => Ok(Some(waiting)),
-            Ended::Failed(why) => Err(rejected(&self.compiled.transform, &why)),
         }
     }
 }

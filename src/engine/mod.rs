@@ -47,15 +47,16 @@ trait Engine {
     /// Begins a start. The engine is stopped.
     fn start(&mut self) -> Result<()>;
 
-    /// Begins to transform a batch from record `first` on. The engine is started and idle. The batch is checked here.
-    /// After an error nothing has begun.
+    /// Begins to transform a batch from record `first` on. The engine is started and idle. After an error nothing has
+    /// begun. The batch is checked by the polls.
     fn transform(&mut self, batch: &'static [u8], first: u32) -> Result<()>;
 
     /// Begins to transform the rest of a batch from `take_batch`.
     fn resume(&mut self, batch: Box<Batch>);
 
     /// Drives the operation. `sink` gets the output of a transform. After an error the operation has completed and the
-    /// engine is stopped, unless the call had no effect. `wakers` are woken when the seat is left.
+    /// engine is stopped, unless the call had no effect. If the batch was refused, the engine is idle. `wakers` are
+    /// woken when the seat is left.
     fn poll(&mut self, sink: Option<&OutputSink>, waker: Waker, wakers: &mut Wakers) -> Result<wasm_poll>;
 
     /// Takes the batch of a transform that failed with the records that were not taken.

@@ -8,7 +8,7 @@ use crate::base::error::{Error, Result};
 use crate::base::state::{wasm_engine_state as State, wasm_poll};
 use crate::base::status::wasm_status as Status;
 use crate::compile::factory::Compiled;
-use crate::guest::batch::Batch;
+use crate::guest::batch::{Batch, check_first};
 use crate::guest::context::Context;
 use crate::guest::custom::Instance;
 use crate::guest::program::Program;
@@ -96,25 +96,18 @@ impl Engine for Runner {
 
     #[inline]
     fn transform(&mut self, batch: &'static [u8], first: u32) -> Result<()> {
-        let meter = &self.context.meter;
-        meter.begin_transform(batch.len());
-        check_in_place(&self.compiled, &mut self.context.work.borrow_mut().batch, batch, first).inspect_err(|e| {
-            if !e.status.had_no_effect() {
-                meter.end_check();
-                meter.fail(e.status);
-            }
-        })?;
-        meter.end_check();
+        check_first(batch, first)?;
+        self.context.meter.begin_transform(batch.len());
+        self.context.work.borrow_mut().batch.begin(batch, first);
+        self.next = Next::Check;
         self.context.state.set(State::Transforming);
         Ok(())
     }
 
     fn resume(&mut self, mut batch: Box<Batch>) {
         self.context.meter.begin_transform(batch.bytes.len());
-        self.context.meter.add_spent(core::mem::take(&mut batch.check_ticks));
         batch.give();
         self.context.work.borrow_mut().batch = *batch;
-        self.context.meter.end_check();
         self.context.state.set(State::Transforming);
     }
 
@@ -129,6 +122,12 @@ impl Engine for Runner {
                 self.context.state.set(State::Idle);
             }
             Ok(wasm_poll::Pending | wasm_poll::Yielded) => {}
+            // The batch was refused before the guest saw it. The engine is as it was.
+            Err(e) if matches!(self.next, Next::Check) => {
+                self.context.meter.fail(e.status);
+                self.next = Next::Run;
+                self.context.state.set(State::Idle);
+            }
             Err(e) => {
                 self.context.meter.fail(e.status);
                 self.drop_guest();
@@ -195,14 +194,4 @@ fn check_pool(compiled: &Compiled) -> Result<()> {
         pools.mine().ok_or_else(not_prepared)?;
     }
     Ok(())
-}
-
-/// Checks a batch with the settings of its factory's runtime.
-#[inline]
-pub fn check_in_place(compiled: &Compiled, place: &mut Batch, bytes: &'static [u8], first: u32) -> Result<()> {
-    let named = |e: Error| match e.status {
-        Status::InvalidArgument => e,
-        status => compiled.transform.error(status, e.message),
-    };
-    place.check(bytes, first, &compiled.shared.config).map_err(named)
 }

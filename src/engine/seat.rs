@@ -305,7 +305,7 @@ impl Seat {
     }
 
     /// Drives operation `number`. After an error the operation has completed and the engine is stopped, unless the call
-    /// had no effect.
+    /// had no effect or the batch was refused.
     #[inline]
     pub fn poll(&self, number: u64, waker: Waker) -> Result<wasm_poll> {
         let mut entered = self.enter()?;
@@ -320,6 +320,7 @@ impl Seat {
             Ok(wasm_poll::Ready) => entered.end(State::Idle),
             Ok(_) => {}
             Err(e) if e.status.had_no_effect() => {}
+            Err(_) if entered.is_still_started() => entered.end(State::Idle),
             Err(e) => entered.fail(e),
         }
         entered.replace_if_due();
@@ -403,6 +404,11 @@ impl Entered<'_> {
             return Ok(supervisor.go_on(engine.as_mut()));
         }
         supervisor.poll(self.seat, engine.as_mut(), sink.as_ref(), waker, &mut self.wakers)
+    }
+
+    /// Whether a transform failed without its guest: the batch was refused.
+    fn is_still_started(&self) -> bool {
+        self.seat.state.get() == State::Transforming && self.inside.context.state.get() == State::Idle
     }
 
     /// The operation has completed.

@@ -1,12 +1,9 @@
-//! A checked batch and how far a guest or a custom engine has come with it.
+//! A batch and how far a guest or a custom engine has come with it.
 
 use crate::base::config::Config;
 use crate::base::error::{Error, Result};
-use crate::batch::header::{self, wasm_batch_header};
+use crate::batch::header::wasm_batch_header;
 use crate::batch::reader::{Record, Records};
-
-/// Bytes for the records of a compressed batch that an engine keeps for the next one.
-const KEPT_SCRATCH: usize = 1 << 20;
 
 /// How far a batch has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,6 +11,10 @@ pub enum Stage {
     /// There is no batch.
     #[default]
     None,
+    /// Nothing has looked at it.
+    Unchecked,
+    /// It is being checked.
+    Checking,
     /// The host gave the batch.
     Given,
     /// The guest has seen the header.
@@ -30,8 +31,7 @@ pub struct Batch {
     pub bytes: &'static [u8],
     /// The first record that this guest gets.
     pub first: u32,
-    /// Its header with as many records as this guest gets and the records that are left. They are in the host's memory
-    /// or in `scratch`.
+    /// Its header with as many records as this guest gets and the records that are left.
     pub records: Records<'static>,
     /// How many records were taken or not given to any guest.
     pub taken: u32,
@@ -43,12 +43,23 @@ pub struct Batch {
     pub latest_offset: i64,
     /// What the clock shows before the first record.
     pub first_timestamp: i64,
-    /// Ticks that the check took, if it came before the operation.
-    pub check_ticks: u64,
     /// How many records the whole batch has.
     count: u32,
-    /// The records of a compressed batch.
-    scratch: Vec<u8>,
+}
+
+/// Refuses a first record that a batch does not have. The header has the number.
+pub fn check_first(bytes: &[u8], first: u32) -> Result<()> {
+    if first == 0 {
+        return Ok(());
+    }
+    // Bytes that are no batch fail later as what they are.
+    let Ok(header) = wasm_batch_header::parse(bytes) else { return Ok(()) };
+    match u32::try_from(header.record_count) {
+        Ok(count) if first >= count => {
+            Err(Error::invalid(format!("first_record is {first}; the batch has {count} records")))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Batch {
@@ -58,24 +69,33 @@ impl Batch {
         self.stage != Stage::None
     }
 
-    /// Checks a batch as a whole and makes record `first` the next one. In place because building it elsewhere and
-    /// moving it costs a small batch a tenth of its time. After an error there is no batch.
-    pub fn check(&mut self, bytes: &'static [u8], first: u32, config: &Config) -> Result<()> {
-        self.stage = Stage::None;
-        let decompressed = self.records.check(bytes, config.max_batch_size, config.check_crc, &mut self.scratch)?;
-        self.count = self.records.header.record_count as u32;
-        if first > 0 && first >= self.count {
-            self.records.end();
-            return Err(Error::invalid(format!("first_record is {first}; the batch has {} records", self.count)));
-        }
-        self.records.begin(if decompressed { kept(&self.scratch) } else { &bytes[header::SIZE..] });
+    /// Takes a batch that is to be given from record `first` on. `check` comes next. In place because building it
+    /// elsewhere and moving it costs a small batch a tenth of its time.
+    #[inline]
+    pub fn begin(&mut self, bytes: &'static [u8], first: u32) {
+        self.stage = Stage::Unchecked;
         self.bytes = bytes;
         self.taken = first;
-        if first > 0 {
-            self.records.skip(first);
+    }
+
+    /// Takes a step of the check. True if the whole batch is checked and given. After an error there is no batch.
+    #[inline]
+    pub fn check(&mut self, config: &Config) -> Result<bool> {
+        self.step(config).inspect_err(|_| self.end())
+    }
+
+    #[inline]
+    fn step(&mut self, config: &Config) -> Result<bool> {
+        if self.stage == Stage::Unchecked {
+            self.records.begin(self.bytes, self.taken, config.max_batch_size, config.check_crc)?;
+            self.stage = Stage::Checking;
         }
+        if !self.records.check()? {
+            return Ok(false);
+        }
+        self.count = self.records.header.record_count as u32;
         self.give();
-        Ok(())
+        Ok(true)
     }
 
     /// Gives the records that were not taken to a guest.
@@ -98,6 +118,12 @@ impl Batch {
         self.stage = Stage::Given;
     }
 
+    /// The next record. `advance` moves past it.
+    #[inline(always)]
+    pub fn peek(&mut self) -> Option<Record<'static>> {
+        self.records.peek().map(kept)
+    }
+
     /// How many records are not taken.
     pub fn left(&self) -> u32 {
         self.count.saturating_sub(self.taken)
@@ -105,24 +131,16 @@ impl Batch {
 
     /// The record in progress.
     pub fn current(&self) -> Option<Record<'static>> {
-        if self.in_record { self.records.latest() } else { None }
+        if self.in_record { self.records.latest().map(kept) } else { None }
     }
 
-    /// The batch has completed: nothing points into the host's memory any more. Its buffers are kept for the next one.
+    /// The batch has completed: nothing points into the host's memory any more.
     #[inline]
     pub fn end(&mut self) {
         self.stage = Stage::None;
         self.in_record = false;
         self.bytes = &[];
         self.records.end();
-    }
-
-    /// Frees memory that only one large batch needed.
-    #[inline]
-    pub fn trim(&mut self) {
-        if self.scratch.capacity() > KEPT_SCRATCH && !self.is_there() {
-            self.scratch = Vec::new();
-        }
     }
 }
 
@@ -131,12 +149,14 @@ fn first_timestamp(header: &wasm_batch_header) -> i64 {
     if header.is_append_time() { header.max_timestamp } else { header.base_timestamp }
 }
 
-/// The decompressed records for as long as their batch keeps them.
+/// A record for as long as its batch keeps it.
+#[inline(always)]
 #[allow(unsafe_code)]
-fn kept(scratch: &[u8]) -> &'static [u8] {
-    // SAFETY: the slice goes into `Batch::records` beside `scratch`. The bytes of `scratch` stay in place when the
-    // batch moves. Only `Records::check` writes them and it ends the records first. They are freed by `trim` when there
-    // is no batch or together with the records. Nothing lends the slice beyond that: host functions copy from it and
-    // `wasm_work` lends it for a callback.
-    unsafe { core::slice::from_raw_parts(scratch.as_ptr(), scratch.len()) }
+fn kept(record: Record<'_>) -> Record<'static> {
+    // SAFETY: the payload is in the host's batch or in memory of `Batch::records` that stays in place when the batch
+    // moves. Both end with `Records::end`: when the batch has completed or another one begins. Nothing lends the
+    // payload beyond that: host functions copy from it and `wasm_work` lends it until the operation's last callback
+    // result.
+    let payload = unsafe { core::slice::from_raw_parts(record.payload.as_ptr(), record.payload.len()) };
+    Record { payload, ..record }
 }

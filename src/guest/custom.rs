@@ -272,14 +272,14 @@ fn take_until(context: &Context, index: u32) -> bool {
 
 /// Takes the next record. The one before is finished.
 fn next(work: &mut Work, context: &Context) -> Option<(u32, Record<'static>)> {
-    let Work { batch, output, taken } = work;
+    let Work { batch, output, taken, .. } = work;
     if !batch.is_there() {
         return None;
     }
     if core::mem::take(&mut batch.in_record) {
         context.finish_record(output);
     }
-    let record = batch.records.peek()?;
+    let record = batch.peek()?;
     batch.records.advance();
     batch.taken += 1;
     taken.records += 1;
@@ -327,6 +327,10 @@ impl wasm_work {
                 "the record has {} bytes, more than output_buffer_limit allows",
                 payload.len()
             ))),
+            Pushed::OutOfMemory => Err(Error::new(
+                Status::OutOfMemory,
+                format!("the allocator refused memory for a record of {} bytes; try again later", payload.len()),
+            )),
             Pushed::Full => {
                 self.full.set(true);
                 Err(Error::new(

@@ -28,6 +28,14 @@ pub enum Fault {
     /// The guest called a host function before its memory existed.
     #[error("the guest called a host function before it had a memory")]
     NoMemory,
+    /// The host's allocator refused memory. The guest is not the cause.
+    #[error("the allocator refused memory for {what} ({bytes} bytes); try again later")]
+    OutOfMemory {
+        /// What it was for.
+        what: &'static str,
+        /// How much.
+        bytes: usize,
+    },
     /// A function of the host failed.
     #[error("host function {function}: {why}")]
     Host {
@@ -111,6 +119,7 @@ fn classify(error: &wasmtime::Error, context: &Context, detail: &mut GuestDetail
         let (trap, status) = match fault {
             Fault::Timeout { .. } => (wasm_trap::Interrupt, Status::GuestTimeout),
             Fault::Host { .. } => (wasm_trap::Host, Status::HostFunctionFailed),
+            Fault::OutOfMemory { .. } => (wasm_trap::Host, Status::OutOfMemory),
             Fault::Pointer { .. } | Fault::NoMemory => (wasm_trap::Host, Status::GuestBadCall),
         };
         detail.trap = Some(trap);

@@ -1,7 +1,11 @@
-//! Output records on their way from a guest to its host. They are collected in a buffer and delivered in blocks.
+//! Output records on their way from a guest to its host. They are collected in blocks of the thread's and delivered
+//! block by block.
 
+use crate::batch::chunk;
 use crate::host::sink::wasm_output_record;
 use crate::metrics::meter::Passed;
+use core::cell::RefCell;
+use std::collections::VecDeque;
 
 /// What happened to a record that a guest wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,28 +16,30 @@ pub enum Pushed {
     Full,
     /// It is larger than the whole buffer may be.
     TooLarge,
+    /// The allocator refused memory for it.
+    OutOfMemory,
 }
 
-/// The buffer of one engine.
+/// The output of one engine that the host does not have yet.
 ///
 /// The output of an input record is delivered as a whole and only when the guest has finished that record. So a record
 /// on which the guest fails leaves no output behind. Only a record whose output exceeds the limit is delivered in
 /// parts.
 ///
-/// While the buffer fills, each record's `payload` holds an offset into `bytes` because `bytes` may still move. `block`
-/// turns offsets into pointers.
+/// Payloads never move. So the records point to them from the beginning.
 #[derive(Debug)]
 pub struct OutputBuffer {
-    /// All of it can be written. `filled` says how much is used.
-    bytes: Vec<u8>,
-    filled: usize,
-    records: Vec<wasm_output_record>,
+    /// The block that fills.
+    block: Option<Box<Block>>,
+    /// Full blocks before it, with more than a block of output of one input record.
+    full: VecDeque<Box<Block>>,
+    /// Bytes of the full blocks as the limit counts them.
+    held: usize,
     /// The part that belongs to finished input records.
     finished: Extent,
-    /// The part that `block` gave out.
-    given: Extent,
     /// What the host has accepted since the last `take_accepted`.
     accepted: Passed,
+    /// Bytes that the block may have, as the limit counts them.
     block_size: usize,
     limit: usize,
 }
@@ -41,26 +47,135 @@ pub struct OutputBuffer {
 /// A front part of the buffer.
 #[derive(Clone, Copy, Debug, Default)]
 struct Extent {
+    /// Full blocks.
+    blocks: usize,
+    /// Records of the block behind them.
     records: usize,
-    bytes: usize,
+    /// Where their payloads end in that block.
+    end: usize,
 }
 
-/// A block is delivered at this size. It is large enough that the delivery costs nothing per record. It is small enough
-/// to stay in a core's second-level cache between the guest's write and the host's read.
-const BLOCK_SIZE: usize = 128 << 10;
-/// How much the buffer grows at once beyond what is wanted.
-const LARGEST_STEP: usize = 256 << 10;
+/// Records with their payloads. A delivery of this size costs nothing per record. It stays in a core's second-level
+/// cache between the guest's write and the host's read.
+#[derive(Debug, Default)]
+struct Block {
+    /// All of them can be written. `count` says how many are used.
+    records: Vec<wasm_output_record>,
+    count: usize,
+    /// A chunk, or as large as one record.
+    payloads: Vec<u8>,
+    /// Payloads before this are delivered.
+    begin: usize,
+    /// Where the next payload goes.
+    end: usize,
+}
+
 const ENTRY: usize = size_of::<wasm_output_record>();
+
+/// Records of a block. With their payloads they take two chunks.
+const MOST_RECORDS: usize = chunk::SIZE / ENTRY;
+
+/// A block counts as full at this size.
+const BLOCK_SIZE: usize = 2 * chunk::SIZE;
+
+/// Blocks that a thread keeps: 512 KiB.
+const MOST_KEPT: usize = 4;
+
+const NO_RECORD: wasm_output_record =
+    wasm_output_record { payload: core::ptr::null(), payload_size: 0, topic: 0, input_offset: 0, input_timestamp: 0 };
+
+thread_local! {
+    #[allow(clippy::vec_box)] // moved with each batch
+    static FREE: RefCell<Vec<Box<Block>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Frees the blocks that this thread keeps.
+pub fn release_kept() {
+    let _ = FREE.try_with(|free| free.take());
+}
+
+impl Block {
+    /// An empty block with room for a payload of `size` bytes. None if the allocator refuses it.
+    fn take(size: usize) -> Option<Box<Self>> {
+        let kept = |free: &RefCell<Vec<_>>| free.try_borrow_mut().ok().and_then(|mut free| free.pop());
+        if size <= chunk::SIZE
+            && let Ok(Some(block)) = FREE.try_with(kept)
+        {
+            return Some(block);
+        }
+        let (count, size) = if size > chunk::SIZE { (1, size) } else { (MOST_RECORDS, chunk::SIZE) };
+        let mut records = chunk::reserved(count).ok()?;
+        records.resize(count, NO_RECORD);
+        Some(Box::new(Self { records, count: 0, payloads: chunk::zeroed(size).ok()?, begin: 0, end: 0 }))
+    }
+
+    /// Bytes as the limit counts them.
+    #[inline(always)]
+    fn size(&self) -> usize {
+        self.end - self.begin + self.count * ENTRY
+    }
+
+    /// Gives the block to the thread.
+    #[inline]
+    fn give_back(mut self: Box<Self>) {
+        if self.payloads.len() != chunk::SIZE {
+            return;
+        }
+        (self.count, self.begin, self.end) = (0, 0, 0);
+        let _ = FREE.try_with(|free| {
+            if let Ok(mut free) = free.try_borrow_mut()
+                && free.len() < MOST_KEPT
+                && free.try_reserve(1).is_ok()
+            {
+                free.push(self);
+            }
+        });
+    }
+
+    /// Appends a record if there is room.
+    #[inline(always)]
+    fn push(&mut self, payload: &[u8], topic: u32, offset: i64, timestamp: i64, most: usize) -> Option<()> {
+        let end = self.end + payload.len();
+        if end + (self.count + 1) * ENTRY > most {
+            return None;
+        }
+        let place = self.payloads.get_mut(self.end..end)?;
+        *self.records.get_mut(self.count)? = wasm_output_record {
+            payload: place.as_ptr(),
+            payload_size: payload.len() as u32,
+            topic,
+            input_offset: offset,
+            input_timestamp: timestamp,
+        };
+        self.count += 1;
+        self.end = end;
+        place.copy_from_slice(payload);
+        Some(())
+    }
+
+    /// The first `count` records were taken.
+    fn consume(&mut self, count: usize, end: usize) -> Passed {
+        let passed = Passed { records: count as u64, bytes: (end - self.begin) as u64 };
+        if count == self.count {
+            (self.count, self.begin, self.end) = (0, 0, 0);
+        } else {
+            // The payloads of the others stay where they are.
+            self.records.copy_within(count..self.count, 0);
+            self.count -= count;
+            self.begin = end;
+        }
+        passed
+    }
+}
 
 impl OutputBuffer {
     /// An empty buffer that never holds more than `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self {
-            bytes: Vec::new(),
-            filled: 0,
-            records: Vec::new(),
+            block: None,
+            full: VecDeque::new(),
+            held: 0,
             finished: Extent::default(),
-            given: Extent::default(),
             accepted: Passed::default(),
             block_size: BLOCK_SIZE.min(limit),
             limit,
@@ -70,50 +185,51 @@ impl OutputBuffer {
     /// Appends a record if there is room. Inlined even with several callers: a call per record costs some thirty
     /// instructions.
     #[inline(always)]
-    pub fn push(&mut self, payload: &[u8], topic: u32, input_offset: i64, input_timestamp: i64) -> Pushed {
-        let at = self.filled;
-        let end = at + payload.len();
-        let would_be = end + (self.records.len() + 1) * ENTRY;
-        if would_be > self.block_size {
-            let refused = self.make_room(payload.len(), would_be);
-            if refused != Pushed::Stored {
-                return refused;
+    pub fn push(&mut self, payload: &[u8], topic: u32, offset: i64, timestamp: i64) -> Pushed {
+        if let Some(block) = &mut self.block
+            && block.push(payload, topic, offset, timestamp, self.block_size).is_some()
+        {
+            return Pushed::Stored;
+        }
+        self.push_on(payload, topic, offset, timestamp)
+    }
+
+    /// The record does not fit into the block. Takes another block if the record may be stored.
+    #[cold]
+    #[inline(never)]
+    fn push_on(&mut self, payload: &[u8], topic: u32, offset: i64, timestamp: i64) -> Pushed {
+        let size = payload.len();
+        if size > self.limit {
+            return Pushed::TooLarge;
+        }
+        if self.finished.blocks > 0 || self.finished.records > 0 {
+            return Pushed::Full;
+        }
+        let there = self.held + self.block.as_ref().map_or(0, |block| block.size());
+        if !self.is_empty() && there + size + ENTRY > self.limit {
+            return Pushed::Full;
+        }
+        if self.full.try_reserve(1).is_err() {
+            return Pushed::OutOfMemory;
+        }
+        let Some(mut block) = Block::take(size) else { return Pushed::OutOfMemory };
+        // A record as large as the limit may be the only one.
+        let Some(()) = block.push(payload, topic, offset, timestamp, usize::MAX) else { return Pushed::OutOfMemory };
+        if let Some(before) = self.block.replace(block) {
+            if before.count == 0 {
+                before.give_back();
+            } else {
+                self.hold(self.held + before.size());
+                self.full.push_back(before);
             }
         }
-        if end > self.bytes.len() {
-            self.grow(end);
-        }
-        self.filled = end;
-        self.records.push(wasm_output_record {
-            payload: core::ptr::without_provenance(at),
-            payload_size: payload.len() as u32,
-            topic,
-            input_offset,
-            input_timestamp,
-        });
-        self.bytes[at..end].copy_from_slice(payload);
         Pushed::Stored
     }
 
-    #[cold]
-    #[inline(never)]
-    fn grow(&mut self, wanted: usize) {
-        let len = self.bytes.len();
-        // Doubled but limited so that a guest does not wait long for zeros. `wanted` never exceeds the limit.
-        let to = wanted.max((len + len.min(LARGEST_STEP)).min(self.limit));
-        self.bytes.reserve_exact(to - len);
-        self.bytes.resize(to, 0);
-    }
-
-    /// Whether a record may be stored although it does not fit into the block.
-    fn make_room(&self, size: usize, would_be: usize) -> Pushed {
-        if size > self.limit {
-            Pushed::TooLarge
-        } else if self.finished.records > 0 || would_be > self.limit && !self.records.is_empty() {
-            Pushed::Full
-        } else {
-            Pushed::Stored
-        }
+    /// The full blocks have so many bytes.
+    fn hold(&mut self, held: usize) {
+        self.held = held;
+        self.block_size = BLOCK_SIZE.min(self.limit.saturating_sub(held));
     }
 
     /// Bytes that a record may have.
@@ -125,48 +241,70 @@ impl OutputBuffer {
     /// The content of the buffer belongs to finished input records.
     #[inline]
     pub fn mark_finished(&mut self) {
-        self.finished = Extent { records: self.records.len(), bytes: self.filled };
+        if let Some(block) = &self.block {
+            self.finished = Extent { blocks: self.full.len(), records: block.count, end: block.end };
+        }
     }
 
     /// Drops the output of the input record that was not finished.
     pub fn drop_unfinished(&mut self) {
-        self.records.truncate(self.finished.records);
-        self.filled = self.finished.bytes;
+        let Extent { blocks, records, end } = self.finished;
+        while self.full.len() > blocks {
+            let before = self.full.pop_back();
+            if let Some(block) = core::mem::replace(&mut self.block, before) {
+                block.give_back();
+            }
+        }
+        if let Some(block) = &mut self.block {
+            block.count = records;
+            block.end = if records == 0 { block.begin } else { end };
+        }
+        self.hold(self.full.iter().map(|block| block.size()).sum());
     }
 
     /// Whether the buffer is empty.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.full.is_empty() && self.block.as_ref().is_none_or(|block| block.count == 0)
     }
 
-    /// The records to deliver: those of finished input records or all if there are none. Their pointers hold until the
-    /// buffer changes. Must be followed by `consume` before the next call.
+    /// The next block to deliver: records of finished input records or all records if there are none. Their pointers
+    /// hold until `consume`, which must follow. It says whether there is another block.
+    #[inline]
     pub fn block(&mut self) -> &[wasm_output_record] {
-        self.given = if self.finished.records > 0 {
-            self.finished
-        } else {
-            Extent { records: self.records.len(), bytes: self.filled }
-        };
-        let base = self.bytes.as_ptr();
-        let block = &mut self.records[..self.given.records];
-        for record in &mut *block {
-            record.payload = base.wrapping_add(record.payload.addr());
+        if self.finished.blocks == 0 && self.finished.records == 0 {
+            self.mark_finished();
         }
-        block
+        let (block, count) = match (self.full.front(), &self.block) {
+            (Some(block), _) if self.finished.blocks > 0 => (block, block.count),
+            (_, Some(block)) => (block, self.finished.records),
+            _ => return &[],
+        };
+        block.records.get(..count).unwrap_or_default()
     }
 
-    /// Drops the records that `block` returned. Keeps the memory.
-    pub fn consume(&mut self) {
-        let given = core::mem::take(&mut self.given);
-        self.finished = Extent::default();
-        self.accepted.records += given.records as u64;
-        self.accepted.bytes += given.bytes as u64;
-        self.bytes.copy_within(given.bytes..self.filled, 0);
-        self.filled -= given.bytes;
-        self.records.drain(..given.records);
-        for record in &mut self.records {
-            record.payload = record.payload.wrapping_sub(given.bytes);
-        }
+    /// Drops the records that `block` returned. Whether there are more to be delivered.
+    #[inline]
+    pub fn consume(&mut self) -> bool {
+        let passed = if self.finished.blocks > 0 {
+            self.consume_full()
+        } else {
+            let Extent { records, end, .. } = core::mem::take(&mut self.finished);
+            self.block.as_mut().map(|block| block.consume(records, end)).unwrap_or_default()
+        };
+        self.accepted.records += passed.records;
+        self.accepted.bytes += passed.bytes;
+        self.finished.blocks > 0 || self.finished.records > 0
+    }
+
+    #[cold]
+    fn consume_full(&mut self) -> Passed {
+        self.finished.blocks -= 1;
+        let Some(mut block) = self.full.pop_front() else { return Passed::default() };
+        self.hold(self.held - block.size());
+        let passed = block.consume(block.count, block.end);
+        block.give_back();
+        passed
     }
 
     /// What was delivered and consumed since the last call.
@@ -175,21 +313,23 @@ impl OutputBuffer {
         core::mem::take(&mut self.accepted)
     }
 
-    /// Frees memory that giant records took. For the end of a batch: growing again for every block would cost more than
-    /// everything else.
+    /// Gives the memory to the thread if it is empty.
+    #[inline]
     pub fn trim(&mut self) {
-        if self.records.is_empty() && self.bytes.len() > 4 * self.block_size {
-            self.bytes = Vec::new();
+        if self.is_empty()
+            && let Some(block) = self.block.take()
+        {
+            block.give_back();
         }
     }
 
-    /// Frees the memory.
+    /// Drops the content and gives the memory to the thread.
     pub fn release(&mut self) {
-        self.bytes = Vec::new();
-        self.filled = 0;
-        self.records = Vec::new();
+        for block in self.full.drain(..).chain(self.block.take()) {
+            block.give_back();
+        }
+        self.hold(0);
         self.finished = Extent::default();
-        self.given = Extent::default();
     }
 }
 
@@ -198,6 +338,17 @@ mod tests {
     use super::*;
 
     const LIMIT: usize = 1 << 20;
+
+    /// Delivers all that can be delivered and returns the blocks' input offsets and payloads.
+    fn deliver(buffer: &mut OutputBuffer) -> Vec<Vec<(i64, usize)>> {
+        let mut blocks = Vec::new();
+        loop {
+            blocks.push(buffer.block().iter().map(|r| (r.input_offset, r.payload_size as usize)).collect());
+            if !buffer.consume() {
+                return blocks;
+            }
+        }
+    }
 
     #[test]
     fn finished_records_are_delivered_at_the_block_size() {
@@ -210,17 +361,15 @@ mod tests {
                 buffer.mark_finished();
             }
         }
-        assert_eq!(stored as usize, BLOCK_SIZE / (1000 + ENTRY));
+        assert_eq!(stored as usize, chunk::SIZE / 1000);
         assert_eq!(buffer.push(&payload, 0, 0, 0), Pushed::Full);
-        assert_eq!(buffer.block().len(), 50);
-        buffer.consume();
+        assert_eq!(deliver(&mut buffer), [(0..50).map(|i| (i, 1000)).collect::<Vec<_>>()]);
         assert_eq!(buffer.push(&payload, 0, stored, 0), Pushed::Stored);
         buffer.mark_finished();
-        let offsets: Vec<_> = buffer.block().iter().map(|r| r.input_offset).collect();
-        assert_eq!(offsets, (50..=stored).collect::<Vec<_>>());
-        assert_eq!(buffer.records[0].payload, buffer.bytes.as_ptr(), "the rest moved to the front");
-        buffer.consume();
+        let rest: Vec<_> = deliver(&mut buffer).concat().iter().map(|record| record.0).collect();
+        assert_eq!(rest, (50..=stored).collect::<Vec<_>>());
         assert!(buffer.is_empty());
+        assert_eq!(buffer.take_accepted(), Passed { records: stored as u64 + 1, bytes: (stored as u64 + 1) * 1000 });
     }
 
     #[test]
@@ -232,32 +381,91 @@ mod tests {
             stored += 1;
         }
         assert_eq!(stored, LIMIT / (10_000 + ENTRY));
-        assert!(buffer.bytes.capacity() <= LIMIT, "the limit is one of memory: {}", buffer.bytes.capacity());
-        assert_eq!(buffer.block().len(), stored);
-        buffer.consume();
-        assert!(buffer.is_empty());
+        let blocks = deliver(&mut buffer);
+        assert_eq!(blocks.concat().len(), stored);
+        assert!(blocks.iter().all(|block| block.len() <= chunk::SIZE / 10_000), "no block is larger than a chunk");
+        assert!(buffer.is_empty() && buffer.held == 0);
     }
 
     #[test]
     fn one_record_may_be_as_large_as_the_limit() {
-        let mut buffer = OutputBuffer::new(LIMIT);
-        assert_eq!(buffer.push(&vec![1; LIMIT], 0, 0, 0), Pushed::Stored);
-        assert_eq!(buffer.push(&[], 0, 0, 0), Pushed::Full);
-        buffer.block();
-        buffer.consume();
-        assert_eq!(buffer.push(&vec![1; LIMIT + 1], 0, 0, 0), Pushed::TooLarge);
-        assert!(buffer.is_empty());
+        for limit in [LIMIT, chunk::SIZE, 1 << 10] {
+            let mut buffer = OutputBuffer::new(limit);
+            assert_eq!(buffer.push(&vec![1; limit], 0, 0, 0), Pushed::Stored);
+            assert_eq!(buffer.push(&[], 0, 0, 0), Pushed::Full);
+            assert_eq!(deliver(&mut buffer), [[(0, limit)]]);
+            assert_eq!(buffer.push(&vec![1; limit + 1], 0, 0, 0), Pushed::TooLarge);
+            assert!(buffer.is_empty());
+        }
     }
 
     #[test]
     fn unfinished_output_can_be_dropped() {
-        let mut buffer = OutputBuffer::new(LIMIT);
-        assert_eq!(buffer.push(b"one", 0, 10, 1), Pushed::Stored);
+        for large in [false, true] {
+            let mut buffer = OutputBuffer::new(LIMIT);
+            assert_eq!(buffer.push(b"one", 0, 10, 1), Pushed::Stored);
+            buffer.mark_finished();
+            assert_eq!(buffer.push(b"two", 1, 11, 2), Pushed::Stored);
+            if large {
+                // The finished record is delivered first.
+                assert_eq!(buffer.push(&[3; 70_000], 1, 11, 2), Pushed::Full);
+                assert_eq!(deliver(&mut buffer), [[(10, 3)]]);
+                assert_eq!(buffer.push(&[3; 70_000], 1, 11, 2), Pushed::Stored);
+                assert_eq!(buffer.push(b"four", 1, 11, 2), Pushed::Stored);
+            }
+            buffer.drop_unfinished();
+            if large {
+                assert!(buffer.is_empty() && buffer.held == 0);
+                assert_eq!(buffer.push(b"next", 0, 12, 1), Pushed::Stored);
+                buffer.mark_finished();
+                assert_eq!(deliver(&mut buffer), [[(12, 4)]]);
+            } else {
+                assert_eq!(deliver(&mut buffer), [[(10, 3)]]);
+            }
+            assert!(buffer.is_empty());
+        }
+    }
+
+    #[test]
+    fn records_of_all_sizes_keep_their_order_and_their_bytes() {
+        let mut buffer = OutputBuffer::new(8 * LIMIT);
+        let sizes: Vec<usize> = [0, 1, 100, 40_000, chunk::SIZE, 300_000, 7].into_iter().cycle().take(40).collect();
+        for (i, &size) in sizes.iter().enumerate() {
+            assert_eq!(buffer.push(&vec![i as u8; size], 0, i as i64, 0), Pushed::Stored);
+        }
         buffer.mark_finished();
-        assert_eq!(buffer.push(b"two", 1, 11, 2), Pushed::Stored);
-        buffer.drop_unfinished();
-        let block = buffer.block();
-        assert_eq!(block.len(), 1);
-        assert_eq!((block[0].input_offset, block[0].payload_size), (10, 3));
+        let mut seen = 0;
+        loop {
+            for record in buffer.block() {
+                // SAFETY: the pointers hold until `consume`.
+                #[allow(unsafe_code)]
+                let payload = unsafe { core::slice::from_raw_parts(record.payload, record.payload_size as usize) };
+                assert!(payload.len() == sizes[seen] && payload.iter().all(|&byte| byte == seen as u8));
+                assert_eq!(record.input_offset, seen as i64);
+                seen += 1;
+            }
+            if !buffer.consume() {
+                break;
+            }
+        }
+        assert_eq!(seen, sizes.len());
+        assert_eq!(buffer.take_accepted().bytes, sizes.iter().sum::<usize>() as u64);
+    }
+
+    #[test]
+    fn an_idle_buffer_has_no_memory_and_a_thread_keeps_little() {
+        release_kept();
+        let mut buffers: Vec<_> = (0..10).map(|_| OutputBuffer::new(LIMIT)).collect();
+        for buffer in &mut buffers {
+            assert_eq!(buffer.push(b"one", 0, 0, 0), Pushed::Stored);
+            buffer.mark_finished();
+        }
+        for buffer in &mut buffers {
+            deliver(buffer);
+            buffer.trim();
+            assert!(buffer.block.is_none());
+        }
+        FREE.with(|free| assert_eq!(free.borrow().len(), MOST_KEPT));
+        release_kept();
     }
 }

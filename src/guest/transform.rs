@@ -8,9 +8,11 @@
 
 use super::batch::Stage;
 use super::context::{Context, GuestState, Suspended};
+use super::fault::Fault;
 use super::memory::GuestMemory;
 use super::work::Work;
-use crate::batch::{payload, varint};
+use crate::batch::payload::{self, HeaderCheck, Validity};
+use crate::batch::varint;
 use crate::guest::output::Pushed;
 use crate::module::abi::{TRANSFORM, WOULD_BLOCK};
 use wasmtime::{AsContextMut as _, Caller, Error, Linker};
@@ -112,14 +114,14 @@ fn read_next_record(
     let mut work = context.work.borrow_mut();
     // A call that takes no record must not restart the time limit. Otherwise a guest could run forever.
     context.run_time.check()?;
-    let Work { batch, output, taken } = &mut *work;
+    let Work { batch, output, taken, .. } = &mut *work;
     if batch.stage != Stage::Announced {
         return Ok(NO_RECORD);
     }
     if core::mem::take(&mut batch.in_record) {
         context.finish_record(output);
     }
-    let Some(record) = batch.records.peek() else { return Ok(NO_RECORD) };
+    let Some(record) = batch.peek() else { return Ok(NO_RECORD) };
     let size = record.payload.len();
     if size > length as usize {
         return Ok(BAD_BUFFER);
@@ -137,6 +139,7 @@ fn read_next_record(
     context.run_time.restart();
     context.wall_clock.set(record.timestamp);
     // Last because it is a call. Everything else would have to be kept across it.
+    // In one piece: a suspend point here would cost each record of any size a twelfth of its instructions.
     target.copy_from_slice(record.payload);
     Ok(size as i32)
 }
@@ -153,7 +156,7 @@ fn write(
     let (memory, state) = GuestMemory::of(&mut caller, call)?;
     let context: &Context = &state.context;
     let mut work = context.work.borrow_mut();
-    let Work { batch, output, .. } = &mut *work;
+    let Work { batch, output, checked, .. } = &mut *work;
     if batch.stage != Stage::Announced {
         return Ok(NO_RECORD);
     }
@@ -169,8 +172,18 @@ fn write(
     if payload.len() > output.limit() {
         return Ok(BAD_WRITE);
     }
-    if !payload::is_valid(payload) {
-        return Ok(BAD_BUFFER);
+    match payload::validity(payload) {
+        Validity::Valid => {}
+        Validity::Invalid => return Ok(BAD_BUFFER),
+        Validity::Unknown(begun) => match check_some(context, checked, begun, payload) {
+            Some(true) => {}
+            Some(false) => return Ok(BAD_BUFFER),
+            None => {
+                context.run_time.check()?;
+                drop(work);
+                return Ok(suspend(&mut caller, Suspended::SliceOver));
+            }
+        },
     }
     let index = match topic {
         None => context.default_topic(),
@@ -180,11 +193,35 @@ fn write(
     match output.push(payload, index, batch.latest_offset, context.wall_clock.get()) {
         Pushed::Stored => Ok(length as i32),
         Pushed::TooLarge => Ok(BAD_WRITE),
+        Pushed::OutOfMemory => Err(Fault::OutOfMemory { what: "a record of the guest", bytes: payload.len() }.into()),
         Pushed::Full => {
             // The suspension that follows does not check the time. So a guest that only writes is measured here.
             context.run_time.check()?;
             drop(work);
             Ok(suspend(&mut caller, Suspended::ForOutput))
+        }
+    }
+}
+
+/// Checks a payload with many headers in steps. None if the guest's slice is over before. The guest then calls again
+/// with the same buffer, which it cannot have changed.
+#[cold]
+#[inline(never)]
+fn check_some(
+    context: &Context,
+    checked: &mut Option<HeaderCheck>,
+    begun: HeaderCheck,
+    payload: &[u8],
+) -> Option<bool> {
+    let mut check = checked.take().unwrap_or(begun);
+    loop {
+        let result = check.step(payload);
+        if result.is_some() {
+            return result;
+        }
+        if context.run_time.turn_is_over() {
+            *checked = Some(check);
+            return None;
         }
     }
 }

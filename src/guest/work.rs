@@ -2,6 +2,7 @@
 
 use super::batch::Batch;
 use super::output::OutputBuffer;
+use crate::batch::payload::HeaderCheck;
 use crate::metrics::meter::Passed;
 
 /// The current batch and the output.
@@ -12,24 +13,26 @@ pub struct Work {
     pub output: OutputBuffer,
     /// Records that were taken and are not counted yet.
     pub taken: Passed,
+    /// The guest writes a record with many headers, whose check takes several slices.
+    pub checked: Option<HeaderCheck>,
 }
 
 impl Work {
     /// No batch and a buffer for output of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { batch: Batch::default(), output: OutputBuffer::new(limit), taken: Passed::default() }
+        Self { batch: Batch::default(), output: OutputBuffer::new(limit), taken: Passed::default(), checked: None }
     }
 
     /// Drops the batch and frees the memory.
     pub fn release(&mut self) {
         self.batch = Batch::default();
         self.output.release();
+        self.checked = None;
     }
 
     /// Frees memory that only one large batch needed.
     #[inline]
     pub fn trim(&mut self) {
-        self.batch.trim();
         self.output.trim();
     }
 }

@@ -22,7 +22,7 @@ pub const UNTIMED: u32 = 7;
 pub const LARGE: usize = 32 << 10;
 
 /// What passed through an engine since the last flush.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Passed {
     /// Records.
     pub records: u64,
@@ -121,34 +121,9 @@ impl Meter {
         self.timed.set(timed);
         self.sample.set(timed);
         self.spent.set(0);
-        if timed {
-            self.since.set(clock::ticks());
-        } else {
+        if !timed {
             self.untimed.set(untimed - 1);
         }
-    }
-
-    /// The batch is validated. The host has the thread again.
-    #[inline]
-    pub fn end_check(&self) {
-        if self.timed.get() {
-            self.spend(clock::ticks().wrapping_sub(self.since.get()));
-        }
-    }
-
-    /// Counts the time of a check outside of any operation: of a batch that waits for its turn. Returns its ticks for
-    /// `add_spent`.
-    pub fn check_queued<T>(&self, check: impl FnOnce() -> T) -> (T, u64) {
-        let begin = clock::ticks();
-        let checked = check();
-        let ticks = clock::ticks().wrapping_sub(begin);
-        self.counters.add(Counter::Cpu, ticks);
-        (checked, ticks)
-    }
-
-    /// Ticks of an earlier check belong to the operation that has begun.
-    pub fn add_spent(&self, ticks: u64) {
-        self.spent.set(self.spent.get() + ticks);
     }
 
     /// A poll begins.

@@ -7,13 +7,13 @@ mod queue;
 
 use super::Engine;
 use super::attached::Attached;
-use super::runner::{check_in_place, check_start};
+use super::runner::check_start;
 use super::wakers::Wakers;
 use crate::base::error::{Error, Result};
 use crate::base::state::{wasm_engine_state as State, wasm_poll};
 use crate::base::status::wasm_status as Status;
 use crate::compile::factory::Compiled;
-use crate::guest::batch::Batch;
+use crate::guest::batch::{Batch, check_first};
 use crate::guest::context::Context;
 use crate::host::sink::OutputSink;
 use crate::host::waker::Waker;
@@ -24,10 +24,18 @@ use std::sync::Arc;
 /// A user's operation.
 struct QueuedOperation {
     ticket: Rc<Ticket>,
-    /// The checked batch of a transform that has not begun.
-    waiting: Option<Box<Batch>>,
+    /// The batch of a transform that has not begun.
+    waiting: Option<WaitingBatch>,
     /// The runner works for this operation.
     runs: bool,
+}
+
+/// A batch that waits for the engine.
+enum WaitingBatch {
+    /// As the host gave it, and the first record.
+    New(&'static [u8], u32),
+    /// The rest of one that was checked.
+    Rest(Box<Batch>),
 }
 
 /// A user of a thread's shared engine.
@@ -59,12 +67,12 @@ impl SharedUser {
     }
 
     /// A transform that waits for its turn.
-    fn wait(&mut self, batch: Box<Batch>) {
+    fn wait(&mut self, batch: WaitingBatch) {
         self.shared.context.meter.queued(1);
         self.enqueue(Some(batch));
     }
 
-    fn enqueue(&mut self, waiting: Option<Box<Batch>>) {
+    fn enqueue(&mut self, waiting: Option<WaitingBatch>) {
         let runs = waiting.is_none();
         self.operation = Some(QueuedOperation { ticket: self.shared.enqueue(false), waiting, runs });
     }
@@ -80,7 +88,10 @@ impl SharedUser {
             let missing = || Error::new(Status::Internal, "the shared engine runs but a start was not notified");
             let batch = operation.waiting.take().ok_or_else(missing)?;
             self.shared.context.meter.queued(-1);
-            runner.resume(batch);
+            match batch {
+                WaitingBatch::New(bytes, first) => runner.transform(bytes, first)?,
+                WaitingBatch::Rest(batch) => runner.resume(batch),
+            }
         }
         operation.runs = true;
         Ok(())
@@ -116,22 +127,13 @@ impl Engine for SharedUser {
             self.enqueue(None);
             return Ok(());
         }
-        // Here so that an invalid batch is refused at once and only once.
-        let mut batch = Box::<Batch>::default();
-        let meter = &self.shared.context.meter;
-        let (checked, ticks) = meter.check_queued(|| check_in_place(&self.shared.compiled, &mut batch, bytes, first));
-        checked.inspect_err(|e| {
-            if !e.status.had_no_effect() {
-                meter.series().errors.count(e.status);
-            }
-        })?;
-        batch.check_ticks = ticks;
-        self.wait(batch);
+        check_first(bytes, first)?;
+        self.wait(WaitingBatch::New(bytes, first));
         Ok(())
     }
 
     fn resume(&mut self, batch: Box<Batch>) {
-        self.wait(batch);
+        self.wait(WaitingBatch::Rest(batch));
     }
 
     fn poll(&mut self, sink: Option<&OutputSink>, waker: Waker, wakers: &mut Wakers) -> Result<wasm_poll> {
@@ -162,7 +164,8 @@ impl Engine for SharedUser {
                     return Ok(wasm_poll::Yielded);
                 }
             }
-            Err(e) if !e.status.had_no_effect() => self.ends = true,
+            // A user whose batch was refused goes on.
+            Err(e) if !e.status.had_no_effect() && self.shared.context.state.get() != State::Idle => self.ends = true,
             _ => {}
         }
         polled
