@@ -1,5 +1,6 @@
 //! Writes batches for tools and tests and for hosts that pack a transform's output.
 
+use super::chunk;
 use super::compression::{self, wasm_compression};
 use super::header::{SIZE, wasm_batch_header};
 use super::{payload, varint};
@@ -71,7 +72,7 @@ impl Builder {
                 format!("the payload of record {} is not exactly key, value and headers", self.header.record_count),
             ));
         }
-        let base_timestamp = *self.first_timestamp.get_or_insert(timestamp);
+        let base_timestamp = self.first_timestamp.unwrap_or(timestamp);
         let timestamp_delta = timestamp.checked_sub(base_timestamp).ok_or_else(|| {
             Error::invalid(format!(
                 "timestamp {timestamp} is too far from the first one of the batch ({base_timestamp})"
@@ -85,10 +86,13 @@ impl Builder {
         if self.records.len() + size + varint::MAX_LEN > i32::MAX as usize - SIZE {
             return Err(Error::new(Kind::TooLarge, "a batch cannot have more than 2 GiB"));
         }
+        let more = size + varint::MAX_LEN;
+        self.records.try_reserve(more).map_err(|_| chunk::refused(self.records.len() + more))?;
         varint::put(&mut self.records, size as i64);
         self.records.extend_from_slice(&self.body);
         self.records.extend_from_slice(payload);
 
+        self.first_timestamp = Some(base_timestamp);
         let header = &mut self.header;
         header.base_timestamp = base_timestamp;
         if !header.is_append_time() {
@@ -104,6 +108,7 @@ impl Builder {
     /// The batch as bytes. They are valid until the builder is used again.
     pub fn finish(&mut self) -> Result<&[u8]> {
         self.out.clear();
+        self.out.try_reserve(SIZE).map_err(|_| chunk::refused(SIZE))?;
         self.out.resize(SIZE, 0);
         compression::compress(self.codec, &self.records, &mut self.out)?;
         self.header.seal(&mut self.out);

@@ -1,8 +1,9 @@
 //! The codecs of Kafka. Decompression is in `decompress`.
 
+use crate::chunk::{self, Chunk};
 use crate::decompress::XERIAL_MAGIC;
 use crate::error::{Error, Kind, Result};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 
 /// How the records of a batch are compressed. The numbers are Kafka's.
 #[repr(u32)]
@@ -32,31 +33,59 @@ const XERIAL_BLOCK: usize = 32 << 10;
 
 /// Appends the compressed `data` to `out`.
 pub fn compress(codec: wasm_compression, data: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    let mut out = Growing { out, refused: 0 };
     let written = match codec {
-        wasm_compression::None => {
-            out.extend_from_slice(data);
-            Ok(())
-        }
+        wasm_compression::None => out.write_all(data),
         wasm_compression::Gzip => {
-            let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::default());
+            let mut encoder = flate2::write::GzEncoder::new(&mut out, flate2::Compression::default());
             encoder.write_all(data).and_then(|()| encoder.finish().map(drop))
         }
-        wasm_compression::Snappy => {
-            out.extend_from_slice(XERIAL_MAGIC);
-            out.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1]);
-            let mut encoder = snap::raw::Encoder::new();
-            data.chunks(XERIAL_BLOCK).try_for_each(|chunk| {
-                let block = encoder.compress_vec(chunk).map_err(std::io::Error::other)?;
-                out.extend_from_slice(&(block.len() as u32).to_be_bytes());
-                out.extend_from_slice(&block);
-                Ok(())
-            })
-        }
+        wasm_compression::Snappy => snappy(data, &mut out),
         wasm_compression::Lz4 => {
-            let mut encoder = lz4_flex::frame::FrameEncoder::new(out);
-            encoder.write_all(data).and_then(|()| encoder.finish().map(drop).map_err(std::io::Error::other))
+            let mut encoder = lz4_flex::frame::FrameEncoder::new(&mut out);
+            encoder.write_all(data).and_then(|()| encoder.finish().map(drop).map_err(io::Error::other))
         }
-        wasm_compression::Zstd => zstd::stream::copy_encode(data, out, zstd::DEFAULT_COMPRESSION_LEVEL),
+        wasm_compression::Zstd => zstd::stream::copy_encode(data, &mut out, zstd::DEFAULT_COMPRESSION_LEVEL),
     };
-    written.map_err(|e| Error::new(Kind::Internal, format!("the batch cannot be compressed: {e}")))
+    match (written, out.refused) {
+        (Ok(()), _) => Ok(()),
+        (Err(_), refused @ 1..) => Err(chunk::refused(refused)),
+        (Err(e), 0) => Err(Error::new(Kind::Internal, format!("the batch cannot be compressed: {e}"))),
+    }
+}
+
+fn snappy(data: &[u8], out: &mut Growing<'_>) -> io::Result<()> {
+    out.write_all(XERIAL_MAGIC)?;
+    out.write_all(&[0, 0, 0, 1, 0, 0, 0, 1])?;
+    let mut encoder = snap::raw::Encoder::new();
+    // A block becomes at most a sixth larger.
+    let mut block = Chunk::take().map_err(io::Error::other)?;
+    for piece in data.chunks(XERIAL_BLOCK) {
+        let size = encoder.compress(piece, block.bytes_mut()).map_err(io::Error::other)?;
+        out.write_all(&(size as u32).to_be_bytes())?;
+        out.write_all(&block.bytes()[..size])?;
+    }
+    Ok(())
+}
+
+/// A vector to which as much is appended as the allocator permits.
+struct Growing<'a> {
+    out: &'a mut Vec<u8>,
+    /// Bytes that the allocator refused.
+    refused: usize,
+}
+
+impl io::Write for Growing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.out.try_reserve(bytes.len()).is_err() {
+            self.refused = self.out.len() + bytes.len();
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        self.out.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
