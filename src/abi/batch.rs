@@ -7,9 +7,10 @@ use crate::base::error::{Error, Result};
 use crate::base::number::wasm_compression_number;
 use crate::base::status::wasm_status;
 use crate::batch::builder::Builder;
+use crate::batch::chunk;
 use crate::batch::compression::wasm_compression;
 use crate::batch::header::wasm_batch_header;
-use crate::batch::payload::{Field, Payload};
+use crate::batch::payload::{Field, Parts, Payload};
 use crate::host::slice::{self, wasm_slice};
 
 /// A key or a value: bytes or null.
@@ -99,7 +100,7 @@ pub unsafe extern "C" fn wasm_payload_read(
 ) -> wasm_status {
     boundary(error, |scope| {
         let out = Out::new(payload, "payload")?;
-        let Some(parsed) = Payload::parse(bytes.bytes(scope, "bytes")?) else {
+        let Some(parts) = Parts::of(bytes.bytes(scope, "bytes")?) else {
             return Err(Error::new(
                 wasm_status::BatchMalformed,
                 "the payload is not key, value and headers and nothing else",
@@ -108,17 +109,18 @@ pub unsafe extern "C" fn wasm_payload_read(
         if header_capacity > 0 && headers.is_null() {
             return Err(Error::new(wasm_status::NullArgument, "headers is NULL, but header_capacity is not 0"));
         }
-        for (i, (key, value)) in parsed.headers.iter().take(header_capacity).enumerate() {
-            let header = wasm_header { key: wasm_field::of(Some(key)), value: wasm_field::of(*value) };
+        let header_count = parts.headers.left();
+        for (i, (key, value)) in parts.headers.take(header_capacity).enumerate() {
+            let header = wasm_header { key: wasm_field::of(Some(key)), value: wasm_field::of(value) };
             // SAFETY: `headers` is not NULL and the header says that `header_capacity` entries can be written. `i` is
             // below that.
             unsafe { headers.add(i).write(header) }
         }
         out.set(wasm_payload {
-            key: wasm_field::of(parsed.key),
-            value: wasm_field::of(parsed.value),
+            key: wasm_field::of(parts.key),
+            value: wasm_field::of(parts.value),
             headers,
-            header_count: parsed.headers.len(),
+            header_count,
         });
         Ok(())
     })
@@ -211,19 +213,18 @@ pub unsafe extern "C" fn wasm_batch_builder_add(
         let payload = scope.handle(payload, "payload")?;
         // SAFETY: the header says that arrays in arguments can be read for the call.
         let headers = unsafe { slice::array(payload.headers, payload.header_count, "headers")? };
-        let parsed = Payload {
+        let mut parsed = Payload {
             key: payload.key.field("key")?,
             value: payload.value.field("value")?,
-            headers: headers
-                .iter()
-                .map(|header| {
-                    let key = header.key.field("header key")?;
-                    let key = key.ok_or_else(|| Error::invalid("a header's key must not be null"))?;
-                    Ok((key, header.value.field("header value")?))
-                })
-                .collect::<Result<_>>()?,
+            headers: chunk::reserved(headers.len())?,
         };
+        for header in headers {
+            let key = header.key.field("header key")?;
+            let key = key.ok_or_else(|| Error::invalid("a header's key must not be null"))?;
+            parsed.headers.push((key, header.value.field("header value")?));
+        }
         builder.payload.clear();
+        builder.payload.try_reserve(parsed.encoded_size()).map_err(|_| Error::out_of_memory())?;
         parsed.put(&mut builder.payload);
         Ok(builder.builder.add(given(offset)?, timestamp, &builder.payload)?)
     })

@@ -125,18 +125,17 @@ pub struct Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    /// Parses a payload. `None` if the payload is malformed.
+    /// Parses a payload. `None` if the payload is malformed. Allocates for the headers: see `Parts`.
     pub fn parse(payload: &'a [u8]) -> Option<Self> {
-        let mut cursor = Cursor::new(payload);
-        let key = take_nullable(&mut cursor)?;
-        let value = take_nullable(&mut cursor)?;
-        let count = take_count(&mut cursor)?;
-        let mut headers = Vec::with_capacity(count);
-        for _ in 0..count {
-            let length = cursor.length()?;
-            headers.push((cursor.bytes(length)?, take_nullable(&mut cursor)?));
-        }
-        (cursor.left() == 0).then_some(Self { key, value, headers })
+        let parts = Parts::of(payload)?;
+        Some(Self { key: parts.key, value: parts.value, headers: parts.headers.collect() })
+    }
+
+    /// Bytes that the encoding takes at most.
+    pub fn encoded_size(&self) -> usize {
+        let field = |field: Field<'_>| varint::MAX_LEN + field.map_or(0, <[u8]>::len);
+        let headers = self.headers.iter().map(|(key, value)| field(Some(key)) + field(*value));
+        field(self.key) + field(self.value) + varint::MAX_LEN + headers.sum::<usize>()
     }
 
     /// Appends the payload's encoding.
@@ -148,6 +147,64 @@ impl<'a> Payload<'a> {
             put_nullable(out, Some(key));
             put_nullable(out, *value);
         }
+    }
+}
+
+/// A payload taken apart without an allocation.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// The record's key.
+    pub key: Field<'a>,
+    /// The record's value.
+    pub value: Field<'a>,
+    /// The headers in order.
+    pub headers: Headers<'a>,
+}
+
+/// The headers of a payload.
+#[derive(Clone, Debug)]
+pub struct Headers<'a> {
+    rest: Cursor<'a>,
+    left: usize,
+}
+
+impl<'a> Parts<'a> {
+    /// Those of a payload. `None` if it is malformed.
+    pub fn of(payload: &'a [u8]) -> Option<Self> {
+        if !is_valid(payload) {
+            return None;
+        }
+        let mut rest = Cursor::new(payload);
+        let key = take_nullable(&mut rest)?;
+        let value = take_nullable(&mut rest)?;
+        let left = take_count(&mut rest)?;
+        Some(Self { key, value, headers: Headers { rest, left } })
+    }
+}
+
+impl<'a> Headers<'a> {
+    /// How many are left.
+    pub fn left(&self) -> usize {
+        self.left
+    }
+
+    /// Their encoding without the count.
+    pub fn encoded(&self) -> &'a [u8] {
+        self.rest.rest()
+    }
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = (&'a [u8], Field<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let length = self.rest.length()?;
+        Some((self.rest.bytes(length)?, take_nullable(&mut self.rest)?))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
     }
 }
 
