@@ -53,7 +53,7 @@ fn own_functions(dump: &mut Vec<u8>, wrappers: &Wrappers) {
         let function = match wrappers.origin(frame.funcidx) {
             Origin::Own => frame.funcidx,
             Origin::Import(index, _) => index,
-            Origin::SuspendHere | Origin::BulkMemory(_) => continue,
+            Origin::SuspendHere | Origin::BulkOperation(_) => continue,
         };
         // Where in a function is not known: code is compiled without a map of its addresses. Nor are its variables.
         own.frame(frame.instanceidx, function, 0, [], []);
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn what_was_added_to_the_module_is_not_in_the_stack() {
         // As if the last three were a wrapper of import 77, the suspend point and the function that fills memory.
-        let wrappers = Wrappers { first: 1, imports: vec![(77, "a.b".into())], bulk_memory: true };
+        let wrappers = Wrappers { first: 1, imports: vec![(77, "a.b".into())], bulk_operations: vec![11] };
         let (_, functions) = dump(&wrappers, "unreachable");
         assert_eq!(functions, [0, 77]);
     }

@@ -163,7 +163,7 @@ fn frames(backtrace: &wasmtime::WasmBacktrace, wrappers: &Wrappers) -> Vec<Frame
     let frame = |f: &wasmtime::FrameInfo| match wrappers.origin(f.func_index()) {
         Origin::Own => Some(Frame { function: f.func_name().map(demangle), index: f.func_index() }),
         Origin::Import(index, name) => Some(Frame { function: Some(name), index }),
-        Origin::SuspendHere | Origin::BulkMemory(_) => None,
+        Origin::SuspendHere | Origin::BulkOperation(_) => None,
     };
     // With core dumps Wasmtime gives more.
     backtrace.frames().iter().take(MOST_FRAMES).filter_map(frame).collect()

@@ -90,7 +90,7 @@ impl Profile {
             Origin::Own => format!("function {}", imports.saturating_add(defined)),
             Origin::Import(_, name) => name,
             Origin::SuspendHere => "suspended".into(),
-            Origin::BulkMemory(operation) => operation.name().into(),
+            Origin::BulkOperation(name) => name.into(),
         };
         with_names(&json, name).map_err(|e| broken(&e))
     }

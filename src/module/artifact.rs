@@ -23,7 +23,7 @@ pub type Digest = [u8; 32];
 /// How each artifact begins: neither text nor Wasm nor ELF.
 pub const MAGIC: &[u8; 8] = b"\xc3wasmaot";
 /// Raised with each change of the format.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 const CHECKSUM: Range<usize> = 24..56;
 /// Bytes before the head.
@@ -159,7 +159,7 @@ impl Head {
             out.extend_from_slice(&index.to_le_bytes());
             list(out, name.as_bytes());
         }
-        out.push(self.wrappers.bulk_memory.into());
+        list(out, &self.wrappers.bulk_operations);
         list(out, &self.outline);
     }
 
@@ -179,7 +179,7 @@ impl Head {
                 imports: (0..reader.u32()?)
                     .map(|_| Ok((reader.u32()?, reader.text()?)))
                     .collect::<Result<_, Defect>>()?,
-                bulk_memory: reader.array::<1>()? != [0],
+                bulk_operations: reader.list()?.to_vec(),
             },
             outline: reader.list()?.to_vec(),
         })
@@ -237,7 +237,11 @@ mod tests {
             module: [9; 32],
             module_size: 1 << 40,
             waits: vec![0, 1, 2],
-            wrappers: Wrappers { first: 5, imports: vec![(1, "a.b".into()), (2, "c.d".into())], bulk_memory: true },
+            wrappers: Wrappers {
+                first: 5,
+                imports: vec![(1, "a.b".into()), (2, "c.d".into())],
+                bulk_operations: vec![8, 17],
+            },
             outline: b"\0asm\x01\0\0\0".to_vec(),
         }
     }

@@ -1,7 +1,8 @@
-//! Divides operations on much of a guest's memory into pieces, so that the guest can be suspended in between.
+//! Divides operations on much of a guest's memory or tables into pieces, so that the guest can be suspended in between.
 //!
-//! Wasmtime checks the epoch before each `memory.fill` and `memory.copy` but not inside. For all of a guest's memory
-//! that is milliseconds. An operation whose length is not known to be short therefore becomes
+//! Wasmtime checks the epoch before each `memory.fill` but not inside. For all of a guest's memory that is
+//! milliseconds. The same holds for `memory.copy`, `memory.init`, `table.fill`, `table.copy` and `table.init`. An
+//! operation whose length is not known to be short therefore becomes
 //!
 //! ```wat
 //! (local.tee $length) ;; the three operands stay on the stack
@@ -9,226 +10,231 @@
 //! (if (type $operation) (then (memory.fill)) (else (call $fill)))
 //! ```
 //!
-//! with a function after all others of the module, so that no index changes:
-//!
-//! ```wat
-//! (func $fill (type $operation) (param $dst i32) (param $value i32) (param $length i32)
-//!   (block $rest
-//!     (br_if $rest (i32.le_u (local.get $length) (i32.const PIECE)))
-//!     (br_if $rest …) ;; not inside of the memory
-//!     (loop $pieces
-//!       (memory.fill (local.get $dst) (local.get $value) (i32.const PIECE))
-//!       … ;; dst += PIECE, length -= PIECE
-//!       (br_if $pieces (i32.gt_u (local.get $length) (i32.const PIECE)))))
-//!   (memory.fill (local.get $dst) (local.get $value) (local.get $length)))
-//! ```
-//!
-//! A range that is not inside the memory is left to Wasmtime as a whole: it traps before it writes anything.
-//!
-//! `memory.init` is not divided because its source is part of the module. Operations on tables are not divided either.
+//! with a function after all others of the module, so that no index changes. There is one for each operation with its
+//! segment or tables. `pieces` has them.
 //!
 //! A short operation pays for one comparison, which is too small to measure. A call for each operation would cost
 //! another third. The operands stay where they are, so Wasmtime still sees which lengths are constant.
+//!
+//! Active data segments are divided as well (`segments`): Wasmtime copies them when a guest is instantiated and checks
+//! the epoch before each.
+
+mod pieces;
+mod segments;
+
+pub use pieces::{Pieces, Plan};
+pub use segments::DataSegments;
 
 use wasm_encoder::reencode::{Error, Reencode};
 use wasm_encoder::{BlockType, CodeSection, Function, InstructionSink, ValType};
-use wasmparser::{BinaryReaderError, FuncType, FunctionBody, Operator};
+use wasmparser::{BinaryReaderError, FunctionBody, Operator};
 
-/// Bytes that are filled or copied without an epoch check. That takes some ten microseconds if the memory was used
-/// before and some thirty if its pages are new. This is little compared with a time slice and hundreds of times the
-/// cost of dividing.
-pub const PIECE: u32 = 128 << 10;
+/// What is done without an epoch check.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PieceSizes {
+    /// Bytes of a memory.
+    pub(super) bytes: u32,
+    /// Elements of a table.
+    pub(super) elements: u32,
+}
+
+/// Bytes take some ten microseconds if the memory was used before and some thirty if its pages are new. Elements take
+/// up to sixty if they are copied and were never used before. This is little compared with a time slice and hundreds of
+/// times the cost of dividing.
+pub(super) const PIECES: PieceSizes = PieceSizes { bytes: 128 << 10, elements: 4 << 10 };
 
 /// Locals that a function may have including parameters: a limit of all engines.
 const MOST_LOCALS: u32 = 50_000;
 
-/// The prefix of the operations' codes and the codes of `memory.copy` and `memory.fill`.
+/// The prefix of the operations' codes.
 const PREFIX: u8 = 0xfc;
-const CODES: [u8; 2] = [10, 11];
 
-/// An operation that is divided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BulkOperation {
-    /// `memory.fill`
-    Fill,
-    /// `memory.copy`
-    Copy,
+/// The operations' codes and names in the text format.
+const OPERATIONS: [(u8, &str); 6] = [
+    (8, "memory.init"),
+    (10, "memory.copy"),
+    (11, "memory.fill"),
+    (12, "table.init"),
+    (14, "table.copy"),
+    (17, "table.fill"),
+];
+
+/// The name of the operation with this code.
+pub fn name(code: u8) -> Option<&'static str> {
+    OPERATIONS.iter().find(|(known, _)| *known == code).map(|(_, name)| *name)
 }
 
-/// What is added to a module for them.
-#[derive(Clone, Copy, Debug)]
-pub struct Pieces {
-    /// Index of their type, `(i32 i32 i32) -> ()`.
-    pub ty: u32,
-    /// Index of the first added function. The others follow.
-    pub first: u32,
+/// An operation that can be divided with its immediates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BulkOperation {
+    /// `memory.fill`
+    MemoryFill,
+    /// `memory.copy`
+    MemoryCopy,
+    /// `memory.init` from this data segment.
+    MemoryInit(u32),
+    /// `table.fill` of this table.
+    TableFill(u32),
+    /// `table.copy`
+    TableCopy {
+        /// The destination.
+        dst: u32,
+        /// The source.
+        src: u32,
+    },
+    /// `table.init`
+    TableInit {
+        /// The destination.
+        table: u32,
+        /// The element segment.
+        elem: u32,
+    },
 }
 
 impl BulkOperation {
-    /// All operations in the order of their functions.
-    pub(super) const ALL: [Self; 2] = [Self::Fill, Self::Copy];
-
-    /// Its name in the text format.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fill => "memory.fill",
-            Self::Copy => "memory.copy",
-        }
-    }
-
     fn of(operator: &Operator<'_>) -> Option<Self> {
-        match operator {
-            Operator::MemoryFill { mem: 0 } => Some(Self::Fill),
-            Operator::MemoryCopy { dst_mem: 0, src_mem: 0 } => Some(Self::Copy),
+        match *operator {
+            Operator::MemoryFill { mem: 0 } => Some(Self::MemoryFill),
+            Operator::MemoryCopy { dst_mem: 0, src_mem: 0 } => Some(Self::MemoryCopy),
+            Operator::MemoryInit { data_index, mem: 0 } => Some(Self::MemoryInit(data_index)),
+            Operator::TableFill { table } => Some(Self::TableFill(table)),
+            Operator::TableCopy { dst_table: dst, src_table: src } => Some(Self::TableCopy { dst, src }),
+            Operator::TableInit { elem_index: elem, table } => Some(Self::TableInit { table, elem }),
             _ => None,
         }
     }
 
-    fn emit(self, code: &mut InstructionSink<'_>) {
+    fn code(self) -> u8 {
         match self {
-            Self::Fill => code.memory_fill(0),
-            Self::Copy => code.memory_copy(0, 0),
-        };
+            Self::MemoryInit(_) => 8,
+            Self::MemoryCopy => 10,
+            Self::MemoryFill => 11,
+            Self::TableInit { .. } => 12,
+            Self::TableCopy { .. } => 14,
+            Self::TableFill(_) => 17,
+        }
     }
 
-    /// The operation with its operands on the stack or the call. `length` is a local for it.
-    fn emit_divided(self, code: &mut InstructionSink<'_>, length: Option<u32>, pieces: Pieces) {
-        let function = pieces.first + self as u32;
-        // Without a local only the function can be called. It handles short lengths too.
-        let Some(length) = length else {
-            code.call(function);
-            return;
-        };
-        code.local_tee(length).local_get(length).i32_const(PIECE as i32).i32_le_u();
-        code.if_(BlockType::FunctionType(pieces.ty));
-        self.emit(code);
-        code.else_().call(function).end();
+    /// Bytes or elements of a piece.
+    fn piece(self, sizes: PieceSizes) -> u32 {
+        match self {
+            Self::MemoryFill | Self::MemoryCopy | Self::MemoryInit(_) => sizes.bytes,
+            Self::TableFill(_) | Self::TableCopy { .. } | Self::TableInit { .. } => sizes.elements,
+        }
     }
 
-    /// The added function.
-    pub fn function(self) -> Function {
-        const DST: u32 = 0;
-        /// The value of a fill or the source of a copy.
-        const OTHER: u32 = 1;
-        const LENGTH: u32 = 2;
-        const STEP: i32 = PIECE as i32;
-        let mut function = Function::new([]);
-        let mut code = function.instructions();
-        code.block(BlockType::Empty);
-        code.local_get(LENGTH).i32_const(STEP).i32_le_u().br_if(0);
-        // The later of the two ranges' ends as 64 bits.
-        code.local_get(DST);
-        if self == Self::Copy {
-            code.local_get(OTHER).local_get(DST).local_get(OTHER).i32_gt_u().select();
-        }
-        code.i64_extend_i32_u().local_get(LENGTH).i64_extend_i32_u().i64_add();
-        code.memory_size(0).i64_extend_i32_u().i64_const(16).i64_shl().i64_gt_u().br_if(0);
-        let again = |code: &mut InstructionSink<'_>| {
-            code.local_get(LENGTH).i32_const(STEP).i32_gt_u().br_if(0);
+    fn emit(self, code: &mut InstructionSink<'_>, data: &DataSegments) {
+        match self {
+            Self::MemoryFill => code.memory_fill(0),
+            Self::MemoryCopy => code.memory_copy(0, 0),
+            Self::MemoryInit(segment) => code.memory_init(0, data.index(segment)),
+            Self::TableFill(table) => code.table_fill(table),
+            Self::TableCopy { dst, src } => code.table_copy(dst, src),
+            Self::TableInit { table, elem } => code.table_init(table, elem),
         };
-        if self == Self::Copy {
-            // From the back if the front of the destination may be the back of the source.
-            code.local_get(DST).local_get(OTHER).i32_gt_u().if_(BlockType::Empty);
-            code.loop_(BlockType::Empty);
-            code.local_get(LENGTH).i32_const(STEP).i32_sub().local_set(LENGTH);
-            for place in [DST, OTHER] {
-                code.local_get(place).local_get(LENGTH).i32_add();
-            }
-            code.i32_const(STEP);
-            self.emit(&mut code);
-            again(&mut code);
-            code.end().else_();
-        }
-        code.loop_(BlockType::Empty);
-        code.local_get(DST).local_get(OTHER).i32_const(STEP);
-        self.emit(&mut code);
-        code.local_get(DST).i32_const(STEP).i32_add().local_set(DST);
-        if self == Self::Copy {
-            code.local_get(OTHER).i32_const(STEP).i32_add().local_set(OTHER);
-        }
-        code.local_get(LENGTH).i32_const(STEP).i32_sub().local_set(LENGTH);
-        again(&mut code);
-        code.end();
-        if self == Self::Copy {
-            code.end();
-        }
-        code.end();
-        code.local_get(DST).local_get(OTHER).local_get(LENGTH);
-        self.emit(&mut code);
-        code.end();
-        function
-    }
-}
-
-impl Pieces {
-    /// Whether a type is theirs.
-    pub fn is_type(ty: &FuncType) -> bool {
-        ty.params() == [wasmparser::ValType::I32; 3] && ty.results().is_empty()
     }
 }
 
 /// Finds operations that may be long, operator by operator.
-#[derive(Default)]
 struct Finder {
-    /// Whether the previous operator was a constant of at most a piece. The constant is then on top of the stack.
-    short: bool,
+    sizes: PieceSizes,
+    /// The constant on top of the stack if the previous operator was one.
+    constant: Option<u32>,
 }
 
 impl Finder {
+    fn new(sizes: PieceSizes) -> Self {
+        Self { sizes, constant: None }
+    }
+
     fn next(&mut self, operator: &Operator<'_>) -> Option<BulkOperation> {
-        let constant = matches!(operator, Operator::I32Const { value } if *value as u32 <= PIECE);
-        if core::mem::replace(&mut self.short, constant) { None } else { BulkOperation::of(operator) }
+        let constant = match *operator {
+            Operator::I32Const { value } => Some(value as u32),
+            _ => None,
+        };
+        let length = core::mem::replace(&mut self.constant, constant);
+        BulkOperation::of(operator).filter(|operation| length.is_none_or(|length| length > operation.piece(self.sizes)))
     }
 }
 
-/// Whether a function does something that is to be divided.
-pub fn is_in(body: &FunctionBody<'_>) -> Result<bool, BinaryReaderError> {
+/// Tells `found` about each operation of a function that may be long until it returns false.
+fn find(
+    body: &FunctionBody<'_>,
+    sizes: PieceSizes,
+    mut found: impl FnMut(BulkOperation) -> bool,
+) -> Result<(), BinaryReaderError> {
     // Most functions have none. Reading their operators would cost more than searching for two bytes. The second byte
     // is the first of a LEB128. Its highest bit says whether more follow.
-    if !body.as_bytes().windows(2).any(|pair| pair[0] == PREFIX && CODES.contains(&(pair[1] & 0x7f))) {
-        return Ok(false);
+    if !body.as_bytes().windows(2).any(|pair| pair[0] == PREFIX && name(pair[1] & 0x7f).is_some()) {
+        return Ok(());
     }
-    let mut finder = Finder::default();
+    let mut finder = Finder::new(sizes);
     let mut reader = body.get_operators_reader()?;
     while !reader.eof() {
-        if finder.next(&reader.read()?).is_some() {
-            return Ok(true);
+        if let Some(operation) = finder.next(&reader.read()?)
+            && !found(operation)
+        {
+            break;
         }
     }
-    Ok(false)
+    Ok(())
 }
 
-/// Copies a function of a type with so many parameters and divides its operations.
-pub fn divide<R: Reencode>(
-    reencoder: &mut R,
-    code: &mut CodeSection,
-    body: &FunctionBody<'_>,
-    params: u32,
-    pieces: Pieces,
-) -> Result<(), Error<R::Error>> {
-    let mut locals = Vec::new();
-    let mut count = params;
-    for group in body.get_locals_reader()? {
-        let (group, ty) = group?;
-        locals.push((group, reencoder.val_type(ty)?));
-        count += group;
+impl Pieces {
+    /// Whether a function does something that is to be divided.
+    pub fn are_in(&self, body: &FunctionBody<'_>) -> Result<bool, BinaryReaderError> {
+        let mut any = false;
+        find(body, self.sizes, |operation| {
+            any = self.of(operation).is_some();
+            !any
+        })?;
+        Ok(any)
     }
-    let length = (count < MOST_LOCALS).then_some(count);
-    locals.extend(length.map(|_| (1, ValType::I32)));
-    let mut function = Function::new(locals);
-    let mut finder = Finder::default();
-    let mut reader = body.get_operators_reader()?;
-    while !reader.eof() {
-        let operator = reader.read()?;
-        match finder.next(&operator) {
-            Some(operation) => operation.emit_divided(&mut function.instructions(), length, pieces),
-            None => {
-                function.instruction(&reencoder.instruction(operator)?);
+
+    /// Copies a function with so many parameters and divides its operations.
+    pub fn divide<R: Reencode>(
+        &self,
+        reencoder: &mut R,
+        code: &mut CodeSection,
+        body: &FunctionBody<'_>,
+        params: u32,
+    ) -> Result<(), Error<R::Error>> {
+        let mut locals = Vec::new();
+        let mut count = params;
+        for group in body.get_locals_reader()? {
+            let (group, ty) = group?;
+            locals.push((group, reencoder.val_type(ty)?));
+            count += group;
+        }
+        let length = (count < MOST_LOCALS).then_some(count);
+        locals.extend(length.map(|_| (1, ValType::I32)));
+        let mut function = Function::new(locals);
+        let mut finder = Finder::new(self.sizes);
+        let mut reader = body.get_operators_reader()?;
+        while !reader.eof() {
+            let operator = reader.read()?;
+            match finder.next(&operator).and_then(|operation| Some((operation, self.of(operation)?))) {
+                Some((operation, piece)) => {
+                    let mut code = function.instructions();
+                    // Without a local only the function can be called. It handles short lengths too.
+                    let Some(length) = length else {
+                        code.call(piece.function);
+                        continue;
+                    };
+                    code.local_tee(length).local_get(length);
+                    code.i32_const(operation.piece(self.sizes) as i32).i32_le_u();
+                    code.if_(BlockType::FunctionType(piece.ty));
+                    operation.emit(&mut code, &self.data);
+                    code.else_().call(piece.function).end();
+                }
+                None => {
+                    function.instruction(&reencoder.instruction(operator)?);
+                }
             }
         }
+        code.function(&function);
+        Ok(())
     }
-    code.function(&function);
-    Ok(())
 }
 
 #[cfg(test)]

@@ -24,13 +24,14 @@
 //! `$suspend_here` is where Wasmtime checks the epoch. A function's entry reads the deadline anew. A loop may use the
 //! deadline that it read before the call. Wrappers come after all other functions, so no index changes.
 //!
-//! In the same pass `bulk_memory` divides long operations, which would have no suspend point inside.
+//! In the same pass `bulk_memory` divides long operations and data segments, which would have no suspend point inside.
 
 use super::abi::{self, WOULD_BLOCK};
-use super::bulk_memory::{self, BulkOperation, Pieces};
+use super::bulk_memory::{self, PIECES, PieceSizes, Pieces, Plan};
 use core::convert::Infallible;
+use std::rc::Rc;
 use wasm_encoder::reencode::{Error, Reencode, utils};
-use wasm_encoder::{BlockType, CodeSection, Function, FunctionSection, ValType};
+use wasm_encoder::{BlockType, CodeSection, DataSection, Function, FunctionSection, ValType};
 use wasmparser::{CompositeInnerType, FuncType, Parser, Payload, TypeRef};
 
 /// An import that gets a wrapper.
@@ -76,8 +77,8 @@ pub struct Wrappers {
     /// The index and name of the import behind each wrapper in order. The suspend point comes after the wrappers if
     /// there are any.
     pub imports: Vec<(u32, String)>,
-    /// Whether functions for `bulk_memory`'s operations come last.
-    pub bulk_memory: bool,
+    /// The code of the operation that each of `bulk_memory`'s functions divides. These come last.
+    pub bulk_operations: Vec<u8>,
 }
 
 /// A function of a rewritten module.
@@ -90,7 +91,7 @@ pub enum Origin {
     /// The place of suspension.
     SuspendHere,
     /// The function that divides this operation for its caller.
-    BulkMemory(BulkOperation),
+    BulkOperation(&'static str),
 }
 
 impl Wrappers {
@@ -107,8 +108,8 @@ impl Wrappers {
             }
             added -= self.imports.len() + 1;
         }
-        let operation = BulkOperation::ALL.get(added).filter(|_| self.bulk_memory);
-        operation.map_or(Origin::Own, |&operation| Origin::BulkMemory(operation))
+        let name = self.bulk_operations.get(added).and_then(|&code| bulk_memory::name(code));
+        name.map_or(Origin::Own, Origin::BulkOperation)
     }
 }
 
@@ -120,8 +121,8 @@ struct Rewriter {
     by_import: Vec<Option<u32>>,
     /// The type `() -> ()` if any import waits.
     unit_type: u32,
-    /// The functions for divided operations and whether their type is new.
-    pieces: Option<(Pieces, bool)>,
+    /// What is divided if anything is.
+    pieces: Option<Rc<Pieces>>,
     /// Parameters of each own function of the module whose body is still to come. The last function comes first.
     params: Vec<u32>,
 }
@@ -131,25 +132,40 @@ struct Rewriter {
 ///
 /// `waits` says whether the import with this module and name may have to wait.
 pub fn add(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<Option<(Vec<u8>, Wrappers)>, Error> {
-    let Some(mut rewriter) = plan(module, waits)? else { return Ok(None) };
+    add_with(module, waits, PIECES)
+}
+
+/// The same with pieces of any size, for tests.
+pub(super) fn add_with(
+    module: &[u8],
+    waits: impl Fn(&str, &str) -> Option<Waits>,
+    sizes: PieceSizes,
+) -> Result<Option<(Vec<u8>, Wrappers)>, Error> {
+    let Some(mut rewriter) = plan(module, waits, sizes)? else { return Ok(None) };
     let mut out = wasm_encoder::Module::new();
     rewriter.parse_core_module(&mut out, Parser::new(0), module)?;
     let wrappers = Wrappers {
         first: rewriter.first_added,
-        bulk_memory: rewriter.pieces.is_some(),
+        bulk_operations: rewriter.pieces.as_ref().map_or(Vec::new(), |pieces| pieces.codes()),
         imports: rewriter.waiting.into_iter().map(|w| (w.import, w.name)).collect(),
     };
     Ok(Some((out.finish(), wrappers)))
 }
 
-fn plan(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<Option<Rewriter>, Error> {
+fn plan(
+    module: &[u8],
+    waits: impl Fn(&str, &str) -> Option<Waits>,
+    sizes: PieceSizes,
+) -> Result<Option<Rewriter>, Error> {
     let mut waiting = Vec::new();
     let mut types = Vec::new();
     let mut functions = 0;
     let mut params = Vec::new();
-    let mut divides = false;
+    let mut bulk = Plan::new(sizes);
     for payload in Parser::new(0).parse_all(module) {
-        match payload? {
+        let payload = payload?;
+        bulk.read(&payload)?;
+        match payload {
             Payload::TypeSection(section) => {
                 for group in section {
                     for ty in group?.types() {
@@ -186,20 +202,14 @@ fn plan(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<Op
                 }
                 params.reverse();
             }
-            Payload::CodeSectionEntry(body) => divides = divides || bulk_memory::is_in(&body)?,
             _ => {}
         }
     }
-    let find = |is: &dyn Fn(&FuncType) -> bool| {
-        types.iter().position(|ty| ty.as_ref().is_some_and(is)).map(|index| index as u32)
-    };
-    let unit = find(&|ty| ty.params().is_empty() && ty.results().is_empty());
+    let is_unit = |ty: &FuncType| ty.params().is_empty() && ty.results().is_empty();
+    let unit = types.iter().position(|ty| ty.as_ref().is_some_and(is_unit)).map(|index| index as u32);
     // A module without a function of its own cannot call anything.
     if params.is_empty() || unit.is_none() {
         waiting.clear();
-    }
-    if waiting.is_empty() && !divides {
-        return Ok(None);
     }
     let first_added = functions + params.len() as u32;
     let mut by_import = vec![None; functions as usize];
@@ -212,11 +222,11 @@ fn plan(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<Op
             next_type += 1;
         }
     }
-    let pieces = divides.then(|| {
-        let known = find(&Pieces::is_type);
-        let first = first_added + if waiting.is_empty() { 0 } else { waiting.len() as u32 + 1 };
-        (Pieces { ty: known.unwrap_or(next_type), first }, known.is_none())
-    });
+    let first_piece = first_added + if waiting.is_empty() { 0 } else { waiting.len() as u32 + 1 };
+    let pieces = bulk.finish(&types, next_type, first_piece).map(Rc::new);
+    if waiting.is_empty() && pieces.is_none() {
+        return Ok(None);
+    }
     Ok(Some(Rewriter { first_added, waiting, by_import, unit_type: unit.unwrap_or_default(), pieces, params }))
 }
 
@@ -250,8 +260,8 @@ impl Reencode for Rewriter {
             results.push(ValType::I32);
             types.ty().function(params, results);
         }
-        if let Some((_, true)) = self.pieces {
-            types.ty().function([ValType::I32; 3], []);
+        if let Some(pieces) = self.pieces.clone() {
+            pieces.add_types(self, types)?;
         }
         Ok(())
     }
@@ -286,18 +296,16 @@ impl Reencode for Rewriter {
         if !self.waiting.is_empty() {
             functions.function(self.unit_type);
         }
-        if let Some((pieces, _)) = self.pieces {
-            BulkOperation::ALL.iter().for_each(|_| {
-                functions.function(pieces.ty);
-            });
+        if let Some(pieces) = &self.pieces {
+            pieces.declare(functions);
         }
         Ok(())
     }
 
     fn parse_function_body(&mut self, code: &mut CodeSection, body: wasmparser::FunctionBody<'_>) -> Result<(), Error> {
         let params = self.params.pop().unwrap_or_default();
-        match self.pieces {
-            Some((pieces, _)) if bulk_memory::is_in(&body)? => bulk_memory::divide(self, code, &body, params, pieces),
+        match self.pieces.clone() {
+            Some(pieces) if pieces.are_in(&body)? => pieces.divide(self, code, &body, params),
             _ => utils::parse_function_body(self, code, body),
         }
     }
@@ -316,12 +324,29 @@ impl Reencode for Rewriter {
             empty.instructions().end();
             code.function(&empty);
         }
-        if self.pieces.is_some() {
-            for operation in BulkOperation::ALL {
-                code.function(&operation.function());
-            }
+        if let Some(pieces) = &self.pieces {
+            pieces.add_functions(code);
         }
         Ok(())
+    }
+
+    fn data_index(&mut self, data: u32) -> Result<u32, Error> {
+        Ok(self.pieces.as_ref().map_or(data, |pieces| pieces.data().index(data)))
+    }
+
+    fn data_count(&mut self, count: u32) -> Result<u32, Error> {
+        Ok(self.pieces.as_ref().map_or(count, |pieces| pieces.data().count(count)))
+    }
+
+    fn parse_data_section(
+        &mut self,
+        data: &mut DataSection,
+        section: wasmparser::DataSectionReader<'_>,
+    ) -> Result<(), Error> {
+        match self.pieces.clone() {
+            Some(pieces) => pieces.data().divide(self, data, section),
+            None => utils::parse_data_section(self, data, section),
+        }
     }
 
     /// Names are kept for backtraces. Debug information is removed because its offsets would be wrong. Other custom

@@ -7,7 +7,7 @@ use wasmtime::Engine;
 
 /// Raised whenever `module::suspend_points` or `bulk_memory` rewrites modules in another way, or when host functions
 /// change their meaning for the added code. A test here notices the former.
-pub const REWRITING: u32 = 2;
+pub const REWRITING: u32 = 3;
 
 /// What one module's code depends on.
 #[derive(Clone, Copy, Debug)]
@@ -118,19 +118,28 @@ mod tests {
         (import "redpanda_transform" "write_record" (func $write (param i32 i32) (result i32)))
         (import "host" "flagged" (func $flagged (param i64) (result f32 i64)))
         (table 2 funcref)
+        (table $long 5000 funcref)
         (elem (i32.const 0) $write $flagged)
-        (memory (export "memory") 1)
+        (elem $functions func FUNCTIONS)
+        (memory (export "memory") 9)
+        (data $early (i32.const 3) "BYTES")
+        (data $bytes "BYTES")
         (export "write" (func $write))
         (func $_start (export "_start")
             (memory.fill (i32.const 0) (i32.const 1) (i32.load (i32.const 0)))
             (memory.copy (i32.const 0) (i32.const 1) (i32.load (i32.const 0)))
             (memory.copy (i32.const 0) (i32.const 1) (i32.const 64))
+            (memory.init $bytes (i32.const 0) (i32.const 1) (i32.load (i32.const 0)))
+            (table.fill $long (i32.const 0) (ref.null func) (i32.load (i32.const 0)))
+            (table.copy $long $long (i32.const 0) (i32.const 1) (i32.load (i32.const 0)))
+            (table.init $long $functions (i32.const 0) (i32.const 1) (i32.load (i32.const 0)))
             (drop (call $write (i32.const 1) (i32.const 2)))
             (drop (drop (call $flagged (i64.const 3))))))"#;
 
     #[test]
     fn a_new_way_of_rewriting_has_a_new_number() {
-        let module = wat::parse_str(MODULE).unwrap();
+        let module = MODULE.replace("FUNCTIONS", &"$write ".repeat(5000)).replace("BYTES", &"x".repeat(200_000));
+        let module = wat::parse_str(module).unwrap();
         let waits = |module: &str, name: &str| match module {
             "host" => Some(Waits::Flag),
             _ => suspend_points::own(module, name),
@@ -138,7 +147,7 @@ mod tests {
         let (rewritten, _) = suspend_points::add(&module, waits).unwrap().unwrap();
         assert_eq!(
             (REWRITING, hex(&digest(&rewritten)).as_str()),
-            (2, "9cd1db6eaee283189fd7f19e9dd3c1ed3634990024740ff2b83b4c1170e02963"),
+            (3, "791f7531936d475bf2178270d19b393508b7a1e0ddb5d82b5279d0abe9656d16"),
             "modules are rewritten in another way: raise REWRITING and put the new number and digest here"
         );
     }

@@ -96,16 +96,16 @@ fn a_module_that_never_waits_is_left_alone() {
 
 #[test]
 fn added_functions_are_told_apart_whatever_was_added() {
-    use BulkOperation::{Copy, Fill};
-    let all = Wrappers { first: 5, imports: vec![(1, "a.b".into())], bulk_memory: true };
+    let all = Wrappers { first: 5, imports: vec![(1, "a.b".into())], bulk_operations: vec![11, 10, 17] };
     let import = Origin::Import(1, "a.b".into());
-    let bulk = [Origin::BulkMemory(Fill), Origin::BulkMemory(Copy)];
-    let origins = |wrappers: &Wrappers| (4..10).map(|function| wrappers.origin(function)).collect::<Vec<_>>();
-    let [fill, copy] = bulk;
-    assert_eq!(origins(&all), [Origin::Own, import, Origin::SuspendHere, fill, copy, Origin::Own]);
+    let bulk = ["memory.fill", "memory.copy", "table.fill"].map(Origin::BulkOperation);
+    let origins = |wrappers: &Wrappers| (4..11).map(|function| wrappers.origin(function)).collect::<Vec<_>>();
+    let [fill, copy, table] = bulk;
+    assert_eq!(origins(&all), [Origin::Own, import, Origin::SuspendHere, fill, copy, table, Origin::Own]);
     let only_bulk = Wrappers { imports: vec![], ..all.clone() };
-    assert_eq!(origins(&only_bulk)[1..4], [Origin::BulkMemory(Fill), Origin::BulkMemory(Copy), Origin::Own]);
-    let only_waiting = Wrappers { bulk_memory: false, ..all };
-    assert_eq!(origins(&only_waiting)[2..], [Origin::SuspendHere, Origin::Own, Origin::Own, Origin::Own]);
+    let [fill, copy, table] = ["memory.fill", "memory.copy", "table.fill"].map(Origin::BulkOperation);
+    assert_eq!(origins(&only_bulk)[1..5], [fill, copy, table, Origin::Own]);
+    let only_waiting = Wrappers { bulk_operations: vec![], ..all };
+    assert_eq!(origins(&only_waiting)[2..5], [Origin::SuspendHere, Origin::Own, Origin::Own]);
     assert!(origins(&Wrappers::default()).iter().all(|origin| *origin == Origin::Own));
 }
