@@ -4,70 +4,168 @@
 use crate::base::error::CoreDump;
 use crate::module::suspend_points::{Origin, Wrappers};
 use core::num::NonZeroUsize;
-use wasm_encoder::{CoreDumpStackSection, Section as _};
-use wasmparser::{KnownCustom, Parser, Payload};
-use wasmtime::{AsContextMut, Error, WasmCoreDump};
+use wasm_encoder::{
+    ConstExpr, CoreDumpInstancesSection, CoreDumpModulesSection, CoreDumpSection, CoreDumpStackSection, Encode as _,
+    GlobalSection, GlobalType, HeapType, MemorySection, MemoryType, Section, SectionId, ValType,
+};
+use wasmtime::{Error, Memory, Mutability, Store, Val, WasmCoreDump};
 
 /// The most frames that a dump has. The innermost ones are kept.
 pub const MOST_FRAMES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9_999);
 
-/// Bytes of the largest memory that is dumped. Sections have 32-bit sizes. The dump holds the memory's content twice
-/// before it is one piece.
-const LARGEST_MEMORY: u64 = 1 << 30;
+/// Bytes of the largest memory that is dumped. Sections have 32-bit sizes.
+const LARGEST_MEMORY: usize = 1 << 30;
+
+/// Each data segment is within one such range. Zeros at its ends are left out.
+const RANGE: usize = 4096;
+
+/// Bytes of memory between two pauses. Some 40 µs of work.
+const STEP: usize = 128 << 10;
+
+/// Bytes of a segment beside its content at most.
+const SEGMENT_HEAD: usize = 16;
 
 /// A dump of the guest in `store`, which failed with `error`. None if dumps are off, if the guest exited without a
-/// failure or before it was instantiated or if its memory is larger than 1 GiB. `name` is the transform's.
-pub fn of(mut store: impl AsContextMut, error: &Error, name: &str, wrappers: &Wrappers) -> Option<CoreDump> {
+/// failure or before it was instantiated, if its memory is larger than 1 GiB or if there is no memory for the dump.
+/// `name` is the transform's. `pause` is called often and may suspend.
+pub async fn of<T: 'static>(
+    store: &mut Store<T>,
+    error: &Error,
+    name: &str,
+    wrappers: &Wrappers,
+    pause: impl AsyncFn(),
+) -> Option<CoreDump> {
     let dump = error.downcast_ref::<WasmCoreDump>()?;
     if error.downcast_ref::<wasmtime_wasi::I32Exit>().is_some_and(|exit| exit.0 == 0) {
         return None;
     }
-    let memory: usize = dump.memories().iter().map(|memory| memory.data_size(&mut store)).sum();
-    if memory as u64 > LARGEST_MEMORY {
+    // A guest has one memory and is one instance.
+    let memory = dump.memories().first().copied();
+    if memory.is_some_and(|memory| memory.data_size(&*store) > LARGEST_MEMORY) {
         return None;
     }
-    let mut bytes = dump.serialize(store, name);
-    own_functions(&mut bytes, wrappers);
+    let mut head = wasm_encoder::Module::new();
+    head.section(&CoreDumpSection::new(name));
+    let mut memories = MemorySection::new();
+    if let Some(memory) = memory {
+        let (minimum, maximum) = (memory.size(&*store), memory.ty(&*store).maximum());
+        memories.memory(MemoryType { minimum, maximum, memory64: false, shared: false, page_size_log2: None });
+    }
+    head.section(&memories).section(&globals(dump, store));
+    let tail = tail(dump, wrappers);
+
+    let mut bytes = head.finish();
+    let (segments, content) = match memory {
+        Some(memory) => measure(store, memory, &pause).await,
+        None => (0, 0),
+    };
+    let size = padded_size(content + PADDED);
+    bytes.try_reserve_exact(1 + PADDED + content + PADDED + tail.len()).ok()?;
+    bytes.push(SectionId::Data.into());
+    bytes.extend(size);
+    bytes.extend(padded_size(segments));
+    if let Some(memory) = memory {
+        for at in (0..memory.data_size(&*store)).step_by(STEP) {
+            for_segments(&memory.data(&*store)[at..], |offset, content| {
+                0_u32.encode(&mut bytes);
+                ConstExpr::i32_const((at + offset) as i32).encode(&mut bytes);
+                content.encode(&mut bytes);
+            });
+            pause().await;
+        }
+    }
+    bytes.extend(tail);
     Some(CoreDump::new(bytes))
 }
 
-/// Replaces the stack, which comes last, by one with the names and indices of the original module.
-fn own_functions(dump: &mut Vec<u8>, wrappers: &Wrappers) {
-    let mut end = 0;
-    let mut stack = None;
-    for payload in Parser::new(0).parse_all(dump) {
-        let Ok(payload) = payload else { return };
-        if let Payload::CustomSection(section) = &payload
-            && let KnownCustom::CoreDumpStack(frames) = section.as_known()
-        {
-            stack = Some((end, frames));
-        }
-        end = match payload {
-            Payload::Version { range, .. } => range.end,
-            _ => payload.as_section().map_or(end, |(_, range)| range.end),
-        };
+/// Segments of a memory's content and their encoded bytes.
+async fn measure<T: 'static>(store: &Store<T>, memory: Memory, pause: &impl AsyncFn()) -> (usize, usize) {
+    let (mut segments, mut bytes) = (0, 0);
+    let mut head = Vec::with_capacity(SEGMENT_HEAD);
+    for at in (0..memory.data_size(store)).step_by(STEP) {
+        for_segments(&memory.data(store)[at..], |offset, content| {
+            head.clear();
+            0_u32.encode(&mut head);
+            ConstExpr::i32_const((at + offset) as i32).encode(&mut head);
+            (content.len() as u32).encode(&mut head);
+            segments += 1;
+            bytes += head.len() + content.len();
+        });
+        pause().await;
     }
-    let Some((begin, frames)) = stack else { return };
-    let mut own = CoreDumpStackSection::new(frames.name);
-    for frame in frames.frames {
-        let function = match wrappers.origin(frame.funcidx) {
-            Origin::Own => frame.funcidx,
+    (segments, bytes)
+}
+
+/// The parts of the first bytes that are not zero, with their offsets.
+fn for_segments(memory: &[u8], mut found: impl FnMut(usize, &[u8])) {
+    for (range, start) in memory[..memory.len().min(STEP)].chunks(RANGE).zip((0..).step_by(RANGE)) {
+        if let (Some(first), Some(last)) = (range.iter().position(|&b| b != 0), range.iter().rposition(|&b| b != 0)) {
+            found(start + first, &range[first..=last]);
+        }
+    }
+}
+
+/// Bytes of a number in LEB128 that is not as short as it could be.
+const PADDED: usize = 5;
+
+fn padded_size(number: usize) -> [u8; PADDED] {
+    core::array::from_fn(|i| {
+        let bits = (number >> (7 * i)) as u8 & 0x7f;
+        if i + 1 < PADDED { bits | 0x80 } else { bits }
+    })
+}
+
+/// The globals with their values. References are null.
+fn globals<T: 'static>(dump: &WasmCoreDump, store: &mut Store<T>) -> GlobalSection {
+    let mut globals = GlobalSection::new();
+    for global in dump.globals() {
+        let mutable = global.ty(&*store).mutability() == Mutability::Var;
+        let (val_type, value) = match global.get(&mut *store) {
+            Val::I32(value) => (ValType::I32, ConstExpr::i32_const(value)),
+            Val::I64(value) => (ValType::I64, ConstExpr::i64_const(value)),
+            Val::F32(bits) => (ValType::F32, ConstExpr::f32_const(f32::from_bits(bits).into())),
+            Val::F64(bits) => (ValType::F64, ConstExpr::f64_const(f64::from_bits(bits).into())),
+            Val::V128(value) => (ValType::V128, ConstExpr::v128_const(value.as_u128() as i128)),
+            _ => (ValType::FUNCREF, ConstExpr::ref_null(HeapType::FUNC)),
+        };
+        globals.global(GlobalType { val_type, mutable, shared: false }, &value);
+    }
+    globals
+}
+
+/// What comes after the memory: modules, instances and the stack with the names and indices of the original module.
+fn tail(dump: &WasmCoreDump, wrappers: &Wrappers) -> Vec<u8> {
+    let mut modules = CoreDumpModulesSection::new();
+    for module in dump.modules() {
+        modules.module(module.name().unwrap_or("<anonymous-module-0>"));
+    }
+    let mut instances = CoreDumpInstancesSection::new();
+    for _ in dump.instances() {
+        instances.instance(0, 0..dump.memories().len() as u32, 0..dump.globals().len() as u32);
+    }
+    let mut stack = CoreDumpStackSection::new("main");
+    for frame in dump.frames() {
+        let function = match wrappers.origin(frame.func_index()) {
+            Origin::Own => frame.func_index(),
             Origin::Import(index, _) => index,
             Origin::SuspendHere | Origin::BulkOperation(_) => continue,
         };
         // Where in a function is not known: code is compiled without a map of its addresses. Nor are its variables.
-        own.frame(frame.instanceidx, function, 0, [], []);
+        stack.frame(0, function, 0, [], []);
     }
-    let mut section = Vec::new();
-    own.append_to(&mut section);
-    dump.truncate(begin);
-    dump.extend(section);
+    let mut tail = Vec::new();
+    modules.append_to(&mut tail);
+    instances.append_to(&mut tail);
+    stack.append_to(&mut tail);
+    tail
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wasmtime::{Engine, Instance, Module, Store};
+    use core::task::{Context, Poll, Waker};
+    use wasmparser::{KnownCustom, Parser, Payload};
+    use wasmtime::{Engine, Instance, Module};
 
     /// The stack's functions in the dump of a guest whose function `inner` traps.
     fn dump(wrappers: &Wrappers, body: &str) -> (Option<CoreDump>, Vec<u32>) {
@@ -87,7 +185,8 @@ mod tests {
         let instance = Instance::new(&mut store, &module, &[]).unwrap();
         let start = instance.get_typed_func::<(), ()>(&mut store, "_start").unwrap();
         let error = start.call(&mut store, ()).unwrap_err();
-        let dump = of(&mut store, &error, "tested", wrappers);
+        let dump = core::pin::pin!(of(&mut store, &error, "tested", wrappers, async || {}));
+        let Poll::Ready(dump) = dump.poll(&mut Context::from_waker(Waker::noop())) else { panic!("it waits") };
         let functions = dump.as_ref().map_or(Vec::new(), |dump| sections(dump.bytes()).1);
         (dump, functions)
     }

@@ -4,9 +4,10 @@ use super::context::Context;
 use super::instance::GuestEnd;
 use crate::base::error::{Error, Frame, GuestDetail, wasm_trap};
 use crate::base::status::wasm_status as Status;
-use crate::base::text::demangle;
+use crate::base::text::{demangle, printable};
 use crate::module::suspend_points::{Origin, Wrappers};
 use core::fmt::Write as _;
+use std::time::{Duration, Instant};
 
 /// What a host function of ours raises.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,9 @@ pub enum Fault {
 
 /// Frames that an error has: Wasmtime's own default.
 const MOST_FRAMES: usize = 20;
+
+/// Time after which further names of an error stay mangled. Names are chosen by whoever made the module.
+const NAMES_TIME: Duration = Duration::from_micros(250);
 
 /// The trap numbers of the C ABI for Wasmtime's.
 fn trap_code(trap: wasmtime::Trap) -> wasm_trap {
@@ -160,8 +164,10 @@ fn with_growth(context: &Context, what: String) -> String {
 }
 
 fn frames(backtrace: &wasmtime::WasmBacktrace, wrappers: &Wrappers) -> Vec<Frame> {
+    let begin = Instant::now();
+    let readable = |name: &str| if begin.elapsed() < NAMES_TIME { demangle(name) } else { printable(name) };
     let frame = |f: &wasmtime::FrameInfo| match wrappers.origin(f.func_index()) {
-        Origin::Own => Some(Frame { function: f.func_name().map(demangle), index: f.func_index() }),
+        Origin::Own => Some(Frame { function: f.func_name().map(readable), index: f.func_index() }),
         Origin::Import(index, name) => Some(Frame { function: Some(name), index }),
         Origin::SuspendHere | Origin::BulkOperation(_) => None,
     };

@@ -2,7 +2,7 @@
 
 use super::clock::TICKS_PER_SLICE;
 use super::context::{Context, GuestState, Local, Suspended};
-use super::core_dump;
+use super::ending::Ending;
 use super::limits::Limits;
 use super::program::LinkedModule;
 use super::wasi;
@@ -12,7 +12,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context as TaskContext, Poll, Waker};
 use std::rc::Rc;
-use wasmtime::{Error, InstancePre, Store, StoreContextMut, UpdateDeadline};
+use wasmtime::{Error, Instance, InstancePre, Store, StoreContextMut, UpdateDeadline};
 
 /// A guest that is running or suspended. Dropping it unwinds its stack and frees its store.
 pub struct Guest(Pin<Box<dyn Future<Output = GuestEnd>>>);
@@ -46,18 +46,12 @@ impl Guest {
         store.set_epoch_deadline(ticks(context));
         store.epoch_deadline_callback(deadline_passed);
         let pre = code.pre.clone();
-        let wrappers = config.core_dumps.then(|| code.wrappers.clone());
+        let ending = Ending::new(config, &code.wrappers);
         Self(Box::pin(async move {
-            let result = run(&mut store, pre).await;
+            let mut instance = None;
+            let result = run(&mut store, pre, &mut instance).await;
             // Here because it needs the store, which is dropped with this future.
-            let core_dump = match (&result, &wrappers) {
-                (Err(error), Some(wrappers)) => {
-                    let context = store.data().context.clone();
-                    core_dump::of(&mut store, error, &context.transform().name, wrappers)
-                }
-                _ => None,
-            };
-            GuestEnd { result, core_dump }
+            ending.finish(&mut store, instance, result).await
         }))
     }
 
@@ -68,8 +62,12 @@ impl Guest {
     }
 }
 
-async fn run(store: &mut Store<GuestState>, pre: InstancePre<GuestState>) -> Result<(), Error> {
-    let instance = pre.instantiate_async(&mut *store).await?;
+async fn run(
+    store: &mut Store<GuestState>,
+    pre: InstancePre<GuestState>,
+    place: &mut Option<Instance>,
+) -> Result<(), Error> {
+    let instance = *place.insert(pre.instantiate_async(&mut *store).await?);
     let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
     start.call_async(&mut *store, ()).await
 }

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod context;
 pub mod core_dump;
 pub mod custom;
+pub mod ending;
 pub mod fault;
 pub mod host_function;
 pub mod instance;
