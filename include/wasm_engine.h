@@ -237,7 +237,8 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   WASM_STATUS_MODULE_IMPORT_SIGNATURE = 34,
   // The module is valid but could not be compiled.
   WASM_STATUS_MODULE_COMPILE = 35,
-  // The module has more tables than the runtime allows or its tables start larger.
+  // The module has more tables than the runtime allows or its tables start larger or it has too many elements that
+  // must be set up one by one at each start.
   WASM_STATUS_MODULE_TABLE_LIMIT = 36,
   // The bytes are not an artifact of `wasm_runtime_precompile` or were damaged.
   WASM_STATUS_MODULE_ARTIFACT_DAMAGED = 37,

@@ -72,7 +72,8 @@ pub enum wasm_status {
     ModuleImportSignature = 34,
     /// The module is valid but could not be compiled.
     ModuleCompile = 35,
-    /// The module has more tables than the runtime allows or its tables start larger.
+    /// The module has more tables than the runtime allows or its tables start larger or it has too many elements that
+    /// must be set up one by one at each start.
     ModuleTableLimit = 36,
     /// The bytes are not an artifact of `wasm_runtime_precompile` or were damaged.
     ModuleArtifactDamaged = 37,

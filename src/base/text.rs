@@ -115,7 +115,7 @@ mod tests {
         for (name, text) in [
             ("_ZN5guest3fooEi", "guest::foo(int)"),
             ("_ZZN5hello5worldEvENKUlvE_clEv", "hello::world()::{lambda()#1}::operator()() const"),
-            ("_ZNSt3__213__tree_removeB8ne190000IPNS_16__tree_node_baseIPvEEEEvT_S5_", "void std::__1::__tree_remove"),
+            ("_ZNSt3__213__tree_removeB8ne190000IPNS_16__tree_node_baseIPvEEEEvT_S5_", "void std::__2::__tree_remove"),
             ("_RNvCs1234_7mycrate3foo", "mycrate::foo"),
             ("a", "a"),
         ] {

@@ -15,6 +15,7 @@ use crate::compile::link::Linked;
 use crate::compile::runtime::Shared;
 use crate::metrics::code_cache::CodeCacheEvent;
 use crate::module::artifact::{Artifact, Defect, FORMAT, Head};
+use crate::module::elements;
 use crate::module::inspect::{ItemKind, Summary};
 use crate::module::suspend_points::{self, Waits, Wrappers};
 use crate::module::validate::check_specification;
@@ -124,6 +125,7 @@ fn obtain(shared: &Shared, module: &[u8], transform: &str, wanted: bool) -> Resu
 fn compile_now(shared: &Shared, linked: &Linked, module: &[u8]) -> Result<Code> {
     let made = || {
         check_specification(module)?;
+        elements::check(module)?;
         let rewritten = suspend_points::add(module, |module, name| linked.waits(module, name))
             .map_err(|e| Error::new(Status::ModuleCompile, format!("the module could not be rewritten: {e}")))?;
         let (code, wrappers) = rewritten.map_or((None, Wrappers::default()), |(code, wrappers)| (Some(code), wrappers));

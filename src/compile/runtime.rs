@@ -12,6 +12,7 @@ use crate::guest::host_function::HostFunction;
 use crate::host::log::Sink;
 use crate::host::schema_registry::SchemaRegistry;
 use crate::metrics::registry::MetricsRegistry;
+use crate::module::elements;
 use crate::module::inspect::Summary;
 use crate::module::validate::{self, Bounds};
 use crate::system::memory::allocators::Allocators;
@@ -166,7 +167,8 @@ impl Shared {
     /// Validates a module without compiling it.
     pub fn validate(&self, module: &[u8]) -> Result<()> {
         self.validate_interface(module)?;
-        validate::check_specification(module)
+        validate::check_specification(module)?;
+        elements::check(module)
     }
 
     /// Validates everything about a module except its code. These checks depend on this runtime and are quick.

@@ -17,4 +17,5 @@ pub mod program;
 pub mod schema_registry;
 pub mod transform;
 pub mod wasi;
+pub mod wasi_streams;
 pub mod work;

@@ -4,9 +4,11 @@
 //! Four calls are our own. `fd_write` to the standard streams goes straight to the log: wasmtime-wasi would copy it
 //! twice and need an asynchronous call. `poll_oneoff` would need Tokio's timers: here sleeping returns at once.
 //! `random_get` fills the guest's memory in place. `proc_exit` takes every code: wasmtime-wasi refuses some.
+//! `wasi_streams` has three more.
 
 use super::context::{GuestState, Local};
 use super::memory::GuestMemory;
+use super::wasi_streams;
 use crate::base::description::Description;
 use core::cell::Cell;
 use rand::rngs::SmallRng;
@@ -19,8 +21,8 @@ use wasmtime_wasi::{HostMonotonicClock, HostWallClock, I32Exit, WasiCtxBuilder};
 /// The module's name.
 pub const MODULE: &str = "wasi_snapshot_preview1";
 
-const ERRNO_SUCCESS: i32 = 0;
-const ERRNO_BADF: i32 = 8;
+pub(super) const ERRNO_SUCCESS: i32 = 0;
+pub(super) const ERRNO_BADF: i32 = 8;
 const ERRNO_INVAL: i32 = 28;
 
 /// Guests get the same random numbers at every start.
@@ -34,6 +36,7 @@ pub fn define(linker: &mut Linker<GuestState>) -> Result<(), Error> {
     linker.func_wrap(MODULE, "poll_oneoff", poll_oneoff)?;
     linker.func_wrap(MODULE, "random_get", random_get)?;
     linker.func_wrap(MODULE, "proc_exit", |code: i32| -> Result<(), Error> { Err(I32Exit(code).into()) })?;
+    wasi_streams::define(linker)?;
     linker.allow_shadowing(false);
     Ok(())
 }
