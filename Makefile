@@ -124,7 +124,7 @@ renew-instructions: setup configure
 
 bench-stall: setup configure
 	cmake --build $(CMAKE) --target bench-stall
-	$(CMAKE)/bench/bench-stall $(GUESTS)/bench_transform_stall.wasm
+	$(CMAKE)/bench/bench-stall
 
 bench-codecs: setup configure
 	cmake --build $(CMAKE) --target bench-codecs

@@ -7,13 +7,13 @@
 // "cpu" is the time for which the thread had a processor during the call. The library is responsible for that. "wall"
 // includes the time that other programs took. x slice is p99.9 of cpu in time slices.
 #include "measure.hh"
+#include "stall_batches.hh"
 #include "stall_module.hh"
 
 #include <ctime>
 
 #include <cstring>
 #include <functional>
-#include <map>
 
 using namespace bench;
 using wasm::module;
@@ -189,22 +189,6 @@ row batch(std::function<bytes()> make) {
   };
 }
 
-bytes packed(wasm_compression codec, int records, std::size_t size, bool plain) {
-  auto builder = we::batch_builder::create({0, codec, std::nullopt}).value();
-  std::string value(size, 'x');
-  std::uint32_t state = 1;
-  for (int i = 0; i < records; ++i) {
-    // What is like text: every other byte is one of sixteen.
-    for (std::size_t at = 0; !plain && at < value.size(); at += 2) {
-      state = state * 1'664'525 + 1'013'904'223;
-      value[at] = "etaoinshrdlucmfw"[state >> 28];
-    }
-    builder.add(i, we::payload{std::nullopt, value, {}}).value();
-  }
-  const auto batch = builder.finish().value();
-  return {batch.begin(), batch.end()};
-}
-
 /// A record with many headers.
 bytes with_headers(int headers, std::size_t size) {
   auto builder = we::batch_builder::create().value();
@@ -277,16 +261,9 @@ std::vector<std::pair<std::string, row>> rows() {
       {"dead letter, headers",
        once({.record = unreachable, .buffer = 60 << 20}, {}, with_headers(200'000, 100), WASM_ON_ERROR_DEAD_LETTER)},
   };
-  // These are steps of the call that begins a transform or of its polls.
-  const std::pair<const char*, wasm_compression> codecs[] = {{"gzip", WASM_COMPRESSION_GZIP},
-                                                              {"snappy", WASM_COMPRESSION_SNAPPY},
-                                                              {"lz4", WASM_COMPRESSION_LZ4},
-                                                              {"zstd", WASM_COMPRESSION_ZSTD}};
-  for (const auto& [name, codec] : codecs) {
-    out.emplace_back(name, batch([codec = codec] { return packed(codec, 1600, 64'000, false); }));
+  for (const auto& [name, make] : batches()) {
+    out.emplace_back(name, batch(make));
   }
-  out.emplace_back("zstd, 4 KB to 127 MiB", batch([] { return packed(WASM_COMPRESSION_ZSTD, 1, 133'000'000, true); }));
-  out.emplace_back("check", batch([] { return make_batch({1'000'000, 1}); }));
   return out;
 }
 

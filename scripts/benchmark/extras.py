@@ -28,7 +28,7 @@ def measure(build, guests, wat, quick):
     few = ("c", "rust") if quick else GUESTS
     density = ["--count", "200"] if quick else []
     extras = {
-        "stall": [build / "bench-stall", "--json", guests / "bench_transform_stall.wasm"],
+        "stall": [build / "bench-stall", "--json"],
         "calls": [build / "bench-calls", "--json", wat / "h_bench.wasm"],
         "density": [build / "bench-density", "--json", *density, *identities(guests, few)],
         "cache": [build / "bench-cache", "--json", *identities(guests, few)],
