@@ -138,9 +138,9 @@ pub struct wasm_runtime_config {
     pub log_lines_per_second: u32,
     /// Lines that they may write at once after a time with fewer lines. Default 5,000.
     pub log_burst_lines: u32,
-    /// 1: the error of a guest that failed has a core dump: see `core_dump` of `wasm_error_info`. The poll that reports
-    /// the failure makes it. That takes up to some 4 ms per MiB of the guest's memory that is not zero. The error keeps
-    /// those bytes. Default 0.
+    /// 1: the error of a guest that failed has a core dump: see `core_dump` of `wasm_error_info`. The polls
+    /// of the operation make it in time slices. That takes some 1 ms per MiB of the guest's memory. The error keeps the
+    /// bytes that are not zero. Default 0.
     pub core_dumps: u32,
     /// 1: guests' functions are appended to `/tmp/perf-PID.map` when their modules are compiled or loaded. `perf
     /// report` finds their names there. The file stays. Its lines are wrong as soon as a factory is freed and another

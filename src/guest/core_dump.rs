@@ -169,12 +169,19 @@ mod tests {
 
     /// The stack's functions in the dump of a guest whose function `inner` traps.
     fn dump(wrappers: &Wrappers, body: &str) -> (Option<CoreDump>, Vec<u32>) {
+        let (dump, _, _) = dump_of(2, r#"(data (i32.const 70000) "a secret")"#, wrappers, body);
+        let functions = dump.as_ref().map_or(Vec::new(), |dump| sections(dump.bytes()).1);
+        (dump, functions)
+    }
+
+    /// The dump of a guest with so many pages of memory, the memory and how often there was a pause.
+    fn dump_of(pages: u32, data: &str, wrappers: &Wrappers, body: &str) -> (Option<CoreDump>, Vec<u8>, usize) {
         let mut config = wasmtime::Config::new();
         config.coredump_on_trap(true).wasm_backtrace_max_frames(Some(MOST_FRAMES));
         let engine = Engine::new(&config).unwrap();
         let module = format!(
-            r#"(module (memory (export "memory") 2) (global (mut i64) (i64.const 7))
-                (data (i32.const 70000) "a secret")
+            r#"(module (memory (export "memory") {pages}) (global (mut i64) (i64.const 7))
+                {data}
                 (func $inner {body})
                 (func $middle (call $inner))
                 (func $suspend_here (call $middle))
@@ -185,10 +192,15 @@ mod tests {
         let instance = Instance::new(&mut store, &module, &[]).unwrap();
         let start = instance.get_typed_func::<(), ()>(&mut store, "_start").unwrap();
         let error = start.call(&mut store, ()).unwrap_err();
-        let dump = core::pin::pin!(of(&mut store, &error, "tested", wrappers, async || {}));
-        let Poll::Ready(dump) = dump.poll(&mut Context::from_waker(Waker::noop())) else { panic!("it waits") };
-        let functions = dump.as_ref().map_or(Vec::new(), |dump| sections(dump.bytes()).1);
-        (dump, functions)
+        let pauses = core::cell::Cell::new(0);
+        let dump = {
+            let pause = async || pauses.set(pauses.get() + 1);
+            let dump = core::pin::pin!(of(&mut store, &error, "tested", wrappers, pause));
+            let Poll::Ready(dump) = dump.poll(&mut Context::from_waker(Waker::noop())) else { panic!("it waits") };
+            dump
+        };
+        let memory = instance.get_memory(&mut store, "memory").unwrap();
+        (dump, memory.data(&store).to_vec(), pauses.get())
     }
 
     /// Names of sections and the functions of the stack.
@@ -226,6 +238,36 @@ mod tests {
         let (names, _) = sections(dump.unwrap().bytes());
         assert_eq!(names, ["core", "memory 2", "a secret", "coremodules", "coreinstances", "corestack"]);
         assert_eq!(functions, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn the_segments_make_the_same_memory_and_there_are_pauses_between_them() {
+        const PAGES: u32 = 9;
+        // At both ends of ranges and of steps, alone and side by side.
+        let places = [0, 1, 4095, 4096, 70_000, 131_071, 131_072, 140_000, 589_823];
+        let data: String =
+            places.iter().map(|at| format!(r#"(data (i32.const {at}) "\{:02x}")"#, at % 255 + 1)).collect();
+        let all = r#"(memory.fill (i32.const 262144) (i32.const 5) (i32.const 200000)) unreachable"#;
+        for body in ["unreachable", all] {
+            let (dump, memory, pauses) = dump_of(PAGES, &data, &Wrappers::default(), body);
+            let mut copy = vec![0; memory.len()];
+            for payload in Parser::new(0).parse_all(dump.unwrap().bytes()) {
+                let Payload::DataSection(section) = payload.unwrap() else { continue };
+                for segment in section {
+                    let segment = segment.unwrap();
+                    let wasmparser::DataKind::Active { offset_expr, .. } = segment.kind else {
+                        panic!("it is passive")
+                    };
+                    let Ok(wasmparser::Operator::I32Const { value }) = offset_expr.get_operators_reader().read() else {
+                        panic!("where is it?")
+                    };
+                    copy[value as usize..][..segment.data.len()].copy_from_slice(segment.data);
+                }
+            }
+            assert!(copy == memory, "{body}");
+            // Once for its size and once for its content.
+            assert_eq!(pauses, 2 * memory.len().div_ceil(STEP), "{body}");
+        }
     }
 
     #[test]
