@@ -596,6 +596,12 @@ typedef struct wasm_runtime_config {
   // 1: the thread `wasm-ticker` is an ordinary thread as long as this runtime exists. See `time_slice_ns`. Default
   // 0.
   uint32_t avoid_real_time;
+  // Any other number than 0: guests are replayed. Then what a guest sees depends on its input and this seed alone
+  // and is the same in each engine and at each start. `random_get` gives the numbers of the seed. The monotonic
+  // clock advances by 1,000 at each look, by 1,000 for each record when a batch is taken, and by what is slept.
+  // Default 0: random numbers come from the system and differ between any two guests. The monotonic clock is the
+  // time that the engine has run and slept. In both cases the wall clock is the timestamp of the current record.
+  uint64_t replay_seed;
 } wasm_runtime_config;
 
 // Makes a runtime. `config` may be NULL for the defaults. Its content is copied. Any thread. Any number of runtimes.

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// WASI as a transform sees it: deterministic, and with nothing to open.
+// WASI as a transform sees it: its clocks and random numbers, and nothing to open. Sleeps are in sleep_test.cc.
 #include "support/bench.hh"
 
 #include <gmock/gmock.h>
 
+#include <chrono>
 #include <cstring>
+#include <set>
+#include <thread>
 
 using namespace testing_support;
 using testing::ElementsAre;
@@ -77,27 +80,93 @@ TEST(Wasi, TimesBefore1970AreClampedInsteadOfWrapped) {
   EXPECT_EQ(look(b, batch).at(0).wall, 0U);
 }
 
-TEST(Wasi, AWallClockBeyondItsRangeIsNoCrash) {
+// Records whose timestamps are in microseconds or nanoseconds: 64 bits of nanoseconds end in 2554.
+TEST(Wasi, AWallClockBeyondItsRangeStopsAtItsEnd) {
   bench b("t_wasi");
   ASSERT_TRUE(succeeded(b.start()));
-  auto batch = kafka::values({"a"});
-  batch.base_timestamp = INT64_MAX;
-  EXPECT_THAT(look(b, batch), SizeIs(1));
+  const auto wall_at = [&](std::int64_t timestamp) {
+    auto batch = kafka::values({"a"});
+    batch.base_timestamp = timestamp;
+    return look(b, batch).at(0).wall;
+  };
+  EXPECT_EQ(wall_at(18'446'744'073'709), 18'446'744'073'709'000'000U);
+  for (const auto timestamp : {18'446'744'073'710, 1'700'000'000'000'000, 1'700'000'000'000'000'000, INT64_MAX}) {
+    EXPECT_EQ(wall_at(timestamp), UINT64_MAX) << timestamp;
+  }
 }
 
-TEST(Wasi, TheMonotonicClockAdvancesAMillisecondPerLook) {
+constexpr std::uint64_t hour = 3'600'000'000'000;
+
+// t_wasi sleeps for an hour per record.
+TEST(Wasi, TheMonotonicClockIsTheTimeThatTheEngineRanAndThatTheGuestSlept) {
   bench b("t_wasi");
   ASSERT_TRUE(succeeded(b.start()));
-  const auto all = look(b, kafka::values({"a", "b"}));
-  EXPECT_EQ(all.at(0).second - all.at(0).first, 1'000'000U);
-  EXPECT_EQ(all.at(1).first - all.at(0).second, 1'000'000U);
+  std::uint64_t last = 0;
+  std::uint64_t outside = 0;
+  for (int n = 0; n < 3; ++n) {
+    const auto begun = std::chrono::steady_clock::now();
+    const auto all = look(b, kafka::values({"a", "b"}));
+    const std::uint64_t at_most = (std::chrono::steady_clock::now() - begun).count() * 1'001 / 1'000;
+    ASSERT_THAT(all, SizeIs(2));
+    EXPECT_GT(all[0].first, 0U) << "Go takes that for an error";
+    EXPECT_GE(all[0].second, all[0].first);
+    EXPECT_GE(all[1].first, all[0].second + hour);
+    EXPECT_LE(all[1].second - all[0].first - hour, at_most);
+    if (last != 0) {
+      EXPECT_GE(all[0].first, last + hour);
+      EXPECT_LE(all[0].first - last - hour, outside + at_most - 30'000'000) << "time between batches does not count";
+    }
+    last = all[1].second;
+    const auto idle = std::chrono::steady_clock::now();
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    outside = (std::chrono::steady_clock::now() - idle).count() + at_most;
+  }
 }
 
-TEST(Wasi, ClocksAndRandomNumbersAreTheSameInEachEngineAndAfterEachStart) {
-  bench a("t_wasi");
+wasm_runtime_config replayed(std::uint64_t seed) {
+  wasm_runtime_config config{};
+  config.replay_seed = seed;
+  return config;
+}
+
+TEST(Wasi, RandomNumbersDifferInEachEngineAndAfterEachStart) {
+  const auto runtime = wasmengine::runtime::create().value();
+  const auto factory = compile(runtime, "t_wasi");
+  std::set<std::string> seen_so_far;
+  for (int engines = 0; engines < 2; ++engines) {
+    auto engine = wasmengine::engine::create(factory).value();
+    for (int starts = 0; starts < 2; ++starts) {
+      ASSERT_TRUE(succeeded(finish(engine.start())));
+      recorder out;
+      const auto batch = built({"a", "b"});
+      ASSERT_TRUE(succeeded(finish(engine.transform(batch, out))));
+      for (const auto& value : out.values()) {
+        EXPECT_TRUE(seen_so_far.insert(seen(value).random).second);
+      }
+      ASSERT_TRUE(succeeded(finish(engine.stop())));
+    }
+  }
+  EXPECT_THAT(seen_so_far, SizeIs(8));
+}
+
+TEST(Wasi, RandomNumbersDifferAfterARestartWithinABatch) {
   bench b("t_wasi");
+  wasmengine::policy skip;
+  skip.on_error = WASM_ON_ERROR_SKIP;
+  b.engine.set_policy(skip).value();
+  ASSERT_TRUE(succeeded(b.start()));
+  const auto all = look(b, kafka::values({"a", "dies", "b"}));
+  ASSERT_THAT(all, SizeIs(2));
+  EXPECT_NE(all[0].random, all[1].random);
+}
+
+TEST(Wasi, GuestsThatAreReplayedSeeTheSameInEachEngineAndAfterEachStart) {
+  bench a("t_wasi", replayed(7));
+  bench b("t_wasi", replayed(7));
+  bench other("t_wasi", replayed(8));
   ASSERT_TRUE(succeeded(a.start()));
   ASSERT_TRUE(succeeded(b.start()));
+  ASSERT_TRUE(succeeded(other.start()));
   const auto batch = kafka::values({"a", "b"});
   const auto from_a = look(a, batch);
   const auto from_b = look(b, batch);
@@ -105,12 +174,18 @@ TEST(Wasi, ClocksAndRandomNumbersAreTheSameInEachEngineAndAfterEachStart) {
   ASSERT_TRUE(succeeded(a.start()));
   const auto again = look(a, batch);
   for (std::size_t i = 0; i < 2; ++i) {
-    EXPECT_EQ(from_a.at(i).random, from_b.at(i).random);
-    EXPECT_EQ(from_a.at(i).random, again.at(i).random);
-    EXPECT_EQ(from_a.at(i).first, again.at(i).first);
+    for (const auto& same : {from_b.at(i), again.at(i)}) {
+      EXPECT_EQ(from_a.at(i).random, same.random);
+      EXPECT_EQ(from_a.at(i).first, same.first);
+      EXPECT_EQ(from_a.at(i).second, same.second);
+    }
+    EXPECT_EQ(from_a.at(i).second - from_a.at(i).first, 1'000U);
   }
   EXPECT_NE(from_a.at(0).random, from_a.at(1).random);
   EXPECT_NE(from_a.at(0).random, std::string(16, '\0'));
+  EXPECT_NE(from_a.at(0).random, look(other, batch).at(0).random);
+  const auto next = look(b, batch);
+  EXPECT_EQ(next.at(0).first - from_b.at(1).second, hour + 2'000 + 2 * 1'000U) << "two records, and two looks";
 }
 
 TEST(Wasi, FilesDirectoriesAndSocketsFailWithTheirErrnos) {

@@ -1,6 +1,7 @@
 ;; For each record, writes 64 bytes: real-time clock, its resolution, monotonic clock, the same again, 16 random bytes,
 ;; the real-time clock after a sleep, and eight errnos: of fd_read from stdin, fd_prestat_get(3), path_open,
-;; fd_close(5), fd_seek(1), sock_accept, poll_oneoff (the sleep), and fd_write to descriptor 3.
+;; fd_close(5), fd_seek(1), sock_accept, poll_oneoff (the sleep), and fd_write to descriptor 3. Dies at a value that
+;; begins with d.
 (module $wasi
   (import "redpanda_transform" "check_abi_version_1" (func))
   (import "redpanda_transform" "read_batch_header"
@@ -39,6 +40,7 @@
       (drop (call $next_batch))
       (loop $record
         (br_if $batch (i32.lt_s (call $next_record (i32.const 100000)) (i32.const 0)))
+        (if (i32.eq (i32.load8_u (i32.const 4098)) (i32.const 100)) (then unreachable))
         (drop (call $clock_time_get (i32.const 0) (i64.const 1) (i32.const 256)))
         (drop (call $clock_res_get (i32.const 0) (i32.const 264)))
         (drop (call $clock_time_get (i32.const 1) (i64.const 1) (i32.const 272)))

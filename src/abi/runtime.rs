@@ -16,6 +16,7 @@ use crate::host::slice::{self, CallScope, wasm_slice};
 use crate::system::memory::allocators::Allocators;
 use crate::system::memory::block::{Allocator, wasm_allocator};
 use core::ffi::c_void;
+use core::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -149,6 +150,12 @@ pub struct wasm_runtime_config {
     /// 1: the thread `wasm-ticker` is an ordinary thread as long as this runtime exists. See `time_slice_ns`. Default
     /// 0.
     pub avoid_real_time: u32,
+    /// Any other number than 0: guests are replayed. Then what a guest sees depends on its input and this seed alone
+    /// and is the same in each engine and at each start. `random_get` gives the numbers of the seed. The monotonic
+    /// clock advances by 1,000 at each look, by 1,000 for each record when a batch is taken, and by what is slept.
+    /// Default 0: random numbers come from the system and differ between any two guests. The monotonic clock is the
+    /// time that the engine has run and slept. In both cases the wall clock is the timestamp of the current record.
+    pub replay_seed: u64,
 }
 
 host_data!(wasm_log_sink: AnyThread, "The header says: `line` is called on several threads at once, and `drop` on any.");
@@ -219,6 +226,7 @@ fn settings(c: &wasm_runtime_config) -> Result<Config> {
         core_dumps: c.core_dumps != 0,
         perf_map: c.perf_map != 0,
         real_time: c.avoid_real_time == 0,
+        replay: NonZeroU64::new(c.replay_seed),
     })
 }
 

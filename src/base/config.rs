@@ -1,6 +1,7 @@
 //! The runtime's settings and their defaults in the library's own terms.
 
 use crate::base::error::{Error, Result};
+use core::num::NonZeroU64;
 use std::time::Duration;
 
 /// Where linear memories and guests' stacks come from.
@@ -96,6 +97,8 @@ pub struct Config {
     pub perf_map: bool,
     /// Whether the ticker may run in real time.
     pub real_time: bool,
+    /// The seed of guests that are replayed.
+    pub replay: Option<NonZeroU64>,
 }
 
 impl Default for Config {
@@ -124,6 +127,7 @@ impl Default for Config {
             core_dumps: false,
             perf_map: false,
             real_time: true,
+            replay: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::compile::code_cache::Cache;
 use crate::guest::context::{Context, GuestState, Local};
 use crate::guest::host_function::HostFunction;
 use crate::guest::limits::Limits;
+use crate::guest::random::Random;
 use crate::guest::{schema_registry, transform, wasi};
 use crate::host::log::Sink;
 use crate::host::schema_registry::SchemaRegistry;
@@ -171,9 +172,9 @@ fn list_functions(
     let context = Rc::new(Context::new(description.clone(), config, log.clone(), meter));
     let local = Local::new(&context);
     let state = GuestState {
-        random: wasi::random(),
+        random: Random::new(None),
         limits: Limits { context: local.clone(), previous_size: 0, table_elements: 0, table_limit: 0, memory: None },
-        wasi: wasi::context(&description, &local),
+        wasi: wasi::context(&description),
         context: local,
     };
     let mut store = Store::new(linker.engine(), state);

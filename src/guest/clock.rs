@@ -1,6 +1,7 @@
 //! How long a guest has been running in time that it is accountable for: only while it had the thread.
 
 use super::fault::Fault;
+use super::monotonic::Monotonic;
 use crate::base::config::Config;
 use crate::system::ticker::{self, ActivePolls};
 use core::cell::Cell;
@@ -18,6 +19,8 @@ pub fn tick(config: &Config) -> Duration {
 /// Adds up running time and compares it with the limit by the ticker's run clock.
 #[derive(Debug)]
 pub struct RunTime {
+    /// What the guest itself sees.
+    pub monotonic: Monotonic,
     polls: ActivePolls,
     limit: u64,
     slice: u64,
@@ -31,11 +34,12 @@ pub struct RunTime {
 
 impl RunTime {
     /// A stopped clock.
-    pub fn new(limit: Duration, slice: Duration) -> Self {
+    pub fn new(config: &Config) -> Self {
         Self {
+            monotonic: Monotonic::new(config.replay.is_some()),
             polls: ActivePolls::of_this_thread(),
-            limit: limit.as_nanos() as u64,
-            slice: slice.as_nanos() as u64,
+            limit: config.record_time_limit.as_nanos() as u64,
+            slice: config.time_slice.as_nanos() as u64,
             used: Cell::new(0),
             since: Cell::new(0),
             turn: Cell::new(0),
@@ -49,11 +53,13 @@ impl RunTime {
         let now = ticker::run_clock();
         self.since.set(now);
         self.turn.set(now);
+        self.monotonic.begin_turn();
     }
 
     /// The host has the thread again.
     #[inline]
     pub fn end_turn(&self) {
+        self.monotonic.end_turn();
         self.polls.end();
     }
 

@@ -3,6 +3,7 @@
 
 use super::clock::RunTime;
 use super::limits::Limits;
+use super::random::Random;
 use super::schema_registry::Lookup;
 use super::work::Work;
 use crate::base::config::Config;
@@ -94,7 +95,7 @@ impl Context {
             owner: Cell::new(core::ptr::null_mut()),
             user_data: Cell::new(core::ptr::null_mut()),
             work: RefCell::new(Work::new(config.output_buffer_limit)),
-            run_time: RunTime::new(config.record_time_limit, config.time_slice),
+            run_time: RunTime::new(config),
             state: Cell::new(State::Stopped),
             poisoned: Cell::new(false),
             meter,
@@ -118,6 +119,7 @@ impl Context {
         *self.schemas.borrow_mut() = Lookup::default();
         self.work.borrow_mut().release();
         self.run_time.restart();
+        self.run_time.monotonic.reset();
         self.wall_clock.set(0);
         self.started.set(false);
         self.note_memory_size(0);
@@ -288,7 +290,7 @@ pub struct GuestState {
     /// Memory and table limits.
     pub limits: Limits,
     /// The guest's random numbers.
-    pub random: rand::rngs::SmallRng,
+    pub random: Random,
     /// wasmtime-wasi's own state.
     pub wasi: wasmtime_wasi::p1::WasiP1Ctx,
 }

@@ -5,6 +5,7 @@ use super::context::{Context, GuestState, Local, Suspended};
 use super::ending::Ending;
 use super::limits::Limits;
 use super::program::LinkedModule;
+use super::random::Random;
 use super::wasi;
 use crate::base::config::Config;
 use crate::base::error::CoreDump;
@@ -30,7 +31,7 @@ impl Guest {
     pub fn new(code: &LinkedModule, context: &Rc<Context>, config: &Config) -> Self {
         let local = Local::new(context);
         let state = GuestState {
-            random: wasi::random(),
+            random: Random::new(config.replay),
             limits: Limits {
                 context: local.clone(),
                 previous_size: 0,
@@ -38,7 +39,7 @@ impl Guest {
                 table_limit: config.table_limit,
                 memory: None,
             },
-            wasi: wasi::context(context.transform(), &local),
+            wasi: wasi::context(context.transform()),
             context: local,
         };
         let mut store = Store::new(code.pre.module().engine(), state);

@@ -96,6 +96,7 @@ fn read_batch_header(
     memory.write("producer_epoch", producer_epoch, header.producer_epoch.to_le_bytes())?;
     memory.write("base_sequence", base_sequence, header.base_sequence.to_le_bytes())?;
     context.wall_clock.set(batch.first_timestamp);
+    context.run_time.monotonic.take_batch(header.record_count as u32);
     context.run_time.restart();
     batch.stage = Stage::Announced;
     Ok(batch.records.largest_payload as i32)

@@ -1,22 +1,19 @@
-//! WASI preview 1 as a transform sees it: `wasmtime-wasi` with nothing to open and with deterministic clocks and
-//! random numbers. Standard output and error go to the host's log.
+//! WASI preview 1 as a transform sees it: `wasmtime-wasi` with nothing to open. Standard output and error go to the
+//! host's log.
 //!
-//! Four calls are our own. `fd_write` to the standard streams goes straight to the log: wasmtime-wasi would copy it
+//! Six calls are our own. `fd_write` to the standard streams goes straight to the log: wasmtime-wasi would copy it
 //! twice and need an asynchronous call. `poll_oneoff` would need Tokio's timers: here sleeping returns at once.
+//! `clock_time_get` and `clock_res_get` know the guest's clocks and have no time that they could fail for.
 //! `random_get` fills the guest's memory in place. `proc_exit` takes every code: wasmtime-wasi refuses some.
 //! `wasi_streams` has three more.
 
-use super::context::{GuestState, Local};
+use super::context::{Context, GuestState};
 use super::memory::GuestMemory;
 use super::wasi_streams;
 use crate::base::description::Description;
-use core::cell::Cell;
-use rand::rngs::SmallRng;
-use rand::{Rng as _, SeedableRng as _};
-use std::time::Duration;
 use wasmtime::{Caller, Error, Linker};
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
-use wasmtime_wasi::{HostMonotonicClock, HostWallClock, I32Exit, WasiCtxBuilder};
+use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
 
 /// The module's name.
 pub const MODULE: &str = "wasi_snapshot_preview1";
@@ -25,13 +22,12 @@ pub(super) const ERRNO_SUCCESS: i32 = 0;
 pub(super) const ERRNO_BADF: i32 = 8;
 const ERRNO_INVAL: i32 = 28;
 
-/// Guests get the same random numbers at every start.
-const RANDOM_SEED: u64 = 0x7761_736d;
-
 /// Defines the module.
 pub fn define(linker: &mut Linker<GuestState>) -> Result<(), Error> {
     p1::add_to_linker_async(linker, |state: &mut GuestState| &mut state.wasi)?;
     linker.allow_shadowing(true);
+    linker.func_wrap(MODULE, "clock_time_get", clock_time_get)?;
+    linker.func_wrap(MODULE, "clock_res_get", clock_res_get)?;
     linker.func_wrap(MODULE, "fd_write", fd_write)?;
     linker.func_wrap(MODULE, "poll_oneoff", poll_oneoff)?;
     linker.func_wrap(MODULE, "random_get", random_get)?;
@@ -42,45 +38,8 @@ pub fn define(linker: &mut Linker<GuestState>) -> Result<(), Error> {
 }
 
 /// The state of one guest.
-pub fn context(transform: &Description, context: &Local) -> WasiP1Ctx {
-    WasiCtxBuilder::new()
-        .arg(&transform.name)
-        .envs(&transform.full_environment())
-        .wall_clock(RecordTime(context.clone()))
-        .monotonic_clock(Counter(Cell::new(0)))
-        .build_p1()
-}
-
-/// A guest's random numbers.
-pub fn random() -> SmallRng {
-    SmallRng::seed_from_u64(RANDOM_SEED)
-}
-
-/// The timestamp of the current record.
-struct RecordTime(Local);
-
-impl HostWallClock for RecordTime {
-    fn resolution(&self) -> Duration {
-        Duration::from_millis(1)
-    }
-
-    fn now(&self) -> Duration {
-        Duration::from_millis(u64::try_from(self.0.wall_clock.get()).unwrap_or(0))
-    }
-}
-
-/// Advances by a millisecond at each reading. A guest that waits for time to pass would otherwise wait forever.
-struct Counter(Cell<u64>);
-
-impl HostMonotonicClock for Counter {
-    fn resolution(&self) -> u64 {
-        1_000_000
-    }
-
-    fn now(&self) -> u64 {
-        self.0.set(self.0.get() + 1_000_000);
-        self.0.get()
-    }
+pub fn context(transform: &Description) -> WasiP1Ctx {
+    WasiCtxBuilder::new().arg(&transform.name).envs(&transform.full_environment()).build_p1()
 }
 
 /// Bytes that one `fd_write` takes.
@@ -121,12 +80,92 @@ fn fd_write(mut caller: Caller<'_, GuestState>, fd: i32, vectors: u32, count: u3
     Ok(ERRNO_SUCCESS)
 }
 
+const CLOCK_REALTIME: u32 = 0;
+const CLOCK_MONOTONIC: u32 = 1;
+/// The processor time of the process and of the thread: known to WASI and not provided.
+const CLOCKS_WITHOUT_TIME: core::ops::RangeInclusive<u32> = 2..=3;
+
+/// `clock_time_get(id, precision, time) -> errno`.
+fn clock_time_get(mut caller: Caller<'_, GuestState>, id: u32, _: u64, time: u32) -> Result<i32, Error> {
+    let (mut memory, state) = GuestMemory::of(&mut caller, "clock_time_get")?;
+    let now = match id {
+        CLOCK_REALTIME => wall_clock(&state.context),
+        CLOCK_MONOTONIC => state.context.run_time.monotonic.now(),
+        id => return Ok(errno_of_clock(id)),
+    };
+    memory.write("time", time, now.to_le_bytes())?;
+    Ok(ERRNO_SUCCESS)
+}
+
+/// `clock_res_get(id, resolution) -> errno`.
+fn clock_res_get(mut caller: Caller<'_, GuestState>, id: u32, resolution: u32) -> Result<i32, Error> {
+    let (mut memory, state) = GuestMemory::of(&mut caller, "clock_res_get")?;
+    let nanoseconds = match id {
+        CLOCK_REALTIME => NANOSECONDS_PER_MILLISECOND,
+        CLOCK_MONOTONIC => state.context.run_time.monotonic.resolution(),
+        id => return Ok(errno_of_clock(id)),
+    };
+    memory.write("resolution", resolution, nanoseconds.to_le_bytes())?;
+    Ok(ERRNO_SUCCESS)
+}
+
+fn errno_of_clock(id: u32) -> i32 {
+    if CLOCKS_WITHOUT_TIME.contains(&id) { ERRNO_BADF } else { ERRNO_INVAL }
+}
+
+const NANOSECONDS_PER_MILLISECOND: u64 = 1_000_000;
+
+/// The timestamp of the current record in nanoseconds. Times before 1970 are 1970. Times past 2554 do not fit: records
+/// with microseconds for milliseconds have them.
+fn wall_clock(context: &Context) -> u64 {
+    let milliseconds = u64::try_from(context.wall_clock.get()).unwrap_or(0);
+    milliseconds.saturating_mul(NANOSECONDS_PER_MILLISECOND)
+}
+
 const SUBSCRIPTION_SIZE: u32 = 48;
 const EVENT_SIZE: u32 = 32;
-const EVENT_FD_READ: u8 = 1;
 
-/// `poll_oneoff(in, out, nsubscriptions, nevents) -> errno`. Each subscription completes at once: clocks have run
-/// out, output can be written and input is at its end.
+const STDIN: u32 = 0;
+const OUTPUT: core::ops::RangeInclusive<u32> = 1..=2;
+/// The other end of a stream was closed.
+const HANGUP: u16 = 1;
+
+/// What `poll_oneoff` waits for.
+enum Subscription {
+    /// Nanoseconds to go.
+    Clock(u64),
+    /// Ready at once: errno, bytes that can be read or written, flags.
+    Descriptor(i32, u64, u16),
+}
+
+impl Subscription {
+    /// Reads what lies in the guest's memory. `now` has the time of both clocks. An errno for what no host understands.
+    fn parse(bytes: &[u8], now: [u64; 2]) -> Result<Self, i32> {
+        // Layout: userdata u64, tag u8, then at 16 the content of the tag.
+        match bytes[8] {
+            0 => {
+                // Clock u32, timeout u64 at 24, precision u64, flags u16 at 40.
+                let (id, timeout) = (le32(bytes, 16), le64(bytes, 24));
+                let absolute = bytes[40] & 1 != 0;
+                let now = now.get(id as usize).ok_or(ERRNO_INVAL)?;
+                Ok(Self::Clock(if absolute { timeout.saturating_sub(*now) } else { timeout }))
+            }
+            // Input is at its end. Output takes as much as one call does.
+            1 if le32(bytes, 16) == STDIN => Ok(Self::Descriptor(ERRNO_SUCCESS, 0, HANGUP)),
+            2 if OUTPUT.contains(&le32(bytes, 16)) => Ok(Self::Descriptor(ERRNO_SUCCESS, MOST_PER_WRITE.into(), 0)),
+            1 | 2 => Ok(Self::Descriptor(ERRNO_BADF, 0, 0)),
+            _ => Err(ERRNO_INVAL),
+        }
+    }
+
+    /// Nanoseconds until it is ready.
+    fn time_left(&self) -> u64 {
+        if let Self::Clock(left) = self { *left } else { 0 }
+    }
+}
+
+/// `poll_oneoff(in, out, nsubscriptions, nevents) -> errno`. As `poll` of POSIX, but nobody waits: if nothing is ready,
+/// the monotonic clock advances to the earliest time that was asked for. The wall clock stays the record's.
 fn poll_oneoff(
     mut caller: Caller<'_, GuestState>,
     subscriptions: u32,
@@ -137,20 +176,39 @@ fn poll_oneoff(
     if count == 0 || count > MOST_VECTORS {
         return Ok(ERRNO_INVAL);
     }
-    let (mut memory, _) = GuestMemory::of(&mut caller, "poll_oneoff")?;
+    let (mut memory, state) = GuestMemory::of(&mut caller, "poll_oneoff")?;
     memory.range("out", events, count * EVENT_SIZE)?;
+    let clock = &state.context.run_time.monotonic;
+    let now = [wall_clock(&state.context), clock.now()];
+    let mut wait = u64::MAX;
     for i in 0..count {
-        let subscription = memory.read("in", subscriptions.saturating_add(i * SUBSCRIPTION_SIZE), SUBSCRIPTION_SIZE)?;
-        // Layout: userdata u64, tag u8, then at 16 the content of the tag.
-        let mut event = [0u8; EVENT_SIZE as usize];
-        event[..8].copy_from_slice(&subscription[..8]);
-        let tag = subscription[8];
-        let errno = if tag == EVENT_FD_READ { ERRNO_BADF } else { ERRNO_SUCCESS };
-        event[8..10].copy_from_slice(&(errno as u16).to_le_bytes());
-        event[10] = tag;
-        memory.range("out", events + i * EVENT_SIZE, EVENT_SIZE)?.copy_from_slice(&event);
+        let bytes = memory.read("in", subscriptions.saturating_add(i * SUBSCRIPTION_SIZE), SUBSCRIPTION_SIZE)?;
+        match Subscription::parse(bytes, now) {
+            Ok(subscription) => wait = wait.min(subscription.time_left()),
+            Err(errno) => return Ok(errno),
+        }
     }
-    memory.write("nevents", event_count, count.to_le_bytes())?;
+    let mut ready = 0;
+    for i in 0..count {
+        let bytes = memory.read("in", subscriptions.saturating_add(i * SUBSCRIPTION_SIZE), SUBSCRIPTION_SIZE)?;
+        let (errno, length, flags) = match Subscription::parse(bytes, now) {
+            Ok(Subscription::Clock(left)) if left > wait => continue,
+            Ok(Subscription::Clock(_)) => (ERRNO_SUCCESS, 0, 0),
+            Ok(Subscription::Descriptor(errno, length, flags)) => (errno, length, flags),
+            Err(errno) => return Ok(errno),
+        };
+        // Layout: userdata u64, errno u16, type u8, then at 16 what descriptors have: bytes u64 and flags u16.
+        let mut event = [0u8; EVENT_SIZE as usize];
+        event[..8].copy_from_slice(&bytes[..8]);
+        event[8..10].copy_from_slice(&(errno as u16).to_le_bytes());
+        event[10] = bytes[8];
+        event[16..24].copy_from_slice(&length.to_le_bytes());
+        event[24..26].copy_from_slice(&flags.to_le_bytes());
+        memory.range("out", events + ready * EVENT_SIZE, EVENT_SIZE)?.copy_from_slice(&event);
+        ready += 1;
+    }
+    clock.sleep(wait);
+    memory.write("nevents", event_count, ready.to_le_bytes())?;
     Ok(ERRNO_SUCCESS)
 }
 
@@ -160,10 +218,14 @@ fn random_get(mut caller: Caller<'_, GuestState>, buffer: u32, length: u32) -> R
         return Ok(ERRNO_INVAL);
     }
     let (mut memory, state) = GuestMemory::of(&mut caller, "random_get")?;
-    state.random.fill_bytes(memory.range("buf", buffer, length)?);
+    state.random.fill(memory.range("buf", buffer, length)?);
     Ok(ERRNO_SUCCESS)
 }
 
 fn le32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+fn le64(bytes: &[u8], at: usize) -> u64 {
+    u64::from(le32(bytes, at)) | u64::from(le32(bytes, at + 4)) << 32
 }

@@ -1,5 +1,6 @@
-//! What the operating system provides: memory, signals, time, threads and forks.
+//! What the operating system provides: memory, signals, time, threads, forks and chance.
 
+pub mod entropy;
 pub mod fork;
 pub mod memory;
 pub mod scheduling;
