@@ -1,8 +1,15 @@
-//! How long a guest has been running in time that it is accountable for: only while it had the thread.
+//! How long a guest has been running in time that it is accountable for: only while it had the thread, and the thread
+//! a processor.
+//!
+//! Two clocks measure it. The ticker's run clock costs one load, so it may be read per record. It counts time in which
+//! the kernel had preempted the thread too. So it never ends a guest. When it has passed the limit, the thread's
+//! processor time is looked at, which takes a system call. That clock is also read at the turns of a record that has
+//! lasted for more than half a slice. A guest is ended when it has used more processor time than its limit since then.
 
 use super::fault::Fault;
 use super::monotonic::Monotonic;
 use crate::base::config::Config;
+use crate::system::processor_time;
 use crate::system::ticker::{self, ActivePolls};
 use core::cell::Cell;
 use std::time::Duration;
@@ -16,7 +23,7 @@ pub fn tick(config: &Config) -> Duration {
     config.time_slice.min(config.record_time_limit) / TICKS_PER_SLICE as u32
 }
 
-/// Adds up running time and compares it with the limit by the ticker's run clock.
+/// Adds up running time and compares it with the limit.
 #[derive(Debug)]
 pub struct RunTime {
     /// What the guest itself sees.
@@ -24,12 +31,20 @@ pub struct RunTime {
     polls: ActivePolls,
     limit: u64,
     slice: u64,
-    /// Nanoseconds of earlier turns.
+    tick: u64,
+    /// Nanoseconds of earlier turns by the run clock. Of processor time while that is measured and then never 0.
     used: Cell<u64>,
     /// Run clock at the start of this turn or of the record if the record began in this turn.
     since: Cell<u64>,
     /// Run clock at the start of this turn.
     turn: Cell<u64>,
+    /// Whether a record's processor time is measured. Left as it is when the next record begins: for that record
+    /// `used` is still 0.
+    measures: Cell<bool>,
+    /// Nanoseconds of processor time of earlier turns since the measuring began.
+    processor: Cell<u64>,
+    /// The thread's processor time when it was last read.
+    processor_since: Cell<u64>,
 }
 
 impl RunTime {
@@ -40,9 +55,13 @@ impl RunTime {
             polls: ActivePolls::of_this_thread(),
             limit: config.record_time_limit.as_nanos() as u64,
             slice: config.time_slice.as_nanos() as u64,
+            tick: tick(config).as_nanos() as u64,
             used: Cell::new(0),
             since: Cell::new(0),
             turn: Cell::new(0),
+            measures: Cell::new(false),
+            processor: Cell::new(0),
+            processor_since: Cell::new(0),
         }
     }
 
@@ -63,9 +82,12 @@ impl RunTime {
         self.polls.end();
     }
 
-    /// The guest continues in the same turn after its host took some output.
+    /// The guest continues: after its host took some output, or in another turn.
     pub fn resume(&self) {
         self.since.set(ticker::run_clock());
+        if self.measures.get() {
+            self.processor_since.set(processor_time());
+        }
     }
 
     /// Whether this turn has lasted for a slice.
@@ -89,8 +111,25 @@ impl RunTime {
     /// The guest loses the thread.
     pub fn pause(&self) {
         let now = ticker::run_clock();
-        self.used.set(self.used.get() + now.wrapping_sub(self.since.get()));
+        let before = self.used.get();
+        self.used.set(before + now.wrapping_sub(self.since.get()));
         self.since.set(now);
+        if self.measures.get() {
+            if before == 0 {
+                // The record that was measured is done.
+                self.measures.set(false);
+            } else {
+                self.add_processor_time();
+            }
+        }
+    }
+
+    /// A time slice is over. Measures the record from now on if it has had a good part of the slice and may have a long
+    /// way to go. The time until here is not held against it.
+    pub fn end_slice(&self) {
+        if self.used.get() > self.tick && !self.is_measured() {
+            self.begin_measuring();
+        }
     }
 
     /// Restarts the count: for a record or a start.
@@ -104,6 +143,47 @@ impl RunTime {
     #[inline]
     pub fn check(&self) -> Result<(), Fault> {
         let used = self.used.get() + ticker::run_clock().wrapping_sub(self.since.get());
-        if used <= self.limit { Ok(()) } else { Err(Fault::Timeout { limit_ms: self.limit / 1_000_000 }) }
+        if used <= self.limit { Ok(()) } else { self.check_processor_time() }
     }
+
+    /// The limit has passed by the run clock.
+    #[cold]
+    fn check_processor_time(&self) -> Result<(), Fault> {
+        if self.is_measured() {
+            self.add_processor_time();
+        } else {
+            self.begin_measuring();
+        }
+        let used = self.processor.get();
+        if used > self.limit {
+            return Err(Fault::Timeout { limit_ms: self.limit / 1_000_000 });
+        }
+        // Processor time cannot pass faster. So the rest of the limit may pass before the next look.
+        self.used.set(used.max(1));
+        self.since.set(ticker::run_clock());
+        Ok(())
+    }
+
+    fn is_measured(&self) -> bool {
+        self.measures.get() && self.used.get() != 0
+    }
+
+    fn begin_measuring(&self) {
+        self.measures.set(true);
+        self.used.set(self.used.get().max(1));
+        self.processor.set(0);
+        self.processor_since.set(processor_time());
+    }
+
+    fn add_processor_time(&self) {
+        let now = processor_time();
+        let used = now.saturating_sub(self.processor_since.get());
+        self.processor.set(self.processor.get() + used);
+        self.processor_since.set(now);
+    }
+}
+
+/// The thread's processor time. Where there is none, time limits count by the run clock.
+fn processor_time() -> u64 {
+    processor_time::of_this_thread().unwrap_or_else(ticker::run_clock)
 }

@@ -93,6 +93,7 @@ fn deadline_passed(store: StoreContextMut<'_, GuestState>) -> Result<UpdateDeadl
                     return Ok(UpdateDeadline::Continue(ticks(context)));
                 }
             }
+            context.run_time.end_slice();
             context.suspended.set(Some(Suspended::SliceOver));
         }
         // A guest that does nothing but wait for the host passes nowhere else.
