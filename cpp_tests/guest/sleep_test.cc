@@ -64,8 +64,8 @@ struct event {
 };
 
 std::ostream& operator<<(std::ostream& to, const event& e) {
-  return to << "event " << e.name << " errno " << e.error << " type " << int{e.type} << " " << e.bytes << " bytes, flags "
-            << e.flags;
+  return to << "event " << e.name << " errno " << e.error << " type " << int{e.type} << " " << e.bytes
+            << " bytes, flags " << e.flags;
 }
 
 /// What wat/t_poll.wat writes.
@@ -150,11 +150,13 @@ TEST_F(Sleep, DoesNotComeToPassWhileADescriptorIsReady) {
   const auto w = wait(clock(1, monotonic, 60 * second) + descriptor(2, false, 0) + descriptor(3, true, 1) +
                       clock(4, monotonic, 0));
   EXPECT_EQ(w.passed(), looks);
-  EXPECT_THAT(w.events, ElementsAre(event{2, success, 1, 0, 1}, event{3, success, 2, 8'192, 0}, event{4, success, 0, 0, 0}));
+  EXPECT_THAT(w.events, ElementsAre(event{2, success, 1, 0, 1}, event{3, success, 2, 8'192, 0},
+                                    event{4, success, 0, 0, 0}));
 }
 
 TEST_F(Sleep, OnDescriptorsThatAreNotOpenIsAnError) {
-  const auto w = wait(descriptor(1, false, 1) + descriptor(2, true, 0) + descriptor(3, false, 3) + descriptor(4, true, 99));
+  const auto w =
+      wait(descriptor(1, false, 1) + descriptor(2, true, 0) + descriptor(3, false, 3) + descriptor(4, true, 99));
   EXPECT_THAT(w.events, ElementsAre(event{1, badf, 1, 0, 0}, event{2, badf, 2, 0, 0}, event{3, badf, 1, 0, 0},
                                     event{4, badf, 2, 0, 0}));
 }
