@@ -10,8 +10,8 @@ PEERS   := $(CARGO_TARGET_DIR)/peers
 
 .PHONY: demo check test setup library library-pgo peers guests configure tool cpp header clean \
   lint test-docs test-rust test-header test-symbols test-bindings test-cpp renew-instructions \
-  bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws bench-cache \
-  bench-stall bench-failures bench-codecs
+  soak bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
+  bench-cache bench-stall bench-failures bench-codecs bench-preempted
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
@@ -20,7 +20,7 @@ test: setup library peers guests cpp lint test-docs test-rust test-header test-s
 
 # For every few minutes: less than three of them, with a warm target directory. Each suite once, but for what takes seconds
 # or has a program of its own.
-SLOW := '^(process|signals)\.|^TimeLimit|^GoGuest'
+SLOW := '^(process|signals)\.|^TimeLimit|^GoGuest|GuestSoak'
 check: lint test-docs test-header test-symbols
 	cargo test --release --locked -p wasm-engine-batch -p wasm-engine-promise
 	@$(MAKE) --no-print-directory configure
@@ -84,6 +84,11 @@ test-rust: library
 test-cpp: cpp
 	cd $(CMAKE) && ctest --output-on-failure --no-tests=error -j 2
 
+# Guests in each language with a million records each. `make test` has a hundred thousand.
+soak: setup configure
+	cmake --build $(CMAKE) --target wasm_engine_tests
+	WASM_ENGINE_SOAK_RECORDS=1000000 $(CMAKE)/cpp_tests/wasm_engine_tests --gtest_filter='*GuestSoak*'
+
 lint:
 	scripts/check-wings.py
 	cd scripts/tests && python3 -B -m unittest -q test_check_wings
@@ -129,6 +134,10 @@ bench-stall: setup configure
 bench-codecs: setup configure
 	cmake --build $(CMAKE) --target bench-codecs
 	$(CMAKE)/bench/bench-codecs $(GUESTS)/c_identity.wasm
+
+bench-preempted: setup configure
+	cmake --build $(CMAKE) --target bench-preempted
+	$(CMAKE)/bench/bench-preempted $(GUESTS)/c_identity.wasm
 
 bench-failures: setup configure
 	cmake --build $(CMAKE) --target bench-failures

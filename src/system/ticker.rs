@@ -1,8 +1,8 @@
 //! One thread for the process that advances time for running guests.
 //!
 //! It does two things at each tick. It moves the epoch of every registered Wasmtime engine whose period has elapsed.
-//! Guests past their deadline then yield. It also advances the *run clock*: the coarse clock that measures time
-//! limits. Reading the run clock is one relaxed load and may be done per record.
+//! Guests past their deadline then yield. It also advances the *run clock*: the coarse clock that says when a time
+//! limit may have passed. Reading the run clock is one relaxed load and may be done per record.
 //!
 //! The child of a fork has no such thread. The first guest that runs in the child starts one (`crate::system::fork`).
 //! The lock here is the standard library's for this reason: its whole state is its own memory.
