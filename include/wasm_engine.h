@@ -535,8 +535,11 @@ typedef struct wasm_runtime_config {
   // `avoid_real_time` is set or slices are shorter than 100,000. Otherwise it asks Linux for short slices of its
   // own. It may run on the processors that are allowed for the thread that makes the first runtime.
   uint64_t time_slice_ns;
-  // Nanoseconds that a guest may run for one record or for its start. Only time on the thread counts. Measured in
-  // steps of half a slice. Default 3,000,000,000.
+  // Nanoseconds of processor time that a guest may use for one record or for its start. Time of the host functions
+  // that it calls is included. Time in which the thread was preempted or blocked does not count, nor does time in
+  // which the guest was suspended: because its slice had ended, or because it waited for a promise or for its output
+  // to be taken. A guest is never ended earlier. It may use a sixteenth of the limit and three slices more, and twice
+  // as much if it calls the host all the time. Default 3,000,000,000.
   uint64_t record_time_limit_ns;
   // Bytes of output that one engine holds at most. No output record can be larger. It is held in blocks of 64 KiB. A
   // larger record is held in one piece. Default 1 MiB.
@@ -596,11 +599,12 @@ typedef struct wasm_runtime_config {
   // 1: the thread `wasm-ticker` is an ordinary thread as long as this runtime exists. See `time_slice_ns`. Default
   // 0.
   uint32_t avoid_real_time;
-  // Any other number than 0: guests are replayed. Then what a guest sees depends on its input and this seed alone
-  // and is the same in each engine and at each start. `random_get` gives the numbers of the seed. The monotonic
-  // clock advances by 1,000 at each look, by 1,000 for each record when a batch is taken, and by what is slept.
-  // Default 0: random numbers come from the system and differ between any two guests. The monotonic clock is the
-  // time that the engine has run and slept. In both cases the wall clock is the timestamp of the current record.
+  // A seed for guests that are replayed: any number but 0. What such a guest sees depends on its input and this seed
+  // alone and is the same in each engine and at each start. `random_get` gives the numbers of the seed. The guest's
+  // monotonic clock advances by 1,000 ns at each look, by 1,000 ns for each record when a batch is taken and by what
+  // the guest sleeps. Default 0: random numbers have a seed from the system and differ between any two guests. The
+  // monotonic clock is the time that the engine has run, plus what the guest has slept. In both cases sleeping
+  // returns at once and the wall clock is the timestamp of the current record.
   uint64_t replay_seed;
 } wasm_runtime_config;
 

@@ -8,7 +8,9 @@
 
 #include <gmock/gmock.h>
 
+#include <array>
 #include <chrono>
+#include <string>
 #include <thread>
 
 using namespace testing_support;
@@ -77,6 +79,31 @@ TEST(Fork, AfterEverythingWasReleased) {
   use_from_nothing();
   EXPECT_EQ(in_child(use_from_nothing), fine);
   use_from_nothing();
+}
+
+/// A random number of a guest of t_wasi.
+std::string random_of(wasmengine::engine& engine) {
+  recorder out;
+  EXPECT_TRUE(succeeded(finish(engine.transform(built({"x"}), out))));
+  return out.values().at(0).substr(32, 16);
+}
+
+TEST(Fork, ParentAndChildHaveDifferentRandomNumbers) {
+  bench b("t_wasi");
+  ASSERT_TRUE(succeeded(b.start()));
+  random_of(b.engine);  // So the guest has a generator, of which the child gets a copy.
+  std::array<int, 2> ends{};
+  ASSERT_EQ(pipe(ends.data()), 0);
+  EXPECT_EQ(in_child([&] {
+              const auto random = random_of(b.engine);
+              EXPECT_EQ(write(ends[1], random.data(), random.size()), 16);
+            }),
+            fine);
+  std::string of_child(16, ' ');
+  ASSERT_EQ(read(ends[0], of_child.data(), of_child.size()), 16);
+  EXPECT_NE(random_of(b.engine), of_child);
+  close(ends[0]);
+  close(ends[1]);
 }
 
 /// A parent whose library is at work, with the ticker awake or asleep.

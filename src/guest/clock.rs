@@ -4,7 +4,7 @@
 //! Two clocks measure it. The ticker's run clock costs one load, so it may be read per record. It counts time in which
 //! the kernel had preempted the thread too. So it never ends a guest. When it has passed the limit, the thread's
 //! processor time is looked at, which takes a system call. That clock is also read at the turns of a record that has
-//! lasted for more than half a slice. A guest is ended when it has used more processor time than its limit since then.
+//! lasted for a sixteenth of its limit. A guest is ended when it has used more processor time than its limit since then.
 
 use super::fault::Fault;
 use super::monotonic::Monotonic;
@@ -17,6 +17,10 @@ use std::time::Duration;
 /// Ticks of the epoch in a time slice. A guest's deadline is this many ticks ahead. The guest therefore runs for
 /// between one and two halves of its slice and never longer.
 pub const TICKS_PER_SLICE: u64 = 2;
+
+/// The share of its limit in which a record's processor time is not looked at. That is given to the record. Looking
+/// takes a system call per turn and another one at its end.
+const UNMEASURED_SHARE: u32 = 16;
 
 /// The time between two ticks of a runtime's epoch.
 pub fn tick(config: &Config) -> Duration {
@@ -31,7 +35,8 @@ pub struct RunTime {
     polls: ActivePolls,
     limit: u64,
     slice: u64,
-    tick: u64,
+    /// A record that lasts longer is measured.
+    measured_from: u64,
     /// Nanoseconds of earlier turns by the run clock. Of processor time while that is measured and then never 0.
     used: Cell<u64>,
     /// Run clock at the start of this turn or of the record if the record began in this turn.
@@ -55,7 +60,7 @@ impl RunTime {
             polls: ActivePolls::of_this_thread(),
             limit: config.record_time_limit.as_nanos() as u64,
             slice: config.time_slice.as_nanos() as u64,
-            tick: tick(config).as_nanos() as u64,
+            measured_from: (config.record_time_limit / UNMEASURED_SHARE).max(tick(config)).as_nanos() as u64,
             used: Cell::new(0),
             since: Cell::new(0),
             turn: Cell::new(0),
@@ -124,10 +129,9 @@ impl RunTime {
         }
     }
 
-    /// A time slice is over. Measures the record from now on if it has had a good part of the slice and may have a long
-    /// way to go. The time until here is not held against it.
+    /// A time slice is over. A record that has lasted for so long is measured from its next turn on.
     pub fn end_slice(&self) {
-        if self.used.get() > self.tick && !self.is_measured() {
+        if self.used.get() > self.measured_from && !self.is_measured() {
             self.begin_measuring();
         }
     }
@@ -153,6 +157,7 @@ impl RunTime {
             self.add_processor_time();
         } else {
             self.begin_measuring();
+            self.processor_since.set(processor_time());
         }
         let used = self.processor.get();
         if used > self.limit {
@@ -172,7 +177,6 @@ impl RunTime {
         self.measures.set(true);
         self.used.set(self.used.get().max(1));
         self.processor.set(0);
-        self.processor_since.set(processor_time());
     }
 
     fn add_processor_time(&self) {
