@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Whether a time limit ends innocent guests on a busy machine: bench-preempted GUEST.wasm [LIMIT_MS [SECONDS]]. Two busy
-// processes per processor take two thirds of all of them, while the guest transforms batches whose records take next to
-// no time. Each one that is ended for time would be data lost under a policy that skips.
+// Whether a time limit ends innocent guests on a busy machine: bench-preempted GUEST.wasm [LIMIT_MS [SECONDS]]. Two
+// busy processes per processor take two thirds of all of them, while the guest transforms batches whose records take
+// next to no time. Each one that is ended for time would be data lost under a policy that skips.
 #include "measure.hh"
 
 #include <csignal>

@@ -538,8 +538,8 @@ typedef struct wasm_runtime_config {
   // Nanoseconds of processor time that a guest may use for one record or for its start. Time of the host functions
   // that it calls is included. Time in which the thread was preempted or blocked does not count, nor does time in
   // which the guest was suspended: because its slice had ended, or because it waited for a promise or for its output
-  // to be taken. A guest is never ended earlier. It may use a sixteenth of the limit and three slices more, and twice
-  // as much if it calls the host all the time. Default 3,000,000,000.
+  // to be taken. A guest is never ended earlier. It may use a sixteenth of the limit and three slices more. If it
+  // calls the host all the time, it may use twice the limit. Default 3,000,000,000.
   uint64_t record_time_limit_ns;
   // Bytes of output that one engine holds at most. No output record can be larger. It is held in blocks of 64 KiB. A
   // larger record is held in one piece. Default 1 MiB.

@@ -4,7 +4,8 @@
 //! Two clocks measure it. The ticker's run clock costs one load, so it may be read per record. It counts time in which
 //! the kernel had preempted the thread too. So it never ends a guest. When it has passed the limit, the thread's
 //! processor time is looked at, which takes a system call. That clock is also read at the turns of a record that has
-//! lasted for a sixteenth of its limit. A guest is ended when it has used more processor time than its limit since then.
+//! lasted for a sixteenth of its limit. A guest is ended when it has used more processor time than its limit since
+//! then.
 
 use super::fault::Fault;
 use super::monotonic::Monotonic;
