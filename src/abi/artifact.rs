@@ -5,8 +5,9 @@ use super::error::wasm_error;
 use super::factory::{description, wasm_factory_config};
 use super::future::wasm_future;
 use super::runtime::wasm_runtime;
-use super::{Out, boundary, first_size, sized};
+use super::{Out, boundary, first_size, memory_is_there, sized};
 use crate::base::status::wasm_status;
+use crate::batch::fallible;
 use crate::compile::job;
 use crate::host::slice::wasm_slice;
 
@@ -33,7 +34,9 @@ pub unsafe extern "C" fn wasm_runtime_precompile(
     boundary(error, |scope| {
         let runtime = scope.handle(runtime, "runtime")?;
         let out = Out::new(future, "future")?;
-        let receiver = job::precompile(&runtime.runtime, module.bytes(scope, "module")?.to_vec())?;
+        memory_is_there()?;
+        let module = fallible::copy(module.bytes(scope, "module")?)?;
+        let receiver = job::precompile(&runtime.runtime, module)?;
         out.set(wasm_future::job(receiver));
         Ok(())
     })
@@ -62,7 +65,8 @@ pub unsafe extern "C" fn wasm_factory_load(
         // SAFETY: the header says so. All zeros is a valid config.
         let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
         let out = Out::new(future, "future")?;
-        let artifact = config.module.bytes(scope, "module")?.to_vec();
+        memory_is_there()?;
+        let artifact = fallible::copy(config.module.bytes(scope, "module")?)?;
         let receiver = job::load(&runtime.runtime, artifact, description(scope, &config)?)?;
         out.set(wasm_future::job(receiver));
         Ok(())

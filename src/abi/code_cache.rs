@@ -3,7 +3,7 @@
 
 use super::error::wasm_error;
 use super::runtime::wasm_runtime;
-use super::{boundary, first_size, sized};
+use super::{boundary, first_size, memory_is_there, sized};
 use crate::base::error::Error;
 use crate::base::status::wasm_status;
 use crate::compile::code_cache::DEFAULT_MAX_BYTES;
@@ -60,6 +60,7 @@ pub unsafe extern "C" fn wasm_runtime_set_code_cache(
         if directory.is_empty() || directory.contains(&0) {
             return Err(Error::invalid("config field directory is empty or has a NUL; it must be a path"));
         }
+        memory_is_there()?;
         let max_bytes = if config.max_bytes == 0 { DEFAULT_MAX_BYTES } else { config.max_bytes };
         runtime.runtime.set_code_cache(Path::new(OsStr::from_bytes(directory)), max_bytes)
     })

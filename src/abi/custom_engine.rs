@@ -3,7 +3,7 @@
 use super::error::wasm_error;
 use super::factory::{description, wasm_factory, wasm_factory_config};
 use super::runtime::wasm_runtime;
-use super::{Out, boundary, first_size, promise, sized, take};
+use super::{Out, boundary, first_size, memory_is_there, promise, sized, take};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::batch::payload;
@@ -59,6 +59,7 @@ pub unsafe extern "C" fn wasm_factory_create_custom(
         if !config.module.bytes(scope, "module")?.is_empty() {
             return Err(Error::invalid("a custom engine has no module, but the config has one"));
         }
+        memory_is_there()?;
         let compiled =
             Arc::new(Compiled::custom(runtime.runtime.shared.clone(), callbacks, description(scope, &config)?)?);
         out.set(Arc::into_raw(Arc::new(wasm_factory { compiled })).cast_mut());

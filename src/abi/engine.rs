@@ -3,7 +3,7 @@
 use super::error::wasm_error;
 use super::factory::wasm_factory;
 use super::future::{taken, wasm_future};
-use super::{Out, boundary, first_size, sized, take};
+use super::{Out, boundary, first_size, memory_is_not_short, memory_is_there, sized, take};
 use crate::base::error::{Error, Result};
 use crate::base::state::{wasm_engine_state, wasm_poll};
 use crate::base::status::wasm_status;
@@ -93,6 +93,7 @@ pub unsafe extern "C" fn wasm_engine_create(
             1 => EngineKind::Shared,
             other => return Err(Error::invalid(format!("config field shared is {other}; it must be 0 or 1"))),
         };
+        memory_is_there()?;
         out.set(made(Seat::new(kind, &factory.compiled)?));
         Ok(())
     })
@@ -132,6 +133,7 @@ pub unsafe extern "C" fn wasm_engine_replace(
         let engine = reference(scope, engine)?;
         let factory = scope.handle(factory, "factory")?;
         let out = Out::new(future, "future")?;
+        memory_is_there()?;
         let state = engine.engine.replace(&factory.compiled)?;
         out.set(wasm_future::replacement(engine, state));
         Ok(())
@@ -155,6 +157,7 @@ pub unsafe extern "C" fn wasm_engine_start(
     boundary(error, |scope| {
         let engine = reference(scope, engine)?;
         let out = Out::new(future, "future")?;
+        memory_is_there()?;
         let number = engine.engine.start()?;
         out.set(wasm_future::operation(engine, number));
         Ok(())
@@ -238,6 +241,7 @@ fn begin(engine: &wasm_engine, args: wasm_transform_args, sink: OutputSink) -> R
     if !sink.is_complete() {
         return Err(Error::new(wasm_status::NullArgument, "the sink's callback records is NULL"));
     }
+    memory_is_not_short()?;
     // SAFETY: the header asks for a batch that stays unchanged until the operation has completed. `'static` stands for
     // that here: the engine drops its references when the operation completes or is cancelled.
     let batch = unsafe { args.batch.outliving("batch")? };

@@ -3,10 +3,11 @@
 use super::error::wasm_error;
 use super::future::wasm_future;
 use super::runtime::{strings, wasm_runtime};
-use super::{Out, boundary, first_size, sized};
+use super::{Out, boundary, first_size, memory_is_there, sized};
 use crate::base::description::Description;
 use crate::base::error::Result;
 use crate::base::status::wasm_status;
+use crate::batch::fallible;
 use crate::compile::factory::Compiled;
 use crate::compile::job;
 use crate::host::slice::{self, CallScope, wasm_slice};
@@ -54,12 +55,12 @@ pub(crate) fn description(scope: &CallScope, config: &wasm_factory_config) -> Re
     // SAFETY: the header says that arrays in arguments can be read for the call.
     let env = unsafe { slice::array(config.env, config.env_count, "env")? };
     Ok(Description {
-        name: config.name.text(scope, "name")?.to_owned(),
-        input_topic: config.input_topic.text(scope, "input_topic")?.to_owned(),
+        name: config.name.owned(scope, "name")?,
+        input_topic: config.input_topic.owned(scope, "input_topic")?,
         output_topics: strings(scope, config.output_topics, config.output_topic_count, "output_topics")?,
         environment: env
             .iter()
-            .map(|e| Ok((e.name.text(scope, "env name")?.to_owned(), e.value.text(scope, "env value")?.to_owned())))
+            .map(|e| Ok((e.name.owned(scope, "env name")?, e.value.owned(scope, "env value")?)))
             .collect::<Result<_>>()?,
     })
 }
@@ -86,7 +87,8 @@ pub unsafe extern "C" fn wasm_factory_create(
         // SAFETY: the header says so. All zeros is a valid config.
         let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
         let out = Out::new(future, "future")?;
-        let module = config.module.bytes(scope, "module")?.to_vec();
+        memory_is_there()?;
+        let module = fallible::copy(config.module.bytes(scope, "module")?)?;
         let receiver = job::compile(&runtime.runtime, module, description(scope, &config)?)?;
         out.set(wasm_future::job(receiver));
         Ok(())

@@ -5,7 +5,7 @@ use super::error::wasm_error;
 use super::factory::{description, wasm_factory_config};
 use super::future::wasm_future;
 use super::runtime::wasm_runtime;
-use super::{Out, boundary, fill_sized, first_size, sized};
+use super::{Out, boundary, fill_sized, first_size, memory_is_there, sized};
 use crate::base::status::wasm_status;
 use crate::compile::factory_cache::{DEFAULT_IDLE, FactoryCache, Lookup};
 use crate::host::slice::wasm_slice;
@@ -77,6 +77,7 @@ pub unsafe extern "C" fn wasm_factory_cache_create(
             (idle, interval) = (config.idle_ns, config.collect_interval_ns);
         }
         let out = Out::new(cache, "cache")?;
+        memory_is_there()?;
         let interval = (interval > 0).then(|| Duration::from_nanos(interval));
         let made = FactoryCache::new(runtime.runtime.clone(), nanoseconds(idle, DEFAULT_IDLE), interval);
         out.set(Box::into_raw(Box::new(wasm_factory_cache { cache: made })));
@@ -121,6 +122,7 @@ pub unsafe extern "C" fn wasm_factory_cache_get(
             Some(unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? })
         };
         let out = Out::new(future, "future")?;
+        memory_is_there()?;
         let wanted = match &config {
             Some(config) => match config.module.bytes(scope, "module")? {
                 [] => None,

@@ -5,7 +5,7 @@ use super::engine::wasm_engine;
 use super::error::wasm_error;
 use super::runtime::wasm_runtime;
 use super::{Out, boundary, first_size, sized};
-use super::{lent, promise};
+use super::{lent, memory_is_there, promise};
 use crate::base::error::{Error, Result};
 use crate::base::number::{wasm_callback_result_number, wasm_value_type_number};
 use crate::base::status::wasm_status;
@@ -102,9 +102,10 @@ pub unsafe extern "C" fn wasm_runtime_register_function(
         if f.may_wait > 1 {
             return Err(Error::invalid(format!("may_wait is {}; it must be 0 or 1", f.may_wait)));
         }
+        memory_is_there()?;
         runtime.runtime.register(HostFunction {
-            module: f.module.text(scope, "module")?.to_owned(),
-            name: f.name.text(scope, "name")?.to_owned(),
+            module: f.module.owned(scope, "module")?,
+            name: f.name.owned(scope, "name")?,
             params: types(f.params, f.param_count, MAX_PARAMS, "params")?,
             results: types(f.results, f.result_count, MAX_RESULTS, "results")?.into(),
             may_wait: f.may_wait == 1,

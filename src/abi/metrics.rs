@@ -3,7 +3,7 @@
 use super::bytes::wasm_bytes;
 use super::error::wasm_error;
 use super::runtime::wasm_runtime;
-use super::{Out, boundary, fill_sized, first_size, lent};
+use super::{Out, boundary, fill_sized, first_size, lent, memory_is_there};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::compile::runtime::Shared;
@@ -219,6 +219,7 @@ pub unsafe extern "C" fn wasm_runtime_metrics_text(
     boundary(error, |scope| {
         let runtime = scope.handle(runtime, "runtime")?;
         let out = Out::new(text, "text")?;
+        memory_is_there()?;
         let mut snapshot = Snapshot::default();
         let shared = &runtime.runtime.shared;
         snapshot.update(&shared.metrics, shared.pooled());
@@ -240,6 +241,7 @@ pub unsafe extern "C" fn wasm_metrics_create(
     boundary(error, |scope| {
         let runtime = scope.handle(runtime, "runtime")?;
         let out = Out::new(metrics, "metrics")?;
+        memory_is_there()?;
         let mut new = wasm_metrics { shared: runtime.runtime.shared.clone(), snapshot: Snapshot::default() };
         new.snapshot.update(&new.shared.metrics, new.shared.pooled());
         out.set(Box::into_raw(Box::new(new)));

@@ -32,6 +32,7 @@ use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::host::owned::{HostData, Owned};
 use crate::host::slice::CallScope;
+pub(crate) use crate::system::memory::reserve::{check as memory_is_not_short, check_now as memory_is_there};
 use core::panic::AssertUnwindSafe;
 use error::wasm_error;
 use std::panic::catch_unwind;

@@ -3,7 +3,7 @@
 
 use super::engine::{engine_on_this_thread, wasm_engine};
 use super::error::wasm_error;
-use super::{Out, boundary, first_size, sized, take};
+use super::{Out, boundary, first_size, memory_is_there, sized, take};
 use crate::base::error::Error;
 use crate::base::number::wasm_on_error_number;
 use crate::base::status::wasm_status;
@@ -96,6 +96,7 @@ pub unsafe extern "C" fn wasm_engine_set_policy(
                 return Err(Error::invalid(format!("policy field on_error is {other}; it must be between 0 and 2")));
             }
         };
+        memory_is_there()?;
         let backoff = match timer {
             Some(timer) => Some(Backoff::new(
                 timer,

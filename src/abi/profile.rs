@@ -3,7 +3,7 @@
 use super::bytes::wasm_bytes;
 use super::engine::{engine_on_this_thread, wasm_engine};
 use super::error::wasm_error;
-use super::{Out, boundary};
+use super::{Out, boundary, memory_is_there};
 use crate::base::status::wasm_status;
 use crate::guest::profile::INTERVAL;
 use std::time::Duration;
@@ -29,7 +29,9 @@ pub unsafe extern "C" fn wasm_engine_start_profile(
 ) -> wasm_status {
     boundary(error, |scope| {
         let interval = if interval_ns == 0 { INTERVAL } else { Duration::from_nanos(interval_ns) };
-        engine_on_this_thread(scope, engine)?.engine.start_profile(interval)
+        let engine = engine_on_this_thread(scope, engine)?;
+        memory_is_there()?;
+        engine.engine.start_profile(interval)
     })
 }
 
@@ -48,6 +50,7 @@ pub unsafe extern "C" fn wasm_engine_finish_profile(
     boundary(error, |scope| {
         let engine = engine_on_this_thread(scope, engine)?;
         let out = Out::new(json, "json")?;
+        memory_is_there()?;
         let profile = engine.engine.finish_profile()?;
         out.set(wasm_bytes::of(profile));
         Ok(())

@@ -4,7 +4,7 @@
 use super::bytes::wasm_bytes;
 use super::engine::wasm_engine;
 use super::error::wasm_error;
-use super::{Out, boundary, first_size, sized, take};
+use super::{Out, boundary, first_size, memory_is_there, sized, take};
 use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
 use crate::base::error::{Error, Result};
 use crate::base::number::{wasm_memory_mode_number, wasm_signal_check_number, wasm_trap_mode_number};
@@ -289,6 +289,7 @@ pub unsafe extern "C" fn wasm_runtime_create(
             chosen = settings(&config)?;
         }
         let out = Out::new(runtime, "runtime")?;
+        memory_is_there()?;
         let runtime = Arc::new(Runtime::new(chosen, Arc::new(sink), allocators)?);
         out.set(Arc::into_raw(Arc::new(wasm_runtime { runtime })).cast_mut());
         Ok(())
@@ -303,7 +304,11 @@ pub unsafe extern "C" fn wasm_runtime_validate(
     module: wasm_slice,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    boundary(error, |scope| scope.handle(runtime, "runtime")?.runtime.validate(module.bytes(scope, "module")?))
+    boundary(error, |scope| {
+        let runtime = scope.handle(runtime, "runtime")?;
+        memory_is_there()?;
+        runtime.runtime.validate(module.bytes(scope, "module")?)
+    })
 }
 
 /// Describes a module as a JSON document. Also a module that is refused. Members: `size`, `abi_version`,
@@ -321,6 +326,7 @@ pub unsafe extern "C" fn wasm_runtime_inspect(
     boundary(error, |scope| {
         let runtime = scope.handle(runtime, "runtime")?;
         let out = Out::new(json, "json")?;
+        memory_is_there()?;
         let document = runtime.runtime.inspect(module.bytes(scope, "module")?);
         out.set(wasm_bytes::of(document.to_string()));
         Ok(())
@@ -346,5 +352,5 @@ pub unsafe extern "C" fn wasm_runtime_release(runtime: *mut wasm_runtime) {
 pub(crate) fn strings(scope: &CallScope, data: *const wasm_slice, count: usize, name: &str) -> Result<Vec<String>> {
     // SAFETY: the header says that arrays in arguments can be read for the call.
     let slices = unsafe { slice::array(data, count, name)? };
-    slices.iter().map(|s| Ok(s.text(scope, name)?.to_owned())).collect()
+    slices.iter().map(|s| s.owned(scope, name)).collect()
 }

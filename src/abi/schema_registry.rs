@@ -4,7 +4,7 @@
 use super::error::wasm_error;
 use super::promise;
 use super::runtime::wasm_runtime;
-use super::{Out, boundary, first_size, take};
+use super::{Out, boundary, first_size, memory_is_there, take};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::host::call::{Expected, Settled, wasm_call, wasm_promise};
@@ -30,7 +30,9 @@ pub unsafe extern "C" fn wasm_runtime_set_schema_registry(
         let registry = SchemaRegistry::new(table).map_err(|name| {
             Error::new(wasm_status::NullArgument, format!("the schema registry's function {name} is NULL"))
         })?;
-        scope.handle(runtime, "runtime")?.runtime.set_schema_registry(registry)
+        let runtime = scope.handle(runtime, "runtime")?;
+        memory_is_there()?;
+        runtime.runtime.set_schema_registry(registry)
     })
 }
 
@@ -42,7 +44,9 @@ pub unsafe extern "C" fn wasm_schema_registry_in_memory(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     boundary(error, |_| {
-        Out::new(registry, "registry")?.set(schema_registry::in_memory());
+        let out = Out::new(registry, "registry")?;
+        memory_is_there()?;
+        out.set(schema_registry::in_memory());
         Ok(())
     })
 }

@@ -3,7 +3,7 @@
 
 use super::error::wasm_error;
 use super::runtime::wasm_runtime;
-use super::{Out, boundary, first_size, sized};
+use super::{Out, boundary, first_size, memory_is_there, sized};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::guest::output;
@@ -81,6 +81,7 @@ pub unsafe extern "C" fn wasm_thread_prepare(
         let engines = u32::try_from(engines).ok().filter(|&engines| engines <= MOST_ENGINES).ok_or_else(|| {
             Error::invalid(format!("config field engines is {engines}; it must be between 0 and {MOST_ENGINES}"))
         })?;
+        memory_is_there()?;
         runtime.runtime.shared.prepare_thread(engines)?;
         if shard != 0 {
             crate::metrics::set_shard(shard);

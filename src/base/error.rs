@@ -2,6 +2,7 @@
 
 use crate::base::status::wasm_status as Status;
 use crate::batch::error as batch;
+use std::collections::TryReserveError;
 use std::sync::Arc;
 
 /// `Result` with the library's own error.
@@ -126,6 +127,13 @@ impl Error {
     #[cold]
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(Status::InvalidArgument, message)
+    }
+}
+
+impl From<TryReserveError> for Error {
+    #[cold]
+    fn from(_: TryReserveError) -> Self {
+        Self::out_of_memory()
     }
 }
 

@@ -98,14 +98,14 @@ pub(crate) fn read_schema(scope: &CallScope, raw: &wasm_schema) -> Result<Schema
     let references = unsafe { slice::array(raw.references, raw.reference_count, "references")? };
     let reference = |r: &wasm_schema_reference| {
         Ok(Reference {
-            name: r.name.text(scope, "reference name")?.to_owned(),
-            subject: r.subject.text(scope, "reference subject")?.to_owned(),
+            name: r.name.owned(scope, "reference name")?,
+            subject: r.subject.owned(scope, "reference subject")?,
             version: r.version,
         })
     };
     Ok(Schema {
         ty,
-        definition: raw.definition.text(scope, "definition")?.to_owned(),
+        definition: raw.definition.owned(scope, "definition")?,
         references: references.iter().map(reference).collect::<Result<_>>()?,
     })
 }

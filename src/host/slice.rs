@@ -3,6 +3,7 @@
 
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
+use crate::batch::fallible;
 
 /// Borrowed bytes. `(NULL, 0)` is empty. Text is UTF-8 without a final NUL.
 #[repr(C)]
@@ -56,6 +57,11 @@ impl wasm_slice {
     /// The bytes as readable text. Bytes that are not UTF-8 are escaped: losing a reason would be worse.
     pub(crate) fn escaped(self, scope: &CallScope, name: &str) -> Result<String> {
         Ok(crate::base::text::escape(self.bytes(scope, name)?).into_owned())
+    }
+
+    /// A copy of the bytes as text.
+    pub(crate) fn owned(self, scope: &CallScope, name: &str) -> Result<String> {
+        Ok(fallible::text(self.text(scope, name)?)?)
     }
 
     /// The bytes as text.

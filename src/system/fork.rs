@@ -8,6 +8,7 @@
 
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
+use crate::system::memory::reserve;
 use crate::system::ticker;
 use core::cell::Cell;
 use core::mem::ManuallyDrop;
@@ -18,8 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// The ticker's lock between the handlers. It has no destructor, so it exists as long as its thread can fork.
-    static HELD: Cell<Option<ManuallyDrop<ticker::HeldLock>>> = const { Cell::new(None) };
+    /// The locks between the handlers. They have no destructor, so they exist as long as their thread can fork.
+    static HELD: Cell<Option<ManuallyDrop<(ticker::HeldLock, reserve::HeldLock)>>> = const { Cell::new(None) };
 }
 
 /// A number that differs between a process and its children: threads made in another generation do not exist.
@@ -41,20 +42,24 @@ pub fn watch() -> Result<()> {
     Err(Error::new(Status::System, format!("the fork handlers could not be registered: {why}")))
 }
 
-/// Takes the ticker's lock.
+/// Takes the locks: the reserve's last, because whoever has the ticker's may allocate.
 unsafe extern "C" fn before() {
-    HELD.set(Some(ManuallyDrop::new(ticker::hold())));
+    let ticker = ticker::hold();
+    HELD.set(Some(ManuallyDrop::new((ticker, reserve::hold()))));
 }
 
-/// Releases the lock.
+/// Releases the locks.
 unsafe extern "C" fn in_parent() {
     drop(HELD.take().map(ManuallyDrop::into_inner));
 }
 
-/// Releases the lock after the state has forgotten the threads that do not exist here.
+/// Releases the locks after the state has forgotten the threads that do not exist here.
 unsafe extern "C" fn in_child() {
     GENERATION.fetch_add(1, Relaxed);
     if let Some(held) = HELD.take() {
-        ManuallyDrop::into_inner(held).in_child();
+        let (ticker, reserve) = ManuallyDrop::into_inner(held);
+        // First: what follows may free memory.
+        drop(reserve);
+        ticker.in_child();
     }
 }

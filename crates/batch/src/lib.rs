@@ -12,6 +12,7 @@ pub mod compression;
 pub mod cursor;
 mod decompress;
 pub mod error;
+pub mod fallible;
 pub mod header;
 pub mod payload;
 pub mod reader;

@@ -7,6 +7,8 @@
 pub mod allocators;
 pub mod block;
 pub mod creators;
+mod global;
 pub mod pools;
+pub mod reserve;
 pub mod slabs;
 pub mod stacks;
