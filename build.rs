@@ -23,6 +23,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libwasm_engine.so");
     // Wasmtime's signal handlers stay installed, so the code must stay mapped after dlclose.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    // All that is linked into the library allocates by `src/system/memory/malloc.rs`. Its tests and examples, too.
+    for function in ["malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc", "free"] {
+        println!("cargo:rustc-link-arg=-Wl,--wrap={function}");
+    }
     // A quarter of the file. Profilers want them: WASM_ENGINE_SYMBOLS=1 cargo build --release.
     println!("cargo:rerun-if-env-changed=WASM_ENGINE_SYMBOLS");
     if std::env::var_os("WASM_ENGINE_SYMBOLS").is_none() {

@@ -20,6 +20,7 @@ endfunction()
 
 add_process_test(threads 120 threads_test.cc)
 add_process_test(allocations 120 allocations_test.cc counting_malloc.cc)
+add_process_test(shortage 300 shortage_test.cc failing_malloc.cc)
 add_process_test(core_malloc 120 core_malloc_test.cc core_malloc.cc)
 add_process_test(unwinder 120 unwinder_test.cc)
 add_process_test(fork 120 fork_test.cc)

@@ -7,7 +7,7 @@
 pub mod allocators;
 pub mod block;
 pub mod creators;
-mod global;
+pub mod malloc;
 pub mod pools;
 pub mod reserve;
 pub mod slabs;

@@ -2,7 +2,7 @@
 //!
 //! Rust's own code, Wasmtime, Cranelift and the codecs abort if an allocation fails. So small ones are served from here
 //! until the current call has returned. Calls that would begin something new are refused meanwhile with
-//! `WASM_STATUS_OUT_OF_MEMORY` ([`check`]). Large ones get a mapping of their own.
+//! `WASM_STATUS_OUT_OF_MEMORY` ([`check`]). Large ones get a mapping of their own. `super::malloc` is the way in.
 //!
 //! The first part is in the library's data. It exists since the library was loaded, so nothing can refuse it. It is not
 //! touched before it is needed. Further chunks are mapped as long as the system has any.
@@ -10,12 +10,10 @@
 
 use super::block::page;
 use crate::base::error::{Error, Result};
-use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
-use std::alloc::{GlobalAlloc as _, System};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Bytes of the first part and of each further chunk.
@@ -33,6 +31,8 @@ const CLASSES: usize = (LARGEST - SMALLEST + 1) as usize;
 const MAPPED_FIRST: usize = 16 << 10;
 /// Blocks are aligned to their size but to no more than this.
 const MOST_ALIGNED: usize = 4096;
+/// A chunk begins with a byte for each place where a block may begin: the block's class.
+const TABLE: usize = CHUNK >> SMALLEST;
 /// Bytes that were never given out which a call must find that begins something.
 const ROOM: usize = CHUNK / 2;
 /// What the allocator must have then.
@@ -52,6 +52,8 @@ static OUTSIDE: AtomicUsize = AtomicUsize::new(0);
 static CHUNKS: [AtomicUsize; MOST_CHUNKS] = [const { AtomicUsize::new(0) }; MOST_CHUNKS];
 /// Addresses of mappings for large blocks. 0 if there is none.
 static MAPPINGS: [AtomicUsize; MOST_MAPPINGS] = [const { AtomicUsize::new(0) }; MOST_MAPPINGS];
+/// Their sizes.
+static MAPPED: [AtomicUsize; MOST_MAPPINGS] = [const { AtomicUsize::new(0) }; MOST_MAPPINGS];
 /// The reserve was used since a call last found that all is well.
 static PRESSED: AtomicBool = AtomicBool::new(false);
 
@@ -103,12 +105,12 @@ fn is_in_first(address: usize) -> bool {
 }
 
 /// The size class of a block. None if it would be too large.
-fn class(layout: Layout) -> Option<usize> {
-    if layout.align() > MOST_ALIGNED {
+fn class(size: usize, align: usize) -> Option<usize> {
+    if align > MOST_ALIGNED || size > 1 << LARGEST {
         return None;
     }
-    let bits = layout.size().max(layout.align()).max(1 << SMALLEST).next_power_of_two().trailing_zeros();
-    (bits <= LARGEST).then_some((bits - SMALLEST) as usize)
+    let bits = size.max(align).max(1 << SMALLEST).next_power_of_two().trailing_zeros();
+    Some((bits - SMALLEST) as usize)
 }
 
 fn class_size(class: usize) -> usize {
@@ -137,14 +139,14 @@ pub fn may_own(block: *mut u8) -> bool {
     is_in_first(block.addr()) || OUTSIDE.load(Relaxed) != 0
 }
 
-/// Memory that the process's allocator has refused. NULL if the reserve is used up, too.
+/// Memory that the process's allocator has refused. NULL if the reserve is used up, too. The alignment is a power of two.
 #[cold]
-pub fn take(layout: Layout) -> *mut u8 {
-    let mapped = if layout.size() > MAPPED_FIRST { take_mapping(layout) } else { null_mut() };
+pub fn take(size: usize, align: usize) -> *mut u8 {
+    let mapped = if size > MAPPED_FIRST { take_mapping(size, align) } else { null_mut() };
     if !mapped.is_null() {
         return mapped;
     }
-    let Some(class) = class(layout) else { return null_mut() };
+    let Some(class) = class(size, align) else { return null_mut() };
     PRESSED.store(true, Relaxed);
     lock().take(class)
 }
@@ -153,28 +155,42 @@ pub fn take(layout: Layout) -> *mut u8 {
 ///
 /// # Safety
 ///
-/// The block was allocated with this layout and nobody uses it any more.
+/// Nobody uses the block any more.
 #[cold]
-pub unsafe fn give_back(block: NonNull<u8>, layout: Layout) -> bool {
-    if give_back_mapping(block.as_ptr().addr(), layout) {
+pub unsafe fn give_back(block: NonNull<u8>) -> bool {
+    let address = block.addr().get();
+    if let Some(place) = mapping_of(address) {
+        // Out of the table first: the system may give the address to somebody else at once.
+        let bytes = MAPPED[place].load(Relaxed);
+        MAPPINGS[place].store(0, Release);
+        // SAFETY: the mapping of this block. Its owner gives it up.
+        unsafe { unmap(address, bytes) };
+        OUTSIDE.fetch_sub(1, Relaxed);
         return true;
     }
-    match (class(layout), chunk_of(block.as_ptr().addr())) {
-        (Some(class), Some(chunk)) => {
-            // SAFETY: the block lies in a chunk, so the heap gave it out with the class of its layout.
-            unsafe { lock().give_back(block, class, chunk) };
-            true
-        }
-        _ => false,
-    }
+    let Some(chunk) = chunk_of(address) else { return false };
+    // SAFETY: the block lies in a chunk, so the heap gave it out.
+    unsafe { lock().give_back(block, chunk) };
+    true
 }
 
-/// Whether a block is the reserve's.
+/// The size of a block. None if it is not the reserve's.
 #[cold]
-pub fn owns(block: *mut u8, layout: Layout) -> bool {
-    let address = block.addr();
-    let is_mapping = layout.size() > MAPPED_FIRST && MAPPINGS.iter().any(|mapping| mapping.load(Relaxed) == address);
-    is_mapping || chunk_of(address).is_some()
+pub fn size(block: NonNull<u8>) -> Option<usize> {
+    let address = block.addr().get();
+    if let Some(place) = mapping_of(address) {
+        return Some(MAPPED[place].load(Relaxed));
+    }
+    let chunk = chunk_of(address)?;
+    Some(class_size(lock().class_of(address, chunk)))
+}
+
+/// The place of the mapping that begins at an address. A mapping in use is in the table, whoever changes others.
+fn mapping_of(address: usize) -> Option<usize> {
+    if OUTSIDE.load(Relaxed) == 0 || !address.is_multiple_of(MOST_ALIGNED) {
+        return None;
+    }
+    MAPPINGS.iter().position(|mapping| mapping.load(Relaxed) == address)
 }
 
 /// The place of the chunk in which an address is. A chunk with a block in use is in the table, whoever changes it.
@@ -191,10 +207,10 @@ fn chunk_of(address: usize) -> Option<usize> {
     })
 }
 
-fn take_mapping(layout: Layout) -> *mut u8 {
+fn take_mapping(size: usize, align: usize) -> *mut u8 {
     let page = page();
-    let Some(bytes) = layout.size().checked_next_multiple_of(page) else { return null_mut() };
-    if layout.align() > page {
+    let Some(bytes) = size.checked_next_multiple_of(page) else { return null_mut() };
+    if align > page {
         return null_mut();
     }
     // Counted first: whoever has the block must find the count.
@@ -202,7 +218,9 @@ fn take_mapping(layout: Layout) -> *mut u8 {
     let mapped = map(bytes);
     if !mapped.is_null() {
         let address = mapped.expose_provenance();
-        if MAPPINGS.iter().any(|place| place.compare_exchange(0, address, Relaxed, Relaxed).is_ok()) {
+        let is_taken = |place: &AtomicUsize| place.compare_exchange(0, address, Relaxed, Relaxed).is_ok();
+        if let Some(place) = MAPPINGS.iter().position(is_taken) {
+            MAPPED[place].store(bytes, Relaxed);
             return mapped;
         }
         // SAFETY: made above and given to nobody.
@@ -212,17 +230,12 @@ fn take_mapping(layout: Layout) -> *mut u8 {
     null_mut()
 }
 
-fn give_back_mapping(address: usize, layout: Layout) -> bool {
-    if layout.size() <= MAPPED_FIRST || OUTSIDE.load(Relaxed) == 0 {
-        return false;
+/// Where a chunk begins.
+fn start(chunk: usize) -> *mut u8 {
+    match CHUNKS.get(chunk) {
+        Some(start) => core::ptr::with_exposed_provenance_mut(start.load(Relaxed)),
+        None => FIRST.0.get().cast(),
     }
-    let Some(place) = MAPPINGS.iter().find(|place| place.load(Relaxed) == address) else { return false };
-    // Out of the table first: the system may give the address to somebody else at once.
-    place.store(0, Release);
-    // SAFETY: the mapping of this block. Its owner gives it up.
-    unsafe { unmap(address, layout.size().next_multiple_of(page())) };
-    OUTSIDE.fetch_sub(1, Relaxed);
-    true
 }
 
 impl Heap {
@@ -231,17 +244,29 @@ impl Heap {
         if let Some(block) = self.reuse(class) {
             return block;
         }
-        let size = class_size(class);
-        if let Some(block) = self.cut(size).or_else(|| self.grow().and_then(|()| self.cut(size))) {
+        if let Some(block) = self.cut(class).or_else(|| self.grow().and_then(|()| self.cut(class))) {
             return block;
         }
         // A block of a larger class stays one of that class only until it is given back. So it is cut to size.
         (class + 1..CLASSES).find_map(|larger| self.split(larger, class)).unwrap_or(null_mut())
     }
 
-    fn note_taken(&mut self, block: *mut u8) -> *mut u8 {
+    /// Where the class of a block stands.
+    fn entry(&self, address: usize, chunk: usize) -> *mut u8 {
+        let start = start(chunk);
+        start.wrapping_add((address - start.addr()) >> SMALLEST)
+    }
+
+    fn class_of(&self, address: usize, chunk: usize) -> usize {
+        // SAFETY: the chunk's table. It was written when the block was given out.
+        usize::from(unsafe { self.entry(address, chunk).read() }).min(CLASSES - 1)
+    }
+
+    fn note_taken(&mut self, block: *mut u8, class: usize) -> *mut u8 {
         if let Some(chunk) = chunk_of(block.addr()) {
             self.blocks[chunk] += 1;
+            // SAFETY: the chunk's table. The heap alone uses it.
+            unsafe { self.entry(block.addr(), chunk).write(class as u8) };
         }
         self.all += 1;
         block
@@ -251,17 +276,18 @@ impl Heap {
         let block = NonNull::new(self.free[class])?;
         // SAFETY: what is in a free list is a free block of the heap's.
         self.free[class] = unsafe { block.read().next };
-        Some(self.note_taken(block.as_ptr().cast()))
+        Some(self.note_taken(block.as_ptr().cast(), class))
     }
 
     /// A block of what was never given out.
-    fn cut(&mut self, size: usize) -> Option<*mut u8> {
+    fn cut(&mut self, class: usize) -> Option<*mut u8> {
+        let size = class_size(class);
         let at = self.next.next_multiple_of(size.min(MOST_ALIGNED));
         if self.next == 0 || at + size > self.end {
             return None;
         }
         self.next = at + size;
-        Some(self.note_taken(core::ptr::with_exposed_provenance_mut(at)))
+        Some(self.note_taken(core::ptr::with_exposed_provenance_mut(at), class))
     }
 
     /// Cuts a free block of class `larger`.
@@ -274,7 +300,7 @@ impl Heap {
             // SAFETY: the second half of the block's first `2 * class_size(half)` bytes.
             unsafe { self.put(block.add(class_size(half)), half) };
         }
-        Some(self.note_taken(block))
+        Some(self.note_taken(block, class))
     }
 
     /// # Safety
@@ -289,8 +315,9 @@ impl Heap {
 
     /// # Safety
     ///
-    /// The block is in use and of this class and chunk. Its owner gives it up.
-    unsafe fn give_back(&mut self, block: NonNull<u8>, class: usize, chunk: usize) {
+    /// The block is in use and of this chunk. Its owner gives it up.
+    unsafe fn give_back(&mut self, block: NonNull<u8>, chunk: usize) {
+        let class = self.class_of(block.addr().get(), chunk);
         // SAFETY: the caller says so.
         unsafe { self.put(block.as_ptr(), class) };
         self.blocks[chunk] = self.blocks[chunk].saturating_sub(1);
@@ -303,8 +330,9 @@ impl Heap {
             return;
         }
         self.free = [null_mut(); CLASSES];
-        self.next = FIRST.0.get().expose_provenance();
-        self.end = self.next + CHUNK;
+        let start = FIRST.0.get().expose_provenance();
+        self.next = start + TABLE;
+        self.end = start + CHUNK;
         for chunk in &CHUNKS[..self.chunks] {
             remove(chunk);
         }
@@ -320,9 +348,10 @@ impl Heap {
             OUTSIDE.fetch_sub(1, Relaxed);
             return None;
         }
-        self.next = mapped.expose_provenance();
-        self.end = self.next + CHUNK;
-        CHUNKS[place].store(self.next, Relaxed);
+        let start = mapped.expose_provenance();
+        self.next = start + TABLE;
+        self.end = start + CHUNK;
+        CHUNKS[place].store(start, Relaxed);
         self.blocks[place] = 0;
         self.chunks = self.chunks.max(place + 1);
         Some(())
@@ -330,9 +359,9 @@ impl Heap {
 
     /// Gives chunks without a block in use back to the system.
     fn trim(&mut self) {
-        for place in 0..self.chunks {
-            let start = CHUNKS[place].load(Relaxed);
-            if start == 0 || self.blocks[place] > 0 || self.end == start + CHUNK {
+        for (chunk, blocks) in CHUNKS[..self.chunks].iter().zip(self.blocks) {
+            let start = chunk.load(Relaxed);
+            if start == 0 || blocks > 0 || self.end == start + CHUNK {
                 continue;
             }
             for list in &mut self.free {
@@ -349,7 +378,7 @@ impl Heap {
                     }
                 }
             }
-            remove(&CHUNKS[place]);
+            remove(chunk);
         }
     }
 
@@ -401,17 +430,10 @@ fn recover() -> Result<()> {
 
 /// Whether the process's allocator has so many bytes now.
 fn is_there(bytes: usize) -> bool {
-    let Ok(layout) = Layout::array::<u8>(bytes.max(1)) else { return false };
-    // SAFETY: the layout has a size. The block is freed at once and not used.
-    unsafe {
-        // The compiler may leave out what nobody looks at.
-        let block = core::hint::black_box(System.alloc(layout));
-        if block.is_null() {
-            return false;
-        }
-        System.dealloc(block, layout);
-    }
-    true
+    let block = super::malloc::of_process(bytes);
+    let is_there = !block.is_null();
+    super::malloc::free_of_process(block);
+    is_there
 }
 
 #[cfg(test)]
