@@ -19,6 +19,7 @@ use crate::module::elements;
 use crate::module::inspect::{ItemKind, Summary};
 use crate::module::suspend_points::{self, Waits, Wrappers};
 use crate::module::validate::check_specification;
+use crate::system::memory::refusal;
 use std::time::Instant;
 use wasm_encoder::{CodeSection, RawSection, SectionId};
 use wasmparser::{Parser, Payload};
@@ -67,6 +68,9 @@ pub fn load(shared: &Shared, artifact: Vec<u8>) -> Result<Code> {
     let summary = shared.validate_interface(&head.outline)?;
     check_waits(&summary, shared.linked()?, &head.waits)?;
     let module = deserialize(shared, &artifact).map_err(|e| {
+        if refusal::is_refusal(&e) {
+            return Error::out_of_memory();
+        }
         incompatible(format!(
             "{e:#}. It was made on {} with {}. This is {} with {}",
             head.target,
@@ -104,6 +108,8 @@ fn obtain(shared: &Shared, module: &[u8], transform: &str, wanted: bool) -> Resu
                 let wrappers = artifact.head.wrappers.clone();
                 return Ok((Code { module, wrappers }, wanted.then(|| artifact.into_bytes())));
             }
+            // The entry is good.
+            Err(e) if refusal::is_refusal(&e) => return Err(Error::out_of_memory()),
             Err(e) => cache.reject(transform, &format!("the entry {} could not be loaded: {e:#}", hex(&key))),
         }
     }
@@ -130,7 +136,10 @@ fn compile_now(shared: &Shared, linked: &Linked, module: &[u8]) -> Result<Code> 
             .map_err(|e| Error::new(Status::ModuleCompile, format!("the module could not be rewritten: {e}")))?;
         let (code, wrappers) = rewritten.map_or((None, Wrappers::default()), |(code, wrappers)| (Some(code), wrappers));
         let module = Module::from_binary(&shared.engine, code.as_deref().unwrap_or(module))
-            .map_err(|e| Error::new(Status::ModuleCompile, format!("the module could not be compiled: {e:#}")))?;
+            .map_err(|e| {
+                let what = format!("the module could not be compiled: {e:#}");
+                refusal::of_wasmtime(&e, Status::ModuleCompile, what)
+            })?;
         Ok(Code { module, wrappers })
     };
     shared.metrics.compiling(made)

@@ -8,6 +8,7 @@ use crate::compile::runtime::Shared;
 use crate::guest::custom::Callbacks;
 use crate::guest::program::{LinkedModule, Program};
 use crate::metrics::registry::Executable;
+use crate::system::memory::refusal::is_refusal;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -43,7 +44,8 @@ impl Compiled {
     pub fn new(shared: Arc<Shared>, transform: Arc<Description>, code: Code) -> Result<Self> {
         let Code { module, wrappers } = code;
         let pre = shared.linked()?.linker.instantiate_pre(&module).map_err(|e| {
-            transform.error(Status::ModuleUnknownImport, format_args!("the module could not be linked: {e:#}"))
+            let status = if is_refusal(&e) { Status::OutOfMemory } else { Status::ModuleUnknownImport };
+            transform.error(status, format_args!("the module could not be linked: {e:#}"))
         })?;
         // Here because otherwise the first start would copy all data of the module on its engine's thread.
         module

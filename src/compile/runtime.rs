@@ -18,6 +18,7 @@ use crate::module::validate::{self, Bounds};
 use crate::system::memory::allocators::Allocators;
 use crate::system::memory::creators::Provider;
 use crate::system::memory::pools::{Pooled, Pools};
+use crate::system::memory::refusal;
 use crate::system::{fork, signals, ticker};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -54,7 +55,9 @@ impl Runtime {
     pub fn new(config: Config, log: Arc<dyn Sink>, allocators: Allocators) -> Result<Self> {
         config.check()?;
         fork::watch()?;
-        let broken = |e: wasmtime::Error| Error::new(Status::System, format!("Wasmtime could not be set up: {e:#}"));
+        let broken = |e: wasmtime::Error| {
+            refusal::of_wasmtime(&e, Status::System, format!("Wasmtime could not be set up: {e:#}"))
+        };
         let provider = allocators.provider(&config)?;
         let engine = Engine::new(&wasmtime_config::make(&config, provider.as_ref())).map_err(|e| {
             if config.memory_mode != wasm_memory_mode::ProcessPool {

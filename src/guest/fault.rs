@@ -6,6 +6,7 @@ use crate::base::error::{Error, Frame, GuestDetail, wasm_trap};
 use crate::base::status::wasm_status as Status;
 use crate::base::text::{demangle, printable};
 use crate::module::suspend_points::{Origin, Wrappers};
+use crate::system::memory::refusal::is_refusal;
 use core::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -146,7 +147,8 @@ fn classify(error: &wasmtime::Error, context: &Context, detail: &mut GuestDetail
         let what = "the process's pool has no room for another engine: stop an engine or raise pool_engines";
         return (Status::PoolExhausted, format!("{what} ({})", error.root_cause()));
     }
-    (Status::System, format!("the guest could not be instantiated: {error:#}"))
+    let status = if is_refusal(error) { Status::OutOfMemory } else { Status::System };
+    (status, format!("the guest could not be instantiated: {error:#}"))
 }
 
 fn refused_growth(context: &Context) -> Option<Status> {

@@ -9,6 +9,7 @@ pub mod block;
 pub mod creators;
 pub mod malloc;
 pub mod pools;
+pub mod refusal;
 pub mod reserve;
 pub mod slabs;
 pub mod stacks;
