@@ -4,6 +4,8 @@
 #include <dlfcn.h>
 #include <execinfo.h>
 #include <link.h>
+#include <malloc.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -27,6 +29,10 @@ std::atomic<std::uint64_t> allocations{0};
 std::atomic<std::uint64_t> refused{0};
 std::atomic<std::size_t> largest{0};
 std::atomic<std::int64_t> blocks{0};
+std::atomic<std::int64_t> bytes{0};
+std::atomic<std::int64_t> peak{0};
+std::int64_t bytes_before = 0;
+rlimit limit{};
 std::atomic<bool> told{false};
 thread_local bool telling = false;
 
@@ -72,7 +78,11 @@ bool refuses(std::size_t size, void* caller) {
   if (size < current.size && n != current.nth && !(current.lasting && n > current.nth)) {
     return false;
   }
-  ++refused;
+  if (++refused == 1 && current.kernel) {
+    // What is mapped stays, and nothing is added.
+    const rlimit none{0, limit.rlim_max};
+    setrlimit(RLIMIT_AS, &none);
+  }
   for (auto before = largest.load(); before < size && !largest.compare_exchange_weak(before, size);) {
   }
   tell();
@@ -81,8 +91,20 @@ bool refuses(std::size_t size, void* caller) {
 }
 
 void* counted(void* p) {
-  blocks.fetch_add(p == nullptr ? 0 : 1, std::memory_order_relaxed);
+  if (p != nullptr) {
+    blocks.fetch_add(1, std::memory_order_relaxed);
+    const auto now = bytes += static_cast<std::int64_t>(malloc_usable_size(p));
+    for (auto before = peak.load(); before < now && !peak.compare_exchange_weak(before, now);) {
+    }
+  }
   return p;
+}
+
+void uncounted(void* p) {
+  if (p != nullptr) {
+    blocks.fetch_sub(1, std::memory_order_relaxed);
+    bytes -= static_cast<std::int64_t>(malloc_usable_size(p));
+  }
 }
 
 }  // namespace
@@ -97,8 +119,11 @@ void begin(const failing::plan& p) {
     dl_iterate_phdr(find_libc, nullptr);
   }
   current = p;
+  getrlimit(RLIMIT_AS, &limit);
   allocations = 0;
   refused = 0;
+  bytes_before = bytes;
+  peak = bytes_before;
   largest = 0;
   told = false;
   armed.store(true, std::memory_order_release);
@@ -106,7 +131,8 @@ void begin(const failing::plan& p) {
 
 tally end() {
   armed = false;
-  return {allocations, refused, largest};
+  setrlimit(RLIMIT_AS, &limit);
+  return {allocations, refused, largest, peak - bytes_before};
 }
 
 std::int64_t live() { return blocks; }
@@ -119,7 +145,7 @@ void* malloc(std::size_t size) noexcept {
   return refuses(size, __builtin_return_address(0)) ? nullptr : counted(__libc_malloc(size));
 }
 void free(void* p) noexcept {
-  blocks.fetch_sub(p == nullptr ? 0 : 1, std::memory_order_relaxed);
+  uncounted(p);
   __libc_free(p);
 }
 void* calloc(std::size_t n, std::size_t size) noexcept {
@@ -134,10 +160,10 @@ void* realloc(void* p, std::size_t size) noexcept {
   if (refuses(size, __builtin_return_address(0))) {
     return nullptr;
   }
-  if (p != nullptr) {
-    return __libc_realloc(p, size);
-  }
-  return counted(__libc_malloc(size));
+  uncounted(p);
+  void* moved = __libc_realloc(p, size);
+  counted(moved == nullptr && size > 0 ? p : moved);
+  return moved;
 }
 void* reallocarray(void* p, std::size_t n, std::size_t size) noexcept {
   std::size_t bytes = 0;

@@ -16,6 +16,7 @@ struct plan {
   std::uint64_t nth = never;   ///< This one.
   bool lasting = false;        ///< And all after it.
   std::size_t size = SIZE_MAX; ///< All that have so many bytes or more.
+  bool kernel = false;         ///< From the first refusal on the kernel gives nothing, either.
   bool tells = false;          ///< Writes who was refused first to standard error.
 };
 
@@ -25,9 +26,10 @@ struct tally {
   std::uint64_t allocations = 0;
   std::uint64_t refused = 0;
   std::size_t largest = 0;  ///< Bytes of the largest that was refused.
+  std::int64_t peak = 0;    ///< The most bytes that were in use beyond those at the beginning.
 };
 
-/// Refuses nothing any more.
+/// Refuses nothing any more. Nor does the kernel.
 tally end();
 
 /// Blocks that were allocated and not freed since the process began.

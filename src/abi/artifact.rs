@@ -35,7 +35,7 @@ pub unsafe extern "C" fn wasm_runtime_precompile(
         let runtime = scope.handle(runtime, "runtime")?;
         let out = Out::new(future, "future")?;
         memory_is_there()?;
-        let module = fallible::copy(module.bytes(scope, "module")?)?;
+        let module = fallible::copy_large(module.bytes(scope, "module")?)?;
         let receiver = job::precompile(&runtime.runtime, module)?;
         out.set(wasm_future::job(receiver));
         Ok(())
@@ -66,7 +66,7 @@ pub unsafe extern "C" fn wasm_factory_load(
         let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
         let out = Out::new(future, "future")?;
         memory_is_there()?;
-        let artifact = fallible::copy(config.module.bytes(scope, "module")?)?;
+        let artifact = fallible::copy_large(config.module.bytes(scope, "module")?)?;
         let receiver = job::load(&runtime.runtime, artifact, description(scope, &config)?)?;
         out.set(wasm_future::job(receiver));
         Ok(())

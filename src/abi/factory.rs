@@ -88,7 +88,7 @@ pub unsafe extern "C" fn wasm_factory_create(
         let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
         let out = Out::new(future, "future")?;
         memory_is_there()?;
-        let module = fallible::copy(config.module.bytes(scope, "module")?)?;
+        let module = fallible::copy_large(config.module.bytes(scope, "module")?)?;
         let receiver = job::compile(&runtime.runtime, module, description(scope, &config)?)?;
         out.set(wasm_future::job(receiver));
         Ok(())

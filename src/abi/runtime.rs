@@ -327,7 +327,7 @@ pub unsafe extern "C" fn wasm_runtime_inspect(
         let runtime = scope.handle(runtime, "runtime")?;
         let out = Out::new(json, "json")?;
         memory_is_there()?;
-        let document = runtime.runtime.inspect(module.bytes(scope, "module")?);
+        let document = runtime.runtime.inspect(module.bytes(scope, "module")?)?;
         out.set(wasm_bytes::of(document.to_string()));
         Ok(())
     })

@@ -17,6 +17,7 @@ use crate::module::abi;
 use crate::module::inspect::signature;
 use crate::module::suspend_points::{self, Waits};
 use crate::module::validate::HostFunctions;
+use crate::system::memory::refusal;
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 use std::collections::HashSet;
@@ -95,13 +96,16 @@ impl Linking {
             if registering.functions.contains(&key.0, &key.1) {
                 return Err(Error::invalid(format!("host function {name} is registered already")));
             }
-            registering.functions.add(&key.0, &key.1, function.signature());
-            if function.may_wait {
+            let (signature, may_wait) = (function.signature(), function.may_wait);
+            slot.take().map_or(Ok(()), |function| function.define(&mut registering.linker)).map_err(|e| {
+                let what = format!("host function {name} could not be defined: {e:#}");
+                refusal::of_wasmtime(&e, Status::Internal, what)
+            })?;
+            registering.functions.add(&key.0, &key.1, signature);
+            if may_wait {
                 registering.waiting.insert(key);
             }
-            slot.take()
-                .map_or(Ok(()), |function| function.define(&mut registering.linker))
-                .map_err(|e| Error::new(Status::Internal, format!("host function {name} could not be defined: {e:#}")))
+            Ok(())
         })
     }
 
@@ -152,8 +156,10 @@ impl Linking {
             let Some(Registering { mut linker, functions, waiting, registry, cache }) = taken else {
                 return Err(Error::new(Status::Internal, "the runtime's host functions could not be linked before"));
             };
-            schema_registry::define(&mut linker, registry)
-                .map_err(|e| Error::new(Status::Internal, format!("the schema registry could not be linked: {e:#}")))?;
+            schema_registry::define(&mut linker, registry).map_err(|e| {
+                let what = format!("the schema registry could not be linked: {e:#}");
+                refusal::of_wasmtime(&e, Status::Internal, what)
+            })?;
             let functions = list_functions(&linker, functions, config, log, meter());
             Ok(Linked { linker, cache, functions, waiting })
         })

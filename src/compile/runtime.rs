@@ -19,6 +19,7 @@ use crate::system::memory::allocators::Allocators;
 use crate::system::memory::creators::Provider;
 use crate::system::memory::pools::{Pooled, Pools};
 use crate::system::memory::refusal;
+use crate::system::memory::reserve::{self, Lease};
 use crate::system::{fork, signals, ticker};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -100,19 +101,26 @@ impl Runtime {
 
     /// Validates a module without compiling it.
     pub fn validate(&self, module: &[u8]) -> Result<()> {
+        let _lease = lease(module)?;
         self.shared.validate(module)
     }
 
     /// Describes a module, even a refused one.
-    pub fn inspect(&self, module: &[u8]) -> Value {
+    pub fn inspect(&self, module: &[u8]) -> Result<Value> {
+        let _lease = lease(module)?;
         let (summary, _) = Summary::read(module);
         let mut document = summary.to_json();
-        document["refused"] = match self.validate(module) {
+        document["refused"] = match self.shared.validate(module) {
             Ok(()) => Value::Null,
             Err(e) => json!({ "status": e.status.name().to_string_lossy(), "message": e.message }),
         };
-        document
+        Ok(document)
     }
+}
+
+/// Bytes that a module's description may need. What reads modules does not survive a refusal.
+fn lease(module: &[u8]) -> Result<Lease> {
+    reserve::lease((1 << 20) + 2 * module.len())
 }
 
 impl Shared {

@@ -58,6 +58,15 @@ pub fn copy<T: Copy>(slice: &[T]) -> Result<Vec<T>, TryReserveError> {
     Ok(copy)
 }
 
+/// A copy of something large and rare, such as a module. The library may map memory for it past an allocator that has
+/// no block that large.
+pub fn copy_large(slice: &[u8]) -> Result<Vec<u8>, TryReserveError> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(slice.len())?;
+    copy.extend_from_slice(slice);
+    Ok(copy)
+}
+
 /// Appends a slice.
 pub fn extend<T: Copy>(vec: &mut Vec<T>, slice: &[T]) -> Result<(), TryReserveError> {
     reserve(vec, slice.len())?;

@@ -4,8 +4,9 @@
 //! until the current call has returned. Calls that would begin something new are refused meanwhile with
 //! `WASM_STATUS_OUT_OF_MEMORY` ([`check`]). Large ones get a mapping of their own. `super::malloc` is the way in.
 //!
-//! The first part is in the library's data. It exists since the library was loaded, so nothing can refuse it. It is not
-//! touched before it is needed. Further chunks are mapped as long as the system has any.
+//! The first region is in the library's data. It exists since the library was loaded, so nothing can refuse it. It is
+//! not touched before it is needed. Further regions are mapped as long as the system has any. What allocates much and
+//! cannot fail leases one beforehand ([`lease`]).
 #![allow(unsafe_code)]
 
 use super::block::page;
@@ -16,40 +17,47 @@ use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Bytes of the first part and of each further chunk.
-pub const CHUNK: usize = 1 << 20;
-/// Chunks beside the first part.
-const MOST_CHUNKS: usize = 255;
+/// Bytes of the first region.
+const FIRST_SIZE: usize = 1 << 20;
+/// Bytes of the next ones. Each has twice as many as the one before up to …
+const SECOND_SIZE: usize = 1 << 20;
+/// … this.
+const LARGEST_GROWTH: usize = 16 << 20;
+/// Regions beside the first.
+const MOST_REGIONS: usize = 31;
+/// The place of the first region.
+const FIRST_PLACE: usize = MOST_REGIONS;
 /// Mappings for large blocks.
 const MOST_MAPPINGS: usize = 512;
 /// Blocks have the size of a power of two: from 32 bytes …
 const SMALLEST: u32 = 5;
-/// … to 64 KiB. Larger ones are mapped.
-const LARGEST: u32 = 16;
+/// … to 256 MiB.
+const LARGEST: u32 = 28;
 const CLASSES: usize = (LARGEST - SMALLEST + 1) as usize;
-/// From here on a mapping of its own is tried before a block.
+/// Above this a mapping of its own is tried before a block.
 const MAPPED_FIRST: usize = 16 << 10;
-/// Blocks are aligned to their size but to no more than this.
+/// Above this the reserve is not grown for a block.
+const LARGEST_GROWN: usize = 64 << 10;
+/// Blocks are aligned to their size but to no more than this. So are regions.
 const MOST_ALIGNED: usize = 4096;
-/// A chunk begins with a byte for each place where a block may begin: the block's class.
-const TABLE: usize = CHUNK >> SMALLEST;
 /// Bytes that were never given out which a call must find that begins something.
-const ROOM: usize = CHUNK / 2;
+const ROOM: usize = FIRST_SIZE / 2;
 /// What the allocator must have then.
 const PROBE: usize = 16 << 10;
 
 #[repr(C, align(4096))]
-struct First(UnsafeCell<[MaybeUninit<u8>; CHUNK]>);
+struct First(UnsafeCell<[MaybeUninit<u8>; FIRST_SIZE]>);
 
 // SAFETY: the bytes belong to whoever was given a block of them. The lock of `HEAP` decides who that is.
 unsafe impl Sync for First {}
 
-static FIRST: First = First(UnsafeCell::new([MaybeUninit::uninit(); CHUNK]));
+static FIRST: First = First(UnsafeCell::new([MaybeUninit::uninit(); FIRST_SIZE]));
 
-/// Chunks and mappings that exist. Nearly always none.
+/// Regions beside the first and mappings that exist. Nearly always none.
 static OUTSIDE: AtomicUsize = AtomicUsize::new(0);
-/// Addresses of chunks. 0 if there is none.
-static CHUNKS: [AtomicUsize; MOST_CHUNKS] = [const { AtomicUsize::new(0) }; MOST_CHUNKS];
+/// Addresses of regions with the logarithm of their sizes below. 0 if there is none. In one piece because `free` reads
+/// them without the lock.
+static REGIONS: [AtomicUsize; MOST_REGIONS] = [const { AtomicUsize::new(0) }; MOST_REGIONS];
 /// Addresses of mappings for large blocks. 0 if there is none.
 static MAPPINGS: [AtomicUsize; MOST_MAPPINGS] = [const { AtomicUsize::new(0) }; MOST_MAPPINGS];
 /// Their sizes.
@@ -58,25 +66,37 @@ static MAPPED: [AtomicUsize; MOST_MAPPINGS] = [const { AtomicUsize::new(0) }; MO
 static PRESSED: AtomicBool = AtomicBool::new(false);
 
 static HEAP: Mutex<Heap> =
-    Mutex::new(Heap { free: [null_mut(); CLASSES], next: 0, end: 0, chunks: 0, blocks: [0; MOST_CHUNKS + 1], all: 0 });
+    Mutex::new(Heap { free: [null_mut(); CLASSES], regions: [const { Region::NONE }; MOST_REGIONS + 1] });
 
 /// A block that was given back. It stands at the block's beginning.
 struct FreeBlock {
     next: *mut FreeBlock,
 }
 
-/// Blocks by size. What was never given out is cut off from the newest chunk.
-struct Heap {
-    free: [*mut FreeBlock; CLASSES],
-    /// The part of the newest chunk that was never given out.
+/// Where a region's blocks are. It begins with a byte for each place where a block may begin: the block's class.
+struct Region {
+    /// The part that was never given out.
     next: usize,
     end: usize,
-    /// How many places of `CHUNKS` were ever used.
-    chunks: usize,
-    /// Blocks in use by chunk. The last place is the first part's.
-    blocks: [u32; MOST_CHUNKS + 1],
     /// Blocks in use.
-    all: usize,
+    blocks: usize,
+    /// It stays although it has none.
+    is_leased: bool,
+}
+
+impl Region {
+    const NONE: Self = Self { next: 0, end: 0, blocks: 0, is_leased: false };
+
+    fn new(start: usize, size: usize, is_leased: bool) -> Self {
+        Self { next: start + (size >> SMALLEST), end: start + size, blocks: 0, is_leased }
+    }
+}
+
+/// Blocks by size. What was never given out is cut off from the regions.
+struct Heap {
+    free: [*mut FreeBlock; CLASSES],
+    /// As in `REGIONS`. The last place is the first region's.
+    regions: [Region; MOST_REGIONS + 1],
 }
 
 // SAFETY: the pointers lead to memory that the heap alone uses.
@@ -95,13 +115,34 @@ pub fn hold() -> HeldLock {
     HeldLock(lock())
 }
 
-fn first() -> usize {
-    FIRST.0.get().addr()
-}
-
 #[inline]
 fn is_in_first(address: usize) -> bool {
-    address.wrapping_sub(first()) < CHUNK
+    address.wrapping_sub(FIRST.0.get().addr()) < FIRST_SIZE
+}
+
+/// Start and size of a region. The start is 0 if there is none.
+fn bounds(place: usize) -> (usize, usize) {
+    match REGIONS.get(place) {
+        Some(region) => {
+            let region = region.load(Relaxed);
+            (region & !(MOST_ALIGNED - 1), 1 << (region % MOST_ALIGNED))
+        }
+        None => (FIRST.0.get().expose_provenance(), FIRST_SIZE),
+    }
+}
+
+/// The place of the region in which an address is. A region with a block in use is in the table, whoever changes it.
+fn region_of(address: usize) -> Option<usize> {
+    if is_in_first(address) {
+        return Some(FIRST_PLACE);
+    }
+    if OUTSIDE.load(Relaxed) == 0 {
+        return None;
+    }
+    (0..MOST_REGIONS).find(|&place| {
+        let (start, size) = bounds(place);
+        start != 0 && address.wrapping_sub(start) < size
+    })
 }
 
 /// The size class of a block. None if it would be too large.
@@ -168,9 +209,9 @@ pub unsafe fn give_back(block: NonNull<u8>) -> bool {
         OUTSIDE.fetch_sub(1, Relaxed);
         return true;
     }
-    let Some(chunk) = chunk_of(address) else { return false };
-    // SAFETY: the block lies in a chunk, so the heap gave it out.
-    unsafe { lock().give_back(block, chunk) };
+    let Some(place) = region_of(address) else { return false };
+    // SAFETY: the block lies in a region, so the heap gave it out.
+    unsafe { lock().give_back(block, place) };
     true
 }
 
@@ -181,8 +222,8 @@ pub fn size(block: NonNull<u8>) -> Option<usize> {
     if let Some(place) = mapping_of(address) {
         return Some(MAPPED[place].load(Relaxed));
     }
-    let chunk = chunk_of(address)?;
-    Some(class_size(lock().class_of(address, chunk)))
+    let place = region_of(address)?;
+    Some(class_size(lock().class_of(address, place)))
 }
 
 /// The place of the mapping that begins at an address. A mapping in use is in the table, whoever changes others.
@@ -191,20 +232,6 @@ fn mapping_of(address: usize) -> Option<usize> {
         return None;
     }
     MAPPINGS.iter().position(|mapping| mapping.load(Relaxed) == address)
-}
-
-/// The place of the chunk in which an address is. A chunk with a block in use is in the table, whoever changes it.
-fn chunk_of(address: usize) -> Option<usize> {
-    if is_in_first(address) {
-        return Some(MOST_CHUNKS);
-    }
-    if OUTSIDE.load(Relaxed) == 0 {
-        return None;
-    }
-    CHUNKS.iter().position(|chunk| {
-        let start = chunk.load(Relaxed);
-        start != 0 && address.wrapping_sub(start) < CHUNK
-    })
 }
 
 fn take_mapping(size: usize, align: usize) -> *mut u8 {
@@ -230,72 +257,75 @@ fn take_mapping(size: usize, align: usize) -> *mut u8 {
     null_mut()
 }
 
-/// Where a chunk begins.
-fn start(chunk: usize) -> *mut u8 {
-    match CHUNKS.get(chunk) {
-        Some(start) => core::ptr::with_exposed_provenance_mut(start.load(Relaxed)),
-        None => FIRST.0.get().cast(),
-    }
-}
-
 impl Heap {
     fn take(&mut self, class: usize) -> *mut u8 {
-        self.reset_if_unused();
+        self.renew_first();
         if let Some(block) = self.reuse(class) {
             return block;
         }
-        if let Some(block) = self.cut(class).or_else(|| self.grow().and_then(|()| self.cut(class))) {
+        // Leased regions last.
+        let cut = |heap: &mut Self, leased| (0..=MOST_REGIONS).rev().find_map(|place| heap.cut(place, class, leased));
+        if let Some(block) = cut(self, false) {
             return block;
         }
-        // A block of a larger class stays one of that class only until it is given back. So it is cut to size.
+        if class_size(class) <= LARGEST_GROWN
+            && let Some(place) = self.grow()
+            && let Some(block) = self.cut(place, class, false)
+        {
+            return block;
+        }
+        if let Some(block) = cut(self, true) {
+            return block;
+        }
         (class + 1..CLASSES).find_map(|larger| self.split(larger, class)).unwrap_or(null_mut())
     }
 
     /// Where the class of a block stands.
-    fn entry(&self, address: usize, chunk: usize) -> *mut u8 {
-        let start = start(chunk);
-        start.wrapping_add((address - start.addr()) >> SMALLEST)
+    fn entry(&self, address: usize, place: usize) -> *mut u8 {
+        let (start, _) = bounds(place);
+        core::ptr::with_exposed_provenance_mut(start + ((address - start) >> SMALLEST))
     }
 
-    fn class_of(&self, address: usize, chunk: usize) -> usize {
-        // SAFETY: the chunk's table. It was written when the block was given out.
-        usize::from(unsafe { self.entry(address, chunk).read() }).min(CLASSES - 1)
+    fn class_of(&self, address: usize, place: usize) -> usize {
+        // SAFETY: the region's table. It was written when the block was given out.
+        usize::from(unsafe { self.entry(address, place).read() }).min(CLASSES - 1)
     }
 
     fn note_taken(&mut self, block: *mut u8, class: usize) -> *mut u8 {
-        if let Some(chunk) = chunk_of(block.addr()) {
-            self.blocks[chunk] += 1;
-            // SAFETY: the chunk's table. The heap alone uses it.
-            unsafe { self.entry(block.addr(), chunk).write(class as u8) };
+        if let Some(place) = region_of(block.addr()) {
+            self.regions[place].blocks += 1;
+            // SAFETY: the region's table. The heap alone uses it.
+            unsafe { self.entry(block.addr(), place).write(class as u8) };
         }
-        self.all += 1;
         block
     }
 
-    fn reuse(&mut self, class: usize) -> Option<*mut u8> {
+    fn pop(&mut self, class: usize) -> Option<*mut u8> {
         let block = NonNull::new(self.free[class])?;
         // SAFETY: what is in a free list is a free block of the heap's.
         self.free[class] = unsafe { block.read().next };
-        Some(self.note_taken(block.as_ptr().cast(), class))
+        Some(block.as_ptr().cast())
+    }
+
+    fn reuse(&mut self, class: usize) -> Option<*mut u8> {
+        let block = self.pop(class)?;
+        Some(self.note_taken(block, class))
     }
 
     /// A block of what was never given out.
-    fn cut(&mut self, class: usize) -> Option<*mut u8> {
-        let size = class_size(class);
-        let at = self.next.next_multiple_of(size.min(MOST_ALIGNED));
-        if self.next == 0 || at + size > self.end {
+    fn cut(&mut self, place: usize, class: usize, leased: bool) -> Option<*mut u8> {
+        let (region, size) = (&mut self.regions[place], class_size(class));
+        let at = region.next.next_multiple_of(size.min(MOST_ALIGNED));
+        if region.next == 0 || region.is_leased != leased || at + size > region.end {
             return None;
         }
-        self.next = at + size;
+        region.next = at + size;
         Some(self.note_taken(core::ptr::with_exposed_provenance_mut(at), class))
     }
 
-    /// Cuts a free block of class `larger`.
+    /// Cuts a free block of class `larger` in halves.
     fn split(&mut self, larger: usize, class: usize) -> Option<*mut u8> {
-        let block = NonNull::new(self.free[larger])?;
-        // SAFETY: as in `reuse`.
-        self.free[larger] = unsafe { block.read().next };
-        let block = block.as_ptr().cast::<u8>();
+        let block = self.pop(larger)?;
         for half in class..larger {
             // SAFETY: the second half of the block's first `2 * class_size(half)` bytes.
             unsafe { self.put(block.add(class_size(half)), half) };
@@ -315,89 +345,107 @@ impl Heap {
 
     /// # Safety
     ///
-    /// The block is in use and of this chunk. Its owner gives it up.
-    unsafe fn give_back(&mut self, block: NonNull<u8>, chunk: usize) {
-        let class = self.class_of(block.addr().get(), chunk);
+    /// The block is in use and of this region. Its owner gives it up.
+    unsafe fn give_back(&mut self, block: NonNull<u8>, place: usize) {
+        let class = self.class_of(block.addr().get(), place);
         // SAFETY: the caller says so.
         unsafe { self.put(block.as_ptr(), class) };
-        self.blocks[chunk] = self.blocks[chunk].saturating_sub(1);
-        self.all = self.all.saturating_sub(1);
+        self.regions[place].blocks = self.regions[place].blocks.saturating_sub(1);
     }
 
-    /// Without blocks in use all of the first part is as if it had never been given out.
-    fn reset_if_unused(&mut self) {
-        if self.all > 0 {
-            return;
+    /// The first region, without blocks in use, is as if none had ever been given out.
+    fn renew_first(&mut self) {
+        let (start, size) = bounds(FIRST_PLACE);
+        let whole = Region::new(start, size, false);
+        let first = &self.regions[FIRST_PLACE];
+        if first.blocks == 0 && first.next != whole.next {
+            self.forget(start, size);
+            self.regions[FIRST_PLACE] = whole;
         }
-        self.free = [null_mut(); CLASSES];
-        let start = FIRST.0.get().expose_provenance();
-        self.next = start + TABLE;
-        self.end = start + CHUNK;
-        for chunk in &CHUNKS[..self.chunks] {
-            remove(chunk);
-        }
-        self.chunks = 0;
     }
 
-    /// Another chunk to cut from. What is left of the one before stays unused until that is empty.
-    fn grow(&mut self) -> Option<()> {
-        let place = CHUNKS.iter().position(|chunk| chunk.load(Relaxed) == 0)?;
+    /// Takes the free blocks of a region out of the lists.
+    fn forget(&mut self, start: usize, size: usize) {
+        for list in &mut self.free {
+            let mut link: *mut *mut FreeBlock = list;
+            // SAFETY: `link` is the list's head or the link in one of its blocks. All of them are free blocks of the
+            // heap's.
+            unsafe {
+                while let Some(block) = NonNull::new(*link) {
+                    if block.as_ptr().addr().wrapping_sub(start) < size {
+                        *link = block.read().next;
+                    } else {
+                        link = &raw mut (*block.as_ptr()).next;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Another region to cut from.
+    fn grow(&mut self) -> Option<usize> {
+        let regions = self.regions[..MOST_REGIONS].iter().filter(|region| region.end != 0 && !region.is_leased).count();
+        let largest = (SECOND_SIZE << regions.min(8)).min(LARGEST_GROWTH);
+        self.map(largest, false).or_else(|| self.map(SECOND_SIZE, false))
+    }
+
+    /// A new region. Its size is a power of two.
+    fn map(&mut self, size: usize, is_leased: bool) -> Option<usize> {
+        let place = REGIONS.iter().position(|region| region.load(Relaxed) == 0)?;
         OUTSIDE.fetch_add(1, Relaxed);
-        let mapped = map(CHUNK);
+        let mapped = map(size);
         if mapped.is_null() {
             OUTSIDE.fetch_sub(1, Relaxed);
             return None;
         }
         let start = mapped.expose_provenance();
-        self.next = start + TABLE;
-        self.end = start + CHUNK;
-        CHUNKS[place].store(start, Relaxed);
-        self.blocks[place] = 0;
-        self.chunks = self.chunks.max(place + 1);
-        Some(())
+        REGIONS[place].store(start | size.trailing_zeros() as usize, Relaxed);
+        self.regions[place] = Region::new(start, size, is_leased);
+        Some(place)
     }
 
-    /// Gives chunks without a block in use back to the system.
-    fn trim(&mut self) {
-        for (chunk, blocks) in CHUNKS[..self.chunks].iter().zip(self.blocks) {
-            let start = chunk.load(Relaxed);
-            if start == 0 || blocks > 0 || self.end == start + CHUNK {
-                continue;
-            }
-            for list in &mut self.free {
-                let mut link: *mut *mut FreeBlock = list;
-                // SAFETY: `link` is the list's head or the link in one of its blocks. All of them are free blocks of the
-                // heap's.
-                unsafe {
-                    while let Some(block) = NonNull::new(*link) {
-                        if block.as_ptr().addr().wrapping_sub(start) < CHUNK {
-                            *link = block.read().next;
-                        } else {
-                            link = &raw mut (*block.as_ptr()).next;
-                        }
-                    }
-                }
-            }
-            remove(chunk);
+    /// Gives a region that has no block in use back to the system.
+    fn unmap_if_unused(&mut self, place: usize) {
+        let (start, size) = bounds(place);
+        let region = &self.regions[place];
+        if start == 0 || region.blocks > 0 || region.is_leased {
+            return;
         }
+        self.forget(start, size);
+        self.regions[place] = Region::NONE;
+        // Out of the table first, as with mappings.
+        REGIONS[place].store(0, Release);
+        // SAFETY: a region of `map` and in no list any more.
+        unsafe { unmap(start, size) };
+        OUTSIDE.fetch_sub(1, Relaxed);
     }
 
-    /// Whether a call finds room enough that it may begin something.
+    /// Whether a call finds room enough that it may begin something. Returns what is not used any more.
     fn is_ready(&mut self) -> bool {
-        self.reset_if_unused();
-        self.trim();
-        self.end - self.next >= ROOM || self.grow().is_some()
+        self.renew_first();
+        for place in 0..MOST_REGIONS {
+            self.unmap_if_unused(place);
+        }
+        let has_room = |region: &Region| !region.is_leased && region.end - region.next >= ROOM;
+        self.regions.iter().any(has_room) || self.grow().is_some()
     }
 }
 
-/// Gives a chunk back that has no block in use.
-fn remove(chunk: &AtomicUsize) {
-    // Out of the table first, as with mappings.
-    let start = chunk.swap(0, Release);
-    if start != 0 {
-        // SAFETY: a chunk of `grow` and in no list any more.
-        unsafe { unmap(start, CHUNK) };
-        OUTSIDE.fetch_sub(1, Relaxed);
+/// A region that nothing else uses up while there are others. What is in use of it at the end stays.
+pub struct Lease(usize);
+
+/// Leases so many bytes for something that allocates much and cannot fail. Untouched they take no memory. What is
+/// allocated comes from the process's allocator as long as that has any.
+pub fn lease(bytes: usize) -> Result<Lease> {
+    let size = bytes.max(SECOND_SIZE).checked_next_power_of_two();
+    size.and_then(|size| lock().map(size, true)).map(Lease).ok_or_else(Error::out_of_memory)
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut heap = lock();
+        heap.regions[self.0].is_leased = false;
+        heap.unmap_if_unused(self.0);
     }
 }
 
