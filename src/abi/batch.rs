@@ -8,6 +8,7 @@ use crate::base::number::wasm_compression_number;
 use crate::base::status::wasm_status;
 use crate::batch::builder::Builder;
 use crate::batch::chunk;
+use crate::batch::fallible;
 use crate::batch::compression::wasm_compression;
 use crate::batch::header::wasm_batch_header;
 use crate::batch::payload::{Field, Parts, Payload};
@@ -224,7 +225,7 @@ pub unsafe extern "C" fn wasm_batch_builder_add(
             parsed.headers.push((key, header.value.field("header value")?));
         }
         builder.payload.clear();
-        builder.payload.try_reserve(parsed.encoded_size()).map_err(|_| Error::out_of_memory())?;
+        fallible::reserve(&mut builder.payload, parsed.encoded_size()).map_err(|_| Error::out_of_memory())?;
         parsed.put(&mut builder.payload);
         Ok(builder.builder.add(given(offset)?, timestamp, &builder.payload)?)
     })

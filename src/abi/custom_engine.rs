@@ -131,7 +131,7 @@ pub unsafe extern "C" fn wasm_call_fail_record(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     boundary(error, |scope| {
-        let why = reason.escaped(scope, "reason")?;
+        let why = reason.reason(scope)?;
         if scope.handle_mut(call, "call")?.fail_at(why, checked(index)?) {
             return Ok(());
         }
@@ -149,7 +149,7 @@ pub unsafe extern "C" fn wasm_promise_reject_record(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     boundary(error, |scope| {
-        promise::settle(scope, promise, Settled::RejectedAt(reason.escaped(scope, "reason")?, checked(index)?))
+        promise::settle(scope, promise, Settled::RejectedAt(reason.reason(scope)?, checked(index)?))
     })
 }
 

@@ -54,14 +54,15 @@ pub struct wasm_factory_config {
 pub(crate) fn description(scope: &CallScope, config: &wasm_factory_config) -> Result<Description> {
     // SAFETY: the header says that arrays in arguments can be read for the call.
     let env = unsafe { slice::array(config.env, config.env_count, "env")? };
+    let mut environment = fallible::vec(env.len())?;
+    for e in env {
+        environment.push((e.name.owned(scope, "env name")?, e.value.owned(scope, "env value")?));
+    }
     Ok(Description {
         name: config.name.owned(scope, "name")?,
         input_topic: config.input_topic.owned(scope, "input_topic")?,
         output_topics: strings(scope, config.output_topics, config.output_topic_count, "output_topics")?,
-        environment: env
-            .iter()
-            .map(|e| Ok((e.name.owned(scope, "env name")?, e.value.owned(scope, "env value")?)))
-            .collect::<Result<_>>()?,
+        environment,
     })
 }
 

@@ -162,7 +162,7 @@ pub unsafe extern "C" fn wasm_call_fail(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     boundary(error, |scope| {
-        scope.handle_mut(call, "call")?.fail(reason.escaped(scope, "reason")?);
+        scope.handle_mut(call, "call")?.fail(reason.reason(scope)?);
         Ok(())
     })
 }

@@ -222,9 +222,8 @@ pub unsafe extern "C" fn wasm_runtime_metrics_text(
         memory_is_there()?;
         let mut snapshot = Snapshot::default();
         let shared = &runtime.runtime.shared;
-        snapshot.update(&shared.metrics, shared.pooled());
-        let encoded = text::of(snapshot)
-            .map_err(|_| Error::new(wasm_status::Internal, "the metrics could not be written as text"))?;
+        snapshot.update(&shared.metrics, shared.pooled())?;
+        let encoded = text::of(snapshot).map_err(|_| Error::out_of_memory())?;
         out.set(wasm_bytes::of(encoded));
         Ok(())
     })
@@ -243,7 +242,7 @@ pub unsafe extern "C" fn wasm_metrics_create(
         let out = Out::new(metrics, "metrics")?;
         memory_is_there()?;
         let mut new = wasm_metrics { shared: runtime.runtime.shared.clone(), snapshot: Snapshot::default() };
-        new.snapshot.update(&new.shared.metrics, new.shared.pooled());
+        new.snapshot.update(&new.shared.metrics, new.shared.pooled())?;
         out.set(Box::into_raw(Box::new(new)));
         Ok(())
     })
@@ -254,8 +253,7 @@ pub unsafe extern "C" fn wasm_metrics_create(
 pub unsafe extern "C" fn wasm_metrics_update(metrics: *mut wasm_metrics, error: *mut *mut wasm_error) -> wasm_status {
     boundary(error, |scope| {
         let metrics = scope.handle_mut(metrics, "metrics")?;
-        metrics.snapshot.update(&metrics.shared.metrics, metrics.shared.pooled());
-        Ok(())
+        metrics.snapshot.update(&metrics.shared.metrics, metrics.shared.pooled())
     })
 }
 

@@ -5,6 +5,7 @@ use super::error::wasm_error;
 use super::{boundary, first_size, take};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
+use crate::batch::fallible;
 use crate::host::call::{Continuation, Settled, wasm_continuation, wasm_promise};
 use crate::host::slice::{self, CallScope, wasm_slice};
 use crate::host::value::wasm_value;
@@ -36,7 +37,7 @@ pub unsafe extern "C" fn wasm_promise_resolve_values(
     boundary(error, |scope| {
         // SAFETY: the header says that arrays in arguments can be read for the call.
         let values = unsafe { slice::array(values, count, "values")? };
-        settle(scope, promise, Settled::Values(values.to_vec()))
+        settle(scope, promise, Settled::Values(fallible::copy(values)?))
     })
 }
 
@@ -66,7 +67,7 @@ pub unsafe extern "C" fn wasm_promise_reject(
     reason: wasm_slice,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    boundary(error, |scope| settle(scope, promise, Settled::Rejected(reason.escaped(scope, "reason")?)))
+    boundary(error, |scope| settle(scope, promise, Settled::Rejected(reason.reason(scope)?)))
 }
 
 pub(crate) fn settle(scope: &CallScope, promise: *mut wasm_promise, value: Settled) -> Result<()> {

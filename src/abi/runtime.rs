@@ -9,6 +9,7 @@ use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap
 use crate::base::error::{Error, Result};
 use crate::base::number::{wasm_memory_mode_number, wasm_signal_check_number, wasm_trap_mode_number};
 use crate::base::status::wasm_status;
+use crate::batch::fallible;
 use crate::compile::runtime::Runtime;
 use crate::host::log::{Line, Sink, wasm_log_severity, wasm_log_source};
 use crate::host::owned::{Owned, host_data};
@@ -352,5 +353,9 @@ pub unsafe extern "C" fn wasm_runtime_release(runtime: *mut wasm_runtime) {
 pub(crate) fn strings(scope: &CallScope, data: *const wasm_slice, count: usize, name: &str) -> Result<Vec<String>> {
     // SAFETY: the header says that arrays in arguments can be read for the call.
     let slices = unsafe { slice::array(data, count, name)? };
-    slices.iter().map(|s| s.owned(scope, name)).collect()
+    let mut strings = fallible::vec(slices.len())?;
+    for slice in slices {
+        strings.push(slice.owned(scope, name)?);
+    }
+    Ok(strings)
 }

@@ -1,5 +1,6 @@
 //! Readable text for logs: names from modules, bytes and numbers.
 
+use crate::batch::fallible;
 use core::fmt::Write as _;
 use cpp_demangle::{DemangleOptions, ParseOptions};
 use std::borrow::Cow;
@@ -69,19 +70,44 @@ pub fn printable(name: &str) -> String {
     out
 }
 
-/// Text. Bytes that are not UTF-8 are shown as `\xNN`.
+/// Text. Bytes that are not UTF-8 are shown as `\xNN`. If there is no memory for that, the front is shown.
 pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
+    /// Bytes of the front.
+    const SHORT: usize = 1024;
     if let Ok(text) = core::str::from_utf8(bytes) {
         return Cow::Borrowed(text);
     }
-    let mut text = String::with_capacity(bytes.len() + 16);
+    let length = bytes.utf8_chunks().map(|chunk| chunk.valid().len() + 4 * chunk.invalid().len()).sum();
+    if length <= 4 * SHORT {
+        return Cow::Owned(escaped(bytes, String::with_capacity(length)));
+    }
+    match fallible::string(length) {
+        Ok(text) => Cow::Owned(escaped(bytes, text)),
+        Err(_) => Cow::Owned(shortened(bytes, SHORT)),
+    }
+}
+
+fn escaped(bytes: &[u8], mut text: String) -> String {
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
         for byte in chunk.invalid() {
-            text.push_str(&format!("\\x{byte:02x}"));
+            // Writing to a string does not fail.
+            let _ = write!(text, "\\x{byte:02x}");
         }
     }
-    Cow::Owned(text)
+    text
+}
+
+/// The front of a text, as long as a small allocation is, with bytes that are not UTF-8 as `\xNN`. An ellipsis stands for
+/// the rest.
+pub fn shortened(bytes: &[u8], longest: usize) -> String {
+    let Some((front, _)) = bytes.split_at_checked(longest).filter(|(_, rest)| !rest.is_empty()) else {
+        return escaped(bytes, String::new());
+    };
+    // Not within a character: up to three bytes that follow another byte of it.
+    let inside = |at: usize| at > 0 && bytes.get(at).is_some_and(|byte| byte & 0xC0 == 0x80);
+    let end = (front.len().saturating_sub(3)..=front.len()).rev().find(|&at| !inside(at)).unwrap_or(front.len());
+    escaped(&front[..end], String::new()) + "…"
 }
 
 /// Bytes as lower-case hexadecimal digits.
@@ -128,6 +154,17 @@ mod tests {
         assert_eq!(demangle(slow), slow);
         let nested = format!("_Z1f{}i{}v", "St6vectorI".repeat(30), "E".repeat(30));
         assert_eq!(demangle(&nested), nested);
+    }
+
+    #[test]
+    fn long_reasons_are_cut_between_characters() {
+        assert_eq!(shortened("aé".as_bytes(), 3), "aé");
+        assert_eq!(shortened("aéb".as_bytes(), 3), "aé…");
+        assert_eq!(shortened("aéb".as_bytes(), 2), "a…");
+        assert_eq!(shortened(b"a\xff\xffb", 2), "a\\xff…");
+        assert_eq!(shortened(&[0xBF; 20], 10), "\\xbf".repeat(10) + "…");
+        let text = [&[b'a'; 5000][..], b"\xff"].concat();
+        assert_eq!(escape(&text), "a".repeat(5000) + "\\xff");
     }
 
     #[test]

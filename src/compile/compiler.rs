@@ -62,7 +62,7 @@ pub fn precompile(shared: &Shared, module: &[u8]) -> Result<Vec<u8>> {
 pub fn load(shared: &Shared, artifact: Vec<u8>) -> Result<Code> {
     let begin = Instant::now();
     // Nothing is compiled. The interface is validated and the code is copied.
-    let _lease = reserve::lease((1 << 20) + artifact.len())?;
+    let _lease = reserve::lease((1 << 20) + 2 * artifact.len())?;
     let artifact = Artifact::read(artifact).map_err(refuse_flaw)?;
     let head = &artifact.head;
     check_origin(head)?;

@@ -11,6 +11,7 @@ use crate::base::description::Description;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::base::text::hex;
+use crate::batch::fallible;
 use crate::compile::code_cache::key::digest;
 use crate::compile::factory::{Compiled, LastReleased};
 use crate::compile::job::{self, FactoryOutcome};
@@ -209,7 +210,11 @@ impl FactoryCache {
         drop(idle);
         self.runtime.shared.metrics.note_factory_lookup(lookup);
         if let Some((key, transform)) = job {
-            self.begin(key, module.to_vec(), transform);
+            match fallible::copy_large(module) {
+                Ok(module) => self.begin(key, module, transform),
+                // Other requests may wait already.
+                Err(e) => self.finish(&key, Err(e.into())),
+            }
         }
         found
     }

@@ -133,7 +133,7 @@ impl Shared {
     /// signal stack and a pool for `engines` engines if any.
     pub fn prepare_thread(&self, engines: u32) -> Result<()> {
         self.unblock_signals()?;
-        Engine::tls_eager_initialize();
+        signals::initialize_thread()?;
         ticker::ActivePolls::of_this_thread();
         match &self.pools {
             Some(pools) if engines > 0 => pools.reserve(engines),

@@ -3,7 +3,8 @@
 use crate::base::description::Description;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
-use crate::batch::payload::Payload;
+use crate::batch::cursor::Cursor;
+use crate::batch::{fallible, varint};
 use crate::guest::batch::Batch;
 use crate::host::sink::wasm_output_record;
 
@@ -26,7 +27,7 @@ impl DeadLetter {
     pub fn new(transform: &Description, batch: &Batch, error: &Error) -> Result<Self> {
         let missing = || Error::new(Status::Internal, "the record that failed is not in its batch");
         let record = batch.current().ok_or_else(missing)?;
-        let payload = with_details(record.payload, &transform.name, record.offset, error).ok_or_else(missing)?;
+        let payload = with_details(record.payload, &transform.name, record.offset, error)?.ok_or_else(missing)?;
         let output = wasm_output_record {
             payload: payload.as_ptr(),
             payload_size: payload.len() as u32,
@@ -43,24 +44,47 @@ impl DeadLetter {
     }
 }
 
-fn with_details(payload: &[u8], transform: &str, offset: i64, error: &Error) -> Option<Vec<u8>> {
+/// The payload with further headers. What is there is copied as it is. None if it is no payload.
+fn with_details(payload: &[u8], transform: &str, offset: i64, error: &Error) -> Result<Option<Vec<u8>>> {
     let offset = offset.to_string();
     let message: String = error.message.chars().take(LONGEST_MESSAGE).collect();
-    let mut letter = Payload::parse(payload)?;
-    letter.headers.extend([
-        (&b"wasm-transform"[..], Some(transform.as_bytes())),
-        (b"wasm-offset", Some(offset.as_bytes())),
-        (b"wasm-error", Some(error.status.name().to_bytes())),
-        (b"wasm-error-message", Some(message.as_bytes())),
-    ]);
-    let mut out = Vec::with_capacity(payload.len() + transform.len() + message.len() + 256);
-    letter.put(&mut out);
-    Some(out)
+    let added: [(&str, &[u8]); 4] = [
+        ("wasm-transform", transform.as_bytes()),
+        ("wasm-offset", offset.as_bytes()),
+        ("wasm-error", error.status.name().to_bytes()),
+        ("wasm-error-message", message.as_bytes()),
+    ];
+    let Some((front, count, headers)) = taken_apart(payload) else { return Ok(None) };
+    // Varints of the count and of eight lengths.
+    let names: usize = added.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let mut out = fallible::vec(payload.len() + names + 9 * 10)?;
+    out.extend_from_slice(front);
+    varint::put(&mut out, (count + added.len()) as i64);
+    out.extend_from_slice(headers);
+    for (name, value) in added {
+        for bytes in [name.as_bytes(), value] {
+            varint::put(&mut out, bytes.len() as i64);
+            out.extend_from_slice(bytes);
+        }
+    }
+    Ok(Some(out))
+}
+
+/// Key and value, the number of headers, and the headers.
+fn taken_apart(payload: &[u8]) -> Option<(&[u8], usize, &[u8])> {
+    let mut cursor = Cursor::new(payload);
+    for _ in 0..2 {
+        let length = cursor.nullable()?.unwrap_or(0);
+        cursor.skip(length)?;
+    }
+    let front = &payload[..payload.len() - cursor.left()];
+    Some((front, cursor.length()?, cursor.rest()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::payload::Payload;
 
     #[test]
     fn what_was_there_is_kept_and_the_error_follows_cut_between_characters() {
@@ -69,7 +93,7 @@ mod tests {
         let mut payload = Vec::new();
         before.put(&mut payload);
         let error = Error::new(Status::GuestTrap, "\u{e9}".repeat(LONGEST_MESSAGE + 1));
-        let letter = with_details(&payload, "t", -7, &error).unwrap();
+        let letter = with_details(&payload, "t", -7, &error).unwrap().unwrap();
         let after = Payload::parse(&letter).unwrap();
         assert_eq!((after.key, after.value), (before.key, before.value));
         assert_eq!(after.headers[..2], before.headers);

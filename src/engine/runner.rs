@@ -15,6 +15,7 @@ use crate::guest::program::Program;
 use crate::host::sink::OutputSink;
 use crate::host::waker::Waker;
 use crate::system::memory::pools::not_prepared;
+use crate::system::signals;
 use crate::system::ticker::ActivePolls;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -182,6 +183,9 @@ pub fn check_start(compiled: &Compiled) -> Result<()> {
         // For example the random seed of wasmtime-wasi is thread-local.
         let why = "the thread or the program is ending: no guest can start any more";
         return Err(Error::new(Status::InvalidState, why));
+    }
+    if is_guest(compiled) {
+        signals::initialize_thread()?;
     }
     check_pool(compiled)
 }

@@ -8,7 +8,14 @@ use crate::base::text::{demangle, printable};
 use crate::module::suspend_points::{Origin, Wrappers};
 use crate::system::memory::refusal::is_refusal;
 use core::fmt::Write as _;
+use std::collections::TryReserveError;
 use std::time::{Duration, Instant};
+
+impl From<TryReserveError> for Fault {
+    fn from(_: TryReserveError) -> Self {
+        Self::OutOfMemory
+    }
+}
 
 /// What a host function of ours raises.
 #[derive(Debug, thiserror::Error)]
@@ -30,14 +37,6 @@ pub enum Fault {
     /// The guest called a host function before its memory existed.
     #[error("the guest called a host function before it had a memory")]
     NoMemory,
-    /// The host's allocator refused memory. The guest is not the cause.
-    #[error("the allocator refused memory for {what} ({bytes} bytes); try again later")]
-    OutOfMemory {
-        /// What it was for.
-        what: &'static str,
-        /// How much.
-        bytes: usize,
-    },
     /// A function of the host failed.
     #[error("host function {function}: {why}")]
     Host {
@@ -46,6 +45,9 @@ pub enum Fault {
         /// The host's reason.
         why: String,
     },
+    /// The allocator refused memory for what the guest passed.
+    #[error("a host call found no memory: try the batch again later")]
+    OutOfMemory,
     /// The time limit.
     #[error("the guest ran for more than {limit_ms} ms")]
     Timeout {
@@ -124,7 +126,7 @@ fn classify(error: &wasmtime::Error, context: &Context, detail: &mut GuestDetail
         let (trap, status) = match fault {
             Fault::Timeout { .. } => (wasm_trap::Interrupt, Status::GuestTimeout),
             Fault::Host { .. } => (wasm_trap::Host, Status::HostFunctionFailed),
-            Fault::OutOfMemory { .. } => (wasm_trap::Host, Status::OutOfMemory),
+            Fault::OutOfMemory => (wasm_trap::Host, Status::OutOfMemory),
             Fault::Pointer { .. } | Fault::NoMemory => (wasm_trap::Host, Status::GuestBadCall),
         };
         detail.trap = Some(trap);

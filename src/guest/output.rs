@@ -1,7 +1,7 @@
 //! Output records on their way from a guest to its host. They are collected in blocks of the thread's and delivered
 //! block by block.
 
-use crate::batch::chunk;
+use crate::batch::{chunk, fallible};
 use crate::host::sink::wasm_output_record;
 use crate::metrics::meter::Passed;
 use core::cell::RefCell;
@@ -125,7 +125,7 @@ impl Block {
         let _ = FREE.try_with(|free| {
             if let Ok(mut free) = free.try_borrow_mut()
                 && free.len() < MOST_KEPT
-                && free.try_reserve(1).is_ok()
+                && fallible::reserve(&mut free, 1).is_ok()
             {
                 free.push(self);
             }

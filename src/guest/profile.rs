@@ -12,6 +12,7 @@ use crate::base::status::wasm_status as Status;
 use crate::base::text::demangle;
 use crate::guest::context::GuestState;
 use crate::module::suspend_points::Origin;
+use crate::system::memory::reserve;
 use crate::system::ticker::run_clock;
 use core::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -75,6 +76,9 @@ impl Profile {
 
     /// Ends the profile and returns it as JSON. `InvalidState` if no profile is in progress.
     pub fn finish(&self, transform: &Description, program: &Program) -> Result<String> {
+        // Wasmtime writes it and does not survive a refusal. Before anything is taken.
+        let samples = self.0.borrow().as_ref().map_or(0, |running| running.samples);
+        let _lease = reserve::lease(samples as usize * 512 + (1 << 20))?;
         let (Some(running), Program::Module(LinkedModule { pre, wrappers })) = (self.0.borrow_mut().take(), program)
         else {
             return Err(transform.error(Status::InvalidState, "no profile is in progress"));
@@ -102,7 +106,7 @@ impl Profile {
         let (now, clock) = (Instant::now(), run_clock());
         // Half a tick early is nearer than half a tick late.
         let due = last.is_none_or(|(last, _)| now.duration_since(last) + *half_tick >= *interval);
-        if !due || *samples == MOST_SAMPLES {
+        if !due || *samples == MOST_SAMPLES || reserve::check().is_err() {
             return;
         }
         *samples += 1;

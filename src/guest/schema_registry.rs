@@ -6,8 +6,9 @@
 use super::context::{GuestState, HostCall, Suspended};
 use super::fault::Fault;
 use super::memory::GuestMemory;
+use crate::batch::fallible;
 use crate::host::call::{Ended, Settled, wasm_call};
-use crate::host::schema::Schema;
+use crate::host::schema::{Schema, Unread};
 use crate::host::schema_registry::SchemaRegistry;
 use crate::module::abi::{SCHEMA_REGISTRY, SCHEMA_REGISTRY_WAITING, WOULD_BLOCK};
 use std::sync::Arc;
@@ -41,7 +42,7 @@ pub struct Lookup {
 
 #[derive(Clone, Debug)]
 enum Answer {
-    Encoded(Arc<[u8]>),
+    Encoded(Vec<u8>),
     Id(i32),
 }
 
@@ -122,7 +123,10 @@ pub fn define(linker: &mut Linker<GuestState>, registry: Registered) -> Result<(
                 |memory| {
                     let subject = text(memory, "subject", subject, subject_length)?;
                     let bytes = memory.read("buffer", buffer, size)?;
-                    let schema = (size <= MOST_BYTES).then(|| Schema::parse(bytes)).flatten();
+                    let schema = match (size <= MOST_BYTES).then(|| Schema::parse(bytes)) {
+                        Some(Err(Unread::Refused)) => return Err(Fault::OutOfMemory),
+                        read => read.and_then(Result::ok),
+                    };
                     Ok(subject.zip(schema).map(|(subject, schema)| Question::Create(subject, schema)))
                 },
                 |memory, answer| answer.id(memory, id),
@@ -134,7 +138,8 @@ pub fn define(linker: &mut Linker<GuestState>, registry: Registered) -> Result<(
 
 fn text(memory: &GuestMemory<'_>, what: &'static str, start: u32, length: u32) -> Result<Option<String>, Fault> {
     let bytes = memory.read(what, start, length)?;
-    Ok((length <= MOST_BYTES).then(|| core::str::from_utf8(bytes).ok().map(str::to_owned)).flatten())
+    let text = (length <= MOST_BYTES).then(|| core::str::from_utf8(bytes).ok()).flatten();
+    Ok(text.map(fallible::text).transpose()?)
 }
 
 impl Answer {
@@ -179,7 +184,7 @@ fn ask(
     };
     let mut lookup = context.schemas.borrow_mut();
     let answer = match settled {
-        Some(settled) => lookup.read(settled),
+        Some(settled) => lookup.read(settled)?,
         None => {
             let Some(asked) = question(&memory)? else { return Ok(FAILED) };
             match lookup.answer.take() {
@@ -187,11 +192,11 @@ fn ask(
                 _ => {
                     let mut call =
                         wasm_call::of_registry(context.owner.get(), context.user_data.get(), asked.creates());
-                    let ended = asked.put_to(registry, &mut call);
+                    let ended = asked.put_to(registry, &mut call)?;
                     lookup.question = Some(asked);
                     match ended {
                         Ended::Done => match call.take_schema() {
-                            Some(settled) => lookup.read(settled),
+                            Some(settled) => lookup.read(settled)?,
                             None => Err("the schema registry returned done without a schema".into()),
                         },
                         Ended::Failed(why) => Err(why),
@@ -229,29 +234,27 @@ impl Question {
     }
 
     /// Asks the host.
-    fn put_to(&self, registry: &SchemaRegistry, call: &mut wasm_call) -> Ended {
+    fn put_to(&self, registry: &SchemaRegistry, call: &mut wasm_call) -> Result<Ended, Fault> {
         let answer = match self {
             Self::Definition(id) => registry.get_schema(*id, call),
             Self::Subject(subject, version) => registry.get_subject_schema(subject, *version, call),
-            Self::Create(subject, schema) => registry.create_schema(subject, schema, call),
+            Self::Create(subject, schema) => registry.create_schema(subject, schema, call)?,
         };
-        call.ended(answer, "the schema registry")
+        Ok(call.ended(answer, "the schema registry"))
     }
 }
 
 impl Lookup {
-    /// The response to the current request in the guest's encoding.
-    fn read(&self, settled: Settled) -> Result<Answer, String> {
-        let mut encoded = Vec::new();
-        match (&self.question, settled) {
-            (_, Settled::Rejected(why)) => return Err(why),
-            (Some(Question::Definition(_)), Settled::Schema(found)) => found.schema.put(&mut encoded),
-            (Some(Question::Subject(..)), Settled::Schema(found)) => found.put(&mut encoded),
+    /// The response to the current request in the guest's encoding, or why there is none.
+    fn read(&self, settled: Settled) -> Result<Result<Answer, String>, Fault> {
+        Ok(match (&self.question, settled) {
+            (_, Settled::Rejected(why)) => Err(why),
+            (Some(Question::Definition(_)), Settled::Schema(found)) => Ok(Answer::Encoded(found.schema.encoded()?)),
+            (Some(Question::Subject(..)), Settled::Schema(found)) => Ok(Answer::Encoded(found.encoded()?)),
             (Some(Question::Create(..)), Settled::Values(values)) if values.len() == 1 => {
-                return Ok(Answer::Id(values[0].as_i32()));
+                Ok(Answer::Id(values[0].as_i32()))
             }
-            _ => return Err("the schema registry's response belongs to another request".into()),
-        }
-        Ok(Answer::Encoded(encoded.into()))
+            _ => Err("the schema registry's response belongs to another request".into()),
+        })
     }
 }

@@ -194,7 +194,7 @@ fn write(
     match output.push(payload, index, batch.latest_offset, context.wall_clock.get()) {
         Pushed::Stored => Ok(length as i32),
         Pushed::TooLarge => Ok(BAD_WRITE),
-        Pushed::OutOfMemory => Err(Fault::OutOfMemory { what: "a record of the guest", bytes: payload.len() }.into()),
+        Pushed::OutOfMemory => Err(Fault::OutOfMemory.into()),
         Pushed::Full => {
             // The suspension that follows does not check the time. So a guest that only writes is measured here.
             context.run_time.check()?;

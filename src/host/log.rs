@@ -1,5 +1,6 @@
 //! Guests' output becomes lines of the host's log. Lines are bounded and always valid UTF-8.
 
+use crate::batch::fallible;
 use core::ffi::c_void;
 
 /// How urgent a line is.
@@ -84,22 +85,34 @@ impl LineBuffer {
         while !bytes.is_empty() {
             let room = self.limit - self.pending.len();
             let newline = bytes.iter().take(room + 1).position(|&b| b == b'\n');
-            match newline {
-                Some(end) => {
-                    self.pending.extend_from_slice(&bytes[..end]);
-                    bytes = &bytes[end + 1..];
-                    self.emit(self.pending.len(), &mut emit, false);
+            let end = newline.unwrap_or(bytes.len().min(room));
+            let (part, rest) = bytes.split_at(end);
+            let is_whole = newline.is_some();
+            if self.pending.is_empty() && (is_whole || !rest.is_empty()) {
+                // Nothing to put together.
+                let length = if is_whole { end } else { whole_characters(part) };
+                emit(Piece { severity: self.severity, bytes: &part[..length], continues: !is_whole });
+                bytes = &bytes[length + usize::from(is_whole)..];
+                continue;
+            }
+            if fallible::extend(&mut self.pending, part).is_err() {
+                // The line is cut where memory was refused.
+                let severity = self.severity;
+                for bytes in [&*self.pending, part] {
+                    if !bytes.is_empty() {
+                        emit(Piece { severity, bytes, continues: true });
+                    }
                 }
-                None if bytes.len() <= room => {
-                    self.pending.extend_from_slice(bytes);
-                    return;
-                }
-                None => {
-                    self.pending.extend_from_slice(&bytes[..room]);
-                    bytes = &bytes[room..];
-                    let whole = whole_characters(&self.pending);
-                    self.emit(whole, &mut emit, true);
-                }
+                self.pending.clear();
+                bytes = rest;
+                continue;
+            }
+            bytes = &rest[usize::from(is_whole)..];
+            if is_whole {
+                self.emit(self.pending.len(), &mut emit, false);
+            } else if self.pending.len() == self.limit && !bytes.is_empty() {
+                let whole = whole_characters(&self.pending);
+                self.emit(whole, &mut emit, true);
             }
         }
     }

@@ -4,7 +4,8 @@
 //! and references (count varint; each sized name, sized subject, version varint). A subject's schema is id varint,
 //! version varint and definition. A size is a varint. All varints are zigzag.
 
-use crate::batch::varint;
+use crate::batch::{fallible, varint};
+use std::collections::TryReserveError;
 
 /// The language of a schema. The numbers are those of the guest ABI.
 #[repr(u32)]
@@ -63,20 +64,35 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-fn take_text(bytes: &mut &[u8]) -> Option<String> {
-    let length = usize::try_from(varint::take(bytes)?).ok()?;
-    let (text, rest) = bytes.split_at_checked(length)?;
-    *bytes = rest;
-    core::str::from_utf8(text).ok().map(str::to_owned)
+/// Why there is no schema.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// The bytes are no encoding of one.
+    Malformed,
+    /// There was no memory for it.
+    Refused,
 }
 
-fn take_i32(bytes: &mut &[u8]) -> Option<i32> {
-    i32::try_from(varint::take(bytes)?).ok()
+impl From<TryReserveError> for Unread {
+    fn from(_: TryReserveError) -> Self {
+        Self::Refused
+    }
+}
+
+fn take_number<N: TryFrom<i64>>(bytes: &mut &[u8]) -> Result<N, Unread> {
+    varint::take(bytes).and_then(|number| N::try_from(number).ok()).ok_or(Unread::Malformed)
+}
+
+fn take_text(bytes: &mut &[u8]) -> Result<String, Unread> {
+    let length = take_number(bytes)?;
+    let (text, rest) = bytes.split_at_checked(length).ok_or(Unread::Malformed)?;
+    *bytes = rest;
+    Ok(fallible::text(core::str::from_utf8(text).map_err(|_| Unread::Malformed)?)?)
 }
 
 impl Schema {
     /// Appends the encoding.
-    pub fn put(&self, out: &mut Vec<u8>) {
+    fn put(&self, out: &mut Vec<u8>) {
         varint::put(out, self.ty as i64);
         put_text(out, &self.definition);
         varint::put(out, self.references.len() as i64);
@@ -87,42 +103,59 @@ impl Schema {
         }
     }
 
-    /// Reads one encoding and nothing after it.
-    pub fn parse(mut bytes: &[u8]) -> Option<Self> {
-        let schema = Self::take(&mut bytes)?;
-        bytes.is_empty().then_some(schema)
+    /// No fewer bytes than the encoding has.
+    fn encoded_size(&self) -> usize {
+        /// Of a varint.
+        const MOST: usize = 10;
+        let reference = |r: &Reference| r.name.len() + r.subject.len() + 3 * MOST;
+        self.definition.len() + 3 * MOST + self.references.iter().map(reference).sum::<usize>()
     }
 
-    fn take(bytes: &mut &[u8]) -> Option<Self> {
-        let ty = wasm_schema_type::from_number(u32::try_from(varint::take(bytes)?).ok()?)?;
+    /// The encoding.
+    pub fn encoded(&self) -> Result<Vec<u8>, TryReserveError> {
+        let mut out = fallible::vec(self.encoded_size())?;
+        self.put(&mut out);
+        Ok(out)
+    }
+
+    /// Reads one encoding and nothing after it.
+    pub fn parse(mut bytes: &[u8]) -> Result<Self, Unread> {
+        let schema = Self::take(&mut bytes)?;
+        if bytes.is_empty() { Ok(schema) } else { Err(Unread::Malformed) }
+    }
+
+    fn take(bytes: &mut &[u8]) -> Result<Self, Unread> {
+        let ty = wasm_schema_type::from_number(take_number(bytes)?).ok_or(Unread::Malformed)?;
         let definition = take_text(bytes)?;
-        let count = usize::try_from(varint::take(bytes)?).ok()?;
+        let count = take_number(bytes)?;
         // A reference takes at least three bytes. This bounds the cost of a false count.
         if count > bytes.len() / 3 {
-            return None;
+            return Err(Unread::Malformed);
         }
-        let mut references = Vec::with_capacity(count);
+        let mut references = fallible::vec(count)?;
         for _ in 0..count {
             let (name, subject) = (take_text(bytes)?, take_text(bytes)?);
-            references.push(Reference { name, subject, version: take_i32(bytes)? });
+            references.push(Reference { name, subject, version: take_number(bytes)? });
         }
-        Some(Self { ty, definition, references })
+        Ok(Self { ty, definition, references })
     }
 }
 
 impl SubjectSchema {
-    /// Appends the encoding.
-    pub fn put(&self, out: &mut Vec<u8>) {
-        varint::put(out, self.id.into());
-        varint::put(out, self.version.into());
-        self.schema.put(out);
+    /// The encoding.
+    pub fn encoded(&self) -> Result<Vec<u8>, TryReserveError> {
+        let mut out = fallible::vec(self.schema.encoded_size() + 20)?;
+        varint::put(&mut out, self.id.into());
+        varint::put(&mut out, self.version.into());
+        self.schema.put(&mut out);
+        Ok(out)
     }
 
     /// Reads one encoding and nothing after it.
     #[cfg(test)]
-    pub fn parse(mut bytes: &[u8]) -> Option<Self> {
-        let (id, version) = (take_i32(&mut bytes)?, take_i32(&mut bytes)?);
-        Some(Self { id, version, schema: Schema::parse(bytes)? })
+    pub fn parse(mut bytes: &[u8]) -> Result<Self, Unread> {
+        let (id, version) = (take_number(&mut bytes)?, take_number(&mut bytes)?);
+        Ok(Self { id, version, schema: Schema::parse(bytes)? })
     }
 }
 
@@ -145,18 +178,17 @@ mod tests {
         #[test]
         fn round_trip(id: i32, version: i32, schema in schema()) {
             let whole = SubjectSchema { id, version, schema };
-            let mut out = Vec::new();
-            whole.put(&mut out);
-            prop_assert_eq!(SubjectSchema::parse(&out), Some(whole));
+            let out = whole.encoded().unwrap();
+            prop_assert!(out.len() <= whole.schema.encoded_size() + 20);
+            prop_assert_eq!(SubjectSchema::parse(&out), Ok(whole));
         }
 
         #[test]
         fn truncated_or_overlong_encodings_are_refused(schema in schema(), cut in 1usize..40) {
-            let mut out = Vec::new();
-            schema.put(&mut out);
-            prop_assert_eq!(Schema::parse(&out[..out.len() - cut.min(out.len())]), None);
+            let mut out = schema.encoded().unwrap();
+            prop_assert_eq!(Schema::parse(&out[..out.len() - cut.min(out.len())]), Err(Unread::Malformed));
             out.push(0);
-            prop_assert_eq!(Schema::parse(&out), None);
+            prop_assert_eq!(Schema::parse(&out), Err(Unread::Malformed));
         }
 
         #[test]

@@ -4,13 +4,14 @@
 use super::owned::{Owned, host_data};
 use crate::base::error::{Error, Result};
 use crate::base::number::{wasm_callback_result_number, wasm_schema_type_number};
+use crate::batch::fallible;
 use crate::host::call::{Settled, wasm_call, wasm_callback_result};
 use crate::host::schema::{Reference, Schema, SubjectSchema, wasm_schema_type};
 use crate::host::slice::{self, CallScope, wasm_slice};
 use crate::host::value::wasm_value;
 use core::ffi::c_void;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, TryReserveError};
 
 /// A reference of a schema to another one.
 #[repr(C)]
@@ -96,18 +97,18 @@ pub(crate) fn read_schema(scope: &CallScope, raw: &wasm_schema) -> Result<Schema
         .ok_or_else(|| Error::invalid(format!("{} is not a wasm_schema_type", raw.schema_type)))?;
     // SAFETY: the header says that arrays in arguments can be read for the call.
     let references = unsafe { slice::array(raw.references, raw.reference_count, "references")? };
-    let reference = |r: &wasm_schema_reference| {
+    let reference = |r: &wasm_schema_reference| -> Result<Reference> {
         Ok(Reference {
             name: r.name.owned(scope, "reference name")?,
             subject: r.subject.owned(scope, "reference subject")?,
             version: r.version,
         })
     };
-    Ok(Schema {
-        ty,
-        definition: raw.definition.owned(scope, "definition")?,
-        references: references.iter().map(reference).collect::<Result<_>>()?,
-    })
+    let mut copies = fallible::vec(references.len())?;
+    for raw in references {
+        copies.push(reference(raw)?);
+    }
+    Ok(Schema { ty, definition: raw.definition.owned(scope, "definition")?, references: copies })
 }
 
 host_data!(wasm_schema_registry: AnyThread, "The header says: on several threads at once, and `drop` on any.");
@@ -141,17 +142,14 @@ impl SchemaRegistry {
     }
 
     /// Registers a schema.
-    pub fn create_schema(&self, subject: &str, schema: &Schema, call: &mut wasm_call) -> u32 {
-        let Some(function) = self.0.create_schema else { return wasm_callback_result::Failed as u32 };
-        let references: Vec<_> = schema
-            .references
-            .iter()
-            .map(|r| wasm_schema_reference {
-                name: wasm_slice::of(r.name.as_bytes()),
-                subject: wasm_slice::of(r.subject.as_bytes()),
-                version: r.version,
-            })
-            .collect();
+    pub fn create_schema(&self, subject: &str, schema: &Schema, call: &mut wasm_call) -> Result<u32, TryReserveError> {
+        let Some(function) = self.0.create_schema else { return Ok(wasm_callback_result::Failed as u32) };
+        let mut references = fallible::vec(schema.references.len())?;
+        references.extend(schema.references.iter().map(|r| wasm_schema_reference {
+            name: wasm_slice::of(r.name.as_bytes()),
+            subject: wasm_slice::of(r.subject.as_bytes()),
+            version: r.version,
+        }));
         let raw = wasm_schema {
             schema_type: schema.ty as u32,
             definition: wasm_slice::of(schema.definition.as_bytes()),
@@ -159,7 +157,7 @@ impl SchemaRegistry {
             reference_count: references.len(),
         };
         // SAFETY: the host passed function and data together. The arguments live until after the call.
-        unsafe { function(self.0.data, wasm_slice::of(subject.as_bytes()), &raw const raw, call) }
+        Ok(unsafe { function(self.0.data, wasm_slice::of(subject.as_bytes()), &raw const raw, call) })
     }
 }
 

@@ -3,7 +3,11 @@
 
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
+use crate::base::text;
 use crate::batch::fallible;
+
+/// Bytes of a reason that are kept.
+const LONGEST_REASON: usize = 8 << 10;
 
 /// Borrowed bytes. `(NULL, 0)` is empty. Text is UTF-8 without a final NUL.
 #[repr(C)]
@@ -54,9 +58,10 @@ impl wasm_slice {
         unsafe { bytes(self.data, self.size, name) }
     }
 
-    /// The bytes as readable text. Bytes that are not UTF-8 are escaped: losing a reason would be worse.
-    pub(crate) fn escaped(self, scope: &CallScope, name: &str) -> Result<String> {
-        Ok(crate::base::text::escape(self.bytes(scope, name)?).into_owned())
+    /// A reason as readable text. Bytes that are not UTF-8 are escaped: losing a reason would be worse. Cut, because
+    /// errors with it are copied where nothing may fail.
+    pub(crate) fn reason(self, scope: &CallScope) -> Result<String> {
+        Ok(text::shortened(self.bytes(scope, "reason")?, LONGEST_REASON))
     }
 
     /// A copy of the bytes as text.

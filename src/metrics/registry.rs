@@ -7,6 +7,7 @@ use super::meter::Meter;
 use crate::base::config::Config;
 use crate::base::error::Result;
 use crate::base::status::wasm_status as Status;
+use crate::batch::fallible;
 use crate::metrics::log_limit::LogLimit;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use parking_lot::Mutex;
@@ -196,9 +197,12 @@ impl MetricsRegistry {
     }
 
     /// All series by name and shard.
-    pub fn series(&self, into: &mut Vec<Arc<Series>>) {
+    pub fn series(&self, into: &mut Vec<Arc<Series>>) -> Result<()> {
         into.clear();
-        into.extend(self.series.lock().values().cloned());
+        let all = self.series.lock();
+        fallible::reserve(into, all.len())?;
+        into.extend(all.values().cloned());
+        Ok(())
     }
 
     /// Runs, times and counts a compilation. A compilation avoided by a cache is counted in `code_cache` alone.

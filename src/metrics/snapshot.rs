@@ -4,7 +4,9 @@ use super::clock;
 use super::code_cache::CodeCacheCounts;
 use super::counters::{BUCKETS, Counter, Sums, bucket_end};
 use super::registry::{FactoryLookup, MetricsRegistry, Series};
+use crate::base::error::Result;
 use crate::base::status::wasm_status;
+use crate::batch::fallible;
 use crate::system::memory::pools::Pooled;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -138,10 +140,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads all numbers again. Allocates only if there are more than before.
-    pub fn update(&mut self, registry: &MetricsRegistry, pools: Pooled) {
+    /// Reads all numbers again. Allocates only if there are more than before. If that is refused, nothing changes.
+    pub fn update(&mut self, registry: &MetricsRegistry, pools: Pooled) -> Result<()> {
+        registry.series(&mut self.series)?;
+        let (series, transforms) = (self.series.len(), self.transforms.len());
+        fallible::reserve(&mut self.transforms, series.saturating_sub(transforms))?;
+        fallible::reserve(&mut self.spare, series.max(transforms))?;
         self.runtime.read(registry, pools);
-        registry.series(&mut self.series);
         let limit = registry.memory_limit();
         self.spare.extend(self.transforms.drain(..).map(|old| old.errors));
         // In the same order, so that each series reuses its memory.
@@ -155,6 +160,6 @@ impl Snapshot {
         }
         drop(spare);
         self.series.clear();
-        self.spare.reserve(self.transforms.len());
+        Ok(())
     }
 }

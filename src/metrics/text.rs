@@ -2,6 +2,7 @@
 
 use super::counters::Counter::{BytesIn, BytesOut, Cpu, DeadLettered, Latency, RecordsIn, RecordsOut, Skipped};
 use super::snapshot::{RuntimeMetrics, Snapshot, TransformMetrics, wasm_error_count, wasm_latency_bucket};
+use crate::batch::fallible;
 use core::fmt::{Error, Result};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, text};
@@ -221,14 +222,24 @@ impl Collector for Snapshots {
     }
 }
 
-/// The snapshot in Prometheus's text format, version 0.0.4.
+/// A string that refuses to grow if memory is refused.
+#[derive(Default)]
+struct Refusable(String);
+
+impl core::fmt::Write for Refusable {
+    fn write_str(&mut self, text: &str) -> Result {
+        fallible::extend_text(&mut self.0, text).map_err(|_| Error)
+    }
+}
+
+/// The snapshot in Prometheus's text format, version 0.0.4. Fails if memory is refused.
 pub fn of(snapshot: Snapshot) -> core::result::Result<String, Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Snapshots(snapshot)));
-    let mut text = String::new();
+    let mut text = Refusable::default();
     // Without the end mark, which is specific to OpenMetrics.
     text::encode_registry(&mut text, &registry)?;
-    Ok(text)
+    Ok(text.0)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
+use crate::system::memory::reserve;
 use core::cell::Cell;
 use core::mem::MaybeUninit;
 
@@ -17,6 +18,8 @@ const NEEDED: [(libc::c_int, &str); 2] = [(libc::SIGSEGV, "SIGSEGV"), (libc::SIG
 thread_local! {
     /// The run clock when `check_sampled` last found all well on this thread.
     static CHECKED: Cell<u64> = const { Cell::new(u64::MAX) };
+    /// Wasmtime has what it keeps for this thread.
+    static INITIALIZED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Unblocks these signals. Others stay as they are.
@@ -35,6 +38,19 @@ pub fn unblock() -> Result<()> {
     }
     let why = std::io::Error::from_raw_os_error(failed);
     Err(Error::new(Status::System, format!("the signals could not be unblocked: {why}")))
+}
+
+/// Has Wasmtime make what it keeps for each thread, with an alternate signal stack. Wasmtime panics if there is no memory
+/// for that. So it is looked for first.
+pub fn initialize_thread() -> Result<()> {
+    /// The stack with its guard and some more.
+    const NEEDED: usize = 1 << 20;
+    if !INITIALIZED.get() {
+        drop(reserve::lease(NEEDED)?);
+        wasmtime::Engine::tls_eager_initialize();
+        INITIALIZED.set(true);
+    }
+    Ok(())
 }
 
 /// Refuses a thread on which one of them is blocked. A system call.

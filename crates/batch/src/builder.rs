@@ -5,6 +5,7 @@ use super::compression::{self, wasm_compression};
 use super::header::{SIZE, wasm_batch_header};
 use super::{payload, varint};
 use crate::error::{Error, Kind, Result};
+use crate::fallible;
 
 /// Collects records and packs them into one batch.
 pub struct Builder {
@@ -87,7 +88,7 @@ impl Builder {
             return Err(Error::new(Kind::TooLarge, "a batch cannot have more than 2 GiB"));
         }
         let more = size + varint::MAX_LEN;
-        self.records.try_reserve(more).map_err(|_| chunk::refused(self.records.len() + more))?;
+        fallible::reserve(&mut self.records, more).map_err(|_| chunk::refused(self.records.len() + more))?;
         varint::put(&mut self.records, size as i64);
         self.records.extend_from_slice(&self.body);
         self.records.extend_from_slice(payload);
@@ -108,7 +109,7 @@ impl Builder {
     /// The batch as bytes. They are valid until the builder is used again.
     pub fn finish(&mut self) -> Result<&[u8]> {
         self.out.clear();
-        self.out.try_reserve(SIZE).map_err(|_| chunk::refused(SIZE))?;
+        fallible::reserve(&mut self.out, SIZE).map_err(|_| chunk::refused(SIZE))?;
         self.out.resize(SIZE, 0);
         compression::compress(self.codec, &self.records, &mut self.out)?;
         self.header.seal(&mut self.out);

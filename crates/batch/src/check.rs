@@ -5,6 +5,7 @@ use crate::compression::wasm_compression;
 use crate::cursor::Cursor;
 use crate::decompress::{Decoder, Step};
 use crate::error::{Error, Kind, Result};
+use crate::fallible;
 use crate::header::{CRC_START, SIZE};
 use crate::payload::HeaderCheck;
 use crate::reader::{MOST_AHEAD, Records};
@@ -302,7 +303,7 @@ impl<'a> Records<'a> {
         let count = usize::try_from(header.record_count).unwrap_or(0);
         // Bounded by the bytes: the count is only the header's claim.
         let most = count.min(MOST_AHEAD).min(region.len() / record::SMALLEST + 1);
-        self.ahead.try_reserve(most).map_err(|_| chunk::refused(most * size_of::<RecordPosition>()))?;
+        fallible::reserve(&mut self.ahead, most).map_err(|_| chunk::refused(most * size_of::<RecordPosition>()))?;
         self.ahead.resize(most, RecordPosition::default());
         let mut rest = Cursor::at(region, check.at);
         let (mut index, mut largest, mut stopped) = (0, 0, None);
@@ -377,7 +378,7 @@ impl<'a> Records<'a> {
         let ahead = self.left.min(MOST_AHEAD);
         if ahead > self.ahead.capacity() {
             let more = ahead - self.ahead.len();
-            self.ahead.try_reserve_exact(more).map_err(|_| chunk::refused(more * size_of::<RecordPosition>()))?;
+            fallible::reserve_exact(&mut self.ahead, more).map_err(|_| chunk::refused(more * size_of::<RecordPosition>()))?;
         }
         self.enter(self.place);
         Ok(())

@@ -5,6 +5,7 @@
 //! chunk gets a buffer of its own size.
 
 use crate::error::{Error, Kind, Result};
+use crate::fallible;
 use core::cell::RefCell;
 
 /// Bytes of a chunk. It stays in a core's second-level cache between the write and the read.
@@ -50,7 +51,7 @@ impl Drop for Chunk {
         let _ = FREE.try_with(|free| {
             if let Ok(mut free) = free.try_borrow_mut()
                 && free.len() < MOST_KEPT
-                && free.try_reserve(1).is_ok()
+                && fallible::reserve(&mut free, 1).is_ok()
             {
                 free.push(bytes);
             }
@@ -72,9 +73,7 @@ pub fn zeroed(bytes: usize) -> Result<Vec<u8>> {
 
 /// An empty vector that has room for so many elements.
 pub fn reserved<T>(count: usize) -> Result<Vec<T>> {
-    let mut buffer = Vec::new();
-    buffer.try_reserve_exact(count).map_err(|_| refused(count.saturating_mul(size_of::<T>())))?;
-    Ok(buffer)
+    fallible::vec(count).map_err(|_| refused(count.saturating_mul(size_of::<T>())))
 }
 
 /// The allocator refused so many bytes.

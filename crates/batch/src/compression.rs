@@ -3,6 +3,7 @@
 use crate::chunk::{self, Chunk};
 use crate::decompress::XERIAL_MAGIC;
 use crate::error::{Error, Kind, Result};
+use crate::fallible;
 use std::io::{self, Write as _};
 
 /// How the records of a batch are compressed. The numbers are Kafka's.
@@ -77,7 +78,7 @@ struct Growing<'a> {
 
 impl io::Write for Growing<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.out.try_reserve(bytes.len()).is_err() {
+        if fallible::reserve(self.out, bytes.len()).is_err() {
             self.refused = self.out.len() + bytes.len();
             return Err(io::ErrorKind::OutOfMemory.into());
         }

@@ -81,12 +81,27 @@ pub fn push<T>(vec: &mut Vec<T>, element: T) -> Result<(), TryReserveError> {
     Ok(())
 }
 
+/// An empty string with room for `length` bytes.
+pub fn string(length: usize) -> Result<String, TryReserveError> {
+    let mut string = String::new();
+    fallibly(|| string.try_reserve_exact(length))?;
+    Ok(string)
+}
+
 /// A copy of a text.
 pub fn text(text: &str) -> Result<String, TryReserveError> {
-    let mut copy = String::new();
-    fallibly(|| copy.try_reserve_exact(text.len()))?;
+    let mut copy = string(text.len())?;
     copy.push_str(text);
     Ok(copy)
+}
+
+/// Appends a text.
+pub fn extend_text(string: &mut String, text: &str) -> Result<(), TryReserveError> {
+    if string.capacity() - string.len() < text.len() {
+        fallibly(|| string.try_reserve(text.len()))?;
+    }
+    string.push_str(text);
+    Ok(())
 }
 
 #[cfg(test)]

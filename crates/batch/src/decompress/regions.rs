@@ -3,6 +3,7 @@
 
 use crate::chunk::{self, Chunk};
 use crate::error::{Error, Kind, Result};
+use crate::fallible;
 
 /// Regions in one part of the list. The list is in parts so that none is large.
 const PART: usize = 1024;
@@ -110,12 +111,12 @@ impl Regions {
 
     fn push(&mut self, region: Region) -> Result<()> {
         if self.parts.last().is_none_or(|last| last.len() == PART) {
-            self.parts.try_reserve(1).map_err(|_| chunk::refused(size_of::<Vec<Region>>()))?;
+            fallible::reserve(&mut self.parts, 1).map_err(|_| chunk::refused(size_of::<Vec<Region>>()))?;
             // Most batches need one or two.
             self.parts.push(chunk::reserved(4)?);
         }
         if let Some(last) = self.parts.last_mut() {
-            last.try_reserve(1).map_err(|_| chunk::refused(PART * size_of::<Region>()))?;
+            fallible::reserve(last, 1).map_err(|_| chunk::refused(PART * size_of::<Region>()))?;
             last.push(region);
         }
         Ok(())

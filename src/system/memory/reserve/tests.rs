@@ -85,11 +85,11 @@ fn a_lease_ends_with_its_last_block() {
     drop(lease(3 << 20).unwrap());
     assert_eq!(OUTSIDE.load(Relaxed), before);
     let leased = lease(3 << 20).unwrap();
-    let class = super::class(100_000, 16).unwrap();
+    let class = super::class(2_000_000, 16).unwrap();
     let block = NonNull::new(lock().take(class)).unwrap();
     assert_eq!(region_of(block.addr().get()), Some(leased.0), "there is no other room for a block that large");
     drop(leased);
-    fill(block, 100_000, 1);
+    fill(block, 2_000_000, 1);
     free(block);
     PRESSED.store(true, Relaxed);
     check().unwrap();
