@@ -11,7 +11,7 @@ PEERS   := $(CARGO_TARGET_DIR)/peers
 .PHONY: demo check test setup library library-pgo peers guests configure tool cpp header clean \
   lint test-docs test-rust test-header test-symbols test-bindings test-cpp renew-instructions \
   soak bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
-  bench-cache bench-stall bench-failures bench-codecs bench-preempted
+  bench-cache bench-stall bench-failures bench-codecs bench-preempted faults-memory
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
@@ -126,6 +126,13 @@ bench-peers:
 renew-instructions: setup configure
 	cmake --build $(CMAKE) --target bench-instructions
 	scripts/instructions.py $(CMAKE)/bench/bench-instructions $(GUESTS)/c_identity.wasm --renew
+
+# Refuses every single allocation of every scenario, where `make test` refuses some. Hours for what compiles: choose with
+# FAULTS='*/Transforms*'.
+FAULTS ?= *
+faults-memory: setup configure
+	cmake --build $(CMAKE) --target process_shortage
+	WASM_ENGINE_EVERY_ALLOCATION=1 $(CMAKE)/cpp_tests/process_shortage --gtest_filter='$(FAULTS)'
 
 bench-stall: setup configure
 	cmake --build $(CMAKE) --target bench-stall

@@ -41,6 +41,9 @@
 //   Host data  `{data, drop}`: `drop` is called exactly once on every path including errors. The only exception: a
 //              struct whose `size` is refused is not read at all. `drop` may be called on any thread, also on one of
 //              the library's, unless the field says otherwise.
+//   Memory     If the allocator refuses memory, the process goes on. Calls that begin or make something return
+//              WASM_STATUS_OUT_OF_MEMORY and have no effect: try again later. Operations in progress go on with a small
+//              reserve of the library. Polls, stops and releases are never refused.
 //   Callbacks  Must not throw or unwind. They may call the library. From one of the engine's own callbacks,
 //              functions that start, feed, stop, replace, poll or release it return WASM_STATUS_BUSY. Those that only
 //              read, and wasm_engine_set_user_data, do not.
@@ -355,7 +358,7 @@ typedef struct wasm_error_info {
   // The guest's core dump. Empty if there is none.
   //
   // A guest has a core dump if it trapped or was ended or exited with a code other than 0. `core_dumps` must be set
-  // for its runtime and its memory must have no more than 1 GiB. The dump is a WebAssembly module in the core dump
+  // for its runtime and its memory must have no more than 1 GiB. There must be memory for the dump. The dump is a WebAssembly module in the core dump
   // format of WebAssembly's tool conventions. It has the memory and the globals and the stack with the indices of
   // functions. Of the stack it has the innermost 10,000 frames. Positions within functions and values of variables
   // are not known. **The dump contains what the memory contains, secrets included.**
@@ -1326,7 +1329,8 @@ wasm_status wasm_promise_resolve_values(wasm_promise *promise,
 // guest's memory. `continuation` is copied. Its `data` is taken over in any case. Otherwise as `wasm_promise_resolve`.
 wasm_status wasm_promise_resolve_with(wasm_promise *promise, const wasm_continuation *continuation, wasm_error **error);
 
-// Rejects the promise. `reason` becomes the text of the error. Bytes of it that are not UTF-8 are written as `\xNN`.
+// Rejects the promise. `reason` becomes the text of the error. Its first 8 KiB are kept. Bytes of it that are not UTF-8
+// are written as `\xNN`.
 // Otherwise as `wasm_promise_resolve`.
 wasm_status wasm_promise_reject(wasm_promise *promise, wasm_slice reason, wasm_error **error);
 
@@ -1409,8 +1413,8 @@ wasm_status wasm_call_promise(wasm_call *call, wasm_promise **promise, wasm_erro
 // no memory to lend.
 wasm_status wasm_call_memory(wasm_call *call, uint32_t address, uint32_t size, uint8_t **bytes, wasm_error **error);
 
-// Sets the reason before the callback returns `WASM_CALLBACK_RESULT_FAILED`. The last reason counts. Bytes that are
-// not UTF-8 are written as `\xNN`.
+// Sets the reason before the callback returns `WASM_CALLBACK_RESULT_FAILED`. The last reason counts. Its first 8 KiB
+// are kept. Bytes that are not UTF-8 are written as `\xNN`.
 wasm_status wasm_call_fail(wasm_call *call, wasm_slice reason, wasm_error **error);
 
 // The engine whose guest is calling. Borrowed. NULL in an output sink.
@@ -2075,7 +2079,7 @@ void wasm_metrics_release(wasm_metrics *metrics);
 // Samples are taken at ticks, of which a time slice has two. So the real interval is not shorter than that. A sample
 // is taken where the guest next loops or calls a function. So time in host functions appears at their callers or not
 // at all. A sample takes about a microsecond and some more for each frame on the engine's thread. It takes 70 bytes.
-// The first 1,048,576 samples are kept. Engines without a profile pay nothing.
+// The first 1,048,576 samples are kept. None is taken while memory is short. Engines without a profile pay nothing.
 //
 // `WASM_STATUS_INVALID_STATE` if the engine is being profiled already or is a custom engine.
 // `WASM_STATUS_INVALID_ARGUMENT` if the interval is more than ten seconds. `WASM_STATUS_BUSY` from one of the engine's

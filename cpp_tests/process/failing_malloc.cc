@@ -75,6 +75,8 @@ bool refuses(std::size_t size, void* caller) {
     return false;
   }
   const auto n = ++allocations;
+  for (auto before = largest.load(); before < size && !largest.compare_exchange_weak(before, size);) {
+  }
   if (size < current.size && n != current.nth && !(current.lasting && n > current.nth)) {
     return false;
   }
@@ -82,8 +84,6 @@ bool refuses(std::size_t size, void* caller) {
     // What is mapped stays, and nothing is added.
     const rlimit none{0, limit.rlim_max};
     setrlimit(RLIMIT_AS, &none);
-  }
-  for (auto before = largest.load(); before < size && !largest.compare_exchange_weak(before, size);) {
   }
   tell();
   errno = ENOMEM;

@@ -25,7 +25,7 @@ void begin(const plan& p);
 struct tally {
   std::uint64_t allocations = 0;
   std::uint64_t refused = 0;
-  std::size_t largest = 0;  ///< Bytes of the largest that was refused.
+  std::size_t largest = 0;  ///< Bytes of the largest that was asked for.
   std::int64_t peak = 0;    ///< The most bytes that were in use beyond those at the beginning.
 };
 

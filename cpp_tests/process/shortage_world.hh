@@ -24,6 +24,7 @@ struct world {
   wasm_engine* engine = nullptr;
   wasm_bytes* bytes = nullptr;
   wasm_promise* promise = nullptr;
+  wasm_factory_cache* cache = nullptr;
 
   kafka::bytes module;
   kafka::bytes batch;
@@ -53,6 +54,25 @@ struct world {
     config.log.line = [](void* self, const wasm_log_line*) { ++static_cast<world*>(self)->lines; };
     config.core_dumps = core_dumps ? 1 : 0;
     return call([&](auto e) { return wasm_runtime_create(&config, &runtime, e); });
+  }
+
+  /// t.report(i32), and a registry in memory.
+  wasm_status add_registry() {
+    const wasm_value_type i32 = WASM_VALUE_TYPE_I32;
+    wasm_host_function f{};
+    f.size = sizeof(f);
+    f.module = we::as_slice("t");
+    f.name = we::as_slice("report");
+    f.params = &i32;
+    f.param_count = 1;
+    f.call = [](void*, wasm_call*, const wasm_value*, wasm_value*) -> wasm_callback_result {
+      return WASM_CALLBACK_RESULT_DONE;
+    };
+    const auto added = call([&](auto e) { return wasm_runtime_register_function(runtime, &f, e); });
+    wasm_schema_registry registry{};
+    wasm_schema_registry_in_memory(&registry, nullptr);
+    const auto set = call([&](auto e) { return wasm_runtime_set_schema_registry(runtime, &registry, e); });
+    return added == WASM_STATUS_OK ? set : added;
   }
 
   /// host.later(i64) -> i64.
@@ -192,7 +212,16 @@ struct world {
     return now;
   }
 
+  /// A factory of the cache.
+  wasm_status compile_cached() {
+    const auto c = config();
+    wasm_future* future = nullptr;
+    const auto begun = call([&](auto e) { return wasm_factory_cache_get(cache, we::as_slice("key"), &c, &future, e); });
+    return begun == WASM_STATUS_OK ? take_factory(future) : begun;
+  }
+
   void release() {
+    wasm_factory_cache_release(std::exchange(cache, nullptr));
     wasm_bytes_release(std::exchange(bytes, nullptr));
     wasm_engine_release(std::exchange(engine, nullptr), nullptr);
     wasm_factory_release(std::exchange(factory, nullptr));

@@ -153,8 +153,8 @@ pub unsafe extern "C" fn wasm_call_memory(
     })
 }
 
-/// Sets the reason before the callback returns `WASM_CALLBACK_RESULT_FAILED`. The last reason counts. Bytes that are
-/// not UTF-8 are written as `\xNN`.
+/// Sets the reason before the callback returns `WASM_CALLBACK_RESULT_FAILED`. The last reason counts. Its first 8 KiB
+/// are kept. Bytes that are not UTF-8 are written as `\xNN`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_call_fail(
     call: *mut wasm_call,

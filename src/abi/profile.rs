@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Samples are taken at ticks, of which a time slice has two. So the real interval is not shorter than that. A sample
 /// is taken where the guest next loops or calls a function. So time in host functions appears at their callers or not
 /// at all. A sample takes about a microsecond and some more for each frame on the engine's thread. It takes 70 bytes.
-/// The first 1,048,576 samples are kept. Engines without a profile pay nothing.
+/// The first 1,048,576 samples are kept. None is taken while memory is short. Engines without a profile pay nothing.
 ///
 /// `WASM_STATUS_INVALID_STATE` if the engine is being profiled already or is a custom engine.
 /// `WASM_STATUS_INVALID_ARGUMENT` if the interval is more than ten seconds. `WASM_STATUS_BUSY` from one of the engine's
