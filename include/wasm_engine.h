@@ -358,10 +358,11 @@ typedef struct wasm_error_info {
   // The guest's core dump. Empty if there is none.
   //
   // A guest has a core dump if it trapped or was ended or exited with a code other than 0. `core_dumps` must be set
-  // for its runtime and its memory must have no more than 1 GiB. There must be memory for the dump. The dump is a WebAssembly module in the core dump
-  // format of WebAssembly's tool conventions. It has the memory and the globals and the stack with the indices of
-  // functions. Of the stack it has the innermost 10,000 frames. Positions within functions and values of variables
-  // are not known. **The dump contains what the memory contains, secrets included.**
+  // for its runtime and its memory must have no more than 1 GiB. There must be memory for the dump. The dump is a
+  // WebAssembly module in the core dump format of WebAssembly's tool conventions. It has the memory and the globals
+  // and the stack with the indices of functions. Of the stack it has the innermost 10,000 frames. Positions within
+  // functions and values of variables are not known. **The dump contains what the memory contains, secrets
+  // included.**
   wasm_slice core_dump;
 } wasm_error_info;
 
@@ -591,9 +592,9 @@ typedef struct wasm_runtime_config {
   uint32_t log_lines_per_second;
   // Lines that they may write at once after a time with fewer lines. Default 5,000.
   uint32_t log_burst_lines;
-  // 1: the error of a guest that failed has a core dump: see `core_dump` of `wasm_error_info`. The poll that reports
-  // the failure makes it. That takes up to some 4 ms per MiB of the guest's memory that is not zero. The error keeps
-  // those bytes. Default 0.
+  // 1: the error of a guest that failed has a core dump: see `core_dump` of `wasm_error_info`. The polls
+  // of the operation make it in time slices. That takes some 1 ms per MiB of the guest's memory. The error keeps the
+  // bytes that are not zero. Default 0.
   uint32_t core_dumps;
   // 1: guests' functions are appended to `/tmp/perf-PID.map` when their modules are compiled or loaded. `perf
   // report` finds their names there. The file stays. Its lines are wrong as soon as a factory is freed and another
@@ -1013,9 +1014,9 @@ wasm_status wasm_engine_start(wasm_engine *engine, wasm_future **future, wasm_er
 // Gives the guest one record batch.
 //
 // The whole batch is checked and decompressed before the guest sees anything of it. That is done by the polls, which
-// yield as a guest does: no batch keeps the thread for longer than a time slice. If the batch is refused, `future` fails
-// with a `WASM_STATUS_BATCH_…`. If the allocator refuses memory for it, `future` fails with `WASM_STATUS_OUT_OF_MEMORY`.
-// In both cases nothing has reached the guest and the engine is idle as before.
+// yield as a guest does: no batch keeps the thread for longer than a time slice. `future` fails with a
+// `WASM_STATUS_BATCH_…` if the batch is refused. It fails with `WASM_STATUS_OUT_OF_MEMORY` if the allocator refuses
+// memory for it. In both cases nothing has reached the guest and the engine is idle as before.
 //
 // The output of an input record is delivered to the sink as a whole after the guest has finished that record. Only
 // output that exceeds `output_buffer_limit` is delivered in parts.
