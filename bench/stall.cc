@@ -257,6 +257,7 @@ std::vector<std::pair<std::string, row>> rows() {
       {"trap", once({.record = i32s({0, 1, all}) + memory_fill + unreachable})},
       {"core dump",
        once({.record = i32s({0, 1, all}) + memory_fill + unreachable}, dumps)},
+      {"core dump, deep", once({.record = call(own.first_call()), .pages = 1, .calls = 8000, .last_traps = true}, dumps)},
       {"dead letter", once({.record = unreachable, .buffer = 60 << 20}, {}, make_batch({1, 50U << 20}), WASM_ON_ERROR_DEAD_LETTER)},
       {"dead letter, headers",
        once({.record = unreachable, .buffer = 60 << 20}, {}, with_headers(200'000, 100), WASM_ON_ERROR_DEAD_LETTER)},

@@ -10,8 +10,8 @@ use wasm_encoder::{
 };
 use wasmtime::{Error, Memory, Mutability, Store, Val, WasmCoreDump};
 
-/// The most frames that a dump has. The innermost ones are kept.
-pub const MOST_FRAMES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9_999);
+/// The most frames that a dump has. The innermost ones are kept. Wasmtime takes 0.6 µs for each in one call.
+pub const MOST_FRAMES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
 
 /// Bytes of the largest memory that is dumped. Sections have 32-bit sizes.
 const LARGEST_MEMORY: usize = 1 << 30;

@@ -180,7 +180,8 @@ pub fn may_own(block: *mut u8) -> bool {
     is_in_first(block.addr()) || OUTSIDE.load(Relaxed) != 0
 }
 
-/// Memory that the process's allocator has refused. NULL if the reserve is used up, too. The alignment is a power of two.
+/// Memory that the process's allocator has refused. NULL if the reserve is used up, too. The alignment is a power of
+/// two.
 #[cold]
 pub fn take(size: usize, align: usize) -> *mut u8 {
     let mapped = if size > MAPPED_FIRST { take_mapping(size, align) } else { null_mut() };
