@@ -360,7 +360,7 @@ typedef struct wasm_error_info {
   // A guest has a core dump if it trapped or was ended or exited with a code other than 0. `core_dumps` must be set
   // for its runtime and its memory must have no more than 1 GiB. There must be memory for the dump. The dump is a
   // WebAssembly module in the core dump format of WebAssembly's tool conventions. It has the memory and the globals
-  // and the stack with the indices of functions. Of the stack it has the innermost 10,000 frames. Positions within
+  // and the stack with the indices of functions. Of the stack it has the innermost 1,000 frames. Positions within
   // functions and values of variables are not known. **The dump contains what the memory contains, secrets
   // included.**
   wasm_slice core_dump;

@@ -378,7 +378,8 @@ impl<'a> Records<'a> {
         let ahead = self.left.min(MOST_AHEAD);
         if ahead > self.ahead.capacity() {
             let more = ahead - self.ahead.len();
-            fallible::reserve_exact(&mut self.ahead, more).map_err(|_| chunk::refused(more * size_of::<RecordPosition>()))?;
+            fallible::reserve_exact(&mut self.ahead, more)
+                .map_err(|_| chunk::refused(more * size_of::<RecordPosition>()))?;
         }
         self.enter(self.place);
         Ok(())
