@@ -266,9 +266,9 @@ fn completed() -> Error {
 /// the operation waits and its waker will be called. `…_YIELDED`: the guest used its time slice or there is another
 /// step (`wasm_poll`). With a status from 1 to 19 the call was wrong and the operation stays in progress as if the call
 /// had not been made. That includes `WASM_STATUS_SIGNALS_BLOCKED` and `WASM_STATUS_THREAD_NOT_PREPARED` on a thread
-/// that cannot run guests. Prepare the thread and poll again. With any other status the operation has failed and `error`
-/// has the details. An engine whose batch was refused is idle: its guest has seen nothing of it. Otherwise an engine is
-/// stopped and can be started again. `wasm_engine_get_state` tells which.
+/// that cannot run guests. Prepare the thread and poll again. With any other status the operation has failed and
+/// `error` has the details. An engine whose batch was refused is idle: its guest has seen nothing of it. Otherwise an
+/// engine is stopped and can be started again. `wasm_engine_get_state` tells which.
 ///
 /// The future must be released in every case, at once or later: a ready transform leaves its engine idle. A poll after
 /// it was ready or has failed returns `WASM_STATUS_INVALID_STATE`.

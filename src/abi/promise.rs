@@ -59,9 +59,8 @@ pub unsafe extern "C" fn wasm_promise_resolve_with(
     })
 }
 
-/// Rejects the promise. `reason` becomes the text of the error. Its first 8 KiB are kept. Bytes of it that are not UTF-8
-/// are written as `\xNN`.
-/// Otherwise as `wasm_promise_resolve`.
+/// Rejects the promise. `reason` becomes the text of the error. Its first 8 KiB are kept. Bytes of it that are not
+/// UTF-8 are written as `\xNN`. Otherwise as `wasm_promise_resolve`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_promise_reject(
     promise: *mut wasm_promise,

@@ -98,8 +98,8 @@ fn escaped(bytes: &[u8], mut text: String) -> String {
     text
 }
 
-/// The front of a text, as long as a small allocation is, with bytes that are not UTF-8 as `\xNN`. An ellipsis stands for
-/// the rest.
+/// The front of a text, as long as a small allocation is, with bytes that are not UTF-8 as `\xNN`. An ellipsis stands
+/// for the rest.
 pub fn shortened(bytes: &[u8], longest: usize) -> String {
     let Some((front, _)) = bytes.split_at_checked(longest).filter(|(_, rest)| !rest.is_empty()) else {
         return escaped(bytes, String::new());

@@ -1,7 +1,8 @@
 //! Elements of tables and segments that Wasmtime sets up one by one when a guest starts.
 //!
-//! Usually there are none: functions at constant places of a table are set up when they are first called. For the others
-//! Wasmtime compiles code without an epoch check, which takes some 80 ns per element. So their number is limited.
+//! Usually there are none: functions at constant places of a table are set up when they are first called. For the
+//! others Wasmtime compiles code without an epoch check, which takes some 80 ns per element. So their number is
+//! limited.
 
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;

@@ -40,8 +40,8 @@ pub fn unblock() -> Result<()> {
     Err(Error::new(Status::System, format!("the signals could not be unblocked: {why}")))
 }
 
-/// Has Wasmtime make what it keeps for each thread, with an alternate signal stack. Wasmtime panics if there is no memory
-/// for that. So it is looked for first.
+/// Has Wasmtime make what it keeps for each thread, with an alternate signal stack. Wasmtime panics if there is no
+/// memory for that. So it is looked for first.
 pub fn initialize_thread() -> Result<()> {
     /// The stack with its guard and some more.
     const NEEDED: usize = 1 << 20;

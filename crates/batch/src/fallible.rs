@@ -1,7 +1,7 @@
 //! Memory whose size comes from input or from a guest. A refusal is an error and not the end of the process.
 //!
-//! The library's allocator has a reserve for allocations that cannot fail (`system::memory::reserve`). What is asked for
-//! here must not use that up. So a mark says that a refusal is welcome.
+//! The library's allocator has a reserve for allocations that cannot fail (`system::memory::reserve`). What is asked
+//! for here must not use that up. So a mark says that a refusal is welcome.
 
 use core::cell::Cell;
 use std::collections::TryReserveError;

@@ -1,8 +1,8 @@
 //! `malloc` as everything that is linked into the library calls it: that of the process, which a host may have
 //! replaced, with a reserve behind it.
 //!
-//! The linker binds calls of `malloc` to `__wrap_malloc` and calls of `__real_malloc` to `malloc`: `--wrap` in build.rs.
-//! A `#[global_allocator]` would not do: parts of Rust's standard library (a thread's handle, the list of its
+//! The linker binds calls of `malloc` to `__wrap_malloc` and calls of `__real_malloc` to `malloc`: `--wrap` in
+//! build.rs. A `#[global_allocator]` would not do: parts of Rust's standard library (a thread's handle, the list of its
 //! destructors) and codecs in C go past it.
 #![allow(unsafe_code)]
 
