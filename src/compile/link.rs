@@ -152,14 +152,17 @@ impl Linking {
     /// used.
     pub fn linked(&self, config: &Config, log: &Arc<dyn Sink>, meter: impl FnOnce() -> Meter) -> Result<&Linked> {
         self.linked.get_or_try_init(|| {
-            let taken = self.registering.lock().take();
-            let Some(Registering { mut linker, functions, waiting, registry, cache }) = taken else {
-                return Err(Error::new(Status::Internal, "the runtime's host functions could not be linked before"));
-            };
-            schema_registry::define(&mut linker, registry).map_err(|e| {
+            let mut slot = self.registering.lock();
+            let lost = || Error::new(Status::Internal, "the runtime's host functions could not be linked before");
+            let registering = slot.as_ref().ok_or_else(lost)?;
+            // On a copy: if memory is refused now, the next module tries again.
+            let mut linker = registering.linker.clone();
+            schema_registry::define(&mut linker, registering.registry.clone()).map_err(|e| {
                 let what = format!("the schema registry could not be linked: {e:#}");
                 refusal::of_wasmtime(&e, Status::Internal, what)
             })?;
+            let Registering { functions, waiting, cache, .. } = slot.take().ok_or_else(lost)?;
+            drop(slot);
             let functions = list_functions(&linker, functions, config, log, meter());
             Ok(Linked { linker, cache, functions, waiting })
         })
