@@ -130,7 +130,6 @@ TEST(CoreDump, OfADeepRecursionHasManyMoreFramesThanTheMessage) {
   EXPECT_EQ(indices(*end.why).size(), 20U);
   const auto frames = stack(end.why->coredump().value());
   ASSERT_EQ(frames.size(), 1000U);
-  EXPECT_LE(frames.size(), 10'000U);
   EXPECT_THAT(std::vector(frames.begin(), frames.begin() + 1000), Each(frames.front()));
 }
 
