@@ -25,6 +25,8 @@ use std::sync::Arc;
 pub enum Next {
     /// The batch is checked.
     Check,
+    /// The memory of a large batch is given back. Then the operation has completed. An error is that of a refused batch.
+    Free(Result<(), Box<Error>>),
     /// The guest runs.
     #[default]
     Run,
@@ -79,12 +81,29 @@ impl ActivePoll<'_> {
         let mut next = core::mem::take(later);
         loop {
             let then = match next {
-                Next::Check => {
-                    if !self.check().inspect_err(|_| *later = Next::Check)? {
+                Next::Check => match self.check() {
+                    Ok(true) => Then::Run,
+                    Ok(false) => {
                         *later = next;
                         return Ok(wasm_poll::Yielded);
                     }
-                    Then::Run
+                    Err(e) => {
+                        next = Next::Free(Err(Box::new(e)));
+                        continue;
+                    }
+                },
+                Next::Free(outcome) => {
+                    if !self.free() {
+                        *later = Next::Free(outcome);
+                        return Ok(wasm_poll::Yielded);
+                    }
+                    return match outcome {
+                        Ok(()) => Ok(wasm_poll::Ready),
+                        Err(refused) => {
+                            *later = Next::Check;
+                            Err(*refused)
+                        }
+                    };
                 }
                 Next::Run => match self.run(body)? {
                     Some(something) => {
@@ -124,7 +143,8 @@ impl ActivePoll<'_> {
             };
             match then {
                 Then::Run => next = Next::Run,
-                Then::End(outcome) => return outcome.map(|()| wasm_poll::Ready).map_err(|e| *e),
+                Then::End(Ok(())) => next = Next::Free(Ok(())),
+                Then::End(Err(e)) => return Err(*e),
             }
         }
     }
@@ -144,6 +164,18 @@ impl ActivePoll<'_> {
                 return Ok(false);
             }
         }
+    }
+
+    /// Gives the memory of the batch back. False if the slice has ended before.
+    #[inline]
+    fn free(&self) -> bool {
+        let records = &mut self.context.work.borrow_mut().batch.records;
+        while !records.free_some() {
+            if self.context.run_time.turn_is_over() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Lets the guest run until there is work for the host. None if its slice has ended.

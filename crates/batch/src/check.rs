@@ -96,6 +96,9 @@ impl<'a> Records<'a> {
     #[inline]
     pub fn begin(&mut self, batch: &'a [u8], first: u32, limit: usize, check_crc: bool) -> Result<()> {
         self.end();
+        if self.regions.count() > 0 {
+            self.regions.clear();
+        }
         if batch.len() > limit {
             return Err(Error::new(
                 Kind::TooLarge,

@@ -2,7 +2,7 @@
 
 use crate::check::Check;
 use crate::cursor::Cursor;
-use crate::decompress::Regions;
+use crate::decompress::{FREED_AT_ONCE, Regions};
 use crate::header::{SIZE, wasm_batch_header};
 use crate::record::{RawRecord, RecordPosition, Times};
 
@@ -55,13 +55,14 @@ pub struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// There is nothing to be read any more.
+    /// There is nothing to be read any more. `free_some` follows after a large batch, else the next one frees it.
     #[inline]
     pub fn end(&mut self) {
         self.batch = &[];
         self.region = &[];
         self.check.end();
-        if self.regions.count() > 0 {
+        // A large batch is freed by `free_some`.
+        if self.regions.count() > 0 && self.regions.count() <= FREED_AT_ONCE {
             self.regions.clear();
         }
         self.place = 0;
@@ -70,6 +71,12 @@ impl<'a> Records<'a> {
         self.unread = 0;
         self.left = 0;
         self.largest_payload = 0;
+    }
+
+    /// Takes a step in freeing what a batch that has ended leaves. True if nothing is left.
+    #[inline]
+    pub fn free_some(&mut self) -> bool {
+        self.regions.count() == 0 || self.regions.free_some()
     }
 
     /// The region with this index is read next.

@@ -8,7 +8,7 @@ mod regions;
 mod snappy;
 mod zstd;
 
-pub use regions::Regions;
+pub use regions::{FREED_AT_ONCE, Regions};
 pub use snappy::XERIAL_MAGIC;
 pub use zstd::release_kept;
 

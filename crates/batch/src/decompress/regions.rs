@@ -5,6 +5,9 @@ use crate::chunk::{self, Chunk};
 use crate::error::{Error, Kind, Result};
 use crate::fallible;
 
+/// Regions that are freed at once.
+pub const FREED_AT_ONCE: usize = 8;
+
 /// Regions in one part of the list. The list is in parts so that none is large.
 const PART: usize = 1024;
 
@@ -82,6 +85,17 @@ impl Regions {
     pub fn clear(&mut self) {
         self.parts = Vec::new();
         self.total = 0;
+    }
+
+    /// Gives some of the memory back. True if there is none left. Freeing all of a large batch at once takes
+    /// milliseconds.
+    pub fn free_some(&mut self) -> bool {
+        for _ in 0..FREED_AT_ONCE {
+            if self.parts.last_mut().is_some_and(|part| part.pop().is_none()) {
+                self.parts.pop();
+            }
+        }
+        self.parts.is_empty()
     }
 
     /// How many there are.

@@ -155,7 +155,33 @@ fn a_batch_leaves_no_records_to_the_next() {
     assert!(!records.check().unwrap());
     records.end();
     assert_eq!(records.peek(), None, "nor after a check that was given up");
+    while !records.free_some() {}
     assert_eq!(records.regions.count(), 0);
+}
+
+#[test]
+fn the_memory_of_a_large_batch_is_given_back_in_steps() {
+    let bytes = packed(&[vec![0; 40_000_000], vec![1; 10]], wasm_compression::Zstd, None);
+    let many = packed(&vec![vec![0; 1000]; 20_000], wasm_compression::Zstd, None);
+    let mut records = Records::default();
+    for bytes in [&bytes, &many] {
+        check(&mut records, bytes, 0, LIMIT, true).unwrap();
+        let regions = records.regions.count();
+        records.end();
+        assert_eq!(records.peek(), None);
+        let mut steps = 1;
+        while !records.free_some() {
+            steps += 1;
+        }
+        assert!(steps >= regions / FREED_AT_ONCE, "{steps} steps for {regions} regions");
+        assert!(records.free_some());
+    }
+    // A batch that follows at once frees it too.
+    check(&mut records, &many, 0, LIMIT, true).unwrap();
+    records.end();
+    let small = batch(3, wasm_compression::None, None);
+    check(&mut records, &small, 0, LIMIT, true).unwrap();
+    assert_eq!(read(&mut records).len(), 3);
 }
 
 #[test]
