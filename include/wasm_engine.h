@@ -826,9 +826,9 @@ typedef enum wasm_poll WASM_ENGINE_ENUM_TYPE {
 // the operation waits and its waker will be called. `…_YIELDED`: the guest used its time slice or there is another
 // step (`wasm_poll`). With a status from 1 to 19 the call was wrong and the operation stays in progress as if the call
 // had not been made. That includes `WASM_STATUS_SIGNALS_BLOCKED` and `WASM_STATUS_THREAD_NOT_PREPARED` on a thread
-// that cannot run guests. Prepare the thread and poll again. With any other status the operation has failed and `error`
-// has the details. An engine whose batch was refused is idle: its guest has seen nothing of it. Otherwise an engine is
-// stopped and can be started again. `wasm_engine_get_state` tells which.
+// that cannot run guests. Prepare the thread and poll again. With any other status the operation has failed and
+// `error` has the details. An engine whose batch was refused is idle: its guest has seen nothing of it. Otherwise an
+// engine is stopped and can be started again. `wasm_engine_get_state` tells which.
 //
 // The future must be released in every case, at once or later: a ready transform leaves its engine idle. A poll after
 // it was ready or has failed returns `WASM_STATUS_INVALID_STATE`.
@@ -1018,8 +1018,9 @@ wasm_status wasm_engine_start(wasm_engine *engine, wasm_future **future, wasm_er
 // `WASM_STATUS_BATCH_…` if the batch is refused. It fails with `WASM_STATUS_OUT_OF_MEMORY` if the allocator refuses
 // memory for it. In both cases nothing has reached the guest and the engine is idle as before.
 //
-// The output of an input record is delivered to the sink as a whole after the guest has finished that record. Only
-// output that exceeds `output_buffer_limit` is delivered in parts.
+// The output of an input record is delivered to the sink as a whole after the guest has finished that record: in one
+// block, or in several if it has more than 2,048 records. Only output that exceeds `output_buffer_limit` is delivered
+// in parts.
 //
 // `future` becomes ready when the guest asks for the next batch and the sink has all output. It fails with a
 // `WASM_STATUS_GUEST_…` when the guest ends. The sink then has the output of all records before the one that the error
@@ -1330,9 +1331,8 @@ wasm_status wasm_promise_resolve_values(wasm_promise *promise,
 // guest's memory. `continuation` is copied. Its `data` is taken over in any case. Otherwise as `wasm_promise_resolve`.
 wasm_status wasm_promise_resolve_with(wasm_promise *promise, const wasm_continuation *continuation, wasm_error **error);
 
-// Rejects the promise. `reason` becomes the text of the error. Its first 8 KiB are kept. Bytes of it that are not UTF-8
-// are written as `\xNN`.
-// Otherwise as `wasm_promise_resolve`.
+// Rejects the promise. `reason` becomes the text of the error. Its first 8 KiB are kept. Bytes of it that are not
+// UTF-8 are written as `\xNN`. Otherwise as `wasm_promise_resolve`.
 wasm_status wasm_promise_reject(wasm_promise *promise, wasm_slice reason, wasm_error **error);
 
 // Frees the promise. A promise that was not settled counts as rejected. Any thread. NULL does nothing.

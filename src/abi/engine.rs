@@ -191,8 +191,9 @@ pub struct wasm_transform_args {
 /// `WASM_STATUS_BATCH_…` if the batch is refused. It fails with `WASM_STATUS_OUT_OF_MEMORY` if the allocator refuses
 /// memory for it. In both cases nothing has reached the guest and the engine is idle as before.
 ///
-/// The output of an input record is delivered to the sink as a whole after the guest has finished that record. Only
-/// output that exceeds `output_buffer_limit` is delivered in parts.
+/// The output of an input record is delivered to the sink as a whole after the guest has finished that record: in one
+/// block, or in several if it has more than 2,048 records. Only output that exceeds `output_buffer_limit` is delivered
+/// in parts.
 ///
 /// `future` becomes ready when the guest asks for the next batch and the sink has all output. It fails with a
 /// `WASM_STATUS_GUEST_…` when the guest ends. The sink then has the output of all records before the one that the error

@@ -22,6 +22,7 @@ use crate::system::memory::refusal;
 use crate::system::memory::reserve::{self, Lease};
 use crate::system::{fork, signals, ticker};
 use serde_json::{Value, json};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use wasmtime::Engine;
@@ -74,8 +75,14 @@ impl Runtime {
             _ => None,
         };
         let linking = Linking::new(&engine).map_err(broken)?;
-        let ticker = ticker::register(&engine, clock::tick(&config), config.real_time)
-            .map_err(|e| Error::new(Status::System, format!("the ticker's thread could not be started: {e}")))?;
+        let ticker = ticker::register(&engine, clock::tick(&config), config.real_time).map_err(|e| {
+            // EAGAIN is what `pthread_create` says of memory, too.
+            let status = match e.kind() {
+                ErrorKind::OutOfMemory | ErrorKind::WouldBlock => Status::OutOfMemory,
+                _ => Status::System,
+            };
+            Error::new(status, format!("the ticker's thread could not be started: {e}"))
+        })?;
         let threads = CompileThreads::new(config.compile_threads);
         let metrics = MetricsRegistry::new(&config);
         let shared = Shared { config, metrics, engine, log, pools, linking, _ticker: ticker };

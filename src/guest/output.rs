@@ -31,7 +31,7 @@ pub enum Pushed {
 pub struct OutputBuffer {
     /// The block that fills.
     block: Option<Box<Block>>,
-    /// Full blocks before it, with more than a block of output of one input record.
+    /// Full blocks before it, with more records of one input record than a block has.
     full: VecDeque<Box<Block>>,
     /// Bytes of the full blocks as the limit counts them.
     held: usize,
@@ -64,6 +64,10 @@ struct Block {
     count: usize,
     /// A chunk, or as large as one record.
     payloads: Vec<u8>,
+    /// Full ones before it. All of them are of one input record, whose output is delivered as a whole.
+    before: Vec<Vec<u8>>,
+    /// Bytes of payloads in those.
+    before_size: usize,
     /// Payloads before this are delivered.
     begin: usize,
     /// Where the next payload goes.
@@ -106,22 +110,33 @@ impl Block {
         let (count, size) = if size > chunk::SIZE { (1, size) } else { (MOST_RECORDS, chunk::SIZE) };
         let mut records = chunk::reserved(count).ok()?;
         records.resize(count, NO_RECORD);
-        Some(Box::new(Self { records, count: 0, payloads: chunk::zeroed(size).ok()?, begin: 0, end: 0 }))
+        let payloads = chunk::zeroed(size).ok()?;
+        Some(Box::new(Self { records, payloads, ..Self::default() }))
+    }
+
+    /// Makes room for a payload of `size` bytes. None if the allocator refuses it.
+    fn grow(&mut self, size: usize) -> Option<()> {
+        fallible::reserve(&mut self.before, 1).ok()?;
+        let payloads = chunk::zeroed(size.max(chunk::SIZE)).ok()?;
+        self.before.push(core::mem::replace(&mut self.payloads, payloads));
+        self.before_size += self.end - self.begin;
+        (self.begin, self.end) = (0, 0);
+        Some(())
     }
 
     /// Bytes as the limit counts them.
     #[inline(always)]
     fn size(&self) -> usize {
-        self.end - self.begin + self.count * ENTRY
+        self.before_size + self.end - self.begin + self.count * ENTRY
     }
 
     /// Gives the block to the thread.
     #[inline]
     fn give_back(mut self: Box<Self>) {
-        if self.payloads.len() != chunk::SIZE {
+        if self.payloads.len() != chunk::SIZE || self.records.len() != MOST_RECORDS {
             return;
         }
-        (self.count, self.begin, self.end) = (0, 0, 0);
+        self.clear();
         let _ = FREE.try_with(|free| {
             if let Ok(mut free) = free.try_borrow_mut()
                 && free.len() < MOST_KEPT
@@ -153,13 +168,24 @@ impl Block {
         Some(())
     }
 
+    #[inline]
+    fn clear(&mut self) {
+        (self.count, self.begin, self.end) = (0, 0, 0);
+        if !self.before.is_empty() {
+            self.before = Vec::new();
+            self.before_size = 0;
+        }
+    }
+
     /// The first `count` records were taken.
     fn consume(&mut self, count: usize, end: usize) -> Passed {
-        let passed = Passed { records: count as u64, bytes: (end - self.begin) as u64 };
+        let passed = Passed { records: count as u64, bytes: (self.before_size + end - self.begin) as u64 };
         if count == self.count {
-            (self.count, self.begin, self.end) = (0, 0, 0);
+            self.clear();
         } else {
-            // The payloads of the others stay where they are.
+            // The payloads of the others stay where they are. None of them is in those before.
+            self.before = Vec::new();
+            self.before_size = 0;
             self.records.copy_within(count..self.count, 0);
             self.count -= count;
             self.begin = end;
@@ -209,6 +235,19 @@ impl OutputBuffer {
         if !self.is_empty() && there + size + ENTRY > self.limit {
             return Pushed::Full;
         }
+        if let Some(block) = &mut self.block
+            && block.count > 0
+            && block.count < block.records.len()
+        {
+            // Output of one input record. It stays in one block.
+            let Some(()) = block.grow(size) else { return Pushed::OutOfMemory };
+            self.hold_before();
+            let Some(block) = &mut self.block else { return Pushed::OutOfMemory };
+            return match block.push(payload, topic, offset, timestamp, usize::MAX) {
+                Some(()) => Pushed::Stored,
+                None => Pushed::OutOfMemory,
+            };
+        }
         if self.full.try_reserve(1).is_err() {
             return Pushed::OutOfMemory;
         }
@@ -229,7 +268,13 @@ impl OutputBuffer {
     /// The full blocks have so many bytes.
     fn hold(&mut self, held: usize) {
         self.held = held;
-        self.block_size = BLOCK_SIZE.min(self.limit.saturating_sub(held));
+        self.hold_before();
+    }
+
+    /// The block has other payloads before its own.
+    fn hold_before(&mut self) {
+        let before = self.held + self.block.as_ref().map_or(0, |block| block.before_size);
+        self.block_size = BLOCK_SIZE.min(self.limit.saturating_sub(before));
     }
 
     /// Bytes that a record may have.
@@ -255,9 +300,10 @@ impl OutputBuffer {
                 block.give_back();
             }
         }
-        if let Some(block) = &mut self.block {
-            block.count = records;
-            block.end = if records == 0 { block.begin } else { end };
+        match &mut self.block {
+            Some(block) if records == 0 => block.clear(),
+            Some(block) => (block.count, block.end) = (records, end),
+            None => {}
         }
         self.hold(self.full.iter().map(|block| block.size()).sum());
     }
@@ -290,7 +336,12 @@ impl OutputBuffer {
             self.consume_full()
         } else {
             let Extent { records, end, .. } = core::mem::take(&mut self.finished);
-            self.block.as_mut().map(|block| block.consume(records, end)).unwrap_or_default()
+            let has_grown = self.block.as_ref().is_some_and(|block| !block.before.is_empty());
+            let passed = self.block.as_mut().map(|block| block.consume(records, end)).unwrap_or_default();
+            if has_grown {
+                self.hold_before();
+            }
+            passed
         };
         self.accepted.records += passed.records;
         self.accepted.bytes += passed.bytes;
@@ -381,10 +432,16 @@ mod tests {
             stored += 1;
         }
         assert_eq!(stored, LIMIT / (10_000 + ENTRY));
-        let blocks = deliver(&mut buffer);
-        assert_eq!(blocks.concat().len(), stored);
-        assert!(blocks.iter().all(|block| block.len() <= chunk::SIZE / 10_000), "no block is larger than a chunk");
+        assert_eq!(deliver(&mut buffer), [vec![(0, 10_000); stored]], "as a whole");
         assert!(buffer.is_empty() && buffer.held == 0);
+        let mut small = 0;
+        while buffer.push(b"", 0, 0, 0) == Pushed::Stored {
+            small += 1;
+        }
+        assert_eq!(small, LIMIT / ENTRY);
+        let blocks = deliver(&mut buffer);
+        assert!(blocks.iter().all(|block| block.len() == MOST_RECORDS) && blocks.concat().len() == small);
+        assert_eq!(buffer.block_size, BLOCK_SIZE);
     }
 
     #[test]
@@ -414,6 +471,7 @@ mod tests {
                 assert_eq!(buffer.push(b"four", 1, 11, 2), Pushed::Stored);
             }
             buffer.drop_unfinished();
+            assert_eq!(buffer.block_size, BLOCK_SIZE);
             if large {
                 assert!(buffer.is_empty() && buffer.held == 0);
                 assert_eq!(buffer.push(b"next", 0, 12, 1), Pushed::Stored);

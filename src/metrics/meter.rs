@@ -210,7 +210,7 @@ mod tests {
         let registry = MetricsRegistry::new(&Config::default());
         let queued = || {
             let mut all = Vec::new();
-            registry.series(&mut all);
+            registry.series(&mut all).unwrap();
             all[0].sums().0.queued
         };
         let (one, other) = (registry.join("t"), registry.join("t"));
