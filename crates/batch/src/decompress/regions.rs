@@ -5,8 +5,8 @@ use crate::chunk::{self, Chunk};
 use crate::error::{Error, Kind, Result};
 use crate::fallible;
 
-/// Regions that are freed at once.
-pub const FREED_AT_ONCE: usize = 8;
+/// Chunks, or as much memory, that are freed at once.
+pub const FREED_AT_ONCE: usize = 4;
 
 /// Regions in one part of the list. The list is in parts so that none is large.
 const PART: usize = 1024;
@@ -90,9 +90,14 @@ impl Regions {
     /// Gives some of the memory back. True if there is none left. Freeing all of a large batch at once takes
     /// milliseconds.
     pub fn free_some(&mut self) -> bool {
-        for _ in 0..FREED_AT_ONCE {
-            if self.parts.last_mut().is_some_and(|part| part.pop().is_none()) {
-                self.parts.pop();
+        let mut freed = 0;
+        while let Some(part) = self.parts.last_mut() {
+            match part.pop() {
+                Some(region) => freed += region.bytes().len(),
+                None => drop(self.parts.pop()),
+            }
+            if freed >= FREED_AT_ONCE * chunk::SIZE {
+                break;
             }
         }
         self.parts.is_empty()
