@@ -136,7 +136,8 @@ TEST(StepsOfARecord, LeaveItWhole) {
   for (std::size_t i = 0; i < value.size(); ++i) {
     value[i] = static_cast<char>(i * 7 + i / 251);
   }
-  for (const auto codec : {WASM_COMPRESSION_NONE, WASM_COMPRESSION_LZ4}) {
+  for (const auto codec : {WASM_COMPRESSION_NONE, WASM_COMPRESSION_GZIP, WASM_COMPRESSION_SNAPPY, WASM_COMPRESSION_LZ4,
+                           WASM_COMPRESSION_ZSTD}) {
     const auto batch = built({"a", value, "b"}, {100, codec});
     recorder out;
     ASSERT_TRUE(succeeded(b.transform(batch, out)));

@@ -3,6 +3,7 @@
 // One engine for all users on a thread, when something fails or somebody leaves: whose affair it is, and that the
 // others go on.
 #include "support/begin_transform.hh"
+#include "support/c_sink.hh"
 #include "support/policy.hh"
 #include "support/shared.hh"
 
@@ -172,6 +173,39 @@ TEST(SharedEngineFailure, IsHandledByEachUsersOwnPolicy) {
   EXPECT_EQ(all[2].status(), WASM_STATUS_GUEST_TRAP);
   EXPECT_EQ(all[2].engine.stats().value().restarts, 0U);
   EXPECT_EQ(all[0].engine.last_error().value()->status(), WASM_STATUS_GUEST_TRAP);
+}
+
+// The guest is idle then, but for the other one.
+TEST(SharedEngineFailure, OfADeadLetterStopsItsUserAlsoIfAnotherRunsTheGuestAgain) {
+  policed p;
+  users all(p.factory, 2);
+  all[0].engine.set_policy({.on_error = WASM_ON_ERROR_DEAD_LETTER}).value();
+  all.start();
+  pending_sink sink;
+  const auto raw = sink.raw();
+  const auto failing = built({"u"});
+  const auto good = built({"a"});
+  we::future operation;
+  ASSERT_EQ(begin_transform(all[0].engine.get(), we::as_slice(failing), &raw, operation.out(), nullptr), WASM_STATUS_OK);
+  wasm_poll state = WASM_POLL_YIELDED;
+  while (state == WASM_POLL_YIELDED) {
+    state = operation.poll().value();
+  }
+  ASSERT_EQ(state, WASM_POLL_PENDING) << "with its letter";
+  all[1].transform(good);
+  EXPECT_TRUE(all[1].run());
+  ASSERT_TRUE(all[1].ok()) << all[1].end->what();
+  EXPECT_EQ(wasm_promise_reject(sink.promise, we::as_slice("full"), nullptr), WASM_STATUS_OK);
+  EXPECT_EQ(finish(operation).status, WASM_STATUS_OUTPUT_REJECTED);
+  EXPECT_EQ(sink.drops, 1);
+  EXPECT_EQ(all[0].state(), WASM_ENGINE_STATE_STOPPED);
+  EXPECT_EQ(all[1].state(), WASM_ENGINE_STATE_IDLE);
+  all[0].start();
+  EXPECT_TRUE(all[0].run());
+  EXPECT_TRUE(all[0].ok()) << "the guest runs";
+  all[0].transform(good);
+  EXPECT_TRUE(all[0].run());
+  EXPECT_TRUE(all[0].ok());
 }
 
 // ---- Leaving in the middle ----

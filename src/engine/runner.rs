@@ -127,6 +127,7 @@ impl Engine for Runner {
             Err(e) if matches!(self.next, Next::Check) => {
                 self.context.meter.fail(e.status);
                 self.next = Next::Run;
+                self.context.refused.set(true);
                 self.context.state.set(State::Idle);
             }
             Err(e) => {

@@ -320,7 +320,7 @@ impl Seat {
             Ok(wasm_poll::Ready) => entered.end(State::Idle),
             Ok(_) => {}
             Err(e) if e.status.had_no_effect() => {}
-            Err(_) if entered.is_still_started() => entered.end(State::Idle),
+            Err(_) if entered.inside.context.refused.take() => entered.end(State::Idle),
             Err(e) => entered.fail(e),
         }
         entered.replace_if_due();
@@ -404,11 +404,6 @@ impl Entered<'_> {
             return Ok(supervisor.go_on(engine.as_mut()));
         }
         supervisor.poll(self.seat, engine.as_mut(), sink.as_ref(), waker, &mut self.wakers)
-    }
-
-    /// Whether a transform failed without its guest: the batch was refused.
-    fn is_still_started(&self) -> bool {
-        self.seat.state.get() == State::Transforming && self.inside.context.state.get() == State::Idle
     }
 
     /// The operation has completed.

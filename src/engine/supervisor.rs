@@ -8,7 +8,7 @@ use super::policy::{Backoff, Policy, wasm_on_error};
 use super::seat::Seat;
 use super::wakers::Wakers;
 use crate::base::error::{Error, Result};
-use crate::base::state::{wasm_engine_state as State, wasm_poll};
+use crate::base::state::wasm_poll;
 use crate::base::status::wasm_status as Status;
 use crate::guest::batch::Batch;
 use crate::host::call::{Ended, Settled, Waiting};
@@ -150,7 +150,7 @@ impl Supervisor {
             },
             Phase::Transforming => match poll.poll(waker) {
                 // The batch was refused and the guest is still there.
-                Err(e) if poll.engine.context().state.get() == State::Idle => Err(e),
+                Err(e) if poll.engine.context().refused.get() => Err(e),
                 Err(e) if !e.status.had_no_effect() => self.transform_failed(&mut poll, e),
                 other => other,
             },

@@ -65,6 +65,8 @@ pub struct Context {
     pub run_time: RunTime,
     /// What the engine is doing for any of its users.
     pub state: Cell<State>,
+    /// The batch was refused in this poll: the operation has failed and the guest is still there. Taken by the seat.
+    pub refused: Cell<bool>,
     /// The library panicked while it used the engine. The engine cannot be used any more.
     pub poisoned: Cell<bool>,
     /// The engine's metrics.
@@ -97,6 +99,7 @@ impl Context {
             work: RefCell::new(Work::new(config.output_buffer_limit)),
             run_time: RunTime::new(config),
             state: Cell::new(State::Stopped),
+            refused: Cell::new(false),
             poisoned: Cell::new(false),
             meter,
             wall_clock: Cell::new(0),

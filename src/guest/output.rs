@@ -248,7 +248,7 @@ impl OutputBuffer {
                 None => Pushed::OutOfMemory,
             };
         }
-        if self.full.try_reserve(1).is_err() {
+        if self.full.len() == self.full.capacity() && self.full.try_reserve(1).is_err() {
             return Pushed::OutOfMemory;
         }
         let Some(mut block) = Block::take(size) else { return Pushed::OutOfMemory };

@@ -183,6 +183,12 @@ impl<'a> Records<'a> {
                 Parsed::Incomplete(wanted) => {
                     // More than can come is not reserved.
                     self.regions.check_size(wanted.saturating_sub(chunk::SIZE) as u64)?;
+                    let there = self.regions.last().len() - self.check.at;
+                    let data = self.batch.get(SIZE..).unwrap_or_default();
+                    let most = self.check.decoder.as_ref().map_or(0, |decoder| decoder.most_left(data));
+                    if wanted > there.saturating_add(most) {
+                        return Err(NoRecord::error(TOO_SHORT, &self.header, self.check.index));
+                    }
                     self.regions.make_room(self.check.at, wanted)?;
                     self.check.at = 0;
                     self.check.stage = Stage::Decompress;
@@ -338,7 +344,8 @@ impl<'a> Records<'a> {
         let (header, check) = (&self.header, &mut self.check);
         let mut rest = Cursor::at(region, check.at);
         if let Some(headers) = &mut check.headers {
-            let raw = RawRecord::take(&mut rest)?;
+            // It was there before, unless the host has changed the batch since.
+            let Some(raw) = RawRecord::take(&mut rest) else { return Some(NoRecord::Malformed(TOO_SHORT)) };
             match headers.step(raw.payload) {
                 None => return None,
                 Some(false) => {

@@ -19,7 +19,7 @@ pub struct Record<'a> {
     pub payload: &'a [u8],
 }
 
-/// How many records are looked for ahead: they take 24 KiB.
+/// How many records are looked for ahead: they take 32 KiB.
 pub(crate) const MOST_AHEAD: usize = 1024;
 
 /// A batch being read. It is checked as a whole first (`begin` and `check`). Its records are read one by one

@@ -165,7 +165,7 @@ impl Engine for SharedUser {
                 }
             }
             // A user whose batch was refused goes on.
-            Err(e) if !e.status.had_no_effect() && self.shared.context.state.get() != State::Idle => self.ends = true,
+            Err(e) if !e.status.had_no_effect() && !self.shared.context.refused.get() => self.ends = true,
             _ => {}
         }
         polled

@@ -45,8 +45,9 @@ pub struct Lz4 {
     /// What the frame says it becomes.
     size: Option<u64>,
     hash: XxHash32,
-    /// Where the block began, and where it ends.
-    begin: usize,
+    /// Of the block as far as it is read.
+    block_hash: XxHash32,
+    /// Where the block ends.
     end: usize,
     /// Bytes that the block has given.
     given: usize,
@@ -69,7 +70,7 @@ impl Lz4 {
             largest_block: 0,
             size: None,
             hash: XxHash32::with_seed(0),
-            begin: 0,
+            block_hash: XxHash32::with_seed(0),
             end: 0,
             given: 0,
             literal: 0,
@@ -79,16 +80,24 @@ impl Lz4 {
         }
     }
 
+    /// Bytes that are read.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
     /// Takes a step.
     pub fn step(&mut self, data: &[u8], out: &mut Regions) -> Result<Step> {
         match self.stage {
             Stage::Frame => self.frame(data, out)?,
             Stage::Between => return self.between(data, out),
             Stage::Stored | Stage::Compressed => {
-                let written = out.last().len();
+                let (written, begun) = (out.last().len(), self.at);
                 let step = if self.stage == Stage::Stored { self.stored(data, out)? } else { self.block(data, out)? };
                 if self.flags & HASH != 0 {
                     self.hash.write(out.last().get(written..).unwrap_or_default());
+                }
+                if self.flags & BLOCK_HASH != 0 && self.stage != Stage::Between {
+                    self.block_hash.write(data.get(begun..self.at).unwrap_or_default());
                 }
                 return Ok(step);
             }
@@ -140,7 +149,7 @@ impl Lz4 {
         if bytes > self.largest_block {
             return Err(broken("lz4", "a block is larger than the frame says"));
         }
-        self.begin = self.at;
+        self.block_hash = XxHash32::with_seed(0);
         self.end = self.at.checked_add(bytes).filter(|&end| end <= data.len()).ok_or_else(cut_off)?;
         self.given = 0;
         self.stage = if size & STORED != 0 { Stage::Stored } else { Stage::Compressed };
@@ -171,9 +180,7 @@ impl Lz4 {
     /// The block has ended.
     fn block_end(&mut self, data: &[u8]) -> Result<Step> {
         if self.flags & BLOCK_HASH != 0 {
-            // A block has up to 4 MiB. Hashing takes a tenth of a millisecond for each.
-            let block = data.get(self.begin..self.end).ok_or_else(cut_off)?;
-            if le32(data, self.end).ok_or_else(cut_off)? != XxHash32::oneshot(0, block) {
+            if le32(data, self.end).ok_or_else(cut_off)? != self.block_hash.finish_32() {
                 return Err(broken("lz4", "a block has another checksum than its end says"));
             }
             self.at = self.end + 4;
@@ -214,6 +221,9 @@ impl Lz4 {
                 self.give(count)?;
             } else if self.at < self.end {
                 self.sequences(&data[..self.end], out)?;
+            } else if self.at > begin {
+                // What was read is hashed first.
+                break;
             } else {
                 return self.block_end(data);
             }

@@ -12,6 +12,7 @@ pub use regions::{FREED_AT_ONCE, Regions};
 pub use snappy::XERIAL_MAGIC;
 pub use zstd::release_kept;
 
+use crate::chunk;
 use crate::compression::wasm_compression;
 use crate::error::{Error, Kind, Result};
 
@@ -53,6 +54,18 @@ impl Decoder {
             wasm_compression::Lz4 => Self::Lz4(lz4::Lz4::new()),
             wasm_compression::Zstd => Self::Zstd(zstd::Zstd::new(data)?),
         }))
+    }
+
+    /// Bytes that may still come at most.
+    pub fn most_left(&self, data: &[u8]) -> usize {
+        // Bytes that one compressed byte stands for, at most, and what is decompressed already.
+        let (at, ratio, ready) = match self {
+            Self::Gzip(gzip) => (gzip.at(), 1032, chunk::SIZE),
+            Self::Snappy(snappy) => (snappy.at(), 64, chunk::SIZE),
+            Self::Lz4(lz4) => (lz4.at(), 255, 4 << 20),
+            Self::Zstd(zstd) => (zstd.at(), 128 << 10, 128 << 20),
+        };
+        data.len().saturating_sub(at).saturating_mul(ratio).saturating_add(ready)
     }
 
     /// Takes a step. `data` is the same in each.

@@ -119,6 +119,11 @@ impl Regions {
         self.count().checked_sub(1).and_then(|last| self.get(last)).unwrap_or_default()
     }
 
+    /// Bytes that may come.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Bytes of all data so far.
     pub fn total(&self) -> usize {
         self.total
@@ -230,9 +235,11 @@ impl Regions {
 
     /// Copies what is at `from` in all data, as far as it is in one region.
     fn earlier(&self, from: usize, to: &mut [u8]) -> usize {
-        let regions = self.parts.iter().rev().flat_map(|part| part.iter().rev());
-        let mut regions = regions.skip_while(|region| region.begin > from);
-        let Some(region) = regions.next() else { return 0 };
+        let begins_before = |region: &Region| region.begin <= from;
+        let after = self.parts.partition_point(|part| part.first().is_some_and(begins_before));
+        let Some(part) = after.checked_sub(1).and_then(|at| self.parts.get(at)) else { return 0 };
+        let after = part.partition_point(begins_before);
+        let Some(region) = after.checked_sub(1).and_then(|at| part.get(at)) else { return 0 };
         // The rest of a region that was moved is in the next one.
         let there = region.bytes().get(from - region.begin..region.filled).unwrap_or_default();
         let count = there.len().min(to.len());

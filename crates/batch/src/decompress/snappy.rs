@@ -35,6 +35,11 @@ impl Snappy {
         Self { framed, at, end: at, left: 0, given: 0, literal: 0, copy: 0, distance: 0 }
     }
 
+    /// Bytes that are read.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
     /// Takes a step.
     pub fn step(&mut self, data: &[u8], out: &mut Regions) -> Result<Step> {
         let (begin, before) = (self.at, out.total());

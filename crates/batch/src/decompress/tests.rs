@@ -232,6 +232,53 @@ fn gzip_members_follow_each_other() {
     }
 }
 
+/// A member whose content is a match of ten bytes that begins before it, and the CRC of `content`.
+fn gzip_that_refers_back(content: &[u8]) -> Vec<u8> {
+    // Fixed codes, last block: length 10 (264, 7 bits), distance 1 (0, 5 bits), end (256, 7 bits).
+    let bits = [1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let mut data = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+    data.extend(bits.chunks(8).map(|byte| byte.iter().rev().fold(0, |all, bit| all << 1 | bit)));
+    let mut crc = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32IsoHdlc);
+    crc.update(content);
+    data.extend((crc.finalize() as u32).to_le_bytes());
+    data.extend((content.len() as u32).to_le_bytes());
+    data
+}
+
+#[test]
+fn gzip_does_not_see_what_its_memory_had_before() {
+    let secret = b'S';
+    for _ in 0..3 {
+        let mut chunks: Vec<_> = (0..4).map(|_| chunk::Chunk::take().unwrap()).collect();
+        chunks.iter_mut().for_each(|chunk| chunk.bytes_mut().fill(secret));
+        drop(chunks);
+        let back = all(Codec::Gzip, &gzip_that_refers_back(&[secret; 10]), LIMIT, 0);
+        assert!(back.is_err(), "the match has found the secret");
+    }
+    let mut before = Vec::new();
+    compress(Codec::Gzip, &[secret; 100], &mut before).unwrap();
+    let both = [before, gzip_that_refers_back(&[secret; 10])].concat();
+    assert!(all(Codec::Gzip, &both, LIMIT, 0).is_err(), "nor has it in the member before");
+    let zeros = all(Codec::Gzip, &gzip_that_refers_back(&[0; 10]), LIMIT, 0);
+    assert_eq!(zeros.unwrap(), [0; 10], "the test's member is whole");
+}
+
+#[test]
+fn zstd_windows_beyond_the_batch_are_refused_and_usual_ones_are_not() {
+    for (log, limit, works) in [(27, 1 << 20, false), (27, 100 << 20, true), (23, 1 << 20, true)] {
+        let mut encoder = ::zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.set_parameter(::zstd::zstd_safe::CParameter::WindowLog(log)).unwrap();
+        encoder.write_all(&[7; 70_000]).unwrap();
+        encoder.flush().unwrap();
+        encoder.write_all(&[7; 100]).unwrap();
+        let data = encoder.finish().unwrap();
+        match all(Codec::Zstd, &data, limit, 0) {
+            Ok(back) => assert!(works && back == [7; 70_100]),
+            Err(error) => assert!(!works && error.kind == Kind::TooLarge, "{error}"),
+        }
+    }
+}
+
 #[test]
 fn zstd_frames_follow_each_other() {
     let frame = |content: &[u8], level| ::zstd::stream::encode_all(content, level).unwrap();

@@ -8,10 +8,14 @@ use super::{Regions, STEP_INPUT, Step, broken, part};
 use crate::chunk;
 use crate::error::{Error, Kind, Result};
 use core::cell::RefCell;
-use zstd::zstd_safe::{self, DCtx, InBuffer, OutBuffer, ResetDirective, zstd_sys};
+use zstd::zstd_safe::{self, DCtx, DParameter, InBuffer, OutBuffer, ResetDirective, zstd_sys};
 
-/// Data of at most so many bytes is tried in one call if its frame does not say what it becomes.
+/// Data of at most so many bytes in so few blocks is tried in one call.
 const SMALL: usize = 16 << 10;
+const FEW_BLOCKS: usize = 8;
+
+/// The logarithm of the largest window that is always permitted: what RFC 8878 recommends.
+const WINDOW: u32 = 23;
 
 /// Bytes that a step writes at most: no more than zstd decodes at once.
 const STEP_OUTPUT: usize = 64 << 10;
@@ -51,20 +55,20 @@ impl Zstd {
             Some(context) => context,
             None => return Err(chunk::refused(chunk::SIZE * 3 / 2)),
         };
-        let at_once = match zstd_safe::get_frame_content_size(data) {
-            Ok(Some(size)) => size <= chunk::SIZE as u64,
-            _ => data.len() <= SMALL,
-        };
+        let fits = !matches!(zstd_safe::get_frame_content_size(data), Ok(Some(size)) if size > chunk::SIZE as u64);
+        let at_once = fits && data.len() <= SMALL && blocks(data).is_some_and(|blocks| blocks <= FEW_BLOCKS);
         Ok(Self { context: Some(context), at: 0, at_once, streams: false })
+    }
+
+    /// Bytes that are read.
+    pub fn at(&self) -> usize {
+        self.at
     }
 
     /// Takes a step.
     pub fn step(&mut self, data: &[u8], out: &mut Regions) -> Result<Step> {
         let Some(context) = &mut self.context else { return Ok(Step::End) };
         if core::mem::take(&mut self.at_once) {
-            if out.total() == 0 {
-                out.make_room(0, 0)?;
-            }
             let mut ended = false;
             out.write(|_, bytes, filled| match context.decompress(&mut bytes[filled..], data) {
                 Ok(count) => {
@@ -80,7 +84,10 @@ impl Zstd {
             }
             context.reset(ResetDirective::SessionOnly).map_err(error)?;
         }
-        self.streams = true;
+        if !core::mem::replace(&mut self.streams, true) {
+            let window = out.limit().next_power_of_two().ilog2().clamp(WINDOW, 27);
+            context.set_parameter(DParameter::WindowLogMax(window)).map_err(error)?;
+        }
         let mut input = InBuffer::around(part(data, self.at, STEP_INPUT));
         let (mut left, mut written) = (0, 0);
         let has_room = out.write(|_, bytes, filled| {
@@ -119,6 +126,27 @@ impl Drop for Zstd {
     }
 }
 
+/// Blocks of a frame. None if it is not one whole frame and nothing else.
+fn blocks(data: &[u8]) -> Option<usize> {
+    let flags = *data.get(4)?;
+    let one_segment = flags & 0x20 != 0;
+    let window = usize::from(!one_segment);
+    let dictionary = [0, 1, 2, 4][usize::from(flags & 3)];
+    let size = [usize::from(one_segment), 2, 4, 8][usize::from(flags >> 6)];
+    let checksum = if flags & 4 != 0 { 4 } else { 0 };
+    let mut at = 5 + window + dictionary + size;
+    for count in 1.. {
+        let &[low, middle, high] = data.get(at..)?.first_chunk()?;
+        let head = u32::from_le_bytes([low, middle, high, 0]);
+        // A block of one byte that is repeated says how often.
+        at += 3 + if head >> 1 & 3 == 1 { 1 } else { (head >> 3) as usize };
+        if head & 1 != 0 {
+            return (at + checksum == data.len()).then_some(count);
+        }
+    }
+    None
+}
+
 fn is(code: usize, error: zstd_sys::ZSTD_ErrorCode) -> bool {
     code.wrapping_neg() == error as usize
 }
@@ -130,6 +158,9 @@ fn error(code: usize) -> Error {
             Kind::OutOfMemory,
             "the allocator refused the window of the batch's zstd data; try again later",
         );
+    }
+    if is(code, zstd_sys::ZSTD_ErrorCode::ZSTD_error_frameParameter_windowTooLarge) {
+        return Error::new(Kind::TooLarge, "the batch's zstd frame wants a window that is larger than max_batch_size");
     }
     broken("zstd", zstd_safe::get_error_name(code))
 }

@@ -122,6 +122,18 @@ fn a_small_batch_is_checked_in_one_step_and_a_large_one_in_many() {
 }
 
 #[test]
+fn a_large_record_takes_steps_by_its_size() {
+    let steps = |size: usize, codec| {
+        let bytes = packed(&[vec![7; size]], codec, None);
+        check(&mut Records::default(), &bytes, 0, LIMIT, true).unwrap()
+    };
+    for codec in &CODECS[1..] {
+        let (small, large) = (steps(2 << 20, *codec), steps(16 << 20, *codec));
+        assert!(large <= 10 * small, "{codec:?}: {small} and {large}");
+    }
+}
+
+#[test]
 fn a_batch_leaves_no_records_to_the_next() {
     let large = batch(MOST_AHEAD + 10, wasm_compression::None, None);
     let compressed = batch(20_000, wasm_compression::Gzip, None);
