@@ -48,9 +48,10 @@ impl Compiled {
             transform.error(status, format_args!("the module could not be linked: {e:#}"))
         })?;
         // Here because otherwise the first start would copy all data of the module on its engine's thread.
-        module
-            .initialize_copy_on_write_image()
-            .map_err(|e| transform.error(Status::System, format_args!("there is no memory for its data: {e:#}")))?;
+        module.initialize_copy_on_write_image().map_err(|e| {
+            let status = if is_refusal(&e) { Status::OutOfMemory } else { Status::System };
+            transform.error(status, format_args!("its data could not be laid out: {e:#}"))
+        })?;
         let executable = Arc::new(shared.metrics.executable(module.text().len()));
         let program = Program::Module(LinkedModule { pre, wrappers });
         Ok(Self { shared, transform, program, executable, _lent: None })

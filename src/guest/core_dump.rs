@@ -2,6 +2,7 @@
 //! (<https://github.com/WebAssembly/tool-conventions/blob/main/Coredump.md>).
 
 use crate::base::error::CoreDump;
+use crate::batch::fallible;
 use crate::module::suspend_points::{Origin, Wrappers};
 use core::num::NonZeroUsize;
 use wasm_encoder::{
@@ -60,7 +61,7 @@ pub async fn of<T: 'static>(
         None => (0, 0),
     };
     let size = padded_size(content + PADDED);
-    bytes.try_reserve_exact(1 + PADDED + content + PADDED + tail.len()).ok()?;
+    fallible::reserve_exact(&mut bytes, 1 + PADDED + content + PADDED + tail.len()).ok()?;
     bytes.push(SectionId::Data.into());
     bytes.extend(size);
     bytes.extend(padded_size(segments));

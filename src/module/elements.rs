@@ -43,12 +43,14 @@ fn count(module: &[u8]) -> core::result::Result<u64, BinaryReaderError> {
             Payload::TableSection(section) => {
                 for table in section {
                     let table = table?;
+                    let mut is_computed = false;
                     if let TableInit::Expr(value) = &table.init
                         && (!is_function(value)? || table.ty.initial > LARGEST_LAZY_TABLE)
                     {
+                        is_computed = true;
                         count = count.saturating_add(table.ty.initial);
                     }
-                    tables.push(table.ty);
+                    tables.push((table.ty, is_computed));
                 }
             }
             Payload::ElementSection(section) => {
@@ -77,14 +79,20 @@ fn count(module: &[u8]) -> core::result::Result<u64, BinaryReaderError> {
     Ok(count)
 }
 
-fn is_lazy(element: &Element<'_>, items: u32, tables: &[TableType]) -> core::result::Result<bool, BinaryReaderError> {
+/// `tables` says of each whether its initial value is computed. A guest imports none.
+fn is_lazy(
+    element: &Element<'_>,
+    items: u32,
+    tables: &[(TableType, bool)],
+) -> core::result::Result<bool, BinaryReaderError> {
     let ElementKind::Active { table_index, offset_expr } = &element.kind else { return Ok(false) };
     let mut operators = offset_expr.get_operators_reader();
     let (Operator::I32Const { value }, Operator::End) = (operators.read()?, operators.read()?) else {
         return Ok(false);
     };
     let end = u64::from(value as u32) + u64::from(items);
-    let size = tables.get(table_index.unwrap_or(0) as usize).map_or(0, |table| table.initial);
+    let Some((table, false)) = tables.get(table_index.unwrap_or(0) as usize) else { return Ok(false) };
+    let size = table.initial;
     Ok(matches!(element.items, ElementItems::Functions(_)) && end <= size.min(LARGEST_LAZY_TABLE))
 }
 
@@ -119,6 +127,12 @@ mod tests {
             ("(table 9 funcref (global.get $g))", 9),
             ("(table 1048577 funcref (ref.func $f))", 1_048_577),
             ("(table 8192 funcref (global.get $g))", 8192),
+            // What follows a segment for a table with a computed value is not lazy either.
+            (
+                "(table $a 1 funcref (global.get $g)) (elem (table $a) (i32.const 0) func $f) \
+                 (table $b 9 funcref) (elem (table $b) (i32.const 0) func $f $f)",
+                1 + 1 + 2,
+            ),
             ("(table 8193 funcref (global.get $g))", 8193),
         ] {
             assert_eq!(counted(fields), expected, "{fields}");

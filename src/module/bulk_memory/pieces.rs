@@ -35,7 +35,12 @@ pub struct Plan {
     /// Elements of each segment. Zero if it is not passive and so can be no source.
     elements: Vec<u32>,
     data: DataSegments,
+    /// The memory has all pages that can be addressed.
+    fills_address_space: bool,
 }
+
+/// Pages of 4 GiB.
+const PAGES: u64 = 1 << 16;
 
 /// What is added to a module for its operations.
 pub struct Pieces {
@@ -59,7 +64,7 @@ impl Plan {
     /// Nothing is known yet.
     pub(in crate::module) fn new(sizes: PieceSizes) -> Self {
         let (operations, tables, elements) = (BTreeSet::new(), Vec::new(), Vec::new());
-        Self { sizes, operations, tables, elements, data: DataSegments::default() }
+        Self { sizes, operations, tables, elements, data: DataSegments::default(), fills_address_space: false }
     }
 
     /// Looks at the next part of the module.
@@ -79,7 +84,16 @@ impl Plan {
             }
             Payload::ElementSection(elements) => self.read_elements(elements.clone())?,
             Payload::CodeSectionEntry(body) => self.read_body(body)?,
-            Payload::DataSection(data) => self.data = DataSegments::read(data.clone(), self.sizes.bytes)?,
+            Payload::MemorySection(memories) => {
+                for memory in memories.clone() {
+                    self.fills_address_space |= memory?.initial >= PAGES;
+                }
+            }
+            Payload::DataSection(data) => {
+                // In such a memory a piece may end where addresses wrap around: the next would not trap.
+                let piece = if self.fills_address_space { u32::MAX } else { self.sizes.bytes };
+                self.data = DataSegments::read(data.clone(), piece)?;
+            }
             _ => {}
         }
         Ok(())

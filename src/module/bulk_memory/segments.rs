@@ -34,11 +34,15 @@ impl DataSegments {
     pub(super) fn read(section: DataSectionReader<'_>, piece: u32) -> Result<Self, BinaryReaderError> {
         let mut segments = Vec::new();
         let mut index: u32 = 0;
-        for segment in section {
+        for segment in section.clone() {
             let segment = segment?;
             let (passive, size) = (matches!(segment.kind, DataKind::Passive), segment.data.len() as u32);
             segments.push(Segment { passive, size, index });
             index = index.saturating_add(if passive { 1 } else { size.div_ceil(piece).max(1) });
+        }
+        // Too many pieces: larger ones.
+        if index > MOST_SEGMENTS && piece < u32::MAX / 2 {
+            return Self::read(section, piece * 2);
         }
         let divided = index > segments.len() as u32 && index <= MOST_SEGMENTS;
         if !divided {
@@ -93,7 +97,8 @@ impl DataSegments {
                 {
                     let constant = constant(offset_expr)?;
                     for (i, bytes) in (0..).zip(segment.data.chunks(piece as usize)) {
-                        // If this wraps around then the piece before does not fit either.
+                        // If this wraps around then the piece before does not fit either: memories that are not
+                        // smaller than 4 GiB are left out.
                         let further = piece.wrapping_mul(i) as i32;
                         let offset = match constant {
                             Some(offset) => ConstExpr::i32_const(offset.wrapping_add(further)),

@@ -24,7 +24,7 @@ const SECOND_SIZE: usize = 1 << 20;
 /// … this.
 const LARGEST_GROWTH: usize = 16 << 20;
 /// Regions beside the first.
-const MOST_REGIONS: usize = 31;
+const MOST_REGIONS: usize = 255;
 /// The place of the first region.
 const FIRST_PLACE: usize = MOST_REGIONS;
 /// Mappings for large blocks.
@@ -160,7 +160,8 @@ fn class_size(class: usize) -> usize {
 
 /// New memory from the system. It is zero.
 fn map(bytes: usize) -> *mut u8 {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // Leases are larger than what is used of them.
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
     let mapped = unsafe { libc::mmap(null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
     if mapped == libc::MAP_FAILED { null_mut() } else { mapped.cast() }
