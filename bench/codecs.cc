@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a batch costs by its codec: bench-codecs GUEST.wasm [BATCH...] with the identity guest and batches from files.
-// Microseconds of processor time for a whole transform, the best of seven rounds. "lz4-4MiB" is the frame of "lz4" whose
-// header announces blocks of 4 MiB instead of 64 KiB, as several clients write it.
+// Microseconds of processor time for a whole transform, the best of seven rounds. "lz4-4MiB" is the frame of "lz4"
+// whose header announces blocks of 4 MiB instead of 64 KiB, as several clients write it.
 #include "measure.hh"
 
 #include <ctime>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Transforms whose single instructions or host calls take long, written by hand as bytes: no compiler makes them, and some
-// are tens of megabytes.
+// Transforms whose single instructions or host calls take long, written by hand as bytes: no compiler makes them, and
+// some are tens of megabytes.
 #pragma once
 
 #include <cstdint>

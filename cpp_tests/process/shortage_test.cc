@@ -3,8 +3,8 @@
 // Memory is refused at every point of what the library does. That is never the end of the process: what was asked for
 // succeeds, or fails with WASM_STATUS_OUT_OF_MEMORY; afterwards all works again, and nothing has leaked.
 //
-// Each point is tried in a child of its own. Of scenarios with more than 40 points so many are tried, evenly spread. With
-// WASM_ENGINE_EVERY_ALLOCATION=1 all are, which takes an hour for what compiles (`make faults-memory`).
+// Each point is tried in a child of its own. Of scenarios with more than 40 points so many are tried, evenly spread.
+// With WASM_ENGINE_EVERY_ALLOCATION=1 all are, which takes an hour for what compiles (`make faults-memory`).
 #include "process/failing_malloc.hh"
 #include "process/interposed.hh"
 #include "process/process.hh"

@@ -25,7 +25,8 @@ use std::sync::Arc;
 pub enum Next {
     /// The batch is checked.
     Check,
-    /// The memory of a large batch is given back. Then the operation has completed. An error is that of a refused batch.
+    /// The memory of a large batch is given back. Then the operation has completed. An error is that of a refused
+    /// batch.
     Free(Result<(), Box<Error>>),
     /// The guest runs.
     #[default]
