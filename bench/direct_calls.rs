@@ -4,6 +4,9 @@
 //!     cargo run --release --example direct-calls [-- --json]
 #![allow(clippy::unwrap_used, missing_docs)]
 
+// The package's programs are linked with the library's allocator: build.rs.
+use wasm_engine as _;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
