@@ -51,7 +51,8 @@ class timer {
     _state->handle.data = _state;
     uv_timer_start(
         &_state->handle, [](uv_timer_t* t) { static_cast<state*>(t->data)->what(); },
-        static_cast<std::uint64_t>(after.count()), static_cast<std::uint64_t>(repeat.count()));
+        // A loop's time is cut to whole milliseconds: without one more, a timer is up to one too early.
+        static_cast<std::uint64_t>(after.count() + 1), static_cast<std::uint64_t>(repeat.count()));
   }
   ~timer() {
     uv_close(reinterpret_cast<uv_handle_t*>(&_state->handle), [](uv_handle_t* h) { delete static_cast<state*>(h->data); });

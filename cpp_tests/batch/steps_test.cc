@@ -167,8 +167,9 @@ TEST(StepsOfARecord, WithAMillionHeadersYieldAndKeepThem) {
   EXPECT_EQ(out.records[0].content.headers.size(), 1'000'000U);
 }
 
-// As many clients announce it whatever they send: blocks of 4 MiB.
-TEST(StepsOfAFrame, TakeMemoryForWhatComesAndNotForWhatIsAnnounced) {
+// As many clients announce it whatever they send: blocks of 4 MiB. That they take no memory is shown by
+// process/shortage_test.cc, which refuses large blocks.
+TEST(StepsOfAFrame, ThatAnnouncesMoreThanComesReadIt) {
   bench b("c_identity");
   ASSERT_TRUE(succeeded(b.start()));
   auto batch = kafka::values(std::vector<std::string>(10, "ten"));

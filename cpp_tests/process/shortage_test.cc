@@ -243,6 +243,29 @@ scenario decompresses(const char* name, wasm_compression codec) {
   return transforms(name, "c_identity", [codec] { return built(many_values(400, 600), {100, codec}); });
 }
 
+// docs/memory-shortage.md says so.
+TEST(MemoryOfABatch, IsInSmallBlocksWhateverItsFrameAnnounces) {
+  const auto packed = [](wasm_compression codec) { return built(many_values(400, 600), {100, codec}); };
+  auto announcing = packed(WASM_COMPRESSION_LZ4);
+  // Behind the batch's header: magic, flags (independent blocks), largest block and checksum. 0x70 announces 4 MiB.
+  ASSERT_EQ(announcing[kafka::header_size + 4], 0x60);
+  announcing[kafka::header_size + 5] = 0x70;
+  announcing[kafka::header_size + 6] = 0x73;
+  kafka::batch::reseal(announcing);
+  for (const auto& batch : {packed(WASM_COMPRESSION_NONE), packed(WASM_COMPRESSION_GZIP),
+                            packed(WASM_COMPRESSION_SNAPPY), packed(WASM_COMPRESSION_LZ4), announcing}) {
+    world w;
+    const auto s = transforms("Transforms", "c_identity", [&] { return batch; });
+    s.prepare(w);
+    const auto tried = attempt_with(s, w, {});
+    EXPECT_EQ(tried.ending, "exit 0");
+    EXPECT_EQ(tried.told.status, WASM_STATUS_OK);
+    EXPECT_GT(tried.told.tally.largest, std::size_t{32} << 10) << "it is measured";
+    EXPECT_LE(tried.told.tally.largest, std::size_t{128} << 10);
+    w.release();
+  }
+}
+
 const std::vector<scenario> scenarios{
     {"CreatesARuntime", with("c_identity", small), [](world& w) { return w.make_runtime(); },
      [](world& w) { return w.runtime != nullptr && w.add_function() != WASM_STATUS_OK ? wasm_status{WASM_STATUS_INTERNAL} : work(w); }},

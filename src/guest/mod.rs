@@ -13,6 +13,7 @@ pub mod limits;
 pub mod memory;
 pub mod monotonic;
 pub mod output;
+pub mod output_block;
 pub mod profile;
 pub mod program;
 pub mod random;

@@ -126,3 +126,17 @@ fn constant(expression: &wasmparser::ConstExpr<'_>) -> Result<Option<i32>, Binar
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn data_of_a_memory_that_fills_the_address_space_stays_whole() {
+        let data = "x".repeat(crate::module::bulk_memory::PIECES.bytes as usize + 1);
+        let divided = |pages: u32| {
+            let module = format!(r#"(module (memory {pages}) (data (i32.const 0) "{data}"))"#);
+            crate::module::suspend_points::add(&wat::parse_str(module).unwrap(), |_, _| None).unwrap().is_some()
+        };
+        assert!(divided(65_535));
+        assert!(!divided(65_536));
+    }
+}

@@ -493,14 +493,3 @@ fn long_active_segments_become_several_and_a_start_is_the_same() {
     // Nothing to do.
     assert_eq!(divided(&module).1, None);
 }
-
-#[test]
-fn data_of_a_memory_that_fills_the_address_space_stays_whole() {
-    let data = "x".repeat(PIECES.bytes as usize + 1);
-    let divided = |pages: u32| {
-        let module = format!(r#"(module (memory {pages}) (data (i32.const 0) "{data}"))"#);
-        suspend_points::add(&wat::parse_str(module).unwrap(), |_, _| None).unwrap().is_some()
-    };
-    assert!(divided(65_535));
-    assert!(!divided(65_536));
-}

@@ -160,7 +160,10 @@ fn error(code: usize) -> Error {
         );
     }
     if is(code, zstd_sys::ZSTD_ErrorCode::ZSTD_error_frameParameter_windowTooLarge) {
-        return Error::new(Kind::TooLarge, "the batch's zstd frame wants a window that is larger than max_batch_size");
+        return Error::new(
+            Kind::TooLarge,
+            "the batch's zstd frame wants a window that is larger than both 8 MiB and max_batch_size (at most 128 MiB)",
+        );
     }
     broken("zstd", zstd_safe::get_error_name(code))
 }

@@ -1,0 +1,154 @@
+//! A block of output: records with their payloads, in memory that a thread keeps for the next one.
+
+use crate::batch::{chunk, fallible};
+use crate::host::sink::wasm_output_record;
+use crate::metrics::meter::Passed;
+use core::cell::RefCell;
+
+/// Records with their payloads. A delivery of this size costs nothing per record. It stays in a core's second-level
+/// cache between the guest's write and the host's read.
+#[derive(Debug, Default)]
+pub struct Block {
+    /// All of them can be written.
+    pub records: Vec<wasm_output_record>,
+    /// How many of them are used.
+    pub count: usize,
+    /// A chunk, or as large as one record.
+    payloads: Vec<u8>,
+    /// Full ones before it. All of them are of one input record, whose output is delivered as a whole.
+    pub before: Vec<Vec<u8>>,
+    /// Bytes of payloads in those.
+    pub before_size: usize,
+    /// Payloads before this are delivered.
+    begin: usize,
+    /// Where the next payload goes.
+    pub end: usize,
+}
+
+/// Bytes of a record without its payload.
+pub const ENTRY: usize = size_of::<wasm_output_record>();
+
+/// Records of a block. With their payloads they take two chunks.
+pub const MOST_RECORDS: usize = chunk::SIZE / ENTRY;
+
+/// A block counts as full at this size.
+pub const BLOCK_SIZE: usize = 2 * chunk::SIZE;
+
+/// Blocks that a thread keeps: 512 KiB.
+const MOST_KEPT: usize = 4;
+
+const NO_RECORD: wasm_output_record =
+    wasm_output_record { payload: core::ptr::null(), payload_size: 0, topic: 0, input_offset: 0, input_timestamp: 0 };
+
+thread_local! {
+    #[allow(clippy::vec_box)] // moved with each batch
+    static FREE: RefCell<Vec<Box<Block>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Frees the blocks that this thread keeps.
+pub fn release_kept() {
+    let _ = FREE.try_with(|free| free.take());
+}
+
+/// How many blocks this thread keeps.
+#[cfg(test)]
+pub fn kept() -> usize {
+    FREE.with(|free| free.borrow().len())
+}
+
+impl Block {
+    /// An empty block with room for a payload of `size` bytes. None if the allocator refuses it.
+    pub fn take(size: usize) -> Option<Box<Self>> {
+        let kept = |free: &RefCell<Vec<_>>| free.try_borrow_mut().ok().and_then(|mut free| free.pop());
+        if size <= chunk::SIZE
+            && let Ok(Some(block)) = FREE.try_with(kept)
+        {
+            return Some(block);
+        }
+        let (count, size) = if size > chunk::SIZE { (1, size) } else { (MOST_RECORDS, chunk::SIZE) };
+        let mut records = chunk::reserved(count).ok()?;
+        records.resize(count, NO_RECORD);
+        let payloads = chunk::zeroed(size).ok()?;
+        Some(Box::new(Self { records, payloads, ..Self::default() }))
+    }
+
+    /// Makes room for a payload of `size` bytes. None if the allocator refuses it.
+    pub fn grow(&mut self, size: usize) -> Option<()> {
+        fallible::reserve(&mut self.before, 1).ok()?;
+        let payloads = chunk::zeroed(size.max(chunk::SIZE)).ok()?;
+        self.before.push(core::mem::replace(&mut self.payloads, payloads));
+        self.before_size += self.end - self.begin;
+        (self.begin, self.end) = (0, 0);
+        Some(())
+    }
+
+    /// Bytes as the limit counts them.
+    #[inline(always)]
+    pub fn size(&self) -> usize {
+        self.before_size + self.end - self.begin + self.count * ENTRY
+    }
+
+    /// Gives the block to the thread.
+    #[inline]
+    pub fn give_back(mut self: Box<Self>) {
+        if self.payloads.len() != chunk::SIZE || self.records.len() != MOST_RECORDS {
+            return;
+        }
+        self.clear();
+        let _ = FREE.try_with(|free| {
+            if let Ok(mut free) = free.try_borrow_mut()
+                && free.len() < MOST_KEPT
+                && fallible::reserve(&mut free, 1).is_ok()
+            {
+                free.push(self);
+            }
+        });
+    }
+
+    /// Appends a record if there is room.
+    #[inline(always)]
+    pub fn push(&mut self, payload: &[u8], topic: u32, offset: i64, timestamp: i64, most: usize) -> Option<()> {
+        let end = self.end + payload.len();
+        if end + (self.count + 1) * ENTRY > most {
+            return None;
+        }
+        let place = self.payloads.get_mut(self.end..end)?;
+        *self.records.get_mut(self.count)? = wasm_output_record {
+            payload: place.as_ptr(),
+            payload_size: payload.len() as u32,
+            topic,
+            input_offset: offset,
+            input_timestamp: timestamp,
+        };
+        self.count += 1;
+        self.end = end;
+        place.copy_from_slice(payload);
+        Some(())
+    }
+
+    /// Drops the content.
+    #[inline]
+    pub fn clear(&mut self) {
+        (self.count, self.begin, self.end) = (0, 0, 0);
+        if !self.before.is_empty() {
+            self.before = Vec::new();
+            self.before_size = 0;
+        }
+    }
+
+    /// The first `count` records were taken.
+    pub fn consume(&mut self, count: usize, end: usize) -> Passed {
+        let passed = Passed { records: count as u64, bytes: (self.before_size + end - self.begin) as u64 };
+        if count == self.count {
+            self.clear();
+        } else {
+            // The payloads of the others stay where they are. None of them is in those before.
+            self.before = Vec::new();
+            self.before_size = 0;
+            self.records.copy_within(count..self.count, 0);
+            self.count -= count;
+            self.begin = end;
+        }
+        passed
+    }
+}
