@@ -159,6 +159,49 @@ TEST(Identity, AppendTimeIsTheBrokersForAllRecords) {
   EXPECT_EQ(out.records[1].input_timestamp, in.max_timestamp);
 }
 
+// Old producers write 0 whatever the number of records.
+TEST(Identity, ALastOffsetDeltaBelowTheNumberOfRecordsIsRead) {
+  bench b("c_identity");
+  ASSERT_TRUE(succeeded(b.start()));
+  auto in = kafka::values(std::vector<std::string>(3'000, "a"));
+  in.last_offset_delta = 0;
+  recorder out;
+  ASSERT_TRUE(succeeded(b.transform(in, out)));
+  ASSERT_THAT(out.records, SizeIs(3'000));
+  EXPECT_EQ(out.records.back().input_offset, in.base_offset + 2'999);
+  EXPECT_TRUE(works(b));
+}
+
+// Each −1 may be encoded in more bytes than it takes. The SDKs read that as well.
+void a_padded_null_is_null(std::string_view guest) {
+  bench b(guest);
+  ASSERT_TRUE(succeeded(b.start()));
+  for (std::uint8_t bytes = 2; bytes <= 10; ++bytes) {
+    kafka::bytes null(bytes, 0x80);
+    null.front() = 0x81;
+    null.back() = 0;
+    kafka::bytes record{0, 0, 0};
+    const auto put = [&](const kafka::bytes& more) { record.insert(record.end(), more.begin(), more.end()); };
+    put(null);       // the key
+    put(null);       // the value
+    put({2, 2, 'h'});  // one header
+    put(null);       // its value
+    auto in = kafka::values({"replaced"});
+    in.body = kafka::bytes{};
+    kafka::put_varint(*in.body, static_cast<std::int64_t>(record.size()));
+    in.body->insert(in.body->end(), record.begin(), record.end());
+    recorder out;
+    ASSERT_TRUE(succeeded(b.transform(in, out))) << +bytes;
+    ASSERT_THAT(out.records, SizeIs(1));
+    EXPECT_EQ(out.records[0].content, (kafka::payload{std::nullopt, std::nullopt, {{"h", std::nullopt}}}));
+  }
+}
+
+TEST(Identity, APaddedNullIsNullInC) { a_padded_null_is_null("c_identity"); }
+TEST(Identity, APaddedNullIsNullInCpp) { a_padded_null_is_null("cpp_identity"); }
+TEST(Identity, APaddedNullIsNullInRust) { a_padded_null_is_null("rust_identity"); }
+TEST(GoGuest, APaddedNullIsNullSlow) { a_padded_null_is_null("go_identity"); }
+
 TEST(Identity, TheGuestSeesEveryFieldOfTheHeader) {
   bench b("t_header");
   ASSERT_TRUE(succeeded(b.start()));

@@ -308,7 +308,7 @@ impl<'a> Records<'a> {
     #[inline(always)]
     fn parse_ahead(&mut self, region: &[u8]) -> Result<Option<NoRecord>> {
         let (header, check) = (&self.header, &mut self.check);
-        let times = Times::of(header);
+        let (times, largest_delta) = (Times::of(header), header.largest_offset_delta());
         let count = usize::try_from(header.record_count).unwrap_or(0);
         // Bounded by the bytes: the count is only the header's claim.
         let most = count.min(MOST_AHEAD).min(region.len() / record::SMALLEST + 1);
@@ -318,7 +318,7 @@ impl<'a> Records<'a> {
         let (mut index, mut largest, mut stopped) = (0, 0, None);
         let mut end = check.at;
         for found in &mut self.ahead {
-            match RawRecord::check(&mut rest, header) {
+            match RawRecord::check(&mut rest, header, largest_delta) {
                 Ok(raw) => {
                     end = region.len() - rest.left();
                     *found = raw.found(end, times);
@@ -360,12 +360,13 @@ impl<'a> Records<'a> {
             self.largest_payload = self.largest_payload.max(raw.payload.len());
             return None;
         }
+        let largest_delta = header.largest_offset_delta();
         // The record that the reader begins with begins a step.
         let most = if check.index < check.first { check.first } else { header.record_count };
         let (mut index, mut end, mut largest, mut stopped) = (check.index, check.at, self.largest_payload, None);
         let until = most.min(index.saturating_add(RECORDS_PIECE));
         while index < until {
-            match RawRecord::check(&mut rest, header) {
+            match RawRecord::check(&mut rest, header, largest_delta) {
                 Ok(raw) => largest = largest.max(raw.payload.len()),
                 Err(none) => {
                     stopped = Some(none);

@@ -66,13 +66,12 @@ impl<'a> Cursor<'a> {
         if raw & 1 == 0 { usize::try_from(raw >> 1).ok() } else { None }
     }
 
-    /// A length. `Some(None)` is null: −1 encoded in one byte.
+    /// A length. `Some(None)` is null: −1, which need not be encoded in the fewest bytes.
     #[inline(always)]
     pub fn nullable(&mut self) -> Option<Option<usize>> {
-        let start = self.at;
         let raw = self.raw()?;
         if raw == 1 {
-            return (self.at == start + 1).then_some(None);
+            return Some(None);
         }
         if raw & 1 == 0 { usize::try_from(raw >> 1).ok().map(Some) } else { None }
     }

@@ -118,6 +118,13 @@ impl wasm_batch_header {
         Ok(())
     }
 
+    /// The largest offset delta that a record may have. Some old producers leave `last_offset_delta` 0 whatever the
+    /// number of records. Kafka's brokers and clients read such batches.
+    #[inline]
+    pub fn largest_offset_delta(&self) -> i64 {
+        i64::from(self.last_offset_delta.max(self.record_count.saturating_sub(1)))
+    }
+
     /// Writes the header to the front of `out` (which holds the batch) with the length and the CRC.
     pub fn seal(&mut self, out: &mut [u8]) {
         fn put(out: &mut [u8], at: usize, bytes: &[u8]) {

@@ -1,8 +1,8 @@
 //! The part of a record that guests read and write: key, value and headers.
 //!
 //! `key length | key | value length | value | header count | (key length | key | value length | value)*`. All lengths
-//! and the count are varints. −1 stands for a null key or value. Nothing follows the last header. This is the tail of
-//! a record in a Kafka batch, so the payload is passed to the guest and back without being parsed.
+//! and the count are varints, which may be padded. −1 stands for a null key or value. Nothing follows the last header.
+//! This is the tail of a record in a Kafka batch, so the payload is passed to the guest and back without being parsed.
 
 use super::cursor::Cursor;
 use super::varint;
@@ -352,6 +352,13 @@ mod tests {
     }
 
     #[test]
+    fn a_padded_null_is_null() {
+        let padded = [0x81, 0, 0x81, 0x80, 0, 2, 0, 0x81, 0];
+        let same = Payload { headers: vec![(&[][..], None)], ..Payload::default() };
+        assert_eq!(Payload::parse(&padded), Some(same));
+    }
+
+    #[test]
     fn false_lengths_are_refused() {
         for bytes in [
             &[3, 0, 0][..],
@@ -359,7 +366,7 @@ mod tests {
             &[0, 0, 1],
             &[0, 0, 2],
             &[0, 0, 2, 1, 0],
-            &[0x81, 0, 0x81, 0, 0],
+            &[0x83, 0, 0, 0],
             &[0xFE, 0xFF, 0xFF, 0xFF, 0x0F, 0, 0],
         ] {
             assert!(!is_valid(bytes), "{bytes:?}");

@@ -71,11 +71,11 @@ pub const TOO_SHORT: &str = "the record is too short or its length or varints ar
 pub const BAD_PAYLOAD: &str = "key, value and headers do not fill the record exactly";
 
 impl<'a> RawRecord<'a> {
-    /// The next record if it is valid.
+    /// The next record if it is valid. `largest_delta` is the header's `largest_offset_delta`.
     #[inline(always)]
-    pub fn check(rest: &mut Cursor<'a>, header: &wasm_batch_header) -> Result<Self, NoRecord> {
+    pub fn check(rest: &mut Cursor<'a>, header: &wasm_batch_header, largest_delta: i64) -> Result<Self, NoRecord> {
         let raw = Self::take(rest).ok_or(NoRecord::Malformed(TOO_SHORT))?;
-        let delta_fits = (0..=i64::from(header.last_offset_delta)).contains(&raw.offset_delta);
+        let delta_fits = (0..=largest_delta).contains(&raw.offset_delta);
         if !delta_fits || header.base_offset.checked_add(raw.offset_delta).is_none() {
             return Err(NoRecord::Malformed("the record's offset is outside of the batch"));
         }
