@@ -7,6 +7,9 @@
 
 #include <gmock/gmock.h>
 
+#include <pthread.h>
+#include <unistd.h>
+
 using namespace testing_support;
 using testing::AllOf;
 using testing::HasSubstr;
@@ -49,6 +52,41 @@ TEST(WrongThread, IsRefusedByEveryFunctionOfAnEngineAndItsFutures) {
   EXPECT_TRUE(succeeded(finish(operation))) << "nothing happened to the operation";
   EXPECT_THAT(out.values(), testing::ElementsAre("a"));
   EXPECT_TRUE(succeeded(finish(over)));
+}
+
+// Its stack and its control block are the next thread's. Their address is no proof of who calls.
+TEST(WrongThread, AThreadThatTakesThePlaceOfTheOwnerIsRefused) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  // In a process of its own because nobody can release the engine.
+  EXPECT_EXIT(
+      {
+        bench b("c_identity", unhurried);
+        wasm_engine* engine = nullptr;
+        wasm_future* future = nullptr;
+        const void* place = nullptr;
+        std::thread([&] {
+          place = reinterpret_cast<const void*>(pthread_self());
+          if (wasm_thread_prepare(b.runtime.get(), nullptr, nullptr) != WASM_STATUS_OK ||
+              wasm_engine_create(b.factory.get(), nullptr, &engine, nullptr) != WASM_STATUS_OK ||
+              wasm_engine_start(engine, &future, nullptr) != WASM_STATUS_OK) {
+            _exit(2);
+          }
+        }).join();
+        int successors = 0;
+        for (int i = 0; i < 100; ++i) {
+          std::thread([&] {
+            successors += reinterpret_cast<const void*>(pthread_self()) == place ? 1 : 0;
+            wasm_poll state{};
+            if (wasm_future_poll(future, nullptr, &state, nullptr) != WASM_STATUS_WRONG_THREAD ||
+                wasm_future_release(future, nullptr) != WASM_STATUS_WRONG_THREAD ||
+                wasm_engine_release(engine, nullptr) != WASM_STATUS_WRONG_THREAD) {
+              _exit(3);
+            }
+          }).join();
+        }
+        _exit(successors > 0 ? 0 : 4);
+      },
+      testing::ExitedWithCode(0), "");
 }
 
 TEST(WrongThread, PollsThatComeWhileTheOwnerWorksDoNoHarm) {
