@@ -170,11 +170,22 @@ fn with_growth(context: &Context, what: String) -> String {
 fn frames(backtrace: &wasmtime::WasmBacktrace, wrappers: &Wrappers) -> Vec<Frame> {
     let begin = Instant::now();
     let readable = |name: &str| if begin.elapsed() < NAMES_TIME { demangle(name) } else { printable(name) };
-    let frame = |f: &wasmtime::FrameInfo| match wrappers.origin(f.func_index()) {
-        Origin::Own => Some(Frame { function: f.func_name().map(readable), index: f.func_index() }),
-        Origin::Import(index, name) => Some(Frame { function: Some(name), index }),
-        Origin::SuspendHere | Origin::BulkOperation(_) => None,
-    };
+    let mut frames: Vec<Frame> = Vec::new();
     // With core dumps Wasmtime gives more.
-    backtrace.frames().iter().take(MOST_FRAMES).filter_map(frame).collect()
+    for f in backtrace.frames().iter().take(MOST_FRAMES) {
+        match wrappers.origin(f.func_index()) {
+            Origin::Own => {
+                let index = f.func_index();
+                // A function that calls itself has its name demangled once.
+                let function = match frames.iter().find(|frame| frame.index == index) {
+                    Some(same) => same.function.clone(),
+                    None => f.func_name().map(readable),
+                };
+                frames.push(Frame { function, index });
+            }
+            Origin::Import(index, name) => frames.push(Frame { function: Some(name), index }),
+            Origin::SuspendHere | Origin::BulkOperation(_) => {}
+        }
+    }
+    frames
 }
