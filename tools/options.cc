@@ -130,7 +130,8 @@ void add_run(CLI::App& app, parsed& p) {
   auto* file = command.add_option("--output,-o", o.output, "Where they go; - is standard output (the default)");
   file->option_text("FILE");
   command
-      .add_option("--output-dir", o.output_directory, "Where they go, in a file per topic: TOPIC.txt, or TOPIC.ndjson")
+      .add_option("--output-dir", o.output_directory,
+                  "Where they go, in a file per topic: TOPIC.txt, or TOPIC.ndjson (.jsonl if that is too long)")
       ->option_text("DIR")
       ->excludes(file);
 

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <climits>
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
@@ -29,6 +30,15 @@ mode_t permissions(const struct stat* old) {
   const mode_t mask = ::umask(0);
   ::umask(mask);
   return 0666 & ~mask;
+}
+
+/// Bytes of a file's name on Linux.
+constexpr std::size_t longest_name = NAME_MAX;
+
+/// The file of a topic. A topic's name has up to 249 bytes: `.ndjson` would then be a byte too much.
+std::string file_name(std::string_view topic, std::string_view suffix) {
+  const bool fits = topic.size() + suffix.size() <= longest_name;
+  return fmt::format("{}{}", topic, fits ? suffix : ".jsonl");
 }
 
 /// Follows a symbolic link so that its target is replaced and not the link.
@@ -63,7 +73,9 @@ output_file::output_file(const std::string& path) : _path(path == "-" ? "standar
   }
   const auto slash = _path.rfind('/');
   const auto name = slash == _path.npos ? 0 : slash + 1;
-  std::string temporary = fmt::format("{}.{}.XXXXXX.tmp", _path.substr(0, name), _path.substr(name));
+  constexpr std::size_t added = sizeof("..XXXXXX.tmp") - 1;
+  std::string temporary =
+      fmt::format("{}.{}.XXXXXX.tmp", _path.substr(0, name), _path.substr(name, longest_name - added));
   _file = descriptor(::mkostemps(temporary.data(), 4, O_CLOEXEC));
   if (_file.get() < 0) {
     fail("create", _path);
@@ -111,7 +123,7 @@ output_files::output_files(const settings& s, const std::vector<std::string>& to
       fail("create the directory", s.directory);
     }
     for (const auto& topic : topics) {
-      _files.emplace_back(fmt::format("{}/{}{}", s.directory, topic, s.suffix));
+      _files.emplace_back(fmt::format("{}/{}", s.directory, file_name(topic, s.suffix)));
     }
   }
   if (!s.dead_letters.empty()) {

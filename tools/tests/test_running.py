@@ -52,6 +52,15 @@ class Files(ToolTest):
         self.run_guest("c_identity", "--output-dir", "out2", stdin="x\n")
         self.assertEqual((self.directory / "out2/output.txt").read_text(), "x\n")
 
+    def test_topics_may_have_the_longest_names_that_kafka_allows(self):
+        names = ["t" * 249, "u" * 248, "v" * 100]
+        options = [word for name in names for word in ("--output-topic", name)]
+        self.run_records("c_identity", [{"value": "1"}], "--output-dir", "out", *options)
+        written = [f"out/{names[0]}.jsonl", f"out/{names[1]}.ndjson", f"out/{names[2]}.ndjson"]
+        self.assertEqual(self.files(), written)
+        self.run_guest("c_identity", "--output-dir", "out2", "--output-topic", names[0], stdin="x\n")
+        self.assertIn(f"out2/{names[0]}.txt", self.files())
+
     def test_output_may_be_a_pipe(self):
         os.mkfifo(self.directory / "pipe")
         with subprocess.Popen(["cat", "pipe"], cwd=self.directory, stdout=subprocess.PIPE) as cat:
