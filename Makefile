@@ -8,7 +8,7 @@ CMAKE   := $(BUILD)/cmake
 # Other Wasm libraries, for tests that have them beside this one.
 PEERS   := $(CARGO_TARGET_DIR)/peers
 
-.PHONY: demo check test setup library library-pgo peers guests configure tool cpp header clean \
+.PHONY: demo check test setup install test-install library library-pgo peers guests configure tool cpp header clean \
   lint test-docs test-rust test-header test-symbols test-bindings test-cpp renew-instructions \
   soak bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
   bench-cache bench-stall bench-failures bench-codecs bench-preempted faults-memory
@@ -16,7 +16,7 @@ PEERS   := $(CARGO_TARGET_DIR)/peers
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
 
-test: setup library peers guests cpp lint test-docs test-rust test-header test-symbols test-bindings test-cpp
+test: setup library peers guests cpp lint test-docs test-rust test-header test-symbols test-bindings test-install test-cpp
 
 # For every few minutes: less than three of them, with a warm target directory. Each suite once, but for what takes seconds
 # or has a program of its own.
@@ -33,6 +33,22 @@ setup:
 library:
 	cargo build --release --locked
 
+# Library, headers, what CMake and pkg-config look for, and the tool. TOOL=OFF: without the tool, which wants the
+# packages of `scripts/setup.sh core`.
+PREFIX  ?= /usr/local
+DESTDIR ?=
+TOOL    ?= ON
+install: library
+	@mkdir -p $(BUILD)
+	@cmake -S . -B $(BUILD)/install -DCMAKE_INSTALL_PREFIX=$(PREFIX) -DWASM_ENGINE_LIBRARY=$(LIBRARY) \
+	  -DWASM_ENGINE_TOOL=$(TOOL) >$(BUILD)/install.log || { cat $(BUILD)/install.log; exit 1; }
+	cmake --build $(BUILD)/install
+	DESTDIR=$(DESTDIR) cmake --install $(BUILD)/install
+
+# As users get it: installed, found by CMake and pkg-config, as a subproject; and the examples.
+test-install: cpp
+	cd scripts/tests && LIBRARY=$(LIBRARY) GUESTS=$(GUESTS) BUILD=$(CMAKE) python3 -B -m unittest -q test_install
+
 # The library compiled by a profile of the benchmarks: small batches take a sixth less time.
 library-pgo: configure
 	cmake --build $(CMAKE) --target bench-engine bench-input
@@ -45,8 +61,8 @@ guests: setup
 	$(MAKE) -C guests OUT=$(GUESTS)
 
 configure: library guests
-	@cmake -S . -B $(CMAKE) -G Ninja -DWASM_ENGINE_LIBRARY=$(LIBRARY) -DWASM_ENGINE_GUESTS=$(GUESTS) \
-	  -DWASMTIME_C_API=$(PEERS)/release -DBENCH_PEERS=$(PEERS) >$(BUILD)/cmake.log \
+	@cmake -S . -B $(CMAKE) -G Ninja -DWASM_ENGINE_TESTS=ON -DWASM_ENGINE_LIBRARY=$(LIBRARY) \
+	  -DWASM_ENGINE_GUESTS=$(GUESTS) -DWASMTIME_C_API=$(PEERS)/release -DBENCH_PEERS=$(PEERS) >$(BUILD)/cmake.log \
 	  || { cat $(BUILD)/cmake.log; exit 1; }
 
 tool: configure

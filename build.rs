@@ -20,7 +20,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?).join("wasm_engine.h");
     std::fs::write(out, header::generate(&root, &std::env::var("CARGO_PKG_VERSION")?)?)?;
 
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libwasm_engine.so");
+    let soname = format!("libwasm_engine.so.{}", std::env::var("CARGO_PKG_VERSION_MAJOR")?);
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,{soname}");
+    link_soname(&soname)?;
     // Wasmtime's signal handlers stay installed, so the code must stay mapped after dlclose.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
     // All that is linked into the library allocates by `src/system/memory/malloc.rs`. Its tests and examples, too.
@@ -33,6 +35,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("cargo:rustc-cdylib-link-arg=-Wl,--strip-all");
     }
     Ok(())
+}
+
+/// Programs look for the soname when they start. Cargo makes `libwasm_engine.so` only. This is a link beside it, so that
+/// what is linked with the build directory runs.
+fn link_soname(soname: &str) -> std::io::Result<()> {
+    // OUT_DIR is PROFILE/build/PACKAGE-HASH/out.
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
+    let Some(profile) = out.ancestors().nth(3) else { return Ok(()) };
+    match std::os::unix::fs::symlink("libwasm_engine.so", profile.join(soname)) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(e),
+        _ => Ok(()),
+    }
 }
 
 /// Wasmtime tells its version to nobody, but the lock file does.

@@ -62,7 +62,7 @@ if(Seastar_FOUND)
   target_link_libraries(seastar_suite PRIVATE Seastar::seastar GTest::gmock)
   add_test(NAME seastar COMMAND seastar_suite ${SEASTAR_ARGUMENTS})
 
-  add_executable(seastar_sharded "${CMAKE_SOURCE_DIR}/examples/seastar_sharded.cc")
+  add_executable(seastar_sharded "${PROJECT_SOURCE_DIR}/examples/seastar_sharded/main.cc")
   target_link_libraries(seastar_sharded PRIVATE wasm_engine Seastar::seastar)
   add_dependencies(seastar_sharded wat_guests)
   add_test(NAME seastar_example COMMAND seastar_sharded --module "${WAT_DIR}/t_later.wasm" ${SEASTAR_ARGUMENTS})

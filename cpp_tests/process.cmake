@@ -69,6 +69,6 @@ else()
 endif()
 
 # A figure, not a test: bench-throws.
-add_executable(bench-throws EXCLUDE_FROM_ALL "${CMAKE_SOURCE_DIR}/bench/throws.cc")
+add_executable(bench-throws EXCLUDE_FROM_ALL "${PROJECT_SOURCE_DIR}/bench/throws.cc")
 target_compile_options(bench-throws PRIVATE -O2)
 target_link_libraries(bench-throws PRIVATE wasm_engine Threads::Threads)
