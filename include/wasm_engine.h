@@ -129,6 +129,9 @@ typedef struct wasm_call wasm_call;
 // Packs records into batches. Owned by the host. Used by one thread at a time.
 typedef struct wasm_batch_builder wasm_batch_builder;
 
+// A reference to a task by which it can be aborted. Owned by the host.
+typedef struct wasm_task_handle wasm_task_handle;
+
 // The batch that a custom engine works on. Valid until its `transform` returns. Used on its thread only.
 typedef struct wasm_work wasm_work;
 
@@ -1231,11 +1234,13 @@ typedef struct wasm_executor {
   size_t size;
   // The host's own.
   void *data;
-  // Frees `data`. Called once on any thread when the task is gone or when `wasm_future_spawn` fails. May be NULL.
+  // Frees `data`. Called once when the task has ended or when spawning fails: on the thread that runs, releases or
+  // aborts the task and never while `schedule` runs. May be NULL.
   void (*drop)(void *data);
   // Takes ownership of a task. Must have `wasm_task_run` called with it once, later, on the future's thread. Called
   // on any thread: the one that spawns or runs the task, the one that settles or releases a promise or the one that
-  // stops or releases the engine, which is busy then. Must not throw and must not run the task itself.
+  // stops or releases the engine, which is busy then. Must not throw and must not run the task itself. The end of a
+  // task waits until it has returned on every thread. So do not run or abort a task with a lock that it takes.
   void (*schedule)(void *data, wasm_task *task);
 } wasm_executor;
 
@@ -1245,13 +1250,13 @@ typedef struct wasm_completion {
   size_t size;
   // The host's own.
   void *data;
-  // Frees `data`. Called once on any thread: after `complete` or instead of it or when `wasm_future_spawn` fails.
-  // May be NULL.
+  // Frees `data`. Called once after `complete` or instead of it or when spawning fails: on the thread that runs,
+  // releases or aborts the task. May be NULL.
   void (*drop)(void *data);
-  // Called at most once by `wasm_task_run`. Receives the operation's status. Receives its error, owned, or NULL with
-  // `WASM_STATUS_OK`. Receives the future, owned, for `wasm_future_take_factory`. The host releases it then or
-  // later. With a status below 20 other than `WASM_STATUS_OK` the operation has not completed: see `wasm_task_run`.
-  // Must not throw.
+  // Called at most once by `wasm_task_run` when no `schedule` of the task runs any more. Receives the operation's
+  // status. Receives its error, owned, or NULL with `WASM_STATUS_OK`. Receives the future, owned, for
+  // `wasm_future_take_factory`. The host releases it then or later. With a status below 20 other than
+  // `WASM_STATUS_OK` the operation has not completed: see `wasm_task_run`. Must not throw.
   void (*complete)(void *data, wasm_status status, wasm_error *error, wasm_future *future);
 } wasm_completion;
 
@@ -1259,15 +1264,25 @@ typedef struct wasm_completion {
 // takes the future over. Takes `executor` and `completion` over in any case. To be called on any thread that may use
 // the future.
 //
-// To cancel, stop or release the engine. The task then completes with `WASM_STATUS_CANCELLED`.
+// To cancel, stop or release the engine. The task then completes with `WASM_STATUS_CANCELLED`. A compilation has no
+// engine: use `wasm_future_spawn_abortable`.
 wasm_status wasm_future_spawn(wasm_future *future,
                               const wasm_executor *executor,
                               const wasm_completion *completion,
                               wasm_error **error);
 
+// As `wasm_future_spawn` and returns a handle by which the task can be aborted. Release it with
+// `wasm_task_handle_release`. On another thread the task may have completed before this returns.
+wasm_status wasm_future_spawn_abortable(wasm_future *future,
+                                        const wasm_executor *executor,
+                                        const wasm_completion *completion,
+                                        wasm_task_handle **handle,
+                                        wasm_error **error);
+
 // Polls the task's future once. Then the task completes or it is scheduled again or it waits for its waker. Takes the
 // task over with `WASM_STATUS_OK`. With `WASM_STATUS_WRONG_THREAD`, `…_INVALID_STATE` or `…_BUSY` nothing happens and
 // the task must still be run. `…_BUSY` means that the call comes from one of the callbacks of the task's own engine.
+// A task that was aborted is not polled.
 //
 // On a thread that cannot run guests the task completes with `WASM_STATUS_SIGNALS_BLOCKED` or
 // `WASM_STATUS_THREAD_NOT_PREPARED` although its operation has not completed. The future can be spawned again or
@@ -1279,6 +1294,23 @@ wasm_status wasm_task_run(wasm_task *task, wasm_error **error);
 // task is not scheduled. `…_BUSY` from one of the callbacks of its engine. Nothing happens in these cases. NULL does
 // nothing.
 wasm_status wasm_task_release(wasm_task *task, wasm_error **error);
+
+// Aborts a task because nobody wants its result or its loop goes. The operation is cancelled as by
+// `wasm_future_release` and `complete` is not called. After this has returned the library does not call the task's
+// executor: a `schedule` that another thread is in has returned. Only `drop` of the executor may still be called.
+//
+// `completion.drop` and `executor.drop` are called before this returns, with two exceptions. If the executor has the
+// task, it must still run or release it. That does nothing but call `executor.drop`. If the task is being run, further
+// down the stack or on another thread, the operation is cancelled and both are called at the end of that run.
+//
+// To be called on the future's thread or, for a compilation, on any thread. `WASM_STATUS_INVALID_STATE` if the task
+// has completed or was aborted before. Its completion may be further down the stack but is not on another thread.
+// `…_WRONG_THREAD` on a thread to which the engine does not belong. `…_BUSY` from the task's own `schedule` or from one
+// of the callbacks of its engine unless the task is being run. The task goes on in these two cases.
+wasm_status wasm_task_handle_abort(wasm_task_handle *handle, wasm_error **error);
+
+// Frees the handle. The task goes on. Allowed on any thread and at any time. NULL does nothing.
+void wasm_task_handle_release(wasm_task_handle *handle);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Promise

@@ -5,10 +5,12 @@
 
 #include "future.hh"
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace wasmengine {
 
@@ -39,88 +41,226 @@ template <typename Future>
   }
 }
 
-/// An operation that a loop drives through `wasm_future_spawn`.
+/// An operation on a loop. The loop's queue, the executor and those who cancel share it.
+class operation : public std::enable_shared_from_this<operation> {
+ public:
+  operation(const operation&) = delete;
+  operation& operator=(const operation&) = delete;
+  virtual ~operation() = default;
+
+  /// What a post is for. On the future's thread. Calls the handler at the end.
+  virtual void run() = 0;
+  /// A post that is never run. Cancels the operation without calling the handler.
+  virtual void discard() noexcept = 0;
+  /// Cancels without calling the handler. True if the operation has ended.
+  virtual bool abandon() noexcept = 0;
+  /// Cancels. The handler is called later with `WASM_STATUS_CANCELLED`. Nothing if the operation has completed. On the
+  /// future's thread.
+  virtual void cancel() noexcept = 0;
+
+ protected:
+  operation() = default;
+
+ private:
+  friend class operations;
+  operation* _next = nullptr;
+  operation* _previous = nullptr;
+};
+
+/// The operations on a loop that have not ended. Any thread.
+class operations {
+ public:
+  /// False if the loop is closed.
+  [[nodiscard]] bool add(operation& o) noexcept {
+    const std::lock_guard lock(_mutex);
+    if (_closed) {
+      return false;
+    }
+    link(o);
+    return true;
+  }
+
+  void remove(operation& o) noexcept {
+    const std::lock_guard lock(_mutex);
+    unlink(o);
+  }
+
+  /// The loop goes: abandons all. Those that refuse because their engine is busy are left for the next call.
+  void close() noexcept {
+    std::vector<std::shared_ptr<operation>> busy;
+    for (;;) {
+      std::shared_ptr<operation> o;
+      {
+        const std::lock_guard lock(_mutex);
+        _closed = true;
+        if (_first == nullptr) {
+          break;
+        }
+        // One whose last owner is about to destroy it waits for the lock to remove itself.
+        o = _first->weak_from_this().lock();
+        unlink(*_first);
+      }
+      if (o && !o->abandon()) {
+        busy.push_back(std::move(o));
+      }
+    }
+    const std::lock_guard lock(_mutex);
+    for (const auto& o : busy) {
+      link(*o);
+    }
+  }
+
+ private:
+  void link(operation& o) noexcept {
+    o._next = _first;
+    o._previous = nullptr;
+    if (_first != nullptr) {
+      _first->_previous = &o;
+    }
+    _first = &o;
+  }
+
+  void unlink(operation& o) noexcept {
+    if (o._previous == nullptr && _first != &o) {
+      return;
+    }
+    (o._previous != nullptr ? o._previous->_next : _first) = o._next;
+    if (o._next != nullptr) {
+      o._next->_previous = o._previous;
+    }
+    o._next = o._previous = nullptr;
+  }
+
+  std::mutex _mutex;
+  operation* _first = nullptr;
+  bool _closed = false;
+};
+
+/// An operation that a loop drives through `wasm_future_spawn_abortable`.
 ///
-/// `post(spawned*)`, on any thread and without throwing, must have either `run` or `discard` called with that pointer,
-/// once, later, on the future's thread; or `discard` at once, if the loop is closed. `Post` is copied. No copy is left
-/// when `handler(outcome)` is called, on the future's thread, with no frame of the library below it.
+/// `post(std::shared_ptr<operation>)`, on any thread and without throwing, must have either `run` or `discard` called
+/// once, later, on the future's thread; or `discard` at once, if the loop is closed. No post is in progress and `Post`
+/// is gone when `handler(outcome)` is called, on the future's thread, with no frame of the library below it.
 template <typename Future, typename Post, typename Handler>
-class spawned {
+class spawned final : public operation {
  public:
   using outcome = typename outcome_of<Future>::type;
 
-  /// On the future's thread.
-  static void start(Future operation, Post post, Handler handler) {
-    auto me = std::make_shared<spawned>(std::move(post), std::move(handler));
+  /// On the future's thread. The handler is dropped at once if the loop is closed.
+  static std::shared_ptr<operation> start(Future future, Post post, Handler handler, std::shared_ptr<operations> all) {
+    auto me = std::make_shared<spawned>(std::move(post), std::move(handler), std::move(all));
+    if (!me->_all->add(*me)) {
+      return me;
+    }
     me->_self = me;
     const wasm_executor executor{sizeof(executor), me.get(), drop, schedule};
     const wasm_completion completion{sizeof(completion), me.get(), nullptr, complete};
-    auto begun =
-        call([&](wasm_error** e) { return wasm_future_spawn(operation.get(), &executor, &completion, e); });
+    auto begun = call([&](wasm_error** e) {
+      return wasm_future_spawn_abortable(future.get(), &executor, &completion, me->_handle.out(), e);
+    });
     if (begun) {
-      (void)operation.release();
+      (void)future.release();
     } else {
       // Delivered through the loop like any other outcome because handlers do not expect a call from here.
       me->_outcome.emplace(begun.err());
-      me->_self = me;
-      (*me->_post)(me.get());
+      (*me->_post)(me);
     }
+    return me;
   }
 
-  static void run(spawned* self) {
-    const auto me = self->_self;
-    me->await_post();
-    bool is_over = true;
-    if (wasm_task* task = std::exchange(me->_task, nullptr)) {
+  spawned(Post post, Handler handler, std::shared_ptr<operations> all)
+      : _all(std::move(all)), _post(std::move(post)), _handler(std::move(handler)) {}
+  ~spawned() override { _all->remove(*this); }
+
+  void run() override {
+    const auto me = this->shared_from_this();
+    if (wasm_task* task = _task.exchange(nullptr)) {
+      _running = true;
       auto ran = call([&](wasm_error** e) { return wasm_task_run(task, e); });
+      _running = false;
       if (!ran && ran.err().status() == WASM_STATUS_BUSY) {
-        schedule(me.get(), task);  // One of the engine's own callbacks runs the loop: run the task later.
+        schedule(this, task);  // One of the engine's own callbacks runs the loop: run the task later.
       } else if (!ran) {
-        me->_outcome.emplace(ran.err());  // The loop does not run on the engine's thread.
-        is_over = false;
+        _outcome.emplace(ran.err());  // The loop does not run on the engine's thread. The task is lost.
       }
-    } else {
-      me->_self.reset();
     }
-    if (me->_outcome) {
-      Handler handler = std::move(*me->_handler);
-      me->_handler.reset();
-      if (is_over) {
-        me->_post.reset();
-      }
-      std::move(handler)(std::move(*me->_outcome));
+    if (_is_cancelled && !_outcome) {
+      cancel();
+    }
+    if (_outcome && _handler) {
+      _all->remove(*this);
+      Handler handler = std::move(*_handler);
+      _handler.reset();
+      _post.reset();
+      std::move(handler)(std::move(*_outcome));
     }
   }
 
-  /// Cancels the operation because the loop ends.
-  static void discard(spawned* self) noexcept {
-    const auto me = self->_self;
-    me->await_post();
-    if (wasm_task* task = std::exchange(me->_task, nullptr)) {
-      (void)wasm_task_release(task, nullptr);  // Refused on another thread, where a leak is better.
-    } else {
-      me->_self.reset();
-    }
-    me->_handler.reset();
-    me->_post.reset();
+  void discard() noexcept override {
+    const auto me = this->shared_from_this();
+    (void)abandon();
+    release_task();
   }
 
-  spawned(Post post, Handler handler) : _post(std::move(post)), _handler(std::move(handler)) {}
+  bool abandon() noexcept override {
+    const auto me = this->shared_from_this();
+    const auto status = abort();
+    if (status == WASM_STATUS_OK || status == WASM_STATUS_INVALID_STATE) {
+      _all->remove(*this);
+      _handler.reset();
+      _post.reset();
+      if (_closed) {
+        release_task();  // It was not posted.
+      }
+      return true;
+    }
+    {
+      // The operation goes on and may be woken. The loop that would be told is gone.
+      const std::lock_guard lock(_mutex);
+      _closed = true;
+    }
+    check_release(status, "future");
+    return status != WASM_STATUS_BUSY;
+  }
+
+  void cancel() noexcept override {
+    if (_outcome || !_handler) {
+      return;
+    }
+    const auto status = abort();
+    if (status == WASM_STATUS_OK) {
+      _outcome.emplace(error(WASM_STATUS_CANCELLED));
+    } else if (status == WASM_STATUS_BUSY) {
+      _is_cancelled = true;  // Tried again when its engine's callbacks have returned.
+    } else {
+      return;
+    }
+    // A task that is queued or running brings the outcome along.
+    if (_task == nullptr && !_running) {
+      (*_post)(this->shared_from_this());
+    }
+  }
 
  private:
+  [[nodiscard]] wasm_status abort() noexcept {
+    return _handle ? wasm_task_handle_abort(_handle.get(), nullptr) : WASM_STATUS_INVALID_STATE;
+  }
+
+  void release_task() noexcept {
+    if (wasm_task* task = _task.exchange(nullptr)) {
+      check_release(wasm_task_release(task, nullptr), "future");
+    }
+  }
+
   static void schedule(void* data, wasm_task* task) noexcept {
     auto* me = static_cast<spawned*>(data);
     me->_task = task;
-    // After the post another thread may run and free it.
-    const auto posting = me->_posting;
-    const std::lock_guard lock(*posting);
-    const Post post = *me->_post;
-    post(me);
+    const std::lock_guard lock(me->_mutex);
+    if (!me->_closed) {
+      // The library waits for this before it ends the task. So `_post` stays.
+      (*me->_post)(me->shared_from_this());
+    }
   }
-
-  /// The thread that woke the loop may still be inside of the loop's function. Whoever is told that the operation is
-  /// over may let the loop go, so that thread must be out of it by then. Recursive, for a `discard` at once.
-  void await_post() noexcept { const std::lock_guard lock(*_posting); }
 
   static void complete(void* data, wasm_status status, wasm_error* raw_error, wasm_future* raw) noexcept {
     Future operation(raw);
@@ -132,14 +272,18 @@ class spawned {
     }
   }
 
-  static void drop(void* data) noexcept { static_cast<spawned*>(data)->_self.reset(); }
+  static void drop(void* data) noexcept { (void)std::exchange(static_cast<spawned*>(data)->_self, nullptr); }
 
-  /// Gone at the end of the operation. The library lets go of the rest later, on any thread: the loop may be gone then.
+  const std::shared_ptr<operations> _all;
   std::optional<Post> _post;
-  std::shared_ptr<std::recursive_mutex> _posting = std::make_shared<std::recursive_mutex>();
   std::optional<Handler> _handler;
   std::optional<outcome> _outcome;
-  wasm_task* _task = nullptr;
+  handle<wasm_task_handle, wasm_task_handle_release> _handle;
+  std::atomic<wasm_task*> _task = nullptr;
+  bool _running = false;
+  bool _is_cancelled = false;
+  std::mutex _mutex;
+  bool _closed = false;
   std::shared_ptr<spawned> _self;  // Kept until the library does not need it any more.
 };
 

@@ -1,27 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Boost.Asio: asynchronous operations with completion tokens and host functions that are coroutines. Boost 1.74 or
-// later.
+// Boost.Asio: asynchronous operations with completion tokens and, where Asio has them, host functions that are
+// coroutines. Boost 1.74 or later.
 //
 //   wasmengine::result<void> done = co_await wasmengine::async_wait(engine.start().value(), executor, use_awaitable);
 //
 // Threads: an engine's operations are awaited and its executor runs on the engine's thread. One thread runs the
 //   io_context. Promises may be settled on any thread: the operation is then posted to the executor.
 // Fairness: every poll is a handler of its own. So a guest that used its time slice goes to the back of the queue.
-// Cancellation: stop or release the engine. The operation then completes with WASM_STATUS_CANCELLED. There are no
-//   per-operation cancellation slots.
-// Shutdown: release engines before the io_context is destroyed or let their completion handlers own them. A destroyed
-//   io_context cancels the operations whose polls are in its queue. It does not own those that wait for a promise.
+// Cancellation: stop or release the engine or, from Boost 1.77 on, emit through the token's cancellation slot on the
+//   engine's thread. Types are `terminal`, `partial` and, for a compilation, `total`. The operation completes with
+//   WASM_STATUS_CANCELLED.
+// Shutdown: an io_context that is destroyed cancels its operations and drops their handlers, whatever they wait for. It
+//   must be destroyed on the engines' thread if it has operations of engines.
+// Coroutines: `run_on` is there if Asio has awaitables for this compiler (BOOST_ASIO_HAS_CO_AWAIT). The awaitables of
+//   Boost 1.74 are GCC's only. `async_wait` works without.
+#pragma once
 
 #include "adapter.hh"
 
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
-#include <boost/asio/awaitable.hpp>
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/dispatch.hpp>
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/execution_context.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/query.hpp>
+
+#if __has_include(<boost/asio/associated_cancellation_slot.hpp>)
+#include <boost/asio/associated_cancellation_slot.hpp>
+#define WASM_ENGINE_ASIO_HAS_CANCELLATION 1
+#endif
+#ifdef BOOST_ASIO_HAS_CO_AWAIT
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#endif
 
 #include <concepts>
 #include <exception>
@@ -33,20 +47,51 @@ namespace wasmengine {
 
 namespace detail {
 
+/// The operations of an execution context, which abandons them before it is destroyed.
+class asio_operations final : public boost::asio::execution_context::service {
+ public:
+  static inline boost::asio::execution_context::id id;
+
+  explicit asio_operations(boost::asio::execution_context& context)
+      : service(context), all(std::make_shared<operations>()) {}
+
+  /// Those on the context of `executor`.
+  template <typename Executor>
+  static std::shared_ptr<operations> of(const Executor& executor) {
+    if constexpr (requires { executor.context(); }) {
+      return boost::asio::use_service<asio_operations>(in(executor.context())).all;
+    } else {
+      return boost::asio::use_service<asio_operations>(
+                 in(boost::asio::query(executor, boost::asio::execution::context)))
+          .all;
+    }
+  }
+
+  const std::shared_ptr<operations> all;
+
+ private:
+  static boost::asio::execution_context& in(boost::asio::execution_context& context) { return context; }
+
+  void shutdown() override { all->close(); }
+};
+
 /// Puts polls into an executor's queue and keeps the executor's context running until then.
 template <typename Executor>
 struct asio_post {
   explicit asio_post(const Executor& e) : work(e) {}
 
-  template <typename Spawned>
-  void operator()(Spawned* operation) const noexcept {
-    struct discard {
-      void operator()(Spawned* s) const noexcept { Spawned::discard(s); }
-    };
+  void operator()(std::shared_ptr<operation> what) const noexcept {
     // A handler that is destroyed instead of called cancels the operation.
-    boost::asio::post(work.get_executor(), [step = std::unique_ptr<Spawned, discard>(operation)]() mutable {
-      Spawned::run(step.release());
-    });
+    struct discard {
+      void operator()(operation* o) const noexcept { o->discard(); }
+    };
+    struct step {
+      std::shared_ptr<operation> owner;
+      std::unique_ptr<operation, discard> unless_run;
+      void operator()() { unless_run.release()->run(); }
+    };
+    std::unique_ptr<operation, discard> unless_run(what.get());
+    boost::asio::post(work.get_executor(), step{std::move(what), std::move(unless_run)});
   }
 
   boost::asio::executor_work_guard<Executor> work;
@@ -61,6 +106,11 @@ class asio_handler {
 
   template <typename Outcome>
   void operator()(Outcome outcome) && {
+#ifdef WASM_ENGINE_ASIO_HAS_CANCELLATION
+    if (auto slot = boost::asio::get_associated_cancellation_slot(_handler); slot.is_connected()) {
+      slot.clear();
+    }
+#endif
     const auto executor = _work.get_executor();
     boost::asio::dispatch(executor, [handler = std::move(_handler), outcome = std::move(outcome)]() mutable {
       std::move(handler)(std::move(outcome));
@@ -72,6 +122,33 @@ class asio_handler {
   boost::asio::executor_work_guard<boost::asio::associated_executor_t<Handler, Executor>> _work;
 };
 
+/// Begins an operation.
+template <typename Future, typename Executor, typename Handler>
+void asio_start(Handler handler, Future future, const Executor& executor) {
+  using adapted = asio_handler<Handler, Executor>;
+#ifdef WASM_ENGINE_ASIO_HAS_CANCELLATION
+  auto slot = boost::asio::get_associated_cancellation_slot(handler);
+#endif
+  [[maybe_unused]] const std::weak_ptr<operation> begun = spawned<Future, asio_post<Executor>, adapted>::start(
+      std::move(future), asio_post<Executor>(executor), adapted(std::move(handler), executor),
+      asio_operations::of(executor));
+#ifdef WASM_ENGINE_ASIO_HAS_CANCELLATION
+  if (slot.is_connected()) {
+    slot.assign([begun](boost::asio::cancellation_type type) {
+      using types = boost::asio::cancellation_type;
+      // A guest that is cancelled is stopped, which is an effect. A module that is not compiled is none.
+      auto accepted = types::terminal | types::partial;
+      if constexpr (!std::is_same_v<typename outcome_of<Future>::type, result<void>>) {
+        accepted = types::all;
+      }
+      if (const auto o = begun.lock(); o && (type & accepted) != types::none) {
+        o->cancel();
+      }
+    });
+  }
+#endif
+}
+
 }  // namespace detail
 
 /// Drives an operation to its end. Completes with `result<void>`. A `compilation` completes with `result<factory>`.
@@ -80,14 +157,13 @@ template <typename Future, typename Executor, typename Token>
 auto async_wait(Future operation, const Executor& executor, Token&& token) {
   using outcome = typename detail::outcome_of<Future>::type;
   return boost::asio::async_initiate<Token, void(outcome)>(
-      [](auto&& handler, Future f, Executor e) {
-        using adapted = detail::asio_handler<std::decay_t<decltype(handler)>, Executor>;
-        detail::spawned<Future, detail::asio_post<Executor>, adapted>::start(
-            std::move(f), detail::asio_post<Executor>(e),
-            adapted(std::forward<decltype(handler)>(handler), e));
+      [](auto&& handler, Future f, const Executor& e) {
+        detail::asio_start(std::decay_t<decltype(handler)>(std::forward<decltype(handler)>(handler)), std::move(f), e);
       },
       token, std::move(operation), executor);
 }
+
+#ifdef BOOST_ASIO_HAS_CO_AWAIT
 
 /// A coroutine and its executor. Made by `run_on`.
 template <typename T, typename Executor>
@@ -121,5 +197,7 @@ struct async_traits<asio_coroutine<T, Executor>> {
                           });
   }
 };
+
+#endif  // BOOST_ASIO_HAS_CO_AWAIT
 
 }  // namespace wasmengine

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -20,28 +21,53 @@ namespace wasmengine {
 /// What an event loop must offer so that futures can be awaited on it: it runs a function later on its thread.
 ///
 /// `post(function, argument)` is noexcept and may be called on any thread. It runs `function(argument)` once on the
-/// loop's thread and never before `post` has returned on that thread.
+/// loop's thread and never before `post` has returned on that thread. A loop that drops posted functions when it goes
+/// should have `post(function, argument, discard)`: it calls `discard(argument)` instead of `function`.
 template <typename L>
 concept event_loop = requires(L& loop, void (*function)(void*) noexcept, void* argument) {
   { loop.post(function, argument) } noexcept;
 };
 
+namespace detail {
+
+/// Posts with what is to be done if the loop drops the function and has a way to tell.
+template <event_loop Loop>
+void post(Loop& loop, void (*function)(void*) noexcept, void* argument,
+          [[maybe_unused]] void (*discard)(void*) noexcept) noexcept {
+  if constexpr (requires { loop.post(function, argument, discard); }) {
+    loop.post(function, argument, discard);
+  } else {
+    loop.post(function, argument);
+  }
+}
+
+}  // namespace detail
+
 /// Awaits a future on a loop. Made by `on`. Owns the future unless `F` is a reference.
 ///
 /// The coroutine is resumed on the loop's thread. A guest that uses its whole time slice goes to the back of the loop's
-/// queue. One that waits for the host is not polled until it is woken. A coroutine that is suspended here must not be
-/// destroyed while the loop may still run posted functions.
+/// queue. One that waits for the host is not polled until it is woken. A coroutine that is suspended here may be
+/// destroyed on the loop's thread. That cancels an operation that it owns and the loop is not called any more.
 template <event_loop Loop, typename F>
 class awaiting {
  public:
   awaiting(Loop& loop, F&& operation) noexcept : _loop(loop), _future(std::forward<F>(operation)) {}
   awaiting(awaiting&&) = delete;
-  ~awaiting() { _polling = true; }
+  ~awaiting() {
+    if (_link != nullptr) {
+      {
+        // Another thread may be inside of the loop's function.
+        const std::lock_guard lock(_link->mutex);
+        _link->to = nullptr;
+      }
+      link::release(_link);
+    }
+  }
 
   [[nodiscard]] bool await_ready() noexcept { return false; }
 
   /// Polls once. An operation that completes at once does not suspend the coroutine.
-  [[nodiscard]] bool await_suspend(std::coroutine_handle<> waiter) noexcept {
+  [[nodiscard]] bool await_suspend(std::coroutine_handle<> waiter) {
     _waiter = waiter;
     return !poll();
   }
@@ -49,45 +75,95 @@ class awaiting {
   result<void> await_resume() noexcept { return std::move(_outcome); }
 
  private:
+  /// What wakers and posted functions refer to. Each owns a reference, because both may come after the coroutine.
+  struct link {
+    explicit link(awaiting* a) noexcept : to(a) {}
+
+    static void release(void* data) noexcept {
+      auto* me = static_cast<link*>(data);
+      if (me->references.fetch_sub(1) == 1) {
+        delete me;
+      }
+    }
+
+    /// On any thread after a poll that returned pending. Gives the waker's reference to the loop.
+    static void wake(void* data) noexcept {
+      auto* me = static_cast<link*>(data);
+      {
+        const std::lock_guard lock(me->mutex);
+        if (me->to != nullptr) {
+          // The coroutine and its loop stay until the lock is free.
+          ++me->references;
+          detail::post(me->to->_loop, poll_again, me, release);
+        }
+      }
+      release(me);
+    }
+
+    /// A waker that is dropped outside of a poll is never called because the engine was stopped or released. A poll
+    /// reports that. Only the loop's thread drops wakers.
+    static void dropped(void* data) noexcept {
+      auto* me = static_cast<link*>(data);
+      if (me->polling) {
+        release(me);
+      } else {
+        wake(me);
+      }
+    }
+
+    static void poll_again(void* data) noexcept {
+      auto* me = static_cast<link*>(data);
+      awaiting* to = nullptr;
+      {
+        const std::lock_guard lock(me->mutex);
+        to = me->to;
+      }
+      if (to != nullptr && to->poll()) {
+        to->_waiter.resume();
+      }
+      release(me);
+    }
+
+    std::atomic<int> references{1};
+    std::mutex mutex;
+    awaiting* to;
+    bool polling = false;
+  };
+
   /// True when the operation has completed. Otherwise another poll is arranged.
-  bool poll() noexcept {
-    const wasm_waker waker{this, wake, dropped};
-    _polling = true;
-    auto polled = _future.poll(&waker);
-    _polling = false;
+  bool poll() {
+    // Most operations complete at the first poll or yield. No waker is made for those.
+    auto polled = _future.poll();
+    if (polled && *polled != WASM_POLL_READY) {
+      if (_link == nullptr) {
+        _link = new link(this);
+      }
+      ++_link->references;
+      if (*polled == WASM_POLL_YIELDED) {
+        detail::post(_loop, link::poll_again, _link, link::release);
+        return false;
+      }
+      const wasm_waker waker{_link, link::wake, link::dropped};
+      _link->polling = true;
+      polled = _future.poll(&waker);
+      _link->polling = false;
+      if (polled && *polled == WASM_POLL_YIELDED) {
+        ++_link->references;
+        detail::post(_loop, link::poll_again, _link, link::release);
+      }
+    }
     if (!polled) {
       _outcome = polled.err();
       return true;
     }
-    if (*polled == WASM_POLL_YIELDED) {
-      _loop.post(poll_again, this);
-    }
     return *polled == WASM_POLL_READY;
-  }
-
-  /// On any thread after a poll that returned pending.
-  static void wake(void* self) noexcept { static_cast<awaiting*>(self)->_loop.post(poll_again, self); }
-
-  /// A waker that is dropped outside of a poll is never called because the engine was stopped or released. A poll
-  /// reports that. Only this thread drops wakers.
-  static void dropped(void* self) noexcept {
-    if (auto* me = static_cast<awaiting*>(self); !me->_polling) {
-      me->_loop.post(poll_again, self);
-    }
-  }
-
-  static void poll_again(void* self) noexcept {
-    auto* me = static_cast<awaiting*>(self);
-    if (me->poll()) {
-      me->_waiter.resume();
-    }
   }
 
   Loop& _loop;
   F _future;
   std::coroutine_handle<> _waiter;
   result<void> _outcome;
-  bool _polling = false;
+  link* _link = nullptr;
 };
 
 /// `result<void> r = co_await on(loop, std::move(operation))`. Also with a reference to an operation that outlives it.
@@ -114,19 +190,21 @@ template <event_loop Loop>
 /// Has the library poll a future on a loop until it has completed. Then calls `on_done(result<void>)` or
 /// `on_done(result<void>, F)`. The latter gets the future back, for example to take the factory from a compilation. For
 /// operations that are not awaited. `on_done` runs on the loop's thread and must not throw. It is dropped without a
-/// call only if this function fails.
+/// call only if this function fails or the task is aborted.
 ///
-/// To cancel, stop or destroy the engine. The operation then fails with `WASM_STATUS_CANCELLED`. The loop must live and
-/// run posted functions until then.
+/// To cancel, stop or destroy the engine. The operation then fails with `WASM_STATUS_CANCELLED`. Or abort the task that
+/// this returns. The loop must live until the operation has completed or was aborted.
 template <event_loop Loop, typename F, typename D>
   requires std::derived_from<F, future> &&
            (std::invocable<D&, result<void>> || std::invocable<D&, result<void>, F>)
-result<void> spawn(Loop& loop, F operation, D on_done) {
+result<task_handle> spawn(Loop& loop, F operation, D on_done) {
   auto owned = std::make_unique<D>(std::move(on_done));
   const wasm_executor executor{
       sizeof(executor), &loop, nullptr, [](void* data, wasm_task* task) noexcept {
-        static_cast<Loop*>(data)->post(
-            [](void* scheduled) noexcept { (void)wasm_task_run(static_cast<wasm_task*>(scheduled), nullptr); }, task);
+        detail::post(
+            *static_cast<Loop*>(data),
+            [](void* scheduled) noexcept { (void)wasm_task_run(static_cast<wasm_task*>(scheduled), nullptr); }, task,
+            [](void* scheduled) noexcept { (void)wasm_task_release(static_cast<wasm_task*>(scheduled), nullptr); });
       }};
   const wasm_completion completion{
       sizeof(completion), owned.release(), [](void* data) noexcept { delete static_cast<D*>(data); },
@@ -134,7 +212,7 @@ result<void> spawn(Loop& loop, F operation, D on_done) {
         F finished;
         *finished.out() = over;
         auto outcome = status == WASM_STATUS_OK ? result<void>() : result<void>(error(status, why));
-        // Moved out so that its captures end here. The library may drop the rest of it on another thread.
+        // Moved out so that its captures end here.
         D done(std::move(*static_cast<D*>(data)));
         if constexpr (std::invocable<D&, result<void>, F>) {
           done(std::move(outcome), std::move(finished));
@@ -142,8 +220,9 @@ result<void> spawn(Loop& loop, F operation, D on_done) {
           done(std::move(outcome));
         }
       }};
-  auto spawned = detail::call(
-      [&](wasm_error** e) { return wasm_future_spawn(operation.get(), &executor, &completion, e); });
+  auto spawned = detail::make<task_handle>([&](wasm_task_handle** out, wasm_error** e) {
+    return wasm_future_spawn_abortable(operation.get(), &executor, &completion, out, e);
+  });
   if (spawned) {
     (void)operation.release();
   }

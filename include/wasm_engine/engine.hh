@@ -260,7 +260,7 @@ class engine {
 
   // A refusal (another thread or one of the engine's own callbacks) leaks the engine. It is an error of the program and
   // a leak is better than a crash.
-  static void release(wasm_engine* raw) noexcept { (void)wasm_engine_release(raw, nullptr); }
+  static void release(wasm_engine* raw) noexcept { detail::check_release(wasm_engine_release(raw, nullptr), "engine"); }
 
   handle<wasm_engine, release> _raw;
 };

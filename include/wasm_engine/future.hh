@@ -20,7 +20,7 @@ namespace detail {
 inline void release_future(wasm_future* raw) noexcept {
   // Refused on another thread and from one of the engine's own callbacks. Both are errors of the program. A leak is
   // better than freeing the future there.
-  (void)wasm_future_release(raw, nullptr);
+  check_release(wasm_future_release(raw, nullptr), "future");
 }
 }  // namespace detail
 
@@ -49,6 +49,24 @@ class future {
 
  private:
   handle<wasm_future, detail::release_future> _raw;
+};
+
+/// A task that was spawned on an executor. The task goes on if this is dropped.
+class task_handle {
+ public:
+  task_handle() noexcept = default;
+
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(_raw); }
+
+  /// Cancels the operation. Its completion is dropped without a call and the executor is not called any more. See
+  /// `wasm_task_handle_abort`.
+  result<void> abort() noexcept {
+    return detail::call([&](wasm_error** e) { return wasm_task_handle_abort(_raw.get(), e); });
+  }
+  [[nodiscard]] wasm_task_handle** out() noexcept { return _raw.out(); }
+
+ private:
+  handle<wasm_task_handle, wasm_task_handle_release> _raw;
 };
 
 /// The result that a callback gives later. Settle it once on any thread. If it is dropped unsettled, it counts as

@@ -5,6 +5,13 @@
 
 #include "../wasm_engine.h"
 
+#ifndef NDEBUG
+#include <cstdio>
+#include <cstdlib>
+
+#include <pthread.h>
+#endif
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -12,6 +19,26 @@
 #include <utility>
 
 namespace wasmengine {
+
+namespace detail {
+
+/// Takes the status of a release that only the handle's thread may do. On another thread nothing was freed: a leak is
+/// better than freeing it there. Like `assert` this ends the program if NDEBUG is not defined.
+inline void check_release([[maybe_unused]] wasm_status status, [[maybe_unused]] const char* type) noexcept {
+#ifndef NDEBUG
+  if (status == WASM_STATUS_WRONG_THREAD) {
+    char thread[16] = "?";
+    (void)pthread_getname_np(pthread_self(), thread, sizeof(thread));
+    std::fprintf(stderr,
+                 "wasm_engine: a wasmengine::%s was released on thread \"%s\" but belongs to another one: release it "
+                 "on the thread that made its engine\n",
+                 type, thread);
+    std::abort();
+  }
+#endif
+}
+
+}  // namespace detail
 
 /// Owns a C handle. `Release` is the C function that releases it. Move-only.
 template <typename T, auto Release>

@@ -8,8 +8,9 @@
 // Threads: made, used, closed and destroyed on the loop's thread, where the engines live. Only `post` may be called on
 //   any thread.
 // Fairness: what is posted while the queue is being run waits for the next iteration of the loop, after timers and I/O.
-// Cancellation: stop or release the engine. The operation then completes with WASM_STATUS_CANCELLED.
-// Shutdown: the loop stays alive until `close`, which cancels what is queued. Release the engines before.
+// Cancellation: stop or release the engine or `cancel` what `spawn` returns. The operation then completes with
+//   WASM_STATUS_CANCELLED.
+// Shutdown: the loop stays alive until `close`, which cancels all operations and drops their callbacks.
 #pragma once
 
 #include "adapter.hh"
@@ -38,8 +39,27 @@ class libuv_loop {
   libuv_loop(libuv_loop&&) = delete;
   ~libuv_loop() { close(); }
 
-  /// Cancels the queued operations, drops the functions and closes the handle. The next iteration of the loop releases
-  /// the handle. A second call does nothing.
+  /// An operation that was spawned. Copies refer to the same one. It goes on if they are dropped.
+  class spawned {
+   public:
+    spawned() noexcept = default;
+    /// Cancels the operation. Its callback is called later with WASM_STATUS_CANCELLED. Does nothing if the operation
+    /// has completed or the loop is closed. On the loop's thread.
+    void cancel() const noexcept {
+      if (const auto o = _operation.lock()) {
+        o->cancel();
+      }
+    }
+
+   private:
+    friend class libuv_loop;
+    explicit spawned(const std::shared_ptr<detail::operation>& o) noexcept : _operation(o) {}
+    std::weak_ptr<detail::operation> _operation;
+  };
+
+  /// Cancels the operations, whatever they wait for, drops their callbacks and the posted functions and closes the
+  /// handle. The next iteration of the loop releases the handle. A second call does nothing. From a callback of an
+  /// engine its own operation is cancelled when the callback has returned.
   void close() noexcept {
     std::vector<item> rest;
     {
@@ -50,14 +70,16 @@ class libuv_loop {
       rest.swap(_queue->items);
     }
     uv_close(reinterpret_cast<uv_handle_t*>(&_queue->async), closed);
-    for (const item& i : rest) {
-      i.discard(i.argument);
+    _queue->operations->close();
+    for (item& i : rest) {
+      i.discard();
     }
   }
 
-  /// Runs `function(argument)` once, later, on the loop's thread. Never if the loop is closed before. Any thread.
-  void post(void (*function)(void*) noexcept, void* argument) noexcept {
-    (void)_queue->push({function, argument, [](void*) noexcept {}});
+  /// Runs `function(argument)` once, later, on the loop's thread. If the loop is closed before, calls
+  /// `discard(argument)` instead, at once or from `close`. Any thread.
+  void post(void (*function)(void*) noexcept, void* argument, void (*discard)(void*) noexcept = nullptr) noexcept {
+    _queue->push({nullptr, function, argument, discard});
   }
 
   /// Drives an operation to its end. Then calls `done` on the loop's thread with a `result<void>` or, for a
@@ -65,15 +87,33 @@ class libuv_loop {
   /// C.
   template <typename Future, typename F>
     requires std::derived_from<Future, future> && std::invocable<F, typename detail::outcome_of<Future>::type>
-  void spawn(Future operation, F done) {
-    detail::spawned<Future, poster, F>::start(std::move(operation), poster{_queue}, std::move(done));
+  spawned spawn(Future operation, F done) {
+    return spawned(detail::spawned<Future, poster, F>::start(std::move(operation), poster{_queue}, std::move(done),
+                                                             _queue->operations));
   }
 
  private:
+  /// A post of an operation or a function.
   struct item {
-    void (*run)(void*) noexcept;
+    std::shared_ptr<detail::operation> operation;
+    void (*function)(void*) noexcept;
     void* argument;
-    void (*discard)(void*) noexcept;
+    void (*otherwise)(void*) noexcept;
+
+    void run() noexcept {
+      if (operation) {
+        operation->run();
+      } else {
+        function(argument);
+      }
+    }
+    void discard() noexcept {
+      if (operation) {
+        operation->discard();
+      } else if (otherwise != nullptr) {
+        otherwise(argument);
+      }
+    }
   };
 
   struct queue {
@@ -81,31 +121,27 @@ class libuv_loop {
     std::mutex mutex;
     std::vector<item> items;
     bool closed = false;
+    const std::shared_ptr<detail::operations> operations = std::make_shared<detail::operations>();
 
-    /// False if the loop is closed.
-    [[nodiscard]] bool push(const item& i) noexcept {
-      const std::lock_guard lock(mutex);
-      if (closed) {
-        return false;
+    void push(item i) noexcept {
+      {
+        const std::lock_guard lock(mutex);
+        if (!closed) {
+          items.push_back(std::move(i));
+          if (items.size() == 1) {
+            uv_async_send(&async);  // Under the lock because it must not come after uv_close.
+          }
+          return;
+        }
       }
-      items.push_back(i);
-      if (items.size() == 1) {
-        uv_async_send(&async);  // Under the lock because it must not come after uv_close.
-      }
-      return true;
+      i.discard();
     }
   };
 
   struct poster {
     std::shared_ptr<queue> to;
-
-    template <typename Spawned>
-    void operator()(Spawned* operation) const noexcept {
-      const item i{[](void* s) noexcept { Spawned::run(static_cast<Spawned*>(s)); }, operation,
-                   [](void* s) noexcept { Spawned::discard(static_cast<Spawned*>(s)); }};
-      if (!to->push(i)) {
-        i.discard(operation);
-      }
+    void operator()(std::shared_ptr<detail::operation> o) const noexcept {
+      to->push({std::move(o), nullptr, nullptr, nullptr});
     }
   };
 
@@ -116,9 +152,16 @@ class libuv_loop {
       const std::lock_guard lock(self->mutex);
       items.swap(self->items);
     }
-    for (const item& i : items) {
+    for (item& i : items) {
       // `closed` is written by this thread only.
-      (self->closed ? i.discard : i.run)(i.argument);
+      if (!self->closed) {
+        i.run();
+      } else {
+        i.discard();
+      }
+    }
+    if (self->closed) {
+      self->operations->close();  // Those whose engines were busy.
     }
   }
 

@@ -161,6 +161,11 @@ impl wasm_future {
         Box::into_raw(future)
     }
 
+    /// The only thread that may use the future. None for a compilation.
+    pub(crate) fn thread(&self) -> Option<ThreadMark> {
+        self.thread
+    }
+
     /// Refuses a thread to which the future does not belong.
     pub(crate) fn check_thread(&self) -> Result<()> {
         self.thread.map_or(Ok(()), ThreadMark::check)

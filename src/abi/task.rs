@@ -3,14 +3,16 @@
 
 use super::error::wasm_error;
 use super::future::{wasm_future, wasm_future_poll, wasm_future_release};
-use super::{boundary, first_size, sized};
+use super::{Out, boundary, first_size, sized};
 use crate::base::error::{Error, Result};
 use crate::base::state::wasm_poll;
 use crate::base::status::wasm_status;
+use crate::base::thread_mark::ThreadMark;
 use crate::host::owned::{Owned, host_data};
+use crate::host::slice::CallScope;
 use crate::host::waker::wasm_waker;
-use crate::promise::task::TaskState;
-use core::cell::Cell;
+use crate::promise::task::{Abort, Begun, Next, TaskState};
+use core::cell::{Cell, UnsafeCell};
 use core::ffi::c_void;
 use std::sync::Arc;
 
@@ -22,11 +24,13 @@ pub struct wasm_executor {
     pub size: usize,
     /// The host's own.
     pub data: *mut c_void,
-    /// Frees `data`. Called once on any thread when the task is gone or when `wasm_future_spawn` fails. May be NULL.
+    /// Frees `data`. Called once when the task has ended or when spawning fails: on the thread that runs, releases or
+    /// aborts the task and never while `schedule` runs. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// Takes ownership of a task. Must have `wasm_task_run` called with it once, later, on the future's thread. Called
     /// on any thread: the one that spawns or runs the task, the one that settles or releases a promise or the one that
-    /// stops or releases the engine, which is busy then. Must not throw and must not run the task itself.
+    /// stops or releases the engine, which is busy then. Must not throw and must not run the task itself. The end of a
+    /// task waits until it has returned on every thread. So do not run or abort a task with a lock that it takes.
     pub schedule: Option<unsafe extern "C" fn(data: *mut c_void, task: *mut wasm_task)>,
 }
 
@@ -38,13 +42,13 @@ pub struct wasm_completion {
     pub size: usize,
     /// The host's own.
     pub data: *mut c_void,
-    /// Frees `data`. Called once on any thread: after `complete` or instead of it or when `wasm_future_spawn` fails.
-    /// May be NULL.
+    /// Frees `data`. Called once after `complete` or instead of it or when spawning fails: on the thread that runs,
+    /// releases or aborts the task. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
-    /// Called at most once by `wasm_task_run`. Receives the operation's status. Receives its error, owned, or NULL with
-    /// `WASM_STATUS_OK`. Receives the future, owned, for `wasm_future_take_factory`. The host releases it then or
-    /// later. With a status below 20 other than `WASM_STATUS_OK` the operation has not completed: see `wasm_task_run`.
-    /// Must not throw.
+    /// Called at most once by `wasm_task_run` when no `schedule` of the task runs any more. Receives the operation's
+    /// status. Receives its error, owned, or NULL with `WASM_STATUS_OK`. Receives the future, owned, for
+    /// `wasm_future_take_factory`. The host releases it then or later. With a status below 20 other than
+    /// `WASM_STATUS_OK` the operation has not completed: see `wasm_task_run`. Must not throw.
     pub complete: Option<
         unsafe extern "C" fn(data: *mut c_void, status: wasm_status, error: *mut wasm_error, future: *mut wasm_future),
     >,
@@ -53,26 +57,106 @@ pub struct wasm_completion {
 /// A future that an executor polls. Owned by the executor between `schedule` and `wasm_task_run`.
 pub struct wasm_task {
     state: TaskState,
-    /// Accessed only between `begin` and the end of a poll.
+    /// The only thread that may use the future. None for a compilation.
+    thread: Option<ThreadMark>,
+    /// Accessed only by whom the state lets: between `begin` and the end of a poll or after an abort.
     future: Cell<*mut wasm_future>,
+    /// Taken at the task's end because wakers and handles keep the task longer.
     // In this order: the completion is dropped before its loop.
-    completion: Owned<wasm_completion>,
-    executor: Owned<wasm_executor>,
+    completion: UnsafeCell<Option<Owned<wasm_completion>>>,
+    executor: UnsafeCell<Option<Owned<wasm_executor>>>,
 }
 
-// SAFETY: the state is atomic. `future` is accessed only by the thread that `TaskState` lets poll and never by two. The
-// header says that the executor and the drops are called on any thread.
+// SAFETY: the state is atomic. It lets one thread at a time access `future` and end the task, and the thread that ends
+// the task waits for those that use the executor. The header says that the executor and the drops are called on any
+// thread.
 unsafe impl Send for wasm_task {}
 // SAFETY: as above.
 unsafe impl Sync for wasm_task {}
 
+/// A reference to a task by which it can be aborted. Owned by the host.
+pub struct wasm_task_handle(
+    /// The pointer is that of a task.
+    (),
+);
+
 host_data!(wasm_executor, wasm_completion);
+
+impl wasm_task {
+    fn check_thread(&self) -> Result<()> {
+        self.thread.map_or(Ok(()), ThreadMark::check)
+    }
+
+    /// Releases the future. Only for whom the state lets.
+    fn cancel(&self) -> Result<()> {
+        let mut error = core::ptr::null_mut();
+        // SAFETY: the task owns the future. The caller checked the thread and nothing else uses the future.
+        let status = unsafe { wasm_future_release(self.future.get(), &raw mut error) };
+        super::error::take(status, error)?;
+        self.future.set(core::ptr::null_mut());
+        Ok(())
+    }
+
+    /// Drops the completion.
+    fn drop_completion(&self) {
+        // SAFETY: the caller ends the task: the state lets nothing else use the completion.
+        drop(unsafe { (*self.completion.get()).take() });
+    }
+
+    /// Drops the executor when nothing is in its `schedule`.
+    fn drop_executor(&self) {
+        // SAFETY: the caller ends the task and has waited for its calls. None begins after the end.
+        drop(unsafe { (*self.executor.get()).take() });
+    }
+
+    /// Cancels a task that was aborted while this thread polled it.
+    fn end_aborted(&self) {
+        self.state.await_calls(0);
+        // This thread has polled. So the engine was not busy and is not busy now.
+        let _ = self.cancel();
+        self.drop_completion();
+        self.drop_executor();
+    }
+}
+
+/// The tasks whose callbacks this thread is in. A host with stacks of its own may leave them in any order.
+mod inside {
+    use super::wasm_task;
+    use core::cell::Cell;
+
+    const DEPTH: usize = 4;
+    const NOTHING: Cell<*const wasm_task> = Cell::new(core::ptr::null());
+    thread_local!(static TASKS: [Cell<*const wasm_task>; DEPTH] = const { [NOTHING; DEPTH] });
+
+    /// Runs a callback of `task`. Does not note those that are nested deeper than anybody nests them.
+    pub fn call(task: *const wasm_task, callback: impl FnOnce()) {
+        let place = TASKS.with(|tasks| {
+            let free = tasks.iter().position(|t| t.get().is_null());
+            if let Some(place) = free.and_then(|i| tasks.get(i)) {
+                place.set(task);
+            }
+            free
+        });
+        callback();
+        TASKS.with(|tasks| {
+            if let Some(place) = place.and_then(|i| tasks.get(i)) {
+                place.set(core::ptr::null());
+            }
+        });
+    }
+
+    /// Whether this thread is in a callback of `task`.
+    pub fn is(task: *const wasm_task) -> bool {
+        TASKS.with(|tasks| tasks.iter().any(|t| core::ptr::eq(t.get(), task)))
+    }
+}
 
 /// Has `executor` poll the future until the operation completes and then calls `completion`. With `WASM_STATUS_OK`
 /// takes the future over. Takes `executor` and `completion` over in any case. To be called on any thread that may use
 /// the future.
 ///
-/// To cancel, stop or release the engine. The task then completes with `WASM_STATUS_CANCELLED`.
+/// To cancel, stop or release the engine. The task then completes with `WASM_STATUS_CANCELLED`. A compilation has no
+/// engine: use `wasm_future_spawn_abortable`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_future_spawn(
     future: *mut wasm_future,
@@ -81,54 +165,111 @@ pub unsafe extern "C" fn wasm_future_spawn(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     boundary(error, |scope| {
-        // SAFETY: the header says so. All zeros is valid for both.
-        let (executor, completion) = unsafe {
-            (
-                sized(executor, first_size!(wasm_executor, schedule), "executor"),
-                sized(completion, first_size!(wasm_completion, complete), "completion"),
-            )
-        };
-        const NOTHING: wasm_executor =
-            wasm_executor { size: 0, data: core::ptr::null_mut(), drop: None, schedule: None };
-        const NOBODY: wasm_completion =
-            wasm_completion { size: 0, data: core::ptr::null_mut(), drop: None, complete: None };
-        // From here on what could be read of them is owned.
-        let task = Arc::new(wasm_task {
-            state: TaskState::scheduled(),
-            future: Cell::new(future),
-            // SAFETY: the header says that the host gives the data up.
-            executor: unsafe { Owned::new(*executor.as_ref().unwrap_or(&NOTHING)) },
-            // SAFETY: as above.
-            completion: unsafe { Owned::new(*completion.as_ref().unwrap_or(&NOBODY)) },
-        });
-        executor?;
-        completion?;
-        scope.handle(future, "future")?.check_in_progress()?;
-        if task.executor.schedule.is_none() || task.completion.complete.is_none() {
-            return Err(Error::new(
-                wasm_status::NullArgument,
-                "the executor's callback schedule or the completion's callback complete is NULL",
-            ));
-        }
+        // SAFETY: the header says so.
+        let task = unsafe { owning(future, executor, completion) };
+        task.and_then(|task| task.check(scope)).map(schedule)
+    })
+}
+
+/// As `wasm_future_spawn` and returns a handle by which the task can be aborted. Release it with
+/// `wasm_task_handle_release`. On another thread the task may have completed before this returns.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_future_spawn_abortable(
+    future: *mut wasm_future,
+    executor: *const wasm_executor,
+    completion: *const wasm_completion,
+    handle: *mut *mut wasm_task_handle,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        // SAFETY: the header says so.
+        let task = unsafe { owning(future, executor, completion) };
+        let task = task.and_then(|task| task.check(scope))?;
+        // Before the task can complete.
+        Out::new(handle, "handle")?.set(Arc::into_raw(task.clone()).cast_mut().cast());
         schedule(task);
         Ok(())
     })
 }
 
-/// Passes one reference of a task to its executor.
-fn schedule(task: Arc<wasm_task>) {
-    if let Some(callback) = task.executor.schedule {
-        // The loop may run and finish the task before the callback has returned. The callback still uses the executor's
-        // data.
-        let alive = task.clone();
-        // SAFETY: the host passed function and data together. `alive` keeps both until after the call.
-        unsafe { callback(alive.executor.data, Arc::into_raw(task).cast_mut()) }
+/// A task of what the host passed, which is not checked yet.
+///
+/// # Safety
+///
+/// The pointers are NULL or what the header says.
+unsafe fn owning(
+    future: *mut wasm_future,
+    executor: *const wasm_executor,
+    completion: *const wasm_completion,
+) -> Result<Spawned> {
+    // SAFETY: the caller says so. All zeros is valid for both.
+    let (executor, completion) = unsafe {
+        (
+            sized(executor, first_size!(wasm_executor, schedule), "executor"),
+            sized(completion, first_size!(wasm_completion, complete), "completion"),
+        )
+    };
+    // SAFETY: the header says that the host gives the data up: what could be read is dropped also if the rest could
+    // not.
+    let (executor, completion) = unsafe { (executor.map(|e| Owned::new(e)), completion.map(|c| Owned::new(c))) };
+    // The completion is dropped before its loop.
+    let (completion, executor) = match (completion, executor) {
+        (Ok(completion), Ok(executor)) => (completion, executor),
+        (completion, Err(e)) => {
+            drop(completion);
+            return Err(e);
+        }
+        (Err(e), _) => return Err(e),
+    };
+    Ok(Spawned { completion, executor, future })
+}
+
+/// What makes a task.
+struct Spawned {
+    completion: Owned<wasm_completion>,
+    executor: Owned<wasm_executor>,
+    future: *mut wasm_future,
+}
+
+impl Spawned {
+    fn check(self, scope: &CallScope) -> Result<Arc<wasm_task>> {
+        let future = scope.handle(self.future, "future")?;
+        future.check_in_progress()?;
+        if self.executor.schedule.is_none() || self.completion.complete.is_none() {
+            return Err(Error::new(
+                wasm_status::NullArgument,
+                "the executor's callback schedule or the completion's callback complete is NULL",
+            ));
+        }
+        Ok(Arc::new(wasm_task {
+            state: TaskState::scheduled(),
+            thread: future.thread(),
+            future: Cell::new(self.future),
+            completion: UnsafeCell::new(Some(self.completion)),
+            executor: UnsafeCell::new(Some(self.executor)),
+        }))
     }
+}
+
+/// Passes one reference of a task to its executor. The task's state counts the call.
+fn schedule(task: Arc<wasm_task>) {
+    // The loop may run and finish the task before the callback has returned.
+    let alive = task.clone();
+    // SAFETY: the executor is dropped when the counted calls have returned. This is one.
+    let executor = unsafe { &*alive.executor.get() };
+    if let Some(table) = executor
+        && let Some(callback) = table.schedule
+    {
+        // SAFETY: the host passed function and data together.
+        inside::call(&raw const *alive, || unsafe { callback(table.data, Arc::into_raw(task).cast_mut()) });
+    }
+    alive.state.called();
 }
 
 /// Polls the task's future once. Then the task completes or it is scheduled again or it waits for its waker. Takes the
 /// task over with `WASM_STATUS_OK`. With `WASM_STATUS_WRONG_THREAD`, `…_INVALID_STATE` or `…_BUSY` nothing happens and
 /// the task must still be run. `…_BUSY` means that the call comes from one of the callbacks of the task's own engine.
+/// A task that was aborted is not polled.
 ///
 /// On a thread that cannot run guests the task completes with `WASM_STATUS_SIGNALS_BLOCKED` or
 /// `WASM_STATUS_THREAD_NOT_PREPARED` although its operation has not completed. The future can be spawned again or
@@ -137,14 +278,17 @@ fn schedule(task: Arc<wasm_task>) {
 pub unsafe extern "C" fn wasm_task_run(task: *mut wasm_task, error: *mut *mut wasm_error) -> wasm_status {
     boundary(error, |scope| {
         let borrowed = scope.handle(task, "task")?;
-        if !borrowed.state.begin() {
-            return Err(Error::new(wasm_status::InvalidState, "the task was not scheduled, or runs already"));
-        }
-        // SAFETY: the future belongs to this call between `begin` and the end of the poll.
-        let here = scope.handle(borrowed.future.get(), "future").and_then(|future| future.check_thread());
-        if let Err(e) = here {
-            borrowed.state.again();
-            return Err(e);
+        borrowed.check_thread()?;
+        match borrowed.state.begin() {
+            Begun::Poll => {}
+            Begun::Aborted => {
+                // SAFETY: the executor owns one reference and gives it back here.
+                let task = unsafe { Arc::from_raw(task.cast_const()) };
+                task.state.await_calls(0);
+                task.drop_executor();
+                return Ok(());
+            }
+            Begun::Refused => return Err(not_scheduled()),
         }
         let mut state = wasm_poll::Ready;
         let mut details = core::ptr::null_mut();
@@ -155,32 +299,53 @@ pub unsafe extern "C" fn wasm_task_run(task: *mut wasm_task, error: *mut *mut wa
         // SAFETY: the task owns the future and the thread was checked. The other arguments are on this stack.
         let status = unsafe { wasm_future_poll(future, &raw const waker, &raw mut state, &raw mut details) };
         if status == wasm_status::Busy {
-            borrowed.state.again();
+            borrowed.state.refuse();
             return super::error::take(status, details);
         }
         // SAFETY: the executor owns one reference and gives it back here.
         let task = unsafe { Arc::from_raw(task.cast_const()) };
-        match (status, state) {
-            (wasm_status::Ok, wasm_poll::Pending) => {
-                if task.state.pend() {
-                    schedule(task);
-                }
-            }
-            (wasm_status::Ok, wasm_poll::Yielded) => {
-                task.state.again();
-                schedule(task);
+        let next = match (status, state) {
+            (wasm_status::Ok, wasm_poll::Pending) => task.state.pend(),
+            (wasm_status::Ok, wasm_poll::Yielded) => task.state.yielded(),
+            _ if task.state.finish() => {
+                complete(&task, status, details);
+                return Ok(());
             }
             _ => {
-                task.state.finish();
-                task.future.set(core::ptr::null_mut());
-                if let Some(complete) = task.completion.complete {
-                    // SAFETY: the host passed function and data together. It takes over error and future.
-                    unsafe { complete(task.completion.data, status, details, future) }
-                }
+                let _ = super::error::take(status, details);
+                Next::Aborted
             }
+        };
+        match next {
+            Next::Wait => {}
+            Next::Schedule => schedule(task),
+            Next::Aborted => task.end_aborted(),
         }
         Ok(())
     })
+}
+
+/// Calls the completion of a task that has completed. The task's state counts the call.
+fn complete(task: &Arc<wasm_task>, status: wasm_status, details: *mut wasm_error) {
+    task.state.await_calls(1);
+    let future = task.future.replace(core::ptr::null_mut());
+    inside::call(&raw const **task, || {
+        // SAFETY: the completion is dropped by whom ends the task: this thread.
+        if let Some(table) = unsafe { &*task.completion.get() }
+            && let Some(complete) = table.complete
+        {
+            // SAFETY: the host passed function and data together. It takes over error and future.
+            unsafe { complete(table.data, status, details, future) }
+        }
+        task.drop_completion();
+        task.drop_executor();
+    });
+    task.state.called();
+}
+
+#[cold]
+fn not_scheduled() -> Error {
+    Error::new(wasm_status::InvalidState, "the task was not scheduled, or runs already")
 }
 
 unsafe extern "C" fn wake_task(data: *mut c_void) {
@@ -210,25 +375,91 @@ pub unsafe extern "C" fn wasm_task_release(task: *mut wasm_task, error: *mut *mu
             return Ok(());
         }
         let borrowed = scope.handle(task, "task")?;
-        if !borrowed.state.begin() {
-            return Err(Error::new(wasm_status::InvalidState, "the task was not scheduled, or runs already"));
+        borrowed.check_thread()?;
+        match borrowed.state.begin() {
+            Begun::Poll => {
+                if let Err(e) = borrowed.cancel() {
+                    borrowed.state.refuse();
+                    return Err(e);
+                }
+                borrowed.state.end();
+            }
+            Begun::Aborted => {}
+            Begun::Refused => return Err(not_scheduled()),
         }
-        let released: Result<()> = (|| {
-            let future = borrowed.future.get();
-            scope.handle(future, "future")?.check_thread()?;
-            let mut error = core::ptr::null_mut();
-            // SAFETY: the task owns the future, and this is its thread.
-            let status = unsafe { wasm_future_release(future, &raw mut error) };
-            super::error::take(status, error)
-        })();
-        if let Err(e) = released {
-            borrowed.state.again();
-            return Err(e);
-        }
-        borrowed.state.finish();
-        borrowed.future.set(core::ptr::null_mut());
         // SAFETY: the executor owns one reference and gives it back here.
-        drop(unsafe { Arc::from_raw(task.cast_const()) });
+        let task = unsafe { Arc::from_raw(task.cast_const()) };
+        task.state.await_calls(0);
+        task.drop_completion();
+        task.drop_executor();
         Ok(())
     })
+}
+
+/// Aborts a task because nobody wants its result or its loop goes. The operation is cancelled as by
+/// `wasm_future_release` and `complete` is not called. After this has returned the library does not call the task's
+/// executor: a `schedule` that another thread is in has returned. Only `drop` of the executor may still be called.
+///
+/// `completion.drop` and `executor.drop` are called before this returns, with two exceptions. If the executor has the
+/// task, it must still run or release it. That does nothing but call `executor.drop`. If the task is being run, further
+/// down the stack or on another thread, the operation is cancelled and both are called at the end of that run.
+///
+/// To be called on the future's thread or, for a compilation, on any thread. `WASM_STATUS_INVALID_STATE` if the task
+/// has completed or was aborted before. Its completion may be further down the stack but is not on another thread.
+/// `…_WRONG_THREAD` on a thread to which the engine does not belong. `…_BUSY` from the task's own `schedule` or from one
+/// of the callbacks of its engine unless the task is being run. The task goes on in these two cases.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_task_handle_abort(
+    handle: *mut wasm_task_handle,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        let task = scope.handle(handle.cast::<wasm_task>(), "handle")?;
+        task.check_thread()?;
+        let is_inside = inside::is(task);
+        if is_inside && !task.state.is_done() {
+            return Err(Error::new(wasm_status::Busy, "a task cannot be aborted from its executor's schedule"));
+        }
+        let found = task.state.abort();
+        match found {
+            Abort::Waiting | Abort::Queued => {
+                if let Err(e) = task.cancel() {
+                    if task.state.keep() {
+                        // SAFETY: the handle keeps the task alive. This is another reference, for the executor.
+                        schedule(unsafe {
+                            Arc::increment_strong_count(task);
+                            Arc::from_raw(task)
+                        });
+                    }
+                    return Err(e);
+                }
+                task.state.await_calls(0);
+                task.drop_completion();
+                if found == Abort::Waiting {
+                    task.drop_executor();
+                }
+                Ok(())
+            }
+            Abort::Running => {
+                task.state.await_calls(0);
+                Ok(())
+            }
+            Abort::Over => {
+                if !is_inside {
+                    task.state.await_calls(0);
+                }
+                Err(Error::new(wasm_status::InvalidState, "the task has completed or was aborted before"))
+            }
+        }
+    })
+}
+
+/// Frees the handle. The task goes on. Allowed on any thread and at any time. NULL does nothing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_task_handle_release(handle: *mut wasm_task_handle) {
+    if !handle.is_null() {
+        // SAFETY: the header says that the handle came from the library and is released once. It is one reference of
+        // the task.
+        drop(unsafe { Arc::from_raw(handle.cast_const().cast::<wasm_task>()) });
+    }
 }

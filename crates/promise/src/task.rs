@@ -1,75 +1,214 @@
 //! The states of a task: a future that is polled on an executor of the host.
 //!
 //! A task is scheduled at most once at any time and is never polled by two threads. `wake` may be called at any time
-//! on any thread. A caller that gets `true` from a method must hand the task to the executor.
+//! on any thread. A caller that is told to schedule must hand the task to the executor and say `called` afterwards. So
+//! a thread that ends the task can wait until no other one is inside of the host's callback.
 
-use crate::sync::{AtomicU8, Ordering::*};
+use crate::sync::{AtomicU32, Condvar, Mutex, Ordering::*, wait};
 
 /// The task waits for a wake-up.
-const WAITING: u8 = 0;
+const WAITING: u32 = 0;
 /// The executor has the task.
-const SCHEDULED: u8 = 1;
+const SCHEDULED: u32 = 1;
 /// The task is being polled.
-const RUNNING: u8 = 2;
+const RUNNING: u32 = 2;
 /// The task was woken during its poll.
-const WOKEN: u8 = 3;
-/// The task has completed.
-const DONE: u8 = 4;
+const WOKEN: u32 = 3;
+/// The task has completed or was aborted.
+const DONE: u32 = 4;
+/// The task was aborted during its poll.
+const ABORTING: u32 = 5;
+/// The task was aborted and the executor still has it.
+const ABORTED: u32 = 6;
+
+/// The bits of the state.
+const STATE: u32 = 0b111;
+/// A thread waits for calls to return.
+const AWAITED: u32 = 0b1000;
+/// One call of the host's callbacks. They are counted in the bits from here on.
+const CALL: u32 = 0b1_0000;
+
+/// What an executor is to do with a task that it runs.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// Poll it.
+    Poll,
+    /// Let it go: it was aborted.
+    Aborted,
+    /// Nothing. The executor does not have it.
+    Refused,
+}
+
+/// What follows a poll that did not complete.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The task waits for its waker.
+    Wait,
+    /// The task is handed to the executor. `called` follows.
+    Schedule,
+    /// The task was aborted: its runner cancels it.
+    Aborted,
+}
+
+/// What an abort found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Abort {
+    /// A waiting task, which now belongs to the caller.
+    Waiting,
+    /// A task that the executor has. Its future now belongs to the caller.
+    Queued,
+    /// A task during its poll. Its runner cancels it.
+    Running,
+    /// A task that has completed or was aborted before.
+    Over,
+}
 
 /// The state of one task.
 #[derive(Debug)]
-pub struct TaskState(AtomicU8);
+pub struct TaskState {
+    word: AtomicU32,
+    gate: Mutex<()>,
+    returned: Condvar,
+}
 
 impl TaskState {
-    /// The state of a task that its maker hands to the executor.
+    /// The state of a task that its maker hands to the executor. `called` follows.
     pub fn scheduled() -> Self {
-        Self(AtomicU8::new(SCHEDULED))
+        Self { word: AtomicU32::new(SCHEDULED + CALL), gate: Mutex::new(()), returned: Condvar::new() }
     }
 
-    /// The task is worth polling again.
+    /// Goes from one state to another and counts a call. None if `next` has none for the state.
+    fn step(&self, next: impl Fn(u32) -> Option<(u32, u32)>) -> Option<u32> {
+        let step = |word: u32| next(word & STATE).map(|(state, call)| (word & !STATE | state) + call);
+        self.word.fetch_update(AcqRel, Acquire, step).ok().map(|word| word & STATE)
+    }
+
+    /// The task is worth polling again. True: schedule it.
     #[must_use]
     pub fn wake(&self) -> bool {
         // Writes even if the state stays the same. The write makes everything before the wake-up visible to the next
         // poll. The model checker fails without it.
-        let step = self.0.fetch_update(AcqRel, Acquire, |state| match state {
-            WAITING | SCHEDULED => Some(SCHEDULED),
-            RUNNING | WOKEN => Some(WOKEN),
+        let found = self.step(|state| match state {
+            WAITING => Some((SCHEDULED, CALL)),
+            SCHEDULED => Some((SCHEDULED, 0)),
+            RUNNING | WOKEN => Some((WOKEN, 0)),
             _ => None,
         });
-        step == Ok(WAITING)
+        found == Some(WAITING)
     }
 
     /// The task's waker was dropped. Outside of a poll this means that the awaited event is gone. The next poll
-    /// reports that.
+    /// reports that. True: schedule it.
     #[must_use]
     pub fn abandon(&self) -> bool {
-        self.0.compare_exchange(WAITING, SCHEDULED, AcqRel, Acquire).is_ok()
+        self.step(|state| (state == WAITING).then_some((SCHEDULED, CALL))).is_some()
     }
 
-    /// The executor runs the task. False if the task is not scheduled.
-    #[must_use]
-    pub fn begin(&self) -> bool {
-        self.0.compare_exchange(SCHEDULED, RUNNING, AcqRel, Acquire).is_ok()
+    /// The callback that the task was handed to has returned.
+    pub fn called(&self) {
+        if self.word.fetch_sub(CALL, AcqRel) & AWAITED != 0 {
+            // Whoever has set the bit holds the lock until it waits.
+            drop(self.gate.lock());
+            self.returned.notify_all();
+        }
+    }
+
+    /// Waits until at most `calls` of the callbacks have not returned.
+    pub fn await_calls(&self, calls: u32) {
+        if self.word.load(Acquire) / CALL <= calls {
+            return;
+        }
+        let mut gate = self.gate.lock();
+        while self.word.fetch_or(AWAITED, AcqRel) / CALL > calls {
+            gate = wait(&self.returned, gate);
+        }
+    }
+
+    /// Whether callbacks have not returned.
+    pub fn is_called(&self) -> bool {
+        self.word.load(Acquire) >= CALL
+    }
+
+    /// Whether the task has completed or was aborted and the executor does not have it.
+    pub fn is_done(&self) -> bool {
+        self.word.load(Acquire) & STATE == DONE
+    }
+
+    /// The executor runs the task.
+    pub fn begin(&self) -> Begun {
+        let found = self.step(|state| match state {
+            SCHEDULED => Some((RUNNING, 0)),
+            ABORTED => Some((DONE, 0)),
+            _ => None,
+        });
+        match found {
+            Some(SCHEDULED) => Begun::Poll,
+            Some(_) => Begun::Aborted,
+            None => Begun::Refused,
+        }
     }
 
     /// The poll answered pending.
-    #[must_use]
-    pub fn pend(&self) -> bool {
-        if self.0.compare_exchange(RUNNING, WAITING, AcqRel, Acquire).is_ok() {
-            return false;
+    pub fn pend(&self) -> Next {
+        self.after_poll((WAITING, 0))
+    }
+
+    /// The poll answered yielded.
+    pub fn yielded(&self) -> Next {
+        self.after_poll((SCHEDULED, CALL))
+    }
+
+    fn after_poll(&self, unless_woken: (u32, u32)) -> Next {
+        let found = self.step(|state| match state {
+            RUNNING => Some(unless_woken),
+            WOKEN => Some((SCHEDULED, CALL)),
+            _ => Some((DONE, 0)),
+        });
+        match found {
+            Some(RUNNING) if unless_woken.1 == 0 => Next::Wait,
+            Some(RUNNING | WOKEN) => Next::Schedule,
+            _ => Next::Aborted,
         }
-        self.again();
-        true
     }
 
-    /// The task must be polled again: the guest yielded or this was the wrong thread.
-    pub fn again(&self) {
-        self.0.swap(SCHEDULED, AcqRel);
+    /// The task could not be polled. The executor still has it.
+    pub fn refuse(&self) {
+        let _ = self.step(|_| Some((SCHEDULED, 0)));
     }
 
-    /// The task has completed.
-    pub fn finish(&self) {
-        self.0.store(DONE, Release);
+    /// The executor has given the task up without polling it.
+    pub fn end(&self) {
+        let _ = self.step(|_| Some((DONE, 0)));
+    }
+
+    /// The task has completed. Counts the call of the completion. False if the task was aborted: then nothing is
+    /// called.
+    #[must_use]
+    pub fn finish(&self) -> bool {
+        self.step(|state| Some((DONE, if state == ABORTING { 0 } else { CALL }))) != Some(ABORTING)
+    }
+
+    /// Ends the task from outside.
+    pub fn abort(&self) -> Abort {
+        let found = self.step(|state| match state {
+            WAITING => Some((DONE, 0)),
+            SCHEDULED => Some((ABORTED, 0)),
+            RUNNING | WOKEN => Some((ABORTING, 0)),
+            _ => None,
+        });
+        match found {
+            Some(WAITING) => Abort::Waiting,
+            Some(SCHEDULED) => Abort::Queued,
+            Some(_) => Abort::Running,
+            None => Abort::Over,
+        }
+    }
+
+    /// A task that was waiting or queued could not be aborted. True: schedule it, because it may have been woken.
+    #[must_use]
+    pub fn keep(&self) -> bool {
+        let found = self.step(|state| Some((SCHEDULED, if state == DONE { CALL } else { 0 })));
+        found == Some(DONE)
     }
 }
 
@@ -77,38 +216,124 @@ impl TaskState {
 mod tests {
     use super::*;
 
+    /// A task whose executor has it and has returned.
+    fn scheduled() -> TaskState {
+        let task = TaskState::scheduled();
+        task.called();
+        task
+    }
+
     #[test]
     fn many_wakes_schedule_a_task_once() {
-        let task = TaskState::scheduled();
+        let task = scheduled();
         assert!(!task.wake(), "the task is scheduled already");
-        assert!(task.begin());
-        assert!(!task.begin());
-        assert!(!task.pend());
+        assert_eq!(task.begin(), Begun::Poll);
+        assert_eq!(task.begin(), Begun::Refused);
+        assert_eq!(task.pend(), Next::Wait);
         assert!(task.wake());
         assert!(!task.wake());
-        assert!(task.begin());
+        assert_eq!(task.begin(), Begun::Poll);
     }
 
     #[test]
     fn a_wake_during_a_poll_schedules_the_task_again() {
-        let task = TaskState::scheduled();
-        assert!(task.begin());
+        let task = scheduled();
+        assert_eq!(task.begin(), Begun::Poll);
         assert!(!task.wake());
         assert!(!task.abandon());
-        assert!(task.pend());
-        assert!(task.begin());
-        task.finish();
+        assert_eq!(task.pend(), Next::Schedule);
+        assert_eq!(task.begin(), Begun::Poll);
+        assert!(task.finish());
         assert!(!task.wake());
         assert!(!task.abandon());
     }
 
     #[test]
     fn a_waker_dropped_outside_of_a_poll_schedules_the_task() {
-        let task = TaskState::scheduled();
-        assert!(task.begin());
+        let task = scheduled();
+        assert_eq!(task.begin(), Begun::Poll);
         assert!(!task.abandon());
-        assert!(!task.pend());
+        assert_eq!(task.pend(), Next::Wait);
         assert!(task.abandon());
         assert!(!task.wake());
+    }
+
+    #[test]
+    fn a_task_that_was_refused_is_still_the_executors() {
+        let task = scheduled();
+        assert_eq!(task.begin(), Begun::Poll);
+        task.refuse();
+        assert!(!task.is_called());
+        assert_eq!(task.begin(), Begun::Poll);
+        assert_eq!(task.yielded(), Next::Schedule);
+        assert!(task.is_called());
+    }
+
+    #[test]
+    fn an_abort_while_waiting_ends_the_task() {
+        let task = scheduled();
+        assert_eq!(task.begin(), Begun::Poll);
+        assert_eq!(task.pend(), Next::Wait);
+        assert_eq!(task.abort(), Abort::Waiting);
+        assert!(!task.wake());
+        assert!(!task.abandon());
+        assert_eq!(task.begin(), Begun::Refused);
+        assert_eq!(task.abort(), Abort::Over);
+    }
+
+    #[test]
+    fn an_abort_in_the_queue_is_seen_by_the_executor() {
+        let task = scheduled();
+        assert_eq!(task.abort(), Abort::Queued);
+        assert!(!task.wake());
+        assert_eq!(task.abort(), Abort::Over);
+        assert_eq!(task.begin(), Begun::Aborted);
+        assert_eq!(task.begin(), Begun::Refused);
+    }
+
+    #[test]
+    fn an_abort_during_a_poll_is_seen_at_its_end() {
+        for end in [TaskState::pend, TaskState::yielded] {
+            let task = scheduled();
+            assert_eq!(task.begin(), Begun::Poll);
+            assert!(!task.wake());
+            assert_eq!(task.abort(), Abort::Running);
+            assert!(!task.wake());
+            assert_eq!(end(&task), Next::Aborted);
+            assert!(!task.wake());
+            assert!(!task.is_called());
+        }
+        let task = scheduled();
+        assert_eq!(task.begin(), Begun::Poll);
+        assert_eq!(task.abort(), Abort::Running);
+        assert!(!task.finish());
+        assert_eq!(task.abort(), Abort::Over);
+    }
+
+    #[test]
+    fn an_abort_that_fails_leaves_the_task_scheduled() {
+        let task = scheduled();
+        assert_eq!(task.abort(), Abort::Queued);
+        assert!(!task.keep(), "the executor has the task");
+        assert_eq!(task.begin(), Begun::Poll);
+        assert_eq!(task.pend(), Next::Wait);
+        assert_eq!(task.abort(), Abort::Waiting);
+        assert!(!task.wake());
+        assert!(task.keep(), "the wake-up is made up for");
+        assert_eq!(task.begin(), Begun::Poll);
+    }
+
+    #[test]
+    fn calls_are_awaited() {
+        let task = TaskState::scheduled();
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                assert_eq!(task.abort(), Abort::Queued);
+                task.await_calls(0);
+                assert!(!task.is_called());
+            });
+            std::thread::yield_now();
+            task.called();
+        });
     }
 }

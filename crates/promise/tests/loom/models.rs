@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use loom::sync::Arc;
-use loom::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use wasm_engine_promise::oneshot::{Wake, channel};
-use wasm_engine_promise::task::TaskState;
+use wasm_engine_promise::task::{Abort, Begun, Next, TaskState};
 
 /// Counts what becomes of wakers.
 #[derive(Default)]
@@ -99,16 +99,15 @@ struct Scheduled {
 }
 
 fn run(task: &Scheduled, wanted: usize) -> bool {
-    let ok = task.state.begin();
-    if !ok {
-        panic!("runs {} events {} wake {}", task.scheduled.load(SeqCst), task.events.load(SeqCst), task.state.wake());
-    }
+    assert_eq!(task.state.begin(), Begun::Poll, "of {} times", task.scheduled.load(SeqCst));
     if task.events.load(SeqCst) == wanted {
-        task.state.finish();
+        assert!(task.state.finish());
+        task.state.called();
         return true;
     }
-    if task.state.pend() {
+    if task.state.pend() == Next::Schedule {
         task.scheduled.fetch_add(1, SeqCst);
+        task.state.called();
     }
     false
 }
@@ -123,6 +122,7 @@ fn wake_ups_during_a_poll_are_not_lost_and_never_schedule_twice() {
             events: AtomicUsize::new(0),
             scheduled: AtomicUsize::new(1),
         });
+        task.state.called();
         let wakers: Vec<_> = (0..2)
             .map(|_| {
                 let task = task.clone();
@@ -130,6 +130,7 @@ fn wake_ups_during_a_poll_are_not_lost_and_never_schedule_twice() {
                     task.events.fetch_add(1, SeqCst);
                     if task.state.wake() {
                         task.scheduled.fetch_add(1, SeqCst);
+                        task.state.called();
                     }
                 })
             })
@@ -148,9 +149,133 @@ fn wake_ups_during_a_poll_are_not_lost_and_never_schedule_twice() {
     });
 }
 
+/// An executor that goes, and what its task does with it.
+#[derive(Default)]
+struct Executor {
+    tasks: AtomicUsize,
+    is_gone: AtomicBool,
+}
+
+impl Executor {
+    fn schedule(&self, task: &TaskState) {
+        assert!(!self.is_gone.load(SeqCst), "the executor was called after the abort");
+        self.tasks.fetch_add(1, SeqCst);
+        assert!(!self.is_gone.load(SeqCst), "the abort did not wait for the executor");
+        task.called();
+    }
+}
+
+/// A thread wakes a task while another one aborts it.
+fn an_abort_waits_for_the_executor_and_is_final() {
+    loom::model(|| {
+        let shared = Arc::new((TaskState::scheduled(), Executor::default()));
+        let (task, executor) = &*shared;
+        task.called();
+        assert_eq!(task.begin(), Begun::Poll);
+        assert_eq!(task.pend(), Next::Wait);
+        let waking = shared.clone();
+        let waker = loom::thread::spawn(move || {
+            let (task, executor) = &*waking;
+            if task.wake() {
+                executor.schedule(task);
+            }
+        });
+        let found = task.abort();
+        task.await_calls(0);
+        executor.is_gone.store(true, SeqCst);
+        let queued = executor.tasks.load(SeqCst);
+        match found {
+            Abort::Waiting => assert_eq!(queued, 0),
+            Abort::Queued => {
+                assert_eq!(queued, 1);
+                assert_eq!(task.begin(), Begun::Aborted);
+            }
+            other => unreachable!("{other:?}"),
+        }
+        waker.join().unwrap();
+        assert_eq!(executor.tasks.load(SeqCst), queued);
+        assert_eq!(task.begin(), Begun::Refused);
+    });
+}
+
+/// A loop's thread runs a task that a third thread wakes during its poll while another thread aborts it. The task either
+/// completes or is cancelled by one of the two, and afterwards the executor is left alone.
+fn an_abort_during_a_poll_is_final() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let shared = Arc::new((TaskState::scheduled(), Executor::default(), AtomicUsize::new(0)));
+        shared.0.called();
+        let waking = shared.clone();
+        let waker = loom::thread::spawn(move || {
+            let (task, executor, _) = &*waking;
+            if task.wake() {
+                executor.schedule(task);
+            }
+        });
+        let running = shared.clone();
+        let runner = loom::thread::spawn(move || {
+            let (task, executor, cancelled) = &*running;
+            match task.begin() {
+                Begun::Poll => match task.pend() {
+                    Next::Wait => {}
+                    Next::Schedule => executor.schedule(task),
+                    Next::Aborted => {
+                        cancelled.fetch_add(1, SeqCst);
+                    }
+                },
+                Begun::Aborted => {}
+                Begun::Refused => unreachable!("nothing else runs it"),
+            }
+        });
+        let (task, executor, cancelled) = &*shared;
+        let found = task.abort();
+        task.await_calls(0);
+        executor.is_gone.store(true, SeqCst);
+        match found {
+            Abort::Waiting | Abort::Queued => {
+                cancelled.fetch_add(1, SeqCst);
+            }
+            Abort::Running => {}
+            Abort::Over => unreachable!("it does not complete"),
+        }
+        waker.join().unwrap();
+        runner.join().unwrap();
+        assert_eq!(cancelled.load(SeqCst), 1);
+        assert!(!task.is_called());
+    });
+}
+
+/// A task that completes while the thread that scheduled it is still inside of the executor.
+fn the_end_waits_for_the_executor() {
+    loom::model(|| {
+        let shared = Arc::new((TaskState::scheduled(), Executor::default()));
+        shared.0.called();
+        assert_eq!(shared.0.begin(), Begun::Poll);
+        assert_eq!(shared.0.pend(), Next::Wait);
+        let waking = shared.clone();
+        let waker = loom::thread::spawn(move || {
+            let (task, executor) = &*waking;
+            if task.wake() {
+                executor.schedule(task);
+            }
+        });
+        let (task, executor) = &*shared;
+        if executor.tasks.load(SeqCst) == 1 {
+            assert_eq!(task.begin(), Begun::Poll);
+            assert!(task.finish());
+            task.await_calls(1);
+            executor.is_gone.store(true, SeqCst);
+            task.called();
+            assert!(!task.is_called());
+        }
+        waker.join().unwrap();
+    });
+}
+
 /// Runs all models.
 pub fn all() {
-    let models: [(&str, fn()); 4] = [
+    let models: [(&str, fn()); 7] = [
         ("a value sent during a poll is received or wakes", a_value_sent_during_a_poll_is_received_or_wakes),
         ("a dropped sender wakes too", a_dropped_sender_wakes_too),
         (
@@ -161,6 +286,9 @@ pub fn all() {
             "wake-ups during a poll are not lost and never schedule twice",
             wake_ups_during_a_poll_are_not_lost_and_never_schedule_twice,
         ),
+        ("an abort waits for the executor and is final", an_abort_waits_for_the_executor_and_is_final),
+        ("an abort during a poll is final", an_abort_during_a_poll_is_final),
+        ("the end waits for the executor", the_end_waits_for_the_executor),
     ];
     for (name, model) in models {
         model();
