@@ -42,6 +42,7 @@ struct asio_loop {
   static constexpr bool spawns_later = true;
   static constexpr bool sleeps = true;
   static constexpr bool counts_turns = true;
+  static constexpr bool goes = true;
   /// Per engine two polls, and what a coroutine with a timer takes: its start, the timer, its end.
   static std::size_t turns_of_timers(std::size_t engines) { return 8 * engines; }
 

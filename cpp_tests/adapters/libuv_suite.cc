@@ -74,6 +74,7 @@ struct libuv_test_loop {
   static constexpr bool spawns_later = true;
   static constexpr bool sleeps = true;
   static constexpr bool counts_turns = true;
+  static constexpr bool goes = true;
   /// Many timers are due in one turn.
   static std::size_t turns_of_timers(std::size_t engines) { return engines + 50; }
 
@@ -166,7 +167,7 @@ TEST(Libuv, ClosingCancelsAGuestThatLoops) {
   EXPECT_EQ(engine.state().value(), WASM_ENGINE_STATE_STOPPED);
 }
 
-TEST(Libuv, APromiseSettledAfterTheLoopWasClosedCancels) {
+TEST(Libuv, ClosingCancelsAGuestThatWaits) {
   uv loop;
   unanswered asked;
   const asking guest([&asked](std::int64_t, answer a) { asked.add(std::move(a)); });
@@ -184,10 +185,96 @@ TEST(Libuv, APromiseSettledAfterTheLoopWasClosedCancels) {
     });
     loop.run();
   }
-  EXPECT_EQ(engine.state().value(), WASM_ENGINE_STATE_TRANSFORMING);
+  EXPECT_EQ(engine.state().value(), WASM_ENGINE_STATE_STOPPED);
   ASSERT_EQ(asked.all.size(), 1U);
   EXPECT_TRUE(asked.all[0].resolve(std::int64_t{42}));
+}
+
+TEST(Libuv, ClosingFromACallbackOfAGuestCancelsItAfterwards) {
+  uv loop;
+  wasmengine::libuv_loop on(&loop.loop);
+  auto alive = std::make_shared<int>(0);
+  const asking guest([&](std::int64_t n) {
+    on.close();
+    EXPECT_EQ(alive.use_count(), 1) << "the callback was dropped";
+    return 2 * n;
+  });
+  auto engine = guest.started();
+  recorder out;
+  const auto batch = built({"w", "l"});
+  on.spawn(engine.transform(batch, out).value(), [alive](const result<void>&) { FAIL() << "not called"; });
+  loop.run();
   EXPECT_EQ(engine.state().value(), WASM_ENGINE_STATE_STOPPED);
+}
+
+TEST(Libuv, ClosingFromACallbackCancelsWhatItsEngineHadBefore) {
+  uv loop;
+  wasmengine::libuv_loop on(&loop.loop);
+  auto alive = std::make_shared<int>(0);
+  const asking guest([&](std::int64_t n) {
+    on.close();
+    return 2 * n;
+  });
+  auto engine = guest.started();
+  recorder out;
+  const auto batch = built({"w", "l"});
+  auto old = engine.transform(batch, out).value();
+  ASSERT_TRUE(succeeded(testing_support::finish(engine.stop())));
+  ASSERT_TRUE(succeeded(testing_support::finish(engine.start())));
+  on.spawn(engine.transform(batch, out).value(), [alive](const result<void>&) { FAIL() << "not called"; });
+  on.spawn(std::move(old), [alive](const result<void>&) { FAIL() << "not called"; });
+  loop.run();
+  EXPECT_EQ(alive.use_count(), 1);
+  EXPECT_EQ(engine.state().value(), WASM_ENGINE_STATE_STOPPED);
+}
+
+TEST(Libuv, CancellingTellsTheCallback) {
+  uv loop;
+  wasmengine::libuv_loop on(&loop.loop);
+  const auto runtime = wasmengine::runtime::create().value();
+  unanswered asked;
+  const asking guest([&asked](std::int64_t, answer a) { asked.add(std::move(a)); });
+  auto engine = guest.started();
+  recorder out;
+  const auto batch = built({"w"});
+  std::vector<wasm_status> ends;
+  const auto note = [&](const auto& r) {
+    ends.push_back(r ? WASM_STATUS_OK : r.err().status());
+    if (ends.size() == 3) {
+      on.close();
+    }
+  };
+  const auto transforming = on.spawn(engine.transform(batch, out).value(), note);
+  const auto waiting = on.spawn(loop_suite::compilation(runtime, 600), note);
+  const auto queued = on.spawn(loop_suite::compilation(runtime, 1), note);
+  queued.cancel();
+  queued.cancel();
+  EXPECT_TRUE(ends.empty()) << "told by the loop";
+  const timer later(loop, 5ms, 0ms, [&] {
+    EXPECT_EQ(ends.size(), 1U);
+    EXPECT_EQ(asked.all.size(), 1U);
+    waiting.cancel();
+    transforming.cancel();
+    EXPECT_EQ(engine.state().value(), WASM_ENGINE_STATE_STOPPED);
+    EXPECT_EQ(ends.size(), 1U);
+  });
+  loop.run();
+  EXPECT_THAT(ends, testing::Each(WASM_STATUS_CANCELLED));
+  EXPECT_EQ(ends.size(), 3U);
+  transforming.cancel();
+  loop_suite::let_compile(runtime);
+}
+
+TEST(Libuv, ClosingDropsPostedTasksOfTheExecutorForm) {
+  uv loop;
+  wasmengine::libuv_loop on(&loop.loop);
+  bench b("c_identity");
+  auto alive = std::make_shared<int>(0);
+  ASSERT_TRUE(wasmengine::spawn(on, b.engine.start().value(), [alive](const result<void>&) { FAIL(); }));
+  on.close();
+  EXPECT_EQ(alive.use_count(), 1);
+  EXPECT_EQ(b.state(), WASM_ENGINE_STATE_STOPPED);
+  loop.run();
 }
 
 TEST(Libuv, PostsFromManyThreadsAllArrive) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "support/asking.hh"
+#include "support/large_module.hh"
 
 #include <gmock/gmock.h>
 
@@ -40,6 +41,8 @@ concept test_loop = std::default_initializable<L> && requires(L loop, wasmengine
   { L::spawns_later } -> std::convertible_to<bool>;
   // A loop with nothing to do takes no processor time.
   { L::sleeps } -> std::convertible_to<bool>;
+  // The loop can be destroyed while operations are in progress. Then it cancels them.
+  { L::goes } -> std::convertible_to<bool>;
   // `turns` for so many engines that wait for a timer each.
   { L::turns_of_timers(std::size_t{}) } -> std::convertible_to<std::size_t>;
 };
@@ -266,11 +269,89 @@ TYPED_TEST_P(EventLoop, CancelsWhatWaitsWhenItsEngineStops) {
   EXPECT_TRUE(asked.all.at(0).resolve(std::int64_t{42})) << "harmless";
 }
 
+/// A compilation of some tenths of a second, or of none.
+inline wasmengine::compilation compilation(const wasmengine::runtime& runtime, std::size_t functions) {
+  return runtime.compile(testing_support::enlarged(module("t_skip"), functions), with_topics({"out"})).value();
+}
+
+/// Waits until the runtime's compile thread has done all that was begun.
+inline void let_compile(const wasmengine::runtime& runtime) {
+  auto last = compilation(runtime, 0);
+  EXPECT_TRUE(wasmengine::drive(last));
+}
+
+/// A loop that goes while a module is queued, compiled or done but not delivered.
+TYPED_TEST_P(EventLoop, MayGoWhileAModuleCompiles) {
+  if constexpr (TypeParam::goes) {
+    const auto runtime = wasmengine::runtime::create().value();
+    enum { queued, compiling, done };
+    for (const auto moment : {queued, compiling, done}) {
+      auto alive = std::make_shared<int>(0);
+      {
+        TypeParam going;
+        going.spawn(compilation(runtime, 400),
+                    [alive](const result<wasmengine::factory>&) { FAIL() << "not called"; });
+        if (moment != queued) {
+          bool waited = false;
+          going.after(0ms, [&] { waited = true; });
+          going.run_until([&] { return waited; });
+        }
+        if (moment == done) {
+          let_compile(runtime);
+        }
+        EXPECT_EQ(alive.use_count(), 2);
+      }
+      EXPECT_EQ(alive.use_count(), 1) << "the callback was dropped";
+    }
+    let_compile(runtime);
+  }
+}
+
+/// The compile thread tells the loop while the loop goes.
+TYPED_TEST_P(EventLoop, MayGoWhenAModuleIsCompiled) {
+  if constexpr (TypeParam::goes) {
+    const auto runtime = wasmengine::runtime::create().value();
+    for (int i = 0; i < 100; ++i) {
+      bool waited = false;
+      TypeParam going;
+      going.spawn(compilation(runtime, 1), [](const result<wasmengine::factory>&) {});
+      going.after(0ms, [&] { waited = true; });
+      going.run_until([&] { return waited; });
+      for (int n = 0; n < 10 * i; ++n) {
+        std::this_thread::yield();
+      }
+    }
+    let_compile(runtime);
+  }
+}
+
+TYPED_TEST_P(EventLoop, StopsGuestsThatWaitWhenItGoes) {
+  if constexpr (TypeParam::goes) {
+    unanswered asked;
+    const asking guest([&asked](std::int64_t, answer a) { asked.add(std::move(a)); });
+    auto engine = guest.started();
+    recorder out;
+    const auto batch = built({"w"});
+    {
+      TypeParam going;
+      going.spawn(engine.transform(batch, out).value(), [](const result<void>&) { FAIL() << "not called"; });
+      bool waited = false;
+      going.after(5ms, [&] { waited = true; });
+      going.run_until([&] { return waited; });
+      EXPECT_EQ(asked.all.size(), 1U);
+    }
+    EXPECT_EQ(engine.state().value(), WASM_ENGINE_STATE_STOPPED);
+    EXPECT_TRUE(asked.all.at(0).resolve(std::int64_t{42})) << "harmless";
+    EXPECT_TRUE(succeeded(testing_support::finish(engine.start())));
+  }
+}
+
 REGISTER_TYPED_TEST_SUITE_P(EventLoop, TellsTheEndOfOperations, GivesTheFactoryOfACompilation,
                             GivesTheErrorOfACompilation, GivesTheErrorOfATransformWithItsDetails,
                             WaitsForHostFunctionsThatAnswerLater, EndsAGuestWhoseHostFunctionFailsLater,
                             HasTwoHundredEnginesWaitForTimersTogether, IsWokenByPromisesThatAnotherThreadSettles,
                             SleepsWhileAnOperationIsPending, HasTimersWhileAGuestLoops,
-                            CancelsWhatWaitsWhenItsEngineStops);
+                            CancelsWhatWaitsWhenItsEngineStops, MayGoWhileAModuleCompiles, MayGoWhenAModuleIsCompiled,
+                            StopsGuestsThatWaitWhenItGoes);
 
 }  // namespace loop_suite

@@ -31,6 +31,8 @@ struct seastar_loop {
   /// It looks for work for a while before it sleeps.
   static constexpr bool sleeps = false;
   static constexpr bool counts_turns = false;
+  /// The reactor is there until the program ends.
+  static constexpr bool goes = false;
   static std::size_t turns_of_timers(std::size_t) { return 0; }
   [[nodiscard]] std::size_t turns() const { return 0; }
 

@@ -37,7 +37,7 @@ struct compiling {
     return w.runtime.compile(testing_support::enlarged(module("h_start"), functions), {"t", "in", {"out"}, {}}).value();
   }
   /// Spawns a compilation of some tenths of a second.
-  void go(std::size_t functions = 1'000) {
+  void go(std::size_t functions = 600) {
     ASSERT_EQ(spawn(begin(functions), q.table(), f.table(), handle), WASM_STATUS_OK);
   }
   /// Waits until the compile thread has done all that was begun.
@@ -84,7 +84,7 @@ TEST(Abort, WhileAModuleCompilesLeavesTheExecutorAlone) {
 
 TEST(Abort, OfACompilationThatWaitsBehindAnotherOneTakesItOut) {
   compiling c;
-  auto first = c.begin(1'000);
+  auto first = c.begin(600);
   c.go(4);
   EXPECT_EQ(c.q.run(), 1);
   EXPECT_EQ(abort(c.handle), WASM_STATUS_OK);
@@ -387,7 +387,7 @@ TEST(AbortSpawned, DropsTheLambdaAndLeavesTheLoopAlone) {
   compiling c;
   auto l = std::make_unique<loop>();
   auto counted = std::make_shared<int>(0);
-  auto task = we::spawn(*l, c.begin(1'000), [counted](we::result<void>) { FAIL() << "not called"; }).value();
+  auto task = we::spawn(*l, c.begin(600), [counted](we::result<void>) { FAIL() << "not called"; }).value();
   l->run_ready();
   EXPECT_TRUE(task.abort());
   EXPECT_EQ(counted.use_count(), 1);
@@ -404,7 +404,7 @@ TEST(AbortAwaited, ACoroutineMayBeDestroyedWhileItWaits) {
     std::optional<we::task<>> waiting([](loop& on, we::compilation made, std::shared_ptr<int>) -> we::task<> {
       (void)co_await we::on(on, std::move(made));
       ADD_FAILURE() << "not resumed";
-    }(*l, c.begin(is_done ? 1 : 1'000), counted));
+    }(*l, c.begin(is_done ? 1 : 600), counted));
     waiting->run([](void*) noexcept {}, nullptr);
     if (is_done) {
       c.let_compile();
