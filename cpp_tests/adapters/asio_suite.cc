@@ -10,8 +10,13 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
+#ifdef WASM_ENGINE_ASIO_HAS_CANCELLATION
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#endif
 
 using namespace testing_support;
 using namespace std::chrono_literals;
@@ -270,5 +275,162 @@ TEST(Asio, AHostCoroutineThatIsDestroyedFailsTheGuest) {
   ASSERT_TRUE(why);
   EXPECT_EQ(why->status(), WASM_STATUS_HOST_FUNCTION_FAILED);
 }
+
+TEST(Asio, ALoopThatGoesCancelsWhatIsOnItsStrands) {
+  const auto runtime = wasmengine::runtime::create().value();
+  auto alive = std::make_shared<int>(0);
+  {
+    boost::asio::io_context io;
+    const boost::asio::any_io_executor strand = boost::asio::make_strand(io);
+    async_wait(loop_suite::compilation(runtime, 400), strand,
+               [alive](const result<wasmengine::factory>&) { FAIL() << "not called"; });
+    EXPECT_EQ(io.run_one(), 1U);
+  }
+  EXPECT_EQ(alive.use_count(), 1);
+  loop_suite::let_compile(runtime);
+}
+
+TEST(Asio, WhatBeginsOnALoopThatGoesIsDropped) {
+  const auto runtime = wasmengine::runtime::create().value();
+  auto alive = std::make_shared<int>(0);
+  struct late {
+    const wasmengine::runtime* runtime;
+    executor on;
+    std::shared_ptr<int> alive;
+    bool is_last = true;
+    late(const wasmengine::runtime& r, executor e, std::shared_ptr<int> a) : runtime(&r), on(e), alive(std::move(a)) {}
+    late(late&& other) noexcept
+        : runtime(other.runtime), on(other.on), alive(std::move(other.alive)), is_last(std::exchange(other.is_last, false)) {}
+    ~late() {
+      if (is_last) {
+        async_wait(loop_suite::compilation(*runtime, 1), on, [a = alive](const result<wasmengine::factory>&) { FAIL(); });
+      }
+    }
+    void operator()(const result<wasmengine::factory>&) const { FAIL() << "not called"; }
+  };
+  {
+    boost::asio::io_context io;
+    async_wait(loop_suite::compilation(runtime, 1), io.get_executor(), late(runtime, io.get_executor(), alive));
+  }
+  EXPECT_EQ(alive.use_count(), 1);
+}
+
+#ifdef WASM_ENGINE_ASIO_HAS_CANCELLATION
+
+using boost::asio::bind_cancellation_slot;
+using boost::asio::cancellation_type;
+
+TEST(AsioCancellation, EndsACompilationAtEveryMoment) {
+  const auto runtime = wasmengine::runtime::create().value();
+  for (const bool is_polled : {false, true}) {
+    for (const bool is_done : {false, true}) {
+      boost::asio::io_context io;
+      boost::asio::cancellation_signal signal;
+      std::vector<wasm_status> ends;
+      async_wait(loop_suite::compilation(runtime, 400), io.get_executor(),
+                 bind_cancellation_slot(signal.slot(), [&](const result<wasmengine::factory>& r) {
+                   ends.push_back(r ? WASM_STATUS_OK : r.err().status());
+                 }));
+      if (is_polled) {
+        EXPECT_EQ(io.run_one(), 1U);
+      }
+      if (is_done) {
+        loop_suite::let_compile(runtime);
+      }
+      EXPECT_TRUE(signal.slot().has_handler());
+      signal.emit(cancellation_type::total);
+      signal.emit(cancellation_type::terminal);
+      EXPECT_TRUE(ends.empty()) << "not from within the signal";
+      io.run();
+      EXPECT_THAT(ends, ElementsAre(WASM_STATUS_CANCELLED));
+      EXPECT_FALSE(signal.slot().has_handler());
+    }
+  }
+}
+
+TEST(AsioCancellation, StopsAGuestUnlessTheTypeAsksForNoEffect) {
+  unanswered asked;
+  const asking guest([&asked](std::int64_t, answer a) { asked.add(std::move(a)); });
+  auto engine = guest.started();
+  recorder out;
+  const auto batch = built({"w"});
+  boost::asio::io_context io;
+  boost::asio::cancellation_signal signal;
+  std::optional<wasmengine::error> why;
+  async_wait(engine.transform(batch, out).value(), io.get_executor(),
+             bind_cancellation_slot(signal.slot(), [&](const result<void>& r) { why = r.err(); }));
+  io.run_one();
+  signal.emit(cancellation_type::total);
+  EXPECT_EQ(engine.state().value(), WASM_ENGINE_STATE_TRANSFORMING);
+  signal.emit(cancellation_type::partial);
+  EXPECT_EQ(engine.state().value(), WASM_ENGINE_STATE_STOPPED);
+  io.run();
+  ASSERT_TRUE(why);
+  EXPECT_EQ(why->status(), WASM_STATUS_CANCELLED);
+}
+
+TEST(AsioCancellation, FromTheGuestsOwnCallTakesEffectAfterwards) {
+  boost::asio::io_context io;
+  boost::asio::cancellation_signal signal;
+  const asking guest([&signal](std::int64_t n) {
+    signal.emit(cancellation_type::terminal);
+    return 2 * n;
+  });
+  auto engine = guest.started();
+  recorder out;
+  const auto batch = built({"w", "l"});
+  std::vector<wasm_status> ends;
+  async_wait(engine.transform(batch, out).value(), io.get_executor(),
+             bind_cancellation_slot(signal.slot(), [&](const result<void>& r) { ends.push_back(r.err().status()); }));
+  io.run();
+  EXPECT_THAT(ends, ElementsAre(WASM_STATUS_CANCELLED));
+  EXPECT_EQ(engine.state().value(), WASM_ENGINE_STATE_STOPPED);
+}
+
+TEST(AsioCancellation, FromACallOfAnotherOperationOfTheEngineIsTriedAgain) {
+  boost::asio::io_context io;
+  boost::asio::cancellation_signal signal;
+  const asking guest([&signal](std::int64_t n) {
+    signal.emit(cancellation_type::terminal);
+    return 2 * n;
+  });
+  auto engine = guest.started();
+  recorder out;
+  const auto batch = built({"w"});
+  auto old = engine.transform(batch, out).value();
+  ASSERT_TRUE(succeeded(testing_support::finish(engine.stop())));
+  ASSERT_TRUE(succeeded(testing_support::finish(engine.start())));
+  std::vector<wasm_status> ends;
+  const auto note = [&](const result<void>& r) { ends.push_back(r ? WASM_STATUS_OK : r.err().status()); };
+  async_wait(engine.transform(batch, out).value(), io.get_executor(), note);
+  async_wait(std::move(old), io.get_executor(), bind_cancellation_slot(signal.slot(), note));
+  io.run();
+  EXPECT_THAT(ends, ElementsAre(WASM_STATUS_OK, WASM_STATUS_CANCELLED));
+}
+
+TEST(AsioCancellation, ATimerWinsAgainstATransform) {
+  using namespace boost::asio::experimental::awaitable_operators;
+  unanswered asked;
+  const asking guest([&asked](std::int64_t, answer a) { asked.add(std::move(a)); });
+  auto engine = guest.started();
+  recorder out;
+  const auto batch = built({"w"});
+  boost::asio::io_context io;
+  std::size_t winner = 9;
+  boost::asio::co_spawn(
+      io,
+      [&]() -> awaitable<void> {
+        boost::asio::steady_timer timer(io, 20ms);
+        const auto first = co_await (async_wait(engine.transform(batch, out).value(), io.get_executor(), use_awaitable) ||
+                                     timer.async_wait(use_awaitable));
+        winner = first.index();
+      },
+      boost::asio::detached);
+  io.run();
+  EXPECT_EQ(winner, 1U);
+  EXPECT_EQ(engine.state().value(), WASM_ENGINE_STATE_STOPPED) << "the batch is free";
+}
+
+#endif
 
 }  // namespace
