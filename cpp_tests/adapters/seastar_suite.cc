@@ -12,7 +12,11 @@
 #include <seastar/core/smp.hh>
 #include <seastar/core/thread.hh>
 
+#include <atomic>
 #include <csignal>
+#include <cstdlib>
+
+#include <unistd.h>
 
 using namespace testing_support;
 using namespace std::chrono_literals;
@@ -205,6 +209,156 @@ TEST(Seastar, ASinkHoldsTheGuestBack) {
   EXPECT_THAT(why->what(), HasSubstr("no space left"));
 }
 
+TEST(Seastar, MetricsHaveTheShardsNumber) {
+  const asking guest(at_once);
+  const unsigned shard = next_shard();
+  const auto text = seastar::smp::submit_to(shard, [&guest] {
+    wasmengine::prepare_shard(guest.runtime);
+    return seastar::async([&guest] {
+      auto engine = wasmengine::engine::create(guest.factory).value();
+      as_future(engine.start().value()).get();
+      return wasmengine::metrics_text(guest.runtime).value();
+    });
+  }).get();
+  EXPECT_THAT(text, HasSubstr("shard=\"" + std::to_string(shard) + "\""));
+}
+
+/// Whether a future fails with an exception of a type.
+template <typename E, typename T>
+bool fails_with(seastar::future<T> f) {
+  try {
+    f.get();
+    return false;
+  } catch (const E&) {
+    return true;
+  }
+}
+
+TEST(Seastar, AnAbortSourceEndsATransformThatWaits) {
+  unanswered asked;
+  const asking guest([&asked](std::int64_t, answer a) { asked.add(std::move(a)); });
+  auto engine = guest.started();
+  counter out;
+  const auto input = built({"w"});
+  seastar::abort_source source;
+  auto done = as_future(engine.transform(input, out).value(), source);
+  EXPECT_FALSE(done.available());
+  source.request_abort();
+  EXPECT_TRUE(fails_with<seastar::abort_requested_exception>(std::move(done)));
+  EXPECT_EQ(engine.state().value(), WASM_ENGINE_STATE_STOPPED) << "the batch is free";
+  EXPECT_TRUE(asked.all.at(0).resolve(std::int64_t{42})) << "harmless";
+  EXPECT_TRUE(fails_with<seastar::abort_requested_exception>(as_future(engine.start().value(), source)) ||
+              engine.state().value() == WASM_ENGINE_STATE_IDLE);
+}
+
+TEST(Seastar, AnAbortSourceEndsAGuestThatLoops) {
+  const asking guest(at_once);
+  auto engine = guest.started();
+  counter out;
+  const auto input = built({"l"});
+  seastar::abort_source source;
+  auto done = as_future(engine.transform(input, out).value(), source);
+  seastar::sleep(5ms).get();
+  EXPECT_FALSE(done.available());
+  source.request_abort_ex(std::runtime_error("enough"));
+  EXPECT_TRUE(fails_with<std::runtime_error>(std::move(done)));
+  EXPECT_EQ(engine.state().value(), WASM_ENGINE_STATE_STOPPED);
+}
+
+TEST(Seastar, AnAbortSourceEndsACompilation) {
+  const auto runtime = wasmengine::runtime::create().value();
+  seastar::abort_source source;
+  auto compiled = as_future(loop_suite::compilation(runtime, 600), source);
+  auto behind = as_future(loop_suite::compilation(runtime, 600), source);
+  seastar::sleep(5ms).get();
+  source.request_abort();
+  EXPECT_TRUE(fails_with<seastar::abort_requested_exception>(std::move(compiled)));
+  EXPECT_TRUE(fails_with<seastar::abort_requested_exception>(std::move(behind)));
+  EXPECT_TRUE(fails_with<seastar::abort_requested_exception>(as_future(loop_suite::compilation(runtime, 600), source)))
+      << "requested before";
+  as_future(loop_suite::compilation(runtime, 0)).get();
+}
+
+TEST(Seastar, ADeadlineEndsATransform) {
+  unanswered asked;
+  const asking guest([&asked](std::int64_t, answer a) { asked.add(std::move(a)); });
+  auto engine = guest.started();
+  counter out;
+  const auto input = built({"w"});
+  const auto deadline = [](auto after) { return wasmengine::until::time_point::clock::now() + after; };
+  EXPECT_TRUE(fails_with<seastar::timed_out_error>(
+      wasmengine::with_timeout(deadline(5ms), engine.transform(input, out).value())));
+  EXPECT_EQ(engine.state().value(), WASM_ENGINE_STATE_STOPPED);
+  as_future(engine.start().value()).get();
+  auto done = wasmengine::with_timeout(deadline(1h), engine.transform(input, out).value());
+  seastar::sleep(1ms).get();
+  EXPECT_TRUE(asked.all.at(1).resolve(std::int64_t{42}));
+  done.get();
+}
+
+/// A batch as a buffer of Seastar's.
+seastar::temporary_buffer<char> buffer(const kafka::bytes& batch) {
+  return {reinterpret_cast<const char*>(batch.data()), batch.size()};
+}
+
+TEST(Seastar, ATransformOwnsItsBatch) {
+  unanswered asked;
+  const asking guest([&asked](std::int64_t, answer a) { asked.add(std::move(a)); });
+  auto engine = guest.started();
+  counter out;
+  const auto input = built({"a", "w", "b"});
+  bool freed = false;
+  {
+    auto bytes = buffer(input);
+    auto* raw = bytes.get_write();
+    const auto size = bytes.size();
+    auto done = wasmengine::transform(
+        engine, seastar::temporary_buffer<char>(raw, size, seastar::make_deleter([&freed, b = std::move(bytes)] { freed = true; })),
+        out);
+    seastar::sleep(1ms).get();
+    EXPECT_FALSE(freed);
+    EXPECT_TRUE(asked.all.at(0).resolve(std::int64_t{42}));
+    done.get();
+  }
+  EXPECT_TRUE(freed);
+  EXPECT_EQ(out.records, 3U);
+  // Cancelled.
+  freed = false;
+  auto bytes = buffer(input);
+  auto* raw = bytes.get_write();
+  const auto size = bytes.size();
+  seastar::abort_source source;
+  auto done = wasmengine::transform(
+      engine, seastar::temporary_buffer<char>(raw, size, seastar::make_deleter([&freed, b = std::move(bytes)] { freed = true; })),
+      out, source);
+  EXPECT_FALSE(freed);
+  source.request_abort();
+  EXPECT_TRUE(fails_with<seastar::abort_requested_exception>(std::move(done)));
+  EXPECT_TRUE(freed);
+}
+
+TEST(Seastar, ATransformTakesBuffersOfManyKinds) {
+  const asking guest(at_once);
+  auto engine = guest.started();
+  const auto input = built({"a", "w", "b"});
+  counter out;
+  wasmengine::transform(engine, input, out).get();
+  wasmengine::transform(engine, seastar::sstring(reinterpret_cast<const char*>(input.data()), input.size()), out).get();
+  EXPECT_EQ(out.records, 6U);
+  for (const std::size_t piece : {input.size(), std::size_t{7}, std::size_t{1}}) {
+    std::vector<seastar::temporary_buffer<char>> fragments;
+    for (std::size_t at = 0; at < input.size(); at += piece) {
+      fragments.emplace_back(reinterpret_cast<const char*>(input.data()) + at, std::min(piece, input.size() - at));
+    }
+    counter each;
+    wasmengine::transform(engine, std::move(fragments), each).get();
+    EXPECT_EQ(each.records, 3U) << "pieces of " << piece;
+  }
+  const auto why = failure(wasmengine::transform(engine, std::vector<seastar::temporary_buffer<char>>(), out));
+  ASSERT_TRUE(why);
+  EXPECT_GE(why->status(), 20) << "an empty batch is refused";
+}
+
 TEST(Seastar, AnotherShardIsRefused) {
   const asking guest(at_once);
   auto engine = guest.started();
@@ -230,7 +384,29 @@ int main(int argc, char** argv) {
         std::printf("before: shard 1 blocks SIGFPE: %s\n",
                     seastar::smp::submit_to(1, [] { return is_blocked(SIGFPE); }).get() ? "yes" : "no");
       }
-      return RUN_ALL_TESTS();
+      const int failed = RUN_ALL_TESTS();
+      // Nobody waits for these. The compile thread must leave the reactor alone when that is gone.
+      static const auto runtime = wasmengine::runtime::create().value();
+      static std::atomic<int> cancelled = 0;
+      for (int i = 0; i < 2; ++i) {
+        (void)as_future(loop_suite::compilation(runtime, 600)).then_wrapped([](auto f) {
+          try {
+            f.get();
+          } catch (const wasmengine::error& e) {
+            cancelled += e.status() == WASM_STATUS_CANCELLED ? 1 : 0;
+          }
+        });
+      }
+      static const bool has_failed = failed != 0;
+      std::atexit([] {
+        // After the reactor.
+        loop_suite::let_compile(runtime);
+        if (cancelled != 2 || has_failed) {
+          std::fprintf(stderr, "%d of 2 compilations were cancelled when the reactor ended\n", cancelled.load());
+          _exit(1);
+        }
+      });
+      return failed;
     });
   });
 }
