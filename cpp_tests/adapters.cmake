@@ -95,6 +95,8 @@ if(Seastar_FOUND)
   target_link_libraries(seastar_sharded PRIVATE wasm_engine Seastar::seastar)
   add_dependencies(seastar_sharded wat_guests)
   add_test(NAME seastar_example COMMAND seastar_sharded --module "${WAT_DIR}/t_later.wasm" ${SEASTAR_ARGUMENTS})
+  # The standard is the one that Seastar was compiled with: it stands in the features of its target.
+  set_property(TARGET seastar_suite seastar_sharded PROPERTY CXX_STANDARD)
   # Seastar's headers are not free of what -Wextra warns of.
   target_compile_options(seastar_suite PRIVATE -Wno-error)
   target_compile_options(seastar_sharded PRIVATE -Wno-error)
