@@ -128,18 +128,15 @@ mod inside {
     const NOTHING: Cell<*const wasm_task> = Cell::new(core::ptr::null());
     thread_local!(static TASKS: [Cell<*const wasm_task>; DEPTH] = const { [NOTHING; DEPTH] });
 
-    /// Runs a callback of `task`. Does not note those that are nested deeper than anybody nests them.
+    /// Runs a callback of `task`. Does not note those that are nested deeper than hosts nest them.
     pub fn call(task: *const wasm_task, callback: impl FnOnce()) {
-        let place = TASKS.with(|tasks| {
-            let free = tasks.iter().position(|t| t.get().is_null());
-            if let Some(place) = free.and_then(|i| tasks.get(i)) {
+        TASKS.with(|tasks| {
+            let free = tasks.iter().find(|t| t.get().is_null());
+            if let Some(place) = free {
                 place.set(task);
             }
-            free
-        });
-        callback();
-        TASKS.with(|tasks| {
-            if let Some(place) = place.and_then(|i| tasks.get(i)) {
+            callback();
+            if let Some(place) = free {
                 place.set(core::ptr::null());
             }
         });
