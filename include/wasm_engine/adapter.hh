@@ -41,7 +41,7 @@ template <typename Future>
   }
 }
 
-/// An operation on a loop. The loop's queue, the executor and those who cancel share it.
+/// An operation on a loop. The loop's queue, the executor and those who cancel share it: each call is made with a share.
 class operation : public std::enable_shared_from_this<operation> {
  public:
   operation(const operation&) = delete;
@@ -65,6 +65,7 @@ class operation : public std::enable_shared_from_this<operation> {
   friend class operations;
   operation* _next = nullptr;
   operation* _previous = nullptr;
+  std::atomic<bool> _linked = false;
 };
 
 /// The operations on a loop that have not ended. Any thread.
@@ -81,8 +82,10 @@ class operations {
   }
 
   void remove(operation& o) noexcept {
-    const std::lock_guard lock(_mutex);
-    unlink(o);
+    if (o._linked) {
+      const std::lock_guard lock(_mutex);
+      unlink(o);
+    }
   }
 
   /// The loop goes: abandons all. Those that refuse because their engine is busy are left for the next call.
@@ -112,6 +115,7 @@ class operations {
 
  private:
   void link(operation& o) noexcept {
+    o._linked = true;
     o._next = _first;
     o._previous = nullptr;
     if (_first != nullptr) {
@@ -121,14 +125,15 @@ class operations {
   }
 
   void unlink(operation& o) noexcept {
-    if (o._previous == nullptr && _first != &o) {
+    if (!o._linked) {
       return;
     }
     (o._previous != nullptr ? o._previous->_next : _first) = o._next;
     if (o._next != nullptr) {
       o._next->_previous = o._previous;
     }
-    o._next = o._previous = nullptr;
+    // The last access: whoever destroys it asks first.
+    o._linked = false;
   }
 
   std::mutex _mutex;
@@ -173,7 +178,6 @@ class spawned final : public operation {
   ~spawned() override { _all->remove(*this); }
 
   void run() override {
-    const auto me = this->shared_from_this();
     if (wasm_task* task = _task.exchange(nullptr)) {
       _running = true;
       auto ran = call([&](wasm_error** e) { return wasm_task_run(task, e); });
@@ -197,13 +201,11 @@ class spawned final : public operation {
   }
 
   void discard() noexcept override {
-    const auto me = this->shared_from_this();
     (void)abandon();
     release_task();
   }
 
   bool abandon() noexcept override {
-    const auto me = this->shared_from_this();
     const auto status = abort();
     if (status == WASM_STATUS_OK || status == WASM_STATUS_INVALID_STATE) {
       _all->remove(*this);
@@ -214,11 +216,8 @@ class spawned final : public operation {
       }
       return true;
     }
-    {
-      // The operation goes on and may be woken. The loop that would be told is gone.
-      const std::lock_guard lock(_mutex);
-      _closed = true;
-    }
+    // The operation goes on and may be woken. The loop that would be told is gone.
+    _closed = true;
     check_release(status, "future");
     return status != WASM_STATUS_BUSY;
   }
@@ -248,17 +247,20 @@ class spawned final : public operation {
 
   void release_task() noexcept {
     if (wasm_task* task = _task.exchange(nullptr)) {
-      check_release(wasm_task_release(task, nullptr), "future");
+      const auto status = wasm_task_release(task, nullptr);
+      if (status == WASM_STATUS_BUSY) {
+        _task = task;  // The next `abandon` releases it.
+      }
+      check_release(status, "future");
     }
   }
 
   static void schedule(void* data, wasm_task* task) noexcept {
     auto* me = static_cast<spawned*>(data);
     me->_task = task;
-    const std::lock_guard lock(me->_mutex);
     if (!me->_closed) {
-      // The library waits for this before it ends the task. So `_post` stays.
-      (*me->_post)(me->shared_from_this());
+      // The library waits for this before it ends the task. So `_post` and `_self` stay.
+      (*me->_post)(me->_self);
     }
   }
 
@@ -282,8 +284,7 @@ class spawned final : public operation {
   std::atomic<wasm_task*> _task = nullptr;
   bool _running = false;
   bool _is_cancelled = false;
-  std::mutex _mutex;
-  bool _closed = false;
+  std::atomic<bool> _closed = false;
   std::shared_ptr<spawned> _self;  // Kept until the library does not need it any more.
 };
 

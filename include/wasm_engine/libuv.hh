@@ -61,6 +61,8 @@ class libuv_loop {
   /// handle. The next iteration of the loop releases the handle. A second call does nothing. From a callback of an
   /// engine its own operation is cancelled when the callback has returned.
   void close() noexcept {
+    // First, so that no other thread posts operations any more.
+    _queue->operations->close();
     std::vector<item> rest;
     {
       const std::lock_guard lock(_queue->mutex);
@@ -70,7 +72,6 @@ class libuv_loop {
       rest.swap(_queue->items);
     }
     uv_close(reinterpret_cast<uv_handle_t*>(&_queue->async), closed);
-    _queue->operations->close();
     for (item& i : rest) {
       i.discard();
     }
@@ -134,7 +135,10 @@ class libuv_loop {
           return;
         }
       }
-      i.discard();
+      // An operation whose engine was busy when the loop was closed is cancelled afterwards, on the loop's thread.
+      if (!i.operation) {
+        i.discard();
+      }
     }
   };
 
