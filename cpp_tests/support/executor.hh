@@ -55,6 +55,8 @@ struct queue {
 struct finish {
   std::vector<wasm_status> statuses;
   std::vector<std::string> messages;
+  /// The number of `statuses`, for other threads.
+  std::atomic<std::size_t> calls{0};
   std::atomic<int> drops{0};
   bool dropped_before_complete = false;
 
@@ -64,6 +66,7 @@ struct finish {
               auto* me = static_cast<finish*>(data);
               me->dropped_before_complete |= me->drops != 0;
               me->statuses.push_back(status);
+              ++me->calls;
               me->messages.emplace_back(wasm_error_message(error));
               EXPECT_EQ(error == nullptr, status == WASM_STATUS_OK);
               wasm_error_release(error);
