@@ -1305,8 +1305,8 @@ wasm_status wasm_task_release(wasm_task *task, wasm_error **error);
 //
 // To be called on the future's thread or, for a compilation, on any thread. `WASM_STATUS_INVALID_STATE` if the task
 // has completed or was aborted before. Its completion may be further down the stack but is not on another thread.
-// `…_WRONG_THREAD` on a thread to which the engine does not belong. `…_BUSY` from the task's own `schedule` or from one
-// of the callbacks of its engine unless the task is being run. The task goes on in these two cases.
+// `…_WRONG_THREAD` on a thread to which the engine does not belong. `…_BUSY` from the task's own `schedule` or, if the
+// task is not being run, from a callback of its engine. The task goes on in these two cases.
 wasm_status wasm_task_handle_abort(wasm_task_handle *handle, wasm_error **error);
 
 // Frees the handle. The task goes on. Allowed on any thread and at any time. NULL does nothing.

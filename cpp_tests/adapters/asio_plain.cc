@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What asio.hh promises without coroutines. Compiled only: by GCC with coroutines off and by Clang, for which Boost 1.74
-// has no awaitables.
+// What asio.hh promises without coroutines. Compiled only: by GCC with coroutines off and by Clang, for which Boost
+// 1.74 has no awaitables.
 #include <wasm_engine/asio.hh>
 #include <wasm_engine/engine.hh>
 

@@ -294,6 +294,7 @@ TEST(Abort, OfATransformThatWaitsStopsItsEngine) {
   waiting w;
   w.go();
   w.q.run();
+  const int schedules = w.q.schedules;
   std::thread([&] { EXPECT_EQ(abort(w.handle), WASM_STATUS_WRONG_THREAD); }).join();
   EXPECT_EQ(w.engine.state().value(), WASM_ENGINE_STATE_TRANSFORMING);
   EXPECT_EQ(abort(w.handle), WASM_STATUS_OK);
@@ -301,7 +302,7 @@ TEST(Abort, OfATransformThatWaitsStopsItsEngine) {
   EXPECT_EQ(w.f.drops, 1);
   EXPECT_EQ(w.q.drops, 1);
   EXPECT_EQ(resolve(w.promises.at(0), 1), WASM_STATUS_OK);
-  EXPECT_EQ(w.q.schedules, 1);
+  EXPECT_EQ(w.q.schedules, schedules);
   EXPECT_THAT(w.f.statuses, IsEmpty());
   EXPECT_EQ(drive(w.engine.start()).message, "");
 }
@@ -314,7 +315,7 @@ TEST(Abort, OfATransformDuringItsPollTakesEffectAtItsEnd) {
     EXPECT_EQ(w.f.drops, 0);
   };
   w.go();
-  EXPECT_EQ(w.q.run(), 1);
+  w.q.run();
   EXPECT_EQ(status, WASM_STATUS_OK);
   EXPECT_EQ(w.engine.state().value(), WASM_ENGINE_STATE_STOPPED);
   EXPECT_EQ(w.f.drops, 1);

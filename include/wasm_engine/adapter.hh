@@ -41,7 +41,7 @@ template <typename Future>
   }
 }
 
-/// An operation on a loop. The loop's queue, the executor and those who cancel share it: each call is made with a share.
+/// An operation on a loop. The loop's queue, the executor and those who cancel share it. Each calls it with a share.
 class operation : public std::enable_shared_from_this<operation> {
  public:
   operation(const operation&) = delete;

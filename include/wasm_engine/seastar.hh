@@ -269,7 +269,7 @@ using value_of = std::decay_t<decltype(std::declval<typename outcome_of<Future>:
 /// the factory. An operation that completes at the first poll returns a future that is ready.
 ///
 /// With an `abort_source` fails with its exception and with a deadline with `seastar::timed_out_error`. By then the
-/// operation was cancelled as by `wasm_future_release`: the engine of a transform is stopped and nothing uses the batch.
+/// operation was cancelled as by `wasm_future_release`: a transform's engine is stopped and nothing uses the batch.
 template <typename Future>
   requires std::derived_from<Future, future>
 seastar::future<detail::value_of<Future>> as_future(Future operation, until end = {}) {
@@ -337,7 +337,8 @@ template <seastar_bytes B>
 
 /// Fragments of bytes, such as a vector of `temporary_buffer`.
 template <typename R>
-concept seastar_fragments = !seastar_bytes<R> && std::ranges::forward_range<R> && seastar_bytes<std::ranges::range_value_t<R>>;
+concept seastar_fragments =
+    !seastar_bytes<R> && std::ranges::forward_range<R> && seastar_bytes<std::ranges::range_value_t<R>>;
 
 /// The fragments in one piece.
 template <seastar_fragments R>

@@ -198,8 +198,8 @@ fn an_abort_waits_for_the_executor_and_is_final() {
     });
 }
 
-/// A loop's thread runs a task that a third thread wakes during its poll while another thread aborts it. The task either
-/// completes or is cancelled by one of the two, and afterwards the executor is left alone.
+/// A loop's thread runs a task that a third thread wakes during its poll while another thread aborts it. One of the
+/// two cancels the task and afterwards the executor is left alone.
 fn an_abort_during_a_poll_is_final() {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
