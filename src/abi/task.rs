@@ -125,8 +125,9 @@ mod inside {
     use core::cell::Cell;
 
     const DEPTH: usize = 4;
-    const NOTHING: Cell<*const wasm_task> = Cell::new(core::ptr::null());
-    thread_local!(static TASKS: [Cell<*const wasm_task>; DEPTH] = const { [NOTHING; DEPTH] });
+    thread_local! {
+        static TASKS: [Cell<*const wasm_task>; DEPTH] = const { [const { Cell::new(core::ptr::null()) }; DEPTH] };
+    }
 
     /// Runs a callback of `task`. Does not note those that are nested deeper than hosts nest them.
     pub fn call(task: *const wasm_task, callback: impl FnOnce()) {
