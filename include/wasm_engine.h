@@ -367,6 +367,22 @@ typedef struct wasm_error_info {
   // functions and values of variables are not known. **The dump contains what the memory contains, secrets
   // included.**
   wasm_slice core_dump;
+  // What the guest wrote to standard error last while it worked on the record, or outside of one. Usually the reason
+  // of its end. UTF-8 of at most 1,024 bytes without control characters but newlines and tabs. Empty if the guest
+  // wrote nothing. Kept also if the log's limit left the lines out.
+  //
+  // A line that begins with `panic: ` or `fatal error: ` (Go) or that is `thread … panicked at …` (Rust) is here with
+  // the lines behind it up to an empty line or a note about backtraces. Otherwise this is the last line that is neither
+  // empty nor indented.
+  wasm_slice guest_stderr;
+  // Why a host call returned an error code to the guest last while it worked on the record, or outside of one. UTF-8.
+  // For example `write_record returned -3: the record has 70000 bytes and output_buffer_limit is 65536`. Empty if none
+  // did. The guest may have ended for another reason.
+  wasm_slice refusal;
+  // Bytes of the guest's memory at its end. 0 if no guest ended.
+  uint64_t memory_size;
+  // Bytes that the guest's memory was last refused to grow to while it worked on the record. 0 if it was not.
+  uint64_t memory_wanted;
 } wasm_error_info;
 
 // A frame of a guest's call stack.

@@ -74,6 +74,15 @@ class error final : public std::exception {
     const auto dump = info().core_dump;
     return dump.size != 0 ? std::optional(as_bytes(dump)) : std::nullopt;
   }
+  /// What the guest wrote to standard error last at that record: usually why it ended. See `wasm_error_info`. Lives as
+  /// long as the error and its copies.
+  [[nodiscard]] std::string_view guest_stderr() const noexcept { return as_text(info().guest_stderr); }
+  /// Why a host call returned an error code to the guest last at that record. Empty if none did.
+  [[nodiscard]] std::string_view refusal() const noexcept { return as_text(info().refusal); }
+  /// Bytes of the guest's memory at its end. 0 if no guest ended.
+  [[nodiscard]] std::uint64_t memory_size() const noexcept { return info().memory_size; }
+  /// Bytes that the guest's memory was last refused to grow to at that record. 0 if it was not.
+  [[nodiscard]] std::uint64_t memory_wanted() const noexcept { return info().memory_wanted; }
   /// The guest's call stack. The innermost frame is the first.
   [[nodiscard]] std::vector<frame> backtrace() const {
     std::vector<frame> frames;

@@ -30,6 +30,14 @@ pub struct GuestDetail {
     pub record: Option<RecordAt>,
     /// The guest's frames from the innermost outwards.
     pub frames: Vec<Frame>,
+    /// What the guest wrote to standard error last at that record or during its start. Empty if nothing.
+    pub stderr: String,
+    /// Why a host call returned an error code last at that record. Empty if none did.
+    pub refusal: String,
+    /// Bytes of the guest's memory at its end.
+    pub memory_size: u64,
+    /// Bytes that the guest's memory was refused to grow to at that record. 0 if it was not.
+    pub memory_wanted: u64,
     /// The core dump if it was asked for.
     pub core_dump: Option<CoreDump>,
 }

@@ -70,6 +70,15 @@ pub fn printable(name: &str) -> String {
     out
 }
 
+/// Text of several lines for a log with its control characters escaped. Newlines and tabs stay.
+pub fn printable_lines(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\n' && c != '\t' { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
 /// Text. Bytes that are not UTF-8 are shown as `\xNN`. If there is no memory for that, the front is shown.
 pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
     /// Bytes of the front.

@@ -182,7 +182,7 @@ fn list_functions(
     let local = Local::new(&context);
     let state = GuestState {
         random: Random::new(None),
-        limits: Limits { context: local.clone(), previous_size: 0, table_elements: 0, table_limit: 0, memory: None },
+        limits: Limits { context: local.clone(), growing: (0, 0), table_elements: 0, table_limit: 0, memory: None },
         wasi: wasi::context(&description),
         context: local,
     };

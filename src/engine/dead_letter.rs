@@ -8,6 +8,9 @@ use crate::batch::{fallible, varint};
 use crate::guest::batch::Batch;
 use crate::host::sink::wasm_output_record;
 
+/// What a dead letter has beside the record's own headers: names and values.
+type Details<'a> = [(&'static str, &'a [u8]); 5];
+
 /// Characters of an error's message that a dead letter carries.
 const LONGEST_MESSAGE: usize = 1024;
 
@@ -48,20 +51,24 @@ impl DeadLetter {
 fn with_details(payload: &[u8], transform: &str, offset: i64, error: &Error) -> Result<Option<Vec<u8>>> {
     let offset = offset.to_string();
     let message: String = error.message.chars().take(LONGEST_MESSAGE).collect();
-    let added: [(&str, &[u8]); 4] = [
+    let stderr = error.guest.as_ref().map_or("", |guest| &guest.stderr);
+    let all: Details<'_> = [
         ("wasm-transform", transform.as_bytes()),
         ("wasm-offset", offset.as_bytes()),
         ("wasm-error", error.status.name().to_bytes()),
         ("wasm-error-message", message.as_bytes()),
+        ("wasm-stderr", stderr.as_bytes()),
     ];
+    // A guest that wrote nothing has no such header.
+    let added = if stderr.is_empty() { &all[..4] } else { &all[..] };
     let Some((front, count, headers)) = taken_apart(payload) else { return Ok(None) };
-    // Varints of the count and of eight lengths.
+    // Varints of the count and of ten lengths.
     let names: usize = added.iter().map(|(name, value)| name.len() + value.len()).sum();
-    let mut out = fallible::vec(payload.len() + names + 9 * 10)?;
+    let mut out = fallible::vec(payload.len() + names + 11 * 10)?;
     out.extend_from_slice(front);
     varint::put(&mut out, (count + added.len()) as i64);
     out.extend_from_slice(headers);
-    for (name, value) in added {
+    for &(name, value) in added {
         for bytes in [name.as_bytes(), value] {
             varint::put(&mut out, bytes.len() as i64);
             out.extend_from_slice(bytes);
@@ -84,6 +91,7 @@ fn taken_apart(payload: &[u8]) -> Option<(&[u8], usize, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::error::GuestDetail;
     use crate::batch::payload::Payload;
 
     #[test]
@@ -105,5 +113,12 @@ mod tests {
             (b"wasm-error-message", Some(message.as_bytes())),
         ];
         assert_eq!(after.headers[2..], added);
+
+        let detail = GuestDetail { stderr: "boom".into(), ..GuestDetail::default() };
+        let error = Error { guest: Some(Box::new(detail)), ..error };
+        let letter = with_details(&payload, "t", -7, &error).unwrap().unwrap();
+        let after = Payload::parse(&letter).unwrap();
+        assert_eq!(after.headers[2..6], added);
+        assert_eq!(after.headers[6..], [(&b"wasm-stderr"[..], Some(&b"boom"[..]))]);
     }
 }

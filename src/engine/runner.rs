@@ -69,6 +69,7 @@ impl Runner {
         drop(self.body.take());
         self.context.note_memory_size(0);
         self.context.flush_log();
+        self.context.forget();
         drop(self.context.host_call.take());
         self.next = Next::Run;
     }

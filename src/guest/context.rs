@@ -2,8 +2,10 @@
 //! guest is suspended.
 
 use super::clock::RunTime;
+use super::last_words::{LastWords, Place};
 use super::limits::Limits;
 use super::random::Random;
+use super::refusal::Refusal;
 use super::schema_registry::Lookup;
 use super::work::Work;
 use crate::base::config::Config;
@@ -47,6 +49,28 @@ pub enum HostCall {
     Settled(Settled),
 }
 
+/// A growth that was refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Growth {
+    /// What was to grow.
+    pub what: Growing,
+    /// Its size then: bytes of a memory or elements of a table.
+    pub size: usize,
+    /// The size that the guest wanted.
+    pub wanted: usize,
+}
+
+/// What was to grow and who refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Growing {
+    /// The memory, by `memory_limit`.
+    Memory,
+    /// The memory, by the system.
+    MemoryOfSystem,
+    /// A table, by `table_limit`. The sizes are those of all tables.
+    Table,
+}
+
 /// What the guest's side and the engine's side of one engine share. Never used by two threads: the engine checks.
 pub struct Context {
     /// Set by the code that suspends the guest. Taken by the engine's poll.
@@ -80,7 +104,10 @@ pub struct Context {
     has_topic: bool,
     started: Cell<bool>,
     memory_limit: usize,
-    refused_growth: Cell<Option<usize>>,
+    refused_growth: Cell<Option<Growth>>,
+    last_words: LastWords,
+    /// The last refusal of a host call and where the guest was.
+    refusal: RefCell<Option<(Place, Refusal)>>,
     max_log_line: usize,
     log: RefCell<[LineBuffer; 2]>,
     sink: Arc<dyn Sink>,
@@ -109,6 +136,8 @@ impl Context {
             started: Cell::new(false),
             memory_limit: config.memory_limit,
             refused_growth: Cell::new(None),
+            last_words: LastWords::default(),
+            refusal: RefCell::default(),
             max_log_line: config.max_log_line,
             log: RefCell::new([lines(wasm_log_severity::Info), lines(wasm_log_severity::Warn)]),
             sink,
@@ -127,6 +156,13 @@ impl Context {
         self.started.set(false);
         self.note_memory_size(0);
         self.refused_growth.set(None);
+        self.forget();
+    }
+
+    /// Another batch or guest begins: what was said before has no meaning.
+    pub fn forget(&self) {
+        self.last_words.forget();
+        *self.refusal.borrow_mut() = None;
     }
 
     /// The guest's transform.
@@ -178,13 +214,13 @@ impl Context {
         self.meter.memory().set(size as u64);
     }
 
-    /// The memory was refused to grow to `wanted` bytes.
-    pub fn note_refused_growth(&self, wanted: usize) {
-        self.refused_growth.set(Some(wanted));
+    /// The memory or a table was refused to grow.
+    pub fn note_refused_growth(&self, growth: Growth) {
+        self.refused_growth.set(Some(growth));
     }
 
-    /// The size that the memory was refused since the current record began.
-    pub fn refused_growth(&self) -> Option<usize> {
+    /// The last growth that was refused since the current record began.
+    pub fn refused_growth(&self) -> Option<Growth> {
         self.refused_growth.get()
     }
 
@@ -204,7 +240,42 @@ impl Context {
 
     /// The guest wrote to standard output (0) or standard error (1).
     pub fn log(&self, stream: usize, bytes: &[u8]) {
-        self.log.borrow_mut()[stream].write(bytes, |piece| self.emit(wasm_log_source::Guest, piece));
+        self.log.borrow_mut()[stream].write(bytes, |piece| self.emit_guest(piece));
+    }
+
+    /// Where the guest is, for what belongs to one record.
+    fn place(&self) -> Place {
+        let batch = &self.work.borrow().batch;
+        (batch.taken, batch.in_record)
+    }
+
+    /// What the guest wrote to standard error last at the current record or outside of one.
+    pub fn last_words(&self) -> Option<String> {
+        self.last_words.at(self.place())
+    }
+
+    /// The last refusal of a host call at the current record or outside of one.
+    pub fn refusal(&self) -> Option<String> {
+        let refusal = self.refusal.borrow();
+        let (place, refusal) = refusal.as_ref()?;
+        (*place == self.place()).then(|| refusal.text(&self.transform))
+    }
+
+    /// A host call returned an error code to the guest. Logged at most once a second for a transform and shard: a guest
+    /// may go on.
+    #[cold]
+    pub fn refuse(&self, refusal: Refusal) {
+        if let Some(more) = self.meter.series().refusals.admit(clock::nanoseconds(clock::ticks())) {
+            let mut line = refusal.text(&self.transform);
+            if let Some(record) = self.record() {
+                line.insert_str(0, &format!("record {} of the batch (offset {}): ", record.index, record.offset));
+            }
+            if more > 0 {
+                line.push_str(&format!(" ({} more were refused since the last line)", grouped(more)));
+            }
+            self.warn(&line);
+        }
+        *self.refusal.borrow_mut() = Some((self.place(), refusal));
     }
 
     /// Logs a line of the library about this guest.
@@ -218,27 +289,36 @@ impl Context {
     /// The guest has ended: logs lines without a newline.
     pub fn flush_log(&self) {
         for buffer in &mut *self.log.borrow_mut() {
-            buffer.flush(|piece| self.emit(wasm_log_source::Guest, piece));
+            buffer.flush(|piece| self.emit_guest(piece));
         }
     }
 
     /// The engine is released: stops counting and reports suppressed lines.
     pub fn leave(&self) {
         if self.meter.leave() {
-            self.tell_suppressed();
+            self.tell_suppressed(self.meter.series().log.take_untold());
         }
     }
 
+    fn emit_guest(&self, piece: Piece<'_>) {
+        if piece.severity == wasm_log_severity::Warn {
+            // Before the limit: what is not logged can still be told with an error.
+            self.last_words.note(piece.bytes, piece.continues, self.place());
+        }
+        self.emit(wasm_log_source::Guest, piece);
+    }
+
     fn emit(&self, source: wasm_log_source, piece: Piece<'_>) {
-        if self.meter.series().log.admit(clock::nanoseconds(clock::ticks())) {
-            self.tell_suppressed();
+        let now = clock::nanoseconds(clock::ticks());
+        let limit = &self.meter.series().log;
+        if limit.admit(now) {
+            self.tell_suppressed(limit.take_untold_at(now));
             self.hand_out(source, piece.severity, &escape(piece.bytes), piece.continues);
         }
     }
 
     /// Reports the number of suppressed lines in one line.
-    fn tell_suppressed(&self) {
-        let lines = self.meter.series().log.take_untold();
+    fn tell_suppressed(&self, lines: u64) {
         if lines > 0 {
             let (number, verb) = (grouped(lines), if lines == 1 { "line … was" } else { "lines … were" });
             let text = verb.replace('…', &format!("of {}", self.transform));

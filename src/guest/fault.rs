@@ -1,6 +1,6 @@
 //! Translates Wasmtime's error of a failed guest to the library's.
 
-use super::context::Context;
+use super::context::{Context, Growing};
 use super::instance::GuestEnd;
 use crate::base::error::{Error, Frame, GuestDetail, wasm_trap};
 use crate::base::status::wasm_status as Status;
@@ -82,7 +82,18 @@ fn trap_code(trap: wasmtime::Trap) -> wasm_trap {
 
 /// The error of a guest that ended for any reason.
 pub fn explain(ended: GuestEnd, context: &Context, wrappers: &Wrappers) -> Error {
-    let mut detail = GuestDetail { record: context.record(), core_dump: ended.core_dump, ..GuestDetail::default() };
+    // A line without a newline is a line at its end.
+    context.flush_log();
+    let growth = context.refused_growth().filter(|growth| growth.what != Growing::Table);
+    let mut detail = GuestDetail {
+        record: context.record(),
+        core_dump: ended.core_dump,
+        stderr: context.last_words().unwrap_or_default(),
+        refusal: context.refusal().unwrap_or_default(),
+        memory_size: context.memory_size() as u64,
+        memory_wanted: growth.map_or(0, |growth| growth.wanted as u64),
+        ..GuestDetail::default()
+    };
     let (status, what) = match &ended.result {
         Ok(()) => {
             detail.exit_code = Some(0);
@@ -100,6 +111,12 @@ pub fn explain(ended: GuestEnd, context: &Context, wrappers: &Wrappers) -> Error
         None if context.has_started() => write!(message, ", between records: {what}"),
         None => write!(message, ", while it started: {what}"),
     };
+    if !detail.refusal.is_empty() {
+        let _ = write!(message, "\n  before: {}", detail.refusal);
+    }
+    for line in detail.stderr.lines() {
+        let _ = write!(message, "\n  stderr: {line}");
+    }
     for frame in detail.frames.iter().take(16) {
         let _ = match &frame.function {
             Some(name) => write!(message, "\n  at {name}"),
@@ -154,16 +171,30 @@ fn classify(error: &wasmtime::Error, context: &Context, detail: &mut GuestDetail
 }
 
 fn refused_growth(context: &Context) -> Option<Status> {
-    context.refused_growth().map(|_| Status::GuestMemoryLimit)
+    let growth = context.refused_growth()?;
+    (growth.what == Growing::Memory).then_some(Status::GuestMemoryLimit)
 }
 
 fn with_growth(context: &Context, what: String) -> String {
-    match context.refused_growth() {
-        Some(wanted) => {
+    let Some(growth) = context.refused_growth() else { return what };
+    let (size, wanted) = (growth.size, growth.wanted);
+    match growth.what {
+        Growing::Memory => {
             let limit = context.memory_limit();
-            format!("{what}, after its memory was not allowed to grow to {wanted} bytes (memory_limit is {limit})")
+            format!(
+                "{what}, after its memory of {size} bytes was not allowed to grow to {wanted} bytes (memory_limit is \
+                 {limit})"
+            )
         }
-        None => what,
+        Growing::MemoryOfSystem => {
+            format!("{what}, after the system had no memory for it to grow from {size} to {wanted} bytes")
+        }
+        Growing::Table => {
+            format!(
+                "{what}, after its tables of {size} elements were not allowed to grow to {wanted} elements (see \
+                 table_limit)"
+            )
+        }
     }
 }
 

@@ -34,7 +34,7 @@ impl Guest {
             random: Random::new(config.replay),
             limits: Limits {
                 context: local.clone(),
-                previous_size: 0,
+                growing: (0, 0),
                 table_elements: 0,
                 table_limit: config.table_limit,
                 memory: None,

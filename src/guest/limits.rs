@@ -1,6 +1,6 @@
 //! What a guest may take of memory and tables.
 
-use super::context::Local;
+use super::context::{Growing, Growth, Local};
 use super::memory::MemoryLocation;
 use wasmtime::{Error, ResourceLimiter};
 
@@ -11,8 +11,8 @@ pub const MAX_TABLES: usize = 16;
 pub struct Limits {
     /// Where a refusal is recorded for a later error message.
     pub context: Local,
-    /// The memory's size before its last growth, in case that growth fails.
-    pub previous_size: usize,
+    /// The memory's size before its last growth and the size it was to have, in case that growth fails.
+    pub growing: (usize, usize),
     /// Elements of all tables so far.
     pub table_elements: usize,
     /// Elements that all tables may have.
@@ -24,24 +24,28 @@ pub struct Limits {
 impl ResourceLimiter for Limits {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool, Error> {
         self.memory = None;
+        // Equal sizes: a growth that is refused here.
+        self.growing = (current, current);
         if maximum.is_some_and(|maximum| desired > maximum) {
             // The module's own limit: no concern of ours.
-            self.previous_size = current;
             return Ok(false);
         }
         if desired > self.context.memory_limit() {
-            self.previous_size = current;
-            self.context.note_refused_growth(desired);
+            self.context.note_refused_growth(Growth { what: Growing::Memory, size: current, wanted: desired });
             return Ok(false);
         }
-        self.previous_size = current;
+        self.growing = (current, desired);
         self.context.note_memory_size(desired);
         Ok(true)
     }
 
     fn memory_grow_failed(&mut self, _error: Error) -> Result<(), Error> {
         // The system has no memory left: the guest gets −1.
-        self.context.note_memory_size(self.context.memory_size().min(self.previous_size));
+        let (size, wanted) = self.growing;
+        self.context.note_memory_size(self.context.memory_size().min(size));
+        if wanted > size {
+            self.context.note_refused_growth(Growth { what: Growing::MemoryOfSystem, size, wanted });
+        }
         Ok(())
     }
 
@@ -51,6 +55,8 @@ impl ResourceLimiter for Limits {
         }
         let total = self.table_elements.saturating_add(desired.saturating_sub(current));
         if total > self.table_limit {
+            let size = self.table_elements;
+            self.context.note_refused_growth(Growth { what: Growing::Table, size, wanted: total });
             return Ok(false);
         }
         self.table_elements = total;

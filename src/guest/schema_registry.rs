@@ -6,6 +6,7 @@
 use super::context::{GuestState, HostCall, Suspended};
 use super::fault::Fault;
 use super::memory::GuestMemory;
+use super::refusal::{Refusal, Why};
 use crate::batch::fallible;
 use crate::host::call::{Ended, Settled, wasm_call};
 use crate::host::schema::{Schema, Unread};
@@ -60,7 +61,7 @@ pub fn define(linker: &mut Linker<GuestState>, registry: Registered) -> Result<(
                 caller,
                 &r,
                 SCHEMA_REGISTRY_WAITING[0],
-                |_| Ok(Some(Question::Definition(id))),
+                |_| Ok(Ok(Question::Definition(id))),
                 |memory, answer| answer.length(memory, length),
             )
         },
@@ -74,7 +75,7 @@ pub fn define(linker: &mut Linker<GuestState>, registry: Registered) -> Result<(
                 caller,
                 &r,
                 SCHEMA_REGISTRY_WAITING[1],
-                |_| Ok(Some(Question::Definition(id))),
+                |_| Ok(Ok(Question::Definition(id))),
                 |memory, answer| answer.bytes(memory, buffer, size),
             )
         },
@@ -125,9 +126,11 @@ pub fn define(linker: &mut Linker<GuestState>, registry: Registered) -> Result<(
                     let bytes = memory.read("buffer", buffer, size)?;
                     let schema = match (size <= MOST_BYTES).then(|| Schema::parse(bytes)) {
                         Some(Err(Unread::Refused)) => return Err(Fault::OutOfMemory),
-                        read => read.and_then(Result::ok),
+                        Some(Ok(schema)) => Ok(schema),
+                        Some(Err(_)) => Err("the schema is malformed"),
+                        None => Err("the schema has more than 1,048,576 bytes"),
                     };
-                    Ok(subject.zip(schema).map(|(subject, schema)| Question::Create(subject, schema)))
+                    Ok(subject.and_then(|subject| Ok(Question::Create(subject, schema?))))
                 },
                 |memory, answer| answer.id(memory, id),
             )
@@ -136,32 +139,43 @@ pub fn define(linker: &mut Linker<GuestState>, registry: Registered) -> Result<(
     Ok(())
 }
 
-fn text(memory: &GuestMemory<'_>, what: &'static str, start: u32, length: u32) -> Result<Option<String>, Fault> {
+/// What a guest passed, or what is wrong with it.
+type Passed<T> = Result<T, &'static str>;
+
+fn text(memory: &GuestMemory<'_>, what: &'static str, start: u32, length: u32) -> Result<Passed<String>, Fault> {
     let bytes = memory.read(what, start, length)?;
-    let text = (length <= MOST_BYTES).then(|| core::str::from_utf8(bytes).ok()).flatten();
-    Ok(text.map(fallible::text).transpose()?)
+    if length > MOST_BYTES {
+        return Ok(Err("the subject has more than 1,048,576 bytes"));
+    }
+    match core::str::from_utf8(bytes) {
+        Ok(text) => Ok(Ok(fallible::text(text)?)),
+        Err(_) => Ok(Err("the subject is not UTF-8")),
+    }
 }
 
+/// For a kept answer of another kind.
+const OTHER_ANSWER: Why = Why::Request("the schema registry's response belongs to another request");
+
 impl Answer {
-    fn length(&self, memory: &mut GuestMemory<'_>, out: u32) -> Result<i32, Fault> {
-        let Self::Encoded(bytes) = self else { return Ok(FAILED) };
+    fn length(&self, memory: &mut GuestMemory<'_>, out: u32) -> Result<Result<i32, Why>, Fault> {
+        let Self::Encoded(bytes) = self else { return Ok(Err(OTHER_ANSWER)) };
         memory.write("length", out, (bytes.len() as u32).to_le_bytes())?;
-        Ok(OK)
+        Ok(Ok(OK))
     }
 
-    fn bytes(&self, memory: &mut GuestMemory<'_>, buffer: u32, size: u32) -> Result<i32, Fault> {
-        let Self::Encoded(bytes) = self else { return Ok(FAILED) };
+    fn bytes(&self, memory: &mut GuestMemory<'_>, buffer: u32, size: u32) -> Result<Result<i32, Why>, Fault> {
+        let Self::Encoded(bytes) = self else { return Ok(Err(OTHER_ANSWER)) };
         if bytes.len() > size as usize {
-            return Ok(FAILED);
+            return Ok(Err(Why::SchemaBuffer { schema: bytes.len(), room: size }));
         }
         memory.range("buffer", buffer, bytes.len() as u32)?.copy_from_slice(bytes);
-        Ok(bytes.len() as i32)
+        Ok(Ok(bytes.len() as i32))
     }
 
-    fn id(&self, memory: &mut GuestMemory<'_>, out: u32) -> Result<i32, Fault> {
-        let Self::Id(id) = self else { return Ok(FAILED) };
+    fn id(&self, memory: &mut GuestMemory<'_>, out: u32) -> Result<Result<i32, Why>, Fault> {
+        let Self::Id(id) = self else { return Ok(Err(OTHER_ANSWER)) };
         memory.write("schema id", out, id.to_le_bytes())?;
-        Ok(OK)
+        Ok(Ok(OK))
     }
 }
 
@@ -171,10 +185,14 @@ fn ask(
     mut caller: Caller<'_, GuestState>,
     registry: &Registered,
     name: &'static str,
-    question: impl FnOnce(&GuestMemory<'_>) -> Result<Option<Question>, Fault>,
-    reply: impl FnOnce(&mut GuestMemory<'_>, &Answer) -> Result<i32, Fault>,
+    question: impl FnOnce(&GuestMemory<'_>) -> Result<Passed<Question>, Fault>,
+    reply: impl FnOnce(&mut GuestMemory<'_>, &Answer) -> Result<Result<i32, Why>, Fault>,
 ) -> Result<i32, Error> {
-    let Some(registry) = registry else { return Ok(NOT_ENABLED) };
+    let Some(registry) = registry else {
+        let refusal = Refusal { call: name, code: NOT_ENABLED, why: Why::NoRegistry };
+        caller.data().context.refuse(refusal);
+        return Ok(NOT_ENABLED);
+    };
     let (mut memory, state) = GuestMemory::of(&mut caller, name)?;
     let context = &state.context;
     // Back from a suspension: the promise of the question in `schemas` is settled.
@@ -186,7 +204,14 @@ fn ask(
     let answer = match settled {
         Some(settled) => lookup.read(settled)?,
         None => {
-            let Some(asked) = question(&memory)? else { return Ok(FAILED) };
+            let asked = match question(&memory)? {
+                Ok(asked) => asked,
+                Err(why) => {
+                    drop(lookup);
+                    context.refuse(Refusal { call: name, code: FAILED, why: Why::Request(why) });
+                    return Ok(FAILED);
+                }
+            };
             match lookup.answer.take() {
                 Some(kept) if lookup.question.as_ref() == Some(&asked) => Ok(kept),
                 _ => {
@@ -217,11 +242,15 @@ fn ask(
             let replied = reply(&mut memory, &answer)?;
             // Only a question for a size is followed by one for the same answer.
             lookup.answer = name.ends_with("_len").then_some(answer);
-            Ok(replied)
+            drop(lookup);
+            Ok(replied.unwrap_or_else(|why| {
+                context.refuse(Refusal { call: name, code: FAILED, why });
+                FAILED
+            }))
         }
         Err(why) => {
             drop(lookup);
-            context.warn(&format!("schema registry: {why}"));
+            context.refuse(Refusal { call: name, code: FAILED, why: Why::registry(&why) });
             Ok(FAILED)
         }
     }

@@ -10,11 +10,13 @@ use super::batch::Stage;
 use super::context::{Context, GuestState, Suspended};
 use super::fault::Fault;
 use super::memory::GuestMemory;
+use super::refusal::{Refusal, Why};
 use super::work::Work;
 use crate::batch::payload::{self, HeaderCheck, Validity};
 use crate::batch::varint;
 use crate::guest::output::Pushed;
 use crate::module::abi::{TRANSFORM, WOULD_BLOCK};
+use core::cell::RefMut;
 use wasmtime::{AsContextMut as _, Caller, Error, Linker};
 
 /// No active transform or no record left.
@@ -82,6 +84,7 @@ fn read_batch_header(
         context.finish_record(output);
         batch.end();
         drop(work);
+        context.forget();
         return Ok(suspend(&mut caller, Suspended::ForBatch));
     }
     let header = &batch.records.header;
@@ -115,17 +118,17 @@ fn read_next_record(
     let mut work = context.work.borrow_mut();
     // A call that takes no record must not restart the time limit. Otherwise a guest could run forever.
     context.run_time.check()?;
-    let Work { batch, output, taken, .. } = &mut *work;
-    if batch.stage != Stage::Announced {
-        return Ok(NO_RECORD);
+    if work.batch.stage != Stage::Announced {
+        return refuse(context, work, "read_next_record", NO_RECORD, Why::NoBatch);
     }
+    let Work { batch, output, taken, .. } = &mut *work;
     if core::mem::take(&mut batch.in_record) {
         context.finish_record(output);
     }
     let Some(record) = batch.peek() else { return Ok(NO_RECORD) };
     let size = record.payload.len();
     if size > length as usize {
-        return Ok(BAD_BUFFER);
+        return refuse(context, work, "read_next_record", BAD_BUFFER, Why::Buffer { record: size, room: length });
     }
     memory.write("attributes", attributes, [record.attributes])?;
     memory.write("timestamp", timestamp, record.timestamp.to_le_bytes())?;
@@ -157,28 +160,28 @@ fn write(
     let (memory, state) = GuestMemory::of(&mut caller, call)?;
     let context: &Context = &state.context;
     let mut work = context.work.borrow_mut();
-    let Work { batch, output, checked, .. } = &mut *work;
-    if batch.stage != Stage::Announced {
-        return Ok(NO_RECORD);
+    if work.batch.stage != Stage::Announced {
+        return refuse(context, work, call, NO_RECORD, Why::NoBatch);
     }
+    let Work { batch, output, checked, .. } = &mut *work;
     let payload = memory.read("buffer", buffer, length)?;
     let topic = match options {
         None => None,
         Some((start, length)) => match parse_options(memory.read("options", start, length)?) {
-            Some(topic) => topic,
-            None => return Ok(BAD_BUFFER),
+            Ok(topic) => topic,
+            Err(why) => return refuse(context, work, call, BAD_BUFFER, Why::Options(why)),
         },
     };
     // Before the payload is read: otherwise a guest could have gigabytes read in a call that nothing interrupts.
     if payload.len() > output.limit() {
-        return Ok(BAD_WRITE);
+        return refuse_large(context, work, call, payload.len());
     }
     match payload::validity(payload) {
         Validity::Valid => {}
-        Validity::Invalid => return Ok(BAD_BUFFER),
+        Validity::Invalid => return refuse_malformed(context, work, call, payload),
         Validity::Unknown(begun) => match check_some(context, checked, begun, payload) {
             Some(true) => {}
-            Some(false) => return Ok(BAD_BUFFER),
+            Some(false) => return refuse_malformed(context, work, call, payload),
             None => {
                 context.run_time.check()?;
                 drop(work);
@@ -190,10 +193,12 @@ fn write(
         None => context.default_topic(),
         Some(name) => context.transform().topic_index(name),
     };
-    let Some(index) = index else { return Ok(BAD_WRITE) };
+    let Some(index) = index else {
+        return refuse(context, work, call, BAD_WRITE, topic.map_or(Why::NoTopic, Why::topic));
+    };
     match output.push(payload, index, batch.latest_offset, context.wall_clock.get()) {
         Pushed::Stored => Ok(length as i32),
-        Pushed::TooLarge => Ok(BAD_WRITE),
+        Pushed::TooLarge => refuse_large(context, work, call, payload.len()),
         Pushed::OutOfMemory => Err(Fault::OutOfMemory.into()),
         Pushed::Full => {
             // The suspension that follows does not check the time. So a guest that only writes is measured here.
@@ -202,6 +207,35 @@ fn write(
             Ok(suspend(&mut caller, Suspended::ForOutput))
         }
     }
+}
+
+/// The guest gets an error code. The host is told why.
+#[cold]
+#[inline(never)]
+fn refuse(context: &Context, work: RefMut<'_, Work>, call: &'static str, code: i32, why: Why) -> Result<i32, Error> {
+    // The log line needs the current record.
+    drop(work);
+    context.refuse(Refusal { call, code, why });
+    Ok(code)
+}
+
+#[cold]
+#[inline(never)]
+fn refuse_large(context: &Context, work: RefMut<'_, Work>, call: &'static str, size: usize) -> Result<i32, Error> {
+    let why = Why::TooLarge { record: size, limit: work.output.limit() };
+    refuse(context, work, call, BAD_WRITE, why)
+}
+
+#[cold]
+#[inline(never)]
+fn refuse_malformed(
+    context: &Context,
+    work: RefMut<'_, Work>,
+    call: &'static str,
+    payload: &[u8],
+) -> Result<i32, Error> {
+    let why = Why::Malformed { record: payload.len(), part: payload::malformed_part(payload) };
+    refuse(context, work, call, BAD_BUFFER, why)
 }
 
 /// Checks a payload with many headers in steps. None if the guest's slice is over before. The guest then calls again
@@ -227,17 +261,22 @@ fn check_some(
     }
 }
 
-/// The topic that options name. `Some(None)` for the default. `None` for malformed options.
-fn parse_options(mut options: &[u8]) -> Option<Option<&[u8]>> {
+/// The topic that options name. `Ok(None)` for the default. An error says why options are malformed.
+fn parse_options(mut options: &[u8]) -> Result<Option<&[u8]>, &'static str> {
     if options.len() > LONGEST_OPTIONS {
-        return None;
+        return Err("they have more than 65,536 bytes");
     }
-    let Some((&tag, rest)) = options.split_first() else { return Some(None) };
+    let Some((&tag, rest)) = options.split_first() else { return Ok(None) };
     if tag != OPTION_TOPIC {
-        return None;
+        return Err("the only option is 1, a topic's name");
     }
     options = rest;
-    let length = usize::try_from(varint::take(&mut options)?).ok()?;
-    let valid = options.len() == length && core::str::from_utf8(options).is_ok();
-    valid.then_some(Some(options))
+    let length = varint::take(&mut options).and_then(|length| usize::try_from(length).ok());
+    if length != Some(options.len()) {
+        return Err("the length of the topic's name is not that of the rest");
+    }
+    if core::str::from_utf8(options).is_err() {
+        return Err("the topic's name is not UTF-8");
+    }
+    Ok(Some(options))
 }

@@ -9,6 +9,7 @@
 
 use super::context::{Context, GuestState};
 use super::memory::GuestMemory;
+use super::refusal::{Refusal, Why};
 use super::wasi_streams;
 use crate::base::description::Description;
 use wasmtime::{Caller, Error, Linker};
@@ -59,7 +60,7 @@ fn fd_write(mut caller: Caller<'_, GuestState>, fd: i32, vectors: u32, count: u3
         _ => return Ok(ERRNO_BADF),
     };
     if count > MOST_VECTORS {
-        return Ok(ERRNO_INVAL);
+        return Ok(too_many(&caller, "fd_write", "I/O vectors", count, MOST_VECTORS));
     }
     let (mut memory, state) = GuestMemory::of(&mut caller, "fd_write")?;
     let mut total = 0;
@@ -173,8 +174,11 @@ fn poll_oneoff(
     count: u32,
     event_count: u32,
 ) -> Result<i32, Error> {
-    if count == 0 || count > MOST_VECTORS {
+    if count == 0 {
         return Ok(ERRNO_INVAL);
+    }
+    if count > MOST_VECTORS {
+        return Ok(too_many(&caller, "poll_oneoff", "subscriptions", count, MOST_VECTORS));
     }
     let (mut memory, state) = GuestMemory::of(&mut caller, "poll_oneoff")?;
     memory.range("out", events, count * EVENT_SIZE)?;
@@ -215,11 +219,19 @@ fn poll_oneoff(
 /// `random_get(buf, buf_len) -> errno`.
 fn random_get(mut caller: Caller<'_, GuestState>, buffer: u32, length: u32) -> Result<i32, Error> {
     if length > MOST_RANDOM {
-        return Ok(ERRNO_INVAL);
+        return Ok(too_many(&caller, "random_get", "bytes", length, MOST_RANDOM));
     }
     let (mut memory, state) = GuestMemory::of(&mut caller, "random_get")?;
     state.random.fill(memory.range("buf", buffer, length)?);
     Ok(ERRNO_SUCCESS)
+}
+
+/// A limit of the library's: the guest's language would only say that the call failed.
+#[cold]
+fn too_many(caller: &Caller<'_, GuestState>, call: &'static str, what: &'static str, given: u32, most: u32) -> i32 {
+    let why = Why::TooMany { what, given, most };
+    caller.data().context.refuse(Refusal { call, code: ERRNO_INVAL, why });
+    ERRNO_INVAL
 }
 
 fn le32(bytes: &[u8], at: usize) -> u32 {

@@ -1,6 +1,37 @@
-//! How many lines a transform may write to its host's log.
+//! How many lines a transform may write to its host's log, and how often the library tells of what it left out.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Nanoseconds between two lines of the library about the same thing.
+pub const INTERVAL: u64 = 1_000_000_000;
+
+/// Admits one line per interval and counts those in between. May be used on any thread.
+#[derive(Debug, Default)]
+pub struct Throttle {
+    /// From when on the next one is admitted.
+    next: AtomicU64,
+    /// Those that were not admitted since.
+    more: AtomicU64,
+}
+
+impl Throttle {
+    /// Whether a line may pass at `now` (nanoseconds of any clock) and how many were not admitted before. None if this
+    /// one may not.
+    pub fn admit(&self, now: u64) -> Option<u64> {
+        if self.is_due(now) {
+            return Some(self.more.swap(0, Relaxed));
+        }
+        self.more.fetch_add(1, Relaxed);
+        None
+    }
+
+    /// Whether a line may pass now. If so none may until the interval has passed.
+    fn is_due(&self, now: u64) -> bool {
+        let next = self.next.load(Relaxed);
+        let after = now.saturating_add(INTERVAL);
+        now >= next && self.next.compare_exchange(next, after, Relaxed, Relaxed).is_ok()
+    }
+}
 
 /// Limits log lines per second with a burst. Shared by the engines of one transform and shard. May be used on any
 /// thread.
@@ -15,6 +46,8 @@ pub struct LogLimit {
     suppressed: AtomicU64,
     /// Suppressed lines that were not reported to the host yet.
     untold: AtomicU64,
+    /// When their number is reported.
+    reports: Throttle,
 }
 
 impl LogLimit {
@@ -27,6 +60,7 @@ impl LogLimit {
             next: AtomicU64::new(0),
             suppressed: AtomicU64::new(0),
             untold: AtomicU64::new(0),
+            reports: Throttle::default(),
         }
     }
 
@@ -46,7 +80,13 @@ impl LogLimit {
         self.suppressed.load(Relaxed)
     }
 
-    /// Lines suppressed since the last call.
+    /// Lines suppressed since they were last reported, if their number may be reported at `now`. Otherwise 0: they are
+    /// reported later.
+    pub fn take_untold_at(&self, now: u64) -> u64 {
+        if self.untold.load(Relaxed) > 0 && self.reports.is_due(now) { self.take_untold() } else { 0 }
+    }
+
+    /// Lines suppressed since they were last reported.
     pub fn take_untold(&self) -> u64 {
         if self.untold.load(Relaxed) == 0 { 0 } else { self.untold.swap(0, Relaxed) }
     }
@@ -86,6 +126,34 @@ mod tests {
         assert_eq!((limit.take_untold(), limit.take_untold()), (4, 0));
         assert_eq!(admitted(&limit, SECOND, 2), 0);
         assert_eq!((limit.take_untold(), limit.suppressed()), (2, 6));
+    }
+
+    #[test]
+    fn reports_come_once_per_interval_and_miss_no_line() {
+        let limit = LogLimit::new(1000, 1);
+        let (mut reports, mut told, mut last) = (0, 0, None);
+        for step in 1..=1_000_000_u64 {
+            let now = step * SECOND / 100_000;
+            if limit.admit(now) {
+                let lines = limit.take_untold_at(now);
+                if lines > 0 {
+                    assert!(last.is_none_or(|last| now - last >= INTERVAL));
+                    (reports, told, last) = (reports + 1, told + lines, Some(now));
+                }
+            }
+        }
+        assert!((9..=11).contains(&reports), "{reports}");
+        assert_eq!(told + limit.take_untold(), limit.suppressed());
+    }
+
+    #[test]
+    fn a_throttle_admits_the_first_and_counts_the_others() {
+        let throttle = Throttle::default();
+        assert_eq!(throttle.admit(5), Some(0));
+        assert_eq!([6, 7, INTERVAL + 4].map(|now| throttle.admit(now)), [None; 3]);
+        assert_eq!(throttle.admit(INTERVAL + 5), Some(3));
+        assert_eq!(throttle.admit(3 * INTERVAL), Some(0));
+        assert_eq!(throttle.admit(u64::MAX), Some(0));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::base::config::Config;
 use crate::base::error::Result;
 use crate::base::status::wasm_status as Status;
 use crate::batch::fallible;
-use crate::metrics::log_limit::LogLimit;
+use crate::metrics::log_limit::{LogLimit, Throttle};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -49,6 +49,8 @@ pub struct Series {
     pub errors: Errors,
     /// Limits what its guests write to the log.
     pub log: LogLimit,
+    /// Limits lines about host calls that returned an error code.
+    pub refusals: Throttle,
     restarts: AtomicU64,
     members: Mutex<Members>,
 }
@@ -67,6 +69,7 @@ impl Series {
             shard,
             errors: Errors::default(),
             log: LogLimit::new(config.log_lines_per_second, config.log_burst_lines),
+            refusals: Throttle::default(),
             restarts: AtomicU64::new(0),
             members: Mutex::default(),
         }
