@@ -22,5 +22,6 @@ pub mod refusal;
 pub mod schema_registry;
 pub mod transform;
 pub mod wasi;
+pub mod wasi_flags;
 pub mod wasi_streams;
 pub mod work;

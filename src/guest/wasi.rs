@@ -5,12 +5,12 @@
 //! twice and need an asynchronous call. `poll_oneoff` would need Tokio's timers: here sleeping returns at once.
 //! `clock_time_get` and `clock_res_get` know the guest's clocks and have no time that they could fail for.
 //! `random_get` fills the guest's memory in place. `proc_exit` takes every code: wasmtime-wasi refuses some.
-//! `wasi_streams` has three more.
+//! `wasi_streams` and `wasi_flags` have more.
 
 use super::context::{Context, GuestState};
 use super::memory::GuestMemory;
 use super::refusal::{Refusal, Why};
-use super::wasi_streams;
+use super::{wasi_flags, wasi_streams};
 use crate::base::description::Description;
 use wasmtime::{Caller, Error, Linker};
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
@@ -21,7 +21,7 @@ pub const MODULE: &str = "wasi_snapshot_preview1";
 
 pub(super) const ERRNO_SUCCESS: i32 = 0;
 pub(super) const ERRNO_BADF: i32 = 8;
-const ERRNO_INVAL: i32 = 28;
+pub(super) const ERRNO_INVAL: i32 = 28;
 
 /// Defines the module.
 pub fn define(linker: &mut Linker<GuestState>) -> Result<(), Error> {
@@ -34,6 +34,7 @@ pub fn define(linker: &mut Linker<GuestState>) -> Result<(), Error> {
     linker.func_wrap(MODULE, "random_get", random_get)?;
     linker.func_wrap(MODULE, "proc_exit", |code: i32| -> Result<(), Error> { Err(I32Exit(code).into()) })?;
     wasi_streams::define(linker)?;
+    wasi_flags::define(linker)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -126,6 +127,9 @@ fn wall_clock(context: &Context) -> u64 {
 const SUBSCRIPTION_SIZE: u32 = 48;
 const EVENT_SIZE: u32 = 32;
 
+/// All flags of a clock's subscription: the time is absolute.
+const SUBCLOCKFLAGS: u16 = 1;
+
 const STDIN: u32 = 0;
 const OUTPUT: core::ops::RangeInclusive<u32> = 1..=2;
 /// The other end of a stream was closed.
@@ -147,7 +151,11 @@ impl Subscription {
             0 => {
                 // Clock u32, timeout u64 at 24, precision u64, flags u16 at 40.
                 let (id, timeout) = (le32(bytes, 16), le64(bytes, 24));
-                let absolute = bytes[40] & 1 != 0;
+                let flags = u16::from_le_bytes([bytes[40], bytes[41]]);
+                if flags & !SUBCLOCKFLAGS != 0 {
+                    return Err(ERRNO_INVAL);
+                }
+                let absolute = flags & 1 != 0;
                 let now = now.get(id as usize).ok_or(ERRNO_INVAL)?;
                 Ok(Self::Clock(if absolute { timeout.saturating_sub(*now) } else { timeout }))
             }

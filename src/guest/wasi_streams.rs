@@ -6,7 +6,7 @@ use super::memory::GuestMemory;
 use super::wasi::{ERRNO_BADF, ERRNO_SUCCESS, MODULE};
 use wasmtime::{Caller, Error, Linker};
 
-const ERRNO_SPIPE: i32 = 70;
+pub(super) const ERRNO_SPIPE: i32 = 70;
 
 const STDIN: i32 = 0;
 const OUTPUTS: [i32; 2] = [1, 2];
