@@ -77,7 +77,7 @@ TEST(Routing, TopicsGoByNameAndTheFirstIsTheDefault) {
 TEST(Routing, ATopicThatIsNoOutputIsRefusedWithMinusThree) {
   bench b("c_route", {}, with_topics({"first"}));
   EXPECT_THAT(b.run({"t:unknown\nx", "t:First\nx", "still alive"}).values(), ElementsAre("still alive"));
-  EXPECT_THAT(b.log->texts(WASM_LOG_SEVERITY_WARN),
+  EXPECT_THAT(b.log->texts_from(WASM_LOG_SOURCE_GUEST),
               ElementsAre("route: topic \"unknown\" refused: -3", "route: topic \"First\" refused: -3"));
 }
 
@@ -86,7 +86,7 @@ TEST(Routing, WithoutOutputTopicsEveryWriteIsRefused) {
   ASSERT_TRUE(succeeded(b.start()));
   recorder out;
   ASSERT_TRUE(succeeded(b.transform(kafka::values({"t:in\nx"}), out)));
-  EXPECT_THAT(b.log->texts(WASM_LOG_SEVERITY_WARN), ElementsAre("route: topic \"in\" refused: -3"));
+  EXPECT_THAT(b.log->texts_from(WASM_LOG_SOURCE_GUEST), ElementsAre("route: topic \"in\" refused: -3"));
   EXPECT_THAT(out.records, IsEmpty());
 }
 

@@ -204,6 +204,25 @@ TEST(Wasi, FilesDirectoriesAndSocketsFailWithTheirErrnos) {
   EXPECT_EQ(errnos[7], badf) << "fd_write to what is not open";
 }
 
+// What a newer language may pass. Each call of t_wasi_flags, with all bits set and with none.
+TEST(Wasi, UnknownFlagsAndNumbersAreAnErrnoAndNoTrap) {
+  constexpr int inval = 28;
+  bench b("t_wasi_flags");
+  const auto out = b.run({"a"}).values();
+  ASSERT_THAT(out, SizeIs(1));
+  std::vector<int> errnos(out[0].begin(), out[0].end());
+  ASSERT_THAT(errnos, SizeIs(38));
+  EXPECT_THAT(std::vector(errnos.begin(), errnos.begin() + 19), testing::Each(inval));
+  constexpr int badf = 8;
+  constexpr int notsock = 57;
+  constexpr int notsup = 58;
+  constexpr int spipe = 70;
+  EXPECT_THAT(std::vector(errnos.begin() + 19, errnos.end()),
+              ElementsAre(badf, badf, badf, badf, spipe, badf, badf, badf, badf, notsup, notsock, notsock, notsock, notsock,
+                          0, 0, 0, 0, 0))
+      << "in the order of the imports; the last are the clocks and three sleeps";
+}
+
 TEST(Wasi, ArgumentsAndEnvironmentSayWhatTheHostSaid) {
   auto transform = with_topics({"first", "second"});
   transform.name = "called this";

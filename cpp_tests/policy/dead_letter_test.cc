@@ -97,6 +97,32 @@ TEST(DeadLetter, CarriesTheBrokersTimeAndTheFirstPartOfALongMessage) {
   EXPECT_EQ(headers[3].second, whole.substr(0, 1024));
 }
 
+TEST(DeadLetter, HasWhatTheGuestWroteToStandardErrorAndTheRefusedWrite) {
+  wasm_runtime_config config{};
+  config.output_buffer_limit = 4 << 10;
+  policed p(config);
+  for (const auto* guest : {"rust_panic", "odd_bad_write"}) {
+    p.factory = compile(p.runtime, guest);
+    p.engine = wasmengine::engine::create(p.factory).value();
+    p.set({.on_error = WASM_ON_ERROR_DEAD_LETTER});
+    ASSERT_TRUE(succeeded(p.start()));
+    recorder out;
+    EXPECT_TRUE(succeeded(p.transform(built({"boom", std::string(5'000, 'x'), "boom"}), out)));
+    ASSERT_EQ(out.records.size(), 3U);
+    const bool rust = guest == std::string_view("rust_panic");
+    const auto& headers = out.records[rust ? 0 : 1].content.headers;
+    ASSERT_EQ(headers.size(), rust || out.records[1].topic == 1 ? 5U : 0U);
+    EXPECT_EQ(headers[4].first, "wasm-stderr");
+    if (rust) {
+      EXPECT_THAT(headers[4].second.value(), testing::EndsWith(":26:\nboom, as the record asked"));
+    } else {
+      EXPECT_EQ(headers[4].second, "bad_write: write failed");
+      EXPECT_THAT(headers[3].second.value(),
+                  HasSubstr("write_record returned -3: the record has 5005 bytes and output_buffer_limit is 4096"));
+    }
+  }
+}
+
 TEST(DeadLetter, IsWaitedForBehindTheOutputBeforeIt) {
   policed p(WASM_ON_ERROR_DEAD_LETTER);
   ASSERT_TRUE(succeeded(p.start()));

@@ -50,6 +50,15 @@ class log_lines {
     }
     return out;
   }
+  [[nodiscard]] std::vector<std::string> texts_from(wasm_log_source source) const {
+    std::vector<std::string> out;
+    for (const auto& l : all()) {
+      if (l.source == source) {
+        out.push_back(l.text);
+      }
+    }
+    return out;
+  }
 
  private:
   mutable std::mutex _mutex;

@@ -104,6 +104,7 @@ pub struct Context {
     has_topic: bool,
     started: Cell<bool>,
     memory_limit: usize,
+    table_limit: usize,
     refused_growth: Cell<Option<Growth>>,
     last_words: LastWords,
     /// The last refusal of a host call and where the guest was.
@@ -135,6 +136,7 @@ impl Context {
             transform,
             started: Cell::new(false),
             memory_limit: config.memory_limit,
+            table_limit: config.table_limit,
             refused_growth: Cell::new(None),
             last_words: LastWords::default(),
             refusal: RefCell::default(),
@@ -202,6 +204,11 @@ impl Context {
     /// Bytes that the guest's memory may have.
     pub fn memory_limit(&self) -> usize {
         self.memory_limit
+    }
+
+    /// Elements that the guest's tables may have.
+    pub fn table_limit(&self) -> usize {
+        self.table_limit
     }
 
     /// Bytes of the guest's memory.

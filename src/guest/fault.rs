@@ -190,9 +190,10 @@ fn with_growth(context: &Context, what: String) -> String {
             format!("{what}, after the system had no memory for it to grow from {size} to {wanted} bytes")
         }
         Growing::Table => {
+            let limit = context.table_limit();
             format!(
-                "{what}, after its tables of {size} elements were not allowed to grow to {wanted} elements (see \
-                 table_limit)"
+                "{what}, after its tables of {size} elements were not allowed to grow to {wanted} elements (table_limit \
+                 is {limit})"
             )
         }
     }

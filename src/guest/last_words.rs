@@ -11,7 +11,7 @@
 //! | Python | `Traceback …`, indented frames, then the reason |
 //!
 //! So a line that begins a panic is kept with those after it up to an empty line or a note. Otherwise it is the last
-//! line that is neither empty nor indented.
+//! line that is neither empty nor indented nor such a note.
 
 use crate::base::text::{escape, printable_lines};
 use core::cell::RefCell;
@@ -73,7 +73,9 @@ impl LastWords {
                 }
                 state.append(line);
             }
-            Stage::Lines if !blank && (state.kept.is_empty() || !line[0].is_ascii_whitespace()) => {
+            Stage::Lines
+                if !blank && !ends_panic(line) && (state.kept.is_empty() || !line[0].is_ascii_whitespace()) =>
+            {
                 state.kept.clear();
                 state.append(line);
             }
@@ -152,6 +154,10 @@ mod tests {
             ("Traceback (most recent call last):\n  File \"x\"\nValueError: boom", "ValueError: boom"),
             ("one\nError: boom\n    at f (x.js)\n", "Error: boom"),
             ("Assertion failed: 0 (x.c: f: 1)\r\n\r\n", "Assertion failed: 0 (x.c: f: 1)"),
+            (
+                "memory allocation of 9 bytes failed\nnote: run with `RUST_BACKTRACE=1`",
+                "memory allocation of 9 bytes failed",
+            ),
             ("  indented", "  indented"),
             ("\n \n", ""),
         ] {
