@@ -1490,7 +1490,8 @@ typedef enum wasm_on_error WASM_ENGINE_ENUM_TYPE {
   // As `WASM_ON_ERROR_SKIP`, but first the sink gets the input record in a block of its own. It is an output record
   // whose topic is the number of the factory's output topics. Four headers follow the record's own.
   // `wasm-transform`: the transform's name. `wasm-offset`: the offset in decimal. `wasm-error`: the name of the
-  // status. `wasm-error-message`: the message with at most 1,024 characters. The record is counted after the sink
+  // status. `wasm-error-message`: the message with at most 1,024 characters. `wasm-stderr`: what the guest
+  // wrote to standard error last at that record, as in `wasm_error_info`; absent if nothing. The record is counted after the sink
   // has taken it. If the sink fails, the transform fails.
   WASM_ON_ERROR_DEAD_LETTER = 2,
 } wasm_on_error;

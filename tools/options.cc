@@ -46,7 +46,7 @@ constexpr const char* about_run =
     "A guest that fails at a record (it traps, exits, takes too long, hits a limit) ends the run unless --on-error says\n"
     "to continue: the guest is started again and the batch continues behind that record. Dead letters are in the format\n"
     "records whatever --format says. They have the topic that they came from and the details in added headers:\n"
-    "wasm-transform, wasm-offset, wasm-error and wasm-error-message.\n"
+    "wasm-transform, wasm-offset, wasm-error, wasm-error-message and, if the guest wrote to standard error, wasm-stderr.\n"
     "\n"
     "Compiled modules: with --cache-dir they are kept in a directory and need not be compiled again. The directory must\n"
     "belong to you or root and must not be writable by others. A guest whose name ends with .cwasm is the output of\n"

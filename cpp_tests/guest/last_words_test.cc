@@ -83,7 +83,7 @@ TEST(Refusal, IsInTheErrorOfAGuestThatEndsAtThatRecordAndOfNoOther) {
   ASSERT_TRUE(succeeded(b.start()));
   recorder out;
   auto end = b.transform(kafka::values({"payload:", large}), out);
-  EXPECT_EQ(end.status, WASM_STATUS_GUEST_EXIT) << end.message();
+  EXPECT_EQ(end.status, WASM_STATUS_GUEST_TRAP) << end.message();
   EXPECT_EQ(end.why->refusal(), "write_record returned -3: the record has 70005 bytes and output_buffer_limit is 65536");
   EXPECT_THAT(end.message(), HasSubstr(std::string(end.why->refusal())));
   EXPECT_EQ(end.why->guest_stderr(), "bad_write: write failed");

@@ -162,7 +162,7 @@ impl RunTime {
         }
         let used = self.processor.get();
         if used > self.limit {
-            return Err(Fault::Timeout { limit_ms: self.limit / 1_000_000 });
+            return Err(Fault::Timeout { limit: self.limit });
         }
         // Processor time cannot pass faster. So the rest of the limit may pass before the next look.
         self.used.set(used.max(1));

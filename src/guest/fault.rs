@@ -49,11 +49,19 @@ pub enum Fault {
     #[error("a host call found no memory: try the batch again later")]
     OutOfMemory,
     /// The time limit.
-    #[error("the guest ran for more than {limit_ms} ms")]
+    #[error("the guest ran for more than {}", milliseconds(*limit))]
     Timeout {
-        /// The limit.
-        limit_ms: u64,
+        /// The limit in nanoseconds.
+        limit: u64,
     },
+}
+
+/// A time as a host has set it. Not rounded: a limit below a millisecond is not 0.
+fn milliseconds(nanoseconds: u64) -> String {
+    match (nanoseconds / 1_000_000, nanoseconds % 1_000_000) {
+        (whole, 0) => format!("{whole} ms"),
+        (whole, rest) => format!("{} ms", format!("{whole}.{rest:06}").trim_end_matches('0')),
+    }
 }
 
 /// Frames that an error has: Wasmtime's own default.
@@ -220,4 +228,19 @@ fn frames(backtrace: &wasmtime::WasmBacktrace, wrappers: &Wrappers) -> Vec<Frame
         }
     }
     frames
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_limits_are_not_rounded() {
+        for (nanoseconds, text) in [(3_000_000_000, "3000 ms"), (1_500_000, "1.5 ms"), (200_001, "0.200001 ms")] {
+            assert_eq!(
+                Fault::Timeout { limit: nanoseconds }.to_string(),
+                format!("the guest ran for more than {text}")
+            );
+        }
+    }
 }
