@@ -251,6 +251,9 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   // The artifact was made by another version of the library or for another processor or with another
   // configuration. The message says which. Compile the module again.
   WASM_STATUS_MODULE_ARTIFACT_INCOMPATIBLE = 38,
+  // The module may take too long or too much memory to be compiled. The message says what for. See
+  // `compile_limit_factor` of `wasm_runtime_config`.
+  WASM_STATUS_MODULE_TOO_COMPLEX = 39,
   // The guest trapped. See `trap` of `wasm_error_info`.
   WASM_STATUS_GUEST_TRAP = 50,
   // The guest exited by itself: `proc_exit` or a return from `_start`. See `exit_code` of `wasm_error_info`.
@@ -629,6 +632,11 @@ typedef struct wasm_runtime_config {
   // monotonic clock is the time that the engine has run, plus what the guest has slept. In both cases sleeping
   // returns at once and the wall clock is the timestamp of the current record.
   uint64_t replay_seed;
+  // What multiplies the limits of what is compiled. A module that would take too long or too much memory to compile
+  // is refused with `WASM_STATUS_MODULE_TOO_COMPLEX`. By default the worst accepted module takes some 30 seconds of
+  // processor time and 1 GiB. Modules that compilers make take a small part of that. `UINT32_MAX`: there are no such
+  // limits, for hosts that compile only modules of their own. Default 1.
+  uint32_t compile_limit_factor;
 } wasm_runtime_config;
 
 // Makes a runtime. `config` may be NULL for the defaults. Its content is copied. Any thread. Any number of runtimes.

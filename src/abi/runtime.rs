@@ -161,6 +161,11 @@ pub struct wasm_runtime_config {
     /// monotonic clock is the time that the engine has run, plus what the guest has slept. In both cases sleeping
     /// returns at once and the wall clock is the timestamp of the current record.
     pub replay_seed: u64,
+    /// What multiplies the limits of what is compiled. A module that would take too long or too much memory to compile
+    /// is refused with `WASM_STATUS_MODULE_TOO_COMPLEX`. By default the worst accepted module takes some 30 seconds of
+    /// processor time and 1 GiB. Modules that compilers make take a small part of that. `UINT32_MAX`: there are no such
+    /// limits, for hosts that compile only modules of their own. Default 1.
+    pub compile_limit_factor: u32,
 }
 
 host_data!(wasm_log_sink: AnyThread, "The header says: `line` is called on several threads at once, and `drop` on any.");
@@ -232,6 +237,7 @@ fn settings(c: &wasm_runtime_config) -> Result<Config> {
         perf_map: c.perf_map != 0,
         real_time: c.avoid_real_time == 0,
         replay: NonZeroU64::new(c.replay_seed),
+        compile_limit_factor: if c.compile_limit_factor == 0 { d.compile_limit_factor } else { c.compile_limit_factor },
     })
 }
 

@@ -99,6 +99,8 @@ pub struct Config {
     pub real_time: bool,
     /// The seed of guests that are replayed.
     pub replay: Option<NonZeroU64>,
+    /// What multiplies the limits of what is compiled. `u32::MAX`: there are none.
+    pub compile_limit_factor: u32,
 }
 
 impl Default for Config {
@@ -128,6 +130,7 @@ impl Default for Config {
             perf_map: false,
             real_time: true,
             replay: None,
+            compile_limit_factor: 1,
         }
     }
 }

@@ -80,6 +80,9 @@ pub enum wasm_status {
     /// The artifact was made by another version of the library or for another processor or with another
     /// configuration. The message says which. Compile the module again.
     ModuleArtifactIncompatible = 38,
+    /// The module may take too long or too much memory to be compiled. The message says what for. See
+    /// `compile_limit_factor` of `wasm_runtime_config`.
+    ModuleTooComplex = 39,
 
     /// The guest trapped. See `trap` of `wasm_error_info`.
     GuestTrap = 50,
@@ -209,6 +212,7 @@ names! {
     ModuleTableLimit => c"module-table-limit",
     ModuleArtifactDamaged => c"module-artifact-damaged",
     ModuleArtifactIncompatible => c"module-artifact-incompatible",
+    ModuleTooComplex => c"module-too-complex",
     GuestTrap => c"guest-trap",
     GuestExit => c"guest-exit",
     GuestTimeout => c"guest-timeout",

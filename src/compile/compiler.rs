@@ -141,7 +141,7 @@ fn obtain(shared: &Shared, module: &[u8], transform: &str, wanted: bool) -> Resu
 
 fn compile_now(shared: &Shared, linked: &Linked, module: &[u8]) -> Result<Code> {
     let made = || {
-        check_specification(module)?;
+        check_specification(module, shared.config.compile_limit_factor)?;
         elements::check(module)?;
         let rewritten = suspend_points::add(module, |module, name| linked.waits(module, name))
             .map_err(|e| Error::new(Status::ModuleCompile, format!("the module could not be rewritten: {e}")))?;

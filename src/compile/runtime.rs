@@ -185,7 +185,7 @@ impl Shared {
     /// Validates a module without compiling it.
     pub fn validate(&self, module: &[u8]) -> Result<()> {
         self.validate_interface(module)?;
-        validate::check_specification(module)?;
+        validate::check_specification(module, self.config.compile_limit_factor)?;
         elements::check(module)
     }
 

@@ -128,7 +128,7 @@ mod tests {
         for (proposal, text, allowed) in proposals {
             let module = wat::parse_str(text).unwrap();
             assert_eq!(wasmtime::Module::validate(&engine, &module).is_ok(), allowed, "Wasmtime: {proposal}");
-            assert_eq!(check_specification(&module).is_ok(), allowed, "we: {proposal}");
+            assert_eq!(check_specification(&module, 1).is_ok(), allowed, "we: {proposal}");
         }
     }
 }

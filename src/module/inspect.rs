@@ -19,6 +19,9 @@ pub struct Import {
 const MAX_IMPORTS: u32 = 10_000;
 /// Exports that a module may have.
 const MAX_EXPORTS: u32 = 100_000;
+/// Memories and tables that can be read. No valid module has more than a hundred.
+const MAX_MEMORIES: u32 = 10_000;
+const MAX_TABLES: u32 = 10_000;
 /// Entries of a list in the JSON document and characters of a type. More are left out.
 const JSON_ENTRIES: usize = 1_000;
 const JSON_TYPE: usize = 300;
@@ -144,11 +147,13 @@ impl Summary {
                 }
             }
             Payload::MemorySection(memories) => {
+                at_most("memories", memories.count(), MAX_MEMORIES)?;
                 for memory in memories {
                     self.memory(memory?);
                 }
             }
             Payload::TableSection(tables) => {
+                at_most("tables", tables.count(), MAX_TABLES)?;
                 for table in tables {
                     self.tables.push(table?.ty.initial);
                 }
@@ -183,7 +188,8 @@ impl Summary {
             KnownCustom::Name(_) => self.has_names = true,
             KnownCustom::Producers(fields) => {
                 for field in fields.into_iter().flatten() {
-                    for value in field.values.into_iter().flatten() {
+                    let room = JSON_ENTRIES - self.producers.len();
+                    for value in field.values.into_iter().flatten().take(room) {
                         self.producers.push((field.name.into(), value.name.into(), value.version.into()));
                     }
                 }
@@ -264,10 +270,10 @@ impl Summary {
             "code_size": self.code_size,
             "data_segments": self.data_segments,
             "has_names": self.has_names,
-            "memories": self.memories.iter()
+            "memories": self.memories.iter().take(JSON_ENTRIES)
                 .map(|m| json!({ "initial_pages": m.initial, "maximum_pages": m.maximum, "memory64": m.memory64 }))
                 .collect::<Vec<_>>(),
-            "tables": self.tables,
+            "tables": self.tables.iter().take(JSON_ENTRIES).collect::<Vec<_>>(),
             "imports": self.imports.iter().take(JSON_ENTRIES)
                 .map(|i| named(kind(&i.kind), &[("module", &i.module), ("name", &i.name)]))
                 .collect::<Vec<_>>(),

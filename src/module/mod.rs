@@ -3,6 +3,7 @@
 pub mod abi;
 pub mod artifact;
 pub mod bulk_memory;
+pub mod complexity;
 pub mod elements;
 pub mod inspect;
 pub mod suspend_points;

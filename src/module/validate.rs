@@ -7,8 +7,9 @@ use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::base::text::printable;
 use crate::module::artifact;
+use crate::module::complexity::{Estimate, Refusal};
 use std::collections::HashMap;
-use wasmparser::{Validator, WasmFeatures};
+use wasmparser::{FuncValidatorAllocations, Parser, ValidPayload, Validator, WasmFeatures};
 
 /// The functions that guests may import: type by module and name.
 #[derive(Debug, Default)]
@@ -58,13 +59,35 @@ const CORE_VERSION: &[u8] = &[1, 0, 0, 0];
 /// How many names a message lists.
 const NAMES_SHOWN: usize = 8;
 
-/// Checks the module against the Wasm specification on the calling thread. Wasmtime's own function starts threads of
-/// Rayon for this.
-pub fn check_specification(module: &[u8]) -> Result<()> {
-    Validator::new_with_features(FEATURES)
-        .validate_all(module)
-        .map(drop)
-        .map_err(|e| Error::new(Status::ModuleInvalid, format!("the module is not valid: {e}")))
+/// Checks the module against the Wasm specification and against the limits of what is compiled, which `factor`
+/// multiplies. On the calling thread: Wasmtime's own function starts threads of Rayon.
+pub fn check_specification(module: &[u8], factor: u32) -> Result<()> {
+    validate_all(module, factor).map_err(|refusal| match refusal {
+        Refusal::Invalid(e) => Error::new(Status::ModuleInvalid, format!("the module is not valid: {e}")),
+        Refusal::Complex(e) => e,
+    })
+}
+
+fn validate_all(module: &[u8], factor: u32) -> core::result::Result<(), Refusal> {
+    let mut validator = Validator::new_with_features(FEATURES);
+    let mut parser = Parser::new(0);
+    parser.set_features(FEATURES);
+    let mut estimate = Estimate::new(module, factor);
+    let mut functions = Vec::new();
+    for payload in parser.parse_all(module) {
+        let payload = payload?;
+        if let ValidPayload::Func(function, body) = validator.payload(&payload)? {
+            functions.push((function, body));
+        } else {
+            estimate.section(&payload)?;
+        }
+    }
+    // Their bodies may refer to what comes behind them.
+    let mut memory = FuncValidatorAllocations::default();
+    for (function, body) in functions {
+        memory = estimate.function(function, &body, memory)?;
+    }
+    Ok(())
 }
 
 /// All checks but the one of the specification.

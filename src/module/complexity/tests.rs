@@ -1,0 +1,137 @@
+use super::*;
+use wasmparser::{ValidPayload, Validator};
+
+/// The estimate for a valid module, and the cost of its most expensive function.
+fn estimate(module: &[u8]) -> (Cost, Cost) {
+    let (mut validator, mut estimate) = (Validator::new(), Estimate::new(module, u32::MAX));
+    let (mut functions, mut largest) = (Vec::new(), Cost::default());
+    for payload in Parser::new(0).parse_all(module) {
+        let payload = payload.unwrap();
+        match validator.payload(&payload).unwrap() {
+            ValidPayload::Func(function, body) => functions.push((function, body)),
+            _ => assert!(estimate.section(&payload).is_ok()),
+        }
+    }
+    for (function, body) in functions {
+        let before = estimate.total();
+        let (cost, _) = estimate.measure(function, &body, FuncValidatorAllocations::default()).ok().unwrap();
+        assert!(estimate.total() == before);
+        largest.time = largest.time.max(cost.1.total().time);
+        largest.memory = largest.memory.max(cost.1.total().memory);
+        assert!(estimate.add(cost.0, &cost.1).is_ok());
+    }
+    (estimate.total(), largest)
+}
+
+/// Prints the estimates for the modules in WASM_ENGINE_MODULES: cargo test … -- --ignored --nocapture estimates
+#[test]
+#[ignore = "for those who change the costs"]
+fn estimates_of_modules() {
+    for path in std::env::var("WASM_ENGINE_MODULES").unwrap().split_whitespace() {
+        let (all, largest) = estimate(&std::fs::read(path).unwrap());
+        println!(
+            "{path}: {:.2} s, {} MiB kept; the largest function {:.3} s, {:.1} MiB",
+            all.time as f64 / 1e9,
+            all.kept >> 20,
+            largest.time as f64 / 1e9,
+            largest.memory as f64 / f64::from(1 << 20)
+        );
+    }
+}
+
+/// The message if the module is refused.
+fn refusal(fields: &str, factor: u32) -> Option<String> {
+    let module = wat::parse_str(format!("(module {fields})")).unwrap();
+    match crate::module::validate::check_specification(&module, factor) {
+        Ok(()) => None,
+        Err(e) => {
+            assert_eq!(e.status, Status::ModuleTooComplex, "{}", e.message);
+            Some(e.message)
+        }
+    }
+}
+
+#[test]
+fn each_kind_of_bomb_is_refused_with_its_reason() {
+    let values = "i64 ".repeat(1000);
+    let (zeros, drops) = ("(i64.const 0)".repeat(1000), "drop ".repeat(1000));
+    let wide = format!("(type $w (func (param {values}) (result {values})))");
+    let loops = |n: usize| format!("(func {})", "(loop)".repeat(n));
+    let nested = |depth: usize| {
+        let writes: String = (0..100).map(|i| format!("i32.const 1 local.set {i} ")).collect();
+        format!("(func (local {}) {} {writes} {})", "i32 ".repeat(100), "loop ".repeat(depth), "end ".repeat(depth))
+    };
+    let blocks =
+        |kind: &str, n: usize| format!("{wide} (func {zeros} {} {drops})", format!("{kind} (type $w) end ").repeat(n));
+    let calls = |n: usize| {
+        format!(
+            "(func $a (result {values}) {zeros}) (func $b (param {values})) (func {})",
+            "call $a call $b ".repeat(n)
+        )
+    };
+    let changed = |n: usize| {
+        let ifs = (0..n).map(|i| format!("local.get 0 if i32.const 1 local.set {} end ", i % 100));
+        format!("(func (local {}) {})", "i32 ".repeat(100), ifs.collect::<String>())
+    };
+    let left = |n: usize| {
+        let leave = (0..n).map(|i| format!("i32.const 1 local.set {} local.get 0 br_if 0 ", i % 300));
+        format!("(func (local {}) block {} end)", "i32 ".repeat(300), leave.collect::<String>())
+    };
+    let looks = |n: usize| format!("(table 1 funcref) (func {})", "i32.const 0 call_indirect ".repeat(n));
+    for (module, reason) in [
+        (loops(20_000), "mostly for 20,000 loops: "),
+        (nested(300), "loops nested 300 deep with 100 locals"),
+        (blocks("loop", 100), "values that blocks and calls pass on"),
+        (blocks("block", 100), "values that blocks and calls pass on"),
+        (calls(500), "values that blocks and calls pass on"),
+        (changed(5_000), "blocks and branches with 100 locals"),
+        (left(5_000), "branches with 300 locals"),
+        (looks(40_000), "40,000 calls through tables and reads of them"),
+    ] {
+        let message = refusal(&module, 1).unwrap();
+        assert!(message.contains(reason) && message.contains("compile_limit_factor"), "{message}, not {reason}");
+        assert_eq!(refusal(&module, u32::MAX), None, "{reason}");
+    }
+    // What is usual is accepted.
+    for module in [loops(1_000), nested(10), blocks("loop", 5), calls(50), changed(500), left(500), looks(1_000)] {
+        assert_eq!(refusal(&module, 1), None);
+    }
+    assert!(refusal(&loops(20_000), 2).is_some() && refusal(&loops(20_000), 20).is_none());
+}
+
+/// `n` functions with as many locals as a function may have.
+fn locals(n: u32) -> Vec<u8> {
+    use wasm_encoder::{CodeSection, Function, FunctionSection, Module, TypeSection, ValType};
+    let (mut types, mut functions, mut code) = (TypeSection::new(), FunctionSection::new(), CodeSection::new());
+    types.ty().function([], []);
+    let mut body = Function::new([(49_999, ValType::I64)]);
+    body.instructions().end();
+    for _ in 0..n {
+        functions.function(0);
+        code.function(&body);
+    }
+    let mut module = Module::new();
+    module.section(&types).section(&functions).section(&code);
+    module.finish()
+}
+
+#[test]
+fn the_sum_of_all_functions_is_limited() {
+    let check = |n, factor| crate::module::validate::check_specification(&locals(n), factor);
+    assert!(check(1_000, 1).is_ok());
+    let message = check(2_000, 1).unwrap_err().message;
+    assert!(
+        message.contains("the module may take longer to be compiled than is allowed: the limit is 24.0 s"),
+        "{message}"
+    );
+    assert!(check(2_000, 2).is_ok());
+}
+
+#[test]
+fn a_refused_function_is_named() {
+    let named = format!("(func $fine) (func $bomb {})", "(loop)".repeat(20_000));
+    let message = refusal(&named, 1).unwrap();
+    assert!(message.starts_with("function 1 (bomb) may take "), "{message}");
+    let nameless = format!("(func) (func {})", "(loop)".repeat(20_000));
+    assert!(refusal(&nameless, 1).unwrap().starts_with("function 1 may take "));
+}
