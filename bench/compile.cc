@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a module costs before it runs: bench-compile [--no-limits | --validate] MODULE... A line of JSON for each, measured
-// in a process of its own: seconds of processor time and MiB of memory at most for wasm_runtime_validate,
+// What a module costs before it runs: bench-compile [--no-limits | --validate] MODULE... A line of JSON for each,
+// measured in a process of its own: seconds of processor time and MiB of memory at most for wasm_runtime_validate,
 // wasm_runtime_inspect and the compilation with one thread. --validate: only whether it is accepted.
 #include "measure.hh"
 

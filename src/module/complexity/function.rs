@@ -101,6 +101,8 @@ impl FunctionParts {
         self.part(Part::Loops).add(loops.saturating_mul(locals), each(1_200, 120, 0));
         let nested = self.deep_loops.saturating_mul(locals);
         self.part(Part::NestedLoops).add(nested, DEEP_LOOP_LOCAL);
+        let time = quadratic(self.deep_loops, 2_000).saturating_mul(self.deepest);
+        self.part(Part::NestedLoops).add(1, each(time, 0, 0));
         let branching = quadratic(self.blocks, 7_000).saturating_mul(locals);
         self.part(Part::Branches).add(1, each(branching, 0, 0));
         let merging = self.merges.saturating_mul(3_500) + self.merges_squared.saturating_mul(16) / 10;
