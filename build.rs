@@ -37,8 +37,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Programs look for the soname when they start. Cargo makes `libwasm_engine.so` only. This is a link beside it, so that
-/// what is linked with the build directory runs.
+/// Programs look for the soname when they start. Cargo makes `libwasm_engine.so` only. This is a link beside it, for
+/// what is linked with the build directory.
 fn link_soname(soname: &str) -> std::io::Result<()> {
     // OUT_DIR is PROFILE/build/PACKAGE-HASH/out.
     let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());

@@ -370,17 +370,17 @@ typedef struct wasm_error_info {
   // functions and values of variables are not known. **The dump contains what the memory contains, secrets
   // included.**
   wasm_slice core_dump;
-  // What the guest wrote to standard error last while it worked on the record, or outside of one. Usually the reason
-  // of its end. UTF-8 of at most 1,024 bytes without control characters but newlines and tabs. Empty if the guest
-  // wrote nothing. Kept also if the log's limit left the lines out.
+  // What the guest wrote to standard error last while it worked on the record, or outside of one. Usually the
+  // reason of its end. UTF-8 of at most 1,024 bytes without control characters but newlines and tabs. Empty if the
+  // guest wrote nothing. Kept also if the log's limit left the lines out.
   //
-  // A line that begins with `panic: ` or `fatal error: ` (Go) or that is `thread … panicked at …` (Rust) is here with
-  // the lines behind it up to an empty line or a note about backtraces. Otherwise this is the last line that is neither
-  // empty nor indented nor such a note.
+  // A line that begins with `panic: ` or `fatal error: ` (Go) or that is `thread … panicked at …` (Rust) is here
+  // with the lines behind it up to an empty line or a note about backtraces. Otherwise this is the last line that is
+  // neither empty nor indented nor such a note.
   wasm_slice guest_stderr;
-  // Why a host call returned an error code to the guest last while it worked on the record, or outside of one. UTF-8.
-  // For example `write_record returned -3: the record has 70000 bytes and output_buffer_limit is 65536`. Empty if none
-  // did. The guest may have ended for another reason.
+  // Why a host call returned an error code to the guest last while it worked on the record, or outside of one.
+  // UTF-8. For example `write_record returned -3: the record has 70000 bytes and output_buffer_limit is 65536`.
+  // Empty if none did. The guest may have ended for another reason.
   wasm_slice refusal;
   // Bytes of the guest's memory at its end. 0 if no guest ended.
   uint64_t memory_size;
@@ -879,7 +879,7 @@ wasm_status wasm_future_take_artifact(wasm_future *future, wasm_bytes **artifact
 // part of a batch that is no longer valid. The engine can be started again. The same holds for a user of a shared
 // engine, also before its turn. A replacement is dropped and the engine stays as it was. A compilation that has not
 // begun is left out. One that has begun continues and its result is dropped or kept by the factory cache that was
-// asked.
+// asked. It no longer counts as one of `compile_threads`: the next compilation begins at once on another thread.
 //
 // `WASM_STATUS_WRONG_THREAD` if a future of an engine is released on another thread. `WASM_STATUS_BUSY` from one of
 // the engine's own callbacks. Nothing is freed then.
@@ -1496,11 +1496,11 @@ typedef enum wasm_on_error WASM_ENGINE_ENUM_TYPE {
   // The record is dropped and counted. The guest is started again and continues with the next record of the batch.
   WASM_ON_ERROR_SKIP = 1,
   // As `WASM_ON_ERROR_SKIP`, but first the sink gets the input record in a block of its own. It is an output record
-  // whose topic is the number of the factory's output topics. Four headers follow the record's own.
+  // whose topic is the number of the factory's output topics. Headers follow the record's own.
   // `wasm-transform`: the transform's name. `wasm-offset`: the offset in decimal. `wasm-error`: the name of the
-  // status. `wasm-error-message`: the message with at most 1,024 characters. `wasm-stderr`: what the guest
-  // wrote to standard error last at that record, as in `wasm_error_info`; absent if nothing. The record is counted after the sink
-  // has taken it. If the sink fails, the transform fails.
+  // status. `wasm-error-message`: the message with at most 1,024 characters. `wasm-stderr`: what the guest wrote to
+  // standard error last at that record, as in `wasm_error_info`. Absent if nothing. The record is counted after the
+  // sink has taken it. If the sink fails, the transform fails.
   WASM_ON_ERROR_DEAD_LETTER = 2,
 } wasm_on_error;
 

@@ -47,17 +47,17 @@ pub struct wasm_error_info {
     /// functions and values of variables are not known. **The dump contains what the memory contains, secrets
     /// included.**
     pub core_dump: wasm_slice,
-    /// What the guest wrote to standard error last while it worked on the record, or outside of one. Usually the reason
-    /// of its end. UTF-8 of at most 1,024 bytes without control characters but newlines and tabs. Empty if the guest
-    /// wrote nothing. Kept also if the log's limit left the lines out.
+    /// What the guest wrote to standard error last while it worked on the record, or outside of one. Usually the
+    /// reason of its end. UTF-8 of at most 1,024 bytes without control characters but newlines and tabs. Empty if the
+    /// guest wrote nothing. Kept also if the log's limit left the lines out.
     ///
-    /// A line that begins with `panic: ` or `fatal error: ` (Go) or that is `thread … panicked at …` (Rust) is here with
-    /// the lines behind it up to an empty line or a note about backtraces. Otherwise this is the last line that is neither
-    /// empty nor indented nor such a note.
+    /// A line that begins with `panic: ` or `fatal error: ` (Go) or that is `thread … panicked at …` (Rust) is here
+    /// with the lines behind it up to an empty line or a note about backtraces. Otherwise this is the last line that is
+    /// neither empty nor indented nor such a note.
     pub guest_stderr: wasm_slice,
-    /// Why a host call returned an error code to the guest last while it worked on the record, or outside of one. UTF-8.
-    /// For example `write_record returned -3: the record has 70000 bytes and output_buffer_limit is 65536`. Empty if none
-    /// did. The guest may have ended for another reason.
+    /// Why a host call returned an error code to the guest last while it worked on the record, or outside of one.
+    /// UTF-8. For example `write_record returned -3: the record has 70000 bytes and output_buffer_limit is 65536`.
+    /// Empty if none did. The guest may have ended for another reason.
     pub refusal: wasm_slice,
     /// Bytes of the guest's memory at its end. 0 if no guest ended.
     pub memory_size: u64,

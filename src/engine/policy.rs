@@ -18,11 +18,11 @@ pub enum wasm_on_error {
     /// The record is dropped and counted. The guest is started again and continues with the next record of the batch.
     Skip = 1,
     /// As `WASM_ON_ERROR_SKIP`, but first the sink gets the input record in a block of its own. It is an output record
-    /// whose topic is the number of the factory's output topics. Four headers follow the record's own.
+    /// whose topic is the number of the factory's output topics. Headers follow the record's own.
     /// `wasm-transform`: the transform's name. `wasm-offset`: the offset in decimal. `wasm-error`: the name of the
-    /// status. `wasm-error-message`: the message with at most 1,024 characters. `wasm-stderr`: what the guest
-    /// wrote to standard error last at that record, as in `wasm_error_info`; absent if nothing. The record is counted after the sink
-    /// has taken it. If the sink fails, the transform fails.
+    /// status. `wasm-error-message`: the message with at most 1,024 characters. `wasm-stderr`: what the guest wrote to
+    /// standard error last at that record, as in `wasm_error_info`. Absent if nothing. The record is counted after the
+    /// sink has taken it. If the sink fails, the transform fails.
     DeadLetter = 2,
 }
 

@@ -274,7 +274,7 @@ class Client(ToolTest):
             url = f"http://127.0.0.1:{unused.getsockname()[1]}"
             ended = self.look_up(url, records=3)
         self.assertEqual(ended.lines, [FAILED] * 3)
-        self.assertIn(f"warn: schema registry: GET {url}/schemas/ids/1: Failed to connect to 127.0.0.1", ended.stderr)
+        self.assertIn(f"schema registry: GET {url}/schemas/ids/1: Failed to connect to 127.0.0.1", ended.stderr)
 
     def test_credentials(self):
         registry = Registry(self, user="me:p@ss/wörd")
