@@ -13,15 +13,13 @@ use crate::base::status::wasm_status as Status;
 use crate::base::text::hex;
 use crate::batch::fallible;
 use crate::compile::code_cache::key::digest;
-use crate::compile::compilation::{Compilation, Interest, Pending};
 use crate::compile::factory::{Compiled, LastReleased};
 use crate::compile::job::{self, FactoryOutcome};
 use crate::compile::runtime::Runtime;
-use crate::compile::threads::Delivery;
 use crate::host::waker::Waker;
 use crate::metrics::registry::FactoryLookup;
 use crate::module::artifact::Digest;
-use crate::promise::oneshot::{self, Sender, Wake as _};
+use crate::promise::oneshot::{self, Receiver, Sender, Wake as _};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -68,17 +66,10 @@ struct CacheEntry {
 }
 
 enum Progress {
-    /// It is being compiled.
-    Compiling(Compiling),
+    /// The requests that wait for it.
+    Compiling(Vec<Sender<FactoryOutcome, Waker>>),
     /// The factory exists.
     Compiled(CachedFactory),
-}
-
-/// A compilation for the cache.
-struct Compiling {
-    compilation: Arc<Compilation>,
-    /// The requests that wait for it.
-    senders: Vec<Sender<FactoryOutcome, Waker>>,
 }
 
 /// A factory in the cache.
@@ -93,7 +84,7 @@ pub enum Lookup {
     /// The factory exists.
     Now(Arc<Compiled>),
     /// The factory is being compiled.
-    Soon(Pending<FactoryOutcome, Waker>),
+    Soon(Receiver<FactoryOutcome, Waker>),
 }
 
 /// A cache's counts since its creation. The first two are current values.
@@ -197,14 +188,12 @@ impl FactoryCache {
                 entry.get()
             }
             (None, Some(content)) => {
-                let compilation = Arc::<Compilation>::default();
-                let (sender, pending) = waiting(compilation.join());
-                let senders = vec![sender];
-                let progress = Progress::Compiling(Compiling { compilation: compilation.clone(), senders });
+                let (sender, receiver) = waiting();
+                let progress = Progress::Compiling(vec![sender]);
                 state.entries.insert(key.clone(), CacheEntry { content: content.clone(), progress });
                 state.counted.compiling += 1;
-                job = Some((key, compilation, content.transform));
-                (FactoryLookup::Miss, Ok(Lookup::Soon(pending)))
+                job = Some((key, content.transform));
+                (FactoryLookup::Miss, Ok(Lookup::Soon(receiver)))
             }
             (None, None) => {
                 let what = "the cache has no factory with this key: pass the module to have it compiled";
@@ -220,70 +209,50 @@ impl FactoryCache {
         drop(state);
         drop(idle);
         self.runtime.shared.metrics.note_factory_lookup(lookup);
-        if let Some((key, compilation, transform)) = job {
+        if let Some((key, transform)) = job {
             match fallible::copy_large(module) {
-                Ok(module) => self.begin(key, compilation, module, transform),
+                Ok(module) => self.begin(key, module, transform),
                 // Other requests may wait already.
-                Err(e) => self.finish(&key, &compilation, Err(e.into())),
+                Err(e) => self.finish(&key, Err(e.into())),
             }
         }
         found
     }
 
     /// Starts the compilation for this key on a compile thread.
-    fn begin(
-        self: &Arc<Self>,
-        key: CacheKey,
-        compilation: Arc<Compilation>,
-        module: Vec<u8>,
-        transform: Arc<Description>,
-    ) {
-        let (cache, again, in_job) = (self.clone(), key.clone(), compilation.clone());
-        let job = move || -> Delivery {
-            let made = cache.compile(&again, &in_job, &module, transform);
-            drop(module);
-            Box::new(move || {
-                if let Some(made) = made {
-                    // Wakers are foreign code.
-                    let finish = || cache.finish(&again, &in_job, made);
-                    let _ = catch_unwind(AssertUnwindSafe(finish));
-                }
-            })
+    fn begin(self: &Arc<Self>, key: CacheKey, module: Vec<u8>, transform: Arc<Description>) {
+        let (cache, again) = (self.clone(), key.clone());
+        let job = move || {
+            // Rayon would abort on a panic.
+            let _ = catch_unwind(AssertUnwindSafe(|| cache.compile(&again, &module, transform)));
         };
-        if let Err(e) = self.runtime.threads.run_for(&compilation, job) {
+        if let Err(e) = self.runtime.threads.run(job) {
             // Other requests may wait already.
-            self.finish(&key, &compilation, Err(e));
+            self.finish(&key, Err(e));
         }
     }
 
     /// Compiles unless all requests were released.
-    fn compile(
-        &self,
-        key: &CacheKey,
-        compilation: &Arc<Compilation>,
-        module: &[u8],
-        transform: Arc<Description>,
-    ) -> Option<Result<Compiled>> {
+    fn compile(&self, key: &CacheKey, module: &[u8], transform: Arc<Description>) {
         let mut state = self.state.lock();
-        if state.has_requests(key, compilation) {
+        if state.has_requests(key) {
             state.counted.compilations += 1;
             drop(state);
             let compile = || job::compile_now(self.runtime.shared.clone(), transform, module);
-            Some(catch_unwind(AssertUnwindSafe(compile)).unwrap_or_else(|_| Err(job::panicked())))
+            self.finish(key, catch_unwind(AssertUnwindSafe(compile)).unwrap_or_else(|_| Err(job::panicked())));
         } else {
-            let skipped = state.remove_compiling(key, compilation);
+            let skipped = state.remove_compiling(key);
             drop(state);
             drop(skipped);
-            None
         }
     }
 
     /// A compilation has completed. A factory is kept and a failure is not. All waiting requests get the result.
-    fn finish(&self, key: &CacheKey, compilation: &Arc<Compilation>, made: Result<Compiled>) {
+    fn finish(&self, key: &CacheKey, made: Result<Compiled>) {
         let mut state = self.state.lock();
-        let waiting = state.remove_compiling(key, compilation);
+        let waiting = state.remove_compiling(key);
         let (content, mut senders) = match waiting {
-            Some(CacheEntry { content, progress: Progress::Compiling(compiling) }) => (content, compiling.senders),
+            Some(CacheEntry { content, progress: Progress::Compiling(senders) }) => (content, senders),
             _ => return,
         };
         let outcome = made.map(|own| {
@@ -346,24 +315,22 @@ impl FactoryCache {
 }
 
 /// A slot for a waiting request.
-fn waiting(interest: Interest) -> (Sender<FactoryOutcome, Waker>, Pending<FactoryOutcome, Waker>) {
-    let (sender, receiver) = oneshot::channel(|| Err(job::panicked()));
-    (sender, Pending::new(receiver, interest))
+fn waiting() -> (Sender<FactoryOutcome, Waker>, Receiver<FactoryOutcome, Waker>) {
+    oneshot::channel(|| Err(job::panicked()))
 }
 
 impl CacheEntry {
     fn get(&mut self) -> (FactoryLookup, Result<Lookup>) {
         match &mut self.progress {
             Progress::Compiled(cached) => (FactoryLookup::Hit, Ok(Lookup::Now(cached.lend()))),
-            Progress::Compiling(Compiling { compilation, senders }) => {
-                let interest = compilation.join();
+            Progress::Compiling(senders) => {
                 if senders.len() == senders.capacity() {
                     // Not each time, because all slots are checked.
                     senders.retain(|sender| !sender.is_cancelled());
                 }
-                let (sender, pending) = waiting(interest);
+                let (sender, receiver) = waiting();
                 senders.push(sender);
-                (FactoryLookup::Joined, Ok(Lookup::Soon(pending)))
+                (FactoryLookup::Joined, Ok(Lookup::Soon(receiver)))
             }
         }
     }
@@ -375,22 +342,19 @@ impl CacheEntry {
 
 impl CacheState {
     /// Whether a request still waits for the compilation.
-    fn has_requests(&self, key: &CacheKey, of: &Arc<Compilation>) -> bool {
+    fn has_requests(&self, key: &CacheKey) -> bool {
         match self.entries.get(key) {
-            Some(CacheEntry { progress: Progress::Compiling(Compiling { compilation, senders }), .. }) => {
-                Arc::ptr_eq(compilation, of) && senders.iter().any(|s| !s.is_cancelled())
+            Some(CacheEntry { progress: Progress::Compiling(senders), .. }) => {
+                senders.iter().any(|s| !s.is_cancelled())
             }
             _ => false,
         }
     }
 
     /// Takes out the entry whose compilation ends.
-    fn remove_compiling(&mut self, key: &CacheKey, of: &Arc<Compilation>) -> Option<CacheEntry> {
-        let is_its = |entry: &CacheEntry| match &entry.progress {
-            Progress::Compiling(compiling) => Arc::ptr_eq(&compiling.compilation, of),
-            Progress::Compiled(_) => false,
-        };
-        if !self.entries.get(key).is_some_and(is_its) {
+    fn remove_compiling(&mut self, key: &CacheKey) -> Option<CacheEntry> {
+        let compiling = matches!(self.entries.get(key), Some(CacheEntry { progress: Progress::Compiling(_), .. }));
+        if !compiling {
             return None;
         }
         self.counted.compiling -= 1;

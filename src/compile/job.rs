@@ -3,12 +3,10 @@
 use crate::base::description::Description;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
-use crate::compile::compilation::{Compilation, Pending};
 use crate::compile::compiler::{self, Code};
 use crate::compile::factory::Compiled;
 use crate::compile::runtime::{Runtime, Shared};
-use crate::compile::threads::Delivery;
-use crate::promise::oneshot::{self, Wake};
+use crate::promise::oneshot::{self, Receiver, Wake};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -23,7 +21,7 @@ pub fn compile<W: Wake + 'static>(
     runtime: &Runtime,
     module: Vec<u8>,
     transform: Description,
-) -> Result<Pending<FactoryOutcome, W>> {
+) -> Result<Receiver<FactoryOutcome, W>> {
     transform.check()?;
     start(runtime, move |shared| compile_now(shared, Arc::new(transform), &module).map(Arc::new))
 }
@@ -33,7 +31,7 @@ pub fn load<W: Wake + 'static>(
     runtime: &Runtime,
     artifact: Vec<u8>,
     transform: Description,
-) -> Result<Pending<FactoryOutcome, W>> {
+) -> Result<Receiver<FactoryOutcome, W>> {
     transform.check()?;
     start(runtime, move |shared| {
         let code = compiler::load(&shared, artifact);
@@ -42,7 +40,7 @@ pub fn load<W: Wake + 'static>(
 }
 
 /// Starts to compile a module to an artifact.
-pub fn precompile<W: Wake + 'static>(runtime: &Runtime, module: Vec<u8>) -> Result<Pending<ArtifactOutcome, W>> {
+pub fn precompile<W: Wake + 'static>(runtime: &Runtime, module: Vec<u8>) -> Result<Receiver<ArtifactOutcome, W>> {
     start(runtime, move |shared| compiler::precompile(&shared, &module))
 }
 
@@ -66,28 +64,22 @@ fn make(shared: Arc<Shared>, transform: Arc<Description>, code: Result<Code>) ->
 fn start<T: Send + 'static, W: Wake + 'static>(
     runtime: &Runtime,
     job: impl FnOnce(Arc<Shared>) -> Result<T> + Send + 'static,
-) -> Result<Pending<Result<T>, W>> {
+) -> Result<Receiver<Result<T>, W>> {
     // No host function can be added from here on.
     runtime.shared.linked()?;
     let shared = runtime.shared.clone();
     let (mut sender, receiver) = oneshot::channel::<Result<T>, W>(|| Err(panicked()));
-    let compilation = Arc::<Compilation>::default();
-    let pending = Pending::new(receiver, compilation.join());
-    let work = move || -> Delivery {
-        if sender.is_cancelled() {
-            // The future was released while the job was queued.
-            return Box::new(|| ());
-        }
-        let outcome = catch_unwind(AssertUnwindSafe(|| job(shared))).unwrap_or_else(|_| Err(panicked()));
-        Box::new(move || {
-            // The waker is foreign code.
-            let _ = catch_unwind(AssertUnwindSafe(move || {
-                if let Some(Some(waker)) = sender.send(outcome) {
-                    waker.wake();
-                }
-            }));
-        })
-    };
-    runtime.threads.run_for(&compilation, work)?;
-    Ok(pending)
+    runtime.threads.run(move || {
+        // A panic drops the sender before it sends. The outcome is then `panicked`.
+        let _ = catch_unwind(AssertUnwindSafe(move || {
+            if sender.is_cancelled() {
+                // The future was released while the job was queued.
+                return;
+            }
+            if let Some(Some(waker)) = sender.send(job(shared)) {
+                waker.wake();
+            }
+        }));
+    })?;
+    Ok(receiver)
 }
