@@ -157,7 +157,7 @@ class Avro(AvroTest):
         registry = Registry(self)
         registry.register("readings-value", '{"type": "record", "name": "Reading", "fields": []}')
         self.assertIn(
-            f"warn: schema registry: POST {registry.url}/subjects/readings-value/versions: HTTP status 409, error 409: "
+            f"schema registry: POST {registry.url}/subjects/readings-value/versions: HTTP status 409, error 409: "
             'Schema being registered is incompatible with an earlier schema for subject "readings-value"\n',
             self.refuse(registry, *self.readings),
         )
@@ -208,7 +208,7 @@ class Client(ToolTest):
         registry = Registry(self, misbehave=misbehave)
         ended = self.look_up(registry.url, *arguments)
         self.assertEqual(ended.lines, [FAILED])
-        self.assertIn(f"warn: schema registry: GET {registry.url}/schemas/ids/1", ended.stderr)
+        self.assertIn(f"schema registry: GET {registry.url}/schemas/ids/1", ended.stderr)
         self.assertIn(why, ended.stderr)
         self.assertLess(len(ended.stderr), 3000)
         return ended.stderr
