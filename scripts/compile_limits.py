@@ -14,6 +14,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -75,8 +76,6 @@ def main():
 
 def climb(bench, seconds):
     """Hill climbing over mixtures: functions with several kinds of bodies, each repeated."""
-    import time
-
     end = time.monotonic() + seconds
     worst = {"compile_s": 0.0, "compile_mib": 0.0}
     best = {what: hostile.mixture() for what in worst}

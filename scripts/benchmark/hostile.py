@@ -239,6 +239,8 @@ FAMILIES = {
     ),
     "globals": lambda n: module(globals_=[b"\x7f\1\x41\0\x0b"] * n),
     "a long constant": lambda n: module(globals_=[b"\x7f\1\x41\0" + b"\x41\0\x6a" * n + b"\x0b"]),
+    "a long data offset": lambda n: module(data=[b"\0\x41\0" + b"\x41\0\x6a" * n + b"\x0b\0"]),
+    "a long element offset": lambda n: one(b"", elements=[b"\0\x41\0" + b"\x41\0\x6a" * n + b"\x0b\0"]),
     "element expressions": lambda n: one(b"", elements=[b"\4\x41\0\x0b" + vector([ref(START + 1)] * n)]),
     "element segments": lambda n: one(b"", elements=[b"\0\x41\0\x0b\0"] * n),
     "elements": lambda n: one(b"", elements=[b"\0\x41\0\x0b" + vector([leb(START + 1)] * n)]),

@@ -16,8 +16,8 @@ use crate::base::text::printable;
 use costs::*;
 use function::FunctionParts;
 use wasmparser::{
-    BinaryReaderError, ElementItems, FuncToValidate, FuncValidatorAllocations, FunctionBody, KnownCustom, Name,
-    Operator, OperatorsReader, Parser, Payload, TypeRef, ValidatorResources,
+    BinaryReaderError, DataKind, ElementItems, ElementKind, FuncToValidate, FuncValidatorAllocations, FunctionBody,
+    KnownCustom, Name, Operator, OperatorsReader, Parser, Payload, TypeRef, ValidatorResources,
 };
 
 /// Why a module is refused.
@@ -65,14 +65,25 @@ impl<'a> Estimate<'a> {
             Payload::ExportSection(section) => self.escaping += u64::from(section.count()),
             Payload::TableSection(section) => self.constants(section.range()),
             Payload::GlobalSection(section) => self.constants(section.range()),
-            Payload::DataSection(section) => self.total.add(section.count().into(), CONSTANT_BYTE),
+            Payload::DataSection(section) => {
+                for data in section.clone() {
+                    if let DataKind::Active { offset_expr, .. } = data?.kind {
+                        self.constants(offset_expr.get_binary_reader().range());
+                    }
+                }
+            }
             Payload::ElementSection(section) => {
                 for element in section.clone() {
-                    match element?.items {
+                    let element = element?;
+                    if let ElementKind::Active { offset_expr, .. } = element.kind {
+                        self.constants(offset_expr.get_binary_reader().range());
+                    }
+                    match element.items {
                         ElementItems::Functions(items) => self.escaping += u64::from(items.count()),
                         ElementItems::Expressions(_, items) => {
                             self.escaping += u64::from(items.count());
                             self.total.add(items.count().into(), ELEMENT_EXPRESSION);
+                            self.constants(items.range());
                         }
                     }
                 }

@@ -63,7 +63,7 @@ pub(super) const TARGET: Cost = each(200, 150, 10);
 pub(super) const PASSED: Cost = each(8_000, 4_000, 30);
 /// One that each target of a br_table passes on.
 pub(super) const TARGET_PASSED: Cost = each(2_000, 6_000, 8);
-/// A byte of globals, elements, data segments and table initializers: constant expressions.
+/// A byte of a constant expression: of globals, tables, offsets of segments and elements.
 pub(super) const CONSTANT_BYTE: Cost = each(300, 0, 120);
 /// An item of a segment that is an expression.
 pub(super) const ELEMENT_EXPRESSION: Cost = each(30_000, 7_500, 500);

@@ -128,6 +128,21 @@ fn the_sum_of_all_functions_is_limited() {
 }
 
 #[test]
+fn constant_expressions_count_wherever_they_are() {
+    let constant = |n: usize| format!("(i32.const 0) {}", "(i32.const 0) (i32.add) ".repeat(n));
+    let around = |place: &str, value: &str| match place {
+        "a global" => format!("(global i32 {value})"),
+        "a data segment" => format!("(memory 1) (data (offset {value}) \"\")"),
+        _ => format!("(table 1 funcref) (elem (offset {value}) func)"),
+    };
+    for place in ["a global", "a data segment", "an element segment"] {
+        assert_eq!(refusal(&around(place, &constant(1_000)), 1), None, "{place}");
+        let message = refusal(&around(place, &constant(2_000_000)), 1).unwrap_or_default();
+        assert!(message.contains("the limit is 500 MiB"), "{place}: {message}");
+    }
+}
+
+#[test]
 fn a_refused_function_is_named() {
     let named = format!("(func $fine) (func $bomb {})", "(loop)".repeat(20_000));
     let message = refusal(&named, 1).unwrap();
