@@ -63,7 +63,7 @@ def main():
     parser.add_argument("bench")
     parser.add_argument("--seconds", type=float, default=0)
     parser.add_argument("families", nargs="*")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     bench = Bench(arguments.bench)
     print(f"{'family':24} {'size':>9} {'module':>11}  {'compilation':>22}")
     for name in arguments.families or hostile.FAMILIES:

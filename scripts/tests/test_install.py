@@ -156,10 +156,16 @@ class Subproject(Case):
     TEXT = f"add_subdirectory({ROOT} engine)\nadd_executable(host main.c)\ntarget_link_libraries(host wasm_engine::wasm_engine)\n"
 
     def test_cargo_is_called(self):
+        # One that tells what it was called with.
+        said = self.scratch / "said"
+        cargo = self.scratch / "cargo"
+        cargo.write_text(f'#!/bin/sh\necho "$@" >{said}\nexec {shutil.which("cargo")} "$@"\n')
+        cargo.chmod(0o755)
         # In the directory in which all is built already.
         place = f"-DWASM_ENGINE_CARGO_TARGET_DIR={LIBRARY.parents[1]}"
-        out = self.build(self.project(self.TEXT, "main.c", C_HOST), place)
+        out = self.build(self.project(self.TEXT, "main.c", C_HOST), place, f"-DCARGO={cargo}")
         self.assertRegex(run(out / "host"), r"^0\.\d+\.\d+ 1\n$")
+        self.assertIn(f"build --release --locked --lib --manifest-path {ROOT}/Cargo.toml", said.read_text())
 
     def test_nothing_else_is_built_or_installed(self):
         project = self.project(self.TEXT, "main.c", C_HOST)

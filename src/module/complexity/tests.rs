@@ -78,7 +78,19 @@ fn each_kind_of_bomb_is_refused_with_its_reason() {
         format!("(func (local {}) block {} end)", "i32 ".repeat(300), leave.collect::<String>())
     };
     let looks = |n: usize| format!("(table 1 funcref) (func {})", "i32.const 0 call_indirect ".repeat(n));
+    let tables = |n: usize| {
+        let table = format!("local.get 0 br_table {} ", (0..300).map(|i| format!("{i} ")).collect::<String>());
+        let each = format!("local.get 0 if {table} end ").repeat(n);
+        format!("(func (local i32) {} {each} {})", "block ".repeat(300), "end ".repeat(300))
+    };
+    let chain = |n: usize| {
+        let (ten, zeros) = ("i64 ".repeat(10), "(i64.const 0)".repeat(10));
+        let loops = "loop (type $ten) i32.const 0 br_if 0 end ".repeat(n);
+        format!("(type $ten (func (param {ten}) (result {ten}))) (func {zeros} {loops} {})", "drop ".repeat(10))
+    };
     for (module, reason) in [
+        (tables(2_000), "602,300 blocks and branches"),
+        (chain(2_000), "60,000 values that blocks and calls pass on"),
         (loops(20_000), "mostly for 20,000 loops: "),
         (nested(300), "loops nested 300 deep with 100 locals"),
         (blocks("loop", 100), "values that blocks and calls pass on"),
@@ -93,18 +105,28 @@ fn each_kind_of_bomb_is_refused_with_its_reason() {
         assert_eq!(refusal(&module, u32::MAX), None, "{reason}");
     }
     // What is usual is accepted.
-    for module in [loops(1_000), nested(10), blocks("loop", 5), calls(50), changed(500), left(500), looks(1_000)] {
+    for module in [
+        loops(1_000),
+        nested(10),
+        blocks("loop", 5),
+        calls(50),
+        changed(500),
+        left(500),
+        looks(1_000),
+        tables(20),
+        chain(100),
+    ] {
         assert_eq!(refusal(&module, 1), None);
     }
-    assert!(refusal(&loops(20_000), 2).is_some() && refusal(&loops(20_000), 20).is_none());
+    assert!(refusal(&loops(5_000), 1).is_some() && refusal(&loops(5_000), 2).is_none(), "the factor multiplies");
 }
 
-/// `n` functions with as many locals as a function may have.
-fn locals(n: u32) -> Vec<u8> {
+/// `n` functions with as many locals as a function may have, and with so many parameters.
+fn functions(n: u32, params: usize) -> Vec<u8> {
     use wasm_encoder::{CodeSection, Function, FunctionSection, Module, TypeSection, ValType};
     let (mut types, mut functions, mut code) = (TypeSection::new(), FunctionSection::new(), CodeSection::new());
-    types.ty().function([], []);
-    let mut body = Function::new([(49_999, ValType::I64)]);
+    types.ty().function(vec![ValType::I64; params], []);
+    let mut body = Function::new([(49_999 - params as u32, ValType::I64)]);
     body.instructions().end();
     for _ in 0..n {
         functions.function(0);
@@ -117,7 +139,7 @@ fn locals(n: u32) -> Vec<u8> {
 
 #[test]
 fn the_sum_of_all_functions_is_limited() {
-    let check = |n, factor| crate::module::validate::check_specification(&locals(n), factor);
+    let check = |n, factor| crate::module::validate::check_specification(&functions(n, 0), factor);
     assert!(check(1_000, 1).is_ok());
     let message = check(2_000, 1).unwrap_err().message;
     assert!(
@@ -125,6 +147,8 @@ fn the_sum_of_all_functions_is_limited() {
         "{message}"
     );
     assert!(check(2_000, 2).is_ok());
+    let with_params = |n| crate::module::validate::check_specification(&functions(n, 1_000), 1);
+    assert!(with_params(500).is_ok() && with_params(1_500).is_err(), "each parameter counts");
 }
 
 #[test]
