@@ -19,7 +19,7 @@ install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/" DESTINATION "${CMAKE_INSTALL_
 
 set(PACKAGE_DIR "${CMAKE_INSTALL_LIBDIR}/cmake/wasm_engine")
 configure_package_config_file("${CMAKE_CURRENT_LIST_DIR}/wasm_engineConfig.cmake.in" wasm_engineConfig.cmake
-  INSTALL_DESTINATION "${PACKAGE_DIR}" PATH_VARS CMAKE_INSTALL_LIBDIR CMAKE_INSTALL_INCLUDEDIR)
+  INSTALL_DESTINATION "${PACKAGE_DIR}" PATH_VARS CMAKE_INSTALL_LIBDIR CMAKE_INSTALL_INCLUDEDIR WASM_ENGINE_HELPER_DIR)
 # Before 1.0 a minor version may break what the one before it had.
 write_basic_package_version_file(wasm_engineConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/wasm_engineConfig.cmake"

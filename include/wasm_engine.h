@@ -254,6 +254,8 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   // The module may take too long or too much memory to be compiled. The message says what for. See
   // `compile_limit_factor` of `wasm_runtime_config`.
   WASM_STATUS_MODULE_TOO_COMPLEX = 39,
+  // To compile the module takes more than `compile_time_limit_ns` or `compile_memory_limit`. The message says which.
+  WASM_STATUS_MODULE_COMPILE_LIMIT = 40,
   // The guest trapped. See `trap` of `wasm_error_info`.
   WASM_STATUS_GUEST_TRAP = 50,
   // The guest exited by itself: `proc_exit` or a return from `_start`. See `exit_code` of `wasm_error_info`.
@@ -307,6 +309,9 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   // The allocator refused memory. Nothing is wrong with the data or the module. A call that returns this had no
   // effect: try again later. A future that fails with it has undone its operation.
   WASM_STATUS_OUT_OF_MEMORY = 96,
+  // The compile helper could not be started, has ended without an answer or is of another version. The message says
+  // which. See `compile_helper` of `wasm_runtime_config`.
+  WASM_STATUS_COMPILE_HELPER_FAILED = 97,
 } wasm_status;
 
 // Why a guest trapped. The numbers are fixed, as with `wasm_status`.
@@ -559,7 +564,7 @@ typedef struct wasm_runtime_config {
   // The precision depends on how soon the thread `wasm-ticker` gets a processor. If the process may use real-time
   // scheduling (CAP_SYS_NICE or RLIMIT_RTPRIO of 1 or more), that thread takes SCHED_FIFO with priority 1. Not so if
   // `avoid_real_time` is set or slices are shorter than 100,000. Otherwise it asks Linux for short slices of its
-  // own. It may run on the processors that are allowed for the thread that makes the first runtime.
+  // own. See `processors` for where it runs.
   uint64_t time_slice_ns;
   // Nanoseconds of processor time that a guest may use for one record or for its start. Time of the host functions
   // that it calls is included. Time in which the thread was preempted or blocked does not count, nor does time in
@@ -577,7 +582,9 @@ typedef struct wasm_runtime_config {
   // Bytes of a log line as the guest wrote it. Longer ones are cut into several. Bytes that are not UTF-8 take four
   // bytes each in the log. Default 8 KiB.
   uint64_t max_log_line;
-  // Threads that compile. They start with the first module. Default 1.
+  // Modules that are compiled at once. The threads that compile start with the first module: so many for a module
+  // that is compiled alone, and one more for each further one. A compilation that is given up no longer counts, but
+  // its threads end when it does. Default 1.
   uint32_t compile_threads;
   // 1: the CRCs of batches are not checked. Default 0.
   uint32_t skip_crc_check;
@@ -637,6 +644,24 @@ typedef struct wasm_runtime_config {
   // processor time and 1 GiB. Modules that compilers make take a small part of that. `UINT32_MAX`: there are no such
   // limits, for hosts that compile only modules of their own. Default 1.
   uint32_t compile_limit_factor;
+  // The path of a program in whose processes modules are compiled, for hosts that take modules of strangers. The
+  // library ships one: `wasm-compile-helper`. Absolute. It must be of the library's version and is trusted as the
+  // library itself. Copied. Default empty: modules are compiled in this process.
+  //
+  // Each compilation has a process of its own. It has one socket and no environment but LD_LIBRARY_PATH. It ends
+  // with its compilation and at once if the compilation's future is released. `WASM_STATUS_MODULE_COMPILE_LIMIT` if
+  // it exceeds one of the two limits below. `WASM_STATUS_COMPILE_HELPER_FAILED` if it cannot do its work.
+  wasm_slice compile_helper;
+  // Nanoseconds of processor time that the helper may use for one module on all its threads. At least 10,000,000.
+  // Default 60,000,000,000.
+  uint64_t compile_time_limit_ns;
+  // Bytes of memory that the helper may have for one module. Its own code and data take some 40 MiB of them. At least
+  // 64 MiB. Default 2 GiB.
+  uint64_t compile_memory_limit;
+  // The processors on which the library's own threads run, as a list such as `0-3,8`. For the compile threads, the
+  // helper and the thread `wasm-ticker`, which all runtimes share: the first runtime decides. Copied. Default empty:
+  // all processors on which any thread of the process may run when the library's thread starts.
+  wasm_slice processors;
 } wasm_runtime_config;
 
 // Makes a runtime. `config` may be NULL for the defaults. Its content is copied. Any thread. Any number of runtimes.
@@ -650,6 +675,11 @@ typedef struct wasm_runtime_config {
 // `WASM_STATUS_INVALID_ARGUMENT` if a field is invalid. The message names it. `WASM_STATUS_SYSTEM` if a thread cannot
 // be started.
 wasm_status wasm_runtime_create(const wasm_runtime_config *config, wasm_runtime **runtime, wasm_error **error);
+
+// The compile helper as a whole program: for a host that has its own instead of `wasm-compile-helper`. The program's
+// `main` does nothing else and returns what this returns. Does not return if the library has started the program.
+// Otherwise returns 2.
+int wasm_runtime_compile_helper_main(void);
 
 // Validates a module without compiling it. Returns `WASM_STATUS_OK` or the `WASM_STATUS_MODULE_…` that a compilation
 // would report. The message has the details. Takes some 15 ms per megabyte on the calling thread. Any thread.
@@ -879,7 +909,7 @@ wasm_status wasm_future_take_artifact(wasm_future *future, wasm_bytes **artifact
 // part of a batch that is no longer valid. The engine can be started again. The same holds for a user of a shared
 // engine, also before its turn. A replacement is dropped and the engine stays as it was. A compilation that has not
 // begun is left out. One that has begun continues and its result is dropped or kept by the factory cache that was
-// asked.
+// asked. It no longer counts as one of `compile_threads`: the next compilation begins at once on another thread.
 //
 // `WASM_STATUS_WRONG_THREAD` if a future of an engine is released on another thread. `WASM_STATUS_BUSY` from one of
 // the engine's own callbacks. Nothing is freed then.

@@ -10,11 +10,11 @@ use crate::base::error::{Error, Result};
 use crate::base::state::wasm_poll;
 use crate::base::status::wasm_status;
 use crate::base::thread_mark::ThreadMark;
+use crate::compile::compilation::Pending;
 use crate::compile::factory::Compiled;
 use crate::engine::ReplacementState;
 use crate::host::owned::Owned;
 use crate::host::waker::{Waker, wasm_waker};
-use crate::promise::oneshot::Receiver;
 use core::cell::{RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -77,13 +77,13 @@ trait Job {
     fn makes(&self) -> &'static str;
 }
 
-impl<T: Made> Job for Receiver<Result<T>, Waker> {
+impl<T: Made> Job for Pending<Result<T>, Waker> {
     fn makes(&self) -> &'static str {
         T::NAME
     }
 
     fn poll(&self, waker: Waker) -> Option<Result<Product>> {
-        Receiver::poll(self, || waker).map(|outcome| outcome.map(T::into))
+        Pending::poll(self, || waker).map(|outcome| outcome.map(T::into))
     }
 }
 
@@ -115,8 +115,8 @@ impl FutureSource {
 impl wasm_future {
     /// For a job on a compile thread.
     #[allow(private_bounds)]
-    pub(crate) fn job<T: Made + 'static>(receiver: Receiver<Result<T>, Waker>) -> *mut Self {
-        Self::of_no_thread(FutureSource::Job(Box::new(receiver)), None)
+    pub(crate) fn job<T: Made + 'static>(pending: Pending<Result<T>, Waker>) -> *mut Self {
+        Self::of_no_thread(FutureSource::Job(Box::new(pending)), None)
     }
 
     /// For a factory that is available already.
@@ -355,7 +355,7 @@ pub unsafe extern "C" fn wasm_future_take_artifact(
 /// part of a batch that is no longer valid. The engine can be started again. The same holds for a user of a shared
 /// engine, also before its turn. A replacement is dropped and the engine stays as it was. A compilation that has not
 /// begun is left out. One that has begun continues and its result is dropped or kept by the factory cache that was
-/// asked.
+/// asked. It no longer counts as one of `compile_threads`: the next compilation begins at once on another thread.
 ///
 /// `WASM_STATUS_WRONG_THREAD` if a future of an engine is released on another thread. `WASM_STATUS_BUSY` from one of
 /// the engine's own callbacks. Nothing is freed then.

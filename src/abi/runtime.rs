@@ -4,19 +4,20 @@
 use super::bytes::wasm_bytes;
 use super::engine::wasm_engine;
 use super::error::wasm_error;
-use super::{Out, boundary, first_size, memory_is_there, sized, take};
-use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
+use super::{Out, boundary, first_size, lent, memory_is_there, sized, take};
+use crate::base::config::{CompileHelperConfig, Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
 use crate::base::error::{Error, Result};
 use crate::base::number::{wasm_memory_mode_number, wasm_signal_check_number, wasm_trap_mode_number};
 use crate::base::status::wasm_status;
 use crate::batch::fallible;
+use crate::compile::helper::child;
 use crate::compile::runtime::Runtime;
 use crate::host::log::{Line, Sink, wasm_log_severity, wasm_log_source};
 use crate::host::owned::{Owned, host_data};
 use crate::host::slice::{self, CallScope, wasm_slice};
 use crate::system::memory::allocators::Allocators;
 use crate::system::memory::block::{Allocator, wasm_allocator};
-use core::ffi::c_void;
+use core::ffi::{c_int, c_void};
 use core::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +89,7 @@ pub struct wasm_runtime_config {
     /// The precision depends on how soon the thread `wasm-ticker` gets a processor. If the process may use real-time
     /// scheduling (CAP_SYS_NICE or RLIMIT_RTPRIO of 1 or more), that thread takes SCHED_FIFO with priority 1. Not so if
     /// `avoid_real_time` is set or slices are shorter than 100,000. Otherwise it asks Linux for short slices of its
-    /// own. It may run on the processors that are allowed for the thread that makes the first runtime.
+    /// own. See `processors` for where it runs.
     pub time_slice_ns: u64,
     /// Nanoseconds of processor time that a guest may use for one record or for its start. Time of the host functions
     /// that it calls is included. Time in which the thread was preempted or blocked does not count, nor does time in
@@ -106,7 +107,9 @@ pub struct wasm_runtime_config {
     /// Bytes of a log line as the guest wrote it. Longer ones are cut into several. Bytes that are not UTF-8 take four
     /// bytes each in the log. Default 8 KiB.
     pub max_log_line: u64,
-    /// Threads that compile. They start with the first module. Default 1.
+    /// Modules that are compiled at once. The threads that compile start with the first module: so many for a module
+    /// that is compiled alone, and one more for each further one. A compilation that is given up no longer counts, but
+    /// its threads end when it does. Default 1.
     pub compile_threads: u32,
     /// 1: the CRCs of batches are not checked. Default 0.
     pub skip_crc_check: u32,
@@ -166,6 +169,24 @@ pub struct wasm_runtime_config {
     /// processor time and 1 GiB. Modules that compilers make take a small part of that. `UINT32_MAX`: there are no such
     /// limits, for hosts that compile only modules of their own. Default 1.
     pub compile_limit_factor: u32,
+    /// The path of a program in whose processes modules are compiled, for hosts that take modules of strangers. The
+    /// library ships one: `wasm-compile-helper`. Absolute. It must be of the library's version and is trusted as the
+    /// library itself. Copied. Default empty: modules are compiled in this process.
+    ///
+    /// Each compilation has a process of its own. It has one socket and no environment but LD_LIBRARY_PATH. It ends
+    /// with its compilation and at once if the compilation's future is released. `WASM_STATUS_MODULE_COMPILE_LIMIT` if
+    /// it exceeds one of the two limits below. `WASM_STATUS_COMPILE_HELPER_FAILED` if it cannot do its work.
+    pub compile_helper: wasm_slice,
+    /// Nanoseconds of processor time that the helper may use for one module on all its threads. At least 10,000,000.
+    /// Default 60,000,000,000.
+    pub compile_time_limit_ns: u64,
+    /// Bytes of memory that the helper may have for one module. Its own code and data take some 40 MiB of them. At least
+    /// 64 MiB. Default 2 GiB.
+    pub compile_memory_limit: u64,
+    /// The processors on which the library's own threads run, as a list such as `0-3,8`. For the compile threads, the
+    /// helper and the thread `wasm-ticker`, which all runtimes share: the first runtime decides. Copied. Default empty:
+    /// all processors on which any thread of the process may run when the library's thread starts.
+    pub processors: wasm_slice,
 }
 
 host_data!(wasm_log_sink: AnyThread, "The header says: `line` is called on several threads at once, and `drop` on any.");
@@ -190,7 +211,7 @@ impl Sink for Owned<wasm_log_sink> {
     }
 }
 
-fn settings(c: &wasm_runtime_config) -> Result<Config> {
+fn settings(scope: &CallScope, c: &wasm_runtime_config) -> Result<Config> {
     fn size(value: u64, default: usize) -> usize {
         if value == 0 { default } else { usize::try_from(value).unwrap_or(usize::MAX) }
     }
@@ -238,7 +259,24 @@ fn settings(c: &wasm_runtime_config) -> Result<Config> {
         real_time: c.avoid_real_time == 0,
         replay: NonZeroU64::new(c.replay_seed),
         compile_limit_factor: if c.compile_limit_factor == 0 { d.compile_limit_factor } else { c.compile_limit_factor },
+        compile_helper: helper(scope, c)?,
+        processors: text(c.processors.owned(scope, "processors")?),
     })
+}
+
+/// Text unless it is empty, which is the default.
+fn text(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn helper(scope: &CallScope, c: &wasm_runtime_config) -> Result<Option<CompileHelperConfig>> {
+    let Some(program) = text(c.compile_helper.owned(scope, "compile_helper")?) else { return Ok(None) };
+    let or = |value: u64, default: u64| if value == 0 { default } else { value };
+    Ok(Some(CompileHelperConfig {
+        program: program.into(),
+        time_limit: Duration::from_nanos(or(c.compile_time_limit_ns, 60_000_000_000)),
+        memory_limit: usize::try_from(or(c.compile_memory_limit, 2 << 30)).unwrap_or(usize::MAX),
+    }))
 }
 
 /// The choice with this number. Choices are numbered from 0.
@@ -277,7 +315,7 @@ pub unsafe extern "C" fn wasm_runtime_create(
     runtime: *mut *mut wasm_runtime,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    boundary(error, |_| {
+    boundary(error, |scope| {
         // SAFETY: there are no callbacks.
         let mut sink = unsafe { Owned::new(wasm_log_sink { data: core::ptr::null_mut(), drop: None, line: None }) };
         let mut chosen = Config::default();
@@ -293,7 +331,7 @@ pub unsafe extern "C" fn wasm_runtime_create(
                 (memory, allocator(config.stack_allocator, "stack_allocator"))
             };
             allocators = Allocators { memory: memory?, stack: stack? };
-            chosen = settings(&config)?;
+            chosen = settings(scope, &config)?;
         }
         let out = Out::new(runtime, "runtime")?;
         memory_is_there()?;
@@ -301,6 +339,14 @@ pub unsafe extern "C" fn wasm_runtime_create(
         out.set(Arc::into_raw(Arc::new(wasm_runtime { runtime })).cast_mut());
         Ok(())
     })
+}
+
+/// The compile helper as a whole program: for a host that has its own instead of `wasm-compile-helper`. The program's
+/// `main` does nothing else and returns what this returns. Does not return if the library has started the program.
+/// Otherwise returns 2.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_runtime_compile_helper_main() -> c_int {
+    lent(|_| child::main())
 }
 
 /// Validates a module without compiling it. Returns `WASM_STATUS_OK` or the `WASM_STATUS_MODULE_…` that a compilation

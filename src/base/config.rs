@@ -2,6 +2,7 @@
 
 use crate::base::error::{Error, Result};
 use core::num::NonZeroU64;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where linear memories and guests' stacks come from.
@@ -101,6 +102,21 @@ pub struct Config {
     pub replay: Option<NonZeroU64>,
     /// What multiplies the limits of what is compiled. `u32::MAX`: there are none.
     pub compile_limit_factor: u32,
+    /// The program in whose processes modules are compiled, if not in this one, and its limits.
+    pub compile_helper: Option<CompileHelperConfig>,
+    /// Where the library's own threads run, as a list of processors. `None`: on those of the process.
+    pub processors: Option<String>,
+}
+
+/// Who compiles modules of strangers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompileHelperConfig {
+    /// The program.
+    pub program: PathBuf,
+    /// Processor time for a module.
+    pub time_limit: Duration,
+    /// Bytes of memory for a module.
+    pub memory_limit: usize,
 }
 
 impl Default for Config {
@@ -131,6 +147,8 @@ impl Default for Config {
             real_time: true,
             replay: None,
             compile_limit_factor: 1,
+            compile_helper: None,
+            processors: None,
         }
     }
 }
@@ -185,6 +203,10 @@ impl Config {
         within("max_log_line", self.max_log_line as u128, 64, 1 << 20)?;
         within("compile_threads", self.compile_threads as u128, 1, 256)?;
         within("pool_engines", self.pool_engines as u128, 1, 1 << 20)?;
+        if let Some(helper) = &self.compile_helper {
+            within("compile_time_limit_ns", helper.time_limit.as_nanos(), 10_000_000, 86_400_000_000_000)?;
+            within("compile_memory_limit", helper.memory_limit as u128, 64 << 20, 1 << 40)?;
+        }
         within("keep_resident", self.keep_resident as u128, 0, 4 << 30)
     }
 }

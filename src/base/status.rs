@@ -83,6 +83,8 @@ pub enum wasm_status {
     /// The module may take too long or too much memory to be compiled. The message says what for. See
     /// `compile_limit_factor` of `wasm_runtime_config`.
     ModuleTooComplex = 39,
+    /// To compile the module takes more than `compile_time_limit_ns` or `compile_memory_limit`. The message says which.
+    ModuleCompileLimit = 40,
 
     /// The guest trapped. See `trap` of `wasm_error_info`.
     GuestTrap = 50,
@@ -139,6 +141,9 @@ pub enum wasm_status {
     /// The allocator refused memory. Nothing is wrong with the data or the module. A call that returns this had no
     /// effect: try again later. A future that fails with it has undone its operation.
     OutOfMemory = 96,
+    /// The compile helper could not be started, has ended without an answer or is of another version. The message says
+    /// which. See `compile_helper` of `wasm_runtime_config`.
+    CompileHelperFailed = 97,
 }
 
 /// Each status once with its name for metrics and messages.
@@ -213,6 +218,7 @@ names! {
     ModuleArtifactDamaged => c"module-artifact-damaged",
     ModuleArtifactIncompatible => c"module-artifact-incompatible",
     ModuleTooComplex => c"module-too-complex",
+    ModuleCompileLimit => c"module-compile-limit",
     GuestTrap => c"guest-trap",
     GuestExit => c"guest-exit",
     GuestTimeout => c"guest-timeout",
@@ -238,4 +244,5 @@ names! {
     PoolExhausted => c"pool-exhausted",
     CodeCacheUnusable => c"code-cache-unusable",
     OutOfMemory => c"out-of-memory",
+    CompileHelperFailed => c"compile-helper-failed",
 }

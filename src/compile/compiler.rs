@@ -11,6 +11,7 @@ use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::base::text::{hex, printable};
 use crate::compile::code_cache::key::{self, KeyInputs, REWRITING, digest};
+use crate::compile::compilation::Compilation;
 use crate::compile::link::Linked;
 use crate::compile::runtime::Shared;
 use crate::metrics::code_cache::CodeCacheEvent;
@@ -21,15 +22,18 @@ use crate::module::suspend_points::{self, Waits, Wrappers};
 use crate::module::validate::check_specification;
 use crate::system::memory::refusal;
 use crate::system::memory::reserve::{self, Lease};
+use std::collections::HashMap;
 use std::time::Instant;
 use wasm_encoder::{CodeSection, RawSection, SectionId};
 use wasmparser::{Parser, Payload};
-use wasmtime::Module;
+use wasmtime::{Engine, Module};
 
 /// This library's version.
 const LIBRARY: &str = env!("CARGO_PKG_VERSION");
 /// Wasmtime's.
 const WASMTIME: &str = env!("WASMTIME_VERSION");
+/// Both in words.
+pub const VERSIONS: &str = concat!("version ", env!("CARGO_PKG_VERSION"), " with Wasmtime ", env!("WASMTIME_VERSION"));
 
 /// Code that can run.
 pub struct Code {
@@ -40,22 +44,35 @@ pub struct Code {
 }
 
 /// Bytes that a compilation may need, leased beforehand because neither Cranelift nor what rewrites modules survives a
-/// refusal. Measured: 3 MB for a module of 17 kB, 37 MB for one of 1.9 MB and 83 MB for one of 4.4 MB.
-fn lease(module: &[u8]) -> Result<Lease> {
-    reserve::lease((8 << 20) + 32 * module.len())
+/// refusal. Measured: 3 MB for a module of 17 kB, 37 MB for one of 1.9 MB and 83 MB for one of 4.4 MB. With a helper
+/// the module is validated here and the code comes back.
+fn lease(shared: &Shared, module: &[u8]) -> Result<Lease> {
+    reserve::lease(if shared.helper.is_some() { (1 << 20) + 8 * module.len() } else { (8 << 20) + 32 * module.len() })
 }
 
 /// Compiles a module or loads it from the cache. `transform` is for the log.
-pub fn compile(shared: &Shared, module: &[u8], transform: &str) -> Result<Code> {
-    let _lease = lease(module)?;
-    obtain(shared, module, transform, false).map(|(code, _)| code)
+pub fn compile(shared: &Shared, module: &[u8], transform: &str, compilation: &Compilation) -> Result<Code> {
+    let _lease = lease(shared, module)?;
+    obtain(shared, module, transform, compilation, false).map(|(code, _)| code)
 }
 
 /// The same as an artifact.
-pub fn precompile(shared: &Shared, module: &[u8]) -> Result<Vec<u8>> {
-    let _lease = lease(module)?;
-    let (_, artifact) = obtain(shared, module, "", true)?;
+pub fn precompile(shared: &Shared, module: &[u8], compilation: &Compilation) -> Result<Vec<u8>> {
+    let _lease = lease(shared, module)?;
+    let (_, artifact) = obtain(shared, module, "", compilation, true)?;
     artifact.ok_or_else(|| Error::new(Status::Internal, "the module was compiled but has no artifact"))
+}
+
+/// An artifact of a module that another process has validated. `waits` says how each import waits.
+pub fn compile_elsewhere(engine: &Engine, config: &Config, module: &[u8], waits: &[u8]) -> Result<Vec<u8>> {
+    let (summary, read) = Summary::read(module);
+    read.map_err(|e| Error::new(Status::ModuleInvalid, format!("the module is malformed: {}", e.0)))?;
+    let imports = summary.imports.iter().map(|import| (&*import.module, &*import.name));
+    let waiting: HashMap<(&str, &str), Waits> =
+        imports.zip(waits).filter_map(|(import, &number)| Some((import, Waits::from_number(number)?))).collect();
+    let (rewritten, wrappers) = rewrite(module, |module, name| waiting.get(&(module, name)).copied())?;
+    let code = engine.precompile_module(rewritten.as_deref().unwrap_or(module)).map_err(|e| uncompiled(&e))?;
+    write(config, module, &KeyInputs { waits, ..ingredients(engine, module) }, &wrappers, &code)
 }
 
 /// Loads an artifact.
@@ -95,22 +112,28 @@ pub fn load(shared: &Shared, artifact: Vec<u8>) -> Result<Code> {
 }
 
 /// Code and an artifact of it if one was asked for.
-fn obtain(shared: &Shared, module: &[u8], transform: &str, wanted: bool) -> Result<(Code, Option<Vec<u8>>)> {
+fn obtain(
+    shared: &Shared,
+    module: &[u8],
+    transform: &str,
+    compilation: &Compilation,
+    wanted: bool,
+) -> Result<(Code, Option<Vec<u8>>)> {
     let begin = Instant::now();
     // A module that is refused is a compilation that failed.
     let summary = shared.validate_interface(module).or_else(|e| shared.metrics.compiling(|| Err(e)))?;
     let linked = shared.linked()?;
-    let Some(cache) = linked.cache.as_deref() else {
-        let code = compile_now(shared, linked, module)?;
-        let artifact = || {
-            write(shared, module, &KeyInputs { waits: &waits(&summary, linked), ..ingredients(shared, module) }, &code)
-        };
-        let artifact = wanted.then(artifact).transpose()?;
-        return Ok((code, artifact));
-    };
+    if linked.cache.is_none() && shared.helper.is_none() && !wanted {
+        // Without the digests of the rest.
+        return Ok((shared.metrics.compiling(|| compile_here(shared, linked, module))?, None));
+    }
     let waits = waits(&summary, linked);
-    let ingredients = KeyInputs { waits: &waits, ..ingredients(shared, module) };
-    let key = ingredients.key();
+    let inputs = KeyInputs { waits: &waits, ..ingredients(&shared.engine, module) };
+    let Some(cache) = linked.cache.as_deref() else {
+        let (code, artifact) = compile_now(shared, linked, module, &inputs, compilation)?;
+        return Ok((code, if wanted { Some(artifact?) } else { None }));
+    };
+    let key = inputs.key();
     if let Some(artifact) = cache.find(&key, transform) {
         match deserialize(shared, &artifact) {
             Ok(module) => {
@@ -125,8 +148,8 @@ fn obtain(shared: &Shared, module: &[u8], transform: &str, wanted: bool) -> Resu
         }
     }
     shared.metrics.code_cache.count(CodeCacheEvent::Miss);
-    let code = compile_now(shared, linked, module)?;
-    match write(shared, module, &ingredients, &code) {
+    let (code, artifact) = compile_now(shared, linked, module, &inputs, compilation)?;
+    match artifact {
         Ok(artifact) => {
             cache.store(&key, &artifact, transform);
             Ok((code, wanted.then_some(artifact)))
@@ -139,20 +162,59 @@ fn obtain(shared: &Shared, module: &[u8], transform: &str, wanted: bool) -> Resu
     }
 }
 
-fn compile_now(shared: &Shared, linked: &Linked, module: &[u8]) -> Result<Code> {
-    let made = || {
-        check_specification(module, shared.config.compile_limit_factor)?;
-        elements::check(module)?;
-        let rewritten = suspend_points::add(module, |module, name| linked.waits(module, name))
-            .map_err(|e| Error::new(Status::ModuleCompile, format!("the module could not be rewritten: {e}")))?;
-        let (code, wrappers) = rewritten.map_or((None, Wrappers::default()), |(code, wrappers)| (Some(code), wrappers));
-        let module = Module::from_binary(&shared.engine, code.as_deref().unwrap_or(module)).map_err(|e| {
-            let what = format!("the module could not be compiled: {e:#}");
-            refusal::of_wasmtime(&e, Status::ModuleCompile, what)
-        })?;
-        Ok(Code { module, wrappers })
+/// Code and its artifact, made by the helper if there is one. Without the artifact the code can still run.
+fn compile_now(
+    shared: &Shared,
+    linked: &Linked,
+    module: &[u8],
+    inputs: &KeyInputs<'_>,
+    compilation: &Compilation,
+) -> Result<(Code, Result<Vec<u8>>)> {
+    let Some(helper) = &shared.helper else {
+        let code = shared.metrics.compiling(|| compile_here(shared, linked, module))?;
+        let serialized = code.module.serialize().map_err(|e| unwritten(&e));
+        let artifact = serialized.and_then(|bytes| write(&shared.config, module, inputs, &code.wrappers, &bytes));
+        return Ok((code, artifact));
     };
-    shared.metrics.compiling(made)
+    shared.metrics.compiling(|| {
+        check_code(shared, module)?;
+        let artifact = helper.compile(&shared.config, module, inputs, compilation)?;
+        let module = deserialize(shared, &artifact).map_err(|e| uncompiled(&e))?;
+        let wrappers = artifact.head.wrappers.clone();
+        Ok((Code { module, wrappers }, Ok(artifact.into_bytes())))
+    })
+}
+
+fn compile_here(shared: &Shared, linked: &Linked, module: &[u8]) -> Result<Code> {
+    check_code(shared, module)?;
+    let (rewritten, wrappers) = rewrite(module, |module, name| linked.waits(module, name))?;
+    let module = Module::from_binary(&shared.engine, rewritten.as_deref().unwrap_or(module));
+    Ok(Code { module: module.map_err(|e| uncompiled(&e))?, wrappers })
+}
+
+/// What an artifact need not be checked for again.
+fn check_code(shared: &Shared, module: &[u8]) -> Result<()> {
+    check_specification(module, shared.config.compile_limit_factor)?;
+    elements::check(module)
+}
+
+/// The module with what is added to it. `None` if that is nothing.
+fn rewrite(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<(Option<Vec<u8>>, Wrappers)> {
+    let rewritten = suspend_points::add(module, waits)
+        .map_err(|e| Error::new(Status::ModuleCompile, format!("the module could not be rewritten: {e}")))?;
+    Ok(rewritten.map_or((None, Wrappers::default()), |(code, wrappers)| (Some(code), wrappers)))
+}
+
+fn uncompiled(e: &wasmtime::Error) -> Error {
+    refusal::of_wasmtime(e, Status::ModuleCompile, format!("the module could not be compiled: {e:#}"))
+}
+
+fn unwritten(e: &wasmtime::Error) -> Error {
+    if refusal::is_refusal(e) { Error::out_of_memory() } else { broken(e) }
+}
+
+fn broken(e: &dyn core::fmt::Display) -> Error {
+    Error::new(Status::ModuleCompile, format!("the compiled module could not be turned into an artifact: {e:#}"))
 }
 
 /// Wasmtime's module from code that was compiled before.
@@ -165,48 +227,41 @@ fn deserialize(shared: &Shared, artifact: &Artifact) -> wasmtime::Result<Module>
     unsafe { Module::deserialize(&shared.engine, artifact.code()) }
 }
 
-fn ingredients(shared: &Shared, module: &[u8]) -> KeyInputs<'static> {
-    let (engine, size) = (key::engine(&shared.engine), module.len() as u64);
-    KeyInputs { engine, module: digest(module), module_size: size, waits: &[] }
+fn ingredients(engine: &Engine, module: &[u8]) -> KeyInputs<'static> {
+    KeyInputs { engine: key::engine(engine), module: digest(module), module_size: module.len() as u64, waits: &[] }
 }
 
 /// How each import waits. Rewriting depends on this.
 fn waits(summary: &Summary, linked: &Linked) -> Vec<u8> {
-    let number = |waits| match waits {
-        None => 0,
-        Some(Waits::Value) => 1,
-        Some(Waits::Flag) => 2,
+    let of = |kind, module, name| match kind {
+        ItemKind::Function(_) => Waits::number(linked.waits(module, name)),
+        _ => 0,
     };
-    let of =
-        |kind, module, name| if matches!(kind, ItemKind::Function(_)) { number(linked.waits(module, name)) } else { 0 };
     summary.imports.iter().map(|import| of(import.kind, &import.module, &import.name)).collect()
 }
 
 /// An artifact of the new code.
-fn write(shared: &Shared, module: &[u8], ingredients: &KeyInputs<'_>, code: &Code) -> Result<Vec<u8>> {
-    let broken = |e: &dyn core::fmt::Display| {
-        Error::new(Status::ModuleCompile, format!("the compiled module could not be turned into an artifact: {e:#}"))
-    };
+fn write(
+    config: &Config,
+    module: &[u8],
+    inputs: &KeyInputs<'_>,
+    wrappers: &Wrappers,
+    code: &[u8],
+) -> Result<Vec<u8>> {
     let head = Head {
         wasmtime: WASMTIME.into(),
         library: LIBRARY.into(),
         rewriting: REWRITING,
         target: target(),
-        settings: settings(&shared.config),
-        key: ingredients.key(),
-        module: ingredients.module,
-        module_size: ingredients.module_size,
-        waits: ingredients.waits.to_vec(),
-        wrappers: code.wrappers.clone(),
+        settings: settings(config),
+        key: inputs.key(),
+        module: inputs.module,
+        module_size: inputs.module_size,
+        waits: inputs.waits.to_vec(),
+        wrappers: wrappers.clone(),
         outline: outline(module).map_err(|e| broken(&e))?,
     };
-    Ok(Artifact::write(
-        &head,
-        &code
-            .module
-            .serialize()
-            .map_err(|e| if refusal::is_refusal(&e) { Error::out_of_memory() } else { broken(&e) })?,
-    ))
+    Ok(Artifact::write(&head, code))
 }
 
 /// A module's interface without its code and data. `validate::check` has the same result for it.

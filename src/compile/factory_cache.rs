@@ -13,13 +13,15 @@ use crate::base::status::wasm_status as Status;
 use crate::base::text::hex;
 use crate::batch::fallible;
 use crate::compile::code_cache::key::digest;
+use crate::compile::compilation::{Compilation, Interest, Pending};
 use crate::compile::factory::{Compiled, LastReleased};
 use crate::compile::job::{self, FactoryOutcome};
 use crate::compile::runtime::Runtime;
+use crate::compile::threads::Delivery;
 use crate::host::waker::Waker;
 use crate::metrics::registry::FactoryLookup;
 use crate::module::artifact::Digest;
-use crate::promise::oneshot::{self, Receiver, Sender, Wake as _};
+use crate::promise::oneshot::{self, Sender, Wake as _};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -66,10 +68,17 @@ struct CacheEntry {
 }
 
 enum Progress {
-    /// The requests that wait for it.
-    Compiling(Vec<Sender<FactoryOutcome, Waker>>),
+    /// It is being compiled.
+    Compiling(Compiling),
     /// The factory exists.
     Compiled(CachedFactory),
+}
+
+/// A compilation for the cache.
+struct Compiling {
+    compilation: Arc<Compilation>,
+    /// The requests that wait for it.
+    senders: Vec<Sender<FactoryOutcome, Waker>>,
 }
 
 /// A factory in the cache.
@@ -84,7 +93,7 @@ pub enum Lookup {
     /// The factory exists.
     Now(Arc<Compiled>),
     /// The factory is being compiled.
-    Soon(Receiver<FactoryOutcome, Waker>),
+    Soon(Pending<FactoryOutcome, Waker>),
 }
 
 /// A cache's counts since its creation. The first two are current values.
@@ -188,12 +197,14 @@ impl FactoryCache {
                 entry.get()
             }
             (None, Some(content)) => {
-                let (sender, receiver) = waiting();
-                let progress = Progress::Compiling(vec![sender]);
+                let compilation = Arc::<Compilation>::default();
+                let (sender, pending) = waiting(compilation.join());
+                let senders = vec![sender];
+                let progress = Progress::Compiling(Compiling { compilation: compilation.clone(), senders });
                 state.entries.insert(key.clone(), CacheEntry { content: content.clone(), progress });
                 state.counted.compiling += 1;
-                job = Some((key, content.transform));
-                (FactoryLookup::Miss, Ok(Lookup::Soon(receiver)))
+                job = Some((key, compilation, content.transform));
+                (FactoryLookup::Miss, Ok(Lookup::Soon(pending)))
             }
             (None, None) => {
                 let what = "the cache has no factory with this key: pass the module to have it compiled";
@@ -209,50 +220,76 @@ impl FactoryCache {
         drop(state);
         drop(idle);
         self.runtime.shared.metrics.note_factory_lookup(lookup);
-        if let Some((key, transform)) = job {
+        if let Some((key, compilation, transform)) = job {
             match fallible::copy_large(module) {
-                Ok(module) => self.begin(key, module, transform),
+                Ok(module) => self.begin(key, compilation, module, transform),
                 // Other requests may wait already.
-                Err(e) => self.finish(&key, Err(e.into())),
+                Err(e) => self.finish(&key, &compilation, Err(e.into())),
             }
         }
         found
     }
 
     /// Starts the compilation for this key on a compile thread.
-    fn begin(self: &Arc<Self>, key: CacheKey, module: Vec<u8>, transform: Arc<Description>) {
-        let (cache, again) = (self.clone(), key.clone());
-        let job = move || {
-            // Rayon would abort on a panic.
-            let _ = catch_unwind(AssertUnwindSafe(|| cache.compile(&again, &module, transform)));
+    fn begin(
+        self: &Arc<Self>,
+        key: CacheKey,
+        compilation: Arc<Compilation>,
+        module: Vec<u8>,
+        transform: Arc<Description>,
+    ) {
+        let (cache, again, in_job) = (self.clone(), key.clone(), compilation.clone());
+        let job = move || -> Delivery {
+            let made = cache.compile(&again, &in_job, &module, &transform);
+            drop(module);
+            Box::new(move || {
+                if let Some(made) = made {
+                    // Wakers are foreign code.
+                    let finish = || cache.finish(&again, &in_job, made);
+                    let _ = catch_unwind(AssertUnwindSafe(finish));
+                }
+            })
         };
-        if let Err(e) = self.runtime.threads.run(job) {
+        if let Err(e) = self.runtime.threads.run_for(&compilation, job) {
             // Other requests may wait already.
-            self.finish(&key, Err(e));
+            self.finish(&key, &compilation, Err(e));
         }
     }
 
     /// Compiles unless all requests were released.
-    fn compile(&self, key: &CacheKey, module: &[u8], transform: Arc<Description>) {
-        let mut state = self.state.lock();
-        if state.has_requests(key) {
+    fn compile(
+        &self,
+        key: &CacheKey,
+        compilation: &Arc<Compilation>,
+        module: &[u8],
+        transform: &Arc<Description>,
+    ) -> Option<Result<Compiled>> {
+        loop {
+            let mut state = self.state.lock();
+            if !state.has_requests(key, compilation) {
+                let skipped = state.remove_compiling(key, compilation);
+                drop(state);
+                drop(skipped);
+                return None;
+            }
             state.counted.compilations += 1;
             drop(state);
-            let compile = || job::compile_now(self.runtime.shared.clone(), transform, module);
-            self.finish(key, catch_unwind(AssertUnwindSafe(compile)).unwrap_or_else(|_| Err(job::panicked())));
-        } else {
-            let skipped = state.remove_compiling(key);
-            drop(state);
-            drop(skipped);
+            let transform = transform.clone();
+            let compile = || job::compile_now(self.runtime.shared.clone(), transform, module, compilation);
+            let made = catch_unwind(AssertUnwindSafe(compile)).unwrap_or_else(|_| Err(job::panicked()));
+            if !made.as_ref().is_err_and(|e| e.status == Status::Cancelled) {
+                return Some(made);
+            }
+            // It was given up. Somebody may have asked again since.
         }
     }
 
     /// A compilation has completed. A factory is kept and a failure is not. All waiting requests get the result.
-    fn finish(&self, key: &CacheKey, made: Result<Compiled>) {
+    fn finish(&self, key: &CacheKey, compilation: &Arc<Compilation>, made: Result<Compiled>) {
         let mut state = self.state.lock();
-        let waiting = state.remove_compiling(key);
+        let waiting = state.remove_compiling(key, compilation);
         let (content, mut senders) = match waiting {
-            Some(CacheEntry { content, progress: Progress::Compiling(senders) }) => (content, senders),
+            Some(CacheEntry { content, progress: Progress::Compiling(compiling) }) => (content, compiling.senders),
             _ => return,
         };
         let outcome = made.map(|own| {
@@ -315,22 +352,24 @@ impl FactoryCache {
 }
 
 /// A slot for a waiting request.
-fn waiting() -> (Sender<FactoryOutcome, Waker>, Receiver<FactoryOutcome, Waker>) {
-    oneshot::channel(|| Err(job::panicked()))
+fn waiting(interest: Interest) -> (Sender<FactoryOutcome, Waker>, Pending<FactoryOutcome, Waker>) {
+    let (sender, receiver) = oneshot::channel(|| Err(job::panicked()));
+    (sender, Pending::new(receiver, interest))
 }
 
 impl CacheEntry {
     fn get(&mut self) -> (FactoryLookup, Result<Lookup>) {
         match &mut self.progress {
             Progress::Compiled(cached) => (FactoryLookup::Hit, Ok(Lookup::Now(cached.lend()))),
-            Progress::Compiling(senders) => {
+            Progress::Compiling(Compiling { compilation, senders }) => {
+                let interest = compilation.join();
                 if senders.len() == senders.capacity() {
                     // Not each time, because all slots are checked.
                     senders.retain(|sender| !sender.is_cancelled());
                 }
-                let (sender, receiver) = waiting();
+                let (sender, pending) = waiting(interest);
                 senders.push(sender);
-                (FactoryLookup::Joined, Ok(Lookup::Soon(receiver)))
+                (FactoryLookup::Joined, Ok(Lookup::Soon(pending)))
             }
         }
     }
@@ -342,19 +381,22 @@ impl CacheEntry {
 
 impl CacheState {
     /// Whether a request still waits for the compilation.
-    fn has_requests(&self, key: &CacheKey) -> bool {
+    fn has_requests(&self, key: &CacheKey, of: &Arc<Compilation>) -> bool {
         match self.entries.get(key) {
-            Some(CacheEntry { progress: Progress::Compiling(senders), .. }) => {
-                senders.iter().any(|s| !s.is_cancelled())
+            Some(CacheEntry { progress: Progress::Compiling(Compiling { compilation, senders }), .. }) => {
+                Arc::ptr_eq(compilation, of) && senders.iter().any(|s| !s.is_cancelled())
             }
             _ => false,
         }
     }
 
     /// Takes out the entry whose compilation ends.
-    fn remove_compiling(&mut self, key: &CacheKey) -> Option<CacheEntry> {
-        let compiling = matches!(self.entries.get(key), Some(CacheEntry { progress: Progress::Compiling(_), .. }));
-        if !compiling {
+    fn remove_compiling(&mut self, key: &CacheKey, of: &Arc<Compilation>) -> Option<CacheEntry> {
+        let is_its = |entry: &CacheEntry| match &entry.progress {
+            Progress::Compiling(compiling) => Arc::ptr_eq(&compiling.compilation, of),
+            Progress::Compiled(_) => false,
+        };
+        if !self.entries.get(key).is_some_and(is_its) {
             return None;
         }
         self.counted.compiling -= 1;

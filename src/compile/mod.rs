@@ -2,9 +2,11 @@
 //! and makes a [`factory`] that is linked ([`link`]) with the host functions of its [`runtime`].
 
 pub mod code_cache;
+pub mod compilation;
 pub mod compiler;
 pub mod factory;
 pub mod factory_cache;
+pub mod helper;
 pub mod job;
 pub mod link;
 pub mod runtime;

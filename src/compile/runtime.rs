@@ -3,7 +3,9 @@
 use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap_mode};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
+use crate::base::text::printable;
 use crate::compile::code_cache::Cache;
+use crate::compile::helper::Helper;
 use crate::compile::link::{Linked, Linking};
 use crate::compile::threads::CompileThreads;
 use crate::compile::wasmtime_config;
@@ -20,6 +22,7 @@ use crate::system::memory::creators::Provider;
 use crate::system::memory::pools::{Pooled, Pools};
 use crate::system::memory::refusal;
 use crate::system::memory::reserve::{self, Lease};
+use crate::system::processors::Processors;
 use crate::system::{fork, signals, ticker};
 use serde_json::{Value, json};
 use std::io::ErrorKind;
@@ -39,6 +42,8 @@ pub struct Shared {
     pub pools: Option<Arc<Pools>>,
     /// The metrics.
     pub metrics: Arc<MetricsRegistry>,
+    /// Who compiles if it is not this process.
+    pub helper: Option<Helper>,
     /// The host functions.
     linking: Linking,
     _ticker: ticker::Registration,
@@ -56,6 +61,7 @@ impl Runtime {
     /// Makes a runtime.
     pub fn new(config: Config, log: Arc<dyn Sink>, allocators: Allocators) -> Result<Self> {
         config.check()?;
+        let helper = config.compile_helper.clone().map(Helper::new).transpose()?;
         fork::watch()?;
         let broken = |e: wasmtime::Error| {
             refusal::of_wasmtime(&e, Status::System, format!("Wasmtime could not be set up: {e:#}"))
@@ -75,7 +81,9 @@ impl Runtime {
             _ => None,
         };
         let linking = Linking::new(&engine).map_err(broken)?;
-        let ticker = ticker::register(&engine, clock::tick(&config), config.real_time).map_err(|e| {
+        let processors = config.processors.as_deref().map(processors).transpose()?;
+        let ticker = ticker::register(&engine, clock::tick(&config), config.real_time, processors.as_ref());
+        let ticker = ticker.map_err(|e| {
             // EAGAIN is what `pthread_create` says of memory, too.
             let status = match e.kind() {
                 ErrorKind::OutOfMemory | ErrorKind::WouldBlock => Status::OutOfMemory,
@@ -83,9 +91,9 @@ impl Runtime {
             };
             Error::new(status, format!("the ticker's thread could not be started: {e}"))
         })?;
-        let threads = CompileThreads::new(config.compile_threads);
+        let threads = CompileThreads::new(config.compile_threads, processors);
         let metrics = MetricsRegistry::new(&config);
-        let shared = Shared { config, metrics, engine, log, pools, linking, _ticker: ticker };
+        let shared = Shared { config, metrics, engine, log, pools, helper, linking, _ticker: ticker };
         Ok(Self { shared: Arc::new(shared), threads })
     }
 
@@ -123,6 +131,17 @@ impl Runtime {
         };
         Ok(document)
     }
+}
+
+/// The processors that the host names.
+fn processors(list: &str) -> Result<Processors> {
+    let refuse = |why: &dyn core::fmt::Display| {
+        let list = printable(list);
+        Error::invalid(format!("config field processors is \"{list}\": {why}"))
+    };
+    let named = Processors::parse(list).map_err(|why| refuse(&why))?;
+    named.check().map_err(|e| refuse(&format_args!("no thread of this process may run there: {e}")))?;
+    Ok(named)
 }
 
 /// Bytes that a module's description may need. What reads modules does not survive a refusal.

@@ -3,7 +3,7 @@
 use crate::base::config::{Config, WASM_PAGE, wasm_memory_mode as Mode, wasm_trap_mode};
 use crate::guest::core_dump;
 use crate::guest::limits::MAX_TABLES;
-use crate::system::memory::block::page;
+use crate::system::memory::block::{Source, page};
 use crate::system::memory::creators::Provider;
 use std::sync::Arc;
 use wasmtime::{InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, ProfilingStrategy};
@@ -65,6 +65,22 @@ pub fn make(config: &Config, provider: Option<&Provider>) -> wasmtime::Config {
     if config.memory_mode == Mode::ProcessPool {
         pool(config, &mut wasmtime);
     }
+    wasmtime
+}
+
+/// The same for a process that compiles and runs nothing. The code is the same.
+pub fn for_helper(config: &Config) -> wasmtime::Config {
+    let provider = match config.memory_mode {
+        Mode::OnDemand | Mode::ProcessPool => None,
+        // Nobody asks it for anything.
+        Mode::ThreadPool | Mode::Host => {
+            let memory = config.memory_size();
+            Some(Provider::Host { memories: Source::System, stacks: Source::System, memory })
+        }
+    };
+    let mut wasmtime = make(&Config { perf_map: false, ..config.clone() }, provider.as_ref());
+    // The process's pool would reserve its memory.
+    wasmtime.allocation_strategy(InstanceAllocationStrategy::OnDemand);
     wasmtime
 }
 

@@ -59,6 +59,26 @@ pub enum Waits {
     Flag,
 }
 
+impl Waits {
+    /// As a number that keys and artifacts have. 0 if it does not wait.
+    pub fn number(waits: Option<Self>) -> u8 {
+        match waits {
+            None => 0,
+            Some(Self::Value) => 1,
+            Some(Self::Flag) => 2,
+        }
+    }
+
+    /// The reverse.
+    pub fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Value),
+            2 => Some(Self::Flag),
+            _ => None,
+        }
+    }
+}
+
 /// How one of the library's own imports waits.
 pub fn own(module: &str, name: &str) -> Option<Waits> {
     let names: &[&str] = match module {

@@ -4,6 +4,7 @@ pub mod entropy;
 pub mod fork;
 pub mod memory;
 pub mod processor_time;
+pub mod processors;
 pub mod scheduling;
 pub mod signals;
 pub mod ticker;

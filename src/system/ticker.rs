@@ -11,6 +11,7 @@
 //! [`ActivePolls::begin`]. This costs a store to a cache line of the thread's own and a load of a line that all
 //! threads share but hardly ever write.
 
+use crate::system::processors::{self, Processors};
 use crate::system::scheduling::SchedulingPolicy;
 use core::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*, compiler_fence};
@@ -62,6 +63,7 @@ struct RegisteredEngine {
     period: Duration,
     due: Instant,
     real_time: bool,
+    processors: Option<Processors>,
     engine: wasmtime::Engine,
 }
 
@@ -131,7 +133,7 @@ fn wake() {
     let mut state = TICKER.lock();
     if state.thread.is_none() {
         // This process was forked. Without the thread there is no time limit. The next poll tries again.
-        let Ok(thread) = spawn() else { return };
+        let Ok(thread) = spawn(state.processors()) else { return };
         state.thread = Some(thread);
     }
     ACTIVE.store(true, SeqCst);
@@ -139,8 +141,19 @@ fn wake() {
     TICKER.changed.notify_all();
 }
 
-fn spawn() -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(THREAD_NAME.into()).spawn(run)
+fn spawn(processors: Option<Processors>) -> std::io::Result<JoinHandle<()>> {
+    let work = move || {
+        processors::settle_this_thread(processors.as_ref());
+        run();
+    };
+    std::thread::Builder::new().name(THREAD_NAME.into()).spawn(work)
+}
+
+impl TickerState {
+    /// Those that the first of the runtimes has named, if it has.
+    fn processors(&self) -> Option<Processors> {
+        self.entries.first()?.processors.clone()
+    }
 }
 
 impl Ticker {
@@ -172,13 +185,18 @@ impl HeldLock {
 }
 
 /// Starts to move the engine's epoch once per `period`. The thread may be real-time while all registered engines
-/// allow it.
-pub fn register(engine: &wasmtime::Engine, period: Duration, real_time: bool) -> std::io::Result<Registration> {
+/// allow it. It runs on the processors that the runtime names for which it is started, else on those of the process.
+pub fn register(
+    engine: &wasmtime::Engine,
+    period: Duration,
+    real_time: bool,
+    processors: Option<&Processors>,
+) -> std::io::Result<Registration> {
     static NEXT_ID: AtomicU64 = AtomicU64::new(0);
     let id = NEXT_ID.fetch_add(1, Relaxed);
     let mut state = TICKER.lock();
     if state.thread.is_none() {
-        state.thread = Some(spawn()?);
+        state.thread = Some(spawn(processors.cloned())?);
     }
     // What ticks more often than that takes too much of a processor to go before everybody else.
     let real_time = real_time && period >= SHORTEST_IN_REAL_TIME;
@@ -187,6 +205,7 @@ pub fn register(engine: &wasmtime::Engine, period: Duration, real_time: bool) ->
         period,
         due: Instant::now() + period,
         real_time,
+        processors: processors.cloned(),
         engine: engine.clone(),
     });
     drop(state);
@@ -279,8 +298,8 @@ mod tests {
     #[test]
     fn the_clock_runs_during_long_polls_and_slow_ticks_of_others() {
         let engine = wasmtime::Engine::default();
-        let _fast = register(&engine, Duration::from_micros(100), true).unwrap();
-        let slow = register(&engine, Duration::from_millis(200), true).unwrap();
+        let _fast = register(&engine, Duration::from_micros(100), true, None).unwrap();
+        let slow = register(&engine, Duration::from_millis(200), true, None).unwrap();
         let polls = ActivePolls::of_this_thread();
         polls.begin();
         // Ten times as long as falling asleep takes, with a single poll in progress.
@@ -292,7 +311,7 @@ mod tests {
     #[test]
     fn a_slow_period_is_counted_whole() {
         let engine = wasmtime::Engine::default();
-        let _registration = register(&engine, Duration::from_millis(500), true).unwrap();
+        let _registration = register(&engine, Duration::from_millis(500), true, None).unwrap();
         let polls = ActivePolls::of_this_thread();
         polls.begin();
         let begun = Instant::now();
@@ -304,7 +323,7 @@ mod tests {
     #[test]
     fn a_poll_after_a_long_pause_wakes_it() {
         let engine = wasmtime::Engine::default();
-        let _registration = register(&engine, Duration::from_micros(100), true).unwrap();
+        let _registration = register(&engine, Duration::from_micros(100), true, None).unwrap();
         std::thread::sleep(IDLE * 5);
         let polls = ActivePolls::of_this_thread();
         polls.begin();

@@ -51,7 +51,7 @@ fn refusal(result: Result<Code>) -> (Status, String) {
 }
 
 fn made(config: &Config) -> Vec<u8> {
-    precompile(&runtime(config.clone()).shared, &module(GUEST)).unwrap()
+    precompile(&runtime(config.clone()).shared, &module(GUEST), &Compilation::default()).unwrap()
 }
 
 /// The same artifact with another head or code and a correct checksum.
@@ -90,8 +90,8 @@ fn host_function(may_wait: bool, params: usize) -> HostFunction {
 #[test]
 fn what_was_compiled_is_loaded() {
     let shared = runtime(Config::default()).shared;
-    let bytes = precompile(&shared, &module(GUEST)).unwrap();
-    let compiled = compile(&shared, &module(GUEST), "t").unwrap();
+    let bytes = precompile(&shared, &module(GUEST), &Compilation::default()).unwrap();
+    let compiled = compile(&shared, &module(GUEST), "t", &Compilation::default()).unwrap();
     let loaded = load(&runtime(Config::default()).shared, bytes).unwrap();
     assert_eq!(loaded.wrappers, compiled.wrappers);
     assert_eq!(loaded.wrappers.imports.len(), 1);
@@ -132,7 +132,7 @@ fn an_artifact_is_refused_if_its_module_would_be() {
     ] {
         let shared = runtime(config).shared;
         let (refused, message) = refusal(load(&shared, bytes.clone()));
-        assert_eq!((refused, refused), (status, refusal(compile(&shared, &module(GUEST), "t")).0), "{message}");
+        assert_eq!((refused, refused), (status, refusal(compile(&shared, &module(GUEST), "t", &Compilation::default())).0), "{message}");
     }
     load(&runtime(Config { max_module_size: size, ..Config::default() }).shared, bytes).unwrap();
 }
@@ -149,8 +149,8 @@ fn a_hit_is_refused_if_a_compilation_would_be() {
         runtime.shared
     };
     let first = with_cache(Config::default(), None);
-    compile(&first, &module(GUEST), "t").unwrap();
-    compile(&first, &module(GUEST), "t").unwrap();
+    compile(&first, &module(GUEST), "t", &Compilation::default()).unwrap();
+    compile(&first, &module(GUEST), "t", &Compilation::default()).unwrap();
     let counts = counted(&first);
     let cache = counts.code_cache;
     assert_eq!((cache.hits, cache.misses, cache.stores, counts.compilations), (1, 1, 1, 1));
@@ -161,16 +161,16 @@ fn a_hit_is_refused_if_a_compilation_would_be() {
         (Config { max_module_size: 100, ..Config::default() }, Status::ModuleTooLarge),
     ] {
         let shared = with_cache(config, None);
-        assert_eq!(refusal(compile(&shared, &module(GUEST), "t")).0, status);
+        assert_eq!(refusal(compile(&shared, &module(GUEST), "t", &Compilation::default())).0, status);
     }
     let shared = with_cache(Config { memory_limit: 3 * 65536, table_limit: 10, ..Config::default() }, None);
-    compile(&shared, &module(GUEST), "t").unwrap();
+    compile(&shared, &module(GUEST), "t", &Compilation::default()).unwrap();
     assert_eq!(shared.metrics.code_cache.read().hits, 1);
 
     // Host functions: present or absent, of another type, waiting or not.
     let hit = |function| {
         let shared = with_cache(Config::default(), function);
-        let compiled = compile(&shared, &module(CALLER), "t");
+        let compiled = compile(&shared, &module(CALLER), "t", &Compilation::default());
         let hits = shared.metrics.code_cache.read().hits;
         compiled.map(|code| (hits, code.wrappers.imports.len())).map_err(|e| e.status)
     };
@@ -182,7 +182,7 @@ fn a_hit_is_refused_if_a_compilation_would_be() {
     assert_eq!(hit(Some(host_function(true, 1))), Ok((1, 1)));
     // Code that was made for other settings has other keys.
     let checks = with_cache(Config { trap_mode: wasm_trap_mode::Checks, ..Config::default() }, None);
-    compile(&checks, &module(GUEST), "t").unwrap();
+    compile(&checks, &module(GUEST), "t", &Compilation::default()).unwrap();
     assert_eq!((checks.metrics.code_cache.read().hits, checks.metrics.code_cache.read().misses), (0, 1));
 }
 
@@ -247,7 +247,7 @@ fn bytes_that_are_not_an_artifact_are_reported() {
         assert_eq!(status, Status::ModuleArtifactDamaged);
         assert!(message.contains(what), "{message}");
     }
-    let (status, message) = refusal(compile(&shared, &bytes, "t"));
+    let (status, message) = refusal(compile(&shared, &bytes, "t", &Compilation::default()));
     assert_eq!(status, Status::ModuleNotWasm);
     assert!(message.contains("wasm_factory_load"), "{message}");
 }
@@ -258,12 +258,12 @@ fn an_entry_that_wasmtime_refuses_is_replaced() {
     let path = scratch.path().join("cache");
     let runtime = runtime(Config::default());
     runtime.set_code_cache(&path, DEFAULT_MAX_BYTES).unwrap();
-    let bytes = precompile(&runtime.shared, &module(GUEST)).unwrap();
+    let bytes = precompile(&runtime.shared, &module(GUEST), &Compilation::default()).unwrap();
     let file = std::fs::read_dir(&path).unwrap().next().unwrap().unwrap().path();
     assert_eq!(std::fs::read(&file).unwrap(), bytes, "an entry is an artifact");
     std::fs::write(&file, changed(&bytes, |_, code| code.truncate(100))).unwrap();
-    compile(&runtime.shared, &module(GUEST), "t").unwrap();
-    compile(&runtime.shared, &module(GUEST), "t").unwrap();
+    compile(&runtime.shared, &module(GUEST), "t", &Compilation::default()).unwrap();
+    compile(&runtime.shared, &module(GUEST), "t", &Compilation::default()).unwrap();
     let counted = counted(&runtime.shared).code_cache;
     assert_eq!((counted.hits, counted.misses, counted.rejected, counted.stores), (1, 2, 1, 2));
     assert_eq!(std::fs::read(&file).unwrap(), bytes);

@@ -96,7 +96,7 @@ impl FactoryCache {
         self.get(key.as_bytes(), Some((&module(number), named("t")))).ok().unwrap()
     }
 
-    fn soon(self: &Arc<Self>, key: &str, number: u32) -> Receiver<FactoryOutcome, Waker> {
+    fn soon(self: &Arc<Self>, key: &str, number: u32) -> Pending<FactoryOutcome, Waker> {
         match self.ask(key, number) {
             Lookup::Soon(receiver) => receiver,
             Lookup::Now(_) => panic!("the factory exists"),
@@ -129,7 +129,7 @@ impl FactoryCache {
     }
 }
 
-fn ready(receiver: &Receiver<FactoryOutcome, Waker>) -> FactoryOutcome {
+fn ready(receiver: &Pending<FactoryOutcome, Waker>) -> FactoryOutcome {
     receiver.poll(Waker::none).unwrap()
 }
 
@@ -282,8 +282,8 @@ fn those_who_come_and_go_leave_nothing() {
     {
         let state = cache.state.lock();
         let entry = state.entries.values().next().unwrap();
-        let Progress::Compiling(senders) = &entry.progress else { panic!("the compilation is held up") };
-        assert!(senders.capacity() <= 8, "{}", senders.capacity());
+        let Progress::Compiling(compiling) = &entry.progress else { panic!("the compilation is held up") };
+        assert!(compiling.senders.capacity() <= 8, "{}", compiling.senders.capacity());
     }
     drop(held);
     cache.run_all_jobs();

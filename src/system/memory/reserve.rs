@@ -189,8 +189,8 @@ pub fn take(size: usize, align: usize) -> *mut u8 {
     if !mapped.is_null() {
         return mapped;
     }
-    let Some(class) = class(size, align) else { return null_mut() };
     PRESSED.store(true, Relaxed);
+    let Some(class) = class(size, align) else { return null_mut() };
     lock().take(class)
 }
 
@@ -455,6 +455,11 @@ impl Drop for Lease {
 #[inline]
 pub fn check() -> Result<()> {
     if PRESSED.load(Relaxed) { recover() } else { Ok(()) }
+}
+
+/// Whether the process's allocator has refused memory since a call last found that all is well.
+pub fn was_used() -> bool {
+    PRESSED.load(Relaxed)
 }
 
 /// As `check` for calls that are not made for each batch: also asks the process's allocator for some memory.

@@ -1,0 +1,160 @@
+//! The compile helper's own side: one request, one reply, end.
+//!
+//! The process limits itself before it looks at the module. If a limit ends it, a signal handler sends the reply.
+#![allow(unsafe_code)]
+
+use super::protocol::{Connection, Exceeded, Reply, Request, reply_head};
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status as Status;
+use crate::compile::{compiler, wasmtime_config};
+use crate::system::memory::reserve;
+use core::ffi::c_int;
+use rustix::process::{Resource, Rlimit};
+use std::io;
+use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
+use wasmtime::Engine;
+
+/// The socket is the standard input.
+const SOCKET: c_int = 0;
+/// Descriptors that the process may have.
+const DESCRIPTORS: u64 = 32;
+
+/// A reply is being sent, or was.
+static HAS_REPLIED: AtomicBool = AtomicBool::new(false);
+
+/// The whole program. Returns its exit code if it was not started by the library.
+pub fn main() -> c_int {
+    if !is_socket() {
+        return 2;
+    }
+    // SAFETY: nothing else in this process uses the descriptor.
+    let connection = Arc::new(Connection::new(unsafe { OwnedFd::from_raw_fd(SOCKET) }));
+    let reply = catch_unwind(AssertUnwindSafe(|| answer(&connection))).unwrap_or_else(|_| Err(panicked()));
+    let reply = match reply {
+        Ok(artifact) => Reply::Artifact(artifact),
+        Err(e) if e.status == Status::OutOfMemory => Reply::Exceeded(Exceeded::Memory),
+        Err(e) => Reply::Refusal(e.status as u32, e.message),
+    };
+    let sent = !HAS_REPLIED.swap(true, SeqCst) && connection.send_reply(&reply).is_ok();
+    // SAFETY: ends the process with all its threads. Nothing is left to be written.
+    unsafe { libc::_exit(c_int::from(!sent)) }
+}
+
+fn is_socket() -> bool {
+    // SAFETY: the call fills the struct, of which all zeros is a value.
+    unsafe {
+        let mut stat: libc::stat = core::mem::zeroed();
+        libc::fstat(SOCKET, &raw mut stat) == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFSOCK
+    }
+}
+
+fn answer(connection: &Arc<Connection>) -> Result<Vec<u8>> {
+    leave_host().map_err(|e| failed(&format!("could not leave its host: {e}")))?;
+    let received = connection.receive_request();
+    let (head, module) = received.map_err(|e| failed(&format!("could not read the request: {e}")))?;
+    let (request, threads) = Request::read(&head).map_err(|why| failed(&why))?;
+    let broken = |e: wasmtime::Error| failed(&format!("could not set up Wasmtime: {e:#}"));
+    let engine = Engine::new(&wasmtime_config::for_helper(&request.config)).map_err(broken)?;
+    // The threads begin before the limits: they are not the module's fault.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|e| failed(&format!("could not start its threads: {e}")))?;
+    let watched = connection.clone();
+    let watch = move || {
+        watched.wait_for_end();
+        // SAFETY: as in `main`. The host is gone or wants no reply.
+        unsafe { libc::_exit(1) }
+    };
+    std::thread::Builder::new().spawn(watch).map_err(|e| failed(&format!("could not start a thread: {e}")))?;
+    limit(request.limits.time_limit, request.limits.memory_limit)
+        .map_err(|e| failed(&format!("could not limit itself: {e}")))?;
+    pool.install(|| compiler::compile_elsewhere(&engine, &request.config, &module, &request.waits))
+}
+
+fn failed(what: &str) -> Error {
+    Error::new(Status::CompileHelperFailed, what)
+}
+
+fn panicked() -> Error {
+    Error::new(Status::Panic, "the compiler panicked: please report this module")
+}
+
+/// Gives up what the process has from its host.
+fn leave_host() -> io::Result<()> {
+    std::env::set_current_dir("/")?;
+    // SAFETY: nothing in this process uses another descriptor yet. Only this thread exists.
+    unsafe {
+        // Before Linux 5.9 they stay open. Nobody uses them.
+        libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0);
+        if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || libc::prctl(libc::PR_SET_DUMPABLE, 0) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    for (resource, most) in [(Resource::Nofile, DESCRIPTORS), (Resource::Core, 0), (Resource::Fsize, 0)] {
+        set_limit(resource, most)?;
+    }
+    Ok(())
+}
+
+fn set_limit(resource: Resource, most: u64) -> io::Result<()> {
+    let most = rustix::process::getrlimit(resource).maximum.map_or(most, |maximum| maximum.min(most));
+    Ok(rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?)
+}
+
+/// From here on the process may use so much. Its own time so far does not count.
+fn limit(time: Duration, memory: usize) -> io::Result<()> {
+    for signal in [libc::SIGPROF, libc::SIGXCPU, libc::SIGABRT] {
+        handle(signal)?;
+    }
+    // Whatever may be written to. Address space that is only reserved does not count.
+    set_limit(Resource::Data, memory as u64)?;
+    let value = libc::timeval {
+        tv_sec: time.as_secs() as libc::time_t,
+        tv_usec: libc::suseconds_t::from(time.subsec_micros()),
+    };
+    let timer = libc::itimerval { it_interval: libc::timeval { tv_sec: 0, tv_usec: 0 }, it_value: value };
+    // SAFETY: the call reads the struct.
+    if unsafe { libc::setitimer(libc::ITIMER_PROF, &raw const timer, core::ptr::null_mut()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // If the timer's signal should not end the process.
+    set_limit(Resource::Cpu, time.as_secs().saturating_add(10))
+}
+
+fn handle(signal: c_int) -> io::Result<()> {
+    // SAFETY: all zeros is a value of the structs. The handler calls only what POSIX allows in one.
+    unsafe {
+        let mut action: libc::sigaction = core::mem::zeroed();
+        action.sa_sigaction = exceeded as extern "C" fn(c_int) as usize;
+        let mut unblocked: libc::sigset_t = core::mem::zeroed();
+        libc::sigaddset(&raw mut unblocked, signal);
+        if libc::sigaction(signal, &raw const action, core::ptr::null_mut()) != 0
+            || libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const unblocked, core::ptr::null_mut()) != 0
+        {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// A limit was exceeded: says so and ends the process. Whatever thread this is, it holds what locks it holds.
+extern "C" fn exceeded(signal: c_int) {
+    let what = match signal {
+        libc::SIGABRT if reserve::was_used() => Exceeded::Memory,
+        libc::SIGABRT => return,
+        _ => Exceeded::Time,
+    };
+    if HAS_REPLIED.swap(true, SeqCst) {
+        // The reply is on its way.
+        return;
+    }
+    let head = reply_head(Status::ModuleCompileLimit, what as u32, 0);
+    // SAFETY: the call reads so many bytes.
+    unsafe {
+        libc::send(SOCKET, head.as_ptr().cast(), head.len(), libc::MSG_NOSIGNAL);
+        libc::_exit(1)
+    }
+}
