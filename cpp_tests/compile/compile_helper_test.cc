@@ -92,10 +92,19 @@ struct script {
 
 class HelperInMode : public testing::TestWithParam<memory_modes::mode> {};
 
+/// A function of the host that may wait, for t_later.
+void add_later(const we::runtime& runtime) {
+  we::host_module host("host");
+  host.add("later", [](std::int64_t, we::later<std::int64_t> answer) { (void)answer.resolve(42); });
+  runtime.add(host).value();
+}
+
 TEST_P(HelperInMode, MakesTheArtifactThatTheLibraryMakes) {
   const auto config = GetParam().config();
   const auto with = memory_modes::exactly(with_helper(compile_helper, config)).value();
   const auto without = memory_modes::exactly(config).value();
+  add_later(with);
+  add_later(without);
   for (const auto* guest : {"c_identity", "t_later"}) {
     EXPECT_EQ(artifact(with, module(guest)), artifact(without, module(guest))) << guest;
   }
@@ -288,7 +297,7 @@ TEST(CompileHelper, ThatCannotDoItsWorkIsNamed) {
       {"exit 127", "as if its library was not found"},
       {"kill -9 $$", "was killed"},
       {"kill -11 $$", "ended by signal 11"},
-      {"cat >/dev/null; exit 5", "ended with exit code 5"},
+      {"head -c 100 >/dev/null; exit 5", "ended with exit code 5"},
       {"echo nonsense that is longer than the beginning of a reply >&0; sleep 60", "no such message"},
       {"printf '\\303wasmrep\\0\\0\\0\\0\\0\\0\\0\\0\\377\\377\\377\\377\\377\\377\\377\\377' >&0; sleep 60", "too long"},
       {"printf '\\303wasmrep\\0\\0\\0\\0\\0\\0\\0\\0\\3\\0\\0\\0\\0\\0\\0\\0abc' >&0; sleep 60", "no artifact"},

@@ -55,6 +55,21 @@ inline strings threads_once() {
   std::sort(names.begin(), names.end());
   return names;
 }
+
+/// Whether all threads with names that begin so wait for something.
+inline bool threads_wait_once(const std::string& prefix) {
+  for (const auto& id : entries("/proc/self/task")) {
+    std::ifstream file("/proc/self/task/" + id + "/stat");
+    std::string text;
+    std::getline(file, text);
+    const auto name = text.find('(');
+    const auto end = text.rfind(") ");
+    if (end != std::string::npos && text.compare(name + 1, prefix.size(), prefix) == 0 && text[end + 2] != 'S') {
+      return false;
+    }
+  }
+  return true;
+}
 }  // namespace detail
 
 /// The names of all threads, sorted.
@@ -97,6 +112,11 @@ inline testing::AssertionResult threads_become(const strings& expected) {
   }
   return testing::AssertionFailure() << "threads: " << testing::PrintToString(threads())
                                      << ", expected: " << testing::PrintToString(expected);
+}
+
+/// Waits until all threads with names that begin so have nothing to do.
+inline bool threads_become_idle(const std::string& prefix) {
+  return eventually([&] { return detail::threads_wait_once(prefix); });
 }
 
 /// How a child ended, in words.

@@ -9,8 +9,10 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sched.h>
 
 #include <atomic>
+#include <fstream>
 
 using namespace testing_support;
 using process::plus;
@@ -62,6 +64,101 @@ using ProcessThreads = fresh;
 TEST_F(ProcessThreads, TheLibraryStartsThemWhereTheyAreCounted) {
   ASSERT_TRUE(process::calls(pthread_create, "pthread_create"));
 }
+
+// ---- Processors ----
+
+cpu_set_t processors_of(pid_t thread) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  EXPECT_EQ(sched_getaffinity(thread, sizeof set, &set), 0);
+  return set;
+}
+
+/// Where the threads of the library run that have this name.
+std::vector<cpu_set_t> processors_of(const std::string& name) {
+  std::vector<cpu_set_t> found;
+  for (const auto& id : process::entries("/proc/self/task")) {
+    std::string comm;
+    std::getline(std::ifstream("/proc/self/task/" + id + "/comm"), comm);
+    if (comm == name) {
+      found.push_back(processors_of(std::stoi(id)));
+    }
+  }
+  return found;
+}
+
+cpu_set_t only(int processor) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(processor, &set);
+  return set;
+}
+
+int first_of(const cpu_set_t& set) {
+  int number = 0;
+  while (!CPU_ISSET(number, &set)) {
+    ++number;
+  }
+  return number;
+}
+
+/// Whether the library's threads come to run on these.
+bool threads_are_on(const cpu_set_t& expected) {
+  return process::eventually([&] {
+    for (const auto* name : {"wasm-ticker", "wasm-compile-0"}) {
+      const auto found = processors_of(name);
+      if (found.size() != 1 || !CPU_EQUAL(&found[0], &expected)) {
+        return false;
+      }
+    }
+    return true;
+  });
+}
+
+TEST_F(ProcessThreads, LeaveTheProcessorOfAPinnedThreadThatMadeThem) {
+  const auto all = processors_of(0);
+  std::thread([&] {
+    const auto one = only(first_of(all));
+    ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+    const auto runtime = wasmengine::runtime::create().value();
+    const auto factory = compile(runtime, "c_identity");
+    EXPECT_TRUE(threads_are_on(all));
+    const auto mine = processors_of(0);
+    EXPECT_TRUE(CPU_EQUAL(&mine, &one)) << "the caller's thread stays where it is";
+  }).join();
+}
+
+TEST_F(ProcessThreads, RunOnTheProcessorsThatAreNamed) {
+  const int last = [] {
+    const auto all = processors_of(0);
+    int number = CPU_SETSIZE - 1;
+    while (!CPU_ISSET(number, &all)) {
+      --number;
+    }
+    return number;
+  }();
+  const auto list = std::to_string(last);
+  wasm_runtime_config config{};
+  config.processors = wasmengine::as_slice(list);
+  const auto runtime = wasmengine::runtime::create(config).value();
+  const auto factory = compile(runtime, "c_identity");
+  EXPECT_TRUE(threads_are_on(only(last)));
+}
+
+TEST_F(ProcessThreads, ProcessorsThatAreNotThereAreRefused) {
+  for (const auto& [list, why] : std::vector<std::pair<std::string, std::string>>{
+           {"1-", "is no number"}, {"3-2", "ends before it begins"}, {"8191", "no thread of this process may run there"}}) {
+    wasm_runtime_config config{};
+    config.processors = wasmengine::as_slice(list);
+    const auto made = wasmengine::runtime::create(config);
+    ASSERT_FALSE(made);
+    EXPECT_EQ(made.err().status(), WASM_STATUS_INVALID_ARGUMENT);
+    EXPECT_NE(std::string(made.err().what()).find("config field processors is \"" + list + "\": "), std::string::npos);
+    EXPECT_NE(std::string(made.err().what()).find(why), std::string::npos) << made.err().what();
+  }
+}
+
+// ---- Their number ----
 
 TEST_F(ProcessThreads, EachStageHasItsOwnAndNoOthers) {
   const auto before = threads();

@@ -274,3 +274,102 @@ fn uninterrupted(mut call: impl FnMut() -> isize) -> io::Result<usize> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream;
+
+    fn request() -> Request {
+        let config = Config {
+            memory_mode: wasm_memory_mode::ProcessPool,
+            trap_mode: wasm_trap_mode::Checks,
+            tight_stacks: true,
+            core_dumps: true,
+            pool_engines: 7,
+            ..Config::default()
+        };
+        let limits =
+            CompileHelperConfig { program: "/x".into(), time_limit: Duration::from_secs(3), memory_limit: 5 << 20 };
+        Request { config, limits, waits: vec![0, 1, 2] }
+    }
+
+    fn pair() -> (Connection, Connection) {
+        let (a, b) = UnixStream::pair().unwrap();
+        (Connection::new(a.into()), Connection::new(b.into()))
+    }
+
+    #[test]
+    fn what_code_depends_on_arrives() {
+        let (host, helper) = pair();
+        let module = vec![7; 3 << 20];
+        let (head, module) = std::thread::scope(|scope| {
+            scope.spawn(|| host.send_request(&request().head(), &module).unwrap());
+            helper.receive_request().unwrap()
+        });
+        assert_eq!(module, vec![7; 3 << 20]);
+        let (read, threads) = Request::read(&head).unwrap();
+        assert_eq!(read.head(), head);
+        assert_eq!(threads, rayon::current_num_threads());
+        assert_eq!((read.config.memory_mode, read.config.pool_engines), (wasm_memory_mode::ProcessPool, 7));
+        assert_eq!((read.limits.time_limit, read.limits.memory_limit), (Duration::from_secs(3), 5 << 20));
+    }
+
+    #[test]
+    fn replies_arrive() {
+        for reply in [
+            Reply::Artifact(vec![1, 2, 3]),
+            Reply::Refusal(35, "why".into()),
+            Reply::Refusal(12345, String::new()),
+            Reply::Exceeded(Exceeded::Time),
+            Reply::Exceeded(Exceeded::Memory),
+        ] {
+            let (host, helper) = pair();
+            helper.send_reply(&reply).unwrap();
+            assert_eq!(host.receive_reply(3).unwrap(), reply);
+        }
+    }
+
+    #[test]
+    fn requests_that_are_not_this_versions_are_refused() {
+        let head = String::from_utf8(request().head()).unwrap();
+        for (from, to, why) in [
+            (compiler::VERSIONS, "version 9", "the host has version 9: install both from one package"),
+            ("\"waits\"", "\"later\"", "found no waits in the request"),
+            ("\"memory_mode\":3", "\"memory_mode\":4", "found no memory_mode"),
+            ("\"threads\":", "\"threads\":-", "found no threads"),
+            ("{", "", "could not read the request"),
+        ] {
+            let changed = head.replacen(from, to, 1);
+            assert_ne!(changed, head);
+            let found = Request::read(changed.as_bytes()).err().unwrap();
+            assert!(found.contains(why), "{found}");
+        }
+    }
+
+    #[test]
+    fn an_end_that_lies_or_leaves_is_an_error() {
+        for bytes in [
+            &b""[..],
+            b"\xc3wasmrep",
+            &[0; 24],
+            // One byte is missing.
+            b"\xc3wasmrep\0\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0x",
+            // More than is allowed, and than there can be.
+            b"\xc3wasmrep\0\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0xxxxxxxxx",
+            b"\xc3wasmrep\0\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff",
+            b"\xc3wasmrep\x01\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff",
+        ] {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            theirs.write_all(bytes).unwrap();
+            drop(theirs);
+            assert!(Connection::new(ours.into()).receive_reply(8).is_err(), "{bytes:?}");
+        }
+        let (host, helper) = pair();
+        host.shut_down();
+        helper.wait_for_end();
+        assert!(helper.send_reply(&Reply::Artifact(vec![1])).is_err(), "and no SIGPIPE");
+    }
+}
