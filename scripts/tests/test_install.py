@@ -150,6 +150,13 @@ class Installed(Case):
             rest = endless.stdout.read()
         self.assertEqual(endless.returncode, 130)
         self.assertLess(len(rest.splitlines()), 999)
+        # The same source, which loads the library.
+        self.assertNotIn("wasm_engine", run("readelf", "-d", out / "c_epoll_dlopen"))
+        env = os.environ | {"LD_LIBRARY_PATH": str(self.libraries)}
+        self.assertEqual(run(out / "c_epoll_dlopen", guest, "1 a", "2 b", env=env), "0: 1 a\n1: 2 b\n1: 2 b\n")
+        env = os.environ | {"LD_LIBRARY_PATH": ""}
+        said = run(out / "c_epoll_dlopen", guest, "1 a", fails=True, env=env)
+        self.assertIn("libwasm_engine.so.0: cannot open shared object file", said)
 
 
 class Subproject(Case):
