@@ -23,7 +23,7 @@ test: setup library peers guests cpp lint test-docs test-rust test-header test-s
 # For every few minutes: less than three of them, with a warm target directory. Each suite once, but for what takes seconds
 # or has a program of its own.
 SLOW := '^(process|signals)\.|^TimeLimit|^GoGuest|GuestSoak'
-check: lint test-docs test-header test-symbols
+check: lint test-docs test-header test-symbols test-abi
 	cargo test --release --locked -p wasm-engine-batch -p wasm-engine-promise
 	@$(MAKE) --no-print-directory configure
 	cmake --build $(CMAKE) --target wasm_engine_tests asio_suite libuv_suite
@@ -97,7 +97,7 @@ test-symbols: library
 # What the header promises is kept: docs/abi.md. FORCE=1 also if something is removed or changed.
 test-abi: library guests
 	scripts/abi.py check $(LIBRARY)
-	cd scripts/tests && LIBRARY=$(LIBRARY) GUESTS=$(GUESTS) python3 -B -m unittest -q test_abi
+	cd scripts/tests && LIBRARY=$(LIBRARY) GUESTS=$(GUESTS) python3 -B -m unittest -q test_abi test_dlopen_header
 
 abi-baseline: header
 	scripts/abi.py renew $(if $(FORCE),--force)

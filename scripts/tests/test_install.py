@@ -96,6 +96,10 @@ class Installed(Case):
         of = lambda place: {str(path.relative_to(place)) for path in place.rglob("*.h*")}  # noqa: E731
         self.assertEqual(of(self.prefix / "include"), of(ROOT / "include"))
 
+    def test_the_licences_are_there(self):
+        docs = next(self.prefix.glob("share/doc/*"))
+        self.assertLessEqual({"LICENSE", "THIRD-PARTY.md", "sbom.cdx.json"}, {path.name for path in docs.iterdir()})
+
     def test_pkg_config(self):
         (self.scratch / "host.c").write_text(C_HOST)
         pc = next(self.prefix.glob("lib*/**/wasm_engine.pc"))
