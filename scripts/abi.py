@@ -96,9 +96,9 @@ class Abi:
         return self.handles | self.structs.keys() | self.enums.keys()
 
     def enum(self, element):
-        """The type of its numbers, and its constants."""
+        """The bits of its numbers, and its constants."""
         constants = {each.get("name"): int(each.get("value")) for each in element.findall("enumerator")}
-        return self.spell(element.find("underlying-type").get("type-id")), constants
+        return int(self.elements[element.find("underlying-type").get("type-id")].get("size-in-bits")), constants
 
     def signature(self, element):
         result = self.spell(element.find("return").get("type-id"))
@@ -176,7 +176,7 @@ def compare_structs(name, old, new, broken, added):
 
 def compare_enums(name, before, after, broken, added):
     if before[0] != after[0]:
-        broken.append(f"{name}: its numbers change from {before[0]} to {after[0]}")
+        broken.append(f"{name}: its numbers have {after[0]} bits and had {before[0]}")
     for constant, value in before[1].items():
         if constant not in after[1]:
             broken.append(f"{name}: {constant} is removed")

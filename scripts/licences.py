@@ -172,8 +172,8 @@ def rust_version():
 INTRODUCTION = """# Licences of others in the library
 
 `make licences` writes this page and a test fails when it is out of date. These crates are linked into
-`libwasm_engine.so`. Where a crate offers several licences, the one that is named here was chosen. The numbers are those
-of the texts below. [`sbom.cdx.json`](sbom.cdx.json) lists the same crates for machines.
+`libwasm_engine.so` for Linux on x86-64. Where a crate offers several licences, the one that is named here was chosen.
+The numbers are those of the texts below. [`sbom.cdx.json`](sbom.cdx.json) lists the same crates for machines.
 
 | crate | licence | texts |
 | --- | --- | --- |
@@ -236,6 +236,7 @@ def sbom(crates, metadata, packages):
             "hashes": [{"alg": "SHA-256", "content": sums[crate.name, crate.version]}],
             "licenses": [{"expression": crate.expression}], "purl": purl(crate),
             **({"externalReferences": [{"type": "vcs", "url": repository}]} if repository else {}),
+            **bundled(crate),
         })  # fmt: skip
     parts, rust = standard_library()
     standard = f"rust-std@{rust}"
@@ -260,6 +261,16 @@ def sbom(crates, metadata, packages):
         "components": components,
         "dependencies": [{"ref": ref, "dependsOn": sorted(on)} for ref, on in needs.items()],
     }  # fmt: skip
+
+
+def bundled(crate):
+    """The C library that a crate has inside and names in its version, as zstd-sys 2.1.2+zstd.1.5.7 does."""
+    found = re.search(r"\+([a-z]\w*)\.(\d+\.\d+\.\d+)$", crate.version)
+    if not found:
+        return {}
+    name, version = found.groups()
+    reference = f"pkg:generic/{name}@{version}"
+    return {"components": [{"type": "library", "bom-ref": reference, "name": name, "version": version, "purl": reference}]}
 
 
 def is_normal(dependency):

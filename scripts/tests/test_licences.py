@@ -90,6 +90,11 @@ class Lists(unittest.TestCase):
         component = self.sbom["metadata"]["component"]
         self.assertEqual(re.split("[@#]", own)[-1], component["version"], STALE)
 
+    def test_c_libraries_inside_of_crates_are_in_the_sbom(self):
+        inside = [part["purl"] for component in self.sbom["components"] for part in component.get("components", [])]
+        self.assertEqual(len(inside), 1, inside)
+        self.assertRegex(inside[0], r"^pkg:generic/zstd@\d+\.\d+\.\d+$")
+
     def test_everything_in_the_sbom_is_needed_by_something(self):
         refs = {component["bom-ref"] for component in self.sbom["components"]}
         needed = {ref for each in self.sbom["dependencies"] for ref in each["dependsOn"]}
