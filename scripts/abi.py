@@ -28,9 +28,9 @@ HEADER = ROOT / "include/wasm_engine.h"
 BASELINES = ROOT / "abi"
 
 
-def run(*command):
+def run(*command, cwd=None):
     """What the command printed."""
-    done = subprocess.run([str(word) for word in command], text=True, capture_output=True)
+    done = subprocess.run([str(word) for word in command], text=True, capture_output=True, cwd=cwd)
     if done.returncode != 0:
         raise SystemExit(f"abi: {command[0]} failed ({done.returncode}):\n{done.stdout}{done.stderr}")
     return done.stdout
@@ -44,16 +44,15 @@ def soname(header):
 def corpus(header):
     """The ABI of the header's text, as XML."""
     with tempfile.TemporaryDirectory() as scratch:
-        include, source, stub = Path(scratch, "include"), Path(scratch, "stub.c"), Path(scratch, "stub.so")
-        include.mkdir()
-        (include / "wasm_engine.h").write_text(header)
+        (Path(scratch) / "include").mkdir()
+        (Path(scratch) / "include/wasm_engine.h").write_text(header)
         bodies = [f"{f.result} {f.name}({f.parameters}) {{ __builtin_unreachable(); }}" for f in c_header.functions(header)]
-        source.write_text('#include "wasm_engine.h"\n' + "\n".join(bodies) + "\n")
+        (Path(scratch) / "stub.c").write_text('#include "wasm_engine.h"\n' + "\n".join(bodies) + "\n")
         run("gcc", "-std=c11", "-g", "-fno-eliminate-unused-debug-types", "-fPIC", "-shared", f"-Wl,-soname,{soname(header)}",
-            f"-I{include}", "-o", stub, source)  # fmt: skip
+            "-Iinclude", "-o", "stub.so", "stub.c", cwd=scratch)  # fmt: skip
         # Types of other headers are left out, and so are places and paths. Lines may move without a difference.
-        text = run("abidw", "--headers-dir", include, "--drop-private-types", "--load-all-types", "--no-comp-dir-path",
-                   "--no-corpus-path", "--no-elf-needed", "--no-show-locs", "--type-id-style", "hash", stub)  # fmt: skip
+        text = run("abidw", "--headers-dir", "include", "--drop-private-types", "--load-all-types", "--no-comp-dir-path",
+                   "--no-corpus-path", "--no-elf-needed", "--no-show-locs", "--type-id-style", "hash", "stub.so", cwd=scratch)  # fmt: skip
     found = Abi(text)
     lost = {f.name for f in c_header.functions(header)} - found.functions.keys() | c_header.types(header) - found.types()
     if lost:
