@@ -9,19 +9,21 @@ CMAKE   := $(BUILD)/cmake
 PEERS   := $(CARGO_TARGET_DIR)/peers
 
 .PHONY: demo check test setup install test-install library library-pgo peers guests configure tool cpp header clean \
-  lint test-docs test-rust test-header test-symbols test-bindings test-cpp renew-instructions \
+  lint test-docs test-rust test-header test-symbols test-abi test-bindings test-cpp renew-instructions \
+  abi-baseline licences deny advisories \
   soak bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
   bench-cache bench-stall bench-failures bench-codecs bench-preempted faults-memory
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
 
-test: setup library peers guests cpp lint test-docs test-rust test-header test-symbols test-bindings test-install test-cpp
+test: setup library peers guests cpp lint test-docs test-rust test-header test-symbols test-abi test-bindings test-install \
+  test-cpp
 
 # For every few minutes: less than three of them, with a warm target directory. Each suite once, but for what takes seconds
 # or has a program of its own.
 SLOW := '^(process|signals)\.|^TimeLimit|^GoGuest|GuestSoak'
-check: lint test-docs test-header test-symbols
+check: lint test-docs test-header test-symbols test-abi
 	cargo test --release --locked -p wasm-engine-batch -p wasm-engine-promise
 	@$(MAKE) --no-print-directory configure
 	cmake --build $(CMAKE) --target wasm_engine_tests asio_suite libuv_suite
@@ -76,9 +78,11 @@ GENERATED_HEADER = $(shell ls -t $(CARGO_TARGET_DIR)/release/build/wasm-engine-*
 
 header: library
 	cp $(GENERATED_HEADER) include/wasm_engine.h
+	scripts/dlopen_header.py
 
 test-header: library
 	diff -u include/wasm_engine.h $(GENERATED_HEADER) || { echo "include/wasm_engine.h is out of date: run make header"; exit 1; }
+	scripts/dlopen_header.py --check
 	scripts/check-header.sh
 
 # Links lead somewhere, snippets compile, and the README's programs print what it says.
@@ -89,6 +93,14 @@ test-docs: library guests
 
 test-symbols: library
 	scripts/check-symbols.sh $(LIBRARY)
+
+# What the header promises is kept: docs/abi.md. FORCE=1 also if something is removed or changed.
+test-abi: library guests
+	scripts/abi.py check $(LIBRARY)
+	cd scripts/tests && LIBRARY=$(LIBRARY) GUESTS=$(GUESTS) python3 -B -m unittest -q test_abi test_dlopen_header
+
+abi-baseline: header
+	scripts/abi.py renew $(if $(FORCE),--force)
 
 test-bindings: setup library
 	scripts/check-bindings.sh $(LIBRARY)
@@ -107,9 +119,24 @@ soak: setup configure
 
 lint:
 	scripts/check-wings.py
-	cd scripts/tests && python3 -B -m unittest -q test_check_wings
+	cd scripts/tests && python3 -B -m unittest -q test_check_wings test_licences
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+
+# THIRD-PARTY.md and the SBOM, after Cargo.lock or the toolchain has changed. `make lint` compares.
+licences:
+	scripts/licences.py
+
+# deny.toml: licences, crates in two versions, sources. The first time it compiles cargo-deny, for some ten minutes.
+DENY := $(or $(WASM_ENGINE_CARGO_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wasm-engine/cargo)/bin/cargo-deny
+deny:
+	@scripts/setup.sh deny
+	$(DENY) --locked check licenses bans sources
+
+# Known vulnerabilities. Needs GitHub, from where cargo-deny clones the database of RustSec.
+advisories:
+	@scripts/setup.sh deny
+	$(DENY) --locked check advisories
 
 clean:
 	rm -rf $(BUILD)

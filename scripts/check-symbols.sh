@@ -48,7 +48,7 @@ names() {
   printf '#include "%s"\n' "$header" | gcc -E -dD -P "$@" -x c - | sed -E 's/"([^"\\]|\\.)*"//g' |
     grep -oiE '\bwas[mi][a-z0-9]*_[a-z0-9_]+' | sort -u
 }
-names wasm_engine.h "-I$include" >"$scratch/ours"
+names wasm_engine_dlopen.h "-I$include" -DWASM_LIBRARY=library >"$scratch/ours" # includes the other header
 count=0
 apart() { # header at_least flags...
   local header=$1 at_least=$2

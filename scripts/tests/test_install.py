@@ -96,6 +96,10 @@ class Installed(Case):
         of = lambda place: {str(path.relative_to(place)) for path in place.rglob("*.h*")}  # noqa: E731
         self.assertEqual(of(self.prefix / "include"), of(ROOT / "include"))
 
+    def test_the_licences_are_there(self):
+        docs = next(self.prefix.glob("share/doc/*"))
+        self.assertLessEqual({"LICENSE", "THIRD-PARTY.md", "sbom.cdx.json"}, {path.name for path in docs.iterdir()})
+
     def test_pkg_config(self):
         (self.scratch / "host.c").write_text(C_HOST)
         pc = next(self.prefix.glob("lib*/**/wasm_engine.pc"))
@@ -150,6 +154,13 @@ class Installed(Case):
             rest = endless.stdout.read()
         self.assertEqual(endless.returncode, 130)
         self.assertLess(len(rest.splitlines()), 999)
+        # The same source, which loads the library.
+        self.assertNotIn("wasm_engine", run("readelf", "-d", out / "c_epoll_dlopen"))
+        env = os.environ | {"LD_LIBRARY_PATH": str(self.libraries)}
+        self.assertEqual(run(out / "c_epoll_dlopen", guest, "1 a", "2 b", env=env), "0: 1 a\n1: 2 b\n1: 2 b\n")
+        env = os.environ | {"LD_LIBRARY_PATH": ""}
+        said = run(out / "c_epoll_dlopen", guest, "1 a", fails=True, env=env)
+        self.assertIn("libwasm_engine.so.0: cannot open shared object file", said)
 
 
 class Subproject(Case):
