@@ -583,8 +583,8 @@ typedef struct wasm_runtime_config {
   // bytes each in the log. Default 8 KiB.
   uint64_t max_log_line;
   // Modules that are compiled at once. The threads that compile start with the first module: so many for a module
-  // that is compiled alone, and one more for each further one. A compilation that is given up no longer counts, but
-  // its threads end when it does. Default 1.
+  // that is compiled alone, and one more for each further one. A compilation that is given up no longer counts. Its
+  // threads end when it does. Up to eight of these run at a time. Further ones keep their place. Default 1.
   uint32_t compile_threads;
   // 1: the CRCs of batches are not checked. Default 0.
   uint32_t skip_crc_check;
@@ -909,7 +909,8 @@ wasm_status wasm_future_take_artifact(wasm_future *future, wasm_bytes **artifact
 // part of a batch that is no longer valid. The engine can be started again. The same holds for a user of a shared
 // engine, also before its turn. A replacement is dropped and the engine stays as it was. A compilation that has not
 // begun is left out. One that has begun continues and its result is dropped or kept by the factory cache that was
-// asked. It no longer counts as one of `compile_threads`: the next compilation begins at once on another thread.
+// asked. It no longer counts as one of `compile_threads`: the next compilation begins at once on another thread,
+// unless eight such compilations run already. With `compile_helper` it ends at once.
 //
 // `WASM_STATUS_WRONG_THREAD` if a future of an engine is released on another thread. `WASM_STATUS_BUSY` from one of
 // the engine's own callbacks. Nothing is freed then.

@@ -43,6 +43,7 @@ typedef const char *wasm_status_name_fn(wasm_status status);
 typedef wasm_status wasm_runtime_create_fn(const wasm_runtime_config *config,
                                            wasm_runtime **runtime,
                                            wasm_error **error);
+typedef int wasm_runtime_compile_helper_main_fn(void);
 typedef wasm_status wasm_runtime_validate_fn(const wasm_runtime *runtime, wasm_slice module, wasm_error **error);
 typedef wasm_status wasm_runtime_inspect_fn(const wasm_runtime *runtime,
                                             wasm_slice module,
@@ -237,6 +238,7 @@ typedef struct wasm_library {
   wasm_error_release_fn *error_release;
   wasm_status_name_fn *status_name;
   wasm_runtime_create_fn *runtime_create;
+  wasm_runtime_compile_helper_main_fn *runtime_compile_helper_main;
   wasm_runtime_validate_fn *runtime_validate;
   wasm_runtime_inspect_fn *runtime_inspect;
   wasm_runtime_release_fn *runtime_release;
@@ -349,6 +351,7 @@ static inline const char *wasm_library_open(wasm_library *library, const char *f
       {"wasm_error_release", offsetof(wasm_library, error_release)},
       {"wasm_status_name", offsetof(wasm_library, status_name)},
       {"wasm_runtime_create", offsetof(wasm_library, runtime_create)},
+      {"wasm_runtime_compile_helper_main", offsetof(wasm_library, runtime_compile_helper_main)},
       {"wasm_runtime_validate", offsetof(wasm_library, runtime_validate)},
       {"wasm_runtime_inspect", offsetof(wasm_library, runtime_inspect)},
       {"wasm_runtime_release", offsetof(wasm_library, runtime_release)},
@@ -456,6 +459,7 @@ static inline const char *wasm_library_open(wasm_library *library, const char *f
 #define wasm_error_release (WASM_LIBRARY).error_release
 #define wasm_status_name (WASM_LIBRARY).status_name
 #define wasm_runtime_create (WASM_LIBRARY).runtime_create
+#define wasm_runtime_compile_helper_main (WASM_LIBRARY).runtime_compile_helper_main
 #define wasm_runtime_validate (WASM_LIBRARY).runtime_validate
 #define wasm_runtime_inspect (WASM_LIBRARY).runtime_inspect
 #define wasm_runtime_release (WASM_LIBRARY).runtime_release

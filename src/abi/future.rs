@@ -355,7 +355,8 @@ pub unsafe extern "C" fn wasm_future_take_artifact(
 /// part of a batch that is no longer valid. The engine can be started again. The same holds for a user of a shared
 /// engine, also before its turn. A replacement is dropped and the engine stays as it was. A compilation that has not
 /// begun is left out. One that has begun continues and its result is dropped or kept by the factory cache that was
-/// asked. It no longer counts as one of `compile_threads`: the next compilation begins at once on another thread.
+/// asked. It no longer counts as one of `compile_threads`: the next compilation begins at once on another thread,
+/// unless eight such compilations run already. With `compile_helper` it ends at once.
 ///
 /// `WASM_STATUS_WRONG_THREAD` if a future of an engine is released on another thread. `WASM_STATUS_BUSY` from one of
 /// the engine's own callbacks. Nothing is freed then.

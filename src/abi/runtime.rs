@@ -108,8 +108,8 @@ pub struct wasm_runtime_config {
     /// bytes each in the log. Default 8 KiB.
     pub max_log_line: u64,
     /// Modules that are compiled at once. The threads that compile start with the first module: so many for a module
-    /// that is compiled alone, and one more for each further one. A compilation that is given up no longer counts, but
-    /// its threads end when it does. Default 1.
+    /// that is compiled alone, and one more for each further one. A compilation that is given up no longer counts. Its
+    /// threads end when it does. Up to eight of these run at a time. Further ones keep their place. Default 1.
     pub compile_threads: u32,
     /// 1: the CRCs of batches are not checked. Default 0.
     pub skip_crc_check: u32,

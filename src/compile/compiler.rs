@@ -241,13 +241,7 @@ fn waits(summary: &Summary, linked: &Linked) -> Vec<u8> {
 }
 
 /// An artifact of the new code.
-fn write(
-    config: &Config,
-    module: &[u8],
-    inputs: &KeyInputs<'_>,
-    wrappers: &Wrappers,
-    code: &[u8],
-) -> Result<Vec<u8>> {
+fn write(config: &Config, module: &[u8], inputs: &KeyInputs<'_>, wrappers: &Wrappers, code: &[u8]) -> Result<Vec<u8>> {
     let head = Head {
         wasmtime: WASMTIME.into(),
         library: LIBRARY.into(),

@@ -6,7 +6,8 @@
 //! for the first would then wait for both. The first lane has all the threads. Further lanes have one each.
 //!
 //! A job that is given up cannot be stopped inside Cranelift. So its lane is *detached*: it no longer counts and the
-//! next job gets another lane. When the job is done, the lane comes back or its threads end.
+//! next job gets another lane. When the job is done, the lane comes back or its threads end. Only so many lanes are
+//! detached at a time: whoever begins compilations and gives them up shall not get threads without end.
 
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
@@ -19,6 +20,9 @@ use std::sync::{Arc, Weak};
 
 /// The names of the compile threads begin like this. A number follows.
 pub const COMPILE_THREAD_NAME: &str = "wasm-compile-";
+
+/// Lanes that are detached at a time.
+const MOST_DETACHED: usize = 8;
 
 /// The compile threads.
 pub struct CompileThreads {
@@ -204,6 +208,10 @@ impl Lanes {
     fn detach(self: &Arc<Self>, job: u64) {
         let mut state = self.state.lock();
         let Some(at) = state.running.iter().position(|&number| number == job) else { return };
+        if state.detached == MOST_DETACHED {
+            // It keeps its place until it is done.
+            return;
+        }
         state.running.swap_remove(at);
         state.detached += 1;
         // If no thread can be started, a lane takes the next job when its own is done: the detached one at the latest.
@@ -300,6 +308,28 @@ mod tests {
         assert_eq!(rest, ["delivered", "third"]);
         end_third.send(()).unwrap();
         assert_eq!(next(&told), "delivered");
+    }
+
+    #[test]
+    fn only_so_many_that_are_given_up_have_threads_beside_the_others() {
+        let (threads, (tell, told)) = (CompileThreads::new(1, None), channel());
+        let mut ends = Vec::new();
+        for _ in 0..=MOST_DETACHED {
+            let given_up = Arc::<Compilation>::default();
+            let interest = given_up.join();
+            ends.push(held(&threads, &given_up, &tell, "begun"));
+            assert_eq!(next(&told), "begun");
+            drop(interest);
+        }
+        let wanted = Arc::<Compilation>::default();
+        let _wanted = wanted.join();
+        ends.push(held(&threads, &wanted, &tell, "wanted"));
+        assert!(told.recv_timeout(std::time::Duration::from_millis(50)).is_err(), "the last one keeps its place");
+        ends[MOST_DETACHED].send(()).unwrap();
+        let mut both = [next(&told), next(&told)];
+        both.sort_unstable();
+        assert_eq!(both, ["delivered", "wanted"]);
+        drop(ends);
     }
 
     #[test]

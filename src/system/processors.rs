@@ -48,7 +48,9 @@ impl Processors {
     pub fn of_process() -> Option<Self> {
         let mut all = Self::none();
         for thread in std::fs::read_dir("/proc/self/task").ok()? {
-            let Some(thread) = thread.ok().and_then(|thread| thread.file_name().to_str()?.parse().ok()) else { continue };
+            let Some(thread) = thread.ok().and_then(|thread| thread.file_name().to_str()?.parse().ok()) else {
+                continue;
+            };
             // A thread may have ended meanwhile.
             if let Ok(its) = Self::of_thread(thread) {
                 all.0.iter_mut().zip(*its.0).for_each(|(all, its)| *all |= its);
@@ -61,7 +63,8 @@ impl Processors {
     fn of_thread(thread: c_long) -> io::Result<Self> {
         let mut set = Self::none();
         // SAFETY: the call writes at most the size that it is told.
-        let written = unsafe { libc::syscall(libc::SYS_sched_getaffinity, thread, size_of_val(&*set.0), set.0.as_mut_ptr()) };
+        let written =
+            unsafe { libc::syscall(libc::SYS_sched_getaffinity, thread, size_of_val(&*set.0), set.0.as_mut_ptr()) };
         if written < 0 { Err(io::Error::last_os_error()) } else { Ok(set) }
     }
 

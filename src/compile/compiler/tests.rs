@@ -132,7 +132,11 @@ fn an_artifact_is_refused_if_its_module_would_be() {
     ] {
         let shared = runtime(config).shared;
         let (refused, message) = refusal(load(&shared, bytes.clone()));
-        assert_eq!((refused, refused), (status, refusal(compile(&shared, &module(GUEST), "t", &Compilation::default())).0), "{message}");
+        assert_eq!(
+            (refused, refused),
+            (status, refusal(compile(&shared, &module(GUEST), "t", &Compilation::default())).0),
+            "{message}"
+        );
     }
     load(&runtime(Config { max_module_size: size, ..Config::default() }).shared, bytes).unwrap();
 }

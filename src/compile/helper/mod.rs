@@ -99,7 +99,9 @@ impl Helper {
                 match what {
                     Exceeded::Time => {
                         let limit = self.config.time_limit;
-                        format!("to compile the module takes more processor time than compile_time_limit_ns ({limit:?})")
+                        format!(
+                            "to compile the module takes more processor time than compile_time_limit_ns ({limit:?})"
+                        )
                     }
                     Exceeded::Memory => {
                         let limit = self.config.memory_limit;

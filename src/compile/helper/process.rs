@@ -1,6 +1,8 @@
 //! The process of one compilation as its parent has it.
 
 use super::protocol::{Connection, Reply};
+use parking_lot::Mutex;
+use rustix::process::{Pid, PidfdFlags, Signal};
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
@@ -9,8 +11,6 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use parking_lot::Mutex;
-use rustix::process::{Pid, PidfdFlags, Signal};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 /// A process that waits for a request.

@@ -210,7 +210,11 @@ impl Connection {
     fn receive_fixed(&self, magic: &[u8; 8]) -> io::Result<[u8; FIXED]> {
         let mut fixed = [0; FIXED];
         self.receive_into(&mut fixed)?;
-        if fixed.starts_with(magic) { Ok(fixed) } else { Err(io::Error::new(ErrorKind::InvalidData, "no such message")) }
+        if fixed.starts_with(magic) {
+            Ok(fixed)
+        } else {
+            Err(io::Error::new(ErrorKind::InvalidData, "no such message"))
+        }
     }
 
     fn receive(&self, size: u64, most: usize) -> io::Result<Vec<u8>> {
