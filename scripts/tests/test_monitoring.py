@@ -5,7 +5,6 @@
 
 import http.server
 import json
-import os
 import re
 import socket
 import subprocess
@@ -18,10 +17,9 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from docs_support import GUESTS, ROOT, compile_c
+
 MONITORING = ROOT / "docs" / "monitoring"
-LIBRARY = Path(os.environ["LIBRARY"])
-GUESTS = Path(os.environ["GUESTS"])
 NAME = re.compile(r"\bwasm_\w+")
 ALERT = re.compile(r"^ *- alert: (\w+)$", re.MULTILINE)
 # What Grafana puts in for its variables.
@@ -39,10 +37,7 @@ class Host:
     """A host that is compiled once and transforms a batch for each scrape."""
 
     def __init__(self, directory):
-        program = Path(directory) / "metrics_host"
-        source = Path(__file__).with_name("metrics_host.c")
-        command = ["gcc", "-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'include'}", source, "-o", program]
-        subprocess.run([*command, LIBRARY, f"-Wl,-rpath,{LIBRARY.parent}"], check=True)
+        program = compile_c("metrics_host.c", directory)
         self._process = subprocess.Popen(
             [program, GUESTS / "wat_traps.wasm"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
