@@ -108,6 +108,10 @@ class Snippets(unittest.TestCase):
         self.assertEqual(self.check(guest % 'tg_fail(TG_STR("no"));').returncode, 0)
         self.assert_fault(self.check(guest % "fly();"), "page.md:6:", "fly")
 
+    def test_python_that_is_none_and_a_program_in_it(self):
+        self.assert_fault(self.check("```python\nx = 1\ny = = 1\n```\n"), "page.md:5: invalid syntax")
+        self.assertEqual(self.check("```python\nasync def f() -> None: ...\n```\n").returncode, 0)
+
     def test_a_program_that_fails(self):
         self.assert_fault(self.run_program("one / two", code=3), "exit code 3")
 
