@@ -55,7 +55,8 @@ def listed():
 def pages_there():
     """Pages that readers could look for. README.md of a plugin or a package lies two directories down."""
     found = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("plugins/*/README.md")]
-    return {page.resolve() for page in found} - {SUMMARY}
+    # The licences of all crates are not for reading in one go.
+    return {page.resolve() for page in found} - {SUMMARY, ROOT / "THIRD-PARTY.md"}
 
 
 def faults_of_summary():
@@ -100,9 +101,12 @@ def moved(page, link, source, pages):
     if not target.is_file():
         return None
     copy = source / target.relative_to(ROOT)
+    if target.suffix == ".md":
+        # mdBook would take it for a page of the book.
+        copy, path = copy.with_suffix(".txt"), path.removesuffix(".md") + ".txt"
     copy.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(target, copy)
-    return link
+    return path + hash_ + anchor
 
 
 def rewritten(page, source, pages):

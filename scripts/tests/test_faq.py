@@ -3,11 +3,10 @@
     LIBRARY=… GUESTS=… python3 -B -m unittest test_faq
 """
 
-import re
 import tempfile
 import unittest
 
-from docs_support import GUESTS, ROOT, compile_c, run
+from docs_support import GUESTS, compile_c, run
 
 
 class Faq(unittest.TestCase):
@@ -17,13 +16,6 @@ class Faq(unittest.TestCase):
             for how in ("return", "exit", "thread", "quick_exit", "release"):
                 done = run(program, GUESTS / "go_identity.wasm", arguments=[how])
                 self.assertEqual((done.returncode, done.stderr), (42, b""), how)
-
-    def test_files_that_are_named_as_tests_exist(self):
-        page = (ROOT / "docs" / "faq.md").read_text()
-        named = re.findall(r"`(\w+/\w+\.(?:cc|c))`", page)
-        self.assertTrue(named)
-        for name in named:
-            self.assertTrue((ROOT / "cpp_tests" / name).exists(), name)
 
 
 if __name__ == "__main__":
