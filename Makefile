@@ -88,7 +88,7 @@ test-docs: library guests
 	scripts/draw-diagrams.py --check
 	scripts/make-docs.py --check
 	cd scripts/tests && LIBRARY=$(LIBRARY) GUESTS=$(GUESTS) python3 -B -m unittest -q test_check_links \
-	  test_check_snippets test_make_docs test_monitoring test_security test_platforms test_faq
+	  test_check_snippets test_make_docs test_concepts test_monitoring test_security test_platforms test_faq
 
 # The site, in build/site: the pages by mdBook, the headers by Doxygen, with all links checked.
 docs:

@@ -161,7 +161,8 @@ def make_book(out):
     (source / "api.md").write_text(api_index())
     (book / "book.toml").write_text(BOOK)
     (book / "site.css").write_text(STYLE)
-    mdbook = shutil.which("mdbook") or CACHE / "mdbook" / "bin" / "mdbook"
+    # The version that setup.sh chose, and else whatever there is.
+    mdbook = shutil.which("mdbook", path=CACHE / "mdbook" / "bin") or "mdbook"
     subprocess.run([mdbook, "build", book], check=True)
 
 
