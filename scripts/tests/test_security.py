@@ -131,7 +131,10 @@ class Wasi(unittest.TestCase):
         """The list is that of the crate whose functions are linked."""
         home = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo"))
         version = re.search(r'name = "wasmtime-wasi"\nversion = "([^"]+)"', (ROOT / "Cargo.lock").read_text())[1]
-        interface = next(home.glob(f"registry/src/*/wasmtime-wasi-{version}/witx/p1/wasi_snapshot_preview1.witx"))
+        found = home.glob(f"registry/src/*/wasmtime-wasi-{version}/witx/p1/wasi_snapshot_preview1.witx")
+        interface = next(found, None)
+        if interface is None:
+            self.skipTest("Cargo's registry does not have the sources of wasmtime-wasi here")
         there = re.findall(r'@interface func \(export "(\w+)"\)', interface.read_text())
         self.assertEqual(sorted(there), sorted(line.split()[0] for line in CALLS.split("\n") if line))
 
