@@ -75,6 +75,29 @@ class Site(Directory):
         self.assertEqual(sorted(script("make-docs").faults_of_site(self.directory)), faults)
 
 
+class Filter(Directory):
+    def setUp(self):
+        super().setUp()
+        self.script = script("doxygen-filter")
+
+    def test_sections_of_the_c_header_become_groups_with_links(self):
+        rule = "// " + "-" * 117
+        lines = ["// SPDX-License-Identifier: Apache-2.0", "//", "// The contract.", "", rule, "// Host function", "//",
+                 "// See `wasm_run`, `size` and `wasm_…`.", rule, "", "// Runs.", "void wasm_run(void);",
+                 "#undef WASM_ENGINE_ENUM_TYPE"]
+        text = "\n".join(self.script.c_header(lines))
+        self.assertIn("\\verbatim\nThe contract.\n\\endverbatim\n*/\n", text)
+        group = "/// \\defgroup group_host_function Host function\n/// See #wasm_run, `size` and `wasm_…`.\n/// @{\n\n"
+        self.assertIn(group + "\n/// Runs.\nvoid wasm_run(void);\n/// @}\n", text)
+
+    def test_the_comment_at_the_top_of_a_header_describes_the_file(self):
+        lines = ["// SPDX-License-Identifier: Apache-2.0", "//", "// A loop.", "//", "//   loop.run();", "//",
+                 "// Threads: its own.", "//   Only that.", "#pragma once", "/// Of `wasm_poll` and <b>, `a<b>`.", "int i;"]
+        text = "\n".join(self.script.layer(lines, "loop"))
+        head = "/** \\file\nA loop.\n\n      loop.run();\n\n- **Threads:** its own.\n  Only that.\n*/\n#pragma once\n"
+        self.assertEqual(text, head + "/// Of #wasm_poll and \\<b>, `a<b>`.\nint i;")
+
+
 class Diagrams(Directory):
     def test_a_picture_that_is_not_of_its_source(self):
         draw = script("draw-diagrams")
