@@ -129,8 +129,9 @@ install_mdbook() {
   local root=${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/mdbook
   [ "$("$root/bin/mdbook" --version 2>/dev/null)" != "mdbook v$mdbook" ] || return 0
   say "installing mdbook $mdbook (cargo, in $root)"
-  quietly cargo install mdbook --version "$mdbook" --locked --no-default-features --features search --root "$root" ||
-    die "cargo couldn't install mdbook $mdbook"
+  # Not into the project's target directory.
+  quietly env -u CARGO_TARGET_DIR cargo install mdbook --version "$mdbook" --locked --no-default-features \
+    --features search --root "$root" || die "cargo couldn't install mdbook $mdbook"
 }
 
 # Debian's packages put another cargo in /usr/bin, meant for the guests only.
