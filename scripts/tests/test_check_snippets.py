@@ -83,6 +83,35 @@ class Snippets(unittest.TestCase):
         self.assertEqual(self.run_program("one / two").returncode, 0)
         self.assert_fault(self.run_program("one / three"), "it should print 'one / three':\none\ntwo")
 
+    def test_a_library_that_a_program_needs(self):
+        program = "#include <math.h>\n#include <stdlib.h>\n#include <stdio.h>\n" \
+                  'int main(int argc, char **argv) { printf("%.1f\\n", cbrt(argc + atof(argv[0]) + 26)); }\n'
+        library = self.directory / "libnone.so"
+        subprocess.run(["gcc", "-shared", "-o", library, "-x", "c", "/dev/null"], check=True)
+        (self.directory / "guest.wasm").write_text("")
+        for links, fault in (("links: m, ", None), ("", "cbrt")):
+            comment = f"<!-- run: guest.wasm, {links}prints: 3.0 -->\n"
+            done = self.check(f"{comment}```c\n{program}```\n", run=[library, self.directory])
+            if fault:
+                self.assert_fault(done, fault)
+            else:
+                self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_an_excerpt_stands_in_its_file(self):
+        excerpt = "<!-- from: guests/c/tee.c -->\n```c\nvoid _start(void) { tg_run(on_record, %s); }\n```\n"
+        self.assertEqual(self.check(excerpt % "NULL").returncode, 0)
+        self.assert_fault(self.check(excerpt % "0"), "page.md:5: these lines are not in guests/c/tee.c")
+        self.assert_fault(self.check(excerpt.replace("tee", "nothing")), "are not in guests/c/nothing.c")
+
+    def test_a_guest_that_does_not_compile(self):
+        guest = '<!-- guest, prints: x -->\n```c\n#include "transform_guest.h"\nvoid _start(void) { %s }\n```\n'
+        self.assertEqual(self.check(guest % 'tg_fail(TG_STR("no"));').returncode, 0)
+        self.assert_fault(self.check(guest % "fly();"), "page.md:6:", "fly")
+
+    def test_python_that_is_none_and_a_program_in_it(self):
+        self.assert_fault(self.check("```python\nx = 1\ny = = 1\n```\n"), "page.md:5: invalid syntax")
+        self.assertEqual(self.check("```python\nasync def f() -> None: ...\n```\n").returncode, 0)
+
     def test_a_program_that_fails(self):
         self.assert_fault(self.run_program("one / two", code=3), "exit code 3")
 
