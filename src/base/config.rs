@@ -101,6 +101,8 @@ pub struct Config {
     pub replay: Option<NonZeroU64>,
     /// What multiplies the limits of what is compiled. `u32::MAX`: there are none.
     pub compile_limit_factor: u32,
+    /// Whether frames of errors have file and line.
+    pub debug_info: bool,
 }
 
 impl Default for Config {
@@ -131,6 +133,7 @@ impl Default for Config {
             real_time: true,
             replay: None,
             compile_limit_factor: 1,
+            debug_info: false,
         }
     }
 }

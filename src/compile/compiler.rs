@@ -17,6 +17,7 @@ use crate::metrics::code_cache::CodeCacheEvent;
 use crate::module::artifact::{Artifact, Defect, FORMAT, Head};
 use crate::module::elements;
 use crate::module::inspect::{ItemKind, Summary};
+use crate::module::lines::{self, Lines, Recorder};
 use crate::module::suspend_points::{self, Waits, Wrappers};
 use crate::module::validate::check_specification;
 use crate::system::memory::refusal;
@@ -24,7 +25,7 @@ use crate::system::memory::reserve::{self, Lease};
 use std::time::Instant;
 use wasm_encoder::{CodeSection, RawSection, SectionId};
 use wasmparser::{Parser, Payload};
-use wasmtime::Module;
+use wasmtime::{Engine, Module};
 
 /// This library's version.
 const LIBRARY: &str = env!("CARGO_PKG_VERSION");
@@ -37,6 +38,8 @@ pub struct Code {
     pub module: Module,
     /// What was added to it.
     pub wrappers: Wrappers,
+    /// Where its instructions are in its source. Empty unless that was asked for and is known.
+    pub lines: Lines,
 }
 
 /// Bytes that a compilation may need, leased beforehand because neither Cranelift nor what rewrites modules survives a
@@ -44,6 +47,9 @@ pub struct Code {
 fn lease(module: &[u8]) -> Result<Lease> {
     reserve::lease((8 << 20) + 32 * module.len())
 }
+
+/// Bytes that reading a module's lines may need beside that. Most are for the largest header of a unit.
+const LINES: usize = 64 << 20;
 
 /// Compiles a module or loads it from the cache. `transform` is for the log.
 pub fn compile(shared: &Shared, module: &[u8], transform: &str) -> Result<Code> {
@@ -91,7 +97,8 @@ pub fn load(shared: &Shared, artifact: Vec<u8>) -> Result<Code> {
         ))
     })?;
     shared.metrics.code_cache.loaded(begin.elapsed());
-    Ok(Code { module, wrappers: artifact.head.wrappers })
+    let lines = if shared.config.debug_info { artifact.head.lines } else { Lines::default() };
+    Ok(Code { module, wrappers: artifact.head.wrappers, lines })
 }
 
 /// Code and an artifact of it if one was asked for.
@@ -116,8 +123,8 @@ fn obtain(shared: &Shared, module: &[u8], transform: &str, wanted: bool) -> Resu
             Ok(module) => {
                 shared.metrics.code_cache.count(CodeCacheEvent::Hit);
                 shared.metrics.code_cache.loaded(begin.elapsed());
-                let wrappers = artifact.head.wrappers.clone();
-                return Ok((Code { module, wrappers }, wanted.then(|| artifact.into_bytes())));
+                let (wrappers, lines) = (artifact.head.wrappers.clone(), artifact.head.lines.clone());
+                return Ok((Code { module, wrappers, lines }, wanted.then(|| artifact.into_bytes())));
             }
             // The entry is good.
             Err(e) if refusal::is_refusal(&e) => return Err(Error::out_of_memory()),
@@ -143,16 +150,42 @@ fn compile_now(shared: &Shared, linked: &Linked, module: &[u8]) -> Result<Code> 
     let made = || {
         check_specification(module, shared.config.compile_limit_factor)?;
         elements::check(module)?;
-        let rewritten = suspend_points::add(module, |module, name| linked.waits(module, name))
-            .map_err(|e| Error::new(Status::ModuleCompile, format!("the module could not be rewritten: {e}")))?;
+        let broken = |e: &dyn core::fmt::Display| {
+            Error::new(Status::ModuleCompile, format!("the module could not be rewritten: {e}"))
+        };
+        let with_positions = shared.compiler_with_positions.as_ref();
+        let _lease = with_positions.map(|_| reserve::lease(LINES)).transpose()?;
+        let mut located = with_positions.and_then(|engine| Some((engine, Recorder::new(module)?)));
+        let recorder = located.as_mut().map(|(_, recorder)| recorder);
+        let rewritten =
+            suspend_points::add(module, |module, name| linked.waits(module, name), recorder).map_err(|e| broken(&e))?;
+        let is_rewritten = rewritten.is_some();
         let (code, wrappers) = rewritten.map_or((None, Wrappers::default()), |(code, wrappers)| (Some(code), wrappers));
-        let module = Module::from_binary(&shared.engine, code.as_deref().unwrap_or(module)).map_err(|e| {
+        let code = code.as_deref().unwrap_or(module);
+        let compiled = match &located {
+            Some((engine, _)) => compile_with_positions(shared, engine, code),
+            None => Module::from_binary(&shared.engine, code),
+        };
+        let compiled = compiled.map_err(|e| {
             let what = format!("the module could not be compiled: {e:#}");
             refusal::of_wasmtime(&e, Status::ModuleCompile, what)
         })?;
-        Ok(Code { module, wrappers })
+        let lines = match located {
+            Some((_, recorder)) if is_rewritten => recorder.finish(),
+            Some((_, recorder)) => recorder.unchanged(module).map_err(|e| broken(&e))?,
+            None => Lines::default(),
+        };
+        Ok(Code { module: compiled, wrappers, lines })
     };
     shared.metrics.compiling(made)
+}
+
+/// Compiles with another engine than the one that runs the code.
+#[allow(unsafe_code)]
+fn compile_with_positions(shared: &Shared, compiler: &Engine, module: &[u8]) -> wasmtime::Result<Module> {
+    let code = compiler.precompile_module(module)?;
+    // SAFETY: Wasmtime has just made the code. It refuses code of other settings.
+    unsafe { Module::deserialize(&shared.engine, code) }
 }
 
 /// Wasmtime's module from code that was compiled before.
@@ -167,7 +200,8 @@ fn deserialize(shared: &Shared, artifact: &Artifact) -> wasmtime::Result<Module>
 
 fn ingredients(shared: &Shared, module: &[u8]) -> KeyInputs<'static> {
     let (engine, size) = (key::engine(&shared.engine), module.len() as u64);
-    KeyInputs { engine, module: digest(module), module_size: size, waits: &[] }
+    let lines = shared.config.debug_info && lines::are_in(module);
+    KeyInputs { engine, module: digest(module), module_size: size, lines, waits: &[] }
 }
 
 /// How each import waits. Rewriting depends on this.
@@ -198,6 +232,7 @@ fn write(shared: &Shared, module: &[u8], ingredients: &KeyInputs<'_>, code: &Cod
         module_size: ingredients.module_size,
         waits: ingredients.waits.to_vec(),
         wrappers: code.wrappers.clone(),
+        lines: code.lines.clone(),
         outline: outline(module).map_err(|e| broken(&e))?,
     };
     Ok(Artifact::write(

@@ -33,6 +33,8 @@ pub struct Shared {
     pub config: Config,
     /// Wasmtime's engine.
     pub engine: Engine,
+    /// What compiles modules with lines if they are asked for.
+    pub compiler_with_positions: Option<Engine>,
     /// Where guests' output goes.
     pub log: Arc<dyn Sink>,
     /// The threads' pools in the memory mode that has them.
@@ -61,7 +63,8 @@ impl Runtime {
             refusal::of_wasmtime(&e, Status::System, format!("Wasmtime could not be set up: {e:#}"))
         };
         let provider = allocators.provider(&config)?;
-        let engine = Engine::new(&wasmtime_config::make(&config, provider.as_ref())).map_err(|e| {
+        let settings = wasmtime_config::make(&config, provider.as_ref());
+        let engine = Engine::new(&settings).map_err(|e| {
             if config.memory_mode != wasm_memory_mode::ProcessPool {
                 return broken(e);
             }
@@ -70,6 +73,8 @@ impl Runtime {
             let what = format!("the pool for {engines} engines with memories of {memory} bytes could not be created");
             Error::new(Status::System, format!("{what}: {e:#}. If the system refused: {what_to_do}"))
         })?;
+        let with_positions = || Engine::new(&wasmtime_config::with_positions(&settings)).map_err(broken);
+        let compiler_with_positions = config.debug_info.then(with_positions).transpose()?;
         let pools = match provider {
             Some(Provider::Pool(pools)) => Some(pools),
             _ => None,
@@ -85,7 +90,7 @@ impl Runtime {
         })?;
         let threads = CompileThreads::new(config.compile_threads);
         let metrics = MetricsRegistry::new(&config);
-        let shared = Shared { config, metrics, engine, log, pools, linking, _ticker: ticker };
+        let shared = Shared { config, metrics, engine, compiler_with_positions, log, pools, linking, _ticker: ticker };
         Ok(Self { shared: Arc::new(shared), threads })
     }
 
