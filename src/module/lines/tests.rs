@@ -289,7 +289,10 @@ proptest! {
     }
 
     #[test]
-    fn damaged_tables_never_panic(damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8), cut in any::<prop::sample::Index>()) {
+    fn damaged_tables_never_panic(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+        cut in any::<prop::sample::Index>(),
+    ) {
         let lines = lines_of_unchanged(&guest(4)).unwrap();
         let mut bytes = lines.bytes().to_vec();
         for (at, byte) in damage {
