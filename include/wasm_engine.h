@@ -401,6 +401,18 @@ typedef struct wasm_frame {
   uint32_t function_index;
 } wasm_frame;
 
+// A place in the source of a guest.
+typedef struct wasm_location {
+  // `sizeof(wasm_location)`, set by the caller.
+  size_t size;
+  // The file's name as the compiler was given it. Empty if the place is not known. Lives as long as the error.
+  wasm_slice file;
+  // The line. Counted from 1. 0 if the place is not known.
+  uint32_t line;
+  // The column. Counted from 1. 0 if it is not known.
+  uint32_t column;
+} wasm_location;
+
 // The status of the call that reported the error. `WASM_STATUS_NULL_ARGUMENT` for NULL.
 wasm_status wasm_error_status(const wasm_error *error);
 
@@ -414,6 +426,12 @@ wasm_status wasm_error_get_info(const wasm_error *error, wasm_error_info *info);
 
 // Writes frame `index` to `frame`. Frame 0 is the innermost. `WASM_STATUS_INVALID_ARGUMENT` if there is no such frame.
 wasm_status wasm_error_frame(const wasm_error *error, size_t index, wasm_frame *frame);
+
+// Writes where the guest was in its source in frame `index` to `location`. The caller has set `location->size`. The
+// place is known if `debug_info` is set for the runtime and the module has debug information (DWARF) for that
+// function. In a frame with inlined functions this is the place in the innermost of them. Where the compiler says that
+// an instruction has no line, this is the line before. `WASM_STATUS_INVALID_ARGUMENT` if there is no such frame.
+wasm_status wasm_error_location(const wasm_error *error, size_t index, wasm_location *location);
 
 // Frees the error. Any thread. NULL does nothing.
 void wasm_error_release(wasm_error *error);
@@ -644,6 +662,10 @@ typedef struct wasm_runtime_config {
   // processor time and 1 GiB. Modules that compilers make take a small part of that. `UINT32_MAX`: there are no such
   // limits, for hosts that compile only modules of their own. Default 1.
   uint32_t compile_limit_factor;
+  // 1: the frames of errors have file and line if the module has debug information (DWARF): see
+  // `wasm_error_location`. The code of such a module then takes a quarter more memory, also in the code cache and in
+  // artifacts. All other modules are compiled as without. Default 0.
+  uint32_t debug_info;
   // The path of a program in whose processes modules are compiled, for hosts that take modules of strangers. The
   // library ships one: `wasm-compile-helper`. Absolute. It must be of the library's version and is trusted as the
   // library itself. Copied. Default empty: modules are compiled in this process.
@@ -655,8 +677,8 @@ typedef struct wasm_runtime_config {
   // Nanoseconds of processor time that the helper may use for one module on all its threads. At least 10,000,000.
   // Default 60,000,000,000.
   uint64_t compile_time_limit_ns;
-  // Bytes of memory that the helper may have for one module. Its own code and data take some 40 MiB of them. At least
-  // 64 MiB. Default 2 GiB.
+  // Bytes of memory that the helper may have for one module, its own included. 64 MiB are enough for a module of 2 MB
+  // on one thread. At least 64 MiB. Default 2 GiB.
   uint64_t compile_memory_limit;
   // The processors on which the library's own threads run, as a list such as `0-3,8`. For the compile threads, the
   // helper and the thread `wasm-ticker`, which all runtimes share: the first runtime decides. Copied. Default empty:

@@ -38,6 +38,7 @@ typedef wasm_status wasm_error_status_fn(const wasm_error *error);
 typedef const char *wasm_error_message_fn(const wasm_error *error);
 typedef wasm_status wasm_error_get_info_fn(const wasm_error *error, wasm_error_info *info);
 typedef wasm_status wasm_error_frame_fn(const wasm_error *error, size_t index, wasm_frame *frame);
+typedef wasm_status wasm_error_location_fn(const wasm_error *error, size_t index, wasm_location *location);
 typedef void wasm_error_release_fn(wasm_error *error);
 typedef const char *wasm_status_name_fn(wasm_status status);
 typedef wasm_status wasm_runtime_create_fn(const wasm_runtime_config *config,
@@ -235,6 +236,7 @@ typedef struct wasm_library {
   wasm_error_message_fn *error_message;
   wasm_error_get_info_fn *error_get_info;
   wasm_error_frame_fn *error_frame;
+  wasm_error_location_fn *error_location;
   wasm_error_release_fn *error_release;
   wasm_status_name_fn *status_name;
   wasm_runtime_create_fn *runtime_create;
@@ -348,6 +350,7 @@ static inline const char *wasm_library_open(wasm_library *library, const char *f
       {"wasm_error_message", offsetof(wasm_library, error_message)},
       {"wasm_error_get_info", offsetof(wasm_library, error_get_info)},
       {"wasm_error_frame", offsetof(wasm_library, error_frame)},
+      {"wasm_error_location", offsetof(wasm_library, error_location)},
       {"wasm_error_release", offsetof(wasm_library, error_release)},
       {"wasm_status_name", offsetof(wasm_library, status_name)},
       {"wasm_runtime_create", offsetof(wasm_library, runtime_create)},
@@ -456,6 +459,7 @@ static inline const char *wasm_library_open(wasm_library *library, const char *f
 #define wasm_error_message (WASM_LIBRARY).error_message
 #define wasm_error_get_info (WASM_LIBRARY).error_get_info
 #define wasm_error_frame (WASM_LIBRARY).error_frame
+#define wasm_error_location (WASM_LIBRARY).error_location
 #define wasm_error_release (WASM_LIBRARY).error_release
 #define wasm_status_name (WASM_LIBRARY).status_name
 #define wasm_runtime_create (WASM_LIBRARY).runtime_create

@@ -213,6 +213,8 @@ void add_run(CLI::App& app, parsed& p) {
       .add_option("--profile", o.profile, "Where the guest's profile goes, JSON for https://profiler.firefox.com (default: "
                                           "none)")
       ->option_text("FILE");
+  command.add_flag("--debug-info", o.debug_info,
+                   "Errors name file and line of the guest's source if the module has debug information");
   command.add_flag("--perf-map", o.perf_map, "Lists the guest's functions in /tmp/perf-PID.map, for perf report");
   command
       .add_option("--metrics-listen", p.metrics_listen,

@@ -48,6 +48,7 @@ struct run_options {
   std::string coredump;  ///< File, or directory, for the core dump of a guest that fails.
   std::string profile;   ///< File.
   bool perf_map = false;
+  bool debug_info = false;
   bool progress = false;  ///< Also where standard error is no terminal.
 };
 

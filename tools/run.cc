@@ -73,6 +73,7 @@ wasmengine::runtime make_runtime(const run_options& o, console& out) {
   config.output_buffer_limit = output_buffer_limit;
   config.core_dumps = o.coredump.empty() ? 0 : 1;
   config.perf_map = o.perf_map ? 1 : 0;
+  config.debug_info = o.debug_info ? 1 : 0;
   config.log_lines_per_second = std::numeric_limits<std::uint32_t>::max();  // the console has a limit of its own
   auto runtime =
       wasmengine::runtime::create(config, [&out](const wasmengine::log_line& line) { out.log(line); }).value();

@@ -224,6 +224,9 @@ TEST(Null, IsAnEmptyErrorToTheFunctionsOfErrors) {
   EXPECT_EQ(wasm_error_get_info(nullptr, &info), WASM_STATUS_NULL_ARGUMENT);
   wasm_frame frame{};
   EXPECT_EQ(wasm_error_frame(nullptr, 0, &frame), WASM_STATUS_NULL_ARGUMENT);
+  wasm_location location{};
+  location.size = sizeof(location);
+  EXPECT_EQ(wasm_error_location(nullptr, 0, &location), WASM_STATUS_NULL_ARGUMENT);
   wasm_error_release(nullptr);
 
   bench b("wat_start_trap", unhurried);
@@ -234,6 +237,15 @@ TEST(Null, IsAnEmptyErrorToTheFunctionsOfErrors) {
   EXPECT_EQ(wasm_error_frame(error, 0, nullptr), WASM_STATUS_NULL_ARGUMENT);
   EXPECT_EQ(wasm_error_frame(error, 99, &frame), WASM_STATUS_INVALID_ARGUMENT);
   EXPECT_EQ(wasm_error_frame(error, 0, &frame), WASM_STATUS_OK);
+  EXPECT_EQ(wasm_error_location(error, 0, nullptr), WASM_STATUS_NULL_ARGUMENT);
+  EXPECT_EQ(wasm_error_location(error, 99, &location), WASM_STATUS_INVALID_ARGUMENT);
+  location.line = 7;
+  EXPECT_EQ(wasm_error_location(error, 0, &location), WASM_STATUS_OK);
+  EXPECT_EQ(location.size, sizeof(location));
+  EXPECT_EQ(location.file.size, 0U) << "this guest has no debug information";
+  EXPECT_EQ(location.line, 0U);
+  location.size = 3;
+  EXPECT_EQ(wasm_error_location(error, 0, &location), WASM_STATUS_INVALID_STRUCT_SIZE);
   EXPECT_EQ(wasm_error_get_info(error, nullptr), WASM_STATUS_NULL_ARGUMENT);
   ASSERT_EQ(wasm_error_get_info(error, &info), WASM_STATUS_OK);
   EXPECT_EQ(info.size, sizeof(info));

@@ -27,6 +27,9 @@ struct record_position {
 struct frame {
   std::string_view function;  ///< Empty if the module has no names. Lives as long as the error.
   std::uint32_t index;
+  std::string_view file;     ///< Of the source. Empty if that is not known: see `wasm_error_location`.
+  std::uint32_t line = 0;    ///< 0 if it is not known.
+  std::uint32_t column = 0;  ///< 0 if it is not known.
 };
 
 /// An error with its details. Copies share them. Any thread may use it.
@@ -89,7 +92,10 @@ class error final : public std::exception {
     for (std::size_t i = 0, n = info().frame_count; i < n; ++i) {
       wasm_frame raw{};
       if (wasm_error_frame(_raw.get(), i, &raw) == WASM_STATUS_OK) {
-        frames.push_back({as_text(raw.function), raw.function_index});
+        wasm_location place{};
+        place.size = sizeof(place);
+        (void)wasm_error_location(_raw.get(), i, &place);
+        frames.push_back({as_text(raw.function), raw.function_index, as_text(place.file), place.line, place.column});
       }
     }
     return frames;

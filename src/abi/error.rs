@@ -75,6 +75,20 @@ pub struct wasm_frame {
     pub function_index: u32,
 }
 
+/// A place in the source of a guest.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_location {
+    /// `sizeof(wasm_location)`, set by the caller.
+    pub size: usize,
+    /// The file's name as the compiler was given it. Empty if the place is not known. Lives as long as the error.
+    pub file: wasm_slice,
+    /// The line. Counted from 1. 0 if the place is not known.
+    pub line: u32,
+    /// The column. Counted from 1. 0 if it is not known.
+    pub column: u32,
+}
+
 impl wasm_error {
     /// Takes over an error. A NUL inside the message is replaced by a blank.
     pub(crate) fn new(error: Error) -> Self {
@@ -161,6 +175,32 @@ pub unsafe extern "C" fn wasm_error_frame(
             function_index: found.index,
         });
         Ok(())
+    })
+}
+
+/// Writes where the guest was in its source in frame `index` to `location`. The caller has set `location->size`. The
+/// place is known if `debug_info` is set for the runtime and the module has debug information (DWARF) for that
+/// function. In a frame with inlined functions this is the place in the innermost of them. Where the compiler says that
+/// an instruction has no line, this is the line before. `WASM_STATUS_INVALID_ARGUMENT` if there is no such frame.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_error_location(
+    error: *const wasm_error,
+    index: usize,
+    location: *mut wasm_location,
+) -> wasm_status {
+    boundary(core::ptr::null_mut(), |scope| {
+        let error = scope.handle(error, "error")?;
+        let frame = error.guest().and_then(|guest| guest.frames.get(index));
+        let frame = frame.ok_or_else(|| Error::invalid(format!("there is no frame {index}")))?;
+        let known = frame.location.as_ref();
+        let value = wasm_location {
+            size: 0,
+            file: wasm_slice::of(known.map_or("", |known| &known.file).as_bytes()),
+            line: known.map_or(0, |known| known.line),
+            column: known.map_or(0, |known| known.column),
+        };
+        // SAFETY: the header says that `size` is set.
+        unsafe { fill_sized(location, first_size!(wasm_location, column), "location", value) }
     })
 }
 

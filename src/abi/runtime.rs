@@ -169,6 +169,10 @@ pub struct wasm_runtime_config {
     /// processor time and 1 GiB. Modules that compilers make take a small part of that. `UINT32_MAX`: there are no such
     /// limits, for hosts that compile only modules of their own. Default 1.
     pub compile_limit_factor: u32,
+    /// 1: the frames of errors have file and line if the module has debug information (DWARF): see
+    /// `wasm_error_location`. The code of such a module then takes a quarter more memory, also in the code cache and in
+    /// artifacts. All other modules are compiled as without. Default 0.
+    pub debug_info: u32,
     /// The path of a program in whose processes modules are compiled, for hosts that take modules of strangers. The
     /// library ships one: `wasm-compile-helper`. Absolute. It must be of the library's version and is trusted as the
     /// library itself. Copied. Default empty: modules are compiled in this process.
@@ -259,6 +263,7 @@ fn settings(scope: &CallScope, c: &wasm_runtime_config) -> Result<Config> {
         real_time: c.avoid_real_time == 0,
         replay: NonZeroU64::new(c.replay_seed),
         compile_limit_factor: if c.compile_limit_factor == 0 { d.compile_limit_factor } else { c.compile_limit_factor },
+        debug_info: c.debug_info != 0,
         compile_helper: helper(scope, c)?,
         processors: text(c.processors.owned(scope, "processors")?),
     })

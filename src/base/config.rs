@@ -102,6 +102,8 @@ pub struct Config {
     pub replay: Option<NonZeroU64>,
     /// What multiplies the limits of what is compiled. `u32::MAX`: there are none.
     pub compile_limit_factor: u32,
+    /// Whether frames of errors have file and line.
+    pub debug_info: bool,
     /// The program in whose processes modules are compiled, if not in this one, and its limits.
     pub compile_helper: Option<CompileHelperConfig>,
     /// Where the library's own threads run, as a list of processors. `None`: on those of the process.
@@ -147,6 +149,7 @@ impl Default for Config {
             real_time: true,
             replay: None,
             compile_limit_factor: 1,
+            debug_info: false,
             compile_helper: None,
             processors: None,
         }

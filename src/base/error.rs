@@ -80,6 +80,19 @@ pub struct Frame {
     pub function: Option<String>,
     /// Index in the module's function index space.
     pub index: u32,
+    /// Where it was in its source if that is known.
+    pub location: Option<Location>,
+}
+
+/// A place in the source of a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// The file's name as the compiler was given it.
+    pub file: String,
+    /// Counted from 1.
+    pub line: u32,
+    /// Counted from 1. 0 if it is not known.
+    pub column: u32,
 }
 
 /// Why a guest trapped. The numbers are fixed, as with `wasm_status`.

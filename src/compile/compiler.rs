@@ -13,12 +13,14 @@ use crate::base::text::{hex, printable};
 use crate::compile::code_cache::key::{self, KeyInputs, REWRITING, digest};
 use crate::compile::compilation::Compilation;
 use crate::compile::link::Linked;
+use crate::compile::rewriting::Rewritten;
 use crate::compile::runtime::Shared;
 use crate::metrics::code_cache::CodeCacheEvent;
 use crate::module::artifact::{Artifact, Defect, FORMAT, Head};
 use crate::module::elements;
 use crate::module::inspect::{ItemKind, Summary};
-use crate::module::suspend_points::{self, Waits, Wrappers};
+use crate::module::lines::{self, Lines};
+use crate::module::suspend_points::{Waits, Wrappers};
 use crate::module::validate::check_specification;
 use crate::system::memory::refusal;
 use crate::system::memory::reserve::{self, Lease};
@@ -41,6 +43,8 @@ pub struct Code {
     pub module: Module,
     /// What was added to it.
     pub wrappers: Wrappers,
+    /// Where its instructions are in its source. Empty unless that was asked for and is known.
+    pub lines: Lines,
 }
 
 /// Bytes that a compilation may need, leased beforehand because neither Cranelift nor what rewrites modules survives a
@@ -63,16 +67,37 @@ pub fn precompile(shared: &Shared, module: &[u8], compilation: &Compilation) -> 
     artifact.ok_or_else(|| Error::new(Status::Internal, "the module was compiled but has no artifact"))
 }
 
+/// What compiles, in any process.
+pub struct Compilers {
+    /// The engine whose code runs.
+    pub engine: Engine,
+    /// What compiles modules with lines if they are asked for. The engine runs its code.
+    pub with_positions: Option<Engine>,
+}
+
+impl Compilers {
+    /// The code as Wasmtime serializes it.
+    fn serialized(&self, module: &[u8], rewritten: &Rewritten) -> wasmtime::Result<Vec<u8>> {
+        self.with_positions
+            .as_ref()
+            .filter(|_| rewritten.has_positions)
+            .unwrap_or(&self.engine)
+            .precompile_module(rewritten.or(module))
+    }
+}
+
 /// An artifact of a module that another process has validated. `waits` says how each import waits.
-pub fn compile_elsewhere(engine: &Engine, config: &Config, module: &[u8], waits: &[u8]) -> Result<Vec<u8>> {
+pub fn compile_elsewhere(compilers: &Compilers, config: &Config, module: &[u8], waits: &[u8]) -> Result<Vec<u8>> {
     let (summary, read) = Summary::read(module);
     read.map_err(|e| Error::new(Status::ModuleInvalid, format!("the module is malformed: {}", e.0)))?;
     let imports = summary.imports.iter().map(|import| (&*import.module, &*import.name));
     let waiting: HashMap<(&str, &str), Waits> =
         imports.zip(waits).filter_map(|(import, &number)| Some((import, Waits::from_number(number)?))).collect();
-    let (rewritten, wrappers) = rewrite(module, |module, name| waiting.get(&(module, name)).copied())?;
-    let code = engine.precompile_module(rewritten.as_deref().unwrap_or(module)).map_err(|e| uncompiled(&e))?;
-    write(config, module, &KeyInputs { waits, ..ingredients(engine, module) }, &wrappers, &code)
+    let of = |module: &str, name: &str| waiting.get(&(module, name)).copied();
+    let rewritten = Rewritten::new(module, of, config.debug_info)?;
+    let code = compilers.serialized(module, &rewritten).map_err(|e| uncompiled(&e))?;
+    let inputs = KeyInputs { waits, ..ingredients(&compilers.engine, config, module) };
+    write(config, module, &inputs, &rewritten.wrappers, &rewritten.lines, &code)
 }
 
 /// Loads an artifact.
@@ -95,7 +120,7 @@ pub fn load(shared: &Shared, artifact: Vec<u8>) -> Result<Code> {
     }
     let summary = shared.validate_interface(&head.outline)?;
     check_waits(&summary, shared.linked()?, &head.waits)?;
-    let module = deserialize(shared, &artifact).map_err(|e| {
+    let module = deserialize(shared, artifact.code()).map_err(|e| {
         if refusal::is_refusal(&e) {
             return Error::out_of_memory();
         }
@@ -108,7 +133,8 @@ pub fn load(shared: &Shared, artifact: Vec<u8>) -> Result<Code> {
         ))
     })?;
     shared.metrics.code_cache.loaded(begin.elapsed());
-    Ok(Code { module, wrappers: artifact.head.wrappers })
+    let lines = if shared.config.debug_info { artifact.head.lines } else { Lines::default() };
+    Ok(Code { module, wrappers: artifact.head.wrappers, lines })
 }
 
 /// Code and an artifact of it if one was asked for.
@@ -128,19 +154,19 @@ fn obtain(
         return Ok((shared.metrics.compiling(|| compile_here(shared, linked, module))?, None));
     }
     let waits = waits(&summary, linked);
-    let inputs = KeyInputs { waits: &waits, ..ingredients(&shared.engine, module) };
+    let inputs = KeyInputs { waits: &waits, ..ingredients(&shared.compilers.engine, &shared.config, module) };
     let Some(cache) = linked.cache.as_deref() else {
         let (code, artifact) = compile_now(shared, linked, module, &inputs, compilation)?;
         return Ok((code, if wanted { Some(artifact?) } else { None }));
     };
     let key = inputs.key();
     if let Some(artifact) = cache.find(&key, transform) {
-        match deserialize(shared, &artifact) {
+        match deserialize(shared, artifact.code()) {
             Ok(module) => {
                 shared.metrics.code_cache.count(CodeCacheEvent::Hit);
                 shared.metrics.code_cache.loaded(begin.elapsed());
-                let wrappers = artifact.head.wrappers.clone();
-                return Ok((Code { module, wrappers }, wanted.then(|| artifact.into_bytes())));
+                let (wrappers, lines) = (artifact.head.wrappers.clone(), artifact.head.lines.clone());
+                return Ok((Code { module, wrappers, lines }, wanted.then(|| artifact.into_bytes())));
             }
             // The entry is good.
             Err(e) if refusal::is_refusal(&e) => return Err(Error::out_of_memory()),
@@ -173,36 +199,37 @@ fn compile_now(
     let Some(helper) = &shared.helper else {
         let code = shared.metrics.compiling(|| compile_here(shared, linked, module))?;
         let serialized = code.module.serialize().map_err(|e| unwritten(&e));
-        let artifact = serialized.and_then(|bytes| write(&shared.config, module, inputs, &code.wrappers, &bytes));
+        let artifact =
+            serialized.and_then(|bytes| write(&shared.config, module, inputs, &code.wrappers, &code.lines, &bytes));
         return Ok((code, artifact));
     };
     shared.metrics.compiling(|| {
         check_code(shared, module)?;
         let artifact = helper.compile(&shared.config, module, inputs, compilation)?;
-        let module = deserialize(shared, &artifact).map_err(|e| uncompiled(&e))?;
-        let wrappers = artifact.head.wrappers.clone();
-        Ok((Code { module, wrappers }, Ok(artifact.into_bytes())))
+        let module = deserialize(shared, artifact.code()).map_err(|e| uncompiled(&e))?;
+        let (wrappers, lines) = (artifact.head.wrappers.clone(), artifact.head.lines.clone());
+        Ok((Code { module, wrappers, lines }, Ok(artifact.into_bytes())))
     })
 }
 
 fn compile_here(shared: &Shared, linked: &Linked, module: &[u8]) -> Result<Code> {
     check_code(shared, module)?;
-    let (rewritten, wrappers) = rewrite(module, |module, name| linked.waits(module, name))?;
-    let module = Module::from_binary(&shared.engine, rewritten.as_deref().unwrap_or(module));
-    Ok(Code { module: module.map_err(|e| uncompiled(&e))?, wrappers })
+    let waits = |module: &str, name: &str| linked.waits(module, name);
+    let rewritten = Rewritten::new(module, waits, shared.config.debug_info)?;
+    let compiled = if rewritten.has_positions {
+        // Another engine compiles it than the one that runs it.
+        shared.compilers.serialized(module, &rewritten).and_then(|code| deserialize(shared, &code))
+    } else {
+        Module::from_binary(&shared.compilers.engine, rewritten.or(module))
+    };
+    let Rewritten { wrappers, lines, .. } = rewritten;
+    Ok(Code { module: compiled.map_err(|e| uncompiled(&e))?, wrappers, lines })
 }
 
 /// What an artifact need not be checked for again.
 fn check_code(shared: &Shared, module: &[u8]) -> Result<()> {
     check_specification(module, shared.config.compile_limit_factor)?;
     elements::check(module)
-}
-
-/// The module with what is added to it. `None` if that is nothing.
-fn rewrite(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<(Option<Vec<u8>>, Wrappers)> {
-    let rewritten = suspend_points::add(module, waits)
-        .map_err(|e| Error::new(Status::ModuleCompile, format!("the module could not be rewritten: {e}")))?;
-    Ok(rewritten.map_or((None, Wrappers::default()), |(code, wrappers)| (Some(code), wrappers)))
 }
 
 fn uncompiled(e: &wasmtime::Error) -> Error {
@@ -219,16 +246,24 @@ fn broken(e: &dyn core::fmt::Display) -> Error {
 
 /// Wasmtime's module from code that was compiled before.
 #[allow(unsafe_code)]
-fn deserialize(shared: &Shared, artifact: &Artifact) -> wasmtime::Result<Module> {
-    // SAFETY: the code is what Wasmtime serialized. The checksum rules out accidental changes. Forgery is ruled out
-    // by the cache's directory, in which only this user and root can write, or by the embedder as the header
-    // requires. Wasmtime itself refuses code of another configuration or processor. Another version of Wasmtime has
-    // another version in the head or in the key.
-    unsafe { Module::deserialize(&shared.engine, artifact.code()) }
+fn deserialize(shared: &Shared, code: &[u8]) -> wasmtime::Result<Module> {
+    // SAFETY: the code is what Wasmtime serialized: a moment ago, or earlier and with a checksum that rules out accidental
+    // changes. Forgery is ruled out by the cache's directory, in which only this user and root can write, by the
+    // embedder as the header requires, or by the socket of a helper that this process has started. Wasmtime itself
+    // refuses code of another configuration or processor. Another version of Wasmtime has another version in the head
+    // or in the key.
+    unsafe { Module::deserialize(&shared.compilers.engine, code) }
 }
 
-fn ingredients(engine: &Engine, module: &[u8]) -> KeyInputs<'static> {
-    KeyInputs { engine: key::engine(engine), module: digest(module), module_size: module.len() as u64, waits: &[] }
+fn ingredients(engine: &Engine, config: &Config, module: &[u8]) -> KeyInputs<'static> {
+    let lines = config.debug_info && lines::are_in(module);
+    KeyInputs {
+        engine: key::engine(engine),
+        module: digest(module),
+        module_size: module.len() as u64,
+        lines,
+        waits: &[],
+    }
 }
 
 /// How each import waits. Rewriting depends on this.
@@ -241,7 +276,14 @@ fn waits(summary: &Summary, linked: &Linked) -> Vec<u8> {
 }
 
 /// An artifact of the new code.
-fn write(config: &Config, module: &[u8], inputs: &KeyInputs<'_>, wrappers: &Wrappers, code: &[u8]) -> Result<Vec<u8>> {
+fn write(
+    config: &Config,
+    module: &[u8],
+    inputs: &KeyInputs<'_>,
+    wrappers: &Wrappers,
+    lines: &Lines,
+    code: &[u8],
+) -> Result<Vec<u8>> {
     let head = Head {
         wasmtime: WASMTIME.into(),
         library: LIBRARY.into(),
@@ -253,6 +295,7 @@ fn write(config: &Config, module: &[u8], inputs: &KeyInputs<'_>, wrappers: &Wrap
         module_size: inputs.module_size,
         waits: inputs.waits.to_vec(),
         wrappers: wrappers.clone(),
+        lines: lines.clone(),
         outline: outline(module).map_err(|e| broken(&e))?,
     };
     Ok(Artifact::write(&head, code))

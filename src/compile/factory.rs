@@ -42,7 +42,7 @@ impl Drop for Lent {
 impl Compiled {
     /// A factory from code: links it.
     pub fn new(shared: Arc<Shared>, transform: Arc<Description>, code: Code) -> Result<Self> {
-        let Code { module, wrappers } = code;
+        let Code { module, wrappers, lines } = code;
         let pre = shared.linked()?.linker.instantiate_pre(&module).map_err(|e| {
             let status = if is_refusal(&e) { Status::OutOfMemory } else { Status::ModuleUnknownImport };
             transform.error(status, format_args!("the module could not be linked: {e:#}"))
@@ -53,7 +53,7 @@ impl Compiled {
             transform.error(status, format_args!("its data could not be laid out: {e:#}"))
         })?;
         let executable = Arc::new(shared.metrics.executable(module.text().len()));
-        let program = Program::Module(LinkedModule { pre, wrappers });
+        let program = Program::Module(LinkedModule { pre, wrappers, lines });
         Ok(Self { shared, transform, program, executable, _lent: None })
     }
 

@@ -9,6 +9,7 @@ pub mod factory_cache;
 pub mod helper;
 pub mod job;
 pub mod link;
+pub mod rewriting;
 pub mod runtime;
 pub mod threads;
 pub mod wasmtime_config;

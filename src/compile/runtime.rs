@@ -5,6 +5,7 @@ use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::base::text::printable;
 use crate::compile::code_cache::Cache;
+use crate::compile::compiler::Compilers;
 use crate::compile::helper::Helper;
 use crate::compile::link::{Linked, Linking};
 use crate::compile::threads::CompileThreads;
@@ -34,8 +35,8 @@ use wasmtime::Engine;
 pub struct Shared {
     /// The configuration.
     pub config: Config,
-    /// Wasmtime's engine.
-    pub engine: Engine,
+    /// Wasmtime's engines.
+    pub compilers: Compilers,
     /// Where guests' output goes.
     pub log: Arc<dyn Sink>,
     /// The threads' pools in the memory mode that has them.
@@ -67,7 +68,8 @@ impl Runtime {
             refusal::of_wasmtime(&e, Status::System, format!("Wasmtime could not be set up: {e:#}"))
         };
         let provider = allocators.provider(&config)?;
-        let engine = Engine::new(&wasmtime_config::make(&config, provider.as_ref())).map_err(|e| {
+        let settings = wasmtime_config::make(&config, provider.as_ref());
+        let engine = Engine::new(&settings).map_err(|e| {
             if config.memory_mode != wasm_memory_mode::ProcessPool {
                 return broken(e);
             }
@@ -76,10 +78,13 @@ impl Runtime {
             let what = format!("the pool for {engines} engines with memories of {memory} bytes could not be created");
             Error::new(Status::System, format!("{what}: {e:#}. If the system refused: {what_to_do}"))
         })?;
+        let with_positions = || Engine::new(&wasmtime_config::with_positions(&settings)).map_err(broken);
+        let with_positions = config.debug_info.then(with_positions).transpose()?;
         let pools = match provider {
             Some(Provider::Pool(pools)) => Some(pools),
             _ => None,
         };
+        let compilers = Compilers { engine: engine.clone(), with_positions };
         let linking = Linking::new(&engine).map_err(broken)?;
         let processors = config.processors.as_deref().map(processors).transpose()?;
         let ticker = ticker::register(&engine, clock::tick(&config), config.real_time, processors.as_ref());
@@ -93,7 +98,7 @@ impl Runtime {
         })?;
         let threads = CompileThreads::new(config.compile_threads, processors);
         let metrics = MetricsRegistry::new(&config);
-        let shared = Shared { config, metrics, engine, log, pools, helper, linking, _ticker: ticker };
+        let shared = Shared { config, metrics, compilers, log, pools, helper, linking, _ticker: ticker };
         Ok(Self { shared: Arc::new(shared), threads })
     }
 
@@ -170,7 +175,7 @@ impl Shared {
 
     /// The pools in the modes that have them.
     pub fn pooled(&self) -> Pooled {
-        match (&self.pools, self.engine.pooling_allocator_metrics()) {
+        match (&self.pools, self.compilers.engine.pooling_allocator_metrics()) {
             (Some(pools), _) => pools.total(),
             (None, Some(metrics)) => Pooled {
                 pools: 1,

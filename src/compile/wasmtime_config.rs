@@ -36,7 +36,7 @@ pub fn make(config: &Config, provider: Option<&Provider>) -> wasmtime::Config {
         .memory_may_move(false)
         // Else each registration of a module would make every C++ throw of the process slower.
         .native_unwind_info(false)
-        // Backtraces name functions. Offsets into a rewritten module would mislead.
+        // Backtraces name functions. A map costs an eighth of the code's size: see `with_positions`.
         .generate_address_map(false)
         // Transform SDKs do not need these. Nor do they need externref, exceptions and GC, which live on a
         // garbage-collected heap: a second memory for the guest. Wasmtime is compiled without that.
@@ -81,6 +81,18 @@ pub fn for_helper(config: &Config) -> wasmtime::Config {
     let mut wasmtime = make(&Config { perf_map: false, ..config.clone() }, provider.as_ref());
     // The process's pool would reserve its memory.
     wasmtime.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    wasmtime
+}
+
+/// The same for an engine that only compiles. Its code has a map to the positions of instructions, for modules whose
+/// frames have lines. Engines without maps run such code as it is.
+pub fn with_positions(wasmtime: &wasmtime::Config) -> wasmtime::Config {
+    let mut wasmtime = wasmtime.clone();
+    wasmtime
+        .generate_address_map(true)
+        // It needs no pool and no profile of its own.
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        .profiler(ProfilingStrategy::None);
     wasmtime
 }
 

@@ -221,7 +221,7 @@ impl ActivePoll<'_> {
         let Program::Module(code) = &self.compiled.program else {
             return Err(Error::new(Status::Internal, "a guest without code"));
         };
-        Ok(Next::failed(self.context, fault::explain(ended, self.context, &code.wrappers)))
+        Ok(Next::failed(self.context, fault::explain(ended, self.context, code)))
     }
 
     /// Delivers the available output to the host. A promise if the host needs time for it.

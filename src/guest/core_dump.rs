@@ -151,7 +151,8 @@ fn tail(dump: &WasmCoreDump, wrappers: &Wrappers) -> Vec<u8> {
             Origin::Import(index, _) => index,
             Origin::SuspendHere | Origin::BulkOperation(_) => continue,
         };
-        // Where in a function is not known: code is compiled without a map of its addresses. Nor are its variables.
+        // Where in a function is not known: code is mostly compiled without a map of its
+        // addresses. A map would lead to rewritten code. Nor are its variables.
         stack.frame(0, function, 0, [], []);
     }
     let mut tail = Vec::new();

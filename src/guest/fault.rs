@@ -2,10 +2,11 @@
 
 use super::context::{Context, Growing};
 use super::instance::GuestEnd;
-use crate::base::error::{Error, Frame, GuestDetail, wasm_trap};
+use super::program::LinkedModule;
+use crate::base::error::{Error, Frame, GuestDetail, Location, wasm_trap};
 use crate::base::status::wasm_status as Status;
 use crate::base::text::{demangle, printable};
-use crate::module::suspend_points::{Origin, Wrappers};
+use crate::module::suspend_points::Origin;
 use crate::system::memory::refusal::is_refusal;
 use core::fmt::Write as _;
 use std::collections::TryReserveError;
@@ -89,7 +90,7 @@ fn trap_code(trap: wasmtime::Trap) -> wasm_trap {
 }
 
 /// The error of a guest that ended for any reason.
-pub fn explain(ended: GuestEnd, context: &Context, wrappers: &Wrappers) -> Error {
+pub fn explain(ended: GuestEnd, context: &Context, code: &LinkedModule) -> Error {
     // A line without a newline is a line at its end.
     context.flush_log();
     let growth = context.refused_growth().filter(|growth| growth.what != Growing::Table);
@@ -109,7 +110,7 @@ pub fn explain(ended: GuestEnd, context: &Context, wrappers: &Wrappers) -> Error
         }
         Err(error) => {
             let backtrace = error.downcast_ref::<wasmtime::WasmBacktrace>();
-            detail.frames = backtrace.map(|backtrace| frames(backtrace, wrappers)).unwrap_or_default();
+            detail.frames = backtrace.map(|backtrace| frames(backtrace, code)).unwrap_or_default();
             classify(error, context, &mut detail)
         }
     };
@@ -130,6 +131,9 @@ pub fn explain(ended: GuestEnd, context: &Context, wrappers: &Wrappers) -> Error
             Some(name) => write!(message, "\n  at {name}"),
             None => write!(message, "\n  at function {}", frame.index),
         };
+        if let Some(Location { file, line, .. }) = &frame.location {
+            let _ = write!(message, " ({file}:{line})");
+        }
     }
     if detail.frames.len() > 16 {
         let _ = write!(message, "\n  and {} more frames", detail.frames.len() - 16);
@@ -207,13 +211,13 @@ fn with_growth(context: &Context, what: String) -> String {
     }
 }
 
-fn frames(backtrace: &wasmtime::WasmBacktrace, wrappers: &Wrappers) -> Vec<Frame> {
+fn frames(backtrace: &wasmtime::WasmBacktrace, code: &LinkedModule) -> Vec<Frame> {
     let begin = Instant::now();
     let readable = |name: &str| if begin.elapsed() < NAMES_TIME { demangle(name) } else { printable(name) };
     let mut frames: Vec<Frame> = Vec::new();
     // With core dumps Wasmtime gives more.
     for f in backtrace.frames().iter().take(MOST_FRAMES) {
-        match wrappers.origin(f.func_index()) {
+        match code.wrappers.origin(f.func_index()) {
             Origin::Own => {
                 let index = f.func_index();
                 // A function that calls itself has its name demangled once.
@@ -221,9 +225,11 @@ fn frames(backtrace: &wasmtime::WasmBacktrace, wrappers: &Wrappers) -> Vec<Frame
                     Some(same) => same.function.clone(),
                     None => f.func_name().map(readable),
                 };
-                frames.push(Frame { function, index });
+                // What compiled code does at a function's entry, such as checking the stack, has no instruction.
+                let location = code.lines.find(index, f.func_offset().unwrap_or_default() as u32);
+                frames.push(Frame { function, index, location });
             }
-            Origin::Import(index, name) => frames.push(Frame { function: Some(name), index }),
+            Origin::Import(index, name) => frames.push(Frame { function: Some(name), index, location: None }),
             Origin::SuspendHere | Origin::BulkOperation(_) => {}
         }
     }

@@ -2,6 +2,7 @@
 
 use super::context::GuestState;
 use super::custom::Callbacks;
+use crate::module::lines::Lines;
 use crate::module::suspend_points::Wrappers;
 use std::sync::Arc;
 use wasmtime::InstancePre;
@@ -22,4 +23,6 @@ pub struct LinkedModule {
     pub pre: InstancePre<GuestState>,
     /// What was added to the module.
     pub wrappers: Wrappers,
+    /// Where its instructions are in its source.
+    pub lines: Lines,
 }

@@ -13,6 +13,7 @@
 //! All numbers are little-endian. Wasmtime reads the code with few checks of its own. The checksum proves that the
 //! code is unchanged. It does not prove who wrote it.
 
+use crate::module::lines::Lines;
 use crate::module::suspend_points::Wrappers;
 use core::ops::Range;
 use sha2::{Digest as _, Sha256};
@@ -23,7 +24,7 @@ pub type Digest = [u8; 32];
 /// How each artifact begins: neither text nor Wasm nor ELF.
 pub const MAGIC: &[u8; 8] = b"\xc3wasmaot";
 /// Raised with each change of the format.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 const CHECKSUM: Range<usize> = 24..56;
 /// Bytes before the head.
@@ -52,6 +53,8 @@ pub struct Head {
     pub waits: Vec<u8>,
     /// What was added to the module.
     pub wrappers: Wrappers,
+    /// The lines of its source if they were asked for and it has any.
+    pub lines: Lines,
     /// The module's sections of types, imports, functions, tables, memories and exports: everything that validation
     /// needs.
     pub outline: Vec<u8>,
@@ -105,7 +108,7 @@ impl Artifact {
 
     /// An artifact from its parts.
     pub fn write(head: &Head, code: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(FIXED + 4096 + head.outline.len() + code.len());
+        let mut bytes = Vec::with_capacity(FIXED + 4096 + head.lines.bytes().len() + head.outline.len() + code.len());
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
         bytes.resize(FIXED, 0);
@@ -160,6 +163,7 @@ impl Head {
             list(out, name.as_bytes());
         }
         list(out, &self.wrappers.bulk_operations);
+        list(out, self.lines.bytes());
         list(out, &self.outline);
     }
 
@@ -181,6 +185,7 @@ impl Head {
                     .collect::<Result<_, Defect>>()?,
                 bulk_operations: reader.list()?.to_vec(),
             },
+            lines: Lines::from_bytes(reader.list()?),
             outline: reader.list()?.to_vec(),
         })
     }
@@ -242,6 +247,7 @@ mod tests {
                 imports: vec![(1, "a.b".into()), (2, "c.d".into())],
                 bulk_operations: vec![8, 17],
             },
+            lines: Lines::from_bytes(&[1, 2, 3]),
             outline: b"\0asm\x01\0\0\0".to_vec(),
         }
     }

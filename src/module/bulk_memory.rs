@@ -180,6 +180,12 @@ fn find(
     Ok(())
 }
 
+/// Learns where instructions come.
+pub trait Moves {
+    /// The instruction at this position of the module comes to this offset in its function.
+    fn moved(&mut self, position: usize, offset: usize);
+}
+
 impl Pieces {
     /// Whether a function does something that is to be divided.
     pub fn are_in(&self, body: &FunctionBody<'_>) -> Result<bool, BinaryReaderError> {
@@ -192,7 +198,7 @@ impl Pieces {
     }
 
     /// Copies a function with so many parameters and divides its operations.
-    pub fn divide<R: Reencode>(
+    pub fn divide<R: Reencode + Moves>(
         &self,
         reencoder: &mut R,
         code: &mut CodeSection,
@@ -212,6 +218,7 @@ impl Pieces {
         let mut finder = Finder::new(self.sizes);
         let mut reader = body.get_operators_reader()?;
         while !reader.eof() {
+            reencoder.moved(reader.original_position(), function.byte_len());
             let operator = reader.read()?;
             match finder.next(&operator).and_then(|operation| Some((operation, self.of(operation)?))) {
                 Some((operation, piece)) => {

@@ -6,5 +6,6 @@ pub mod bulk_memory;
 pub mod complexity;
 pub mod elements;
 pub mod inspect;
+pub mod lines;
 pub mod suspend_points;
 pub mod validate;

@@ -27,7 +27,8 @@
 //! In the same pass `bulk_memory` divides long operations and data segments, which would have no suspend point inside.
 
 use super::abi::{self, WOULD_BLOCK};
-use super::bulk_memory::{self, PIECES, PieceSizes, Pieces, Plan};
+use super::bulk_memory::{self, Moves, PIECES, PieceSizes, Pieces, Plan};
+use super::lines::Recorder;
 use core::convert::Infallible;
 use std::rc::Rc;
 use wasm_encoder::reencode::{Error, Reencode, utils};
@@ -133,7 +134,9 @@ impl Wrappers {
     }
 }
 
-struct Rewriter {
+struct Rewriter<'a> {
+    /// Follows where instructions come if the module has lines.
+    recorder: Option<&'a mut Recorder>,
     /// Index of the first function that is added.
     first_added: u32,
     waiting: Vec<WaitingImport>,
@@ -150,18 +153,24 @@ struct Rewriter {
 /// The same module with wrappers and with long operations divided. `None` if it needs neither. `module` must be
 /// valid.
 ///
-/// `waits` says whether the import with this module and name may have to wait.
-pub fn add(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>) -> Result<Option<(Vec<u8>, Wrappers)>, Error> {
-    add_with(module, waits, PIECES)
+/// `waits` says whether the import with this module and name may have to wait. `recorder` is told where instructions
+/// come.
+pub fn add(
+    module: &[u8],
+    waits: impl Fn(&str, &str) -> Option<Waits>,
+    recorder: Option<&mut Recorder>,
+) -> Result<Option<(Vec<u8>, Wrappers)>, Error> {
+    add_with(module, waits, recorder, PIECES)
 }
 
 /// The same with pieces of any size, for tests.
 pub(super) fn add_with(
     module: &[u8],
     waits: impl Fn(&str, &str) -> Option<Waits>,
+    recorder: Option<&mut Recorder>,
     sizes: PieceSizes,
 ) -> Result<Option<(Vec<u8>, Wrappers)>, Error> {
-    let Some(mut rewriter) = plan(module, waits, sizes)? else { return Ok(None) };
+    let Some(mut rewriter) = plan(module, waits, recorder, sizes)? else { return Ok(None) };
     let mut out = wasm_encoder::Module::new();
     rewriter.parse_core_module(&mut out, Parser::new(0), module)?;
     let wrappers = Wrappers {
@@ -172,11 +181,12 @@ pub(super) fn add_with(
     Ok(Some((out.finish(), wrappers)))
 }
 
-fn plan(
+fn plan<'a>(
     module: &[u8],
     waits: impl Fn(&str, &str) -> Option<Waits>,
+    recorder: Option<&'a mut Recorder>,
     sizes: PieceSizes,
-) -> Result<Option<Rewriter>, Error> {
+) -> Result<Option<Rewriter<'a>>, Error> {
     let mut waiting = Vec::new();
     let mut types = Vec::new();
     let mut functions = 0;
@@ -247,10 +257,11 @@ fn plan(
     if waiting.is_empty() && pieces.is_none() {
         return Ok(None);
     }
-    Ok(Some(Rewriter { first_added, waiting, by_import, unit_type: unit.unwrap_or_default(), pieces, params }))
+    let unit_type = unit.unwrap_or_default();
+    Ok(Some(Rewriter { recorder, first_added, waiting, by_import, unit_type, pieces, params }))
 }
 
-impl Rewriter {
+impl Rewriter<'_> {
     fn of_import(&self, function: u32) -> Option<&WaitingImport> {
         let index = (*self.by_import.get(function as usize)?)?;
         self.waiting.get(index as usize)
@@ -261,7 +272,15 @@ impl Rewriter {
     }
 }
 
-impl Reencode for Rewriter {
+impl Moves for Rewriter<'_> {
+    fn moved(&mut self, position: usize, offset: usize) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.instruction(position, offset);
+        }
+    }
+}
+
+impl Reencode for Rewriter<'_> {
     type Error = Infallible;
 
     fn function_index(&mut self, func: u32) -> Result<u32, Error> {
@@ -324,8 +343,12 @@ impl Reencode for Rewriter {
 
     fn parse_function_body(&mut self, code: &mut CodeSection, body: wasmparser::FunctionBody<'_>) -> Result<(), Error> {
         let params = self.params.pop().unwrap_or_default();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.function(&body.range());
+        }
         match self.pieces.clone() {
             Some(pieces) if pieces.are_in(&body)? => pieces.divide(self, code, &body, params),
+            _ if self.recorder.is_some() => copy(self, code, &body),
             _ => utils::parse_function_body(self, code, body),
         }
     }
@@ -384,6 +407,18 @@ impl Reencode for Rewriter {
         }
         Ok(())
     }
+}
+
+/// The same as `utils::parse_function_body`. The recorder sees it.
+fn copy(rewriter: &mut Rewriter<'_>, code: &mut CodeSection, body: &wasmparser::FunctionBody<'_>) -> Result<(), Error> {
+    let mut function = utils::new_function_with_parsed_locals(rewriter, body)?;
+    let mut reader = body.get_operators_reader()?;
+    while !reader.eof() {
+        rewriter.moved(reader.original_position(), function.byte_len());
+        function.instruction(&utils::parse_instruction(rewriter, &mut reader)?);
+    }
+    code.function(&function);
+    Ok(())
 }
 
 fn value_types(types: &[wasmparser::ValType]) -> Result<Vec<ValType>, Error> {

@@ -18,6 +18,8 @@ pub struct KeyInputs<'a> {
     pub module: Digest,
     /// Bytes of the module.
     pub module_size: u64,
+    /// The code comes with the lines of its source.
+    pub lines: bool,
     /// How each import waits, in order, as `suspend_points::Waits` numbers it. 0 if it does not.
     pub waits: &'a [u8],
 }
@@ -51,6 +53,7 @@ impl KeyInputs<'_> {
         hash.update(self.engine);
         hash.update(self.module);
         hash.update(self.module_size.to_le_bytes());
+        hash.update([u8::from(self.lines)]);
         hash.update(self.waits);
         hash.finalize().into()
     }
@@ -82,11 +85,12 @@ mod tests {
 
     #[test]
     fn each_ingredient_makes_another_key() {
-        let base = KeyInputs { engine: [1; 32], module: [2; 32], module_size: 3, waits: &[0, 1] };
+        let base = KeyInputs { engine: [1; 32], module: [2; 32], module_size: 3, lines: false, waits: &[0, 1] };
         let others = [
             KeyInputs { engine: [9; 32], ..base },
             KeyInputs { module: [9; 32], ..base },
             KeyInputs { module_size: 9, ..base },
+            KeyInputs { lines: true, ..base },
             KeyInputs { waits: &[0, 2], ..base },
             KeyInputs { waits: &[0, 1, 0], ..base },
         ];
@@ -144,7 +148,7 @@ mod tests {
             "host" => Some(Waits::Flag),
             _ => suspend_points::own(module, name),
         };
-        let (rewritten, _) = suspend_points::add(&module, waits).unwrap().unwrap();
+        let (rewritten, _) = suspend_points::add(&module, waits, None).unwrap().unwrap();
         assert_eq!(
             (REWRITING, hex(&digest(&rewritten)).as_str()),
             (3, "791f7531936d475bf2178270d19b393508b7a1e0ddb5d82b5279d0abe9656d16"),

@@ -6,7 +6,8 @@
 use super::protocol::{Connection, Exceeded, Reply, Request, reply_head};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
-use crate::compile::{compiler, wasmtime_config};
+use crate::compile::compiler::{self, Compilers};
+use crate::compile::wasmtime_config;
 use crate::system::memory::reserve;
 use core::ffi::c_int;
 use rustix::process::{Resource, Rlimit};
@@ -58,7 +59,11 @@ fn answer(connection: &Arc<Connection>) -> Result<Vec<u8>> {
     let (head, module) = received.map_err(|e| failed(&format!("could not read the request: {e}")))?;
     let (request, threads) = Request::read(&head).map_err(|why| failed(&why))?;
     let broken = |e: wasmtime::Error| failed(&format!("could not set up Wasmtime: {e:#}"));
-    let engine = Engine::new(&wasmtime_config::for_helper(&request.config)).map_err(broken)?;
+    let settings = wasmtime_config::for_helper(&request.config);
+    let engine = Engine::new(&settings).map_err(broken)?;
+    let with_positions = || Engine::new(&wasmtime_config::with_positions(&settings)).map_err(broken);
+    let with_positions = request.config.debug_info.then(with_positions).transpose()?;
+    let compilers = Compilers { engine, with_positions };
     // The threads begin before the limits: they are not the module's fault.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|e| failed(&format!("could not start its threads: {e}")))?;
@@ -71,7 +76,7 @@ fn answer(connection: &Arc<Connection>) -> Result<Vec<u8>> {
     std::thread::Builder::new().spawn(watch).map_err(|e| failed(&format!("could not start a thread: {e}")))?;
     limit(request.limits.time_limit, request.limits.memory_limit)
         .map_err(|e| failed(&format!("could not limit itself: {e}")))?;
-    pool.install(|| compiler::compile_elsewhere(&engine, &request.config, &module, &request.waits))
+    pool.install(|| compiler::compile_elsewhere(&compilers, &request.config, &module, &request.waits))
 }
 
 fn failed(what: &str) -> Error {

@@ -79,6 +79,7 @@ impl Request {
             "pool_engines": pool_engines,
             "keep_resident": self.config.keep_resident,
             "core_dumps": self.config.core_dumps,
+            "debug_info": self.config.debug_info,
             "threads": rayon::current_num_threads(),
             "time_limit_ns": self.limits.time_limit.as_nanos() as u64,
             "compile_memory_limit": self.limits.memory_limit,
@@ -116,6 +117,7 @@ impl Request {
             pool_engines: size("pool_engines")?,
             keep_resident: size("keep_resident")?,
             core_dumps: flag("core_dumps")?,
+            debug_info: flag("debug_info")?,
             ..Config::default()
         };
         let limits = CompileHelperConfig {
@@ -292,6 +294,7 @@ mod tests {
             trap_mode: wasm_trap_mode::Checks,
             tight_stacks: true,
             core_dumps: true,
+            debug_info: true,
             pool_engines: 7,
             ..Config::default()
         };

@@ -77,7 +77,7 @@ fn guest() -> String {
 fn divided_by(module: &str, sizes: PieceSizes) -> (Vec<u8>, Option<Wrappers>) {
     let module = wat::parse_str(module).unwrap();
     wasmparser::validate(&module).unwrap();
-    let Some((out, wrappers)) = suspend_points::add_with(&module, suspend_points::own, sizes).unwrap() else {
+    let Some((out, wrappers)) = suspend_points::add_with(&module, suspend_points::own, None, sizes).unwrap() else {
         return (module, None);
     };
     wasmparser::validate(&out).unwrap();
@@ -450,7 +450,7 @@ fn opcodes_in_more_bytes_than_they_need_are_found() {
     // In place of the two operators behind.
     longer[at..at + 5].copy_from_slice(&[PREFIX, 0x8b, 0x80, 0, 0]);
     wasmparser::validate(&longer).unwrap();
-    assert!(suspend_points::add(&longer, suspend_points::own).unwrap().is_some());
+    assert!(suspend_points::add(&longer, suspend_points::own, None).unwrap().is_some());
 }
 
 #[test]

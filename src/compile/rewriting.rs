@@ -1,0 +1,46 @@
+//! A module as it is compiled: with its suspend points and, if they are asked for, with the lines of its source.
+
+use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status as Status;
+use crate::module::lines::{Lines, Recorder};
+use crate::module::suspend_points::{self, Waits, Wrappers};
+use crate::system::memory::reserve;
+use core::fmt::Display;
+
+/// Bytes that reading a module's lines may need. Most are for the largest header of a unit.
+const LINES: usize = 64 << 20;
+
+/// A module that is ready to be compiled.
+pub struct Rewritten {
+    code: Option<Vec<u8>>,
+    /// What was added to it.
+    pub wrappers: Wrappers,
+    /// Its lines. Empty if none were asked for or the module has none.
+    pub lines: Lines,
+    /// Whether the positions of its instructions are needed.
+    pub has_positions: bool,
+}
+
+impl Rewritten {
+    /// Rewrites a valid module. `waits` says whether the import with this module and name may have to wait.
+    pub fn new(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>, with_lines: bool) -> Result<Self> {
+        let broken =
+            |e: &dyn Display| Error::new(Status::ModuleCompile, format!("the module could not be rewritten: {e}"));
+        let _lease = with_lines.then(|| reserve::lease(LINES)).transpose()?;
+        let mut recorder = if with_lines { Recorder::new(module) } else { None };
+        let has_positions = recorder.is_some();
+        let rewritten = suspend_points::add(module, waits, recorder.as_mut()).map_err(|e| broken(&e))?;
+        let lines = match recorder {
+            Some(recorder) if rewritten.is_some() => recorder.finish(),
+            Some(recorder) => recorder.unchanged(module).map_err(|e| broken(&e))?,
+            None => Lines::default(),
+        };
+        let (code, wrappers) = rewritten.map_or((None, Wrappers::default()), |(code, wrappers)| (Some(code), wrappers));
+        Ok(Self { code, wrappers, lines, has_positions })
+    }
+
+    /// What is compiled instead of the module.
+    pub fn or<'a>(&'a self, module: &'a [u8]) -> &'a [u8] {
+        self.code.as_deref().unwrap_or(module)
+    }
+}
