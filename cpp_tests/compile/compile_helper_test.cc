@@ -113,6 +113,16 @@ TEST_P(HelperInMode, MakesTheArtifactThatTheLibraryMakes) {
 
 INSTANTIATE_TEST_SUITE_P(All, HelperInMode, testing::ValuesIn(memory_modes::every_mode), memory_modes::name_of);
 
+TEST(CompileHelper, KeepsTheLinesOfTheSource) {
+  wasm_runtime_config config{};
+  config.debug_info = 1;
+  for (const auto* guest : {"debug_lines_5", "c_identity"}) {
+    const auto with = artifact(make(with_helper(compile_helper, config)), module(guest));
+    EXPECT_EQ(with, artifact(make(config), module(guest))) << guest;
+    EXPECT_EQ(with == artifact(make({}), module(guest)), guest == std::string_view("c_identity"));
+  }
+}
+
 TEST(CompileHelper, MakesCodeThatRuns) {
   const auto runtime = make(with_helper());
   for (const auto* guest : {"c_identity", "rust_identity"}) {
