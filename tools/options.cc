@@ -96,6 +96,14 @@ CLI::Validator one_of(const std::map<std::string, T>& names) {
   return CLI::CheckedTransformer(names, CLI::ignore_case);
 }
 
+void add_compile_helper(CLI::App& command, std::string& program) {
+  command
+      .add_option("--compile-helper", program,
+                  "Compiles the module in a process of its own, which may take 60 s of processor time and 2 GiB: the path "
+                  "of wasm-compile-helper (default: none)")
+      ->option_text("PATH");
+}
+
 void add_guest(CLI::App& command, std::string& guest) {
   command.add_option("GUEST", guest, "The module, such as transform.wasm")
       ->required()
@@ -215,6 +223,7 @@ void add_run(CLI::App& app, parsed& p) {
       ->option_text("FILE");
   command.add_flag("--debug-info", o.debug_info,
                    "Errors name file and line of the guest's source if the module has debug information");
+  add_compile_helper(command, o.compile_helper);
   command.add_flag("--perf-map", o.perf_map, "Lists the guest's functions in /tmp/perf-PID.map, for perf report");
   command
       .add_option("--metrics-listen", p.metrics_listen,
@@ -298,6 +307,7 @@ std::optional<options> parse_options(int argc, char** argv) {
       ->required()
       ->option_text("FILE");
   add_memory_limit(precompile, p.precompile.memory_limit);
+  add_compile_helper(precompile, p.precompile.compile_helper);
   app.footer(exit_codes);
   app.get_subcommand("run")->footer(std::string(about_run) + exit_codes);
   validate.footer(exit_codes);

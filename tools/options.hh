@@ -49,6 +49,7 @@ struct run_options {
   std::string profile;   ///< File.
   bool perf_map = false;
   bool debug_info = false;
+  std::string compile_helper;  ///< Program.
   bool progress = false;  ///< Also where standard error is no terminal.
 };
 
@@ -65,6 +66,7 @@ struct inspect_options {
 struct precompile_options {
   std::string guest;
   std::string output;
+  std::string compile_helper;  ///< Program.
   std::uint64_t memory_limit = 64U << 20;
 };
 

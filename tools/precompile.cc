@@ -8,13 +8,21 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+
 namespace tool {
 
 void precompile(const precompile_options& o) {
   const auto module = read_module(o.guest);
   wasm_runtime_config config{};
   config.memory_limit = o.memory_limit;
-  const auto runtime = wasmengine::runtime::create(config).value();
+  const auto helper = o.compile_helper.empty() ? std::string() : std::filesystem::absolute(o.compile_helper).string();
+  config.compile_helper = wasmengine::as_slice(helper);
+  const auto made = wasmengine::runtime::create(config);
+  if (!made) {
+    throw failure(exit_code::usage, printable(made.err().what()));
+  }
+  const auto& runtime = *made;
   auto precompilation = runtime.precompile(module).value();
   if (const auto done = wasmengine::drive(precompilation); !done) {
     throw failure(exit_code::module_refused,

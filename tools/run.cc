@@ -28,6 +28,7 @@
 #include <chrono>
 #include <csignal>
 #include <deque>
+#include <filesystem>
 #include <limits>
 #include <optional>
 #include <thread>
@@ -74,9 +75,14 @@ wasmengine::runtime make_runtime(const run_options& o, console& out) {
   config.core_dumps = o.coredump.empty() ? 0 : 1;
   config.perf_map = o.perf_map ? 1 : 0;
   config.debug_info = o.debug_info ? 1 : 0;
+  const auto helper = o.compile_helper.empty() ? std::string() : std::filesystem::absolute(o.compile_helper).string();
+  config.compile_helper = wasmengine::as_slice(helper);
   config.log_lines_per_second = std::numeric_limits<std::uint32_t>::max();  // the console has a limit of its own
-  auto runtime =
-      wasmengine::runtime::create(config, [&out](const wasmengine::log_line& line) { out.log(line); }).value();
+  auto made = wasmengine::runtime::create(config, [&out](const wasmengine::log_line& line) { out.log(line); });
+  if (!made) {
+    throw failure(exit_code::usage, printable(made.err().what()));
+  }
+  auto runtime = std::move(made).value();
   if (!o.cache_directory.empty()) {
     if (const auto set = runtime.set_code_cache({o.cache_directory}); !set) {
       throw failure(exit_code::usage, fmt::format("--cache-dir: {}", printable(set.err().what())));

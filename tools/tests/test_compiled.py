@@ -44,6 +44,17 @@ class Precompile(ToolTest):
                 self.assertEqual(ended.lines, ["one", "two"])
         self.assertEqual(self.files(), ["guest.cwasm"], "nothing else is left")
 
+    def test_a_helper_compiles_the_same(self):
+        helper = os.environ["WASM_COMPILE_HELPER"]
+        self.tool("precompile", guest("c_identity"), "-o", "guest.cwasm")
+        self.tool("precompile", guest("c_identity"), "-o", "helped.cwasm", "--compile-helper", helper)
+        self.assertEqual((self.directory / "guest.cwasm").read_bytes(), (self.directory / "helped.cwasm").read_bytes())
+        ended = self.run_guest("c_identity", "--compile-helper", helper, stdin=INPUT)
+        self.assertEqual(ended.lines, ["one", "two"])
+        for command in (("run", guest("c_identity")), ("precompile", guest("c_identity"), "-o", "x.cwasm")):
+            ended = self.tool(*command, "--compile-helper", "nothing", stdin=INPUT, code=USAGE)
+            self.assertRegex(ended.stderr, r'wasm-transform: .*compile_helper is ".*/nothing": No such file')
+
     def test_names_decide_what_is_a_compiled_module(self):
         ended = self.tool("precompile", guest("c_identity"), "-o", "guest.wasm", code=USAGE)
         self.assertIn("--output must end with .cwasm", ended.stderr)
