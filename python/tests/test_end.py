@@ -228,6 +228,28 @@ class Process(unittest.TestCase):
         out, err = program.communicate(timeout=20)
         self.assertEqual((out, err, program.returncode), ("in the sink\n", "", 0))
 
+    def test_an_interrupt_while_lines_are_logged(self) -> None:
+        # Without asyncio.run an interrupt is raised wherever Python is, most likely in the callback of the log.
+        program = self.start("""
+            async def main():
+                runtime = we.Runtime(log=lambda line: None, log_lines_per_second=0xffffffff)
+                batch = we.make_batch([we.Record(b"x")] * 1000)
+                async with we.Engine(await compiled("c_logger", runtime)) as engine:
+                    print("ready", flush=True)
+                    while True:
+                        await engine.transform(batch)
+            try:
+                asyncio.new_event_loop().run_until_complete(main())
+            except KeyboardInterrupt:
+                print("interrupted")
+        """)
+        assert program.stdout is not None
+        self.assertEqual(program.stdout.readline(), "ready\n")
+        time.sleep(0.05)
+        program.send_signal(signal.SIGINT)
+        out, err = program.communicate(timeout=20)
+        self.assertEqual((out, err, program.returncode), ("interrupted\n", "", 0))
+
     def test_the_end_while_a_module_is_compiled(self) -> None:
         # The loop is gone, but the task is not: its waker is called or dropped before the interpreter goes.
         for wait in (0, 0.001, 0.02):

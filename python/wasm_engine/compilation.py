@@ -13,7 +13,7 @@ from typing import Any
 
 from .enums import Status
 from .error import call, exception, make
-from .native import NULL, callback, ffi, lib, struct
+from .native import NULL, callback, ffi, lib, raise_interrupt, struct
 
 _in_progress: set[Compilation] = set()
 
@@ -69,6 +69,7 @@ class Compilation:
         task, self._scheduled = self._scheduled, NULL
         if task != NULL:
             call(lib.wasm_task_run, task)
+            raise_interrupt()
 
     def complete(self, status: int, error: Any, future: Any) -> None:
         failure = None if status == Status.OK else exception(status, error)

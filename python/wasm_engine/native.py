@@ -2,8 +2,10 @@
 """The library beside this file, and its header as cffi has read it when the wheel was built."""
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 from typing import Any, cast
 
 from . import _header
@@ -13,9 +15,26 @@ lib: Any = ffi.dlopen(str(Path(__file__).with_name("libwasm_engine.so")))
 NULL: Any = ffi.NULL
 
 
+#: Ctrl-C may come while a callback runs, but must not pass through the library.
+_interrupts: list[BaseException] = []
+
+
+def _failed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if isinstance(error, Exception):
+        sys.excepthook(kind, error, trace)
+    else:
+        _interrupts.append(error)
+
+
 def callback(signature: str) -> Callable[[Callable[..., Any]], Any]:
-    """A function of Python as the library calls it. An exception in it is printed and goes no further."""
-    return cast(Callable[[Callable[..., Any]], Any], ffi.callback(signature))
+    """A function of Python as the library calls it. An exception in it goes no further."""
+    return cast(Callable[[Callable[..., Any]], Any], ffi.callback(signature, onerror=_failed))
+
+
+def raise_interrupt() -> None:
+    """After a call of the library that calls back: raises what came meanwhile."""
+    if _interrupts:
+        raise _interrupts.pop()
 
 
 def version() -> str:

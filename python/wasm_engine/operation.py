@@ -8,7 +8,7 @@ from typing import Any
 
 from .enums import Status
 from .error import call, make
-from .native import NULL, callback, ffi, lib
+from .native import NULL, callback, ffi, lib, raise_interrupt
 
 #: What could be released neither on this thread nor on its own. The library still reads its batch.
 _leaked: list[Operation] = []
@@ -39,6 +39,7 @@ class Operation:
             try:
                 call(lib.wasm_future_poll, self._handle, waker, state)
             finally:
+                raise_interrupt()
                 waiting = after_poll()
             if state[0] == lib.WASM_POLL_READY:
                 return
