@@ -7,7 +7,7 @@ line for the client.
 
     connections     each has an engine of its own; all run in one event loop
     back-pressure   `sink` is awaited: a client that does not read holds up its own guest only
-    limits          a record may take 100 ms of processor time, and a transform two seconds in all
+    limits          a record may take 100 ms of processor time, and a transform ten seconds in all
     failures        a guest that fails is reported to its client and started again
     hot swap        SIGHUP reads and compiles the file again, and each engine gets the new guest
     stopping        SIGINT and SIGTERM
@@ -63,9 +63,9 @@ class Host:
                     while line := await reader.readline():
                         try:
                             batch = [Record(line.rstrip(b"\n"))]
-                            await asyncio.wait_for(engine.transform_to(batch, sink), timeout=2)
+                            await asyncio.wait_for(engine.transform_to(batch, sink), timeout=10)
                         except (WasmError, asyncio.TimeoutError) as e:
-                            print(f"{e or 'it took more than two seconds'}", file=sys.stderr)
+                            print(f"{e or 'it took more than ten seconds'}", file=sys.stderr)
                             name = e.status.name if isinstance(e, WasmError) else "TIMEOUT"
                             writer.write(f"! {name}\n".encode())
                             await engine.start()

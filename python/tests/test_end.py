@@ -210,7 +210,7 @@ class Process(unittest.TestCase):
         self.assertEqual(program.stdout.readline(), "ready\n")
         time.sleep(0.05)
         program.send_signal(signal.SIGINT)
-        out, err = program.communicate(timeout=20)
+        out, err = program.communicate(timeout=60)
         self.assertEqual((out, err, program.returncode), ("STOPPED\ninterrupted\n", "", 0))
 
     def test_an_interrupt_in_a_sink(self) -> None:
@@ -225,7 +225,7 @@ class Process(unittest.TestCase):
             except KeyboardInterrupt as e:
                 print(e)
         """)
-        out, err = program.communicate(timeout=20)
+        out, err = program.communicate(timeout=60)
         self.assertEqual((out, err, program.returncode), ("in the sink\n", "", 0))
 
     def test_an_interrupt_while_lines_are_logged(self) -> None:
@@ -247,7 +247,7 @@ class Process(unittest.TestCase):
         self.assertEqual(program.stdout.readline(), "ready\n")
         time.sleep(0.05)
         program.send_signal(signal.SIGINT)
-        out, err = program.communicate(timeout=20)
+        out, err = program.communicate(timeout=60)
         self.assertEqual((out, err, program.returncode), ("interrupted\n", "", 0))
 
     def test_the_end_while_a_module_is_compiled(self) -> None:
@@ -259,7 +259,7 @@ class Process(unittest.TestCase):
                 loop.run_until_complete(asyncio.sleep({wait}))
                 print("end")
             """)
-            out, err = program.communicate(timeout=20)
+            out, err = program.communicate(timeout=60)
             self.assertEqual((out, program.returncode), ("end\n", 0), err)
 
     def test_the_end_with_engines_and_threads(self) -> None:
@@ -280,7 +280,7 @@ class Process(unittest.TestCase):
             asyncio.run(main())
             print("end")
         """)
-        out, err = program.communicate(timeout=20)
+        out, err = program.communicate(timeout=60)
         self.assertEqual((out, err, program.returncode), ("end\n", "", 0))
 
 

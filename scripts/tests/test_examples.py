@@ -67,7 +67,7 @@ class Example(unittest.TestCase):
 
     def stop(self, host, number=signal.SIGTERM):
         host.send_signal(number)
-        self.assertEqual(host.wait(20), 0)
+        self.assertEqual(host.wait(60), 0)
 
 
 class cpp_asio(Example):
@@ -132,7 +132,7 @@ class cpp_libuv(Example):
             with self.assertRaises(subprocess.TimeoutExpired):
                 host.wait(0.5)
             host.terminate()
-            self.assertEqual((host.wait(20), host.stderr.read()), (1, b"cancelled\n"))
+            self.assertEqual((host.wait(60), host.stderr.read()), (1, b"cancelled\n"))
 
 
 class thread_per_core(Example):
