@@ -1312,12 +1312,14 @@ typedef struct wasm_executor {
   // The host's own.
   void *data;
   // Frees `data`. Called once when the task has ended or when spawning fails: on the thread that runs, releases or
-  // aborts the task and never while `schedule` runs. May be NULL.
+  // aborts the task, after the completion's `drop` and never while `schedule` runs. May be NULL.
   void (*drop)(void *data);
   // Takes ownership of a task. Must have `wasm_task_run` called with it once, later, on the future's thread. Called
   // on any thread: the one that spawns or runs the task, the one that settles or releases a promise or the one that
-  // stops or releases the engine, which is busy then. Must not throw and must not run the task itself. The end of a
-  // task waits until it has returned on every thread. So do not run or abort a task with a lock that it takes.
+  // stops or releases the engine, which is busy then. Must not throw and must not run the task itself. May release
+  // the task with `wasm_task_release` because the loop is gone: `drop` is called when this has returned. The end of
+  // a task waits until this has returned on every other thread. So do not run or abort a task with a lock that it
+  // takes.
   void (*schedule)(void *data, wasm_task *task);
 } wasm_executor;
 
@@ -1328,7 +1330,8 @@ typedef struct wasm_completion {
   // The host's own.
   void *data;
   // Frees `data`. Called once after `complete` or instead of it or when spawning fails: on the thread that runs,
-  // releases or aborts the task. May be NULL.
+  // releases or aborts the task. May be NULL. Running, releasing or aborting a task that another thread aborts waits
+  // for this call. So do not do that with a lock that it takes.
   void (*drop)(void *data);
   // Called at most once by `wasm_task_run` when no `schedule` of the task runs any more. Receives the operation's
   // status. Receives its error, owned, or NULL with `WASM_STATUS_OK`. Receives the future, owned, for
@@ -1367,9 +1370,9 @@ wasm_status wasm_future_spawn_abortable(wasm_future *future,
 wasm_status wasm_task_run(wasm_task *task, wasm_error **error);
 
 // Releases a scheduled task without running it because the loop ends. The operation is cancelled and `complete` is not
-// called. To be called on the future's thread. On another thread `WASM_STATUS_WRONG_THREAD`. `…_INVALID_STATE` if the
-// task is not scheduled. `…_BUSY` from one of the callbacks of its engine. Nothing happens in these cases. NULL does
-// nothing.
+// called. To be called on the future's thread or, for a compilation, on any thread. Also from within the task's own
+// `schedule`. On another thread `WASM_STATUS_WRONG_THREAD`. `…_INVALID_STATE` if the task is not scheduled. `…_BUSY`
+// from one of the callbacks of its engine. Nothing happens in these cases. NULL does nothing.
 wasm_status wasm_task_release(wasm_task *task, wasm_error **error);
 
 // Aborts a task because nobody wants its result or its loop goes. The operation is cancelled as by
@@ -1378,7 +1381,8 @@ wasm_status wasm_task_release(wasm_task *task, wasm_error **error);
 //
 // `completion.drop` and `executor.drop` are called before this returns, with two exceptions. If the executor has the
 // task, it must still run or release it. That does nothing but call `executor.drop`. If the task is being run, further
-// down the stack or on another thread, the operation is cancelled and both are called at the end of that run.
+// down the stack or on another thread, the operation is cancelled and both are called at the end of that run. All that
+// is called may release the handle.
 //
 // To be called on the future's thread or, for a compilation, on any thread. `WASM_STATUS_INVALID_STATE` if the task
 // has completed or was aborted before. Its completion may be further down the stack but is not on another thread.
@@ -1386,7 +1390,8 @@ wasm_status wasm_task_release(wasm_task *task, wasm_error **error);
 // task is not being run, from a callback of its engine. The task goes on in these two cases.
 wasm_status wasm_task_handle_abort(wasm_task_handle *handle, wasm_error **error);
 
-// Frees the handle. The task goes on. Allowed on any thread and at any time. NULL does nothing.
+// Frees the handle. The task goes on. Allowed on any thread and at any time but not while another thread is in
+// `wasm_task_handle_abort` with it. NULL does nothing.
 void wasm_task_handle_release(wasm_task_handle *handle);
 
 // ---------------------------------------------------------------------------------------------------------------------

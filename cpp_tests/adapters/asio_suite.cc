@@ -408,6 +408,62 @@ TEST(AsioCancellation, FromACallOfAnotherOperationOfTheEngineIsTriedAgain) {
   EXPECT_THAT(ends, ElementsAre(WASM_STATUS_OK, WASM_STATUS_CANCELLED));
 }
 
+/// A slot that notes whether its handler is gone, as one that is part of its handler would be.
+struct noting_slot {
+  const bool* is_gone;
+  int* assigned_late;
+  [[nodiscard]] bool is_connected() const noexcept { return true; }
+  void clear() const noexcept {}
+  template <typename F>
+  void assign(F&&) const {
+    *assigned_late += *is_gone ? 1 : 0;
+  }
+};
+
+struct handler_with_slot {
+  bool* is_gone;
+  int* assigned_late;
+  bool is_last = true;
+
+  handler_with_slot(bool* g, int* a) : is_gone(g), assigned_late(a) {}
+  handler_with_slot(handler_with_slot&& other) noexcept
+      : is_gone(other.is_gone), assigned_late(other.assigned_late), is_last(std::exchange(other.is_last, false)) {}
+  ~handler_with_slot() { *is_gone |= is_last; }
+  void operator()(const result<wasmengine::factory>&) const { FAIL() << "not called"; }
+
+  using cancellation_slot_type = noting_slot;
+  [[nodiscard]] noting_slot get_cancellation_slot() const noexcept { return {is_gone, assigned_late}; }
+};
+
+/// A handler that does something when it is destroyed.
+struct handler_with_last_words {
+  std::function<void()> say;
+
+  explicit handler_with_last_words(std::function<void()> s) : say(std::move(s)) {}
+  handler_with_last_words(handler_with_last_words&& other) noexcept : say(std::exchange(other.say, nullptr)) {}
+  ~handler_with_last_words() {
+    if (say) {
+      say();
+    }
+  }
+  void operator()(const result<wasmengine::factory>&) const { FAIL() << "not called"; }
+};
+
+TEST(AsioCancellation, TheSlotOfADroppedHandlerIsLeftAlone) {
+  const auto runtime = wasmengine::runtime::create().value();
+  bool is_gone = false;
+  int assigned_late = 0;
+  {
+    boost::asio::io_context io;
+    const auto ex = io.get_executor();
+    async_wait(loop_suite::compilation(runtime, 1), ex, handler_with_last_words([&, ex] {
+                 async_wait(loop_suite::compilation(runtime, 1), ex, handler_with_slot(&is_gone, &assigned_late));
+               }));
+  }
+  EXPECT_TRUE(is_gone);
+  EXPECT_EQ(assigned_late, 0);
+}
+
 TEST(AsioCancellation, ATimerWinsAgainstATransform) {
   using namespace boost::asio::experimental::awaitable_operators;
   unanswered asked;

@@ -277,6 +277,91 @@ TEST(Libuv, ClosingDropsPostedTasksOfTheExecutorForm) {
   loop.run();
 }
 
+TEST(Libuv, ClosingWhileAModuleCompilesDropsTheTaskOfTheExecutorForm) {
+  const auto runtime = wasmengine::runtime::create().value();
+  for (const bool is_released : {false, true}) {
+    uv loop;
+    wasmengine::libuv_loop on(&loop.loop);
+    auto alive = std::make_shared<int>(0);
+    bool over = false;
+    const auto task = wasmengine::spawn(on, loop_suite::compilation(runtime, 400),
+                                        [alive](const result<void>&) { FAIL() << "not called"; });
+    ASSERT_TRUE(task);
+    on.post([](void* data) noexcept { *static_cast<bool*>(data) = true; }, &over);
+    while (!over) {
+      uv_run(&loop.loop, UV_RUN_ONCE);
+    }
+    EXPECT_EQ(alive.use_count(), 2) << "the module is compiled too soon";
+    on.close();
+    if (is_released) {
+      loop.run();  // The compile thread finds no loop.
+    }
+    loop_suite::let_compile(runtime);
+    loop.run();
+    // The compile thread may have a few instructions left.
+    while (alive.use_count() != 1) {
+      std::this_thread::yield();
+    }
+  }
+}
+
+TEST(Libuv, APromiseMayBeSettledAfterClosing) {
+  for (const bool is_released : {false, true}) {
+    uv loop;
+    unanswered asked;
+    const asking guest([&asked](std::int64_t, answer a) { asked.add(std::move(a)); });
+    auto engine = guest.started();
+    recorder out;
+    const auto batch = built({"w"});
+    wasmengine::libuv_loop on(&loop.loop);
+    auto alive = std::make_shared<int>(0);
+    const auto task = wasmengine::spawn(on, engine.transform(batch, out).value(),
+                                        [alive](const result<void>&) { FAIL() << "not called"; });
+    ASSERT_TRUE(task);
+    while (asked.all.empty()) {
+      uv_run(&loop.loop, UV_RUN_ONCE);
+    }
+    on.close();
+    if (is_released) {
+      loop.run();
+    }
+    EXPECT_EQ(engine.state().value(), WASM_ENGINE_STATE_TRANSFORMING);
+    EXPECT_TRUE(asked.all.at(0).resolve(std::int64_t{42}));
+    loop.run();
+    EXPECT_EQ(engine.state().value(), WASM_ENGINE_STATE_STOPPED);
+    EXPECT_EQ(alive.use_count(), 1);
+  }
+}
+
+TEST(Libuv, ClosingFromACallbackOutsideOfTheLoopCancelsWhatItsEngineHadBefore) {
+  for (const bool is_posted : {false, true}) {
+    uv loop;
+    wasmengine::libuv_loop on(&loop.loop);
+    const asking guest([&](std::int64_t n) {
+      on.close();
+      return 2 * n;
+    });
+    auto engine = guest.started();
+    recorder out;
+    const auto batch = built({"w"});
+    auto old = engine.transform(batch, out).value();
+    ASSERT_TRUE(succeeded(testing_support::finish(engine.stop())));
+    ASSERT_TRUE(succeeded(testing_support::finish(engine.start())));
+    auto alive = std::make_shared<int>(0);
+    const auto done = [alive](const result<void>&) { FAIL() << "not called"; };
+    if (is_posted) {
+      ASSERT_TRUE(wasmengine::spawn(on, std::move(old), done));
+    } else {
+      on.spawn(std::move(old), done);
+    }
+    // Not polled by the loop. So the loop has no part of it on the stack.
+    ASSERT_TRUE(succeeded(testing_support::finish(engine.transform(batch, out))));
+    EXPECT_EQ(alive.use_count(), 3) << "its engine was busy";
+    loop.run();
+    EXPECT_EQ(alive.use_count(), 2) << "the test's own and that of `done`";
+  }
+}
+
 TEST(Libuv, PostsFromManyThreadsAllArrive) {
   uv loop;
   wasmengine::libuv_loop on(&loop.loop);

@@ -9,6 +9,7 @@
 using namespace host_guest;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 
 namespace {
 
@@ -280,6 +281,56 @@ TEST(Spawn, CallsALambdaWhenDone) {
   l.run_ready();
   EXPECT_THAT(log, ElementsAre("ok"));
   EXPECT_EQ(counted.use_count(), 1);
+}
+
+/// An engine whose host function runs `within`, and an operation that it had before.
+struct nesting : world {
+  nesting() {
+    add([this](wasm_call*, const wasm_value*, wasm_value*) {
+      within();
+      return WASM_CALLBACK_RESULT_DONE;
+    }, false);
+    start();
+    old = begin({{1, 2}}).value();
+    EXPECT_EQ(drive(engine.stop()).message, "");
+    EXPECT_EQ(drive(engine.start()).message, "");
+  }
+
+  std::function<void()> within;
+  we::future old;
+};
+
+TEST(Spawn, WhatALoopRunsWhileItsEngineIsBusyIsRunAgain) {
+  nesting n;
+  loop l;
+  std::vector<wasm_status> ends;
+  ASSERT_TRUE(we::spawn(l, std::move(n.old), [&](we::result<void> r) { ends.push_back(r.err().status()); }));
+  n.within = [&] {
+    l.run_one();
+    EXPECT_THAT(ends, IsEmpty());
+  };
+  EXPECT_EQ(n.call(1, 2).message, "");
+  l.run_ready();
+  EXPECT_THAT(ends, ElementsAre(WASM_STATUS_CANCELLED));
+}
+
+TEST(Spawn, ACoroutineIsNotResumedWhileItsEngineIsBusy) {
+  nesting n;
+  loop l;
+  std::vector<wasm_status> ends;
+  n.within = [&] {
+    we::start([](loop& on, we::future operation, std::vector<wasm_status>& to) -> we::task<> {
+      const auto r = co_await we::on(on, std::move(operation));
+      to.push_back(r.err().status());
+    }(l, std::move(n.old), ends));
+    if (!l.is_empty()) {
+      l.run_one();
+    }
+    EXPECT_THAT(ends, IsEmpty());
+  };
+  EXPECT_EQ(n.call(1, 2).message, "");
+  l.run_ready();
+  EXPECT_THAT(ends, ElementsAre(WASM_STATUS_CANCELLED));
 }
 
 TEST(Spawn, AnOperationOfAnotherThreadIsRefused) {

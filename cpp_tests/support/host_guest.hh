@@ -277,6 +277,12 @@ class loop {
     return true;
   }
 
+  /// Runs the first that is there.
+  void run_one() {
+    const int before = runs;
+    run_until([&] { return runs != before; });
+  }
+
   /// Runs what is there now.
   void run_ready() {
     run_until([this] { return is_empty(); });

@@ -151,12 +151,16 @@ class spawned final : public operation {
  public:
   using outcome = typename outcome_of<Future>::type;
 
-  /// On the future's thread. The handler is dropped at once if the loop is closed.
-  static std::shared_ptr<operation> start(Future future, Post post, Handler handler, std::shared_ptr<operations> all) {
+  /// On the future's thread. The handler is dropped at once if the loop is closed. Otherwise `before(operation)` is
+  /// called first, while the handler is sure to live.
+  template <typename Before>
+  static std::shared_ptr<operation> start(Future future, Post post, Handler handler, std::shared_ptr<operations> all,
+                                          Before before) {
     auto me = std::make_shared<spawned>(std::move(post), std::move(handler), std::move(all));
     if (!me->_all->add(*me)) {
       return me;
     }
+    before(me);
     me->_self = me;
     const wasm_executor executor{sizeof(executor), me.get(), drop, schedule};
     const wasm_completion completion{sizeof(completion), me.get(), nullptr, complete};
@@ -171,6 +175,11 @@ class spawned final : public operation {
       (*me->_post)(me);
     }
     return me;
+  }
+
+  static std::shared_ptr<operation> start(Future future, Post post, Handler handler, std::shared_ptr<operations> all) {
+    return start(std::move(future), std::move(post), std::move(handler), std::move(all),
+                 [](const std::shared_ptr<operation>&) noexcept {});
   }
 
   spawned(Post post, Handler handler, std::shared_ptr<operations> all)

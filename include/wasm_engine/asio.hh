@@ -128,12 +128,12 @@ void asio_start(Handler handler, Future future, const Executor& executor) {
   using adapted = asio_handler<Handler, Executor>;
 #ifdef WASM_ENGINE_ASIO_HAS_CANCELLATION
   auto slot = boost::asio::get_associated_cancellation_slot(handler);
-#endif
-  [[maybe_unused]] const std::weak_ptr<operation> begun = spawned<Future, asio_post<Executor>, adapted>::start(
-      std::move(future), asio_post<Executor>(executor), adapted(std::move(handler), executor),
-      asio_operations::of(executor));
-#ifdef WASM_ENGINE_ASIO_HAS_CANCELLATION
-  if (slot.is_connected()) {
+  // Only once the operation is one of the context's. A context that is shut down drops the handler at once and perhaps
+  // what the slot is part of.
+  const auto assign = [&slot](const std::weak_ptr<operation>& begun) {
+    if (!slot.is_connected()) {
+      return;
+    }
     slot.assign([begun](boost::asio::cancellation_type type) {
       using types = boost::asio::cancellation_type;
       // A guest that is cancelled is stopped, which is an effect. A module that is not compiled is none.
@@ -145,8 +145,13 @@ void asio_start(Handler handler, Future future, const Executor& executor) {
         o->cancel();
       }
     });
-  }
+  };
+#else
+  const auto assign = [](const std::weak_ptr<operation>&) noexcept {};
 #endif
+  (void)spawned<Future, asio_post<Executor>, adapted>::start(
+      std::move(future), asio_post<Executor>(executor), adapted(std::move(handler), executor),
+      asio_operations::of(executor), assign);
 }
 
 }  // namespace detail

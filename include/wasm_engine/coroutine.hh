@@ -134,6 +134,9 @@ class awaiting {
   bool poll() {
     // Most operations complete at the first poll or yield. No waker is made for those.
     auto polled = _future.poll();
+    if (!polled && polled.err().status() == WASM_STATUS_BUSY) {
+      polled = WASM_POLL_YIELDED;  // One of the engine's own callbacks runs the loop: poll later.
+    }
     if (polled && *polled != WASM_POLL_READY) {
       if (_link == nullptr) {
         _link = new link(this);
@@ -187,10 +190,74 @@ template <event_loop Loop>
   return hop{loop};
 }
 
+namespace detail {
+
+/// What the library has of a spawned operation: the executor of its task and the completion.
+template <event_loop Loop, typename F, typename D>
+class spawned_task {
+ public:
+  spawned_task(Loop& loop, D on_done) : _loop(loop), _done(std::move(on_done)) {}
+
+  [[nodiscard]] wasm_executor executor() noexcept {
+    return {sizeof(wasm_executor), this, [](void* data) noexcept { delete static_cast<spawned_task*>(data); },
+            [](void* data, wasm_task* task) noexcept {
+              auto* me = static_cast<spawned_task*>(data);
+              me->_task = task;
+              detail::post(me->_loop, run, me, discard);
+            }};
+  }
+  /// Dropped before the executor is.
+  [[nodiscard]] wasm_completion completion() noexcept {
+    return {sizeof(wasm_completion), this, [](void* data) noexcept { static_cast<spawned_task*>(data)->_done.reset(); },
+            complete};
+  }
+
+ private:
+  // The library frees this when it has taken the task over.
+  static void run(void* data) noexcept {
+    auto* me = static_cast<spawned_task*>(data);
+    if (wasm_task_run(me->_task, nullptr) == WASM_STATUS_BUSY) {
+      // One of the engine's own callbacks runs the loop.
+      detail::post(me->_loop, run, me, discard);
+    }
+  }
+  static void discard(void* data) noexcept {
+    auto* me = static_cast<spawned_task*>(data);
+    const auto status = wasm_task_release(me->_task, nullptr);
+    if (status == WASM_STATUS_BUSY) {
+      // One of the engine's own callbacks closes the loop. If the engine is busy at the next time, too, the task leaks.
+      detail::post(me->_loop, run, me, [](void* left) noexcept {
+        (void)wasm_task_release(static_cast<spawned_task*>(left)->_task, nullptr);
+      });
+    }
+    check_release(status, "future");
+  }
+
+  static void complete(void* data, wasm_status status, wasm_error* why, wasm_future* over) noexcept {
+    F finished;
+    *finished.out() = over;
+    auto outcome = status == WASM_STATUS_OK ? result<void>() : result<void>(error(status, why));
+    // Moved out so that its captures end here.
+    D done(std::move(*static_cast<spawned_task*>(data)->_done));
+    if constexpr (std::invocable<D&, result<void>, F>) {
+      done(std::move(outcome), std::move(finished));
+    } else {
+      done(std::move(outcome));
+    }
+  }
+
+  Loop& _loop;
+  wasm_task* _task = nullptr;
+  std::optional<D> _done;
+};
+
+}  // namespace detail
+
 /// Has the library poll a future on a loop until it has completed. Then calls `on_done(result<void>)` or
 /// `on_done(result<void>, F)`. The latter gets the future back, for example to take the factory from a compilation. For
 /// operations that are not awaited. `on_done` runs on the loop's thread and must not throw. It is dropped without a
-/// call only if this function fails or the task is aborted.
+/// call only if this function fails, the task is aborted or the loop drops what was posted. A loop that is gone drops a
+/// compilation's on the thread that posts. It cannot drop an engine's operation on another thread than the engine's.
 ///
 /// To cancel, stop or destroy the engine. The operation then fails with `WASM_STATUS_CANCELLED`. Or abort the task that
 /// this returns. The loop must live until the operation has completed or was aborted.
@@ -198,28 +265,10 @@ template <event_loop Loop, typename F, typename D>
   requires std::derived_from<F, future> &&
            (std::invocable<D&, result<void>> || std::invocable<D&, result<void>, F>)
 result<task_handle> spawn(Loop& loop, F operation, D on_done) {
-  auto owned = std::make_unique<D>(std::move(on_done));
-  const wasm_executor executor{
-      sizeof(executor), &loop, nullptr, [](void* data, wasm_task* task) noexcept {
-        detail::post(
-            *static_cast<Loop*>(data),
-            [](void* scheduled) noexcept { (void)wasm_task_run(static_cast<wasm_task*>(scheduled), nullptr); }, task,
-            [](void* scheduled) noexcept { (void)wasm_task_release(static_cast<wasm_task*>(scheduled), nullptr); });
-      }};
-  const wasm_completion completion{
-      sizeof(completion), owned.release(), [](void* data) noexcept { delete static_cast<D*>(data); },
-      [](void* data, wasm_status status, wasm_error* why, wasm_future* over) noexcept {
-        F finished;
-        *finished.out() = over;
-        auto outcome = status == WASM_STATUS_OK ? result<void>() : result<void>(error(status, why));
-        // Moved out so that its captures end here.
-        D done(std::move(*static_cast<D*>(data)));
-        if constexpr (std::invocable<D&, result<void>, F>) {
-          done(std::move(outcome), std::move(finished));
-        } else {
-          done(std::move(outcome));
-        }
-      }};
+  // Owned by the library from here on.
+  auto* const task = new detail::spawned_task<Loop, F, D>(loop, std::move(on_done));
+  const wasm_executor executor = task->executor();
+  const wasm_completion completion = task->completion();
   auto spawned = detail::make<task_handle>([&](wasm_task_handle** out, wasm_error** e) {
     return wasm_future_spawn_abortable(operation.get(), &executor, &completion, out, e);
   });

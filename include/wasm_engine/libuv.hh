@@ -78,7 +78,8 @@ class libuv_loop {
   }
 
   /// Runs `function(argument)` once, later, on the loop's thread. If the loop is closed before, calls
-  /// `discard(argument)` instead, at once or from `close`. Any thread.
+  /// `discard(argument)` instead: on the loop's thread, from `close` or when the handle is released, or at once on the
+  /// calling thread after that. Any thread.
   void post(void (*function)(void*) noexcept, void* argument, void (*discard)(void*) noexcept = nullptr) noexcept {
     _queue->push({nullptr, function, argument, discard});
   }
@@ -122,6 +123,7 @@ class libuv_loop {
     std::mutex mutex;
     std::vector<item> items;
     bool closed = false;
+    bool released = false;  // The handle, some time after it was closed.
     const std::shared_ptr<detail::operations> operations = std::make_shared<detail::operations>();
 
     void push(item i) noexcept {
@@ -134,11 +136,17 @@ class libuv_loop {
           }
           return;
         }
+        // An operation whose engine was busy when the loop was closed is cancelled afterwards, on the loop's thread.
+        if (i.operation) {
+          return;
+        }
+        // So is a task that `close` could not release. The handle is not needed for that.
+        if (!released) {
+          items.push_back(std::move(i));
+          return;
+        }
       }
-      // An operation whose engine was busy when the loop was closed is cancelled afterwards, on the loop's thread.
-      if (!i.operation) {
-        i.discard();
-      }
+      i.discard();
     }
   };
 
@@ -169,7 +177,20 @@ class libuv_loop {
     }
   }
 
-  static void closed(uv_handle_t* async) noexcept { delete static_cast<std::shared_ptr<queue>*>(async->data); }
+  static void closed(uv_handle_t* async) noexcept {
+    const std::unique_ptr<std::shared_ptr<queue>> owned(static_cast<std::shared_ptr<queue>*>(async->data));
+    queue& self = **owned;
+    std::vector<item> rest;
+    {
+      const std::lock_guard lock(self.mutex);
+      self.released = true;
+      rest.swap(self.items);
+    }
+    for (item& i : rest) {
+      i.discard();
+    }
+    self.operations->close();  // Those whose engines were busy.
+  }
 
   std::shared_ptr<queue> _queue;
 };

@@ -81,7 +81,8 @@ impl CallScope {
     #[inline]
     pub(crate) fn handle<T>(&self, pointer: *const T, name: &str) -> Result<&T> {
         // SAFETY: the header says that a handle which is not NULL came from the library and was not released. It lives
-        // until the call returns.
+        // until the call returns or the host releases it in a callback of this call. Exports whose callbacks may do
+        // that keep a reference of their own or do not use it any more.
         unsafe { pointer.as_ref() }.ok_or_else(|| null(name))
     }
 

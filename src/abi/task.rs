@@ -25,12 +25,14 @@ pub struct wasm_executor {
     /// The host's own.
     pub data: *mut c_void,
     /// Frees `data`. Called once when the task has ended or when spawning fails: on the thread that runs, releases or
-    /// aborts the task and never while `schedule` runs. May be NULL.
+    /// aborts the task, after the completion's `drop` and never while `schedule` runs. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// Takes ownership of a task. Must have `wasm_task_run` called with it once, later, on the future's thread. Called
     /// on any thread: the one that spawns or runs the task, the one that settles or releases a promise or the one that
-    /// stops or releases the engine, which is busy then. Must not throw and must not run the task itself. The end of a
-    /// task waits until it has returned on every thread. So do not run or abort a task with a lock that it takes.
+    /// stops or releases the engine, which is busy then. Must not throw and must not run the task itself. May release
+    /// the task with `wasm_task_release` because the loop is gone: `drop` is called when this has returned. The end of
+    /// a task waits until this has returned on every other thread. So do not run or abort a task with a lock that it
+    /// takes.
     pub schedule: Option<unsafe extern "C" fn(data: *mut c_void, task: *mut wasm_task)>,
 }
 
@@ -43,7 +45,8 @@ pub struct wasm_completion {
     /// The host's own.
     pub data: *mut c_void,
     /// Frees `data`. Called once after `complete` or instead of it or when spawning fails: on the thread that runs,
-    /// releases or aborts the task. May be NULL.
+    /// releases or aborts the task. May be NULL. Running, releasing or aborting a task that another thread aborts waits
+    /// for this call. So do not do that with a lock that it takes.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// Called at most once by `wasm_task_run` when no `schedule` of the task runs any more. Receives the operation's
     /// status. Receives its error, owned, or NULL with `WASM_STATUS_OK`. Receives the future, owned, for
@@ -67,9 +70,9 @@ pub struct wasm_task {
     executor: UnsafeCell<Option<Owned<wasm_executor>>>,
 }
 
-// SAFETY: the state is atomic. It lets one thread at a time access `future` and end the task, and the thread that ends
-// the task waits for those that use the executor. The header says that the executor and the drops are called on any
-// thread.
+// SAFETY: the state is atomic. It lets one thread at a time access `future` and `completion`. Threads share `executor`
+// for counted calls and one of them takes it: behind the last call or in it. A future that has a thread is used there
+// only: the exports check that. The header says on which threads the callbacks and drops of the two tables are called.
 unsafe impl Send for wasm_task {}
 // SAFETY: as above.
 unsafe impl Sync for wasm_task {}
@@ -87,10 +90,11 @@ impl wasm_task {
         self.thread.map_or(Ok(()), ThreadMark::check)
     }
 
-    /// Releases the future. Only for whom the state lets.
+    /// Releases the future. Only for whom the state lets. Runs code of the host, which may release handles of the task.
     fn cancel(&self) -> Result<()> {
         let mut error = core::ptr::null_mut();
-        // SAFETY: the task owns the future. The caller checked the thread and nothing else uses the future.
+        // SAFETY: the task owns the future until it is released. The caller checked the thread. The state lets nobody
+        // else use the future until the caller has told it the outcome.
         let status = unsafe { wasm_future_release(self.future.get(), &raw mut error) };
         super::error::take(status, error)?;
         self.future.set(core::ptr::null_mut());
@@ -99,14 +103,37 @@ impl wasm_task {
 
     /// Drops the completion.
     fn drop_completion(&self) {
-        // SAFETY: the caller ends the task: the state lets nothing else use the completion.
+        // SAFETY: the caller ends the task. The state has one such thread and has the others wait for it.
         drop(unsafe { (*self.completion.get()).take() });
     }
 
-    /// Drops the executor when nothing is in its `schedule`.
+    /// Drops the executor when nothing is in its `schedule`. For a thread whose calls are not counted.
     fn drop_executor(&self) {
-        // SAFETY: the caller ends the task and has waited for its calls. None begins after the end.
+        if inside::is(self) {
+            // The calls of other threads may wait for the one that this thread is in.
+            self.state.leave();
+            return;
+        }
+        self.state.await_calls(0);
+        self.take_executor();
+    }
+
+    /// Drops the executor.
+    fn take_executor(&self) {
+        // SAFETY: the task has ended. No call that uses the executor is left and none begins.
         drop(unsafe { (*self.executor.get()).take() });
+    }
+
+    /// Makes a call that the state counts.
+    fn call(&self, callback: impl FnOnce()) {
+        inside::call(self, || {
+            callback();
+            if self.state.called() {
+                self.take_executor();
+                // Nothing is left to this one.
+                let _ = self.state.called();
+            }
+        });
     }
 
     /// Cancels a task that was aborted while this thread polled it.
@@ -119,33 +146,71 @@ impl wasm_task {
     }
 }
 
+/// Cancels and drops a task that its executor gives back unpolled. If the future refuses, nothing happens.
+///
+/// # Safety
+///
+/// `task` is the executor's reference. The state lets the caller use the future.
+unsafe fn cancel_unpolled(task: *mut wasm_task) -> Result<()> {
+    // SAFETY: the caller says so. The reference is given back if the future refuses.
+    let task = unsafe { Arc::from_raw(task.cast_const()) };
+    if let Err(e) = task.cancel() {
+        task.state.refuse();
+        let _ = Arc::into_raw(task);
+        return Err(e);
+    }
+    task.state.end();
+    if !inside::is(&raw const *task) {
+        task.state.await_calls(0);
+    }
+    task.drop_completion();
+    task.drop_executor();
+    Ok(())
+}
+
 /// The tasks whose callbacks this thread is in. A host with stacks of its own may leave them in any order.
 mod inside {
     use super::wasm_task;
     use core::cell::Cell;
 
-    const DEPTH: usize = 4;
-    thread_local! {
-        static TASKS: [Cell<*const wasm_task>; DEPTH] = const { [const { Cell::new(core::ptr::null()) }; DEPTH] };
+    /// One callback on the stack of this thread. They are linked so that there may be any number.
+    struct Frame {
+        task: *const wasm_task,
+        below: Cell<*const Self>,
     }
 
-    /// Runs a callback of `task`. Does not note those that are nested deeper than hosts nest them.
+    thread_local! {
+        static TOP: Cell<*const Frame> = const { Cell::new(core::ptr::null()) };
+    }
+
+    impl Drop for Frame {
+        fn drop(&mut self) {
+            let (me, below) = (&raw const *self, self.below.get());
+            if core::ptr::eq(TOP.get(), me) {
+                TOP.set(below);
+            } else if let Some(above) = frames().find(|f| core::ptr::eq(f.below.get(), me)) {
+                above.below.set(below);
+            }
+        }
+    }
+
+    /// Runs a callback of `task`.
     pub fn call(task: *const wasm_task, callback: impl FnOnce()) {
-        TASKS.with(|tasks| {
-            let free = tasks.iter().find(|t| t.get().is_null());
-            if let Some(place) = free {
-                place.set(task);
-            }
-            callback();
-            if let Some(place) = free {
-                place.set(core::ptr::null());
-            }
-        });
+        let frame = Frame { task, below: Cell::new(TOP.get()) };
+        TOP.set(&raw const frame);
+        callback();
     }
 
     /// Whether this thread is in a callback of `task`.
     pub fn is(task: *const wasm_task) -> bool {
-        TASKS.with(|tasks| tasks.iter().any(|t| core::ptr::eq(t.get(), task)))
+        frames().any(|f| core::ptr::eq(f.task, task))
+    }
+
+    fn frames<'a>() -> impl Iterator<Item = &'a Frame> {
+        // SAFETY: a frame is on the stack of the call that links it and unlinks itself before it goes. Only this thread
+        // changes its list and it does not while it iterates.
+        let frame = |pointer: *const Frame| unsafe { pointer.as_ref() };
+        core::iter::successors(frame(TOP.get()), move |f| frame(f.below.get()))
     }
 }
 
@@ -253,15 +318,14 @@ impl Spawned {
 fn schedule(task: Arc<wasm_task>) {
     // The loop may run and finish the task before the callback has returned.
     let alive = task.clone();
-    // SAFETY: the executor is dropped when the counted calls have returned. This is one.
-    let executor = unsafe { &*alive.executor.get() };
-    if let Some(table) = executor
-        && let Some(callback) = table.schedule
-    {
-        // SAFETY: the host passed function and data together.
-        inside::call(&raw const *alive, || unsafe { callback(table.data, Arc::into_raw(task).cast_mut()) });
-    }
-    alive.state.called();
+    alive.call(|| {
+        // SAFETY: the executor is dropped behind the counted calls. This is one.
+        let table = unsafe { (*alive.executor.get()).as_deref().copied() };
+        if let Some(wasm_executor { data, schedule: Some(callback), .. }) = table {
+            // SAFETY: the host passed function and data together.
+            unsafe { callback(data, Arc::into_raw(task).cast_mut()) }
+        }
+    });
 }
 
 /// Polls the task's future once. Then the task completes or it is scheduled again or it waits for its waker. Takes the
@@ -280,12 +344,13 @@ pub unsafe extern "C" fn wasm_task_run(task: *mut wasm_task, error: *mut *mut wa
         match borrowed.state.begin() {
             Begun::Poll => {}
             Begun::Aborted => {
+                // Whoever aborted it drops the completion.
                 // SAFETY: the executor owns one reference and gives it back here.
-                let task = unsafe { Arc::from_raw(task.cast_const()) };
-                task.state.await_calls(0);
-                task.drop_executor();
+                unsafe { Arc::from_raw(task.cast_const()) }.drop_executor();
                 return Ok(());
             }
+            // SAFETY: the task is the executor's. It was not polled.
+            Begun::Cancel => return unsafe { cancel_unpolled(task) },
             Begun::Refused => return Err(not_scheduled()),
         }
         let mut state = wasm_poll::Ready;
@@ -327,7 +392,7 @@ pub unsafe extern "C" fn wasm_task_run(task: *mut wasm_task, error: *mut *mut wa
 fn complete(task: &Arc<wasm_task>, status: wasm_status, details: *mut wasm_error) {
     task.state.await_calls(1);
     let future = task.future.replace(core::ptr::null_mut());
-    inside::call(&raw const **task, || {
+    task.call(|| {
         // SAFETY: the completion is dropped by whom ends the task: this thread.
         if let Some(table) = unsafe { &*task.completion.get() }
             && let Some(complete) = table.complete
@@ -336,9 +401,8 @@ fn complete(task: &Arc<wasm_task>, status: wasm_status, details: *mut wasm_error
             unsafe { complete(table.data, status, details, future) }
         }
         task.drop_completion();
-        task.drop_executor();
+        task.take_executor();
     });
-    task.state.called();
 }
 
 #[cold]
@@ -363,9 +427,9 @@ unsafe extern "C" fn drop_waker(data: *mut c_void) {
 }
 
 /// Releases a scheduled task without running it because the loop ends. The operation is cancelled and `complete` is not
-/// called. To be called on the future's thread. On another thread `WASM_STATUS_WRONG_THREAD`. `…_INVALID_STATE` if the
-/// task is not scheduled. `…_BUSY` from one of the callbacks of its engine. Nothing happens in these cases. NULL does
-/// nothing.
+/// called. To be called on the future's thread or, for a compilation, on any thread. Also from within the task's own
+/// `schedule`. On another thread `WASM_STATUS_WRONG_THREAD`. `…_INVALID_STATE` if the task is not scheduled. `…_BUSY`
+/// from one of the callbacks of its engine. Nothing happens in these cases. NULL does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_task_release(task: *mut wasm_task, error: *mut *mut wasm_error) -> wasm_status {
     boundary(error, |scope| {
@@ -375,22 +439,16 @@ pub unsafe extern "C" fn wasm_task_release(task: *mut wasm_task, error: *mut *mu
         let borrowed = scope.handle(task, "task")?;
         borrowed.check_thread()?;
         match borrowed.state.begin() {
-            Begun::Poll => {
-                if let Err(e) = borrowed.cancel() {
-                    borrowed.state.refuse();
-                    return Err(e);
-                }
-                borrowed.state.end();
+            // SAFETY: the task is the executor's. It was not polled.
+            Begun::Poll | Begun::Cancel => unsafe { cancel_unpolled(task) },
+            Begun::Aborted => {
+                // Whoever aborted it drops the completion.
+                // SAFETY: the executor owns one reference and gives it back here.
+                unsafe { Arc::from_raw(task.cast_const()) }.drop_executor();
+                Ok(())
             }
-            Begun::Aborted => {}
-            Begun::Refused => return Err(not_scheduled()),
+            Begun::Refused => Err(not_scheduled()),
         }
-        // SAFETY: the executor owns one reference and gives it back here.
-        let task = unsafe { Arc::from_raw(task.cast_const()) };
-        task.state.await_calls(0);
-        task.drop_completion();
-        task.drop_executor();
-        Ok(())
     })
 }
 
@@ -400,7 +458,8 @@ pub unsafe extern "C" fn wasm_task_release(task: *mut wasm_task, error: *mut *mu
 ///
 /// `completion.drop` and `executor.drop` are called before this returns, with two exceptions. If the executor has the
 /// task, it must still run or release it. That does nothing but call `executor.drop`. If the task is being run, further
-/// down the stack or on another thread, the operation is cancelled and both are called at the end of that run.
+/// down the stack or on another thread, the operation is cancelled and both are called at the end of that run. All that
+/// is called may release the handle.
 ///
 /// To be called on the future's thread or, for a compilation, on any thread. `WASM_STATUS_INVALID_STATE` if the task
 /// has completed or was aborted before. Its completion may be further down the stack but is not on another thread.
@@ -412,31 +471,39 @@ pub unsafe extern "C" fn wasm_task_handle_abort(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     boundary(error, |scope| {
-        let task = scope.handle(handle.cast::<wasm_task>(), "handle")?;
-        task.check_thread()?;
-        let is_inside = inside::is(task);
-        if is_inside && !task.state.is_done() {
+        let pointer = handle.cast_const().cast::<wasm_task>();
+        scope.handle(pointer, "handle")?.check_thread()?;
+        // What is called below may release the handle.
+        // SAFETY: the handle is one reference. This is another one.
+        let task = unsafe {
+            Arc::increment_strong_count(pointer);
+            Arc::from_raw(pointer)
+        };
+        let is_inside = inside::is(&raw const *task);
+        if is_inside && !task.state.is_over() {
             return Err(Error::new(wasm_status::Busy, "a task cannot be aborted from its executor's schedule"));
         }
         let found = task.state.abort();
         match found {
             Abort::Waiting | Abort::Queued => {
-                if let Err(e) = task.cancel() {
-                    if task.state.keep() {
-                        // SAFETY: the handle keeps the task alive. This is another reference, for the executor.
-                        schedule(unsafe {
-                            Arc::increment_strong_count(task);
-                            Arc::from_raw(task)
-                        });
+                let mut cancelled = Ok(());
+                let mut is_kept = false;
+                task.call(|| {
+                    cancelled = task.cancel();
+                    if cancelled.is_err() {
+                        is_kept = task.state.keep();
+                        return;
                     }
-                    return Err(e);
+                    task.state.await_calls(1);
+                    task.drop_completion();
+                    if found == Abort::Waiting {
+                        task.take_executor();
+                    }
+                });
+                if is_kept {
+                    schedule(task);
                 }
-                task.state.await_calls(0);
-                task.drop_completion();
-                if found == Abort::Waiting {
-                    task.drop_executor();
-                }
-                Ok(())
+                cancelled
             }
             Abort::Running => {
                 task.state.await_calls(0);
@@ -452,7 +519,8 @@ pub unsafe extern "C" fn wasm_task_handle_abort(
     })
 }
 
-/// Frees the handle. The task goes on. Allowed on any thread and at any time. NULL does nothing.
+/// Frees the handle. The task goes on. Allowed on any thread and at any time but not while another thread is in
+/// `wasm_task_handle_abort` with it. NULL does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_task_handle_release(handle: *mut wasm_task_handle) {
     if !handle.is_null() {

@@ -20,13 +20,17 @@ const DONE: u32 = 4;
 const ABORTING: u32 = 5;
 /// The task was aborted and the executor still has it.
 const ABORTED: u32 = 6;
+/// The task was aborted during a poll that was refused. The executor still has it and its next run cancels it.
+const DOOMED: u32 = 7;
 
 /// The bits of the state.
 const STATE: u32 = 0b111;
 /// A thread waits for calls to return.
 const AWAITED: u32 = 0b1000;
+/// The last of the calls drops the executor.
+const LEFT: u32 = 0b1_0000;
 /// One call of the host's callbacks. They are counted in the bits from here on.
-const CALL: u32 = 0b1_0000;
+const CALL: u32 = 0b10_0000;
 
 /// What an executor is to do with a task that it runs.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub enum Begun {
     Poll,
     /// Let it go: it was aborted.
     Aborted,
+    /// Cancel it: it was aborted during a poll that was refused.
+    Cancel,
     /// Nothing. The executor does not have it.
     Refused,
 }
@@ -53,9 +59,9 @@ pub enum Next {
 /// What an abort found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Abort {
-    /// A waiting task, which now belongs to the caller.
+    /// A waiting task, which now belongs to the caller. `called` follows.
     Waiting,
-    /// A task that the executor has. Its future now belongs to the caller.
+    /// A task that the executor has. Its future now belongs to the caller. `called` follows.
     Queued,
     /// A task during its poll. Its runner cancels it.
     Running,
@@ -104,13 +110,22 @@ impl TaskState {
         self.step(|state| (state == WAITING).then_some((SCHEDULED, CALL))).is_some()
     }
 
-    /// The callback that the task was handed to has returned.
-    pub fn called(&self) {
-        if self.word.fetch_sub(CALL, AcqRel) & AWAITED != 0 {
+    /// A call has returned. True: it is the last one and has the executor left to it. Its thread drops the executor and
+    /// says `called` again.
+    #[must_use]
+    pub fn called(&self) -> bool {
+        let is_left = |word: u32| word & LEFT != 0 && word / CALL == 1;
+        let step = |word: u32| Some(if is_left(word) { word & !LEFT } else { word - CALL });
+        let (Ok(found) | Err(found)) = self.word.fetch_update(AcqRel, Acquire, step);
+        if is_left(found) {
+            return true;
+        }
+        if found & AWAITED != 0 {
             // Whoever has set the bit holds the lock until it waits.
             drop(self.gate.lock());
             self.returned.notify_all();
         }
+        false
     }
 
     /// Waits until at most `calls` of the callbacks have not returned.
@@ -129,9 +144,15 @@ impl TaskState {
         self.word.load(Acquire) >= CALL
     }
 
-    /// Whether the task has completed or was aborted and the executor does not have it.
-    pub fn is_done(&self) -> bool {
-        self.word.load(Acquire) & STATE == DONE
+    /// Whether the task has completed or was aborted. Then an abort finds it over.
+    pub fn is_over(&self) -> bool {
+        self.word.load(Acquire) & STATE >= DONE
+    }
+
+    /// Leaves the executor to the last of the calls. For a thread that ends the task from within one of them: it cannot
+    /// wait for itself. The others may wait for its call.
+    pub fn leave(&self) {
+        self.word.fetch_or(LEFT, AcqRel);
     }
 
     /// The executor runs the task.
@@ -139,10 +160,12 @@ impl TaskState {
         let found = self.step(|state| match state {
             SCHEDULED => Some((RUNNING, 0)),
             ABORTED => Some((DONE, 0)),
+            DOOMED => Some((ABORTING, 0)),
             _ => None,
         });
         match found {
             Some(SCHEDULED) => Begun::Poll,
+            Some(DOOMED) => Begun::Cancel,
             Some(_) => Begun::Aborted,
             None => Begun::Refused,
         }
@@ -171,9 +194,9 @@ impl TaskState {
         }
     }
 
-    /// The task could not be polled. The executor still has it.
+    /// The task could not be polled or cancelled. The executor still has it. An abort meanwhile stays in force.
     pub fn refuse(&self) {
-        let _ = self.step(|_| Some((SCHEDULED, 0)));
+        let _ = self.step(|state| Some((if state == ABORTING { DOOMED } else { SCHEDULED }, 0)));
     }
 
     /// The executor has given the task up without polling it.
@@ -188,11 +211,12 @@ impl TaskState {
         self.step(|state| Some((DONE, if state == ABORTING { 0 } else { CALL }))) != Some(ABORTING)
     }
 
-    /// Ends the task from outside.
+    /// Ends the task from outside. Counts a call unless the task is being run: whoever lets the task go meanwhile waits
+    /// until the completion is dropped.
     pub fn abort(&self) -> Abort {
         let found = self.step(|state| match state {
-            WAITING => Some((DONE, 0)),
-            SCHEDULED => Some((ABORTED, 0)),
+            WAITING => Some((DONE, CALL)),
+            SCHEDULED => Some((ABORTED, CALL)),
             RUNNING | WOKEN => Some((ABORTING, 0)),
             _ => None,
         });
@@ -204,7 +228,8 @@ impl TaskState {
         }
     }
 
-    /// A task that was waiting or queued could not be aborted. True: schedule it, because it may have been woken.
+    /// A task that was waiting or queued could not be aborted. True: schedule it, because it may have been woken. This
+    /// counts as another call.
     #[must_use]
     pub fn keep(&self) -> bool {
         let found = self.step(|state| Some((SCHEDULED, if state == DONE { CALL } else { 0 })));
@@ -215,11 +240,12 @@ impl TaskState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::Ordering::SeqCst;
 
     /// A task whose executor has it and has returned.
     fn scheduled() -> TaskState {
         let task = TaskState::scheduled();
-        task.called();
+        assert!(!task.called());
         task
     }
 
@@ -275,6 +301,8 @@ mod tests {
         assert_eq!(task.begin(), Begun::Poll);
         assert_eq!(task.pend(), Next::Wait);
         assert_eq!(task.abort(), Abort::Waiting);
+        assert!(task.is_called());
+        assert!(!task.called());
         assert!(!task.wake());
         assert!(!task.abandon());
         assert_eq!(task.begin(), Begun::Refused);
@@ -315,12 +343,63 @@ mod tests {
         let task = scheduled();
         assert_eq!(task.abort(), Abort::Queued);
         assert!(!task.keep(), "the executor has the task");
+        assert!(!task.called());
+        assert!(!task.is_called());
         assert_eq!(task.begin(), Begun::Poll);
         assert_eq!(task.pend(), Next::Wait);
         assert_eq!(task.abort(), Abort::Waiting);
         assert!(!task.wake());
         assert!(task.keep(), "the wake-up is made up for");
+        assert!(!task.called());
+        assert!(task.is_called(), "the executor is called");
         assert_eq!(task.begin(), Begun::Poll);
+    }
+
+    #[test]
+    fn an_abort_during_a_poll_that_is_refused_stays_in_force() {
+        let task = scheduled();
+        assert_eq!(task.begin(), Begun::Poll);
+        assert_eq!(task.abort(), Abort::Running);
+        for _ in 0..2 {
+            task.refuse();
+            assert!(!task.wake());
+            assert_eq!(task.abort(), Abort::Over);
+            assert_eq!(task.begin(), Begun::Cancel, "nothing has cancelled it");
+            assert_eq!(task.begin(), Begun::Refused);
+        }
+        task.end();
+        assert_eq!(task.begin(), Begun::Refused);
+        assert!(task.is_over());
+    }
+
+    #[test]
+    fn the_last_call_of_a_task_that_ended_inside_has_the_executor_left_to_it() {
+        let task = TaskState::scheduled();
+        assert_eq!(task.abort(), Abort::Queued);
+        assert_eq!(task.begin(), Begun::Aborted);
+        task.leave();
+        assert!(!task.called(), "there is another call");
+        assert!(task.called());
+        assert!(task.is_called(), "the executor is being dropped");
+        assert!(!task.called());
+        assert!(!task.is_called());
+    }
+
+    #[test]
+    fn whoever_lets_an_aborted_task_go_waits_for_the_abort() {
+        let task = scheduled();
+        let dropped = std::sync::atomic::AtomicBool::new(false);
+        assert_eq!(task.abort(), Abort::Queued);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                assert_eq!(task.begin(), Begun::Aborted);
+                task.await_calls(0);
+                assert!(dropped.load(SeqCst));
+            });
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            dropped.store(true, SeqCst);
+            assert!(!task.called());
+        });
     }
 
     #[test]
@@ -329,11 +408,12 @@ mod tests {
         std::thread::scope(|threads| {
             threads.spawn(|| {
                 assert_eq!(task.abort(), Abort::Queued);
-                task.await_calls(0);
+                task.await_calls(1);
+                assert!(!task.called());
                 assert!(!task.is_called());
             });
             std::thread::yield_now();
-            task.called();
+            assert!(!task.called());
         });
     }
 }

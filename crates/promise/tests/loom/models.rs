@@ -102,12 +102,12 @@ fn run(task: &Scheduled, wanted: usize) -> bool {
     assert_eq!(task.state.begin(), Begun::Poll, "of {} times", task.scheduled.load(SeqCst));
     if task.events.load(SeqCst) == wanted {
         assert!(task.state.finish());
-        task.state.called();
+        assert!(!task.state.called());
         return true;
     }
     if task.state.pend() == Next::Schedule {
         task.scheduled.fetch_add(1, SeqCst);
-        task.state.called();
+        assert!(!task.state.called());
     }
     false
 }
@@ -122,7 +122,7 @@ fn wake_ups_during_a_poll_are_not_lost_and_never_schedule_twice() {
             events: AtomicUsize::new(0),
             scheduled: AtomicUsize::new(1),
         });
-        task.state.called();
+        assert!(!task.state.called());
         let wakers: Vec<_> = (0..2)
             .map(|_| {
                 let task = task.clone();
@@ -130,7 +130,7 @@ fn wake_ups_during_a_poll_are_not_lost_and_never_schedule_twice() {
                     task.events.fetch_add(1, SeqCst);
                     if task.state.wake() {
                         task.scheduled.fetch_add(1, SeqCst);
-                        task.state.called();
+                        assert!(!task.state.called());
                     }
                 })
             })
@@ -161,7 +161,7 @@ impl Executor {
         assert!(!self.is_gone.load(SeqCst), "the executor was called after the abort");
         self.tasks.fetch_add(1, SeqCst);
         assert!(!self.is_gone.load(SeqCst), "the abort did not wait for the executor");
-        task.called();
+        assert!(!task.called());
     }
 }
 
@@ -170,7 +170,7 @@ fn an_abort_waits_for_the_executor_and_is_final() {
     loom::model(|| {
         let shared = Arc::new((TaskState::scheduled(), Executor::default()));
         let (task, executor) = &*shared;
-        task.called();
+        assert!(!task.called());
         assert_eq!(task.begin(), Begun::Poll);
         assert_eq!(task.pend(), Next::Wait);
         let waking = shared.clone();
@@ -181,9 +181,10 @@ fn an_abort_waits_for_the_executor_and_is_final() {
             }
         });
         let found = task.abort();
-        task.await_calls(0);
+        task.await_calls(1);
         executor.is_gone.store(true, SeqCst);
         let queued = executor.tasks.load(SeqCst);
+        assert!(!task.called());
         match found {
             Abort::Waiting => assert_eq!(queued, 0),
             Abort::Queued => {
@@ -205,7 +206,7 @@ fn an_abort_during_a_poll_is_final() {
     model.preemption_bound = Some(3);
     model.check(|| {
         let shared = Arc::new((TaskState::scheduled(), Executor::default(), AtomicUsize::new(0)));
-        shared.0.called();
+        assert!(!shared.0.called());
         let waking = shared.clone();
         let waker = loom::thread::spawn(move || {
             let (task, executor, _) = &*waking;
@@ -225,16 +226,17 @@ fn an_abort_during_a_poll_is_final() {
                     }
                 },
                 Begun::Aborted => {}
-                Begun::Refused => unreachable!("nothing else runs it"),
+                Begun::Cancel | Begun::Refused => unreachable!("nothing else runs it"),
             }
         });
         let (task, executor, cancelled) = &*shared;
         let found = task.abort();
-        task.await_calls(0);
+        task.await_calls(u32::from(found != Abort::Running));
         executor.is_gone.store(true, SeqCst);
         match found {
             Abort::Waiting | Abort::Queued => {
                 cancelled.fetch_add(1, SeqCst);
+                assert!(!task.called());
             }
             Abort::Running => {}
             Abort::Over => unreachable!("it does not complete"),
@@ -250,7 +252,7 @@ fn an_abort_during_a_poll_is_final() {
 fn the_end_waits_for_the_executor() {
     loom::model(|| {
         let shared = Arc::new((TaskState::scheduled(), Executor::default()));
-        shared.0.called();
+        assert!(!shared.0.called());
         assert_eq!(shared.0.begin(), Begun::Poll);
         assert_eq!(shared.0.pend(), Next::Wait);
         let waking = shared.clone();
@@ -266,16 +268,110 @@ fn the_end_waits_for_the_executor() {
             assert!(task.finish());
             task.await_calls(1);
             executor.is_gone.store(true, SeqCst);
-            task.called();
+            assert!(!task.called());
             assert!(!task.is_called());
         }
         waker.join().unwrap();
     });
 }
 
+/// A loop's thread lets a queued task go while another thread aborts it. One of the two drops the completion and the
+/// executor is dropped afterwards.
+fn a_queued_task_is_let_go_behind_its_abort() {
+    loom::model(|| {
+        let shared = Arc::new((TaskState::scheduled(), AtomicUsize::new(0), AtomicUsize::new(0)));
+        assert!(!shared.0.called());
+        let releasing = shared.clone();
+        let releaser = loom::thread::spawn(move || {
+            let (task, completions, executors) = &*releasing;
+            match task.begin() {
+                Begun::Poll => {
+                    task.end();
+                    task.await_calls(0);
+                    completions.fetch_add(1, SeqCst);
+                }
+                Begun::Aborted => task.await_calls(0),
+                other => unreachable!("{other:?}"),
+            }
+            assert_eq!(
+                completions.load(SeqCst),
+                1,
+                "the executor is dropped before the completion or it is dropped twice"
+            );
+            executors.fetch_add(1, SeqCst);
+        });
+        let (task, completions, executors) = &*shared;
+        match task.abort() {
+            Abort::Queued => {
+                task.await_calls(1);
+                completions.fetch_add(1, SeqCst);
+                assert!(!task.called());
+            }
+            Abort::Running | Abort::Over => task.await_calls(0),
+            Abort::Waiting => unreachable!("the executor has it"),
+        }
+        releaser.join().unwrap();
+        assert_eq!(completions.load(SeqCst), 1);
+        assert_eq!(executors.load(SeqCst), 1);
+    });
+}
+
+/// A thread wakes a task whose loop is closed: it ends the task from within the executor while another thread aborts
+/// it. The last of the two drops the executor.
+fn a_task_that_ends_within_its_executor_leaves_it_to_the_last_call() {
+    loom::model(|| {
+        let shared = Arc::new((TaskState::scheduled(), AtomicUsize::new(0), AtomicUsize::new(0)));
+        assert!(!shared.0.called());
+        assert_eq!(shared.0.begin(), Begun::Poll);
+        assert_eq!(shared.0.pend(), Next::Wait);
+        let drop_executor = |task: &TaskState, completions: &AtomicUsize, executors: &AtomicUsize| {
+            assert_eq!(completions.load(SeqCst), 1, "the completion is dropped before its executor");
+            executors.fetch_add(1, SeqCst);
+            assert!(!task.called());
+        };
+        let waking = shared.clone();
+        let waker = loom::thread::spawn(move || {
+            let (task, completions, executors) = &*waking;
+            if task.wake() {
+                match task.begin() {
+                    Begun::Poll => {
+                        task.end();
+                        completions.fetch_add(1, SeqCst);
+                    }
+                    Begun::Aborted => {}
+                    other => unreachable!("{other:?}"),
+                }
+                task.leave();
+                assert_eq!(executors.load(SeqCst), 0, "the executor was dropped during its call");
+                if task.called() {
+                    drop_executor(task, completions, executors);
+                }
+            }
+        });
+        let (task, completions, executors) = &*shared;
+        match task.abort() {
+            found @ (Abort::Waiting | Abort::Queued) => {
+                task.await_calls(1);
+                completions.fetch_add(1, SeqCst);
+                if found == Abort::Waiting {
+                    executors.fetch_add(1, SeqCst);
+                }
+                if task.called() {
+                    drop_executor(task, completions, executors);
+                }
+            }
+            Abort::Running | Abort::Over => task.await_calls(0),
+        }
+        waker.join().unwrap();
+        assert_eq!(completions.load(SeqCst), 1);
+        assert_eq!(executors.load(SeqCst), 1);
+        assert!(!task.is_called());
+    });
+}
+
 /// Runs all models.
 pub fn all() {
-    let models: [(&str, fn()); 7] = [
+    let models: [(&str, fn()); 9] = [
         ("a value sent during a poll is received or wakes", a_value_sent_during_a_poll_is_received_or_wakes),
         ("a dropped sender wakes too", a_dropped_sender_wakes_too),
         (
@@ -289,6 +385,11 @@ pub fn all() {
         ("an abort waits for the executor and is final", an_abort_waits_for_the_executor_and_is_final),
         ("an abort during a poll is final", an_abort_during_a_poll_is_final),
         ("the end waits for the executor", the_end_waits_for_the_executor),
+        ("a queued task is let go behind its abort", a_queued_task_is_let_go_behind_its_abort),
+        (
+            "a task that ends within its executor leaves it to the last call",
+            a_task_that_ends_within_its_executor_leaves_it_to_the_last_call,
+        ),
     ];
     for (name, model) in models {
         model();
