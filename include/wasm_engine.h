@@ -634,7 +634,8 @@ typedef struct wasm_runtime_config {
   uint64_t replay_seed;
   // What multiplies the limits of what is compiled. A module that would take too long or too much memory to compile
   // is refused with `WASM_STATUS_MODULE_TOO_COMPLEX`. By default the worst accepted module takes some 30 seconds of
-  // processor time and 1 GiB. Modules that compilers make take a small part of that. `UINT32_MAX`: there are no such
+  // processor time and 1 GiB. Most modules that compilers make take a small part of that. Large interpreters and
+  // databases come near to it or exceed it: docs/compile-limits.md has examples. `UINT32_MAX`: there are no such
   // limits, for hosts that compile only modules of their own. Default 1.
   uint32_t compile_limit_factor;
 } wasm_runtime_config;

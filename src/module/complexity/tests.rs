@@ -24,8 +24,8 @@ fn estimate(module: &[u8]) -> (Cost, Cost) {
     (estimate.total(), largest)
 }
 
-/// Prints the estimates for the modules in WASM_ENGINE_MODULES and what their compilation takes on one thread. They need
-/// not be transforms: cargo test --release --lib estimates_of_modules -- --ignored --nocapture
+/// Prints the estimates for the modules in WASM_ENGINE_MODULES and what their compilation takes on one thread. They
+/// need not be transforms: cargo test --release --lib estimates_of_modules -- --ignored --nocapture
 #[test]
 #[ignore = "for those who change the costs"]
 fn estimates_of_modules() {
