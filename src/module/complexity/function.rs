@@ -58,6 +58,9 @@ const FEW_MERGES: u64 = 32;
 /// The square of blocks by locals from which on it matters how many of them are live: 14 ms.
 const MANY_LIVE: u64 = 2_000_000;
 
+/// Locals that are live at once in usual code. Each one more costs more.
+const USUAL_LIVE: u64 = 32;
+
 /// One function while it is read.
 pub struct FunctionParts {
     parts: [Cost; Part::ALL],
@@ -124,7 +127,8 @@ impl FunctionParts {
             // At the start and the end of each block.
             live = live.min(self.blocks + counted.div_ceil(2));
         }
-        let branching = self.blocks.saturating_mul(live).saturating_mul(5);
+        let many = live.saturating_sub(self.blocks.saturating_mul(USUAL_LIVE));
+        let branching = self.blocks.saturating_mul(live.saturating_mul(5).saturating_add(many.saturating_mul(2)));
         self.part(Part::Branches).add(1, each(branching, 0, 0));
         let merging = self.merges.saturating_mul(3_500) + self.merges_squared.saturating_mul(16) / 10;
         let memory = 100 * self.merges;
