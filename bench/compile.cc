@@ -100,7 +100,8 @@ int main(int argc, char** argv) {
     if (child == 0) {
       const rlimit memory{rlim_t{20} << 30, rlim_t{20} << 30};
       setrlimit(RLIMIT_DATA, &memory);
-      alarm(120);
+      const rlimit time{120, 120};
+      setrlimit(RLIMIT_CPU, &time);
       measure(argv[i], limits, compiles);
       _exit(0);
     }

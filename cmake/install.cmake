@@ -3,6 +3,13 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
+# What is installed finds each other by relative paths.
+foreach(PLACE IN ITEMS BINDIR INCLUDEDIR LIBDIR)
+  if(IS_ABSOLUTE "${CMAKE_INSTALL_${PLACE}}")
+    message(FATAL_ERROR "CMAKE_INSTALL_${PLACE} is ${CMAKE_INSTALL_${PLACE}} but must be relative to CMAKE_INSTALL_PREFIX")
+  endif()
+endforeach()
+
 set(FULL_NAME "libwasm_engine.so.${PROJECT_VERSION}")
 install(PROGRAMS "${WASM_ENGINE_LIBRARY_FILE}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" RENAME "${FULL_NAME}"
   COMPONENT runtime)

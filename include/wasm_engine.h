@@ -381,7 +381,7 @@ typedef struct wasm_error_info {
   //
   // A line that begins with `panic: ` or `fatal error: ` (Go) or that is `thread … panicked at …` (Rust) is here
   // with the lines behind it up to an empty line or a note about backtraces. Otherwise this is the last line that is
-  // neither empty nor indented nor such a note.
+  // not indented, or the first one if all are. Empty lines and such notes do not count.
   wasm_slice guest_stderr;
   // Why a host call returned an error code to the guest last while it worked on the record, or outside of one.
   // UTF-8. For example `write_record returned -3: the record has 70000 bytes and output_buffer_limit is 65536`.
@@ -659,7 +659,8 @@ typedef struct wasm_runtime_config {
   uint64_t replay_seed;
   // What multiplies the limits of what is compiled. A module that would take too long or too much memory to compile
   // is refused with `WASM_STATUS_MODULE_TOO_COMPLEX`. By default the worst accepted module takes some 30 seconds of
-  // processor time and 1 GiB. Modules that compilers make take a small part of that. `UINT32_MAX`: there are no such
+  // processor time and 1 GiB. Most modules that compilers make take a small part of that. Large interpreters and
+  // databases come near to it or exceed it: docs/compile-limits.md has examples. `UINT32_MAX`: there are no such
   // limits, for hosts that compile only modules of their own. Default 1.
   uint32_t compile_limit_factor;
   // 1: the frames of errors have file and line if the module has debug information (DWARF): see

@@ -134,6 +134,14 @@ class Installed(Case):
         optional = "find_package(wasm_engine CONFIG OPTIONAL_COMPONENTS tokio)\nmessage(STATUS found=${wasm_engine_FOUND})\n"
         self.assertIn("found=1", self.configure(self.project(optional), self.find))
 
+    def test_an_absolute_place_is_refused(self):
+        flags = (f"-DWASM_ENGINE_LIBRARY={LIBRARY}", "-DWASM_ENGINE_TOOL=OFF", "-DWASM_ENGINE_TESTS=OFF")
+        for place in ("BINDIR", "INCLUDEDIR", "LIBDIR"):
+            where = f"-DCMAKE_INSTALL_{place}=/opt/place"
+            said = run("cmake", "-S", ROOT, "-B", self.scratch / place, *flags, where, fails=True)
+            message = f"CMAKE_INSTALL_{place} is /opt/place but must be relative to CMAKE_INSTALL_PREFIX"
+            self.assertIn(message, " ".join(said.split()))
+
     def test_the_tool_finds_the_library_beside_it(self):
         run("cmake", "--install", BUILD, "--component", "tool", "--prefix", self.prefix)
         tool = self.prefix / "bin/wasm-transform"

@@ -244,7 +244,7 @@ fn begin(engine: &wasm_engine, args: wasm_transform_args, sink: OutputSink) -> R
     }
     memory_is_not_short()?;
     // SAFETY: the header asks for a batch that stays unchanged until the operation has completed. `'static` stands for
-    // that here: the engine drops its references when the operation completes or is cancelled.
+    // that here: the engine drops its references when the operation completes, is cancelled or ends with a panic.
     let batch = unsafe { args.batch.outliving("batch")? };
     engine.engine.transform(batch, args.first_record, sink)
 }

@@ -53,7 +53,7 @@ pub struct wasm_error_info {
     ///
     /// A line that begins with `panic: ` or `fatal error: ` (Go) or that is `thread … panicked at …` (Rust) is here
     /// with the lines behind it up to an empty line or a note about backtraces. Otherwise this is the last line that is
-    /// neither empty nor indented nor such a note.
+    /// not indented, or the first one if all are. Empty lines and such notes do not count.
     pub guest_stderr: wasm_slice,
     /// Why a host call returned an error code to the guest last while it worked on the record, or outside of one.
     /// UTF-8. For example `write_record returned -3: the record has 70000 bytes and output_buffer_limit is 65536`.

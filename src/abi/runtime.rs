@@ -166,7 +166,8 @@ pub struct wasm_runtime_config {
     pub replay_seed: u64,
     /// What multiplies the limits of what is compiled. A module that would take too long or too much memory to compile
     /// is refused with `WASM_STATUS_MODULE_TOO_COMPLEX`. By default the worst accepted module takes some 30 seconds of
-    /// processor time and 1 GiB. Modules that compilers make take a small part of that. `UINT32_MAX`: there are no such
+    /// processor time and 1 GiB. Most modules that compilers make take a small part of that. Large interpreters and
+    /// databases come near to it or exceed it: docs/compile-limits.md has examples. `UINT32_MAX`: there are no such
     /// limits, for hosts that compile only modules of their own. Default 1.
     pub compile_limit_factor: u32,
     /// 1: the frames of errors have file and line if the module has debug information (DWARF): see

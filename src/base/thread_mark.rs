@@ -63,7 +63,9 @@ mod local {
                 "lea rax, [rip + wasm_engine_thread_mark@tlsdesc]",
                 "call [rax + wasm_engine_thread_mark@tlscall]",
                 out("rax") $place,
-                // The resolver keeps all other registers by the psABI. Old ones of glibc lose these on its slow path.
+                // The resolver keeps all other registers by the psABI. Old ones of glibc lose vector registers on its
+                // slow path. Rust is compiled for the first x86-64, so it has no others of them to lose: neither
+                // xmm16 to xmm31 nor masks nor the upper parts.
                 out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _,
                 out("xmm6") _, out("xmm7") _, out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
                 out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,

@@ -16,6 +16,7 @@ use crate::base::state::{wasm_engine_state as State, wasm_poll};
 use crate::base::status::wasm_status as Status;
 use crate::base::thread_mark::ThreadMark;
 use crate::compile::factory::Compiled;
+use crate::guest::batch::Batch;
 use crate::guest::context::Context;
 use crate::host::sink::OutputSink;
 use crate::host::waker::Waker;
@@ -110,10 +111,14 @@ impl Drop for Entered<'_> {
     }
 }
 
-/// Marks the engine of a context as unusable after a panic.
+/// Marks the engine of a context as unusable after a panic. Its operation has ended, so it lets go of the host's batch.
 #[cold]
 pub(super) fn poison(context: &Context) {
     context.poisoned.set(true);
+    // What had borrowed it was dropped before, by the same panic.
+    if let Ok(mut work) = context.work.try_borrow_mut() {
+        work.batch = Batch::default();
+    }
     context.meter.fail(Status::Panic);
 }
 

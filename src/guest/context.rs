@@ -355,7 +355,8 @@ pub struct Local(Rc<Context>);
 #[allow(unsafe_code)]
 // SAFETY: Wasmtime wants what a store holds to be `Send`, because it cannot know that a store stays on its thread. Ours
 // do: a store is made, polled and dropped by its engine only, which is an `Rc` itself and refuses, with a status, every
-// call on another thread than the one that made it. So no `Local` is ever touched from a second thread.
+// call on another thread than the one that made it. The one store without an engine does not leave the function that
+// makes it (`list_functions` in `compile/link.rs`). So no `Local` is ever touched from a second thread.
 unsafe impl Send for Local {}
 
 impl Local {

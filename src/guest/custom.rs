@@ -260,7 +260,7 @@ fn take_until(context: &Context, index: u32) -> bool {
             return false;
         }
         match (batch.in_record, batch.taken) {
-            (true, taken) if taken == index + 1 => return true,
+            (true, taken) if taken.checked_sub(1) == Some(index) => return true,
             (_, taken) if taken > index => return false,
             _ => {}
         }

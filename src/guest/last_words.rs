@@ -11,7 +11,7 @@
 //! | Python | `Traceback …`, indented frames, then the reason |
 //!
 //! So a line that begins a panic is kept with those after it up to an empty line or a note. Otherwise it is the last
-//! line that is neither empty nor indented nor such a note.
+//! line that is not indented, or the first one if all are. Empty lines and such notes do not count.
 
 use crate::base::text::{escape, printable_lines};
 use core::cell::RefCell;

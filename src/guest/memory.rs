@@ -76,7 +76,8 @@ pub struct MemoryLocation {
     length: usize,
 }
 
-// SAFETY: the location belongs to a store like the memory itself and is only used through that store.
+// SAFETY: the location belongs to a store like the memory itself and is only used through that store. The pointer is
+// right as long as the location is there: `Limits::memory_growing` forgets it before each growth.
 unsafe impl Send for MemoryLocation {}
 
 /// Looks the exported memory up: at the first call, which may come before instantiation has completed, and after it

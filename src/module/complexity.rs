@@ -7,6 +7,7 @@
 
 mod costs;
 mod function;
+mod liveness;
 
 pub use costs::Cost;
 

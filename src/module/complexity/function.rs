@@ -1,8 +1,11 @@
 //! What it costs to compile one function.
 
 use super::costs::*;
+use super::liveness::{Liveness, Step};
 use crate::base::text::grouped;
-use wasmparser::{BlockType, CompositeInnerType, FuncValidator, Operator, ValidatorResources, WasmModuleResources};
+use wasmparser::{
+    BlockType, CompositeInnerType, FrameKind, FuncValidator, Operator, ValidatorResources, WasmModuleResources,
+};
 
 /// The things in a function that are told to its author.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,6 +55,12 @@ const USUAL_DEPTH: u64 = 4;
 /// Branches to one block that are no more than those of usual code.
 const FEW_MERGES: u64 = 32;
 
+/// The square of blocks by locals from which on it matters how many of them are live: 14 ms.
+const MANY_LIVE: u64 = 2_000_000;
+
+/// Locals that are live at once in usual code. Each one more costs more.
+const USUAL_LIVE: u64 = 32;
+
 /// One function while it is read.
 pub struct FunctionParts {
     parts: [Cost; Part::ALL],
@@ -79,6 +88,7 @@ pub struct FunctionParts {
     passing_blocks: u64,
     passed: u64,
     table_looks: u64,
+    liveness: Liveness,
 }
 
 impl FunctionParts {
@@ -109,7 +119,16 @@ impl FunctionParts {
         self.part(Part::NestedLoops).add(nested, DEEP_LOOP_LOCAL);
         let time = quadratic(self.deep_loops, 2_000).saturating_mul(self.deepest);
         self.part(Part::NestedLoops).add(1, each(time, 0, 0));
-        let branching = quadratic(self.blocks, 7_000).saturating_mul(locals);
+        // If all of them were live everywhere.
+        let mut live = self.blocks.saturating_mul(locals);
+        if self.blocks.saturating_mul(live) > MANY_LIVE
+            && let Some(counted) = self.liveness.live(self.locals, self.changed)
+        {
+            // At the start and the end of each block.
+            live = live.min(self.blocks + counted.div_ceil(2));
+        }
+        let many = live.saturating_sub(self.blocks.saturating_mul(USUAL_LIVE));
+        let branching = self.blocks.saturating_mul(live.saturating_mul(5).saturating_add(many.saturating_mul(2)));
         self.part(Part::Branches).add(1, each(branching, 0, 0));
         let merging = self.merges.saturating_mul(3_500) + self.merges_squared.saturating_mul(16) / 10;
         let memory = 100 * self.merges;
@@ -188,6 +207,7 @@ impl FunctionParts {
             passing_blocks: 0,
             passed: 0,
             table_looks: 0,
+            liveness: Liveness::default(),
         };
         function.pass(interface, OPERAND);
         function
@@ -198,12 +218,18 @@ impl FunctionParts {
         self.changed += 1;
     }
 
-    fn block(&mut self, validator: &FuncValidator<ValidatorResources>, ty: BlockType, is_loop: bool, cost: Cost) {
+    fn block(&mut self, validator: &FuncValidator<ValidatorResources>, ty: BlockType, kind: FrameKind, cost: Cost) {
+        let is_loop = kind == FrameKind::Loop;
         let (params, results) = block_arity(validator.resources(), ty);
         self.pass(params + results, PASSED);
         self.blocks += 1;
         self.passing_blocks += u64::from(params + results > 0);
         self.open.push(OpenBlock { is_loop, ..OpenBlock::default() });
+        self.liveness.add(match kind {
+            FrameKind::Loop => Step::Loop,
+            FrameKind::If => Step::If,
+            _ => Step::Block,
+        });
         if is_loop {
             self.loops += 1;
             self.depth += 1;
@@ -219,9 +245,10 @@ impl FunctionParts {
     fn branch(&mut self, validator: &FuncValidator<ValidatorResources>, depth: u32, branch: Cost, passed: Cost) {
         let values = validator.get_control_frame(depth as usize).map_or(0, |frame| {
             let (params, results) = block_arity(validator.resources(), frame.block_type);
-            if frame.kind == wasmparser::FrameKind::Loop { params } else { results }
+            if frame.kind == FrameKind::Loop { params } else { results }
         });
         self.branches += 1;
+        self.liveness.add(Step::MayBranch(depth));
         if let Some(target) = self.open.len().checked_sub(1 + depth as usize) {
             self.open[target].branches += 1;
             self.open[target].merges += u64::from(core::mem::take(&mut self.writes));
@@ -246,16 +273,25 @@ impl FunctionParts {
         use Operator as O;
         self.instructions += 1;
         match operator {
-            O::LocalSet { .. } | O::LocalTee { .. } => {
+            O::LocalSet { local_index } | O::LocalTee { local_index } => {
                 self.writes = true;
+                self.liveness.add(Step::Write(*local_index));
                 self.code(SIMPLE);
             }
-            O::LocalGet { .. } | O::I32Const { .. } | O::I64Const { .. } | O::Drop | O::Nop => self.code(SIMPLE),
-            O::Block { blockty } => self.block(validator, *blockty, false, BLOCK),
-            O::If { blockty } => self.block(validator, *blockty, false, IF),
-            O::Loop { blockty } => self.block(validator, *blockty, true, LOOP),
-            O::Else => self.code(BRANCH),
+            O::LocalGet { local_index } => {
+                self.liveness.add(Step::Read(*local_index));
+                self.code(SIMPLE);
+            }
+            O::I32Const { .. } | O::I64Const { .. } | O::Drop | O::Nop => self.code(SIMPLE),
+            O::Block { blockty } => self.block(validator, *blockty, FrameKind::Block, BLOCK),
+            O::If { blockty } => self.block(validator, *blockty, FrameKind::If, IF),
+            O::Loop { blockty } => self.block(validator, *blockty, FrameKind::Loop, LOOP),
+            O::Else => {
+                self.code(BRANCH);
+                self.liveness.add(Step::Else);
+            }
             O::End => {
+                self.liveness.add(Step::End);
                 self.code(SIMPLE);
                 let Some(block) = self.open.pop() else { return };
                 self.depth -= u64::from(block.is_loop);
@@ -265,15 +301,23 @@ impl FunctionParts {
                     self.merges_squared += block.merges * block.merges;
                 }
             }
-            O::Br { relative_depth }
-            | O::BrIf { relative_depth }
-            | O::BrOnNull { relative_depth }
-            | O::BrOnNonNull { relative_depth } => self.branch(validator, *relative_depth, BRANCH, PASSED),
+            O::Br { relative_depth } => {
+                self.branch(validator, *relative_depth, BRANCH, PASSED);
+                self.liveness.add(Step::Leave);
+            }
+            O::BrIf { relative_depth } | O::BrOnNull { relative_depth } | O::BrOnNonNull { relative_depth } => {
+                self.branch(validator, *relative_depth, BRANCH, PASSED)
+            }
             O::BrTable { targets } => {
                 self.code(BRANCH);
                 for target in targets.targets().flatten().chain([targets.default()]) {
                     self.branch(validator, target, TARGET, TARGET_PASSED);
                 }
+                self.liveness.add(Step::Leave);
+            }
+            O::Return | O::Unreachable => {
+                self.liveness.add(Step::Leave);
+                self.code(OTHER);
             }
             O::Call { function_index } | O::ReturnCall { function_index } => {
                 let ty = validator.resources().type_index_of_function(*function_index);

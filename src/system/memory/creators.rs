@@ -56,7 +56,8 @@ fn missing(why: Missing, what: &str) -> Error {
     }
 }
 
-// SAFETY: memories are zeroed and at least as large as requested and do not move. They have no guard. The runtime's
+// SAFETY: memories are at least as large as requested and do not move. They are zeroed: those of a pool by the pool, a
+// block of `Provider::Host` by the host, whose header demands it. They have no guard. The runtime's
 // configuration promises Wasmtime neither a guard (`Config::memory_guard_size`) nor a reservation, so compiled code
 // checks each access against the memory's current size.
 unsafe impl MemoryCreator for Provider {

@@ -179,7 +179,11 @@ pub fn of_process(size: usize) -> *mut c_void {
 }
 
 /// Frees such a block.
-pub fn free_of_process(block: *mut c_void) {
-    // SAFETY: the callers pass on what `of_process` returned, and once.
+///
+/// # Safety
+///
+/// `of_process` returned it and nobody has freed it.
+pub unsafe fn free_of_process(block: *mut c_void) {
+    // SAFETY: as the caller promises.
     unsafe { __real_free(block) };
 }

@@ -487,7 +487,8 @@ fn recover() -> Result<()> {
 fn is_there(bytes: usize) -> bool {
     let block = super::malloc::of_process(bytes);
     let is_there = !block.is_null();
-    super::malloc::free_of_process(block);
+    // SAFETY: it was just allocated.
+    unsafe { super::malloc::free_of_process(block) };
     is_there
 }
 

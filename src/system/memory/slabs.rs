@@ -131,7 +131,8 @@ impl SlabPool {
             };
             let step = step.min(dirty.to - dirty.from);
             let start = self.start(dirty.index);
-            // SAFETY: a range of a slab that is neither free nor in use. It has no other user.
+            // SAFETY: a range of a slab that is neither free nor in use. It has no other user. `give` sees pages of the
+            // system's only: for a block of the host's `keep_resident` is the maximum, so all of it is wiped.
             unsafe {
                 let start = start.add(dirty.from).as_ptr();
                 if dirty.from < self.keep_resident { wipe(start, step) } else { give(start, step) }
