@@ -145,7 +145,8 @@ fn processors(list: &str) -> Result<Processors> {
         Error::invalid(format!("config field processors is \"{list}\": {why}"))
     };
     let named = Processors::parse(list).map_err(|why| refuse(&why))?;
-    named.check().map_err(|e| refuse(&format_args!("no thread of this process may run there: {e}")))?;
+    let checked = named.check().map_err(|e| Error::new(Status::System, format!("no thread could be started: {e}")))?;
+    checked.map_err(|e| refuse(&format_args!("no thread of this process may run there: {e}")))?;
     Ok(named)
 }
 

@@ -62,6 +62,8 @@ struct LanesState {
     running: Vec<u64>,
     /// Lanes whose jobs were given up and still run.
     detached: usize,
+    /// Running jobs that were given up when too many lanes were detached.
+    given_up: Vec<u64>,
     idle: Vec<Lane>,
     next_job: u64,
     next_thread: usize,
@@ -179,9 +181,12 @@ impl Lanes {
         loop {
             let deliver = (job.work)();
             let mut state = self.state.lock();
-            match state.running.iter().position(|&number| number == job.number) {
-                Some(at) => _ = state.running.swap_remove(at),
-                None => state.detached -= 1,
+            if !state.leave(job.number) {
+                state.detached -= 1;
+                if let Some(next) = state.given_up.pop() {
+                    state.leave(next);
+                    state.detached += 1;
+                }
             }
             let next = if state.running.len() < self.count { state.queue.pop_front() } else { None };
             if let Some(next) = next {
@@ -207,12 +212,16 @@ impl Lanes {
 
     fn detach(self: &Arc<Self>, job: u64) {
         let mut state = self.state.lock();
-        let Some(at) = state.running.iter().position(|&number| number == job) else { return };
         if state.detached == MOST_DETACHED {
-            // It keeps its place until it is done.
+            // It keeps its place until one of them is done.
+            if state.running.contains(&job) {
+                state.given_up.push(job);
+            }
             return;
         }
-        state.running.swap_remove(at);
+        if !state.leave(job) {
+            return;
+        }
         state.detached += 1;
         // If no thread can be started, a lane takes the next job when its own is done: the detached one at the latest.
         let _ = self.start_next(&mut state);
@@ -229,9 +238,17 @@ impl Lanes {
 }
 
 impl LanesState {
+    /// Takes a running job's place. False if it has none.
+    fn leave(&mut self, job: u64) -> bool {
+        let Some(at) = self.running.iter().position(|&number| number == job) else { return false };
+        self.running.swap_remove(at);
+        self.given_up.retain(|&number| number != job);
+        true
+    }
+
     /// A lane for the next job: the one with all threads if no other job runs.
     fn lane(&mut self, count: usize, processors: Option<&Processors>) -> Result<Lane> {
-        let threads = if self.running.is_empty() { count } else { 1 };
+        let threads = if self.running.is_empty() && self.detached == 0 { count } else { 1 };
         let wanted = self.idle.iter().position(|lane| lane.threads == threads);
         if let Some(at) = wanted.or(if threads == 1 { self.idle.len().checked_sub(1) } else { None }) {
             return Ok(self.idle.swap_remove(at));
@@ -325,7 +342,8 @@ mod tests {
         let _wanted = wanted.join();
         ends.push(held(&threads, &wanted, &tell, "wanted"));
         assert!(told.recv_timeout(std::time::Duration::from_millis(50)).is_err(), "the last one keeps its place");
-        ends[MOST_DETACHED].send(()).unwrap();
+        // Until another one is done.
+        ends[0].send(()).unwrap();
         let mut both = [next(&told), next(&told)];
         both.sort_unstable();
         assert_eq!(both, ["delivered", "wanted"]);

@@ -208,7 +208,8 @@ impl MetricsRegistry {
         Ok(())
     }
 
-    /// Runs, times and counts a compilation. A compilation avoided by a cache is counted in `code_cache` alone.
+    /// Runs, times and counts a compilation. A compilation avoided by a cache is counted in `code_cache` alone. One that
+    /// was given up has not failed.
     pub fn compiling<T>(&self, compile: impl FnOnce() -> Result<T>) -> Result<T> {
         /// Counts also when a panic passes.
         struct CompileTimer<'a>(&'a MetricsRegistry, u64, Option<Status>);
@@ -223,7 +224,7 @@ impl MetricsRegistry {
         }
         let mut timer = CompileTimer(self, clock::ticks(), Some(Status::Panic));
         let outcome = compile();
-        timer.2 = outcome.as_ref().err().map(|e| e.status);
+        timer.2 = outcome.as_ref().err().map(|e| e.status).filter(|&status| status != Status::Cancelled);
         outcome
     }
 

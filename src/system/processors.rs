@@ -75,11 +75,12 @@ impl Processors {
         if failed != 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Whether the system lets a thread of this process run on some of them.
-    pub fn check(&self) -> io::Result<()> {
+    /// Whether the system lets a thread of this process run on some of them. It is a failure of the check if no thread
+    /// can be started.
+    pub fn check(&self) -> io::Result<io::Result<()>> {
         std::thread::scope(|scope| {
             let tried = std::thread::Builder::new().spawn_scoped(scope, || self.confine_this_thread())?;
-            tried.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
+            Ok(tried.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())))
         })
     }
 
@@ -91,11 +92,11 @@ impl Processors {
 /// Where a thread of the library begins: it leaves the processors of its creator for those that were named or else for
 /// those of the process.
 pub fn settle_this_thread(named: Option<&Processors>) {
-    // A refusal leaves the thread where it is. What was named has been checked.
-    let _ = match named {
-        Some(named) => named.confine_this_thread(),
-        None => Processors::of_process().map_or(Ok(()), |all| all.confine_this_thread()),
-    };
+    if named.is_some_and(|named| named.confine_this_thread().is_ok()) {
+        return;
+    }
+    // None was named, or the process has lost them since. A refusal leaves the thread where it is.
+    let _ = Processors::of_process().map_or(Ok(()), |all| all.confine_this_thread());
 }
 
 #[cfg(test)]
@@ -129,8 +130,8 @@ mod tests {
 
     #[test]
     fn what_the_system_does_not_have_is_refused() {
-        assert!(Processors::parse("8191").unwrap().check().is_err());
-        assert!(Processors::of_process().unwrap().check().is_ok());
+        assert!(Processors::parse("8191").unwrap().check().unwrap().is_err());
+        assert!(Processors::of_process().unwrap().check().unwrap().is_ok());
     }
 
     #[test]

@@ -219,7 +219,7 @@ impl Drop for Registration {
         let at = state.entries.iter().position(|entry| entry.id == self.0);
         // Dropped without the lock. This may be the engine's last reference, and dropping that gives memory back to
         // the host.
-        let _entry = at.map(|at| state.entries.swap_remove(at));
+        let _entry = at.map(|at| state.entries.remove(at));
         if !state.entries.is_empty() {
             drop(state);
             // The removed entry may have been the one that required an ordinary thread.

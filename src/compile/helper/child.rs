@@ -8,6 +8,7 @@ use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::compile::compiler::{self, Compilers};
 use crate::compile::wasmtime_config;
+use crate::system::memory::block::page;
 use crate::system::memory::reserve;
 use core::ffi::c_int;
 use rustix::process::{Resource, Rlimit};
@@ -21,11 +22,15 @@ use wasmtime::Engine;
 
 /// The socket is the standard input.
 const SOCKET: c_int = 0;
+/// Bytes that a process has which was not refused memory.
+const PROBE: usize = 1 << 20;
 /// Descriptors that the process may have.
 const DESCRIPTORS: u64 = 32;
 
 /// A reply is being sent, or was.
 static HAS_REPLIED: AtomicBool = AtomicBool::new(false);
+/// It is the one of a signal handler, which ends the process.
+static IS_ENDING: AtomicBool = AtomicBool::new(false);
 
 /// The whole program. Returns its exit code if it was not started by the library.
 pub fn main() -> c_int {
@@ -64,7 +69,6 @@ fn answer(connection: &Arc<Connection>) -> Result<Vec<u8>> {
     let with_positions = || Engine::new(&wasmtime_config::with_positions(&settings)).map_err(broken);
     let with_positions = request.config.debug_info.then(with_positions).transpose()?;
     let compilers = Compilers { engine, with_positions };
-    // The threads begin before the limits: they are not the module's fault.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|e| failed(&format!("could not start its threads: {e}")))?;
     let watched = connection.clone();
@@ -94,7 +98,12 @@ fn leave_host() -> io::Result<()> {
     unsafe {
         // Before Linux 5.9 they stay open. Nobody uses them.
         libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0);
-        if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || libc::prctl(libc::PR_SET_DUMPABLE, 0) != 0 {
+        if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
+            || libc::prctl(libc::PR_SET_DUMPABLE, 0) != 0
+            // The thread that has started this one waits for it. The socket tells the same, unless a child of the host
+            // has it, too.
+            || libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0
+        {
             return Err(io::Error::last_os_error());
         }
     }
@@ -114,8 +123,9 @@ fn limit(time: Duration, memory: usize) -> io::Result<()> {
     for signal in [libc::SIGPROF, libc::SIGXCPU, libc::SIGABRT] {
         handle(signal)?;
     }
-    // Whatever may be written to. Address space that is only reserved does not count.
-    set_limit(Resource::Data, memory as u64)?;
+    // Whatever may be written to. Address space that is only reserved does not count. What is there already is not the
+    // module's: code, threads and the module itself.
+    set_limit(Resource::Data, data_size().saturating_add(memory as u64))?;
     let value = libc::timeval {
         tv_sec: time.as_secs() as libc::time_t,
         tv_usec: libc::suseconds_t::from(time.subsec_micros()),
@@ -127,6 +137,13 @@ fn limit(time: Duration, memory: usize) -> io::Result<()> {
     }
     // If the timer's signal should not end the process.
     set_limit(Resource::Cpu, time.as_secs().saturating_add(10))
+}
+
+/// Bytes of data and stacks that the process has. 0 if /proc does not tell.
+fn data_size() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split(' ').nth(5).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    pages * page() as u64
 }
 
 fn handle(signal: c_int) -> io::Result<()> {
@@ -148,18 +165,32 @@ fn handle(signal: c_int) -> io::Result<()> {
 /// A limit was exceeded: says so and ends the process. Whatever thread this is, it holds what locks it holds.
 extern "C" fn exceeded(signal: c_int) {
     let what = match signal {
-        libc::SIGABRT if reserve::was_used() => Exceeded::Memory,
+        libc::SIGABRT if reserve::was_used() || is_full() => Exceeded::Memory,
         libc::SIGABRT => return,
         _ => Exceeded::Time,
     };
     if HAS_REPLIED.swap(true, SeqCst) {
-        // The reply is on its way.
+        // The reply is on its way. After an abort this thread cannot go on.
+        while signal == libc::SIGABRT && IS_ENDING.load(SeqCst) {
+            // SAFETY: waits for a signal.
+            unsafe { libc::pause() };
+        }
         return;
     }
+    IS_ENDING.store(true, SeqCst);
     let head = reply_head(Status::ModuleCompileLimit, what as u32, 0);
     // SAFETY: the call reads so many bytes.
     unsafe {
         libc::send(SOCKET, head.as_ptr().cast(), head.len(), libc::MSG_NOSIGNAL);
         libc::_exit(1)
+    }
+}
+
+/// Whether the system refuses memory. Not all that aborts for want of it has asked this library.
+fn is_full() -> bool {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping touches nothing that exists.
+    unsafe {
+        libc::mmap(core::ptr::null_mut(), PROBE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) == libc::MAP_FAILED
     }
 }

@@ -21,6 +21,7 @@ use crate::module::artifact::{Artifact, Digest};
 use process::Process;
 use protocol::{Exceeded, Reply, Request};
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 /// What the program looks for its libraries by. All else of the host's environment stays here.
@@ -71,6 +72,7 @@ impl Helper {
                 None => return Err(Error::new(Status::Cancelled, "the compilation was given up")),
                 // Somebody has joined after it was given up.
                 Some(Err(_)) if process.was_stopped() => {}
+                Some(Err(e)) if e.kind() == ErrorKind::OutOfMemory => return Err(Error::out_of_memory()),
                 Some(Err(e)) => return Err(self.failed(&format!("{ended} before it had compiled the module ({e})"))),
                 Some(Ok(reply)) => return self.accept(reply, &inputs.key()),
             }
@@ -91,8 +93,8 @@ impl Helper {
             },
             Reply::Refusal(status, message) => Err(match Status::from_number(status) {
                 Some(Status::CompileHelperFailed) => self.failed(&message),
-                Some(status) if status != Status::Ok => Error::new(status, message),
-                _ => self.failed(&format!("has answered with the unknown status {status}: {}", printable(&message))),
+                Some(status) if may_be_said(status) => Error::new(status, message),
+                _ => self.failed(&format!("has answered with the wrong status {status}: {}", printable(&message))),
             }),
             Reply::Exceeded(what) => Err(Error::new(
                 Status::ModuleCompileLimit,
@@ -116,4 +118,9 @@ impl Helper {
         let program = printable(&self.config.program.display().to_string());
         Error::new(Status::CompileHelperFailed, format!("the compile helper {program} {what}"))
     }
+}
+
+/// Whether a helper can have found this.
+fn may_be_said(status: Status) -> bool {
+    matches!(status as u32, 20..=49) || matches!(status, Status::Panic | Status::OutOfMemory | Status::Internal)
 }
