@@ -678,8 +678,8 @@ typedef struct wasm_runtime_config {
   // Nanoseconds of processor time that the helper may use for one module on all its threads. At least 10,000,000.
   // Default 60,000,000,000.
   uint64_t compile_time_limit_ns;
-  // Bytes of memory that the helper may have for one module, its own included. 64 MiB are enough for a module of 2 MB
-  // on one thread. At least 64 MiB. Default 2 GiB.
+  // Bytes of memory that the helper may have for one module beside what it has before: code, threads and the module
+  // itself. 64 MiB are enough for a module of 2 MB on one thread. At least 64 MiB. Default 2 GiB.
   uint64_t compile_memory_limit;
   // The processors on which the library's own threads run, as a list such as `0-3,8`. For the compile threads, the
   // helper and the thread `wasm-ticker`, which all runtimes share: the first runtime decides. Copied. Default empty:
