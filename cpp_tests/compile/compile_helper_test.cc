@@ -308,11 +308,11 @@ TEST(CompileHelper, ThatCannotDoItsWorkIsNamed) {
       {"kill -9 $$", "was killed"},
       {"kill -11 $$", "ended by signal 11"},
       {"head -c 100 >/dev/null; exit 5", "ended with exit code 5"},
-      {"echo nonsense that is longer than the beginning of a reply >&0; sleep 60", "no such message"},
-      {"printf '\\303wasmrep\\75\\0\\0\\0\\0\\0\\0\\0\\3\\0\\0\\0\\0\\0\\0\\0abc' >&0; sleep 60", "wrong status 61: abc"},
-      {"printf '\\303wasmrep\\0\\0\\0\\0\\0\\0\\0\\0\\377\\377\\377\\377\\377\\377\\377\\377' >&0; sleep 60", "too long"},
-      {"printf '\\303wasmrep\\0\\0\\0\\0\\0\\0\\0\\0\\3\\0\\0\\0\\0\\0\\0\\0abc' >&0; sleep 60", "no artifact"},
-      {"printf '\\303wasmrep\\347\\3\\0\\0\\0\\0\\0\\0\\3\\0\\0\\0\\0\\0\\0\\0abc' >&0; sleep 60", "wrong status 999: abc"},
+      {"echo nonsense that is longer than the beginning of a reply >&0; exec sleep 60", "no such message"},
+      {"printf '\\303wasmrep\\75\\0\\0\\0\\0\\0\\0\\0\\3\\0\\0\\0\\0\\0\\0\\0abc' >&0; exec sleep 60", "wrong status 61: abc"},
+      {"printf '\\303wasmrep\\0\\0\\0\\0\\0\\0\\0\\0\\377\\377\\377\\377\\377\\377\\377\\377' >&0; exec sleep 60", "too long"},
+      {"printf '\\303wasmrep\\0\\0\\0\\0\\0\\0\\0\\0\\3\\0\\0\\0\\0\\0\\0\\0abc' >&0; exec sleep 60", "no artifact"},
+      {"printf '\\303wasmrep\\347\\3\\0\\0\\0\\0\\0\\0\\3\\0\\0\\0\\0\\0\\0\\0abc' >&0; exec sleep 60", "wrong status 999: abc"},
   };
   for (const auto& [body, what] : cases) {
     const script wrong(body);

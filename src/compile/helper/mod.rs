@@ -73,7 +73,7 @@ impl Helper {
                 // Somebody has joined after it was given up.
                 Some(Err(_)) if process.was_stopped() => {}
                 Some(Err(e)) if e.kind() == ErrorKind::OutOfMemory => return Err(Error::out_of_memory()),
-                Some(Err(e)) => return Err(self.failed(&format!("{ended} before it had compiled the module ({e})"))),
+                Some(Err(e)) => return Err(self.failed(&format!("{ended} and has not compiled the module: {e}"))),
                 Some(Ok(reply)) => return self.accept(reply, &inputs.key()),
             }
         }

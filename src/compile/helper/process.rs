@@ -147,12 +147,12 @@ impl Ended {
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown => f.write_str("ended, the host has taken its exit status,"),
-            Self::Forced => f.write_str("did not answer and had to be ended"),
+            Self::Unknown => f.write_str("ended (the host has taken its exit status)"),
+            Self::Forced => f.write_str("had to be killed"),
             // What the dynamic linker ends with, too.
-            Self::Code(127) => f.write_str("ended with exit code 127, as if its library was not found,"),
+            Self::Code(127) => f.write_str("ended with exit code 127 (as if its library was not found)"),
             Self::Code(code) => write!(f, "ended with exit code {code}"),
-            Self::Signal(libc::SIGKILL) => f.write_str("was killed, perhaps for lack of memory,"),
+            Self::Signal(libc::SIGKILL) => f.write_str("was killed (perhaps for lack of memory)"),
             Self::Signal(signal) => write!(f, "ended by signal {signal}"),
         }
     }
