@@ -8,8 +8,8 @@ CMAKE   := $(BUILD)/cmake
 # Other Wasm libraries, for tests that have them beside this one.
 PEERS   := $(CARGO_TARGET_DIR)/peers
 
-.PHONY: demo check test setup install test-install wheel test-wheel library library-pgo peers guests configure tool \
-  cpp header clean \
+.PHONY: demo check test setup install test-install wheel test-wheel library library-pgo \
+  static deb deb-symbols tarball test-deb test-packages reproducible peers guests configure tool cpp header clean \
   lint docs test-docs test-rust test-header test-symbols test-abi test-bindings test-cpp renew-instructions \
   abi-baseline licences deny advisories \
   soak bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
@@ -19,7 +19,7 @@ demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
 
 test: setup library peers guests cpp lint test-docs test-rust test-header test-symbols test-abi test-bindings test-install \
-  test-wheel test-cpp
+  test-wheel test-deb test-cpp
 
 # For every few minutes: less than three of them, with a warm target directory. Each suite once, but for what takes seconds
 # or has a program of its own.
@@ -36,22 +36,30 @@ setup:
 library:
 	cargo build --release --locked
 
+# libwasm_engine.a beside the shared library.
+STATIC_LIBRARY := $(CARGO_TARGET_DIR)/release/libwasm_engine.a
+static: library
+	cargo build --release --locked -p wasm-engine-static
+	scripts/static-library.sh $(CARGO_TARGET_DIR)/release/libwasm_engine_static.a $(LIBRARY) $(STATIC_LIBRARY)
+
 # Library, headers, what CMake and pkg-config look for, and the tool. TOOL=OFF: without the tool, which wants the
-# packages of `scripts/setup.sh core`.
+# packages of `scripts/setup.sh core`. STATIC=ON: with libwasm_engine.a.
 PREFIX  ?= /usr/local
 DESTDIR ?=
 TOOL    ?= ON
-install: library
+STATIC  ?= OFF
+install: $(if $(filter ON,$(STATIC)),static,library)
 	@mkdir -p $(BUILD)
 	@cmake -S . -B $(BUILD)/install -DCMAKE_INSTALL_PREFIX=$(PREFIX) -DWASM_ENGINE_LIBRARY=$(LIBRARY) \
-	  -DWASM_ENGINE_TOOL=$(TOOL) >$(BUILD)/install.log || { cat $(BUILD)/install.log; exit 1; }
+	  -DWASM_ENGINE_TOOL=$(TOOL) -DWASM_ENGINE_STATIC=$(STATIC) >$(BUILD)/install.log \
+	  || { cat $(BUILD)/install.log; exit 1; }
 	cmake --build $(BUILD)/install
 	DESTDIR=$(DESTDIR) cmake --install $(BUILD)/install
 
 # As users get it: installed, found by CMake and pkg-config, as a subproject; and the examples.
-test-install: cpp
-	cd scripts/tests && LIBRARY=$(LIBRARY) GUESTS=$(GUESTS) BUILD=$(CMAKE) python3 -B -m unittest -q test_install \
-	  test_examples
+test-install: cpp static
+	cd scripts/tests && LIBRARY=$(LIBRARY) GUESTS=$(GUESTS) BUILD=$(CMAKE) \
+	  python3 -B -m unittest -q test_install test_static test_paths test_examples
 
 # For pip: build/wheel/wasm_engine-….whl. Debian's Python, for which Debian's cffi is.
 wheel: library
@@ -61,6 +69,29 @@ wheel: library
 
 test-wheel: setup guests wheel
 	cd scripts/tests && WHEEL=$(BUILD)/wheel GUESTS=$(GUESTS) python3 -B -m unittest -q test_wheel
+
+# Debian's packages, and an archive for others, in build/packages. deb-symbols writes down exports that are new.
+PACKAGES := $(BUILD)/packages
+deb: setup static
+	scripts/deb.sh $(LIBRARY) $(PACKAGES)
+deb-symbols: setup static
+	scripts/deb.sh $(LIBRARY) $(PACKAGES) --new-symbols
+tarball: static
+	scripts/tarball.sh $(LIBRARY) $(PACKAGES)
+
+# What is in them; and, which takes minutes and root, what they do in a Debian that has nothing of this checkout.
+IN_PACKAGES := cd scripts/tests && PACKAGES=$(PACKAGES) GUESTS=$(GUESTS) python3 -B -m unittest -q
+test-deb: deb
+	@$(MAKE) --no-print-directory tarball
+	$(IN_PACKAGES) test_packages.Contents
+test-packages: guests deb
+	@$(MAKE) --no-print-directory tarball
+	@scripts/setup.sh packages
+	$(IN_PACKAGES) test_packages
+
+# Two builds in two folders give the same library. Half an hour or more.
+reproducible:
+	scripts/reproducible.sh $(BUILD)/reproducible
 
 # The library compiled by a profile of the benchmarks: small batches take a sixth less time.
 library-pgo: configure

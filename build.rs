@@ -29,11 +29,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for function in ["malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc", "free"] {
         println!("cargo:rustc-link-arg=-Wl,--wrap={function}");
     }
-    // A quarter of the file. Profilers want them: WASM_ENGINE_SYMBOLS=1 cargo build --release.
+    // Whether scripts/rustc.sh leaves symbols and debug information in the library.
     println!("cargo:rerun-if-env-changed=WASM_ENGINE_SYMBOLS");
-    if std::env::var_os("WASM_ENGINE_SYMBOLS").is_none() {
-        println!("cargo:rustc-cdylib-link-arg=-Wl,--strip-all");
-    }
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-# What `cmake --install` puts down: library, headers, the files that CMake and pkg-config look for, licences. The tool's
-# part is in tools/CMakeLists.txt.
+# What `cmake --install` puts down: libraries, headers, the files that CMake and pkg-config look for, licences. The
+# tool's part is in tools/CMakeLists.txt.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -21,6 +21,13 @@ file(CREATE_LINK "${WASM_ENGINE_SONAME}" "${LINKS}/libwasm_engine.so" SYMBOLIC)
 install(FILES "${LINKS}/${WASM_ENGINE_SONAME}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT runtime)
 install(FILES "${LINKS}/libwasm_engine.so" DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT development)
 
+# Where debuggers look for it, whatever the prefix. Only with --component debug.
+install(FILES "${WASM_ENGINE_DEBUG_FILE}" DESTINATION "${CMAKE_INSTALL_LIBDIR}/.debug" RENAME libwasm_engine.so.debug
+  COMPONENT debug EXCLUDE_FROM_ALL)
+if(WASM_ENGINE_STATIC)
+  install(FILES "${WASM_ENGINE_STATIC_FILE}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT development)
+endif()
+
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" COMPONENT development
   FILES_MATCHING PATTERN "*.h" PATTERN "*.hh")
 
@@ -32,6 +39,8 @@ write_basic_package_version_file(wasm_engineConfigVersion.cmake COMPATIBILITY Sa
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/wasm_engineConfig.cmake"
   "${CMAKE_CURRENT_BINARY_DIR}/wasm_engineConfigVersion.cmake" DESTINATION "${PACKAGE_DIR}" COMPONENT development)
 
+list(TRANSFORM WASM_ENGINE_STATIC_LIBS PREPEND "-l" OUTPUT_VARIABLE LIBS_PRIVATE)
+list(JOIN LIBS_PRIVATE " " LIBS_PRIVATE)
 # Relative to the file itself, so that the directory can be moved, as CMake's own package can.
 file(RELATIVE_PATH UP "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
 string(REGEX REPLACE "/$" "" UP "${UP}")
@@ -39,6 +48,6 @@ configure_file("${CMAKE_CURRENT_LIST_DIR}/wasm_engine.pc.in" wasm_engine.pc @ONL
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/wasm_engine.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig"
   COMPONENT development)
 
-install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" "${PROJECT_SOURCE_DIR}/CHANGELOG.md"
-  "${PROJECT_SOURCE_DIR}/THIRD-PARTY.md" "${PROJECT_SOURCE_DIR}/sbom.cdx.json"
+file(GLOB LICENCES "${PROJECT_SOURCE_DIR}/LICENSE*" "${PROJECT_SOURCE_DIR}/THIRD-PARTY*")
+install(FILES ${LICENCES} "${PROJECT_SOURCE_DIR}/CHANGELOG.md" "${PROJECT_SOURCE_DIR}/sbom.cdx.json"
   DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT runtime)

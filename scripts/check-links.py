@@ -16,7 +16,7 @@ CODE_SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$", re.MULTILINE)
 HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
 # Only what begins with a directory of this repository, and ends like a directory or a file: others may be anything.
-TOP = "abi|src|crates|include|cpp_tests|docs|scripts|tools|guests|bench|examples|peers|python"
+TOP = "abi|src|crates|include|cpp_tests|docs|scripts|tools|guests|bench|examples|packaging|peers|python"
 PATH = re.compile(rf"(?:{TOP})/(?:[\w./-]*(?:/|\.\w+))?")
 NAME = re.compile(r"(?:wasm|WASM)_\w+")
 HEADER = ROOT / "include" / "wasm_engine.h"

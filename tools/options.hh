@@ -10,11 +10,16 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
+
+namespace CLI {
+class App;
+}
 
 namespace tool {
 
@@ -78,5 +83,8 @@ using options = std::variant<run_options, validate_options, inspect_options, pre
 
 /// Reads the command line. Throws `failure`. Empty if help was asked for. It has been printed then.
 [[nodiscard]] std::optional<options> parse_options(int argc, char** argv);
+
+/// Shows what can be on the command line, for its manual.
+void visit_options(const std::function<void(CLI::App&)>& visit);
 
 }  // namespace tool

@@ -147,6 +147,21 @@ class Installed(Case):
         tool = self.prefix / "bin/wasm-transform"
         self.assertIn(f"{self.libraries}/libwasm_engine.so.0", run("ldd", tool).replace("bin/../", ""))
         self.assertEqual(run(tool, "run", GUESTS / "c_identity.wasm", input="a\n").splitlines()[0], "a")
+        for name in ("man/man1/wasm-transform.1", "bash-completion/completions/wasm-transform",
+                     "zsh/site-functions/_wasm-transform", "fish/vendor_completions.d/wasm-transform.fish"):
+            self.assertIn("wasm-transform", (self.prefix / "share" / name).read_text())
+
+    def test_debug_information_only_when_named(self):
+        debug = self.libraries / ".debug/libwasm_engine.so.debug"
+        self.assertFalse(debug.exists())
+        run("cmake", "--install", self.prefix.parent / "build", "--component", "debug", "--prefix", self.prefix)
+        library = self.libraries / "libwasm_engine.so"
+        self.assertIn(debug.name.encode(), library.read_bytes())
+        self.assertEqual(*(run("readelf", "-n", path).split("Build ID:")[1] for path in (debug, library)))
+
+    def test_licences(self):
+        names = {path.name for path in self.prefix.glob("share/doc/wasm_engine/*")}
+        self.assertLessEqual({"LICENSE", *(path.name for path in ROOT.glob("THIRD-PARTY*"))}, names)
 
     def test_the_example_on_epoll(self):
         out = self.scratch / "c_epoll"
