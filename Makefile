@@ -70,7 +70,7 @@ mosquitto: library
 	@scripts/setup.sh mosquitto
 	@mkdir -p $(MOSQUITTO)
 	@{ cmake -S . -B $(MOSQUITTO)/library -DCMAKE_INSTALL_PREFIX=$(MOSQUITTO)/prefix -DWASM_ENGINE_LIBRARY=$(LIBRARY) \
-	  -DWASM_ENGINE_TOOL=OFF && cmake --install $(MOSQUITTO)/library && \
+	  -DWASM_ENGINE_TOOL=OFF && cmake --build $(MOSQUITTO)/library && cmake --install $(MOSQUITTO)/library && \
 	  cmake -S plugins/mosquitto -B $(MOSQUITTO)/plugin -DCMAKE_PREFIX_PATH=$(MOSQUITTO)/prefix \
 	  -DCMAKE_INSTALL_PREFIX=$(MOSQUITTO)/prefix -DCMAKE_CXX_FLAGS="-Wall -Wextra -Werror"; } >$(MOSQUITTO)/log \
 	  || { cat $(MOSQUITTO)/log; exit 1; }
