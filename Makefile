@@ -11,7 +11,7 @@ PEERS   := $(CARGO_TARGET_DIR)/peers
 .PHONY: demo check test setup install test-install wheel test-wheel library library-pgo \
   static deb deb-symbols tarball test-deb test-packages reproducible peers guests configure tool cpp header clean \
   lint docs test-docs test-rust test-header test-symbols test-abi test-bindings test-cpp renew-instructions \
-  abi-baseline licences deny advisories \
+  abi-baseline licences deny advisories mosquitto test-mosquitto bench-mosquitto \
   soak bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
   bench-cache bench-stall bench-failures bench-codecs bench-preempted faults-memory
 
@@ -19,7 +19,7 @@ demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
 
 test: setup library peers guests cpp lint test-docs test-rust test-header test-symbols test-abi test-bindings test-install \
-  test-wheel test-deb test-cpp
+  test-wheel test-deb test-mosquitto test-cpp
 
 # For every few minutes: less than three of them, with a warm target directory. Each suite once, but for what takes seconds
 # or has a program of its own.
@@ -92,6 +92,28 @@ test-packages: guests deb
 # Two builds in two folders give the same library. Half an hour or more.
 reproducible:
 	scripts/reproducible.sh $(BUILD)/reproducible
+
+# The plugin for the broker Mosquitto, with the installed library as its users build it; its tests with real brokers and
+# clients, in a minute; its cost beside a broker without it.
+MOSQUITTO := $(BUILD)/mosquitto
+MQTT_PYTHON = $(or $(WASM_ENGINE_MQTT),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wasm-engine/mqtt)/bin/python -B
+mosquitto: library
+	@scripts/setup.sh mosquitto
+	@mkdir -p $(MOSQUITTO)
+	@{ cmake -S . -B $(MOSQUITTO)/library -DCMAKE_INSTALL_PREFIX=$(MOSQUITTO)/prefix -DWASM_ENGINE_LIBRARY=$(LIBRARY) \
+	  -DWASM_ENGINE_TOOL=OFF && cmake --build $(MOSQUITTO)/library && cmake --install $(MOSQUITTO)/library && \
+	  cmake -S plugins/mosquitto -B $(MOSQUITTO)/plugin -DCMAKE_PREFIX_PATH=$(MOSQUITTO)/prefix \
+	  -DCMAKE_INSTALL_PREFIX=$(MOSQUITTO)/prefix -DCMAKE_CXX_FLAGS="-Wall -Wextra -Werror"; } >$(MOSQUITTO)/log \
+	  || { cat $(MOSQUITTO)/log; exit 1; }
+	cmake --build $(MOSQUITTO)/plugin
+	@cmake --install $(MOSQUITTO)/plugin >$(MOSQUITTO)/log
+
+PLUGIN = PLUGIN=$(wildcard $(MOSQUITTO)/prefix/lib*/mosquitto_wasm.so $(MOSQUITTO)/prefix/lib/*/mosquitto_wasm.so)
+test-mosquitto: guests mosquitto
+	cd plugins/mosquitto/tests && ls test_*.py | $(PLUGIN) GUESTS=$(GUESTS) xargs -P 2 -n 1 $(MQTT_PYTHON) -m unittest -q
+
+bench-mosquitto: guests mosquitto
+	$(PLUGIN) GUESTS=$(GUESTS) $(MQTT_PYTHON) plugins/mosquitto/bench/bench.py
 
 # The library compiled by a profile of the benchmarks: small batches take a sixth less time.
 library-pgo: configure

@@ -2,8 +2,8 @@
 """What Markdown pages and the header's comments point to exists: relative links with their anchors, `paths/like/this` of
 the repository, and names like `wasm_runtime` or `WASM_STATUS_OK`, which the header declares or a metric has.
 
-  scripts/check-links.py [PAGE...]      (default: the header, the pages of the root and of docs/, and each README.md one
-                                        directory down)
+  scripts/check-links.py [PAGE...]      (default: the header, the pages of the root and of docs/, each README.md one
+                                        directory down, and those of plugins)
 """
 
 import re
@@ -16,7 +16,7 @@ CODE_SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$", re.MULTILINE)
 HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
 # Only what begins with a directory of this repository, and ends like a directory or a file: others may be anything.
-TOP = "abi|src|crates|include|cpp_tests|docs|scripts|tools|guests|bench|examples|packaging|peers|python"
+TOP = "abi|src|crates|include|cpp_tests|docs|scripts|tools|guests|bench|examples|packaging|peers|plugins|python"
 PATH = re.compile(rf"(?:{TOP})/(?:[\w./-]*(?:/|\.\w+))?")
 NAME = re.compile(r"(?:wasm|WASM)_\w+")
 HEADER = ROOT / "include" / "wasm_engine.h"
@@ -52,7 +52,8 @@ def faults_of(page, names):
 
 def main():
     pages = [Path(page) for page in sys.argv[1:]]
-    pages = pages or [HEADER, *sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])]
+    pages = pages or [HEADER, *sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"),
+                                     *ROOT.glob("plugins/*/README.md")])]
     names = COMMENT.sub("", HEADER.read_text()) + METRICS.read_text()
     faults = [fault for page in dict.fromkeys(pages) for fault in faults_of(page, names)]
     if faults:

@@ -7,13 +7,17 @@
 #   scripts/setup.sh deny      cargo-deny, for `make deny`
 #   scripts/setup.sh docs      what makes the site of `make docs`: Doxygen, Graphviz and, by Cargo, mdBook
 #   scripts/setup.sh packages  what makes a new Debian for `make test-packages`
+#   scripts/setup.sh mosquitto the broker, its headers and clients, for `make test-mosquitto`. Debian starts the broker
+#                              as a service, which listens on the loopback only
 #   scripts/setup.sh all       core and guests (the default)
 #
 # System packages come from apt. One of them is only unpacked, into $WASM_ENGINE_UNPACKED (default:
 # ~/.cache/wasm-engine/unpacked). What apt does not offer comes from PyPI and lives in a virtual environment of
 # its own, $WASM_ENGINE_VENV (default: ~/.cache/wasm-engine/venv). The test of the Python wheel installs from
 # $WASM_ENGINE_WHEELS (default: ~/.cache/wasm-engine/wheels). Tools in Rust are compiled into
-# $WASM_ENGINE_CARGO_TOOLS (default: ~/.cache/wasm-engine/cargo). Rust for the host is expected from rustup.
+# $WASM_ENGINE_CARGO_TOOLS (default: ~/.cache/wasm-engine/cargo). The client for the plugin's
+# tests has an environment of its own, $WASM_ENGINE_MQTT (default: ~/.cache/wasm-engine/mqtt). Rust for the host is
+# expected from rustup.
 set -euo pipefail
 
 core_packages=(
@@ -40,6 +44,8 @@ guest_packages=(
   wabt
 )
 bench_packages=(python3-matplotlib)
+mosquitto_packages=(mosquitto mosquitto-dev libmosquitto-dev mosquitto-clients)
+mosquitto_pip=(paho-mqtt==2.1.0)
 deny=cargo-deny@0.20.2
 docs_packages=(doxygen graphviz)
 mdbook=mdbook@0.5.4
@@ -54,6 +60,7 @@ unpacked=${WASM_ENGINE_UNPACKED:-${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/unp
 cargo_tools=${WASM_ENGINE_CARGO_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/cargo}
 wheels=${WASM_ENGINE_WHEELS:-${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/wheels}
 venv=${WASM_ENGINE_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/venv}
+mqtt=${WASM_ENGINE_MQTT:-${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/mqtt}
 
 say() { echo "setup: $*"; }
 die() { echo "setup: error: $*" >&2; exit 1; }
@@ -182,6 +189,10 @@ case "${1:-all}" in
     install_packages "${guest_packages[@]}"
     install_pip "${guest_pip[@]}"
     ;;
+  mosquitto)
+    install_packages "${mosquitto_packages[@]}"
+    venv=$mqtt install_pip "${mosquitto_pip[@]}"
+    ;;
   deny) install_cargo "$deny" ;;
   bench) install_packages "${bench_packages[@]}" ;;
   docs)
@@ -195,6 +206,6 @@ case "${1:-all}" in
     download_wheels "${wheel_pip[@]}"
     install_pip "${guest_pip[@]}"
     ;;
-  *) echo "usage: $0 [core|guests|bench|deny|docs|packages|all]" >&2; exit 2 ;;
+  *) echo "usage: $0 [core|guests|bench|deny|docs|mosquitto|packages|all]" >&2; exit 2 ;;
 esac
 check_host_cargo
