@@ -20,5 +20,5 @@ cp -r "$root/examples" "$scratch/$name/share/doc/wasm_engine/"
 mkdir -p "$out"
 # The same whenever and by whomever it is made.
 tar -C "$scratch" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
-  -c "$name" | xz -6 -T1 >"$out/$name.tar.xz"
+  -c "$name" | xz -3 -T1 >"$out/$name.tar.xz"
 echo "$out/$name.tar.xz"
