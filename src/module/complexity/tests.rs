@@ -29,8 +29,7 @@ fn estimate(module: &[u8]) -> (Cost, Cost) {
 #[test]
 #[ignore = "for those who change the costs"]
 fn estimates_of_modules() {
-    let mut config = crate::compile::wasmtime_config::make(&crate::base::config::Config::default(), None);
-    let engine = wasmtime::Engine::new(config.parallel_compilation(false)).unwrap();
+    let engine = wasmtime::Engine::new(wasmtime::Config::new().parallel_compilation(false)).unwrap();
     for path in std::env::var("WASM_ENGINE_MODULES").unwrap().split_whitespace() {
         let module = std::fs::read(path).unwrap();
         let (all, largest) = estimate(&module);
