@@ -14,12 +14,16 @@ set -eu
 [ -n "${CARGO_MANIFEST_DIR:-}" ] || exec "$@"
 
 root=${0%/scripts/*}
-out='' name='' library='' previous=''
+out='' name='' library='' links='' previous=''
 for argument in "$@"; do
   case $previous in
     --out-dir) out=$argument ;;
     --crate-name) name=$argument ;;
     --crate-type) [ "$argument" != cdylib ] || library=yes ;;
+  esac
+  case $argument in
+    # Not `cargo check` and clippy: the library that may be there is of an earlier build.
+    --emit=*link*) links=yes ;;
   esac
   previous=$argument
 done
@@ -35,14 +39,15 @@ esac
 set -- "$@" "--remap-path-prefix=$root=/usr/src/wasm-engine"
 [ -z "${OUT_DIR:-}" ] || set -- "$@" "--remap-path-prefix=$OUT_DIR=/usr/src/generated/$CARGO_PKG_NAME"
 
-if [ "$name$library" != wasm_engineyes ] || [ -n "${WASM_ENGINE_SYMBOLS:-}" ]; then
+if [ "$name$library$links" != wasm_engineyesyes ] || [ -n "${WASM_ENGINE_SYMBOLS:-}" ]; then
   exec "$@"
 fi
 "$@"
 linked=$out/libwasm_engine.so
-[ -f "$linked" ] || exit 0 # clippy links nothing
 debug=${out%/deps}/libwasm_engine.so.debug
 objcopy=${OBJCOPY:-objcopy}
 "$objcopy" --only-keep-debug --compress-debug-sections "$linked" "$debug"
-"$objcopy" --strip-all "--add-gnu-debuglink=$debug" "$linked"
+# A file of its own: programs may have the one of the last build, by another link.
+"$objcopy" --strip-all "--add-gnu-debuglink=$debug" "$linked" "$linked.stripped"
+mv -f "$linked.stripped" "$linked"
 chmod -x "$debug"

@@ -169,14 +169,14 @@ TEST(CompileHelper, EndsAModuleThatTakesTooLong) {
 }
 
 TEST(CompileHelper, EndsAModuleThatTakesTooMuchMemory) {
-  const auto bomb = enlarged(module("c_identity"), 10'000);
+  const auto bomb = enlarged(module("c_identity"), 12'000);
   wasm_runtime_config config{};
   config.compile_limit_factor = UINT32_MAX;
-  config.compile_memory_limit = 100 << 20;
+  config.compile_memory_limit = 64 << 20;
   const auto runtime = make(with_helper(compile_helper, config));
   const auto refused = compiled(runtime, bomb);
   EXPECT_EQ(refused.status, WASM_STATUS_MODULE_COMPILE_LIMIT);
-  EXPECT_THAT(refused.message(), AllOf(HasSubstr("compile_memory_limit"), HasSubstr("104857600 bytes")));
+  EXPECT_THAT(refused.message(), AllOf(HasSubstr("compile_memory_limit"), HasSubstr("67108864 bytes")));
   EXPECT_EQ(compiled(runtime, module("c_identity")).status, WASM_STATUS_OK) << "the next one is not concerned";
 }
 

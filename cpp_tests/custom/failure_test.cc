@@ -149,7 +149,7 @@ TEST(CustomEngineFailure, IsSkippedOrBecomesADeadLetterByPolicy) {
 }
 
 TEST(CustomEngineFailure, AtARecordThatIsFinishedOrNotThereIsNobodysToSkip) {
-  for (const std::uint32_t named : {1U, 5U, 1000U, UINT32_MAX}) {
+  for (const std::uint32_t named : {1U, 5U, 1000U}) {
     c_engine table;
     table.on_transform = [&](wasm_slice, std::uint32_t, wasm_work* work, wasm_call* call) {
       wasm_input_record record;

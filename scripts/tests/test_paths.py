@@ -57,6 +57,22 @@ class Paths(unittest.TestCase):
         address = re.search(r"(\w+) +\d+ FUNC +GLOBAL .* wasm_runtime_create$", symbols, re.MULTILINE).group(1)
         self.assertRegex(run("addr2line", "-e", DEBUG, address), r"^/usr/src/wasm-engine/src/abi/runtime\.rs:\d+")
 
+    def test_only_a_build_that_links_changes_the_library(self):
+        """Clippy shares the directory."""
+        with tempfile.TemporaryDirectory() as scratch:
+            library, debug = Path(scratch) / "deps/libwasm_engine.so", Path(scratch) / "libwasm_engine.so.debug"
+            library.parent.mkdir()
+            environment = os.environ | {"CARGO_MANIFEST_DIR": str(ROOT)}
+            for emit, changes in (("--emit=dep-info,metadata", False), ("--emit=dep-info,link", True)):
+                library.write_bytes(b"as it was")
+                command = ["true", "--crate-name", "wasm_engine", "--crate-type", "cdylib", emit, "--out-dir", library.parent]
+                copy = ["cp", LIBRARY, library] if changes else ["true"]
+                subprocess.run(copy, check=True)
+                before = library.stat().st_ino
+                subprocess.run([ROOT / "scripts/rustc.sh", *command], check=True, env=environment)
+                self.assertEqual(debug.exists(), changes)
+                self.assertEqual(library.stat().st_ino != before, changes, "programs may run the old one")
+
 
 if __name__ == "__main__":
     unittest.main()
