@@ -4,6 +4,7 @@
 // Tests of what only one adapter has stay in its file.
 #pragma once
 
+#include "process/process.hh"
 #include "support/asking.hh"
 #include "support/large_module.hh"
 
@@ -274,10 +275,12 @@ inline wasmengine::compilation compilation(const wasmengine::runtime& runtime, s
   return runtime.compile(testing_support::enlarged(module("t_skip"), functions), with_topics({"out"})).value();
 }
 
-/// Waits until the runtime's compile thread has done all that was begun.
+/// Waits until the runtime's compile threads have done all that was begun.
 inline void let_compile(const wasmengine::runtime& runtime) {
   auto last = compilation(runtime, 0);
   EXPECT_TRUE(wasmengine::drive(last));
+  // What was given up has a thread of its own.
+  EXPECT_TRUE(process::threads_become_idle("wasm-compile-"));
 }
 
 /// A loop that goes while a module is queued, compiled or done but not delivered.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Tasks that are aborted, at every moment and with a loop that goes.
+#include "process/process.hh"
 #include "support/executor.hh"
 #include "support/host_guest.hh"
 #include "support/large_module.hh"
@@ -40,10 +41,12 @@ struct compiling {
   void go(std::size_t functions = 600) {
     ASSERT_EQ(spawn(begin(functions), q.table(), f.table(), handle), WASM_STATUS_OK);
   }
-  /// Waits until the compile thread has done all that was begun: host functions are dropped with what it makes.
+  /// Waits until the compile threads have done all that was begun.
   void let_compile() {
     auto last = begin(0);
     EXPECT_EQ(end_of(we::drive(last)).message, "");
+    // What was given up has a thread of its own.
+    EXPECT_TRUE(process::threads_become_idle("wasm-compile-"));
   }
 
   world w;

@@ -148,7 +148,11 @@ class world {
 
   /// `t.f`, (i32, i32) -> i32, and `t.report`.
   void add(raw_function f, bool may_wait) {
-    const auto raw = raw_host_function(std::move(f), &drops, "f", two_i32, one_i32, may_wait);
+    // A compilation that was given up may drop it after the test.
+    const auto kept = [f = std::move(f), keep = _drops](wasm_call* call, const wasm_value* args, wasm_value* results) {
+      return f(call, args, results);
+    };
+    const auto raw = raw_host_function(kept, &drops, "f", two_i32, one_i32, may_wait);
     ASSERT_EQ(wasm_runtime_register_function(runtime.get(), &raw, nullptr), WASM_STATUS_OK);
     add_report();
   }
@@ -203,9 +207,13 @@ class world {
     void operator()(we::output_block) const {}
   };
 
+ private:
+  std::shared_ptr<std::atomic<int>> _drops = std::make_shared<std::atomic<int>>(0);
+
+ public:
   std::vector<std::int32_t> reported;
   std::vector<std::string> log;
-  std::atomic<int> drops{0};
+  std::atomic<int>& drops = *_drops;
   std::deque<bytes> batches;
   ignore sink;
   we::runtime runtime;

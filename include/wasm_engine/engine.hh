@@ -76,6 +76,7 @@ wasm_callback_result sink_trampoline(void* data, const wasm_output_record* recor
       return WASM_CALLBACK_RESULT_DONE;
     }
   } catch (const std::exception& e) {
+    forget_unwound_frames();
     (void)wasm_call_fail(call, as_slice(e.what()), nullptr);
     return WASM_CALLBACK_RESULT_FAILED;
   } catch (...) {

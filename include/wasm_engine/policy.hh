@@ -4,6 +4,7 @@
 #pragma once
 
 #include "future.hh"
+#include "sanitizer.hh"
 
 #include <chrono>
 #include <concepts>
@@ -51,6 +52,7 @@ wasm_callback_result timer_sleep(void* data, std::uint64_t nanoseconds, wasm_cal
     static_cast<T*>(data)->sleep(time, std::move(done.value()));
     return WASM_CALLBACK_RESULT_PENDING;
   } catch (const std::exception& e) {
+    forget_unwound_frames();
     (void)wasm_call_fail(call, as_slice(e.what()), nullptr);
     return WASM_CALLBACK_RESULT_FAILED;
   } catch (...) {

@@ -3,6 +3,7 @@
 // How the parameters of host functions are read from Wasm values and the guest's memory.
 #pragma once
 
+#include "../sanitizer.hh"
 #include "guest_memory.hh"
 
 namespace wasmengine::detail {
@@ -50,8 +51,10 @@ auto tell_exception(F&& tell) noexcept {
   try {
     throw;
   } catch (const std::exception& e) {
+    forget_unwound_frames();
     return tell(std::string_view(e.what()));
   } catch (...) {
+    forget_unwound_frames();
     return tell(std::string_view("it threw something that is not a std::exception"));
   }
 }
