@@ -37,6 +37,7 @@ class Static(unittest.TestCase):
         base = Path(directory.name)
         run("cmake", "-S", ROOT, "-B", base / "build", f"-DWASM_ENGINE_LIBRARY={LIBRARY}", "-DWASM_ENGINE_TOOL=OFF",
             "-DWASM_ENGINE_STATIC=ON")
+        run("cmake", "--build", base / "build")
         run("cmake", "--install", base / "build", "--prefix", base / "installed")
         cls.prefix = base / "installed"
         # The path of the static libraries themselves: a program is to have no other.

@@ -247,8 +247,8 @@ fn broken(e: &dyn core::fmt::Display) -> Error {
 /// Wasmtime's module from code that was compiled before.
 #[allow(unsafe_code)]
 fn deserialize(shared: &Shared, code: &[u8]) -> wasmtime::Result<Module> {
-    // SAFETY: the code is what Wasmtime serialized: a moment ago, or earlier and with a checksum that rules out accidental
-    // changes. Forgery is ruled out by the cache's directory, in which only this user and root can write, by the
+    // SAFETY: the code is what Wasmtime serialized: a moment ago, or earlier and with a checksum that rules out
+    // accidental changes. Forgery is ruled out by the cache's directory, in which only this user and root can write, by the
     // embedder as the header requires, or by the socket of a helper that this process has started. Wasmtime itself
     // refuses code of another configuration or processor. Another version of Wasmtime has another version in the head
     // or in the key.

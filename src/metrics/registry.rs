@@ -208,8 +208,8 @@ impl MetricsRegistry {
         Ok(())
     }
 
-    /// Runs, times and counts a compilation. A compilation avoided by a cache is counted in `code_cache` alone. One that
-    /// was given up has not failed.
+    /// Runs, times and counts a compilation. A compilation avoided by a cache is counted in `code_cache` alone. One
+    /// that was given up has not failed.
     pub fn compiling<T>(&self, compile: impl FnOnce() -> Result<T>) -> Result<T> {
         /// Counts also when a panic passes.
         struct CompileTimer<'a>(&'a MetricsRegistry, u64, Option<Status>);
