@@ -248,10 +248,10 @@ fn broken(e: &dyn core::fmt::Display) -> Error {
 #[allow(unsafe_code)]
 fn deserialize(shared: &Shared, code: &[u8]) -> wasmtime::Result<Module> {
     // SAFETY: the code is what Wasmtime serialized: a moment ago, or earlier and with a checksum that rules out
-    // accidental changes. Forgery is ruled out by the cache's directory, in which only this user and root can write, by the
-    // embedder as the header requires, or by the socket of a helper that this process has started. Wasmtime itself
-    // refuses code of another configuration or processor. Another version of Wasmtime has another version in the head
-    // or in the key.
+    // accidental changes. Forgery is ruled out by the cache's directory, in which only this user and root can write,
+    // by the embedder as the header requires, or by the socket of a helper that this process has started. Wasmtime
+    // itself refuses code of another configuration or processor. Another version of Wasmtime has another version in the
+    // head or in the key.
     unsafe { Module::deserialize(&shared.compilers.engine, code) }
 }
 
