@@ -673,7 +673,8 @@ typedef struct wasm_runtime_config {
   //
   // Each compilation has a process of its own. It has one socket and no environment but LD_LIBRARY_PATH. It ends
   // with its compilation and at once if the compilation's future is released. `WASM_STATUS_MODULE_COMPILE_LIMIT` if
-  // it exceeds one of the two limits below. `WASM_STATUS_COMPILE_HELPER_FAILED` if it cannot do its work.
+  // it exceeds one of the two limits below. `WASM_STATUS_COMPILE_HELPER_FAILED` if it cannot do its work. It is a
+  // child of this process, which gets SIGCHLD for it. The library waits for it.
   wasm_slice compile_helper;
   // Nanoseconds of processor time that the helper may use for one module on all its threads. At least 10,000,000.
   // Default 60,000,000,000.

@@ -7,7 +7,7 @@ use super::protocol::{Connection, Exceeded, Reply, Request, reply_head};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::compile::compiler::{self, Compilers};
-use crate::compile::wasmtime_config;
+use crate::compile::{job, wasmtime_config};
 use crate::system::memory::block::page;
 use crate::system::memory::reserve;
 use core::ffi::c_int;
@@ -39,7 +39,7 @@ pub fn main() -> c_int {
     }
     // SAFETY: nothing else in this process uses the descriptor.
     let connection = Arc::new(Connection::new(unsafe { OwnedFd::from_raw_fd(SOCKET) }));
-    let reply = catch_unwind(AssertUnwindSafe(|| answer(&connection))).unwrap_or_else(|_| Err(panicked()));
+    let reply = catch_unwind(AssertUnwindSafe(|| answer(&connection))).unwrap_or_else(|_| Err(job::panicked()));
     let reply = match reply {
         Ok(artifact) => Reply::Artifact(artifact),
         Err(e) if e.status == Status::OutOfMemory => Reply::Exceeded(Exceeded::Memory),
@@ -85,10 +85,6 @@ fn answer(connection: &Arc<Connection>) -> Result<Vec<u8>> {
 
 fn failed(what: &str) -> Error {
     Error::new(Status::CompileHelperFailed, what)
-}
-
-fn panicked() -> Error {
-    Error::new(Status::Panic, "the compiler panicked: please report this module")
 }
 
 /// Gives up what the process has from its host.
