@@ -153,9 +153,9 @@ impl ActivePoll<'_> {
     /// Checks the batch. False if the slice has ended before.
     #[inline]
     fn check(&self) -> Result<bool> {
-        let batch = &mut self.context.work.borrow_mut().batch;
+        let work = &mut *self.context.work.borrow_mut();
         loop {
-            if batch
+            if work
                 .check(&self.compiled.shared.config)
                 .map_err(|e| self.compiled.transform.error(e.status, e.message))?
             {

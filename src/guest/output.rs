@@ -2,6 +2,7 @@
 //! block by block.
 
 use super::output_block::{BLOCK_SIZE, Block, ENTRY};
+use crate::batch::entries::Segment;
 use crate::host::sink::wasm_output_record;
 use crate::metrics::meter::Passed;
 use std::collections::VecDeque;
@@ -224,12 +225,22 @@ impl OutputBuffer {
         core::mem::take(&mut self.accepted)
     }
 
-    /// Gives the memory to the thread if it is empty.
+    /// Takes a block before there is output: a batch comes. Its segment is for the batch's entries.
     #[inline]
-    pub fn trim(&mut self) {
+    pub fn prepare(&mut self) -> Option<Segment> {
+        if self.block.is_none() {
+            self.block = Block::take(0);
+        }
+        self.block.as_mut()?.segment.take()
+    }
+
+    /// Gives the memory to the thread if it is empty. `segment` is one of a batch that has ended.
+    #[inline]
+    pub fn trim(&mut self, segment: Option<Segment>) {
         if self.is_empty()
-            && let Some(block) = self.block.take()
+            && let Some(mut block) = self.block.take()
         {
+            block.segment = segment;
             block.give_back();
         }
     }
@@ -382,7 +393,7 @@ mod tests {
         }
         for buffer in &mut buffers {
             deliver(buffer);
-            buffer.trim();
+            buffer.trim(None);
             assert!(buffer.block.is_none());
         }
         assert_eq!(kept(), 4);

@@ -1,5 +1,6 @@
 //! A block of output: records with their payloads, in memory that a thread keeps for the next one.
 
+use crate::batch::entries::Segment;
 use crate::batch::{chunk, fallible};
 use crate::host::sink::wasm_output_record;
 use crate::metrics::meter::Passed;
@@ -23,6 +24,8 @@ pub struct Block {
     begin: usize,
     /// Where the next payload goes.
     pub end: usize,
+    /// For the entries of the batch whose output this is. Taken and given back in one with the block.
+    pub segment: Option<Segment>,
 }
 
 /// Bytes of a record without its payload.

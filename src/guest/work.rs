@@ -1,7 +1,9 @@
 //! What a guest is working on: the current batch and its output.
 
-use super::batch::Batch;
+use super::batch::{Batch, Stage};
 use super::output::OutputBuffer;
+use crate::base::config::Config;
+use crate::base::error::Result;
 use crate::batch::payload::HeaderCheck;
 use crate::metrics::meter::Passed;
 
@@ -30,9 +32,20 @@ impl Work {
         self.checked = None;
     }
 
-    /// Frees memory that only one large batch needed.
+    /// Takes a step of the batch's check, as `Batch::check`.
+    #[inline]
+    pub fn check(&mut self, config: &Config) -> Result<bool> {
+        if self.batch.stage == Stage::Unchecked
+            && let Some(segment) = self.output.prepare()
+        {
+            self.batch.records.entries.lend(segment);
+        }
+        self.batch.check(config)
+    }
+
+    /// Gives the memory of a batch that has ended to the thread.
     #[inline]
     pub fn trim(&mut self) {
-        self.output.trim();
+        self.output.trim(self.batch.records.entries.take_spare());
     }
 }

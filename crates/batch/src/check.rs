@@ -4,12 +4,12 @@ use crate::chunk;
 use crate::compression::wasm_compression;
 use crate::cursor::Cursor;
 use crate::decompress::{Decoder, Step};
+use crate::entries::{END, Entry};
 use crate::error::{Error, Kind, Result};
-use crate::fallible;
 use crate::header::{CRC_START, SIZE};
 use crate::payload::HeaderCheck;
-use crate::reader::{MOST_AHEAD, Records};
-use crate::record::{self, BAD_PAYLOAD, NoRecord, RawRecord, RecordPosition, TOO_SHORT, Times};
+use crate::reader::Records;
+use crate::record::{self, BAD_PAYLOAD, NoRecord, RawRecord, TOO_SHORT, Times};
 use crc_fast::{CrcAlgorithm, Digest};
 
 /// Bytes whose CRC one step computes.
@@ -272,14 +272,13 @@ impl<'a> Records<'a> {
     /// Parses some records of the region with this index.
     #[inline(always)]
     fn parse(&mut self, region: &[u8], place: usize) -> Result<Parsed> {
-        let check = &mut self.check;
-        let stopped = if check.index == 0 && check.first == 0 && place == 0 && check.headers.is_none() {
-            self.parse_ahead(region)?
+        let check = &self.check;
+        let stopped = if check.headers.is_some() {
+            self.parse_headers(region, place)?
+        } else if check.index >= check.first && self.left == 0 {
+            self.parse_records(region, place)?
         } else {
-            if check.index == check.first && check.headers.is_none() {
-                (self.place, self.unread) = (place, check.at);
-            }
-            self.parse_on(region)
+            self.parse_unread(region)
         };
         let (header, check) = (&self.header, &mut self.check);
         match stopped {
@@ -304,26 +303,29 @@ impl<'a> Records<'a> {
         Ok(Parsed::All)
     }
 
-    /// Parses the first records and remembers where they are.
+    /// Parses the next records and remembers where they are.
     #[inline(always)]
-    fn parse_ahead(&mut self, region: &[u8]) -> Result<Option<NoRecord>> {
+    fn parse_records(&mut self, region: &[u8], place: usize) -> Result<Option<NoRecord>> {
         let (header, check) = (&self.header, &mut self.check);
         let (times, largest_delta) = (Times::of(header), header.largest_offset_delta());
-        let count = usize::try_from(header.record_count).unwrap_or(0);
-        // Bounded by the bytes: the count is only the header's claim.
-        let most = count.min(MOST_AHEAD).min(region.len() / record::SMALLEST + 1);
-        fallible::reserve(&mut self.ahead, most).map_err(|_| chunk::refused(most * size_of::<RecordPosition>()))?;
-        self.ahead.resize(most, RecordPosition::default());
+        let count = usize::try_from(header.record_count - check.index).unwrap_or(0);
+        // Bounded by the bytes: the count is only the header's claim. At the end it makes the error.
+        let most = count.min((region.len() - check.at) / record::SMALLEST + 1);
+        let Some(room) = self.entries.room(most)? else {
+            // From here on records are only checked.
+            (self.place, self.unread, self.left) = (place, check.at, count);
+            return Ok(self.parse_unread(region));
+        };
         let mut rest = Cursor::at(region, check.at);
-        let (mut index, mut largest, mut stopped) = (0, 0, None);
+        let (mut found, mut largest, mut stopped) = (0, self.largest_payload, None);
         let mut end = check.at;
-        for found in &mut self.ahead {
+        for entry in room {
             match RawRecord::check(&mut rest, header, largest_delta) {
                 Ok(raw) => {
                     end = region.len() - rest.left();
-                    *found = raw.found(end, times);
+                    *entry = raw.entry(header.base_offset, times);
                     largest = largest.max(raw.payload.len());
-                    index += 1;
+                    found += 1;
                 }
                 Err(none) => {
                     stopped = Some(none);
@@ -331,35 +333,53 @@ impl<'a> Records<'a> {
                 }
             }
         }
-        self.ahead.truncate(index);
-        check.index = index as i32;
+        self.entries.fill(found);
+        check.index += found as i32;
         check.at = end;
-        self.unread = end;
         self.largest_payload = largest;
         Ok(stopped)
     }
 
-    /// Parses the next records.
-    fn parse_on(&mut self, region: &[u8]) -> Option<NoRecord> {
+    /// Checks the next part of a record with many headers.
+    #[cold]
+    fn parse_headers(&mut self, region: &[u8], place: usize) -> Result<Option<NoRecord>> {
+        let check = &mut self.check;
+        let mut rest = Cursor::at(region, check.at);
+        // It was there before, unless the host has changed the batch since.
+        let (Some(raw), Some(headers)) = (RawRecord::take(&mut rest), &mut check.headers) else {
+            return Ok(Some(NoRecord::Malformed(TOO_SHORT)));
+        };
+        match headers.step(raw.payload) {
+            None => return Ok(None),
+            Some(false) => {
+                check.headers = None;
+                return Ok(Some(NoRecord::Malformed(BAD_PAYLOAD)));
+            }
+            Some(true) => {}
+        }
+        if check.index >= check.first && self.left == 0 {
+            match self.entries.room(1)? {
+                Some([entry, ..]) => {
+                    *entry = raw.entry(self.header.base_offset, Times::of(&self.header));
+                    self.entries.fill(1);
+                }
+                _ => {
+                    (self.place, self.unread) = (place, check.at);
+                    self.left = (self.header.record_count - check.index) as usize;
+                }
+            }
+        }
+        check.headers = None;
+        check.index += 1;
+        check.at = region.len() - rest.left();
+        self.largest_payload = self.largest_payload.max(raw.payload.len());
+        Ok(None)
+    }
+
+    /// Parses the next records, of which nothing is remembered.
+    fn parse_unread(&mut self, region: &[u8]) -> Option<NoRecord> {
         let (header, check) = (&self.header, &mut self.check);
         let mut rest = Cursor::at(region, check.at);
-        if let Some(headers) = &mut check.headers {
-            // It was there before, unless the host has changed the batch since.
-            let Some(raw) = RawRecord::take(&mut rest) else { return Some(NoRecord::Malformed(TOO_SHORT)) };
-            match headers.step(raw.payload) {
-                None => return None,
-                Some(false) => {
-                    check.headers = None;
-                    return Some(NoRecord::Malformed(BAD_PAYLOAD));
-                }
-                Some(true) => {}
-            }
-            check.headers = None;
-            check.index += 1;
-            check.at = region.len() - rest.left();
-            self.largest_payload = self.largest_payload.max(raw.payload.len());
-            return None;
-        }
         let largest_delta = header.largest_offset_delta();
         // The record that the reader begins with begins a step.
         let most = if check.index < check.first { check.first } else { header.record_count };
@@ -384,15 +404,7 @@ impl<'a> Records<'a> {
     #[inline(always)]
     fn checked(&mut self) -> Result<()> {
         self.check.end();
-        self.left = (self.header.record_count - self.check.first) as usize - self.ahead.len();
-        // Enough for all that is looked for ahead later: reading does not allocate.
-        let ahead = self.left.min(MOST_AHEAD);
-        if ahead > self.ahead.capacity() {
-            let more = ahead - self.ahead.len();
-            fallible::reserve_exact(&mut self.ahead, more)
-                .map_err(|_| chunk::refused(more * size_of::<RecordPosition>()))?;
-        }
-        self.enter(self.place);
+        self.entries.begin(Entry { size: END, ..Entry::default() });
         Ok(())
     }
 }

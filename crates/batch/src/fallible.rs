@@ -4,7 +4,7 @@
 //! for here must not use that up. So a mark says that a refusal is welcome.
 
 use core::cell::Cell;
-use std::collections::TryReserveError;
+use std::collections::{TryReserveError, VecDeque};
 
 thread_local! {
     /// What this thread allocates may be refused. Without a destructor, so that an allocator may read it at any time.
@@ -36,6 +36,12 @@ fn fallibly<T>(allocate: impl FnOnce() -> T) -> T {
 #[inline]
 pub fn reserve<T>(vec: &mut Vec<T>, more: usize) -> Result<(), TryReserveError> {
     if vec.capacity() - vec.len() >= more { Ok(()) } else { fallibly(|| vec.try_reserve(more)) }
+}
+
+/// Room for one element more at the end of a queue.
+#[inline]
+pub fn reserve_back<T>(queue: &mut VecDeque<T>) -> Result<(), TryReserveError> {
+    if queue.len() < queue.capacity() { Ok(()) } else { fallibly(|| queue.try_reserve(1)) }
 }
 
 /// Room for exactly `more` elements beside those that are there.

@@ -11,6 +11,7 @@ pub mod chunk;
 pub mod compression;
 pub mod cursor;
 mod decompress;
+pub mod entries;
 pub mod error;
 pub mod fallible;
 pub mod header;
@@ -19,8 +20,10 @@ pub mod reader;
 mod record;
 pub mod varint;
 
-/// Frees the memory that this thread keeps for the next batch: 1 MiB of chunks and the context of a codec.
+/// Frees the memory that this thread keeps for the next batch: 1 MiB of chunks, 4 MiB of entries and the context
+/// of a codec.
 pub fn release_kept() {
     chunk::release_kept();
+    entries::release_kept();
     decompress::release_kept();
 }

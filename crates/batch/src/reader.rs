@@ -3,8 +3,9 @@
 use crate::check::Check;
 use crate::cursor::Cursor;
 use crate::decompress::{FREED_AT_ONCE, Regions};
+use crate::entries::{END, Entries, Entry};
 use crate::header::{SIZE, wasm_batch_header};
-use crate::record::{RawRecord, RecordPosition, Times};
+use crate::record::{RawRecord, Times};
 
 /// One record of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,9 +19,6 @@ pub struct Record<'a> {
     /// Key, value and headers.
     pub payload: &'a [u8],
 }
-
-/// How many records are looked for ahead: they take 32 KiB.
-pub(crate) const MOST_AHEAD: usize = 1024;
 
 /// A batch being read. It is checked as a whole first (`begin` and `check`). Its records are read one by one
 /// afterwards. This struct and its memory are reused from batch to batch and filled in place: building and moving it
@@ -40,18 +38,14 @@ pub struct Records<'a> {
     pub(crate) check: Check,
     /// The decompressed part of a compressed batch after its header.
     pub(crate) regions: Regions,
-    /// Index of the region that is being read.
-    pub(crate) place: usize,
-    /// That region: of `regions`, or the batch after its header. Lent no longer than `self` is borrowed.
-    region: &'a [u8],
-    /// The next records of the region as found by the check or by `look_ahead`.
-    pub(crate) ahead: Vec<RecordPosition>,
-    /// The first of those that is not read.
-    next: usize,
-    /// Where the others begin in the region.
-    pub(crate) unread: usize,
-    /// How many they are in this region and those behind it.
+    /// Where the records are.
+    pub entries: Entries,
+    /// How many records come after those. Then the next two fields say where.
     pub(crate) left: usize,
+    /// The index of a region.
+    pub(crate) place: usize,
+    /// Where the next record begins there.
+    pub(crate) unread: usize,
 }
 
 impl<'a> Records<'a> {
@@ -59,16 +53,12 @@ impl<'a> Records<'a> {
     #[inline]
     pub fn end(&mut self) {
         self.batch = &[];
-        self.region = &[];
         self.check.end();
         // A large batch is freed by `free_some`.
         if self.regions.count() > 0 && self.regions.count() <= FREED_AT_ONCE {
             self.regions.clear();
         }
-        self.place = 0;
-        self.ahead.clear();
-        self.next = 0;
-        self.unread = 0;
+        self.entries.clear();
         self.left = 0;
         self.largest_payload = 0;
     }
@@ -79,69 +69,66 @@ impl<'a> Records<'a> {
         self.regions.count() == 0 || self.regions.free_some()
     }
 
-    /// The region with this index is read next.
-    #[inline(always)]
-    #[allow(unsafe_code)]
-    pub(crate) fn enter(&mut self, place: usize) {
-        self.place = place;
-        self.region = match self.regions.get(place) {
-            // SAFETY: the bytes of a region stay in place until `end` clears the regions, which also ends this. Nothing
-            // writes them once the batch is checked. They are lent for as long as `self` is borrowed.
-            Some(region) => unsafe { core::slice::from_raw_parts(region.as_ptr(), region.len()) },
-            None => self.batch.get(SIZE..).unwrap_or_default(),
-        };
+    /// The region with this index: of `regions`, or the batch after its header.
+    pub(crate) fn region(&self, place: usize) -> &[u8] {
+        self.regions.get(place).unwrap_or_else(|| self.batch.get(SIZE..).unwrap_or_default())
     }
 
     /// The next record. `advance` moves past this record.
     #[inline(always)]
     pub fn peek(&mut self) -> Option<Record<'_>> {
-        if self.next >= self.ahead.len() {
-            self.look_ahead();
+        if self.entries.peek().is_none() && !self.go_on() {
+            return None;
         }
-        self.record(self.ahead.get(self.next)?)
+        self.entries.peek().map(|entry| self.record(entry))
     }
 
     #[inline(always)]
-    fn record(&self, found: &RecordPosition) -> Option<Record<'_>> {
-        let start = found.start as usize;
-        Some(Record {
-            attributes: found.attributes,
-            timestamp: found.timestamp,
-            offset: self.header.base_offset.wrapping_add(i64::from(found.offset_delta)),
-            payload: self.region.get(start..start + found.size as usize)?,
-        })
+    #[allow(unsafe_code)]
+    fn record(&self, entry: &Entry) -> Record<'_> {
+        // SAFETY: the check or `look_further` found the payload in the batch, which outlives this, or in a region. The
+        // bytes of a region stay in place until `end` clears the regions. It clears the entries too. Nothing writes
+        // them once the batch is checked. They are lent for as long as `self` is borrowed.
+        let payload = unsafe { core::slice::from_raw_parts(entry.start as *const u8, entry.size as usize) };
+        Record { attributes: entry.attributes as u8, timestamp: entry.timestamp, offset: entry.offset, payload }
     }
 
     /// Goes past the record that `peek` gave.
     #[inline(always)]
     pub fn advance(&mut self) {
-        self.next += 1;
+        self.entries.advance();
     }
 
-    /// The record that `advance` went past last, unless `peek` was called since.
+    /// The record that `advance` went past last. None before the first.
     pub fn latest(&self) -> Option<Record<'_>> {
-        self.record(self.ahead.get(self.next.checked_sub(1)?)?)
+        self.entries.latest().filter(|entry| entry.size != END).map(|entry| self.record(entry))
     }
 
-    /// Parses some more.
+    /// Goes on behind the last entry of a segment. False if there is no other record.
     #[cold]
     #[inline(never)]
-    fn look_ahead(&mut self) {
-        self.next = 0;
-        self.ahead.clear();
-        if self.unread == self.region.len() && self.left > 0 && self.place + 1 < self.regions.count() {
-            self.enter(self.place + 1);
-            self.unread = 0;
+    fn go_on(&mut self) -> bool {
+        self.entries.enter_next() || self.left > 0 && self.look_further() > 0
+    }
+
+    /// Parses some more. Returns how many records were found.
+    fn look_further(&mut self) -> usize {
+        if self.unread == self.region(self.place).len() && self.place + 1 < self.regions.count() {
+            (self.place, self.unread) = (self.place + 1, 0);
         }
-        let times = Times::of(&self.header);
-        let mut rest = Cursor::at(self.region, self.unread);
-        // The check has reserved as much as can be needed.
-        for _ in 0..self.left.min(self.ahead.capacity()).min(MOST_AHEAD) {
-            let Some(raw) = RawRecord::take(&mut rest) else { break };
-            self.ahead.push(raw.found(self.region.len() - rest.left(), times));
-        }
-        self.left -= self.ahead.len();
-        self.unread = self.region.len() - rest.left();
+        let mut entries = core::mem::take(&mut self.entries);
+        let (times, base_offset) = (Times::of(&self.header), self.header.base_offset);
+        let mut rest = Cursor::at(self.region(self.place), self.unread);
+        let most = self.left;
+        let mut taken = 0;
+        let found = entries.refill(|| {
+            taken += 1;
+            if taken > most { None } else { RawRecord::take(&mut rest).map(|raw| raw.entry(base_offset, times)) }
+        });
+        self.unread = self.region(self.place).len() - rest.left();
+        self.left -= found;
+        self.entries = entries;
+        found
     }
 }
 

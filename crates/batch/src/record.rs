@@ -2,6 +2,7 @@
 //! count itself, and the deltas are varints.
 
 use crate::cursor::Cursor;
+use crate::entries::Entry;
 use crate::error::{Error, Kind};
 use crate::header::wasm_batch_header;
 use crate::payload::{self, HeaderCheck, Validity};
@@ -9,21 +10,6 @@ use crate::varint::{self, unzigzag};
 
 /// Bytes of a record without key, value and headers: length, attributes, two deltas, two lengths and a count.
 pub const SMALLEST: usize = 7;
-
-/// Where a record is and what its own fields say.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RecordPosition {
-    /// Milliseconds since 1970.
-    pub timestamp: i64,
-    /// From the batch's base offset.
-    pub offset_delta: u32,
-    /// Where the payload begins.
-    pub start: u32,
-    /// Its bytes.
-    pub size: u32,
-    /// The record's attributes.
-    pub attributes: u8,
-}
 
 /// What makes a record's timestamp of its delta.
 #[derive(Clone, Copy, Debug)]
@@ -113,16 +99,16 @@ impl<'a> RawRecord<'a> {
         })
     }
 
-    /// What is to be remembered of a record that ends at `end`.
+    /// Where the record is and what it says.
     #[inline(always)]
-    pub fn found(&self, end: usize, times: Times) -> RecordPosition {
-        // A batch has less than 4 GiB. No delta of a valid batch is larger.
-        RecordPosition {
+    pub fn entry(&self, base_offset: i64, times: Times) -> Entry {
+        Entry {
+            offset: base_offset.wrapping_add(self.offset_delta),
             timestamp: times.append_time.unwrap_or(times.base.wrapping_add(self.timestamp_delta)),
-            offset_delta: self.offset_delta as u32,
-            start: (end - self.payload.len()) as u32,
+            start: self.payload.as_ptr() as u64,
+            // A batch has less than 4 GiB.
             size: self.payload.len() as u32,
-            attributes: self.attributes,
+            attributes: u32::from(self.attributes),
         }
     }
 }

@@ -2,6 +2,7 @@ use super::*;
 use crate::builder::Builder;
 use crate::chunk;
 use crate::compression::wasm_compression;
+use crate::entries::{MOST_SEGMENTS, PER_SEGMENT};
 use crate::error::{Error, Kind, Result};
 use crate::payload::Payload;
 
@@ -64,7 +65,7 @@ fn expected(values: &[Vec<u8>], append_time: Option<i64>) -> Vec<(Vec<u8>, i64, 
 fn all_records_are_read_whatever_the_batch_size() {
     for codec in CODECS {
         for append_time in [None, Some(77)] {
-            for count in [1, MOST_AHEAD - 1, MOST_AHEAD, MOST_AHEAD + 1, 2 * MOST_AHEAD, 20 * MOST_AHEAD + 5] {
+            for count in [1, PER_SEGMENT - 1, PER_SEGMENT, PER_SEGMENT + 1, 2 * PER_SEGMENT, 20 * PER_SEGMENT + 5] {
                 let values: Vec<_> = (0..count).map(|i| i.to_string().into_bytes()).collect();
                 let bytes = packed(&values, codec, append_time);
                 let expected = expected(&values, append_time);
@@ -72,7 +73,6 @@ fn all_records_are_read_whatever_the_batch_size() {
                     let mut records = Records::default();
                     check(&mut records, &bytes, first as u32, LIMIT, true).unwrap();
                     assert_eq!(read(&mut records), expected[first..]);
-                    assert!(records.ahead.capacity() <= MOST_AHEAD.max(4), "{}", records.ahead.capacity());
                 }
             }
         }
@@ -105,7 +105,7 @@ fn a_small_batch_is_checked_in_one_step_and_a_large_one_in_many() {
     assert_eq!(steps(&batch(1, wasm_compression::None, None)), 1);
     assert_eq!(steps(&batch(1_000, wasm_compression::None, None)), 1);
     let large = batch(100_000, wasm_compression::None, None);
-    assert!(steps(&large) >= 100_000 / MOST_AHEAD + large.len() / (256 << 10), "CRC and records are divided");
+    assert!(steps(&large) >= 100_000 / PER_SEGMENT + large.len() / (256 << 10), "CRC and records are divided");
     let one = packed(&[vec![0; 8 << 20]], wasm_compression::None, None);
     assert!(steps(&one) >= 8 << 20 >> 18, "so is the CRC of one record");
     for codec in &CODECS[1..] {
@@ -135,16 +135,16 @@ fn a_large_record_takes_steps_by_its_size() {
 
 #[test]
 fn a_batch_leaves_no_records_to_the_next() {
-    let large = batch(MOST_AHEAD + 10, wasm_compression::None, None);
+    let large = batch(PER_SEGMENT + 10, wasm_compression::None, None);
     let compressed = batch(20_000, wasm_compression::Gzip, None);
     let small = batch(2, wasm_compression::None, Some(5));
-    let mut broken = batch(MOST_AHEAD + 20, wasm_compression::None, None);
+    let mut broken = batch(PER_SEGMENT + 20, wasm_compression::None, None);
     *broken.last_mut().unwrap() = 9;
     let mut broken_first_record = small.clone();
     broken_first_record[SIZE] = 1;
     let mut records = Records::default();
     for (bytes, expected) in [
-        (&large, MOST_AHEAD + 10),
+        (&large, PER_SEGMENT + 10),
         (&broken, 0),
         (&small, 2),
         (&broken_first_record, 0),
@@ -152,7 +152,7 @@ fn a_batch_leaves_no_records_to_the_next() {
         (&broken, 0),
         (&small, 2),
         (&compressed, 20_000),
-        (&large, MOST_AHEAD + 10),
+        (&large, PER_SEGMENT + 10),
     ] {
         match check(&mut records, bytes, 0, LIMIT, false) {
             Ok(_) => assert_eq!(read(&mut records).len(), expected),
@@ -198,21 +198,52 @@ fn the_memory_of_a_large_batch_is_given_back_in_steps() {
 
 #[test]
 fn a_batch_changed_while_it_is_read_gives_wrong_records_only() {
-    let bytes = batch(3 * MOST_AHEAD, wasm_compression::None, None);
+    let remembered = MOST_SEGMENTS * PER_SEGMENT;
+    let bytes = batch(remembered + 10, wasm_compression::None, None);
     let mut other = bytes.clone();
     other[SIZE..].fill(0xFF);
     let mut records = Records::default();
     check(&mut records, &bytes, 0, LIMIT, true).unwrap();
     // As if the host had written to the batch after the check.
     records.batch = &other;
-    records.enter(0);
-    let mut count = 0;
-    while let Some(record) = records.peek() {
-        assert!(record.payload.iter().all(|&byte| byte == 0xFF));
-        records.advance();
-        count += 1;
+    assert_eq!(read(&mut records).len(), remembered, "what was remembered is not looked for again");
+}
+
+#[test]
+fn records_behind_those_that_are_remembered_are_found_again() {
+    for codec in CODECS {
+        for more in [0, 1, PER_SEGMENT, 2 * PER_SEGMENT + 5] {
+            let count = MOST_SEGMENTS * PER_SEGMENT + more;
+            let values: Vec<_> = (0..count).map(|i| i.to_string().into_bytes()).collect();
+            let bytes = packed(&values, codec, None);
+            let expected = expected(&values, None);
+            for first in [0, 3, count - 2] {
+                let mut records = Records::default();
+                check(&mut records, &bytes, first as u32, LIMIT, true).unwrap();
+                assert_eq!(records.left, more.saturating_sub(first));
+                assert!(read(&mut records) == expected[first..], "{codec:?}, {more} more, from {first}");
+            }
+        }
     }
-    assert_eq!(count, MOST_AHEAD, "only the records that were found ahead");
+}
+
+#[test]
+fn a_thread_keeps_the_entries_of_one_batch() {
+    crate::release_kept();
+    let bytes = batch(3 * PER_SEGMENT, wasm_compression::None, None);
+    let mut several: Vec<_> = (0..50).map(|_| Records::default()).collect();
+    for records in &mut several {
+        check(records, &bytes, 0, LIMIT, true).unwrap();
+    }
+    for records in &mut several {
+        assert_eq!(read(records).len(), 3 * PER_SEGMENT);
+        records.end();
+        records.entries.trim();
+        assert!(records.entries.is_empty(), "an engine without a batch has none");
+    }
+    assert_eq!(crate::entries::kept(), MOST_SEGMENTS);
+    crate::release_kept();
+    assert_eq!(crate::entries::kept(), 0);
 }
 
 /// The same records, compressed with another codec.
