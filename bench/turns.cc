@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Many engines that take turns on one thread: bench-turns [--json] [--shape RECORDSxBYTES] GUEST.wasm ENGINES. Each turn
-// gives the next engine one batch, of ten records of 1 KiB if no shape is given. With many engines each finds its memory,
-// stack and code's data cold. Engines come from the thread's pool. Each row is a process of its own when `make bench` runs
-// it. Times are the thread's processor time. `idle` is by how much the batches have let resident memory grow, per engine.
+// Many engines that take turns on one thread: bench-turns [--json] [--shape RECORDSxBYTES] GUEST.wasm ENGINES. Each
+// turn gives the next engine one batch, of ten records of 1 KiB if no shape is given. With many engines each finds its
+// memory, stack and code's data cold. Engines come from the thread's pool. Each row is a process of its own when
+// `make bench` runs it. Times are the thread's processor time. `idle` is by how much the batches have let resident
+// memory grow, per engine.
 #include "measure.hh"
 
 #include <ctime>
@@ -75,7 +76,8 @@ int main(int argc, char** argv) {
     next = next + 1 == count ? 0 : next + 1;
     ++turns;
   };
-  // The first batches touch the guests' memory for the first time. They are small, so the growth that follows is not theirs.
+  // The first batches touch the guests' memory for the first time. They are small, so the growth that follows is not
+  // theirs.
   for (std::size_t i = 0; i < count; ++i) {
     turn(one);
   }

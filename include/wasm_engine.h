@@ -686,6 +686,10 @@ typedef struct wasm_runtime_config {
   // helper and the thread `wasm-ticker`, which all runtimes share: the first runtime decides. Copied. Default empty:
   // all processors on which any thread of the process may run when the library's thread starts.
   wasm_slice processors;
+  // 1: each record that a guest reads or writes is a call of this library. Default 0: the code for usual records is
+  // compiled into the guest where it calls for one. A small record then takes two thirds of the time. Guests see no
+  // difference. Memory mode PROCESS_POOL always has the calls. docs/security.md has what such code can access.
+  uint32_t host_record_calls;
 } wasm_runtime_config;
 
 // Makes a runtime. `config` may be NULL for the defaults. Its content is copied. Any thread. Any number of runtimes.

@@ -193,6 +193,10 @@ pub struct wasm_runtime_config {
     /// helper and the thread `wasm-ticker`, which all runtimes share: the first runtime decides. Copied. Default empty:
     /// all processors on which any thread of the process may run when the library's thread starts.
     pub processors: wasm_slice,
+    /// 1: each record that a guest reads or writes is a call of this library. Default 0: the code for usual records is
+    /// compiled into the guest where it calls for one. A small record then takes two thirds of the time. Guests see no
+    /// difference. Memory mode PROCESS_POOL always has the calls. docs/security.md has what such code can access.
+    pub host_record_calls: u32,
 }
 
 host_data!(wasm_log_sink: AnyThread, "The header says: `line` is called on several threads at once, and `drop` on any.");
@@ -266,6 +270,7 @@ fn settings(scope: &CallScope, c: &wasm_runtime_config) -> Result<Config> {
         replay: NonZeroU64::new(c.replay_seed),
         compile_limit_factor: if c.compile_limit_factor == 0 { d.compile_limit_factor } else { c.compile_limit_factor },
         debug_info: c.debug_info != 0,
+        expands_record_calls: c.host_record_calls == 0,
         compile_helper: helper(scope, c)?,
         processors: text(c.processors.owned(scope, "processors")?),
     })

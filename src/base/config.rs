@@ -106,6 +106,8 @@ pub struct Config {
     pub debug_info: bool,
     /// The program in whose processes modules are compiled, if not in this one, and its limits.
     pub compile_helper: Option<CompileHelperConfig>,
+    /// Whether guests have the code for usual records where they call for it.
+    pub expands_record_calls: bool,
     /// Where the library's own threads run, as a list of processors. `None`: on those of the process.
     pub processors: Option<String>,
 }
@@ -152,6 +154,7 @@ impl Default for Config {
             debug_info: false,
             compile_helper: None,
             processors: None,
+            expands_record_calls: true,
         }
     }
 }
@@ -184,6 +187,11 @@ impl Config {
     pub fn stack_size(&self, page: usize) -> usize {
         let bytes = if self.tight_stacks { self.host_stack } else { self.guest_stack + self.host_stack + ENTRY_FRAMES };
         bytes.next_multiple_of(page)
+    }
+
+    /// Whether calls for records are expanded. The process's pool has one memory for each engine.
+    pub fn expands_record_calls(&self) -> bool {
+        self.expands_record_calls && self.memory_mode != wasm_memory_mode::ProcessPool
     }
 
     /// Refuses values that could not work. The error has the field's name and bounds.

@@ -94,7 +94,7 @@ pub fn compile_elsewhere(compilers: &Compilers, config: &Config, module: &[u8], 
     let waiting: HashMap<(&str, &str), Waits> =
         imports.zip(waits).filter_map(|(import, &number)| Some((import, Waits::from_number(number)?))).collect();
     let of = |module: &str, name: &str| waiting.get(&(module, name)).copied();
-    let rewritten = Rewritten::new(module, of, config.debug_info)?;
+    let rewritten = Rewritten::new(module, of, config)?;
     let code = compilers.serialized(module, &rewritten).map_err(|e| uncompiled(&e))?;
     let inputs = KeyInputs { waits, ..ingredients(&compilers.engine, config, module) };
     write(config, module, &inputs, &rewritten.wrappers, &rewritten.lines, &code)
@@ -215,7 +215,7 @@ fn compile_now(
 fn compile_here(shared: &Shared, linked: &Linked, module: &[u8]) -> Result<Code> {
     check_code(shared, module)?;
     let waits = |module: &str, name: &str| linked.waits(module, name);
-    let rewritten = Rewritten::new(module, waits, shared.config.debug_info)?;
+    let rewritten = Rewritten::new(module, waits, &shared.config)?;
     let compiled = if rewritten.has_positions {
         // Another engine compiles it than the one that runs it.
         shared.compilers.serialized(module, &rewritten).and_then(|code| deserialize(shared, &code))

@@ -1,9 +1,11 @@
 //! A module as it is compiled: with its suspend points and, if they are asked for, with the lines of its source.
 
+use crate::base::config::Config;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::module::lines::{Lines, Recorder};
-use crate::module::suspend_points::{self, Waits, Wrappers};
+use crate::module::record_calls;
+use crate::module::suspend_points::{self, Options, Waits, Wrappers};
 use crate::system::memory::reserve;
 use core::fmt::Display;
 
@@ -23,19 +25,28 @@ pub struct Rewritten {
 
 impl Rewritten {
     /// Rewrites a valid module. `waits` says whether the import with this module and name may have to wait.
-    pub fn new(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>, with_lines: bool) -> Result<Self> {
+    pub fn new(module: &[u8], waits: impl Fn(&str, &str) -> Option<Waits>, config: &Config) -> Result<Self> {
+        let with_lines = config.debug_info;
         let broken =
             |e: &dyn Display| Error::new(Status::ModuleCompile, format!("the module could not be rewritten: {e}"));
         let _lease = with_lines.then(|| reserve::lease(LINES)).transpose()?;
         let mut recorder = if with_lines { Recorder::new(module) } else { None };
         let has_positions = recorder.is_some();
-        let rewritten = suspend_points::add(module, waits, recorder.as_mut()).map_err(|e| broken(&e))?;
+        let options = Options { recorder: recorder.as_mut(), expands: config.expands_record_calls() };
+        let rewritten = suspend_points::add(module, waits, options).map_err(|e| broken(&e))?;
+        if let Some(changed) = &rewritten
+            && !changed.sites.is_empty()
+        {
+            record_calls::check(&changed.module, &changed.sites)
+                .map_err(|why| Error::new(Status::Internal, format!("the module was rewritten wrongly: {why}")))?;
+        }
         let lines = match recorder {
             Some(recorder) if rewritten.is_some() => recorder.finish(),
             Some(recorder) => recorder.unchanged(module).map_err(|e| broken(&e))?,
             None => Lines::default(),
         };
-        let (code, wrappers) = rewritten.map_or((None, Wrappers::default()), |(code, wrappers)| (Some(code), wrappers));
+        let (code, wrappers) =
+            rewritten.map_or((None, Wrappers::default()), |changed| (Some(changed.module), changed.wrappers));
         Ok(Self { code, wrappers, lines, has_positions })
     }
 

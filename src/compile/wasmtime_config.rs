@@ -41,8 +41,10 @@ pub fn make(config: &Config, provider: Option<&Provider>) -> wasmtime::Config {
         // Transform SDKs do not need these. Nor do they need externref, exceptions and GC, which live on a
         // garbage-collected heap: a second memory for the guest. Wasmtime is compiled without that.
         .wasm_gc(false)
-        .wasm_memory64(false)
-        .wasm_multi_memory(false);
+        // The validator refuses modules that have these themselves. See `module::record_calls`.
+        .wasm_memory64(config.expands_record_calls())
+        .wasm_multi_memory(config.expands_record_calls())
+        .wasm_custom_page_sizes(config.expands_record_calls());
     if config.trap_mode == wasm_trap_mode::Checks {
         wasmtime.signals_based_traps(false).memory_guard_size(0);
     }
@@ -52,7 +54,9 @@ pub fn make(config: &Config, provider: Option<&Provider>) -> wasmtime::Config {
     if config.perf_map {
         wasmtime.profiler(ProfilingStrategy::PerfMap);
     }
-    if let Some(provider) = provider {
+    if let Some(Provider::Mapped) = provider {
+        wasmtime.with_host_memory(Arc::new(Provider::Mapped)).memory_init_cow(false);
+    } else if let Some(provider) = provider {
         let provider = Arc::new(provider.clone());
         wasmtime
             .with_host_memory(provider.clone())
@@ -71,6 +75,7 @@ pub fn make(config: &Config, provider: Option<&Provider>) -> wasmtime::Config {
 /// The same for a process that compiles and runs nothing. The code is the same.
 pub fn for_helper(config: &Config) -> wasmtime::Config {
     let provider = match config.memory_mode {
+        Mode::OnDemand if config.expands_record_calls() => Some(Provider::Mapped),
         Mode::OnDemand | Mode::ProcessPool => None,
         // Nobody asks it for anything.
         Mode::ThreadPool | Mode::Host => {
@@ -121,7 +126,9 @@ mod tests {
 
     #[test]
     fn features_are_those_of_the_engine() {
-        let engine = wasmtime::Engine::new(&make(&Config::default(), None)).unwrap();
+        // With it Wasmtime has several memories for the library's own.
+        let config = Config { expands_record_calls: false, ..Config::default() };
+        let engine = wasmtime::Engine::new(&make(&config, None)).unwrap();
         let proposals = [
             ("nothing", "(module)", true),
             ("multi-value", "(module (func (result i32 i32) i32.const 1 i32.const 2))", true),

@@ -134,7 +134,7 @@ impl ActivePoll<'_> {
                     }
                     Some(Settled::Rejected(why)) => return Err(rejected(&self.compiled.transform, &why)),
                     Some(_) => {
-                        if self.context.work.borrow_mut().output.consume() {
+                        if self.context.work().output.consume() {
                             next = Next::Deliver(then);
                             continue;
                         }
@@ -153,7 +153,7 @@ impl ActivePoll<'_> {
     /// Checks the batch. False if the slice has ended before.
     #[inline]
     fn check(&self) -> Result<bool> {
-        let work = &mut *self.context.work.borrow_mut();
+        let work = &mut *self.context.work();
         loop {
             if work
                 .check(&self.compiled.shared.config)
@@ -170,7 +170,7 @@ impl ActivePoll<'_> {
     /// Gives the memory of the batch back. False if the slice has ended before.
     #[inline]
     fn free(&self) -> bool {
-        let records = &mut self.context.work.borrow_mut().batch.records;
+        let records = &mut self.context.work().batch.records;
         while !records.free_some() {
             if self.context.run_time.turn_is_over() {
                 return false;
@@ -227,7 +227,7 @@ impl ActivePoll<'_> {
     /// Delivers the available output to the host. A promise if the host needs time for it.
     #[inline]
     fn deliver(&self) -> Result<Option<Waiting>> {
-        let mut work = self.context.work.borrow_mut();
+        let mut work = self.context.work();
         let (false, Some(sink)) = (work.output.is_empty(), self.sink) else { return Ok(None) };
         loop {
             match sink.accept(work.output.block()) {
@@ -246,7 +246,7 @@ impl ActivePoll<'_> {
 impl Next {
     /// The guest failed: the host gets the output of the records before and then the error.
     pub fn failed(context: &Context, error: Error) -> Self {
-        context.work.borrow_mut().output.drop_unfinished();
+        context.work().output.drop_unfinished();
         Self::Deliver(Then::End(Err(Box::new(error))))
     }
 }

@@ -100,7 +100,7 @@ impl Engine for Runner {
     fn transform(&mut self, batch: &'static [u8], first: u32) -> Result<()> {
         check_first(batch, first)?;
         self.context.meter.begin_transform(batch.len());
-        self.context.work.borrow_mut().batch.begin(batch, first);
+        self.context.work().batch.begin(batch, first);
         self.next = Next::Check;
         self.context.state.set(State::Transforming);
         Ok(())
@@ -109,7 +109,7 @@ impl Engine for Runner {
     fn resume(&mut self, mut batch: Box<Batch>) {
         self.context.meter.begin_transform(batch.bytes.len());
         batch.give();
-        self.context.work.borrow_mut().batch = *batch;
+        self.context.work().batch = *batch;
         self.context.state.set(State::Transforming);
     }
 
@@ -140,7 +140,7 @@ impl Engine for Runner {
     }
 
     fn take_batch(&mut self) -> Box<Batch> {
-        Box::new(core::mem::take(&mut self.context.work.borrow_mut().batch))
+        Box::new(core::mem::take(&mut self.context.work().batch))
     }
 
     fn stop(&mut self) {
@@ -153,7 +153,7 @@ impl Engine for Runner {
 
     #[inline]
     fn finish(&mut self, _: &mut Wakers) {
-        let mut work = self.context.work.borrow_mut();
+        let mut work = self.context.work();
         if self.context.state.get() == State::Stopped {
             work.release();
         } else {

@@ -116,7 +116,7 @@ impl Drop for Entered<'_> {
 pub(super) fn poison(context: &Context) {
     context.poisoned.set(true);
     // What had borrowed it was dropped before, by the same panic.
-    if let Ok(mut work) = context.work.try_borrow_mut() {
+    if let Some(mut work) = context.try_work() {
         work.batch = Batch::default();
     }
     context.meter.fail(Status::Panic);

@@ -2,6 +2,8 @@
 //! guest is suspended.
 
 use super::clock::RunTime;
+use super::control::Control;
+use super::fault::Fault;
 use super::last_words::{LastWords, Place};
 use super::limits::Limits;
 use super::random::Random;
@@ -19,7 +21,7 @@ use crate::host::call::{Settled, Waiting};
 use crate::host::log::{Line, LineBuffer, Piece, Sink, wasm_log_severity, wasm_log_source};
 use crate::metrics::clock;
 use crate::metrics::meter::Meter;
-use core::cell::{Cell, RefCell};
+use core::cell::{Cell, Ref, RefCell, RefMut};
 use core::ffi::c_void;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -83,8 +85,14 @@ pub struct Context {
     pub owner: Cell<*mut c_void>,
     /// What the host attached to the engine.
     pub user_data: Cell<*mut c_void>,
-    /// What the guest is working on.
-    pub work: RefCell<Work>,
+    /// What the guest is working on. `work` and `see` lend it.
+    work: RefCell<Work>,
+    /// How far the guest has come while it is open.
+    pub control: Control,
+    /// The control has the latest.
+    open: Cell<bool>,
+    /// The guest's code uses the control.
+    expanded: Cell<bool>,
     /// How long the guest has been running.
     pub run_time: RunTime,
     /// What the engine is doing for any of its users.
@@ -96,7 +104,7 @@ pub struct Context {
     /// The engine's metrics.
     pub meter: Meter,
     /// The guest's wall clock in milliseconds since 1970: the timestamp of the current record.
-    pub wall_clock: Cell<i64>,
+    wall_clock: Cell<i64>,
     /// The guest's profile if there is one.
     pub profile: Profile,
     transform: Arc<Description>,
@@ -125,6 +133,9 @@ impl Context {
             owner: Cell::new(core::ptr::null_mut()),
             user_data: Cell::new(core::ptr::null_mut()),
             work: RefCell::new(Work::new(config.output_buffer_limit)),
+            control: Control::new(),
+            open: Cell::new(false),
+            expanded: Cell::new(false),
             run_time: RunTime::new(config),
             state: Cell::new(State::Stopped),
             refused: Cell::new(false),
@@ -146,12 +157,96 @@ impl Context {
         }
     }
 
+    /// What the guest is working on, to be changed. The guest's next call for a record comes to the host.
+    #[inline]
+    pub fn work(&self) -> RefMut<'_, Work> {
+        let mut work = self.work.borrow_mut();
+        if self.open.get() {
+            self.close(&mut work);
+        }
+        work
+    }
+
+    /// As `work`. None if it is lent.
+    pub fn try_work(&self) -> Option<RefMut<'_, Work>> {
+        let mut work = self.work.try_borrow_mut().ok()?;
+        if self.open.get() {
+            self.close(&mut work);
+        }
+        Some(work)
+    }
+
+    /// What the guest is working on, to be looked at.
+    pub fn see(&self) -> Ref<'_, Work> {
+        if self.open.get() {
+            self.observe(&mut self.work.borrow_mut());
+        }
+        self.work.borrow()
+    }
+
+    #[inline(never)]
+    fn close(&self, work: &mut Work) {
+        self.observe(work);
+        self.control.close();
+        self.open.set(false);
+    }
+
+    /// Notes how far the guest has come without a call.
+    fn observe(&self, work: &mut Work) {
+        if self.open.get()
+            && let Some(latest) = work.observe(&self.control)
+        {
+            self.wall_clock.set(latest);
+            self.refused_growth.set(None);
+            // It began since the last look: the limit is too generous by one look at most.
+            self.run_time.restart();
+        }
+    }
+
+    /// From now on the guest reads and writes usual records without a call. Nothing if they are few.
+    #[inline]
+    pub fn open(&self, work: &mut Work) {
+        if self.expanded.get() && work.open(&self.control, self.has_topic) {
+            self.open.set(true);
+        }
+    }
+
+    /// A guest was made whose code uses the control.
+    pub fn note_expanded(&self) {
+        self.expanded.set(true);
+    }
+
+    /// The guest's wall clock in milliseconds since 1970: the timestamp of the current record.
+    pub fn wall_clock(&self) -> i64 {
+        drop(self.see());
+        self.wall_clock.get()
+    }
+
+    /// Sets the wall clock.
+    #[inline]
+    pub fn set_wall_clock(&self, now: i64) {
+        self.wall_clock.set(now);
+    }
+
+    /// The same while `work` is lent.
+    #[inline]
+    pub fn latest_time(&self) -> i64 {
+        self.wall_clock.get()
+    }
+
+    /// Fails when the guest has run for too long.
+    pub fn check_time(&self) -> Result<(), Fault> {
+        drop(self.see());
+        self.run_time.check()
+    }
+
     /// Resets everything for the next guest in this engine.
     pub fn reset(&self) {
         self.suspended.set(None);
         drop(self.host_call.take());
         *self.schemas.borrow_mut() = Lookup::default();
-        self.work.borrow_mut().release();
+        self.work().release();
+        self.expanded.set(false);
         self.run_time.restart();
         self.run_time.monotonic.reset();
         self.wall_clock.set(0);
@@ -174,7 +269,7 @@ impl Context {
 
     /// The current record if there is one.
     pub fn record(&self) -> Option<RecordAt> {
-        let work = self.work.borrow();
+        let work = self.see();
         let batch = &work.batch;
         batch.in_record.then(|| RecordAt { index: batch.taken - 1, offset: batch.latest_offset })
     }
@@ -223,11 +318,14 @@ impl Context {
 
     /// The memory or a table was refused to grow.
     pub fn note_refused_growth(&self, growth: Growth) {
+        // Records that came before do not end what is noted now.
+        drop(self.see());
         self.refused_growth.set(Some(growth));
     }
 
     /// The last growth that was refused since the current record began.
     pub fn refused_growth(&self) -> Option<Growth> {
+        drop(self.see());
         self.refused_growth.get()
     }
 
@@ -242,6 +340,7 @@ impl Context {
     #[inline]
     pub fn count_passed(&self) {
         let mut work = self.work.borrow_mut();
+        self.observe(&mut work);
         self.meter.pass(core::mem::take(&mut work.taken), work.output.take_accepted());
     }
 
@@ -252,7 +351,7 @@ impl Context {
 
     /// Where the guest is, for what belongs to one record.
     fn place(&self) -> Place {
-        let batch = &self.work.borrow().batch;
+        let batch = &self.see().batch;
         (batch.taken, batch.in_record)
     }
 

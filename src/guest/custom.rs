@@ -184,7 +184,7 @@ impl RunningEngine {
 
     fn transform(&self, context: &Context) -> StepResult {
         let (there, bytes, first) = {
-            let batch = &context.work.borrow().batch;
+            let batch = &context.see().batch;
             (batch.is_there(), batch.bytes, batch.first)
         };
         let (Some(transform), true) = (self.0.callbacks.0.transform, there) else {
@@ -201,7 +201,7 @@ impl RunningEngine {
         match ended(context, &mut call, result, "its transform") {
             StepResult::Again if work.full.get() => StepResult::Full,
             StepResult::Done => {
-                let mut work = context.work.borrow_mut();
+                let mut work = context.work();
                 // Records that it did not take one by one are done as a whole.
                 while next(&mut work, context).is_some() {}
                 context.finish_record(&mut work.output);
@@ -253,7 +253,7 @@ fn failure(context: &Context, why: &str, named: Option<u32>) -> Error {
 
 /// Makes the record with index `index` the current one. False if it does not exist or was finished.
 fn take_until(context: &Context, index: u32) -> bool {
-    let mut work = context.work.borrow_mut();
+    let mut work = context.work();
     loop {
         let batch = &work.batch;
         if !batch.is_there() {
@@ -286,7 +286,7 @@ fn next(work: &mut Work, context: &Context) -> Option<(u32, Record<'static>)> {
     taken.bytes += record.payload.len() as u64;
     batch.in_record = true;
     batch.latest_offset = record.offset;
-    context.wall_clock.set(record.timestamp);
+    context.set_wall_clock(record.timestamp);
     Some((batch.taken - 1, record))
 }
 
@@ -305,7 +305,7 @@ impl wasm_work {
 
     /// The next record with its index if there is one.
     pub fn next(&self) -> Option<(u32, Record<'static>)> {
-        next(&mut self.context().work.borrow_mut(), self.context())
+        next(&mut self.context().work(), self.context())
     }
 
     /// Takes output for the current record. `topic` is an index. `payload` was checked.
@@ -315,12 +315,12 @@ impl wasm_work {
         if topic as usize >= topics {
             return Err(Error::invalid(format!("topic is {topic}; the factory has {topics} output topics")));
         }
-        let mut work = context.work.borrow_mut();
+        let mut work = context.work();
         let Work { batch, output, .. } = &mut *work;
         if !batch.is_there() {
             return Err(Error::new(Status::InvalidState, "there is no current batch"));
         }
-        let timestamp = if batch.taken == batch.first { batch.first_timestamp } else { context.wall_clock.get() };
+        let timestamp = if batch.taken == batch.first { batch.first_timestamp } else { context.latest_time() };
         match output.push(payload, topic, batch.latest_offset, timestamp) {
             Pushed::Stored => Ok(()),
             Pushed::TooLarge => Err(Error::invalid(format!(

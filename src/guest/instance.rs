@@ -9,6 +9,7 @@ use super::random::Random;
 use super::wasi;
 use crate::base::config::Config;
 use crate::base::error::CoreDump;
+use crate::system::memory::windows::Offer;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context as TaskContext, Poll, Waker};
@@ -68,7 +69,12 @@ async fn run(
     pre: InstancePre<GuestState>,
     place: &mut Option<Instance>,
 ) -> Result<(), Error> {
+    let windows = Offer::new(store.data().context.control.attach());
     let instance = *place.insert(pre.instantiate_async(&mut *store).await?);
+    if windows.hide() {
+        store.data().context.note_expanded();
+    }
+    drop(windows);
     let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
     start.call_async(&mut *store, ()).await
 }
@@ -86,7 +92,7 @@ fn deadline_passed(store: StoreContextMut<'_, GuestState>) -> Result<UpdateDeadl
     context.run_time.pause();
     match context.suspended.get() {
         None => {
-            context.run_time.check()?;
+            context.check_time()?;
             if context.profile.is_on() {
                 context.profile.sample(&store);
                 if !context.run_time.turn_is_over() {
@@ -97,7 +103,7 @@ fn deadline_passed(store: StoreContextMut<'_, GuestState>) -> Result<UpdateDeadl
             context.suspended.set(Some(Suspended::SliceOver));
         }
         // A guest that does nothing but wait for the host passes nowhere else.
-        Some(Suspended::ForHost) => context.run_time.check()?,
+        Some(Suspended::ForHost) => context.check_time()?,
         Some(_) => {}
     }
     Ok(UpdateDeadline::Yield(ticks(context)))

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod clock;
 pub mod context;
+pub mod control;
 pub mod core_dump;
 pub mod custom;
 pub mod ending;

@@ -1,6 +1,7 @@
 //! Output records on their way from a guest to its host. They are collected in blocks of the thread's and delivered
 //! block by block.
 
+use super::control::Control;
 use super::output_block::{BLOCK_SIZE, Block, ENTRY};
 use crate::batch::entries::Segment;
 use crate::host::sink::wasm_output_record;
@@ -167,6 +168,29 @@ impl OutputBuffer {
             None => {}
         }
         self.hold(self.full.iter().map(|block| block.size()).sum());
+    }
+
+    /// The guest writes into the block by itself. Only into one that is as large as any.
+    #[inline]
+    pub fn open(&mut self, control: &Control) {
+        if self.block_size == BLOCK_SIZE
+            && self.full.is_empty()
+            && let Some(block) = &mut self.block
+            && block.before.is_empty()
+        {
+            block.open(control, self.finished.records);
+        }
+    }
+
+    /// What the guest has written by itself.
+    #[inline]
+    pub fn observe(&mut self, control: &Control) {
+        if control.record.get() != 0
+            && let Some(block) = &mut self.block
+        {
+            let records = block.observe(control);
+            self.finished = Extent { blocks: 0, records, end: block.end_of(records) };
+        }
     }
 
     /// Whether the buffer is empty.

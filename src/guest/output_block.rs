@@ -1,5 +1,6 @@
 //! A block of output: records with their payloads, in memory that a thread keeps for the next one.
 
+use super::control::{Control, native};
 use crate::batch::entries::Segment;
 use crate::batch::{chunk, fallible};
 use crate::host::sink::wasm_output_record;
@@ -127,6 +128,34 @@ impl Block {
         self.end = end;
         place.copy_from_slice(payload);
         Some(())
+    }
+
+    /// Lets a guest's code go on behind what is there. `finished` records are.
+    #[inline]
+    pub fn open(&mut self, control: &Control, finished: usize) {
+        let (records, payloads) = (native(self.records.as_mut_ptr().cast()), native(self.payloads.as_mut_ptr()));
+        control.payload.set(payloads + self.end as u64);
+        control.payload_end.set(payloads + self.payloads.len() as u64);
+        control.record.set(records + (self.count * ENTRY) as u64);
+        control.record_end.set(records + (self.records.len() * ENTRY) as u64);
+        control.finished.set(records + (finished * ENTRY) as u64);
+    }
+
+    /// Takes over what a guest's code has written. Returns how many records are finished.
+    #[inline]
+    pub fn observe(&mut self, control: &Control) -> usize {
+        let (records, payloads) = (native(self.records.as_mut_ptr().cast()), native(self.payloads.as_mut_ptr()));
+        self.end = (control.payload.get() - payloads) as usize;
+        self.count = (control.record.get() - records) as usize / ENTRY;
+        (control.finished.get() - records) as usize / ENTRY
+    }
+
+    /// Where the payloads of the first `count` records end.
+    pub fn end_of(&self, count: usize) -> usize {
+        match count.checked_sub(1).and_then(|last| self.records.get(last)) {
+            Some(last) => last.payload.addr() - self.payloads.as_ptr().addr() + last.payload_size as usize,
+            None => self.begin,
+        }
     }
 
     /// Drops the content.

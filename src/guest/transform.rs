@@ -76,7 +76,7 @@ fn read_batch_header(
 ) -> Result<i32, Error> {
     let (mut memory, state) = GuestMemory::of(&mut caller, "read_batch_header")?;
     let context: &Context = &state.context;
-    let mut work = context.work.borrow_mut();
+    let mut work = context.work();
     let batch = &mut work.batch;
     if batch.stage != Stage::Given {
         context.run_time.check()?;
@@ -98,7 +98,7 @@ fn read_batch_header(
     memory.write("producer_id", producer_id, header.producer_id.to_le_bytes())?;
     memory.write("producer_epoch", producer_epoch, header.producer_epoch.to_le_bytes())?;
     memory.write("base_sequence", base_sequence, header.base_sequence.to_le_bytes())?;
-    context.wall_clock.set(batch.first_timestamp);
+    context.set_wall_clock(batch.first_timestamp);
     context.run_time.monotonic.take_batch(header.record_count as u32);
     context.run_time.restart();
     batch.stage = Stage::Announced;
@@ -115,7 +115,7 @@ fn read_next_record(
 ) -> Result<i32, Error> {
     let (mut memory, state) = GuestMemory::of(&mut caller, "read_next_record")?;
     let context: &Context = &state.context;
-    let mut work = context.work.borrow_mut();
+    let mut work = context.work();
     // A call that takes no record must not restart the time limit. Otherwise a guest could run forever.
     context.run_time.check()?;
     if work.batch.stage != Stage::Announced {
@@ -141,10 +141,11 @@ fn read_next_record(
     batch.in_record = true;
     batch.latest_offset = record.offset;
     context.run_time.restart();
-    context.wall_clock.set(record.timestamp);
+    context.set_wall_clock(record.timestamp);
     // Last because it is a call. Everything else would have to be kept across it.
     // In one piece: a suspend point here would cost each record of any size a twelfth of its instructions.
     target.copy_from_slice(record.payload);
+    context.open(&mut work);
     Ok(size as i32)
 }
 
@@ -159,7 +160,7 @@ fn write(
 ) -> Result<i32, Error> {
     let (memory, state) = GuestMemory::of(&mut caller, call)?;
     let context: &Context = &state.context;
-    let mut work = context.work.borrow_mut();
+    let mut work = context.work();
     if work.batch.stage != Stage::Announced {
         return refuse(context, work, call, NO_RECORD, Why::NoBatch);
     }
@@ -196,8 +197,14 @@ fn write(
     let Some(index) = index else {
         return refuse(context, work, call, BAD_WRITE, topic.map_or(Why::NoTopic, Why::topic));
     };
-    match output.push(payload, index, batch.latest_offset, context.wall_clock.get()) {
-        Pushed::Stored => Ok(length as i32),
+    match output.push(payload, index, batch.latest_offset, context.latest_time()) {
+        Pushed::Stored => {
+            if let Some((start, length)) = options {
+                context.control.keep_options(memory.read("options", start, length)?, index);
+            }
+            context.open(&mut work);
+            Ok(length as i32)
+        }
         Pushed::TooLarge => refuse_large(context, work, call, payload.len()),
         Pushed::OutOfMemory => Err(Fault::OutOfMemory.into()),
         Pushed::Full => {

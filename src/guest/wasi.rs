@@ -120,7 +120,7 @@ const NANOSECONDS_PER_MILLISECOND: u64 = 1_000_000;
 /// The timestamp of the current record in nanoseconds. Times before 1970 are 1970. Times past 2554 do not fit: records
 /// with microseconds for milliseconds have them.
 fn wall_clock(context: &Context) -> u64 {
-    let milliseconds = u64::try_from(context.wall_clock.get()).unwrap_or(0);
+    let milliseconds = u64::try_from(context.wall_clock()).unwrap_or(0);
     milliseconds.saturating_mul(NANOSECONDS_PER_MILLISECOND)
 }
 

@@ -1,11 +1,18 @@
 //! What a guest is working on: the current batch and its output.
 
 use super::batch::{Batch, Stage};
+use super::control::Control;
 use super::output::OutputBuffer;
 use crate::base::config::Config;
 use crate::base::error::Result;
 use crate::batch::payload::HeaderCheck;
 use crate::metrics::meter::Passed;
+
+/// So many records must be left for the control to be opened: opening costs as much as two calls.
+const FEWEST: usize = 4;
+
+/// Payloads are copied in one piece without a suspend point. Larger ones are left to the host.
+const LARGEST: usize = 128 << 10;
 
 /// The current batch and the output.
 pub struct Work {
@@ -23,6 +30,39 @@ impl Work {
     /// No batch and a buffer for output of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self { batch: Batch::default(), output: OutputBuffer::new(limit), taken: Passed::default(), checked: None }
+    }
+
+    /// Opens the control if records are left that are worth it. Output too if records have a topic and their block has
+    /// room.
+    #[inline]
+    pub fn open(&mut self, control: &Control, has_topic: bool) -> bool {
+        // Output before the first record is the host's business.
+        let Batch { stage: Stage::Announced, in_record: true, records, .. } = &self.batch else { return false };
+        if records.entries.left_here() < FEWEST || records.largest_payload > LARGEST {
+            return false;
+        }
+        control.next.set(records.entries.address());
+        if has_topic {
+            self.output.open(control);
+        }
+        true
+    }
+
+    /// Notes what the guest has read and written by an open control. The time of the latest record that was read since
+    /// the last look.
+    pub fn observe(&mut self, control: &Control) -> Option<i64> {
+        let Self { batch, output, taken, .. } = self;
+        let read = batch.records.entries.advance_to(control.next.get());
+        let latest = read.last().copied();
+        if let Some(latest) = latest {
+            batch.taken += read.len() as u32;
+            batch.in_record = true;
+            batch.latest_offset = latest.offset;
+            taken.records += read.len() as u64;
+            taken.bytes += read.iter().map(|entry| u64::from(entry.size)).sum::<u64>();
+        }
+        output.observe(control);
+        latest.map(|latest| latest.timestamp)
     }
 
     /// Drops the batch and frees the memory.

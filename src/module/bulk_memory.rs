@@ -25,8 +25,7 @@ mod segments;
 pub use pieces::{Pieces, Plan};
 pub use segments::DataSegments;
 
-use wasm_encoder::reencode::{Error, Reencode};
-use wasm_encoder::{BlockType, CodeSection, Function, InstructionSink, ValType};
+use wasm_encoder::{BlockType, Function, InstructionSink};
 use wasmparser::{BinaryReaderError, FunctionBody, Operator};
 
 /// What is done without an epoch check.
@@ -42,9 +41,6 @@ pub(super) struct PieceSizes {
 /// up to sixty if they are copied and were never used before. This is little compared with a time slice and hundreds of
 /// times the cost of dividing.
 pub(super) const PIECES: PieceSizes = PieceSizes { bytes: 128 << 10, elements: 4 << 10 };
-
-/// Locals that a function may have including parameters: a limit of all engines.
-const MOST_LOCALS: u32 = 50_000;
 
 /// The prefix of the operations' codes.
 const PREFIX: u8 = 0xfc;
@@ -180,12 +176,6 @@ fn find(
     Ok(())
 }
 
-/// Learns where instructions come.
-pub trait Moves {
-    /// The instruction at this position of the module comes to this offset in its function.
-    fn moved(&mut self, position: usize, offset: usize);
-}
-
 impl Pieces {
     /// Whether a function does something that is to be divided.
     pub fn are_in(&self, body: &FunctionBody<'_>) -> Result<bool, BinaryReaderError> {
@@ -197,50 +187,36 @@ impl Pieces {
         Ok(any)
     }
 
-    /// Copies a function with so many parameters and divides its operations.
-    pub fn divide<R: Reencode + Moves>(
-        &self,
-        reencoder: &mut R,
-        code: &mut CodeSection,
-        body: &FunctionBody<'_>,
-        params: u32,
-    ) -> Result<(), Error<R::Error>> {
-        let mut locals = Vec::new();
-        let mut count = params;
-        for group in body.get_locals_reader()? {
-            let (group, ty) = group?;
-            locals.push((group, reencoder.val_type(ty)?));
-            count += group;
-        }
-        let length = (count < MOST_LOCALS).then_some(count);
-        locals.extend(length.map(|_| (1, ValType::I32)));
-        let mut function = Function::new(locals);
-        let mut finder = Finder::new(self.sizes);
-        let mut reader = body.get_operators_reader()?;
-        while !reader.eof() {
-            reencoder.moved(reader.original_position(), function.byte_len());
-            let operator = reader.read()?;
-            match finder.next(&operator).and_then(|operation| Some((operation, self.of(operation)?))) {
-                Some((operation, piece)) => {
-                    let mut code = function.instructions();
-                    // Without a local only the function can be called. It handles short lengths too.
-                    let Some(length) = length else {
-                        code.call(piece.function);
-                        continue;
-                    };
-                    code.local_tee(length).local_get(length);
-                    code.i32_const(operation.piece(self.sizes) as i32).i32_le_u();
-                    code.if_(BlockType::FunctionType(piece.ty));
-                    operation.emit(&mut code, &self.data);
-                    code.else_().call(piece.function).end();
-                }
-                None => {
-                    function.instruction(&reencoder.instruction(operator)?);
-                }
-            }
-        }
-        code.function(&function);
-        Ok(())
+    /// Divides the operations of a function. `length` is a local for that. Without it there are calls.
+    pub fn divider(&self, length: Option<u32>) -> Divider<'_> {
+        Divider { pieces: self, finder: Finder::new(self.sizes), length }
+    }
+}
+
+/// Divides the operations of one function.
+pub struct Divider<'a> {
+    pieces: &'a Pieces,
+    finder: Finder,
+    length: Option<u32>,
+}
+
+impl Divider<'_> {
+    /// Writes the next operator if it is one to be divided. Must see all of them.
+    pub fn divide(&mut self, function: &mut Function, operator: &Operator<'_>) -> bool {
+        let Some(operation) = self.finder.next(operator) else { return false };
+        let Some(piece) = self.pieces.of(operation) else { return false };
+        let mut code = function.instructions();
+        // Without a local only the function can be called. It handles short lengths too.
+        let Some(length) = self.length else {
+            code.call(piece.function);
+            return true;
+        };
+        code.local_tee(length).local_get(length);
+        code.i32_const(operation.piece(self.pieces.sizes) as i32).i32_le_u();
+        code.if_(BlockType::FunctionType(piece.ty));
+        operation.emit(&mut code, &self.pieces.data);
+        code.else_().call(piece.function).end();
+        true
     }
 }
 

@@ -24,15 +24,18 @@
 //! `$suspend_here` is where Wasmtime checks the epoch. A function's entry reads the deadline anew. A loop may use the
 //! deadline that it read before the call. Wrappers come after all other functions, so no index changes.
 //!
-//! In the same pass `bulk_memory` divides long operations and data segments, which would have no suspend point inside.
+//! In the same pass `bulk_memory` divides long operations and data segments, which would have no suspend point inside,
+//! and `record_calls` expands the calls for usual records.
 
 use super::abi::{self, WOULD_BLOCK};
-use super::bulk_memory::{self, Moves, PIECES, PieceSizes, Pieces, Plan};
+use super::bulk_memory::{self, PIECES, PieceSizes, Pieces, Plan};
+use super::function_body::{self, Changes, Moves};
 use super::lines::Recorder;
+use super::record_calls::{self, RecordCalls, Site};
 use core::convert::Infallible;
 use std::rc::Rc;
 use wasm_encoder::reencode::{Error, Reencode, utils};
-use wasm_encoder::{BlockType, CodeSection, DataSection, Function, FunctionSection, ValType};
+use wasm_encoder::{BlockType, CodeSection, DataSection, Function, FunctionSection, MemorySection, ValType};
 use wasmparser::{CompositeInnerType, FuncType, Parser, Payload, TypeRef};
 
 /// An import that gets a wrapper.
@@ -134,6 +137,15 @@ impl Wrappers {
     }
 }
 
+/// What is done to a module beside its suspend points.
+#[derive(Default)]
+pub struct Options<'a> {
+    /// Is told where instructions come.
+    pub recorder: Option<&'a mut Recorder>,
+    /// Calls for records are expanded.
+    pub expands: bool,
+}
+
 struct Rewriter<'a> {
     /// Follows where instructions come if the module has lines.
     recorder: Option<&'a mut Recorder>,
@@ -148,29 +160,42 @@ struct Rewriter<'a> {
     pieces: Option<Rc<Pieces>>,
     /// Parameters of each own function of the module whose body is still to come. The last function comes first.
     params: Vec<u32>,
+    /// The calls that are expanded if any are.
+    calls: Option<RecordCalls>,
+    /// Bodies so far.
+    bodies: u32,
 }
 
 /// The same module with wrappers and with long operations divided. `None` if it needs neither. `module` must be
 /// valid.
 ///
-/// `waits` says whether the import with this module and name may have to wait. `recorder` is told where instructions
-/// come.
+/// `waits` says whether the import with this module and name may have to wait.
 pub fn add(
     module: &[u8],
     waits: impl Fn(&str, &str) -> Option<Waits>,
-    recorder: Option<&mut Recorder>,
-) -> Result<Option<(Vec<u8>, Wrappers)>, Error> {
-    add_with(module, waits, recorder, PIECES)
+    options: Options<'_>,
+) -> Result<Option<Changed>, Error> {
+    add_with(module, waits, options, PIECES)
+}
+
+/// A module that was changed.
+pub struct Changed {
+    /// It.
+    pub module: Vec<u8>,
+    /// What was added.
+    pub wrappers: Wrappers,
+    /// Where calls for records are expanded. If any is, the module has two more memories.
+    pub sites: Vec<Site>,
 }
 
 /// The same with pieces of any size, for tests.
 pub(super) fn add_with(
     module: &[u8],
     waits: impl Fn(&str, &str) -> Option<Waits>,
-    recorder: Option<&mut Recorder>,
+    options: Options<'_>,
     sizes: PieceSizes,
-) -> Result<Option<(Vec<u8>, Wrappers)>, Error> {
-    let Some(mut rewriter) = plan(module, waits, recorder, sizes)? else { return Ok(None) };
+) -> Result<Option<Changed>, Error> {
+    let Some(mut rewriter) = plan(module, waits, options, sizes)? else { return Ok(None) };
     let mut out = wasm_encoder::Module::new();
     rewriter.parse_core_module(&mut out, Parser::new(0), module)?;
     let wrappers = Wrappers {
@@ -178,13 +203,14 @@ pub(super) fn add_with(
         bulk_operations: rewriter.pieces.as_ref().map_or(Vec::new(), |pieces| pieces.codes()),
         imports: rewriter.waiting.into_iter().map(|w| (w.import, w.name)).collect(),
     };
-    Ok(Some((out.finish(), wrappers)))
+    let sites = rewriter.calls.map_or(Vec::new(), |calls| calls.sites);
+    Ok(Some(Changed { module: out.finish(), wrappers, sites }))
 }
 
 fn plan<'a>(
     module: &[u8],
     waits: impl Fn(&str, &str) -> Option<Waits>,
-    recorder: Option<&'a mut Recorder>,
+    options: Options<'a>,
     sizes: PieceSizes,
 ) -> Result<Option<Rewriter<'a>>, Error> {
     let mut waiting = Vec::new();
@@ -192,6 +218,8 @@ fn plan<'a>(
     let mut functions = 0;
     let mut params = Vec::new();
     let mut bulk = Plan::new(sizes);
+    let mut calls = RecordCalls::new();
+    let (mut memories, mut bodies, mut expands, mut starts) = (0, 0, false, false);
     for payload in Parser::new(0).parse_all(module) {
         let payload = payload?;
         bulk.read(&payload)?;
@@ -210,6 +238,9 @@ fn plan<'a>(
                 for import in imports.into_imports() {
                     let import = import?;
                     let TypeRef::Func(type_index) = import.ty else { continue };
+                    if options.expands {
+                        calls.import(import.module, import.name, functions);
+                    }
                     if let Some(how) = waits(import.module, import.name)
                         && let Some(Some(ty)) = types.get(type_index as usize)
                     {
@@ -231,6 +262,15 @@ fn plan<'a>(
                     params.push(ty.map_or(0, |ty| ty.params().len() as u32));
                 }
                 params.reverse();
+            }
+            Payload::MemorySection(section) => memories = section.count(),
+            // Wasmtime calls it before the windows can be hidden (`system::memory::windows`).
+            Payload::StartSection { .. } => starts = true,
+            Payload::CodeSectionEntry(body) if calls.any() && !expands => {
+                let count = params.len().checked_sub(1 + bodies).and_then(|i| params.get(i));
+                let count = function_body::locals(&body, count.copied().unwrap_or_default())?;
+                expands = calls.are_in(&body, count.saturating_add(1))?;
+                bodies += 1;
             }
             _ => {}
         }
@@ -258,7 +298,9 @@ fn plan<'a>(
         return Ok(None);
     }
     let unit_type = unit.unwrap_or_default();
-    Ok(Some(Rewriter { recorder, first_added, waiting, by_import, unit_type, pieces, params }))
+    let calls = (expands && memories == 1 && !starts && !waiting.is_empty()).then_some(calls);
+    let recorder = options.recorder;
+    Ok(Some(Rewriter { recorder, first_added, waiting, by_import, unit_type, pieces, params, calls, bodies: 0 }))
 }
 
 impl Rewriter<'_> {
@@ -346,11 +388,40 @@ impl Reencode for Rewriter<'_> {
         if let Some(recorder) = &mut self.recorder {
             recorder.function(&body.range());
         }
-        match self.pieces.clone() {
-            Some(pieces) if pieces.are_in(&body)? => pieces.divide(self, code, &body, params),
-            _ if self.recorder.is_some() => copy(self, code, &body),
-            _ => utils::parse_function_body(self, code, body),
+        let place = self.bodies;
+        self.bodies += 1;
+        let pieces = self.pieces.clone().map(|pieces| pieces.are_in(&body).map(|any| any.then_some(pieces)));
+        let pieces = pieces.transpose()?.flatten();
+        // Out of `self` while it is used beside it.
+        let mut calls = self.calls.take();
+        let expands = match &calls {
+            Some(calls) => {
+                // The divided operations take a local too.
+                calls.are_in(&body, function_body::locals(&body, params)?.saturating_add(1))?
+            }
+            None => false,
+        };
+        let copied = if pieces.is_some() || expands || self.recorder.is_some() {
+            let calls = calls.as_mut().filter(|_| expands).map(|calls| (calls, place));
+            let changes = Changes { params, pieces: pieces.as_deref(), calls };
+            function_body::copy(self, code, &body, changes)
+        } else {
+            utils::parse_function_body(self, code, body)
+        };
+        self.calls = calls;
+        copied
+    }
+
+    fn parse_memory_section(
+        &mut self,
+        memories: &mut MemorySection,
+        section: wasmparser::MemorySectionReader<'_>,
+    ) -> Result<(), Error> {
+        utils::parse_memory_section(self, memories, section)?;
+        if self.calls.is_some() {
+            record_calls::add_memories(memories);
         }
+        Ok(())
     }
 
     fn parse_code_section(
@@ -407,18 +478,6 @@ impl Reencode for Rewriter<'_> {
         }
         Ok(())
     }
-}
-
-/// The same as `utils::parse_function_body`. The recorder sees it.
-fn copy(rewriter: &mut Rewriter<'_>, code: &mut CodeSection, body: &wasmparser::FunctionBody<'_>) -> Result<(), Error> {
-    let mut function = utils::new_function_with_parsed_locals(rewriter, body)?;
-    let mut reader = body.get_operators_reader()?;
-    while !reader.eof() {
-        rewriter.moved(reader.original_position(), function.byte_len());
-        function.instruction(&utils::parse_instruction(rewriter, &mut reader)?);
-    }
-    code.function(&function);
-    Ok(())
 }
 
 fn value_types(types: &[wasmparser::ValType]) -> Result<Vec<ValType>, Error> {

@@ -6,7 +6,7 @@ use crate::fallible;
 use core::cell::RefCell;
 use std::collections::VecDeque;
 
-/// Where a record is and what its own fields say. Compiled guests know this layout (`module::record_calls`).
+/// Where a record is and what its own fields say. Compiled guests know this layout.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Entry {
@@ -14,13 +14,16 @@ pub struct Entry {
     pub offset: i64,
     /// Milliseconds since 1970.
     pub timestamp: i64,
-    /// Address of the payload.
+    /// Address of the payload, less `NATIVE`.
     pub start: u64,
     /// Its bytes. `END` behind the last entry of a segment.
     pub size: u32,
     /// The record's attributes.
     pub attributes: u32,
 }
+
+/// The address that native ones count from. So no memory begins at null.
+pub const NATIVE: u64 = 0x1_0000;
 
 /// The size of no record.
 pub const END: u32 = u32::MAX;
@@ -46,6 +49,10 @@ thread_local! {
 /// Frees the segments that this thread keeps.
 pub fn release_kept() {
     let _ = FREE.try_with(|free| free.take());
+}
+
+fn native(entry: &Entry) -> u64 {
+    ((&raw const *entry).expose_provenance() as u64).wrapping_sub(NATIVE)
 }
 
 /// How many segments this thread keeps.
@@ -160,6 +167,30 @@ impl Entries {
     #[inline(always)]
     pub fn peek(&self) -> Option<&Entry> {
         self.front.as_ref()?.0.get(self.next).filter(|entry| entry.size != END)
+    }
+
+    /// Native address of the next entry.
+    #[inline(always)]
+    pub fn address(&self) -> u64 {
+        self.front.as_ref().and_then(|front| front.0.get(self.next)).map_or(0, native)
+    }
+
+    /// How many entries of this segment are left.
+    #[inline(always)]
+    pub fn left_here(&self) -> usize {
+        let filled = if self.others.is_empty() { self.filled } else { PER_SEGMENT };
+        (filled + 1).saturating_sub(self.next)
+    }
+
+    /// The entries before `address`, which is native, have been read. Returns those that were not read before.
+    #[inline]
+    pub fn advance_to(&mut self, address: u64) -> &[Entry] {
+        let Some(front) = &self.front else { return &[] };
+        let at = address.wrapping_sub(native(&front.0[0])) as usize / size_of::<Entry>();
+        let from = self.next;
+        let Some(read) = front.0.get(from..at).filter(|_| at <= PER_SEGMENT + 1) else { return &[] };
+        self.next = at;
+        read
     }
 
     /// Goes past the entry that `peek` gave.

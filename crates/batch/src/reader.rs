@@ -3,7 +3,7 @@
 use crate::check::Check;
 use crate::cursor::Cursor;
 use crate::decompress::{FREED_AT_ONCE, Regions};
-use crate::entries::{END, Entries, Entry};
+use crate::entries::{END, Entries, Entry, NATIVE};
 use crate::header::{SIZE, wasm_batch_header};
 use crate::record::{RawRecord, Times};
 
@@ -86,10 +86,11 @@ impl<'a> Records<'a> {
     #[inline(always)]
     #[allow(unsafe_code)]
     fn record(&self, entry: &Entry) -> Record<'_> {
+        let start = core::ptr::with_exposed_provenance(entry.start.wrapping_add(NATIVE) as usize);
         // SAFETY: the check or `look_further` found the payload in the batch, which outlives this, or in a region. The
         // bytes of a region stay in place until `end` clears the regions. It clears the entries too. Nothing writes
         // them once the batch is checked. They are lent for as long as `self` is borrowed.
-        let payload = unsafe { core::slice::from_raw_parts(entry.start as *const u8, entry.size as usize) };
+        let payload = unsafe { core::slice::from_raw_parts(start, entry.size as usize) };
         Record { attributes: entry.attributes as u8, timestamp: entry.timestamp, offset: entry.offset, payload }
     }
 

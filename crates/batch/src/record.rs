@@ -2,7 +2,7 @@
 //! count itself, and the deltas are varints.
 
 use crate::cursor::Cursor;
-use crate::entries::Entry;
+use crate::entries::{Entry, NATIVE};
 use crate::error::{Error, Kind};
 use crate::header::wasm_batch_header;
 use crate::payload::{self, HeaderCheck, Validity};
@@ -105,7 +105,7 @@ impl<'a> RawRecord<'a> {
         Entry {
             offset: base_offset.wrapping_add(self.offset_delta),
             timestamp: times.append_time.unwrap_or(times.base.wrapping_add(self.timestamp_delta)),
-            start: self.payload.as_ptr() as u64,
+            start: (self.payload.as_ptr().expose_provenance() as u64).wrapping_sub(NATIVE),
             // A batch has less than 4 GiB.
             size: self.payload.len() as u32,
             attributes: u32::from(self.attributes),

@@ -80,6 +80,7 @@ impl Request {
             "keep_resident": self.config.keep_resident,
             "core_dumps": self.config.core_dumps,
             "debug_info": self.config.debug_info,
+            "expands_record_calls": self.config.expands_record_calls,
             "threads": rayon::current_num_threads(),
             "time_limit_ns": self.limits.time_limit.as_nanos() as u64,
             "compile_memory_limit": self.limits.memory_limit,
@@ -118,6 +119,7 @@ impl Request {
             keep_resident: size("keep_resident")?,
             core_dumps: flag("core_dumps")?,
             debug_info: flag("debug_info")?,
+            expands_record_calls: flag("expands_record_calls")?,
             ..Config::default()
         };
         let limits = CompileHelperConfig {
@@ -295,6 +297,7 @@ mod tests {
             tight_stacks: true,
             core_dumps: true,
             debug_info: true,
+            expands_record_calls: false,
             pool_engines: 7,
             ..Config::default()
         };

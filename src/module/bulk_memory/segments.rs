@@ -134,7 +134,9 @@ mod tests {
         let data = "x".repeat(crate::module::bulk_memory::PIECES.bytes as usize + 1);
         let divided = |pages: u32| {
             let module = format!(r#"(module (memory {pages}) (data (i32.const 0) "{data}"))"#);
-            crate::module::suspend_points::add(&wat::parse_str(module).unwrap(), |_, _| None, None).unwrap().is_some()
+            crate::module::suspend_points::add(&wat::parse_str(module).unwrap(), |_, _| None, Default::default())
+                .unwrap()
+                .is_some()
         };
         assert!(divided(65_535));
         assert!(!divided(65_536));

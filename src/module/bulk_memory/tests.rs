@@ -1,7 +1,9 @@
 //! A divided operation does the same as the original one and can be interrupted.
 
 use super::*;
+use crate::module::function_body::MOST_LOCALS;
 use crate::module::suspend_points::{self, Origin, Wrappers};
+use crate::module::suspend_points::{Changed, Options};
 use proptest::prelude::*;
 use wasmparser::{Parser, Payload};
 use wasmtime::{AsContext as _, Config, Engine, Extern, Instance, Module, Store, Trap, UpdateDeadline, Val};
@@ -77,7 +79,8 @@ fn guest() -> String {
 fn divided_by(module: &str, sizes: PieceSizes) -> (Vec<u8>, Option<Wrappers>) {
     let module = wat::parse_str(module).unwrap();
     wasmparser::validate(&module).unwrap();
-    let Some((out, wrappers)) = suspend_points::add_with(&module, suspend_points::own, None, sizes).unwrap() else {
+    let changed = suspend_points::add_with(&module, suspend_points::own, Options::default(), sizes).unwrap();
+    let Some(Changed { module: out, wrappers, .. }) = changed else {
         return (module, None);
     };
     wasmparser::validate(&out).unwrap();
@@ -450,7 +453,7 @@ fn opcodes_in_more_bytes_than_they_need_are_found() {
     // In place of the two operators behind.
     longer[at..at + 5].copy_from_slice(&[PREFIX, 0x8b, 0x80, 0, 0]);
     wasmparser::validate(&longer).unwrap();
-    assert!(suspend_points::add(&longer, suspend_points::own, None).unwrap().is_some());
+    assert!(suspend_points::add(&longer, suspend_points::own, Options::default()).unwrap().is_some());
 }
 
 #[test]

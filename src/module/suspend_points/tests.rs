@@ -15,7 +15,7 @@ const GUEST: &str = r#"(module
 #[test]
 fn every_reference_goes_to_the_wrapper_and_the_result_is_valid() {
     let module = wat::parse_str(GUEST).unwrap();
-    let (out, wrappers) = add(&module, own, None).unwrap().unwrap();
+    let Changed { module: out, wrappers, .. } = add(&module, own, Options::default()).unwrap().unwrap();
     wasmparser::validate(&out).unwrap();
     let mut calls = Vec::new();
     for payload in Parser::new(0).parse_all(&out) {
@@ -60,7 +60,7 @@ fn an_import_with_a_flag_gets_another_type_and_its_wrapper_the_old_one() {
     )
     .unwrap();
     let waits = |_: &str, name: &str| (name == "two").then_some(Waits::Flag);
-    let (out, wrappers) = add(&module, waits, None).unwrap().unwrap();
+    let Changed { module: out, wrappers, .. } = add(&module, waits, Options::default()).unwrap().unwrap();
     wasmparser::validate(&out).unwrap();
     let (summary, read) = crate::module::inspect::Summary::read(&out);
     read.unwrap();
@@ -84,14 +84,14 @@ fn types_in_recursion_groups_keep_their_places() {
             (func (export "_start") (type $void) (drop (call $write (i32.const 1) (i32.const 2)))))"#,
     )
     .unwrap();
-    let (out, _) = add(&module, own, None).unwrap().unwrap();
+    let out = add(&module, own, Options::default()).unwrap().unwrap().module;
     wasmparser::validate(&out).unwrap();
 }
 
 #[test]
 fn a_module_that_never_waits_is_left_alone() {
     let module = wat::parse_str("(module (func))").unwrap();
-    assert!(add(&module, own, None).unwrap().is_none());
+    assert!(add(&module, own, Options::default()).unwrap().is_none());
 }
 
 #[test]

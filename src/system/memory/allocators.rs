@@ -30,6 +30,7 @@ impl Allocators {
             OnDemand | ProcessPool if self.memory.is_some() || self.stack.is_some() => Err(Error::invalid(
                 "memory_allocator and stack_allocator are for the memory modes THREAD_POOL and HOST",
             )),
+            OnDemand if config.expands_record_calls() => Ok(Some(Provider::Mapped)),
             OnDemand | ProcessPool => Ok(None),
             Host if self.memory.is_none() => Err(Error::invalid("memory mode HOST needs a memory_allocator")),
             Host => Ok(Some(Provider::Host {

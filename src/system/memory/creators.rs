@@ -2,9 +2,11 @@
 #![allow(unsafe_code)]
 
 use super::block::{Block, Missing, Source, page};
+use super::mapping::Mapping;
 use super::pools::{Pools, ThreadPool, not_prepared};
 use super::slabs;
 use super::stacks::{SingleStack, StackRange};
+use super::windows;
 use crate::base::error::Error;
 use crate::base::status::wasm_status as Status;
 use core::cell::Cell;
@@ -32,6 +34,8 @@ fn refuse(error: Error) -> String {
 /// Where an engine's memory and stack come from.
 #[derive(Clone)]
 pub enum Provider {
+    /// A mapping for each engine. Stacks are Wasmtime's own.
+    Mapped,
     /// The thread's pool.
     Pool(Arc<Pools>),
     /// The host for each engine.
@@ -56,23 +60,38 @@ fn missing(why: Missing, what: &str) -> Error {
     }
 }
 
-// SAFETY: memories are at least as large as requested and do not move. They are zeroed: those of a pool by the pool, a
-// block of `Provider::Host` by the host, whose header demands it. They have no guard. The runtime's
-// configuration promises Wasmtime neither a guard (`Config::memory_guard_size`) nor a reservation, so compiled code
-// checks each access against the memory's current size.
+/// The system has no memory or no address space left.
+fn unmapped(bytes: usize, why: &std::io::Error) -> Error {
+    Error::new(Status::System, format!("a memory of {bytes} bytes could not be mapped: {why}"))
+}
+
+// SAFETY: memories are at least as large as requested and do not move. They are zeroed: a mapping by the system, those
+// of a pool by the pool, a block of `Provider::Host` by the host, whose header demands it. A mapping has the
+// reservation and the guard that are asked for. The others have no guard. For them the runtime's configuration promises
+// Wasmtime neither a guard (`Config::memory_guard_size`) nor a reservation, so compiled code checks each access against
+// the memory's current size. Windows are what `windows` says.
 unsafe impl MemoryCreator for Provider {
     fn new_memory(
         &self,
-        _ty: MemoryType,
+        ty: MemoryType,
         minimum: usize,
         maximum: Option<usize>,
-        _reserved: Option<usize>,
+        reserved: Option<usize>,
         guard: usize,
     ) -> Result<Box<dyn LinearMemory>, String> {
+        if windows::is_window(&ty) {
+            return windows::take(&ty, minimum);
+        }
+        if matches!(self, Self::Mapped) {
+            let mapping = Mapping::new(minimum, reserved.unwrap_or(0).max(minimum), guard);
+            let mapping = mapping.map_err(|e| refuse(unmapped(minimum, &e)))?;
+            return Ok(Box::new(mapping));
+        }
         if guard != 0 {
             return Err(refuse(Error::new(Status::Internal, "a memory with a guard was requested")));
         }
         let holder = match self {
+            Self::Mapped => return Err(refuse(Error::new(Status::Internal, "a memory was not mapped"))),
             Self::Pool(pools) => {
                 let pool = pools.mine().ok_or_else(|| refuse(not_prepared()))?;
                 let index = pool.slabs.take().ok_or_else(|| refuse(pool.exhausted("memory")))?;
@@ -155,6 +174,9 @@ unsafe impl StackCreator for Provider {
     fn new_stack(&self, size: usize, _zeroed: bool) -> Result<Box<dyn StackMemory>, wasmtime::Error> {
         let refuse = |error| wasmtime::Error::msg(refuse(error));
         Ok(match self {
+            Self::Mapped => {
+                return Err(wasmtime::Error::msg(refuse(Error::new(Status::Internal, "stacks are Wasmtime's own"))));
+            }
             Self::Pool(pools) => {
                 let pool = pools.mine().ok_or_else(|| refuse(not_prepared()))?;
                 let index = pool.stacks.take().ok_or_else(|| refuse(pool.exhausted("stack")))?;
