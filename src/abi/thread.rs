@@ -90,7 +90,7 @@ pub unsafe extern "C" fn wasm_thread_prepare(
     })
 }
 
-/// Releases the calling thread's pool and the buffers that the thread keeps for batches and their output (up to 2 MiB).
+/// Releases the calling thread's pool and the buffers that the thread keeps for batches and their output (up to 6 MiB).
 /// `WASM_STATUS_INVALID_STATE` while engines use the pool. A thread without a pool is no error.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_thread_release(runtime: *mut wasm_runtime, error: *mut *mut wasm_error) -> wasm_status {
