@@ -10,7 +10,7 @@ PEERS   := $(CARGO_TARGET_DIR)/peers
 
 .PHONY: demo check test setup install test-install wheel test-wheel library library-pgo \
   static deb deb-symbols tarball test-deb test-packages reproducible peers guests configure tool cpp header clean \
-  lint docs test-docs test-rust test-header test-symbols test-abi test-bindings test-cpp renew-instructions \
+  lint docs test-docs test-rust test-header test-symbols test-abi test-bindings test-cpp test-sanitized renew-instructions \
   abi-baseline licences deny advisories mosquitto test-mosquitto bench-mosquitto \
   soak bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
   bench-cache bench-stall bench-failures bench-codecs bench-preempted faults-memory
@@ -183,6 +183,13 @@ test-rust: library
 
 test-cpp: cpp
 	cd $(CMAKE) && ctest --output-on-failure --no-tests=error -j 2
+
+# The suites once more, compiled with AddressSanitizer and UndefinedBehaviorSanitizer: some ten minutes. Before changes
+# of unsafe code, of ownership or of the C++ layer are handed in.
+test-sanitized: configure
+	cmake -S . -B $(CMAKE) -DWASM_ENGINE_SANITIZED_TESTS=ON >$(BUILD)/cmake.log || { cat $(BUILD)/cmake.log; exit 1; }
+	cmake --build $(CMAKE) --target wasm_engine_tests_sanitized asio_suite_sanitized libuv_suite_sanitized
+	cd $(CMAKE) && ctest --output-on-failure --no-tests=error -R sanitized
 
 # Guests in each language with a million records each. `make test` has a hundred thousand.
 soak: setup configure

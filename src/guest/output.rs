@@ -182,12 +182,15 @@ impl OutputBuffer {
         }
     }
 
-    /// What the guest has written by itself.
+    /// What the guest has written by itself. `read` says that it has also read a record since the last look.
     #[inline]
-    pub fn observe(&mut self, control: &Control) {
-        if control.record.get() != 0
-            && let Some(block) = &mut self.block
-        {
+    pub fn observe(&mut self, control: &Control, read: bool) {
+        if control.record.get() == 0 {
+            // It writes by calls. What is there was written before the read.
+            if read {
+                self.mark_finished();
+            }
+        } else if let Some(block) = &mut self.block {
             let records = block.observe(control);
             self.finished = Extent { blocks: 0, records, end: block.end_of(records) };
         }

@@ -61,7 +61,7 @@ impl Work {
             taken.records += read.len() as u64;
             taken.bytes += read.iter().map(|entry| u64::from(entry.size)).sum::<u64>();
         }
-        output.observe(control);
+        output.observe(control, latest.is_some());
         latest.map(|latest| latest.timestamp)
     }
 

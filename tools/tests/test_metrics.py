@@ -80,6 +80,7 @@ class Served(ToolTest):
         self.begin()
         head = self.curl("-I")
         self.assertGreater(int(re.search(r"Content-Length: (\d+)", head).group(1)), 100)
+        self.feed("a")  # then there is an engine
         self.assertIn("wasm_engines 1\n", self.curl(url=self.url + "?x=y"))
 
     def test_each_thread_is_a_shard(self):
