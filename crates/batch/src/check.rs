@@ -2,6 +2,7 @@
 
 use crate::chunk;
 use crate::compression::wasm_compression;
+use crate::crc32c;
 use crate::cursor::Cursor;
 use crate::decompress::{Decoder, Step};
 use crate::entries::{END, Entry};
@@ -10,7 +11,6 @@ use crate::header::{CRC_START, SIZE};
 use crate::payload::HeaderCheck;
 use crate::reader::Records;
 use crate::record::{self, BAD_PAYLOAD, NoRecord, RawRecord, TOO_SHORT, Times};
-use crc_fast::{CrcAlgorithm, Digest};
 
 /// Bytes whose CRC one step computes.
 const CRC_PIECE: usize = 256 << 10;
@@ -43,7 +43,7 @@ enum Stage {
 pub struct Check {
     stage: Stage,
     limit: usize,
-    digest: Option<Digest>,
+    digest: Option<crc32c::Digest>,
     decoder: Option<Box<Decoder>>,
     /// The record that the reader begins with.
     first: i32,
@@ -58,7 +58,7 @@ pub struct Check {
 impl Check {
     #[cold]
     fn begin_crc(&mut self) {
-        self.digest = Some(Digest::new(CrcAlgorithm::Crc32Iscsi));
+        self.digest = Some(crc32c::Digest::new());
         self.at = CRC_START;
         self.stage = Stage::Crc;
     }
@@ -127,7 +127,7 @@ impl<'a> Records<'a> {
             if batch.len() > CRC_PIECE {
                 check.begin_crc();
             } else {
-                self.compare_crc(crc_fast::crc32_iscsi(&batch[CRC_START..])).inspect_err(|_| self.end())?;
+                self.compare_crc(crc32c::checksum(&batch[CRC_START..])).inspect_err(|_| self.end())?;
             }
         }
         Ok(())
@@ -163,7 +163,7 @@ impl<'a> Records<'a> {
                 digest.update(self.batch.get(self.check.at..end).unwrap_or_default());
                 self.check.at = end;
                 if end == self.batch.len() {
-                    let crc = digest.finalize() as u32;
+                    let crc = digest.finish();
                     self.compare_crc(crc)?;
                     self.check.at = 0;
                     self.check.stage = Stage::Header;

@@ -1,5 +1,6 @@
 //! The 61 bytes at the head of a batch.
 
+use crate::crc32c;
 use crate::error::{Error, Kind, Result};
 
 /// Bytes of the header.
@@ -143,7 +144,7 @@ impl wasm_batch_header {
         put(out, 51, &self.producer_epoch.to_be_bytes());
         put(out, 53, &self.base_sequence.to_be_bytes());
         put(out, 57, &self.record_count.to_be_bytes());
-        self.crc = crc_fast::crc32_iscsi(&out[CRC_START..]);
+        self.crc = crc32c::checksum(&out[CRC_START..]);
         put(out, 17, &self.crc.to_be_bytes());
     }
 

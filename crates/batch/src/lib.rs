@@ -9,6 +9,7 @@ pub mod builder;
 mod check;
 pub mod chunk;
 pub mod compression;
+pub mod crc32c;
 pub mod cursor;
 mod decompress;
 pub mod entries;
