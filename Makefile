@@ -13,7 +13,7 @@ PEERS   := $(CARGO_TARGET_DIR)/peers
   lint docs test-docs test-rust test-header test-symbols test-abi test-bindings test-cpp test-sanitized renew-instructions \
   abi-baseline licences deny advisories mosquitto test-mosquitto bench-mosquitto \
   soak bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
-  bench-cache bench-stall bench-failures bench-codecs bench-preempted faults-memory
+  bench-cache bench-crc bench-stall bench-failures bench-codecs bench-preempted faults-memory
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
@@ -280,6 +280,10 @@ bench-calls: setup configure
 	cmake --build $(CMAKE) --target bench-calls wat_guests
 	$(CMAKE)/bench/bench-calls $(CMAKE)/cpp_tests/wat/h_bench.wasm
 	cargo run --release --locked --example direct-calls
+
+# CRC-32C by each way that the processor has.
+bench-crc:
+	cargo run --release --locked -p wasm-engine-batch --example crc32c
 
 bench-density: setup configure
 	cmake --build $(CMAKE) --target bench-density
