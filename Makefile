@@ -13,7 +13,7 @@ PEERS   := $(CARGO_TARGET_DIR)/peers
   lint docs test-docs test-rust test-header test-symbols test-abi test-bindings test-cpp test-sanitized renew-instructions \
   abi-baseline licences deny advisories mosquitto test-mosquitto bench-mosquitto \
   soak bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
-  bench-cache bench-crc bench-stall bench-failures bench-codecs bench-preempted faults-memory
+  bench-cache bench-crc bench-stall bench-failures bench-record-calls bench-codecs bench-preempted faults-memory
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
@@ -292,6 +292,10 @@ bench-density: setup configure
 bench-modes: setup configure
 	cmake --build $(CMAKE) --target bench-modes
 	$(CMAKE)/bench/bench-modes $(foreach g,c rust,$(GUESTS)/$(g)_identity.wasm)
+
+bench-record-calls: setup configure
+	cmake --build $(CMAKE) --target bench-record_calls
+	$(CMAKE)/bench/bench-record_calls $(foreach g,c rust cpp go,$(GUESTS)/$(g)_identity.wasm)
 
 bench-throws: setup configure
 	cmake --build $(CMAKE) --target bench-throws

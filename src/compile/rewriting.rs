@@ -4,8 +4,8 @@ use crate::base::config::Config;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::module::lines::{Lines, Recorder};
-use crate::module::record_calls;
 use crate::module::suspend_points::{self, Options, Waits, Wrappers};
+use crate::module::{data_segments, record_calls};
 use crate::system::memory::reserve;
 use core::fmt::Display;
 
@@ -32,6 +32,9 @@ impl Rewritten {
         let _lease = with_lines.then(|| reserve::lease(LINES)).transpose()?;
         let mut recorder = if with_lines { Recorder::new(module) } else { None };
         let has_positions = recorder.is_some();
+        // Behind the code, so that no position of an instruction changes.
+        let joined = data_segments::join(module).map_err(|e| broken(&e))?;
+        let module = joined.as_deref().unwrap_or(module);
         let options = Options { recorder: recorder.as_mut(), expands: config.expands_record_calls() };
         let rewritten = suspend_points::add(module, waits, options).map_err(|e| broken(&e))?;
         if let Some(changed) = &rewritten
@@ -46,7 +49,7 @@ impl Rewritten {
             None => Lines::default(),
         };
         let (code, wrappers) =
-            rewritten.map_or((None, Wrappers::default()), |changed| (Some(changed.module), changed.wrappers));
+            rewritten.map_or((joined, Wrappers::default()), |changed| (Some(changed.module), changed.wrappers));
         Ok(Self { code, wrappers, lines, has_positions })
     }
 

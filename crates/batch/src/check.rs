@@ -261,6 +261,8 @@ impl<'a> Records<'a> {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn parse_last(&mut self) -> Result<Parsed> {
         // Out of `self` while it is parsed.
         let regions = core::mem::take(&mut self.regions);
@@ -377,6 +379,8 @@ impl<'a> Records<'a> {
     }
 
     /// Parses the next records, of which nothing is remembered.
+    #[cold]
+    #[inline(never)]
     fn parse_unread(&mut self, region: &[u8]) -> Option<NoRecord> {
         let (header, check) = (&self.header, &mut self.check);
         let mut rest = Cursor::at(region, check.at);

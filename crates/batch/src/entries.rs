@@ -7,7 +7,7 @@ use core::cell::RefCell;
 use std::collections::VecDeque;
 
 /// Where a record is and what its own fields say. Compiled guests know this layout.
-#[repr(C)]
+#[repr(C, align(32))] // within a cache line
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Entry {
     /// Kafka offset.

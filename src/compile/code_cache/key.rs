@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use std::hash::{Hash as _, Hasher};
 use wasmtime::Engine;
 
-/// Raised whenever `module::suspend_points`, `bulk_memory` or `record_calls` rewrites modules in another way, or when host functions
+/// Raised whenever `module::suspend_points`, `bulk_memory`, `record_calls` or `data_segments` rewrites modules in another way, or when host functions
 /// change their meaning for the added code. A test here notices the former.
 pub const REWRITING: u32 = 4;
 
