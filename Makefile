@@ -81,6 +81,7 @@ tarball: static
 
 # What is in them; and, which takes minutes and root, what they do in a Debian that has nothing of this checkout.
 IN_PACKAGES := cd scripts/tests && PACKAGES=$(PACKAGES) GUESTS=$(GUESTS) python3 -B -m unittest -q
+test-deb: export COMPRESSION := 1
 test-deb: deb
 	@$(MAKE) --no-print-directory tarball
 	$(IN_PACKAGES) test_packages.Contents

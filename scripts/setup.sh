@@ -33,7 +33,7 @@ core_packages=(
   python3-pip python3-setuptools python3-venv python3-wheel  # build and test; the Python wheel
   libzstd-dev liblz4-dev libxxhash-dev     # test; they are in one program with the static library
   man-db fish zsh                          # test; they read the tool's manual page and completions
-  debhelper elfutils lintian xz-utils      # packages
+  debhelper elfutils lintian xz-utils libmosquitto-dev mosquitto-dev  # packages
 )
 # Rust's standard library for Wasm is built from rust-web-src, and rust-web-llvm links with lld-22: keep the
 # version of the clang family in step, libclang's above too, since only one libc++-NN-dev-wasm32 can be installed at

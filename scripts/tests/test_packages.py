@@ -7,6 +7,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 import unittest
@@ -15,7 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = Path(os.environ["PACKAGES"])
 GUESTS = Path(os.environ["GUESTS"])
-NAMES = {"libwasm-engine0", "libwasm-engine0-dbgsym", "libwasm-engine-dev", "wasm-transform", "wasm-transform-dbgsym"}
+NAMES = {"libwasm-engine0", "libwasm-engine0-dbgsym", "libwasm-engine-dev", "mosquitto-plugin-wasm-engine",
+         "mosquitto-plugin-wasm-engine-dbgsym", "wasm-transform", "wasm-transform-dbgsym"}
 # What must be in no file that ships.
 OF_THIS_MACHINE = [str(ROOT), str(Path.home() / ".cargo"), str(Path.home() / ".rustup")]
 
@@ -69,7 +71,7 @@ class Contents(unittest.TestCase):
 
         library = r"usr/lib/[\w-]+/"
         has("libwasm-engine0", library + r"libwasm_engine\.so\.0", library + r"libwasm_engine\.so\.0\.\d+\.\d+",
-            r"usr/share/doc/libwasm-engine0/copyright")
+            library + r"wasm_engine-0/wasm-compile-helper", r"usr/share/doc/libwasm-engine0/copyright")
         has("libwasm-engine-dev", library + r"libwasm_engine\.so", library + r"libwasm_engine\.a",
             library + r"pkgconfig/wasm_engine\.pc", library + r"cmake/wasm_engine/wasm_engineConfig\.cmake",
             r"usr/include/wasm_engine\.h", r"usr/include/wasm_engine/wasm_engine\.hh",
@@ -78,6 +80,8 @@ class Contents(unittest.TestCase):
             r"usr/share/bash-completion/completions/wasm-transform",
             r"usr/share/zsh/vendor-completions/_wasm-transform",
             r"usr/share/fish/vendor_completions\.d/wasm-transform\.fish")
+        has("mosquitto-plugin-wasm-engine", library + r"mosquitto/mosquitto_wasm\.so",
+            r"usr/share/doc/mosquitto-plugin-wasm-engine/README\.md(\.gz)?")
         has("libwasm-engine0-dbgsym", r"usr/lib/debug/\.build-id/../\w+\.debug")
         # The notices that go with what is inside.
         notices = [path.name for path in ROOT.glob("THIRD-PARTY*")]
@@ -87,7 +91,9 @@ class Contents(unittest.TestCase):
         depends = {name: run("dpkg-deb", "-f", path, "Depends") for name, path in packages().items()}
         self.assertRegex(depends["libwasm-engine0"], r"libc6 \(>= 2\.\d\d\)")
         self.assertIn("libwasm-engine0 (= ", depends["libwasm-engine-dev"])
-        self.assertRegex(depends["wasm-transform"], r"libwasm-engine0 \(>= 0\.\d+\.\d+\)")
+        for name in ("wasm-transform", "mosquitto-plugin-wasm-engine"):
+            self.assertRegex(depends[name], r"libwasm-engine0 \(>= 0\.\d+\.\d+\)")
+        self.assertRegex(depends["mosquitto-plugin-wasm-engine"], r"mosquitto \(>= 2\.0\)")
 
     def test_debug_information_belongs_to_the_library(self):
         base = Path(self.directory.name)
@@ -96,7 +102,8 @@ class Contents(unittest.TestCase):
         debug = base / f"libwasm-engine0-dbgsym/usr/lib/debug/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
         self.assertIn(f"Build ID: {build_id}", run("readelf", "-n", debug))
         self.assertNotIn(".symtab", run("readelf", "-SW", library))
-        self.assertIn("/usr/src/wasm-engine", run("readelf", "--debug-dump=line-str,str", debug, errors="replace"))
+        text = run("readelf", "--decompress", "--string-dump=.debug_str", debug, errors="replace")
+        self.assertTrue("/usr/src/wasm-engine" in text, "the library's sources have no place")
 
     def test_no_path_of_this_machine(self):
         base = Path(self.directory.name)
@@ -127,16 +134,21 @@ class NewSystem(unittest.TestCase):
         cls.system = Path(tempfile.mkdtemp(prefix="wasm-engine-system-"))
         cls.addClassCleanup(shutil.rmtree, cls.system)
         wanted = "--include=gcc,libc6-dev,g++,make,cmake,pkg-config,gdb,xz-utils"
-        run("mmdebstrap", "--variant=minbase", wanted, "bookworm", cls.system)
+        # With the lists of packages, for what packages depend on.
+        run("mmdebstrap", "--variant=minbase", "--skip=cleanup/apt/lists", wanted, "bookworm", cls.system)
         for path in [*packages().values(), archive(), GUESTS / "c_tee.wasm", GUESTS / "c_identity.wasm"]:
             shutil.copy(path, cls.system / "root")
         shutil.copy("/etc/resolv.conf", cls.system / "etc")
+        # Packages start no services, which would use this machine's ports.
+        policy = cls.system / "usr/sbin/policy-rc.d"
+        policy.write_text("#!/bin/sh\nexit 101\n")
+        policy.chmod(0o755)
 
     def inside(self, script):
         """Runs a script in the system."""
         alone = ("unshare", "--mount", "--pid", "--fork", "chroot", self.system)
         environment = ("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8")
-        return run(*alone, *environment, "sh", "-euc", f"mount -t proc proc /proc\ncd /root\n{script}")
+        return run(*alone, *environment, "sh", "-euc", f"mount -t proc proc /proc\ncd /root\n{script}", timeout=600)
 
     def test_packages(self):
         self.inside("apt-get install -y --no-install-recommends ./*.deb >log 2>&1 || { cat log; exit 1; }")
@@ -153,6 +165,40 @@ class NewSystem(unittest.TestCase):
         stopped = self.inside(f"gdb -batch {commands} --args ./linked c_tee.wasm 1 2>&1")
         self.assertRegex(stopped, r"src/abi/runtime\.rs:\d+")
         self.inside("apt-get purge -y libwasm-engine0 >log 2>&1; ! ls /usr/lib/*/libwasm_engine* 2>/dev/null")
+
+    def test_the_plugin(self):
+        """In Debian's broker, with Debian's settings."""
+        packages = "./libwasm-engine0_*.deb ./mosquitto-plugin-wasm-engine_*.deb mosquitto-clients"
+        self.inside(f"apt-get install -y --no-install-recommends {packages} >log 2>&1 || {{ cat log; exit 1; }}")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        etc = self.system / "etc/mosquitto"
+        plugin = self.inside("dpkg -L mosquitto-plugin-wasm-engine | grep mosquitto_wasm.so").strip()
+        (etc / "conf.d/wasm.conf").write_text(
+            f"listener {port} 127.0.0.1\nallow_anonymous true\nplugin {plugin}\nplugin_opt_config /etc/mosquitto/transforms\n"
+        )
+        (etc / "transforms").write_text(
+            "transform tee\nmodule /etc/mosquitto/c_tee.wasm\nfilter sensors/+/raw\noutput out clean/{2}\n"
+        )
+        shutil.copy(GUESTS / "c_tee.wasm", etc)
+        at = f"-h 127.0.0.1 -p {port}"
+        got = self.inside(f"""
+            install -d -o mosquitto /run/mosquitto
+            mosquitto -c /etc/mosquitto/mosquitto.conf >broker 2>&1 &
+            tries=0
+            until mosquitto_pub {at} -t ready -m 1 2>client; do
+              tries=$((tries + 1))
+              [ $tries -lt 300 ] && kill -0 $! || {{ cat client broker /var/log/mosquitto/mosquitto.log >&2; exit 1; }}
+              sleep 0.1
+            done
+            mosquitto_sub {at} -t 'clean/#' -F '%t %p' -C 2 -W 60 >received &
+            while kill -0 $! 2>/dev/null; do
+              mosquitto_pub {at} -t sensors/7/raw -m '2 copies'
+              sleep 0.1
+            done
+            cat received""")
+        self.assertEqual(got, "clean/7 2 copies\n" * 2)
 
     def test_the_archive(self):
         self.inside("mkdir -p opt && tar -xJf *.tar.xz -C opt --strip-components=1")
