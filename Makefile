@@ -9,7 +9,7 @@ CMAKE   := $(BUILD)/cmake
 PEERS   := $(CARGO_TARGET_DIR)/peers
 
 .PHONY: demo check test setup install test-install wheel test-wheel library library-pgo \
-  static deb deb-symbols tarball test-deb test-packages reproducible peers guests configure tool cpp header clean \
+  static deb deb-symbols tarball test-deb test-packages newcomer reproducible peers guests configure tool cpp header clean \
   lint docs test-docs test-rust test-header test-symbols test-abi test-bindings test-cpp test-sanitized renew-instructions \
   abi-baseline licences deny advisories mosquitto test-mosquitto bench-mosquitto \
   soak bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
@@ -90,6 +90,11 @@ test-packages: guests deb
 	@scripts/setup.sh packages
 	$(IN_PACKAGES) test_packages
 
+# What the pages for getting started say, typed into a new Debian and timed, for docs/installing.md. As root.
+newcomer: guests deb wheel
+	@scripts/setup.sh packages
+	scripts/newcomer.py $(PACKAGES) $(BUILD)/wheel $(GUESTS) --write
+
 # Two builds in two folders give the same library. Half an hour or more.
 reproducible:
 	scripts/reproducible.sh $(BUILD)/reproducible
@@ -157,7 +162,7 @@ test-docs: library guests
 	scripts/draw-diagrams.py --check
 	scripts/make-docs.py --check
 	cd scripts/tests && LIBRARY=$(LIBRARY) GUESTS=$(GUESTS) python3 -B -m unittest -q test_check_links \
-	  test_check_snippets test_make_docs test_concepts test_monitoring test_security test_platforms test_faq
+	  test_check_snippets test_newcomer test_make_docs test_concepts test_monitoring test_security test_platforms test_faq
 
 # The site, in build/site: the pages by mdBook, the headers by Doxygen, with all links checked.
 docs:
