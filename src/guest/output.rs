@@ -170,13 +170,13 @@ impl OutputBuffer {
         self.hold(self.full.iter().map(|block| block.size()).sum());
     }
 
-    /// The guest writes into the block by itself. Only into one that is as large as any.
+    /// The guest writes into the block by itself. Only into a usual one, whose size is a limit.
     #[inline]
     pub fn open(&mut self, control: &Control) {
         if self.block_size == BLOCK_SIZE
             && self.full.is_empty()
             && let Some(block) = &mut self.block
-            && block.before.is_empty()
+            && block.is_usual()
         {
             block.open(control, self.finished.records);
         }

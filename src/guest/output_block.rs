@@ -92,13 +92,19 @@ impl Block {
         self.before_size + self.end - self.begin + self.count * ENTRY
     }
 
+    /// Whether it has the size of those that a thread keeps and no others before it.
+    #[inline]
+    pub fn is_usual(&self) -> bool {
+        self.before.is_empty() && self.payloads.len() == chunk::SIZE && self.records.len() == MOST_RECORDS
+    }
+
     /// Gives the block to the thread.
     #[inline]
     pub fn give_back(mut self: Box<Self>) {
-        if self.payloads.len() != chunk::SIZE || self.records.len() != MOST_RECORDS {
+        self.clear();
+        if !self.is_usual() {
             return;
         }
-        self.clear();
         let _ = FREE.try_with(|free| {
             if let Ok(mut free) = free.try_borrow_mut()
                 && free.len() < MOST_KEPT
