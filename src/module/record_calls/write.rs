@@ -82,10 +82,12 @@ impl Code<'_> {
         code.local_get(buffer).i32_load8_u(arg(0, 0)).local_set(key);
         code.local_get(key).i32_const(0x81).i32_and().if_(BlockType::Empty);
         code.local_get(key).i32_const(1).i32_ne().br_if(1).end();
+        // At least two bytes are behind the key: the value's length and the number of headers. Compared as a length:
+        // behind a payload at the end of 4 GiB, addresses begin at 0 again.
+        code.local_get(key).i32_const(1).i32_shr_u().local_tee(key).i32_const(3).i32_add();
+        code.local_get(length).i32_gt_u().br_if(0);
         // From here on `value` is where the value's length is, less one.
-        code.local_get(buffer).local_get(key).i32_const(1).i32_shr_u().i32_add().local_set(value);
-        // At least two bytes of it are within the payload: its length and the number of headers.
-        code.local_get(value).i32_const(2).i32_add().local_get(last).i32_gt_u().br_if(0);
+        code.local_get(buffer).local_get(key).i32_add().local_set(value);
         code.local_get(value).i32_load16_u(arg(0, 1)).local_set(size);
         // Behind the value: one, two or three bytes of its length and so many of itself.
         code.local_get(size).i32_const(0x80).i32_and().if_(BlockType::Result(ValType::I32));
@@ -93,7 +95,7 @@ impl Code<'_> {
             code.local_get(size).i32_const(1).i32_and().br_if(1);
             code.local_get(size).i32_const(0x8000).i32_and().if_(BlockType::Result(ValType::I32));
             {
-                code.local_get(value).i32_const(4).i32_add().local_get(last).i32_gt_u().br_if(2);
+                code.local_get(last).local_get(value).i32_sub().i32_const(4).i32_lt_u().br_if(2);
                 code.local_get(value).i32_load8_u(arg(0, 3)).local_tee(key).i32_const(0x80).i32_and().br_if(2);
                 Self::low_bits(code, size);
                 code.local_get(key).i32_const(13).i32_shl().i32_or().i32_const(2).i32_add();
@@ -112,8 +114,8 @@ impl Code<'_> {
             code.local_get(size).i32_const(0x7f).i32_and().i32_const(1).i32_shr_u();
         }
         code.end();
-        // The number of headers is the last byte and 0. The sum cannot wrap: a value has less than 2 MiB here and
-        // `value` is at most `last`, which is within the memory.
+        // The number of headers is the last byte and 0. If the sum wraps, it is below 2 MiB, as the value is. It then is
+        // not `last`, which is behind `value`.
         code.local_get(value).i32_const(2).i32_add().i32_add().local_get(last).i32_ne().br_if(0);
         code.local_get(last).i32_load8_u(arg(0, 0)).br_if(0);
     }
