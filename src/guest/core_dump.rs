@@ -142,7 +142,8 @@ fn tail(dump: &WasmCoreDump, wrappers: &Wrappers) -> Vec<u8> {
     }
     let mut instances = CoreDumpInstancesSection::new();
     for _ in dump.instances() {
-        instances.instance(0, 0..dump.memories().len() as u32, 0..dump.globals().len() as u32);
+        // Without the memories that were added.
+        instances.instance(0, 0..dump.memories().len().min(1) as u32, 0..dump.globals().len() as u32);
     }
     let mut stack = CoreDumpStackSection::new("main");
     for frame in dump.frames() {
