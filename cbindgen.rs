@@ -13,9 +13,9 @@ type Place = (PathBuf, usize);
 /// Its introduction is the first paragraph of the file's docs.
 #[rustfmt::skip]
 const SECTIONS: &[&str] = &[
-    "library", "bytes", "error", "runtime", "thread", "factory", "future", "engine", "batch", "task", "promise",
-    "host_function", "policy", "custom_engine", "schema_registry", "artifact", "code_cache", "factory_cache", "metrics",
-    "profile",
+    "library", "bytes", "error", "runtime", "thread", "factory", "future", "engine", "transform_many", "batch", "task",
+    "promise", "host_function", "policy", "custom_engine", "schema_registry", "artifact", "code_cache", "factory_cache",
+    "metrics", "profile",
 ];
 const EXPORTS: &str = "src/abi";
 /// The introduction of the section of handles.

@@ -8,6 +8,7 @@ set(MODE_FILES
   engine/sink_test.cc
   engine/task_test.cc
   engine/transform_and_poll_test.cc
+  engine/transform_many_test.cc
   guest/bulk_memory_test.cc
   guest/core_dump_test.cc
   guest/end_test.cc
@@ -24,6 +25,7 @@ set(MODE_FILES
   policy/reentrant_test.cc
   policy/restart_test.cc
   policy/resume_test.cc
+  policy/transform_many_test.cc
   replace/combined_test.cc
   shared/failure_test.cc
   shared/order_test.cc

@@ -391,6 +391,9 @@ typedef struct wasm_error_info {
   uint64_t memory_size;
   // Bytes that the guest's memory was last refused to grow to while it worked on the record. 0 if it was not.
   uint64_t memory_wanted;
+  // Index of the batch in its `wasm_engine_transform_many`. Counted from 0. The batches before it have completed.
+  // 0 if there was one batch or none.
+  uint64_t batch_index;
 } wasm_error_info;
 
 // A frame of a guest's call stack.
@@ -781,7 +784,7 @@ typedef struct wasm_thread_pool {
 // another size. `WASM_STATUS_INVALID_ARGUMENT` if engines are given in another memory mode.
 wasm_status wasm_thread_prepare(wasm_runtime *runtime, const wasm_thread_config *config, wasm_error **error);
 
-// Releases the calling thread's pool and the buffers that the thread keeps for batches and their output (up to 2 MiB).
+// Releases the calling thread's pool and the buffers that the thread keeps for batches and their output (up to 6 MiB).
 // `WASM_STATUS_INVALID_STATE` while engines use the pool. A thread without a pool is no error.
 wasm_status wasm_thread_release(wasm_runtime *runtime, wasm_error **error);
 
@@ -1002,17 +1005,17 @@ typedef struct wasm_output_record {
   int64_t input_timestamp;
 } wasm_output_record;
 
-// Receives the output of one `wasm_engine_transform`.
+// Receives the output of one `wasm_engine_transform` or `wasm_engine_transform_many`.
 typedef struct wasm_output_sink {
   // `sizeof(wasm_output_sink)`.
   size_t size;
   // The host's own.
   void *data;
-  // Frees `data`. Called exactly once for every sink that was passed to `wasm_engine_transform`, even if that call
-  // failed. On the engine's thread. May be NULL.
+  // Frees `data`. Called exactly once for every sink that was passed to a transform, even if that call failed. On
+  // the engine's thread. May be NULL.
   void (*drop)(void *data);
   // Takes a block of `count` records in the order in which the guest wrote them. `count` is at least 1. Returns a
-  // `wasm_callback_result`.
+  // `wasm_callback_result`. Of several batches it says with `wasm_call_output_batches` which record is whose.
   //
   // Called by `wasm_future_poll` on the engine's thread and on the host's own stack. The records and their
   // payloads are valid until the callback returns. If the callback takes the promise of `call` with
@@ -1160,6 +1163,81 @@ wasm_status wasm_engine_get_memory_size(const wasm_engine *engine, uint64_t *byt
 // `WASM_STATUS_WRONG_THREAD` on another thread. `WASM_STATUS_BUSY` from one of the engine's own callbacks. Nothing is
 // freed then.
 wasm_status wasm_engine_release(wasm_engine *engine, wasm_error **error);
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Transform many
+//
+// Several batches in one call. When more than one batch waits for an engine, this takes a fraction of the time of one
+// `wasm_engine_transform` after the other: between two batches that are small the guest is not suspended.
+// ---------------------------------------------------------------------------------------------------------------------
+
+// Batches for the guest and the destination of their output.
+typedef struct wasm_transform_many_args {
+  // `sizeof(wasm_transform_many_args)`.
+  size_t size;
+  // The batches in the order in which the guest gets them. Each is as for `wasm_transform_args`: borrowed and
+  // unchanged until the operation has completed. The array itself is copied and need only live during the call.
+  const wasm_slice *batches;
+  // Number of batches. At least 1.
+  size_t batch_count;
+  // Receives the output of all batches as for `wasm_transform_args`. `wasm_call_output_batches` tells it apart. The
+  // sink is dropped once, after the last batch.
+  const wasm_output_sink *sink;
+  // The index of the first record of the first batch that the guest gets. Default 0. Of the other batches the guest
+  // gets all records.
+  uint32_t first_record;
+} wasm_transform_many_args;
+
+// Consecutive records of a block that belong to one batch.
+typedef struct wasm_output_batch {
+  // Index of the batch in the call. Counted from 0.
+  uint32_t batch;
+  // Number of records.
+  uint32_t record_count;
+} wasm_output_batch;
+
+// Gives the guest several record batches, one after the other, as one operation.
+//
+// Each batch is transformed as by `wasm_engine_transform` of its own: checked as a whole before the guest sees it,
+// announced to the guest by its own header, with time limits and a policy that count for its records. The operation is
+// one: it has one future, one sink and one turn of a shared engine. A hot swap comes before or after it. Time slices
+// are those of the polls: each yields when its slice has ended, however many batches that took.
+//
+// Output comes in the order of the batches. A block may have output of several. When a poll is ready or pending or has
+// failed, the sink has been given all output of the batches that have completed. A poll that yields in the middle of a
+// batch may leave some of it to a later one. Otherwise the first batch waits for the others of its time slice at most.
+//
+// The operation ends with the first failure. `batch_index` of `wasm_error_info` is the batch, and the message names
+// it. The batches before it have completed and the sink has their output. Those behind it have not been begun. If the
+// batch was refused, the engine is idle and the host continues behind it. If the guest failed, the engine is stopped.
+// Then the host starts it and continues with that batch and `first_record`, or behind it. With a policy the record is
+// skipped or becomes a dead letter, the guest starts again, and both the rest of its batch and the batches behind it
+// follow. When the sink fails, `batch_index` is the first batch of the block that was not taken.
+//
+// Errors of the call itself are those of `wasm_engine_transform`. `WASM_STATUS_INVALID_ARGUMENT` also if there is no
+// batch.
+wasm_status wasm_engine_transform_many(wasm_engine *engine,
+                                       const wasm_transform_many_args *args,
+                                       wasm_future **future,
+                                       wasm_error **error);
+
+// `wasm_engine_transform_many` and the first `wasm_future_poll` in one call, as `wasm_engine_transform_and_poll`.
+wasm_status wasm_engine_transform_many_and_poll(wasm_engine *engine,
+                                                const wasm_transform_many_args *args,
+                                                const wasm_waker *waker,
+                                                wasm_poll *state,
+                                                wasm_future **future,
+                                                wasm_error **error);
+
+// Writes where the records of a sink's block come from: `*count` runs of records at `*batches`, in the order of the
+// block. Their `record_count` add up to the block's. They are valid as long as the block. A batch without output is in
+// none. A block of `wasm_engine_transform` has one run, with batch 0.
+//
+// `WASM_STATUS_INVALID_ARGUMENT` if `call` is not that of an output sink.
+wasm_status wasm_call_output_batches(const wasm_call *call,
+                                     const wasm_output_batch **batches,
+                                     size_t *count,
+                                     wasm_error **error);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Batch

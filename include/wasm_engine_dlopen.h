@@ -93,6 +93,20 @@ typedef wasm_status wasm_engine_set_user_data_fn(wasm_engine *engine, void *user
 typedef wasm_status wasm_engine_get_state_fn(const wasm_engine *engine, wasm_engine_state *state, wasm_error **error);
 typedef wasm_status wasm_engine_get_memory_size_fn(const wasm_engine *engine, uint64_t *bytes, wasm_error **error);
 typedef wasm_status wasm_engine_release_fn(wasm_engine *engine, wasm_error **error);
+typedef wasm_status wasm_engine_transform_many_fn(wasm_engine *engine,
+                                                  const wasm_transform_many_args *args,
+                                                  wasm_future **future,
+                                                  wasm_error **error);
+typedef wasm_status wasm_engine_transform_many_and_poll_fn(wasm_engine *engine,
+                                                           const wasm_transform_many_args *args,
+                                                           const wasm_waker *waker,
+                                                           wasm_poll *state,
+                                                           wasm_future **future,
+                                                           wasm_error **error);
+typedef wasm_status wasm_call_output_batches_fn(const wasm_call *call,
+                                                const wasm_output_batch **batches,
+                                                size_t *count,
+                                                wasm_error **error);
 typedef wasm_status wasm_batch_read_header_fn(wasm_slice bytes, wasm_batch_header *header, wasm_error **error);
 typedef wasm_status wasm_payload_read_fn(wasm_slice bytes,
                                          wasm_payload *payload,
@@ -266,6 +280,9 @@ typedef struct wasm_library {
   wasm_engine_get_state_fn *engine_get_state;
   wasm_engine_get_memory_size_fn *engine_get_memory_size;
   wasm_engine_release_fn *engine_release;
+  wasm_engine_transform_many_fn *engine_transform_many;
+  wasm_engine_transform_many_and_poll_fn *engine_transform_many_and_poll;
+  wasm_call_output_batches_fn *call_output_batches;
   wasm_batch_read_header_fn *batch_read_header;
   wasm_payload_read_fn *payload_read;
   wasm_batch_builder_create_fn *batch_builder_create;
@@ -380,6 +397,9 @@ static inline const char *wasm_library_open(wasm_library *library, const char *f
       {"wasm_engine_get_state", offsetof(wasm_library, engine_get_state)},
       {"wasm_engine_get_memory_size", offsetof(wasm_library, engine_get_memory_size)},
       {"wasm_engine_release", offsetof(wasm_library, engine_release)},
+      {"wasm_engine_transform_many", offsetof(wasm_library, engine_transform_many)},
+      {"wasm_engine_transform_many_and_poll", offsetof(wasm_library, engine_transform_many_and_poll)},
+      {"wasm_call_output_batches", offsetof(wasm_library, call_output_batches)},
       {"wasm_batch_read_header", offsetof(wasm_library, batch_read_header)},
       {"wasm_payload_read", offsetof(wasm_library, payload_read)},
       {"wasm_batch_builder_create", offsetof(wasm_library, batch_builder_create)},
@@ -489,6 +509,9 @@ static inline const char *wasm_library_open(wasm_library *library, const char *f
 #define wasm_engine_get_state (WASM_LIBRARY).engine_get_state
 #define wasm_engine_get_memory_size (WASM_LIBRARY).engine_get_memory_size
 #define wasm_engine_release (WASM_LIBRARY).engine_release
+#define wasm_engine_transform_many (WASM_LIBRARY).engine_transform_many
+#define wasm_engine_transform_many_and_poll (WASM_LIBRARY).engine_transform_many_and_poll
+#define wasm_call_output_batches (WASM_LIBRARY).call_output_batches
 #define wasm_batch_read_header (WASM_LIBRARY).batch_read_header
 #define wasm_payload_read (WASM_LIBRARY).payload_read
 #define wasm_batch_builder_create (WASM_LIBRARY).batch_builder_create

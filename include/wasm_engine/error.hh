@@ -71,6 +71,8 @@ class error final : public std::exception {
     const auto known = info();
     return known.has_record ? std::optional(record_position{known.record_index, known.record_offset}) : std::nullopt;
   }
+  /// Index of the batch in the call that gave several. The batches before it have completed. 0 if there was one.
+  [[nodiscard]] std::uint64_t batch() const noexcept { return info().batch_index; }
   /// The guest's core dump if the runtime's `core_dumps` is set and there is one. Lives as long as the error and its
   /// copies.
   [[nodiscard]] std::optional<std::span<const std::uint8_t>> coredump() const noexcept {

@@ -10,7 +10,7 @@ use crate::base::status::wasm_status;
 use crate::engine::seat::{EngineKind, Seat};
 use crate::host::sink::{OutputSink, wasm_output_sink};
 use crate::host::slice::{CallScope, wasm_slice};
-use crate::host::waker::wasm_waker;
+use crate::host::waker::{Waker, wasm_waker};
 use core::cell::Cell;
 use core::ffi::c_void;
 use std::rc::Rc;
@@ -32,7 +32,7 @@ pub(crate) fn engine_on_this_thread(scope: &CallScope, engine: *const wasm_engin
 
 /// The same, kept for a future. Taken before anything else is done: callbacks may release the engine during the call.
 #[inline]
-fn reference(scope: &CallScope, engine: *const wasm_engine) -> Result<Rc<wasm_engine>> {
+pub(super) fn reference(scope: &CallScope, engine: *const wasm_engine) -> Result<Rc<wasm_engine>> {
     engine_on_this_thread(scope, engine)?;
     // SAFETY: `engine` is the inside of an `Rc` that the host keeps alive, and this is the thread that made it.
     Ok(unsafe {
@@ -246,7 +246,7 @@ fn begin(engine: &wasm_engine, args: wasm_transform_args, sink: OutputSink) -> R
     // SAFETY: the header asks for a batch that stays unchanged until the operation has completed. `'static` stands for
     // that here: the engine drops its references when the operation completes, is cancelled or ends with a panic.
     let batch = unsafe { args.batch.outliving("batch")? };
-    engine.engine.transform(batch, args.first_record, sink)
+    engine.engine.transform(batch, args.first_record, None, sink)
 }
 
 /// `wasm_engine_transform` and the first `wasm_future_poll` in one call. The transform of nearly every small batch
@@ -276,20 +276,32 @@ pub unsafe extern "C" fn wasm_engine_transform_and_poll(
         let state = Out::new(state, "state")?;
         let future = Out::new(future, "future")?;
         let number = begin(&engine, args, sink)?;
-        let polled = match engine.engine.poll(number, waker) {
-            Ok(wasm_poll::Ready) => {
-                future.set(core::ptr::null_mut());
-                state.set(wasm_poll::Ready);
-                return Ok(());
-            }
-            Ok(polled) => polled,
-            Err(e) if e.status.had_no_effect() => wasm_poll::Yielded,
-            Err(e) => return Err(e),
-        };
-        future.set(wasm_future::operation(engine, Some(number)));
-        state.set(polled);
-        Ok(())
+        poll_at_once(engine, number, waker, state, future)
     })
+}
+
+/// The first poll of a transform that has just begun.
+#[inline(always)]
+pub(super) fn poll_at_once(
+    engine: Rc<wasm_engine>,
+    number: u64,
+    waker: Waker,
+    state: Out<wasm_poll>,
+    future: Out<*mut wasm_future>,
+) -> Result<()> {
+    let polled = match engine.engine.poll(number, waker) {
+        Ok(wasm_poll::Ready) => {
+            future.set(core::ptr::null_mut());
+            state.set(wasm_poll::Ready);
+            return Ok(());
+        }
+        Ok(polled) => polled,
+        Err(e) if e.status.had_no_effect() => wasm_poll::Yielded,
+        Err(e) => return Err(e),
+    };
+    future.set(wasm_future::operation(engine, Some(number)));
+    state.set(polled);
+    Ok(())
 }
 
 /// Stops the guest in any state and frees its memory and stack. A start or transform in progress fails with

@@ -63,6 +63,9 @@ pub struct wasm_error_info {
     pub memory_size: u64,
     /// Bytes that the guest's memory was last refused to grow to while it worked on the record. 0 if it was not.
     pub memory_wanted: u64,
+    /// Index of the batch in its `wasm_engine_transform_many`. Counted from 0. The batches before it have completed.
+    /// 0 if there was one batch or none.
+    pub batch_index: u64,
 }
 
 /// A frame of a guest's call stack.
@@ -152,6 +155,7 @@ pub unsafe extern "C" fn wasm_error_get_info(error: *const wasm_error, info: *mu
             refusal: wasm_slice::of(guest.map_or("", |guest| &guest.refusal).as_bytes()),
             memory_size: guest.map_or(0, |guest| guest.memory_size),
             memory_wanted: guest.map_or(0, |guest| guest.memory_wanted),
+            batch_index: error.error.batch.into(),
         };
         // SAFETY: the header says that `size` is set.
         unsafe { fill_sized(info, first_size!(wasm_error_info, core_dump), "info", value) }

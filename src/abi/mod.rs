@@ -27,6 +27,7 @@ pub mod runtime;
 pub mod schema_registry;
 pub mod task;
 pub mod thread;
+pub mod transform_many;
 
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;

@@ -6,7 +6,7 @@ use super::runtime::wasm_runtime;
 use super::{Out, boundary, first_size, memory_is_there, sized};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
-use crate::guest::output_block;
+use crate::guest::{batches, output_block};
 use crate::host::slice::CallScope;
 use crate::system::memory::pools::{Pools, ThreadPool, not_prepared};
 use std::sync::Arc;
@@ -98,6 +98,7 @@ pub unsafe extern "C" fn wasm_thread_release(runtime: *mut wasm_runtime, error: 
         let pools = &scope.handle(runtime, "runtime")?.runtime.shared.pools;
         crate::batch::release_kept();
         output_block::release_kept();
+        batches::release_kept();
         pools.as_ref().map_or(Ok(()), |pools| pools.release())
     })
 }

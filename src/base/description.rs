@@ -23,11 +23,22 @@ impl fmt::Display for Description {
     }
 }
 
+/// Where a batch is in its operation, for messages. Empty if that has one batch or none.
+#[cold]
+pub fn in_call(index: Option<u32>) -> String {
+    index.map_or_else(String::new, |index| format!(", batch {index} of the call"))
+}
+
 impl Description {
     /// An error about this transform: `transform "NAME": what`.
     #[cold]
     pub fn error(&self, status: Status, what: impl fmt::Display) -> Error {
         Error::new(status, format!("{self}: {what}"))
+    }
+
+    /// An error of this transform that belongs to a batch. `index` is that of an operation with several.
+    pub fn error_in_batch(&self, index: Option<u32>, status: Status, what: impl fmt::Display) -> Error {
+        Error::new(status, format!("{self}{}: {what}", in_call(index))).in_batch(index)
     }
 
     /// Refuses a description that cannot be passed to a guest.

@@ -15,6 +15,8 @@ pub struct Error {
     pub status: Status,
     /// What happened, to which transform, at which record and what to do. No final newline and no NUL.
     pub message: String,
+    /// Index of the batch in its operation. 0 if that has one batch or none.
+    pub batch: u32,
     /// Present when a guest was running.
     pub guest: Option<Box<GuestDetail>>,
 }
@@ -132,7 +134,14 @@ impl Error {
     #[cold]
     #[inline(never)]
     pub fn new(status: Status, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), guest: None }
+        Self { status, message: message.into(), batch: 0, guest: None }
+    }
+
+    /// The same error of a batch of an operation that has several.
+    #[cold]
+    pub fn in_batch(mut self, index: Option<u32>) -> Self {
+        self.batch = index.unwrap_or(0);
+        self
     }
 
     /// The allocator refused memory.

@@ -54,6 +54,15 @@ impl RunningEngine {
         match self.step(context, transforms, settled) {
             StepResult::Done => {
                 context.note_started();
+                let mut work = context.work();
+                if work.batch.has_next()
+                    && work.can_hold()
+                    && work.batch.records.free_some()
+                    && !context.run_time.turn_is_over()
+                {
+                    // The output can wait for that of the next batch.
+                    return Some(Next::Free(Ok(())));
+                }
                 Some(Next::Deliver(Then::End(Ok(()))))
             }
             StepResult::Full => Some(Next::Deliver(Then::Run)),

@@ -6,7 +6,7 @@ use crate::base::status::wasm_status as Status;
 use crate::batch::cursor::Cursor;
 use crate::batch::{fallible, varint};
 use crate::guest::batch::Batch;
-use crate::host::sink::wasm_output_record;
+use crate::host::sink::{wasm_output_batch, wasm_output_record};
 
 /// What a dead letter has beside the record's own headers: names and values.
 type Details<'a> = [(&'static str, &'a [u8]); 5];
@@ -20,6 +20,8 @@ const LONGEST_MESSAGE: usize = 1024;
 pub struct DeadLetter {
     /// The record as output, which points into `payload`.
     block: Vec<wasm_output_record>,
+    /// The batch that it comes from.
+    batch: Box<wasm_output_batch>,
     /// Key, value and headers.
     #[allow(dead_code)] // read through `block`
     payload: Vec<u8>,
@@ -38,12 +40,18 @@ impl DeadLetter {
             input_offset: record.offset,
             input_timestamp: record.timestamp,
         };
-        Ok(Self { block: vec![output], payload })
+        let batch = Box::new(wasm_output_batch { batch: batch.index().unwrap_or(0), record_count: 1 });
+        Ok(Self { block: vec![output], batch, payload })
     }
 
     /// What the host gets.
     pub fn block(&self) -> &[wasm_output_record] {
         &self.block
+    }
+
+    /// The batch of the block.
+    pub fn batches(&self) -> &[wasm_output_batch] {
+        core::slice::from_ref(&*self.batch)
     }
 }
 

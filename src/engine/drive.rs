@@ -43,6 +43,14 @@ pub enum Next {
 pub enum Then {
     /// The guest continues.
     Run,
+    /// The next batch is checked.
+    Check,
+    /// The guest waits for the host.
+    HostCall,
+    /// Other tasks run.
+    Yield,
+    /// The operation fails because its next batch was refused.
+    Refuse(Box<Error>),
     /// The operation has completed. Boxed because this is moved with each step.
     End(Result<(), Box<Error>>),
 }
@@ -84,12 +92,17 @@ impl ActivePoll<'_> {
             let then = match next {
                 Next::Check => match self.check() {
                     Ok(true) => Then::Run,
+                    Ok(false) if self.context.see().holds_completed() => {
+                        next = Next::Deliver(Then::Check);
+                        continue;
+                    }
                     Ok(false) => {
                         *later = next;
                         return Ok(wasm_poll::Yielded);
                     }
                     Err(e) => {
-                        next = Next::Free(Err(Box::new(e)));
+                        // A custom engine's output may wait for that of this batch.
+                        next = Next::Deliver(Then::Refuse(Box::new(e)));
                         continue;
                     }
                 },
@@ -99,6 +112,10 @@ impl ActivePoll<'_> {
                         return Ok(wasm_poll::Yielded);
                     }
                     return match outcome {
+                        Ok(()) if self.context.work().begin_next() => {
+                            next = Next::Check;
+                            continue;
+                        }
                         Ok(()) => Ok(wasm_poll::Ready),
                         Err(refused) => {
                             *later = Next::Check;
@@ -132,9 +149,9 @@ impl ActivePoll<'_> {
                         *later = Next::Delivering(waiting, then);
                         return Ok(wasm_poll::Pending);
                     }
-                    Some(Settled::Rejected(why)) => return Err(rejected(&self.compiled.transform, &why)),
+                    Some(Settled::Rejected(why)) => return Err(self.rejected(&why)),
                     Some(_) => {
-                        if self.context.work().output.consume() {
+                        if self.context.work().consume() {
                             next = Next::Deliver(then);
                             continue;
                         }
@@ -144,6 +161,10 @@ impl ActivePoll<'_> {
             };
             match then {
                 Then::Run => next = Next::Run,
+                Then::Check => next = Next::Check,
+                Then::HostCall => next = Next::HostCall,
+                Then::Yield => return Ok(wasm_poll::Yielded),
+                Then::Refuse(e) => next = Next::Free(Err(e)),
                 Then::End(Ok(())) => next = Next::Free(Ok(())),
                 Then::End(Err(e)) => return Err(*e),
             }
@@ -154,17 +175,22 @@ impl ActivePoll<'_> {
     #[inline]
     fn check(&self) -> Result<bool> {
         let work = &mut *self.context.work();
+        if let Some(refusal) = work.batch.take_refusal() {
+            return Err(self.refused(work.batch.index(), refusal));
+        }
         loop {
-            if work
-                .check(&self.compiled.shared.config)
-                .map_err(|e| self.compiled.transform.error(e.status, e.message))?
-            {
+            if work.check(self.context.rules).map_err(|e| self.refused(work.batch.index(), e))? {
                 return Ok(true);
             }
             if self.context.run_time.turn_is_over() {
                 return Ok(false);
             }
         }
+    }
+
+    #[cold]
+    fn refused(&self, batch: Option<u32>, why: Error) -> Error {
+        self.compiled.transform.error_in_batch(batch, why.status, why.message)
     }
 
     /// Gives the memory of the batch back. False if the slice has ended before.
@@ -183,7 +209,7 @@ impl ActivePoll<'_> {
     #[inline]
     fn run(&self, slot: &mut Option<Body>) -> Result<Option<Next>> {
         if self.context.run_time.turn_is_over() {
-            return Ok(None);
+            return Ok(self.before_pause(None));
         }
         self.context.run_time.resume();
         let body = match slot {
@@ -195,7 +221,7 @@ impl ActivePoll<'_> {
         };
         let guest = match body {
             Body::Guest(guest) => guest,
-            Body::Custom(engine) => return Ok(engine.take_step(self.context)),
+            Body::Custom(engine) => return Ok(self.before_pause(engine.take_step(self.context))),
         };
         match guest.resume() {
             TaskPoll::Pending => match self.context.suspended.take() {
@@ -203,12 +229,28 @@ impl ActivePoll<'_> {
                     self.context.note_started();
                     Ok(Some(Next::Deliver(Then::End(Ok(())))))
                 }
+                Some(Suspended::ForCheck) => Ok(Some(Next::Deliver(Then::Check))),
                 Some(Suspended::ForOutput) => Ok(Some(Next::Deliver(Then::Run))),
-                Some(Suspended::ForHost) => Ok(Some(Next::HostCall)),
-                Some(Suspended::SliceOver) => Ok(None),
+                Some(Suspended::ForHost) => Ok(self.before_pause(Some(Next::HostCall))),
+                Some(Suspended::SliceOver) => Ok(self.before_pause(None)),
                 None => Err(Error::new(Status::Internal, "the guest was suspended without a reason")),
             },
             TaskPoll::Ready(ended) => self.explain(ended).map(Some),
+        }
+    }
+
+    /// The poll may end before the batch does. The output of the batches before goes to the host first.
+    #[inline]
+    fn before_pause(&self, next: Option<Next>) -> Option<Next> {
+        if !self.context.see().holds_completed() {
+            return next;
+        }
+        match next {
+            // The guest's code may be about to publish a record. Nothing may move then.
+            None if self.context.is_open() => None,
+            None => Some(Next::Deliver(Then::Yield)),
+            Some(Next::HostCall) => Some(Next::Deliver(Then::HostCall)),
+            other => other,
         }
     }
 
@@ -230,16 +272,25 @@ impl ActivePoll<'_> {
         let mut work = self.context.work();
         let (false, Some(sink)) = (work.output.is_empty(), self.sink) else { return Ok(None) };
         loop {
-            match sink.accept(work.output.block()) {
+            let (records, batches) = work.block();
+            match sink.accept(records, batches) {
                 Ended::Done => {
-                    if !work.output.consume() {
+                    if !work.consume() {
                         return Ok(None);
                     }
                 }
                 Ended::Pending(waiting) => return Ok(Some(waiting)),
-                Ended::Failed(why) => return Err(rejected(&self.compiled.transform, &why)),
+                Ended::Failed(why) => {
+                    drop(work);
+                    return Err(self.rejected(&why));
+                }
             }
         }
+    }
+
+    #[cold]
+    fn rejected(&self, why: &str) -> Error {
+        rejected(&self.compiled.transform, self.context.see().delivered_batch(), why)
     }
 }
 
@@ -272,7 +323,7 @@ fn poll_host_call(context: &Context, waker: &mut Option<Waker>) -> bool {
     }
 }
 
-/// The error of a sink that did not take its output.
-pub fn rejected(transform: &Description, why: &str) -> Error {
-    transform.error(Status::OutputRejected, format_args!("its output was not taken: {why}"))
+/// The error of a sink that did not take its output. `batch` is the first one whose output that was.
+pub fn rejected(transform: &Description, batch: Option<u32>, why: &str) -> Error {
+    transform.error_in_batch(batch, Status::OutputRejected, format_args!("its output was not taken: {why}"))
 }

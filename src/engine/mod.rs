@@ -22,6 +22,7 @@ use crate::base::error::Result;
 use crate::base::state::wasm_poll;
 use crate::compile::factory::Compiled;
 use crate::guest::batch::Batch;
+use crate::guest::batches::Batches;
 use crate::guest::context::Context;
 use crate::host::sink::OutputSink;
 use crate::host::waker::Waker;
@@ -48,10 +49,10 @@ trait Engine {
     fn start(&mut self) -> Result<()>;
 
     /// Begins to transform a batch from record `first` on. The engine is started and idle. After an error nothing has
-    /// begun. The batch is checked by the polls.
-    fn transform(&mut self, batch: &'static [u8], first: u32) -> Result<()>;
+    /// begun. The batch is checked by the polls. If there are several, `batches` has all of them.
+    fn transform(&mut self, batch: &'static [u8], first: u32, batches: Option<Box<Batches>>) -> Result<()>;
 
-    /// Begins to transform the rest of a batch from `take_batch`.
+    /// Begins to transform the rest of a batch from `take_batch` and the batches behind it.
     fn resume(&mut self, batch: Box<Batch>);
 
     /// Drives the operation. `sink` gets the output of a transform. After an error the operation has completed and the

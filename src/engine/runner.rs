@@ -9,6 +9,7 @@ use crate::base::state::{wasm_engine_state as State, wasm_poll};
 use crate::base::status::wasm_status as Status;
 use crate::compile::factory::Compiled;
 use crate::guest::batch::{Batch, check_first};
+use crate::guest::batches::Batches;
 use crate::guest::context::Context;
 use crate::guest::custom::Instance;
 use crate::guest::program::Program;
@@ -97,18 +98,25 @@ impl Engine for Runner {
     }
 
     #[inline]
-    fn transform(&mut self, batch: &'static [u8], first: u32) -> Result<()> {
+    fn transform(&mut self, batch: &'static [u8], first: u32, batches: Option<Box<Batches>>) -> Result<()> {
         check_first(batch, first)?;
-        self.context.meter.begin_transform(batch.len());
-        self.context.work().batch.begin(batch, first);
+        let mut work = self.context.work();
+        work.batch.begin(batch, first);
+        work.batch.batches = batches;
+        self.context.meter.begin_transform(work.batch.bytes_left(), work.batch.batches_left());
+        drop(work);
         self.next = Next::Check;
         self.context.state.set(State::Transforming);
         Ok(())
     }
 
     fn resume(&mut self, mut batch: Box<Batch>) {
-        self.context.meter.begin_transform(batch.bytes.len());
-        batch.give();
+        self.context.meter.begin_transform(batch.bytes_left(), batch.batches_left());
+        if batch.left() > 0 {
+            batch.give();
+        } else if batch.begin_next(0) {
+            self.next = Next::Check;
+        }
         self.context.work().batch = *batch;
         self.context.state.set(State::Transforming);
     }

@@ -17,6 +17,7 @@ use crate::base::status::wasm_status as Status;
 use crate::base::thread_mark::ThreadMark;
 use crate::compile::factory::Compiled;
 use crate::guest::batch::Batch;
+use crate::guest::batches::Batches;
 use crate::guest::context::Context;
 use crate::host::sink::OutputSink;
 use crate::host::waker::Waker;
@@ -270,13 +271,20 @@ impl Seat {
         Ok(())
     }
 
-    /// Begins to transform a batch from record `first` on. Returns the operation's number.
+    /// Begins to transform a batch from record `first` on. If there are several, `batches` has all of them. Returns the
+    /// operation's number.
     #[inline]
-    pub fn transform(&self, batch: &'static [u8], first: u32, sink: OutputSink) -> Result<u64> {
+    pub fn transform(
+        &self,
+        batch: &'static [u8],
+        first: u32,
+        batches: Option<Box<Batches>>,
+        sink: OutputSink,
+    ) -> Result<u64> {
         let mut entered = self.enter()?;
         self.expect(&entered, State::Idle, "transform")?;
         let inside = &mut *entered.inside;
-        inside.engine.transform(batch, first)?;
+        inside.engine.transform(batch, first, batches)?;
         self.started_for_host.set(false);
         if let Some(supervisor) = &mut inside.supervisor {
             supervisor.transform();

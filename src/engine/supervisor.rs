@@ -33,14 +33,14 @@ enum Phase {
     /// The engine transforms.
     Transforming,
     /// The host has not finished with a dead letter. It reads the letter until then.
-    DeadLetter(Waiting, #[allow(dead_code)] DeadLetter),
+    DeadLetter(Waiting, #[allow(dead_code)] DeadLetter, Option<u32>),
 }
 
 /// A policy and its state.
 pub struct Supervisor {
     policy: Policy,
     phase: Phase,
-    /// The rest of a batch while the guest is started again. It is not checked again.
+    /// The rest of a batch, and the batches behind it, while the guest is started again. It is not checked again.
     rest: Option<Box<Batch>>,
 }
 
@@ -101,9 +101,9 @@ impl Supervisor {
         }
     }
 
-    /// The guest has started. If it has the rest of a batch, the transform continues.
+    /// The guest has started. If there is the rest of a batch or another batch, the transform continues.
     pub fn go_on(&mut self, engine: &mut dyn Engine) -> wasm_poll {
-        match self.rest.take_if(|rest| rest.left() > 0) {
+        match self.rest.take_if(|rest| rest.has_more()) {
             Some(rest) => {
                 engine.resume(rest);
                 self.phase = Phase::Transforming;
@@ -154,9 +154,12 @@ impl Supervisor {
                 Err(e) if !e.status.had_no_effect() => self.transform_failed(&mut poll, e),
                 other => other,
             },
-            Phase::DeadLetter(waiting, _) => match waiting.poll(|| waker) {
+            Phase::DeadLetter(waiting, _, batch) => match waiting.poll(|| waker) {
                 None => Ok(wasm_poll::Pending),
-                Some(Settled::Rejected(why)) => Err(self.not_taken(&poll, &why)),
+                Some(Settled::Rejected(why)) => {
+                    let batch = *batch;
+                    Err(self.not_taken(&poll, batch, &why))
+                }
                 Some(_) => {
                     poll.note_dead_letter();
                     self.phase = Phase::StartNow;
@@ -230,18 +233,18 @@ impl Supervisor {
         let Some(sink) = poll.sink else {
             return Err(self.failed(poll.seat, Error::new(Status::Internal, "a transform without a sink")));
         };
-        match sink.accept(letter.block()) {
+        match sink.accept(letter.block(), letter.batches()) {
             Ended::Done => {
                 poll.note_dead_letter();
                 Ok(Phase::StartNow)
             }
-            Ended::Pending(waiting) => Ok(Phase::DeadLetter(waiting, letter)),
-            Ended::Failed(why) => Err(self.not_taken(poll, &why)),
+            Ended::Pending(waiting) => Ok(Phase::DeadLetter(waiting, letter, batch.index())),
+            Ended::Failed(why) => Err(self.not_taken(poll, batch.index(), &why)),
         }
     }
 
-    fn not_taken(&mut self, poll: &SupervisedPoll<'_>, why: &str) -> Error {
-        self.failed(poll.seat, rejected(&poll.engine.compiled().transform, why))
+    fn not_taken(&mut self, poll: &SupervisedPoll<'_>, batch: Option<u32>, why: &str) -> Error {
+        self.failed(poll.seat, rejected(&poll.engine.compiled().transform, batch, why))
     }
 
     /// Notes that a transform failed so that the next start waits.

@@ -1,6 +1,6 @@
 //! A batch and how far a guest or a custom engine has come with it.
 
-use crate::base::config::Config;
+use super::batches::{Batches, Rules};
 use crate::base::error::{Error, Result};
 use crate::batch::header::wasm_batch_header;
 use crate::batch::reader::{Record, Records};
@@ -45,6 +45,8 @@ pub struct Batch {
     pub first_timestamp: i64,
     /// How many records the whole batch has.
     count: u32,
+    /// All batches of the operation if it has several.
+    pub batches: Option<Box<Batches>>,
 }
 
 /// Refuses a first record that a batch does not have. The header has the number.
@@ -80,14 +82,14 @@ impl Batch {
 
     /// Takes a step of the check. True if the whole batch is checked and given. After an error there is no batch.
     #[inline]
-    pub fn check(&mut self, config: &Config) -> Result<bool> {
-        self.step(config).inspect_err(|_| self.end())
+    pub fn check(&mut self, rules: Rules) -> Result<bool> {
+        self.step(rules).inspect_err(|_| self.end())
     }
 
     #[inline]
-    fn step(&mut self, config: &Config) -> Result<bool> {
+    fn step(&mut self, rules: Rules) -> Result<bool> {
         if self.stage == Stage::Unchecked {
-            self.records.begin(self.bytes, self.taken, config.max_batch_size, config.check_crc)?;
+            self.records.begin(self.bytes, self.taken, rules.max_batch_size, rules.check_crc)?;
             self.stage = Stage::Checking;
         }
         if !self.records.check()? {

@@ -1,6 +1,7 @@
 //! What a guest's host functions share with the engine outside: the current batch, the output and the reason why the
 //! guest is suspended.
 
+use super::batches::Rules;
 use super::clock::RunTime;
 use super::control::Control;
 use super::fault::Fault;
@@ -31,6 +32,8 @@ use std::sync::Arc;
 pub enum Suspended {
     /// It waits for a batch.
     ForBatch,
+    /// The next batch of the operation must be checked first.
+    ForCheck,
     /// Its output must be delivered first.
     ForOutput,
     /// A host function's promise must be settled first.
@@ -93,6 +96,8 @@ pub struct Context {
     open: Cell<bool>,
     /// The guest's code uses the control.
     expanded: Cell<bool>,
+    /// What batches are checked against.
+    pub rules: Rules,
     /// How long the guest has been running.
     pub run_time: RunTime,
     /// What the engine is doing for any of its users.
@@ -136,6 +141,7 @@ impl Context {
             control: Control::new(),
             open: Cell::new(false),
             expanded: Cell::new(false),
+            rules: Rules::of(config),
             run_time: RunTime::new(config),
             state: Cell::new(State::Stopped),
             refused: Cell::new(false),
@@ -211,6 +217,11 @@ impl Context {
         }
     }
 
+    /// Whether the guest may be reading or writing records without a call.
+    pub fn is_open(&self) -> bool {
+        self.open.get()
+    }
+
     /// A guest was made whose code uses the control.
     pub fn note_expanded(&self) {
         self.expanded.set(true);
@@ -272,6 +283,11 @@ impl Context {
         let work = self.see();
         let batch = &work.batch;
         batch.in_record.then(|| RecordAt { index: batch.taken - 1, offset: batch.latest_offset })
+    }
+
+    /// Index of the current batch in the operation if that has several.
+    pub fn batch(&self) -> Option<u32> {
+        self.see().batch.index()
     }
 
     /// The topic of a record that names no topic.
@@ -375,6 +391,9 @@ impl Context {
             let mut line = refusal.text(&self.transform);
             if let Some(record) = self.record() {
                 line.insert_str(0, &format!("record {} of the batch (offset {}): ", record.index, record.offset));
+            }
+            if let Some(batch) = self.batch() {
+                line.insert_str(0, &format!("batch {batch} of the call, "));
             }
             if more > 0 {
                 line.push_str(&format!(" ({} more were refused since the last line)", grouped(more)));

@@ -2,7 +2,7 @@
 //! the callbacks see it. Output collects in the same buffer. Policies and metrics make no difference.
 #![allow(unsafe_code)]
 
-use crate::base::description::Description;
+use crate::base::description::{Description, in_call};
 use crate::base::error::{Error, GuestDetail, Result};
 use crate::base::number::wasm_callback_result_number;
 use crate::base::status::wasm_status as Status;
@@ -248,7 +248,9 @@ fn failure(context: &Context, why: &str, named: Option<u32>) -> Error {
     let detail = GuestDetail { record, ..GuestDetail::default() };
     // There is no record to continue behind.
     let guest = unknown.is_none().then(|| Box::new(detail));
-    Error { status: Status::CustomEngineFailed, message: format!("{transform}{place}: {why}"), guest }
+    let batch = context.batch();
+    let message = format!("{transform}{}{place}: {why}", in_call(batch));
+    Error { status: Status::CustomEngineFailed, message, batch: batch.unwrap_or(0), guest }
 }
 
 /// Makes the record with index `index` the current one. False if it does not exist or was finished.

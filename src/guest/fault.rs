@@ -3,6 +3,7 @@
 use super::context::{Context, Growing};
 use super::instance::GuestEnd;
 use super::program::LinkedModule;
+use crate::base::description::in_call;
 use crate::base::error::{Error, Frame, GuestDetail, Location, wasm_trap};
 use crate::base::status::wasm_status as Status;
 use crate::base::text::{demangle, printable};
@@ -114,7 +115,8 @@ pub fn explain(ended: GuestEnd, context: &Context, code: &LinkedModule) -> Error
             classify(error, context, &mut detail)
         }
     };
-    let mut message = context.transform().to_string();
+    let batch = context.batch();
+    let mut message = format!("{}{}", context.transform(), in_call(batch));
     let _ = match detail.record {
         Some(record) => write!(message, ", record {} of the batch (offset {}): {what}", record.index, record.offset),
         None if context.has_started() => write!(message, ", between records: {what}"),
@@ -138,7 +140,7 @@ pub fn explain(ended: GuestEnd, context: &Context, code: &LinkedModule) -> Error
     if detail.frames.len() > 16 {
         let _ = write!(message, "\n  and {} more frames", detail.frames.len() - 16);
     }
-    Error { status, message, guest: Some(Box::new(detail)) }
+    Error { status, message, batch: batch.unwrap_or(0), guest: Some(Box::new(detail)) }
 }
 
 fn classify(error: &wasmtime::Error, context: &Context, detail: &mut GuestDetail) -> (Status, String) {

@@ -1,6 +1,7 @@
 //! A running guest: its store, what it may call, and how it is suspended.
 
 pub mod batch;
+pub mod batches;
 pub mod clock;
 pub mod context;
 pub mod control;

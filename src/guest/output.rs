@@ -202,6 +202,18 @@ impl OutputBuffer {
         self.full.is_empty() && self.block.as_ref().is_none_or(|block| block.count == 0)
     }
 
+    /// Records of the block that fills.
+    #[inline]
+    pub fn count(&self) -> usize {
+        self.block.as_ref().map_or(0, |block| block.count)
+    }
+
+    /// Whether all of the output is in the block that fills.
+    #[inline]
+    pub fn is_one_block(&self) -> bool {
+        self.full.is_empty()
+    }
+
     /// The next block to deliver: records of finished input records or all records if there are none. Their pointers
     /// hold until `consume`, which must follow. It says whether there is another block.
     #[inline]

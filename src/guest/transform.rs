@@ -77,16 +77,18 @@ fn read_batch_header(
     let (mut memory, state) = GuestMemory::of(&mut caller, "read_batch_header")?;
     let context: &Context = &state.context;
     let mut work = context.work();
-    let batch = &mut work.batch;
-    if batch.stage != Stage::Given {
+    if work.batch.stage != Stage::Given {
         context.run_time.check()?;
         let Work { batch, output, .. } = &mut *work;
         context.finish_record(output);
         batch.end();
-        drop(work);
         context.forget();
-        return Ok(suspend(&mut caller, Suspended::ForBatch));
+        if let Err(why) = work.give_next(context) {
+            drop(work);
+            return Ok(suspend(&mut caller, why));
+        }
     }
+    let batch = &mut work.batch;
     let header = &batch.records.header;
     memory.write("base_offset", base_offset, header.base_offset.to_le_bytes())?;
     memory.write("record_count", record_count, header.record_count.to_le_bytes())?;

@@ -1,11 +1,12 @@
 //! What a guest is working on: the current batch and its output.
 
 use super::batch::{Batch, Stage};
+use super::batches::Rules;
 use super::control::Control;
 use super::output::OutputBuffer;
-use crate::base::config::Config;
 use crate::base::error::Result;
 use crate::batch::payload::HeaderCheck;
+use crate::host::sink::wasm_output_batch;
 use crate::metrics::meter::Passed;
 
 /// So many records must be left for the control to be opened: opening costs as much as two calls.
@@ -24,12 +25,20 @@ pub struct Work {
     pub taken: Passed,
     /// The guest writes a record with many headers, whose check takes several slices.
     pub checked: Option<HeaderCheck>,
+    /// The block of an operation with one batch. Apart because the host may read it while the rest is used.
+    pub only: Box<wasm_output_batch>,
 }
 
 impl Work {
     /// No batch and a buffer for output of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { batch: Batch::default(), output: OutputBuffer::new(limit), taken: Passed::default(), checked: None }
+        Self {
+            batch: Batch::default(),
+            output: OutputBuffer::new(limit),
+            taken: Passed::default(),
+            checked: None,
+            only: Box::new(wasm_output_batch { batch: 0, record_count: 0 }),
+        }
     }
 
     /// Opens the control if records are left that are worth it. Output too if records have a topic and their block has
@@ -74,18 +83,21 @@ impl Work {
 
     /// Takes a step of the batch's check, as `Batch::check`.
     #[inline]
-    pub fn check(&mut self, config: &Config) -> Result<bool> {
+    pub fn check(&mut self, rules: Rules) -> Result<bool> {
         if self.batch.stage == Stage::Unchecked
             && let Some(segment) = self.output.prepare()
         {
             self.batch.records.entries.lend(segment);
         }
-        self.batch.check(config)
+        self.batch.check(rules)
     }
 
     /// Gives the memory of a batch that has ended to the thread.
     #[inline]
     pub fn trim(&mut self) {
+        if let Some(batches) = self.batch.batches.take() {
+            batches.give_back();
+        }
         self.output.trim(self.batch.records.entries.take_spare());
     }
 }

@@ -4,6 +4,7 @@
 use super::owned::{Owned, host_data};
 use crate::base::number::wasm_callback_result_number;
 use crate::host::schema::SubjectSchema;
+use crate::host::sink::wasm_output_batch;
 use crate::host::value::{MAX_RESULTS, wasm_value, wasm_value_type};
 use crate::host::waker::Waker;
 use crate::promise::oneshot::{self, Receiver, Sender};
@@ -38,6 +39,11 @@ enum Wanted {
     Schema,
     SchemaId,
     Step,
+    /// Nothing, in an output sink. The batches of its block: how many and where they are. They outlive the call.
+    Taken {
+        count: u32,
+        batches: NonNull<wasm_output_batch>,
+    },
 }
 
 /// What kind of value settles a promise.
@@ -154,9 +160,24 @@ pub enum Ended {
 }
 
 impl wasm_call {
-    /// A call without a guest: of an output sink.
-    pub fn of_sink() -> Self {
+    /// A call without a guest: of an output sink that gets records of `batches`, which outlive the call.
+    #[inline]
+    pub fn of_sink(batches: &[wasm_output_batch]) -> Self {
+        let wanted = Wanted::Taken { count: batches.len() as u32, batches: NonNull::from(batches).cast() };
+        Self { wanted, ..Self::default() }
+    }
+
+    /// A call without a guest: of a timer.
+    pub fn of_timer() -> Self {
         Self::default()
+    }
+
+    /// The batches of an output sink's block. None in other calls.
+    pub fn output_batches(&self) -> Option<(NonNull<wasm_output_batch>, usize)> {
+        match self.wanted {
+            Wanted::Taken { count, batches } => Some((batches, count as usize)),
+            _ => None,
+        }
     }
 
     /// A call of a schema registry. It does not use the guest's memory.
@@ -253,7 +274,7 @@ impl wasm_call {
     /// What the call may be settled with.
     pub fn expected(&self) -> Expected {
         match self.wanted {
-            Wanted::Nothing => Expected::Nothing,
+            Wanted::Nothing | Wanted::Taken { .. } => Expected::Nothing,
             // SAFETY: `of_guest` got the pointer from a reference that outlives the call.
             Wanted::Values(types) => Expected::Values(unsafe { types.as_ref() }.clone()),
             Wanted::Schema => Expected::Schema,

@@ -22,7 +22,17 @@ pub struct wasm_output_record {
     pub input_timestamp: i64,
 }
 
-/// Receives the output of one `wasm_engine_transform`.
+/// Consecutive records of a block that belong to one batch.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct wasm_output_batch {
+    /// Index of the batch in the call. Counted from 0.
+    pub batch: u32,
+    /// Number of records.
+    pub record_count: u32,
+}
+
+/// Receives the output of one `wasm_engine_transform` or `wasm_engine_transform_many`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_output_sink {
@@ -30,11 +40,11 @@ pub struct wasm_output_sink {
     pub size: usize,
     /// The host's own.
     pub data: *mut c_void,
-    /// Frees `data`. Called exactly once for every sink that was passed to `wasm_engine_transform`, even if that call
-    /// failed. On the engine's thread. May be NULL.
+    /// Frees `data`. Called exactly once for every sink that was passed to a transform, even if that call failed. On
+    /// the engine's thread. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// Takes a block of `count` records in the order in which the guest wrote them. `count` is at least 1. Returns a
-    /// `wasm_callback_result`.
+    /// `wasm_callback_result`. Of several batches it says with `wasm_call_output_batches` which record is whose.
     ///
     /// Called by `wasm_future_poll` on the engine's thread and on the host's own stack. The records and their
     /// payloads are valid until the callback returns. If the callback takes the promise of `call` with
@@ -71,10 +81,10 @@ impl OutputSink {
         self.0.records.is_some()
     }
 
-    /// Hands a block over.
-    pub fn accept(&self, records: &[wasm_output_record]) -> Ended {
+    /// Hands a block over. `batches` says how many of its records belong to which batch.
+    pub fn accept(&self, records: &[wasm_output_record], batches: &[wasm_output_batch]) -> Ended {
         let Some(callback) = self.0.records else { return Ended::Failed("the output sink has no callback".into()) };
-        let mut call = wasm_call::of_sink();
+        let mut call = wasm_call::of_sink(batches);
         // SAFETY: the host passed function and data together and allowed calls on this thread until `drop`. The
         // records are a slice that outlives the call. So does `call`.
         let answer = unsafe { callback(self.0.data, records.as_ptr(), records.len(), &raw mut call) };

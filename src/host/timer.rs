@@ -61,7 +61,7 @@ impl Timer {
 
     /// Lets the host wait.
     pub fn sleep(&self, time: Duration) -> Ended {
-        let mut call = wasm_call::of_sink();
+        let mut call = wasm_call::of_timer();
         let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         // SAFETY: as above. The call outlives the function.
         let answer = unsafe { (self.sleep)(self.table.data, nanoseconds, &raw mut call) };

@@ -49,6 +49,8 @@ pub struct Meter {
     records: Cell<u64>,
     /// Operations that are not to be timed.
     untimed: Cell<u32>,
+    /// Batches of the last operation.
+    batches: Cell<usize>,
     /// Ticks of the last sample.
     usual: Cell<u64>,
 }
@@ -73,6 +75,7 @@ impl Meter {
             spent: Cell::new(0),
             records: Cell::new(0),
             untimed: Cell::new(0),
+            batches: Cell::new(1),
             usual: Cell::new(0),
         }
     }
@@ -113,11 +116,12 @@ impl Meter {
         self.spent.set(0);
     }
 
-    /// A batch of so many bytes comes.
+    /// A number of batches comes, with so many bytes.
     #[inline]
-    pub fn begin_transform(&self, bytes: usize) {
+    pub fn begin_transform(&self, bytes: usize, batches: usize) {
         let untimed = self.untimed.get();
-        let timed = untimed == 0 || bytes >= LARGE;
+        // Another number of batches takes another time.
+        let timed = untimed == 0 || bytes >= LARGE || self.batches.replace(batches) != batches;
         self.timed.set(timed);
         self.sample.set(timed);
         self.spent.set(0);

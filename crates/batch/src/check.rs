@@ -248,7 +248,7 @@ impl<'a> Records<'a> {
         Ok(false)
     }
 
-    #[inline]
+    #[inline(always)]
     fn parse_plain(&mut self) -> Result<bool> {
         let records = self.batch.get(SIZE..).unwrap_or_default();
         match self.parse(records, 0)? {

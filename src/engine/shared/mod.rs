@@ -14,6 +14,7 @@ use crate::base::state::{wasm_engine_state as State, wasm_poll};
 use crate::base::status::wasm_status as Status;
 use crate::compile::factory::Compiled;
 use crate::guest::batch::{Batch, check_first};
+use crate::guest::batches::Batches;
 use crate::guest::context::Context;
 use crate::host::sink::OutputSink;
 use crate::host::waker::Waker;
@@ -32,10 +33,20 @@ struct QueuedOperation {
 
 /// A batch that waits for the engine.
 enum WaitingBatch {
-    /// As the host gave it, and the first record.
-    New(&'static [u8], u32),
+    /// As the host gave it, and the first record. All batches if there are several.
+    New(&'static [u8], u32, Option<Box<Batches>>),
     /// The rest of one that was checked.
     Rest(Box<Batch>),
+}
+
+impl WaitingBatch {
+    /// How many batches wait.
+    fn count(&self) -> i64 {
+        match self {
+            Self::New(_, _, batches) => batches.as_ref().map_or(1, |batches| batches.left() as i64),
+            Self::Rest(batch) => batch.batches_left() as i64,
+        }
+    }
 }
 
 /// A user of a thread's shared engine.
@@ -68,7 +79,7 @@ impl SharedUser {
 
     /// A transform that waits for its turn.
     fn wait(&mut self, batch: WaitingBatch) {
-        self.shared.context.meter.queued(1);
+        self.shared.context.meter.queued(batch.count());
         self.enqueue(Some(batch));
     }
 
@@ -87,9 +98,9 @@ impl SharedUser {
         } else {
             let missing = || Error::new(Status::Internal, "the shared engine runs but a start was not notified");
             let batch = operation.waiting.take().ok_or_else(missing)?;
-            self.shared.context.meter.queued(-1);
+            self.shared.context.meter.queued(-batch.count());
             match batch {
-                WaitingBatch::New(bytes, first) => runner.transform(bytes, first)?,
+                WaitingBatch::New(bytes, first, batches) => runner.transform(bytes, first, batches)?,
                 WaitingBatch::Rest(batch) => runner.resume(batch),
             }
         }
@@ -120,15 +131,15 @@ impl Engine for SharedUser {
         Ok(())
     }
 
-    fn transform(&mut self, bytes: &'static [u8], first: u32) -> Result<()> {
+    fn transform(&mut self, bytes: &'static [u8], first: u32, batches: Option<Box<Batches>>) -> Result<()> {
         if self.shared.is_free() {
             self.take_turn();
-            self.shared.runner()?.transform(bytes, first)?;
+            self.shared.runner()?.transform(bytes, first, batches)?;
             self.enqueue(None);
             return Ok(());
         }
         check_first(bytes, first)?;
-        self.wait(WaitingBatch::New(bytes, first));
+        self.wait(WaitingBatch::New(bytes, first, batches));
         Ok(())
     }
 
@@ -194,8 +205,8 @@ impl Engine for SharedUser {
             }
             self.shared.dequeue(&operation.ticket, wakers);
             operation.ticket.waker.clear();
-            if operation.waiting.is_some() {
-                self.shared.context.meter.queued(-1);
+            if let Some(waiting) = &operation.waiting {
+                self.shared.context.meter.queued(-waiting.count());
             }
         }
         if core::mem::take(&mut self.ends) && core::mem::take(&mut self.is_started) {
