@@ -125,6 +125,29 @@ TYPED_TEST_P(EventLoop, TellsTheEndOfOperations) {
   EXPECT_EQ(b.state(), WASM_ENGINE_STATE_STOPPED);
 }
 
+TYPED_TEST_P(EventLoop, GivesTheEndOfSeveralBatchesInOneCall) {
+  const asking guest(this->loop.answering_after(milliseconds(1)));
+  auto engine = guest.started();
+  const std::vector<kafka::bytes> all{built({"a"}), built({"w", "b"}), built({"u"}), built({"c"})};
+  std::vector<std::vector<std::string>> out(all.size());
+  auto sink = [&out](output_block block, wasmengine::output_batches batches) {
+    wasmengine::for_each_batch(block, batches, [&out](std::uint32_t batch, output_block records) {
+      recorder one;
+      one(records);
+      for (auto& value : one.values()) {
+        out[batch].push_back(std::move(value));
+      }
+    });
+  };
+  const auto end = this->run(engine.transform_many(all, sink).value());
+  ASSERT_TRUE(end.why);
+  EXPECT_EQ(end.why->status(), WASM_STATUS_GUEST_TRAP);
+  EXPECT_EQ(end.why->batch(), 2U);
+  EXPECT_THAT(out[0], ElementsAre("a"));
+  EXPECT_THAT(out[1], ElementsAre("w", "b"));
+  EXPECT_TRUE(out[3].empty());
+}
+
 TYPED_TEST_P(EventLoop, GivesTheFactoryOfACompilation) {
   const auto runtime = wasmengine::runtime::create().value();
   wasmengine::factory factory;
@@ -349,7 +372,8 @@ TYPED_TEST_P(EventLoop, StopsGuestsThatWaitWhenItGoes) {
   }
 }
 
-REGISTER_TYPED_TEST_SUITE_P(EventLoop, TellsTheEndOfOperations, GivesTheFactoryOfACompilation,
+REGISTER_TYPED_TEST_SUITE_P(EventLoop, TellsTheEndOfOperations, GivesTheEndOfSeveralBatchesInOneCall,
+                            GivesTheFactoryOfACompilation,
                             GivesTheErrorOfACompilation, GivesTheErrorOfATransformWithItsDetails,
                             WaitsForHostFunctionsThatAnswerLater, EndsAGuestWhoseHostFunctionFailsLater,
                             HasTwoHundredEnginesWaitForTimersTogether, IsWokenByPromisesThatAnotherThreadSettles,

@@ -337,6 +337,31 @@ TEST(Seastar, ATransformOwnsItsBatch) {
   EXPECT_TRUE(freed);
 }
 
+TEST(Seastar, SeveralBatchesAreOneCallThatOwnsThem) {
+  unanswered asked;
+  const asking guest([&asked](std::int64_t, answer a) { asked.add(std::move(a)); });
+  auto engine = guest.started();
+  std::vector<std::size_t> records(3);
+  wasmengine::seastar_sink sink([&records](output_block block, wasmengine::output_batches batches) {
+    wasmengine::for_each_batch(block, batches,
+                               [&records](std::uint32_t batch, output_block of) { records[batch] += of.size(); });
+    return seastar::sleep(1ms);
+  });
+  auto done = [&] {
+    std::vector<seastar::temporary_buffer<char>> batches;
+    for (const auto& values : {std::vector<std::string>{"a"}, {"w", "b"}, {"c"}}) {
+      batches.push_back(buffer(built(values)));
+    }
+    return wasmengine::transform_many(engine, std::move(batches), sink);
+  }();
+  while (asked.all.empty()) {
+    seastar::sleep(1ms).get();
+  }
+  EXPECT_TRUE(asked.all.at(0).resolve(std::int64_t{42}));
+  done.get();
+  EXPECT_EQ(records, (std::vector<std::size_t>{1, 2, 1}));
+}
+
 TEST(Seastar, ATransformTakesBuffersOfManyKinds) {
   const asking guest(at_once);
   auto engine = guest.started();

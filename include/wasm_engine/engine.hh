@@ -6,17 +6,21 @@
 #include "policy.hh"
 #include "runtime.hh"
 
+#include <array>
 #include <chrono>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace wasmengine {
 
@@ -38,6 +42,9 @@ class output_record {
 /// A block of output.
 using output_block = std::span<const wasm_output_record>;
 
+/// How many records of a block belong to which batch of the call, in the order of the block.
+using output_batches = std::span<const wasm_output_batch>;
+
 /// The call of a sink. A sink that cannot finish at once gets a promise from it.
 class output_call {
  public:
@@ -49,16 +56,42 @@ class output_call {
     return detail::make<promise>([&](wasm_promise** out, wasm_error** e) { return wasm_call_promise(_raw, out, e); });
   }
 
+  /// The batches of the block. Valid as long as the block.
+  [[nodiscard]] output_batches batches() const noexcept {
+    const wasm_output_batch* first = nullptr;
+    std::size_t count = 0;
+    (void)wasm_call_output_batches(_raw, &first, &count, nullptr);
+    return {first, count};
+  }
+
  private:
   wasm_call* _raw;
 };
 
-/// Receives output. `void(output_block)` if it always finishes at once. `wasm_callback_result(output_block,
-/// output_call)` if not. An exception fails the transform.
+/// Calls `function(std::uint32_t batch, output_block records)` for each batch that has records in a block.
+template <typename F>
+  requires std::invocable<F&, std::uint32_t, output_block>
+void for_each_batch(output_block block, output_batches batches, F&& function) {
+  for (const auto& b : batches) {
+    function(b.batch, block.first(b.record_count));
+    block = block.subspan(b.record_count);
+  }
+}
+
+/// Bytes of several batches: any range of what becomes a span of bytes.
+template <typename R>
+concept batch_range =
+    std::ranges::input_range<R> &&
+    std::convertible_to<std::ranges::range_reference_t<R>, std::span<const std::uint8_t>>;
+
+/// Receives output. `void(output_block)` or `void(output_block, output_batches)` if it always finishes at once.
+/// `wasm_callback_result(output_block, output_call)` if not. An exception fails the transform.
 template <typename S>
 concept output_function =
     !std::is_const_v<S> &&
     (std::is_invocable_r_v<wasm_callback_result, S&, output_block, output_call> ||
+     (std::invocable<S&, output_block, output_batches> &&
+      std::is_void_v<std::invoke_result_t<S&, output_block, output_batches>>) ||
      (std::invocable<S&, output_block> && std::is_void_v<std::invoke_result_t<S&, output_block>>));
 
 namespace detail {
@@ -71,6 +104,9 @@ wasm_callback_result sink_trampoline(void* data, const wasm_output_record* recor
   try {
     if constexpr (std::is_invocable_r_v<wasm_callback_result, S&, output_block, output_call>) {
       return sink(block, output_call(call));
+    } else if constexpr (std::invocable<S&, output_block, output_batches>) {
+      sink(block, output_call(call).batches());
+      return WASM_CALLBACK_RESULT_DONE;
     } else {
       sink(block);
       return WASM_CALLBACK_RESULT_DONE;
@@ -82,6 +118,49 @@ wasm_callback_result sink_trampoline(void* data, const wasm_output_record* recor
   } catch (...) {
     return WASM_CALLBACK_RESULT_FAILED;
   }
+}
+
+/// The C form of several batches. Few of them take no memory.
+class slices {
+ public:
+  template <batch_range R>
+  explicit slices(R&& batches) {
+    for (auto&& batch : batches) {
+      const auto slice = as_slice(std::span<const std::uint8_t>(batch));
+      if (_count < _few.size()) {
+        _few[_count] = slice;
+      } else {
+        if (_many.empty()) {
+          _many.assign(_few.begin(), _few.end());
+        }
+        _many.push_back(slice);
+      }
+      ++_count;
+    }
+  }
+
+  /// Lives as long as this.
+  [[nodiscard]] std::span<const wasm_slice> all() const noexcept {
+    return _many.empty() ? std::span(_few).first(_count) : std::span(_many);
+  }
+
+ private:
+  std::array<wasm_slice, 16> _few{};
+  std::vector<wasm_slice> _many;
+  std::size_t _count = 0;
+};
+
+/// A sink that outlives its operation.
+template <output_function S>
+[[nodiscard]] wasm_output_sink borrowed_sink(S& sink) noexcept {
+  return {sizeof(wasm_output_sink), &sink, nullptr, sink_trampoline<S>};
+}
+
+/// A sink that the operation owns.
+template <output_function S>
+[[nodiscard]] wasm_output_sink owned_sink(S&& sink) {
+  return {sizeof(wasm_output_sink), new S(std::move(sink)), [](void* data) { delete static_cast<S*>(data); },
+          sink_trampoline<S>};
 }
 
 }  // namespace detail
@@ -133,7 +212,7 @@ class engine {
   template <output_function S>
   [[nodiscard]] result<future> transform_from(std::span<const std::uint8_t> batch, std::uint32_t first_record,
                                               S& sink) noexcept {
-    return begin(batch, first_record, {sizeof(wasm_output_sink), &sink, nullptr, detail::sink_trampoline<S>});
+    return begin(batch, first_record, detail::borrowed_sink(sink));
   }
 
   /// As above with a sink that the operation owns.
@@ -141,9 +220,7 @@ class engine {
     requires(!std::is_lvalue_reference_v<S>)
   [[nodiscard]] result<future> transform_from(std::span<const std::uint8_t> batch, std::uint32_t first_record,
                                               S&& sink) {
-    return begin(batch, first_record,
-                 {sizeof(wasm_output_sink), new S(std::move(sink)), [](void* data) { delete static_cast<S*>(data); },
-                  detail::sink_trampoline<S>});
+    return begin(batch, first_record, detail::owned_sink(std::move(sink)));
   }
 
   /// Gives the guest a batch and polls at once. The future is empty if the transform has completed. Both must live
@@ -151,11 +228,40 @@ class engine {
   template <output_function S>
   [[nodiscard]] result<future> transform_and_poll(std::span<const std::uint8_t> batch, S& sink,
                                                  const wasm_waker* waker = nullptr) noexcept {
-    const wasm_output_sink raw{sizeof(raw), &sink, nullptr, detail::sink_trampoline<S>};
+    const wasm_output_sink raw = detail::borrowed_sink(sink);
     const wasm_transform_args args{sizeof(args), as_slice(batch), &raw, 0};
     wasm_poll state = WASM_POLL_READY;
     return detail::make<future>([&](wasm_future** out, wasm_error** e) {
       return wasm_engine_transform_and_poll(get(), &args, waker, &state, out, e);
+    });
+  }
+
+  /// Gives the guest several batches in one call. See `wasm_engine_transform_many`. The batches' bytes and `sink` are
+  /// borrowed until the operation has completed. The range itself is not. `first_record` is one of the first batch.
+  /// `error::batch` names the batch that failed and `output_call::batches` tells whose records a block has.
+  template <batch_range R, output_function S>
+  [[nodiscard]] result<future> transform_many(R&& batches, S& sink, std::uint32_t first_record = 0) {
+    const detail::slices slices(std::forward<R>(batches));
+    return begin_many(slices.all(), first_record, detail::borrowed_sink(sink));
+  }
+
+  /// As above with a sink that the operation owns.
+  template <batch_range R, output_function S>
+    requires(!std::is_lvalue_reference_v<S>)
+  [[nodiscard]] result<future> transform_many(R&& batches, S&& sink, std::uint32_t first_record = 0) {
+    const detail::slices slices(std::forward<R>(batches));
+    return begin_many(slices.all(), first_record, detail::owned_sink(std::move(sink)));
+  }
+
+  /// Gives the guest several batches and polls at once, as `transform_and_poll`.
+  template <batch_range R, output_function S>
+  [[nodiscard]] result<future> transform_many_and_poll(R&& batches, S& sink, const wasm_waker* waker = nullptr) {
+    const detail::slices slices(std::forward<R>(batches));
+    const wasm_output_sink raw = detail::borrowed_sink(sink);
+    const wasm_transform_many_args args{sizeof(args), slices.all().data(), slices.all().size(), &raw, 0};
+    wasm_poll state = WASM_POLL_READY;
+    return detail::make<future>([&](wasm_future** out, wasm_error** e) {
+      return wasm_engine_transform_many_and_poll(get(), &args, waker, &state, out, e);
     });
   }
 
@@ -257,6 +363,13 @@ class engine {
     const wasm_transform_args args{sizeof(args), as_slice(batch), &sink, first_record};
     return detail::make<future>(
         [&](wasm_future** out, wasm_error** e) { return wasm_engine_transform(get(), &args, out, e); });
+  }
+
+  [[nodiscard]] result<future> begin_many(std::span<const wasm_slice> batches, std::uint32_t first_record,
+                                          const wasm_output_sink& sink) noexcept {
+    const wasm_transform_many_args args{sizeof(args), batches.data(), batches.size(), &sink, first_record};
+    return detail::make<future>(
+        [&](wasm_future** out, wasm_error** e) { return wasm_engine_transform_many(get(), &args, out, e); });
   }
 
   // A refusal (another thread or one of the engine's own callbacks) leaks the engine. It is an error of the program and

@@ -49,6 +49,7 @@
 #include <span>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace wasmengine {
 
@@ -378,6 +379,15 @@ seastar::future<> transform(engine& on, Batch batch, Sink& sink, until end = {})
   }
 }
 
+/// Transforms several batches in one call and owns them until nothing uses them: for those that wait together. See
+/// `wasm_engine_transform_many`. Each batch is a `temporary_buffer` or any other container of bytes. `error::batch` of
+/// a failure is the index of the batch that failed. Otherwise as `transform`.
+template <detail::seastar_bytes Batch, typename Sink>
+seastar::future<> transform_many(engine& on, std::vector<Batch> batches, Sink& sink, until end = {}) {
+  const auto bytes = [](const Batch& batch) { return detail::as_bytes(batch); };
+  co_await as_future(on.transform_many(std::views::transform(batches, bytes), sink).value(), end);
+}
+
 /// Host functions may return a `seastar::future`. Its failure ends the guest. Stopping the engine does not end what it
 /// waits for: hold a gate.
 template <typename T>
@@ -392,16 +402,18 @@ struct async_traits<seastar::future<T>> {
   }
 };
 
-/// A sink for `engine::transform` made from a function `seastar::future<>(output_block)`. Until the future resolves or
-/// the engine is stopped, the guest does not run and the block can be read.
+/// A sink for `engine::transform` and `transform_many` made from a function `seastar::future<>(output_block)` or
+/// `seastar::future<>(output_block, output_batches)`. Until the future resolves or the engine is stopped, the guest
+/// does not run and the block can be read.
 template <typename F>
-  requires std::is_invocable_r_v<seastar::future<>, F&, output_block>
+  requires(std::is_invocable_r_v<seastar::future<>, F&, output_block> ||
+           std::is_invocable_r_v<seastar::future<>, F&, output_block, output_batches>)
 class seastar_sink {
  public:
   explicit seastar_sink(F function) : _function(std::move(function)) {}
 
   wasm_callback_result operator()(output_block block, output_call call) {
-    seastar::future<> later = seastar::futurize_invoke(_function, block);
+    seastar::future<> later = invoke(block, call);
     if (later.available() && !later.failed()) {
       later.get();
       return WASM_CALLBACK_RESULT_DONE;
@@ -428,6 +440,14 @@ class seastar_sink {
   }
 
  private:
+  seastar::future<> invoke(output_block block, output_call call) {
+    if constexpr (std::is_invocable_v<F&, output_block>) {
+      return seastar::futurize_invoke(_function, block);
+    } else {
+      return seastar::futurize_invoke(_function, block, call.batches());
+    }
+  }
+
   F _function;
 };
 
