@@ -10,7 +10,6 @@
 #include <cstddef>
 #include <deque>
 #include <mutex>
-#include <optional>
 #include <utility>
 
 namespace tool {
@@ -34,7 +33,7 @@ class channel {
     return true;
   }
 
-  /// The producer has finished: after the last item `pop` returns nothing.
+  /// The producer has finished: after the last item `pop_all` returns nothing.
   void close() {
     const std::lock_guard lock(_mutex);
     _closed = true;
@@ -49,8 +48,8 @@ class channel {
     _room.notify_one();
   }
 
-  /// `std::optional<T> item = co_await channel.pop()`.
-  auto pop() noexcept {
+  /// `std::deque<T> items = co_await channel.pop_all()`: what waits, at least one item. None when it is closed.
+  auto pop_all() noexcept {
     struct awaiter {
       channel& from;
       bool await_ready() noexcept { return false; }
@@ -62,15 +61,10 @@ class channel {
         from._waiter = waiter;
         return true;
       }
-      std::optional<T> await_resume() {
+      std::deque<T> await_resume() {
         const std::lock_guard lock(from._mutex);
-        if (from._items.empty()) {
-          return std::nullopt;
-        }
-        std::optional<T> item(std::move(from._items.front()));
-        from._items.pop_front();
         from._room.notify_one();
-        return item;
+        return std::exchange(from._items, {});
       }
     };
     return awaiter{*this};

@@ -8,12 +8,16 @@
 #include <algorithm>
 #include <ctime>
 #include <exception>
+#include <span>
 #include <utility>
 #include <vector>
 
 namespace tool {
 
 namespace {
+
+/// Batches that are larger together are not given to the guest together: they would gain nothing.
+constexpr std::size_t most_bytes_of_a_call = 64U << 10;
 
 std::chrono::nanoseconds thread_cpu_time() {
   timespec t{};
@@ -96,21 +100,21 @@ class profiling {
   std::string& _profile;
 };
 
-/// Turns a batch's output into lines.
+/// Turns the output of the first batches of `all` into lines.
 class worker::sink {
  public:
-  sink(shared& s, statistics& counted, std::optional<std::int32_t> partition)
-      : _shared(s), _counted(counted), _partition(partition) {}
+  sink(shared& s, statistics& counted, const std::deque<input_batch>& all) : _shared(s), _counted(counted), _all(all) {}
 
   /// Called while the engine is polled. An exception fails the transform.
   wasm_callback_result operator()(wasmengine::output_block block, wasmengine::output_call call) {
     std::vector<std::string> lines(_shared.files.count());
-    for (const auto& raw : block) {
-      const wasmengine::output_record record(raw);
-      if (!write(record, lines[_shared.files.file_of(record.topic())])) {
-        break;  // but what came before is written
+    wasmengine::for_each_batch(block, call.batches(), [&](std::uint32_t batch, wasmengine::output_block records) {
+      for (auto raw = records.begin(); raw != records.end() && !_error; ++raw) {
+        const wasmengine::output_record record(*raw);
+        // After a failure what came before is written.
+        write(batch, record, lines[_shared.files.file_of(record.topic())]);
       }
-    }
+    });
     bool room = true;
     for (std::size_t file = 0; file < lines.size(); ++file) {
       if (!lines[file].empty()) {
@@ -128,35 +132,37 @@ class worker::sink {
     return WASM_CALLBACK_RESULT_PENDING;
   }
 
-  /// Why the sink failed and at which input record.
+  /// Why the sink failed and at which input record of which batch.
   [[nodiscard]] const std::optional<failure>& error() const noexcept { return _error; }
   [[nodiscard]] std::int64_t offset() const noexcept { return _at; }
+  [[nodiscard]] std::size_t batch() const noexcept { return _batch; }
 
  private:
-  bool write(const wasmengine::output_record& record, std::string& lines) {
+  void write(std::size_t batch, const wasmengine::output_record& record, std::string& lines) {
     const auto before = lines.size();
     try {
       const bool letter = !_shared.files.is_topic(record.topic());
-      (letter ? _shared.letter_writer : _shared.writer).write(record, _partition, lines);
+      (letter ? _shared.letter_writer : _shared.writer).write(record, _all[batch].partition, lines);
       if (letter) {
-        return true;
+        return;
       }
     } catch (const failure& e) {
       lines.resize(before);
       _error = e;
       _at = record.input_offset();
-      return false;
+      _batch = batch;
+      return;
     }
     ++_counted.records_out;
     _counted.bytes_out += record.payload().size();
-    return true;
   }
 
   shared& _shared;
   statistics& _counted;
-  std::optional<std::int32_t> _partition;
+  const std::deque<input_batch>& _all;
   std::optional<failure> _error;
   std::int64_t _at = 0;
+  std::size_t _batch = 0;
 };
 
 void worker::run() noexcept {
@@ -185,18 +191,27 @@ task worker::serve() {
     profile.emplace(engine, _profile);
   }
   co_await start(engine);
-  while (auto batch = co_await _input.pop()) {
-    // After a failure the input before it is still finished. Nothing else is begun.
-    if (batch->origins.front().line > _shared.failed.first_line()) {
-      continue;
+  for (;;) {
+    auto waiting = co_await _input.pop_all();
+    if (waiting.empty()) {
+      break;
     }
-    if (engine.state().value() == WASM_ENGINE_STATE_STOPPED) {
-      co_await start(engine);
+    for (;;) {
+      // After a failure the input before it is still finished. Nothing else is begun.
+      std::erase_if(waiting, [line = _shared.failed.first_line()](const input_batch& batch) {
+        return batch.origins.front().line > line;
+      });
+      if (waiting.empty()) {
+        break;
+      }
+      if (engine.state().value() == WASM_ENGINE_STATE_STOPPED) {
+        co_await start(engine);
+      }
+      co_await transform(engine, waiting);
+      note_losses(engine);
+      note_traffic();
+      _counted.guest_memory = std::max(_counted.guest_memory, engine.memory_size().value());
     }
-    co_await transform(engine, *batch);
-    note_losses(engine);
-    note_traffic();
-    _counted.guest_memory = std::max(_counted.guest_memory, engine.memory_size().value());
   }
   note_last_loss(engine);
 }
@@ -235,26 +250,47 @@ task worker::start(wasmengine::engine& engine) {
   _counted.guest_memory = std::max(_counted.guest_memory, engine.memory_size().value());
 }
 
-task worker::transform(wasmengine::engine& engine, input_batch& batch) {
-  const auto bytes = batch.records.finish().value();
-  sink output(_shared, _counted, batch.partition);
+/// Transforms the first batch and those that are small with it. Removes what has completed or failed.
+task worker::transform(wasmengine::engine& engine, std::deque<input_batch>& waiting) {
+  std::vector<std::span<const std::uint8_t>> batches;
+  std::size_t bytes = 0;
+  std::size_t records = 0;
+  for (auto& batch : waiting) {
+    for (const auto& o : batch.origins) {
+      bytes += o.size;
+    }
+    if (!batches.empty() && bytes > most_bytes_of_a_call) {
+      break;
+    }
+    batches.push_back(batch.records.finish().value());
+    records += batch.origins.size();
+  }
+  sink output(_shared, _counted, waiting);
 
   const auto begin = std::chrono::steady_clock::now();
-  auto operation = engine.transform(bytes, output);
-  if (!operation) {
-    fail_transform(batch, output, operation.err());
-    co_return;
+  auto operation = engine.transform_many(batches, output);
+  wasmengine::result<void> done;
+  if (operation) {
+    done = co_await wasmengine::on(_loop, std::move(*operation));
+  } else {
+    done = operation.err();
   }
-  const auto done = co_await wasmengine::on(_loop, std::move(*operation));
   const auto time = std::chrono::steady_clock::now() - begin;
+  // A batch that failed is over, too.
+  std::size_t over = batches.size();
   if (!done) {
-    fail_transform(batch, output, done.err());
-    co_return;
+    const auto failed = output.error() ? output.batch() : static_cast<std::size_t>(done.err().batch());
+    over = std::min(failed, batches.size() - 1);
+    fail_transform(waiting[over], output, done.err());
   }
-
-  const auto records = batch.origins.size();
-  count(batch, records);
-  _counted.latency.add(static_cast<std::uint64_t>(time.count()) / records, records);
+  for (std::size_t i = 0; i < over; ++i) {
+    count(waiting[i], waiting[i].origins.size());
+  }
+  if (done) {
+    _counted.latency.add(static_cast<std::uint64_t>(time.count()) / records, records);
+  }
+  const auto gone = std::min(over + (done ? 0 : 1), waiting.size());
+  waiting.erase(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(gone));
 }
 
 /// The first `records` of the batch have completed.

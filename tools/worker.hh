@@ -17,6 +17,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <limits>
 #include <mutex>
 #include <optional>
@@ -64,7 +65,8 @@ struct shared {
   traffic passed = {};
 };
 
-/// Takes batches from a channel and sends the guest's output to the output queue.
+/// Takes batches from a channel and sends the guest's output to the output queue. Small batches that wait together go
+/// to the guest in one call.
 class worker {
  public:
   worker(shared& s, std::uint32_t shard) : _shared(s), _shard(shard) {}
@@ -90,7 +92,7 @@ class worker {
   void note_losses(const wasmengine::engine& engine);
   void note_last_loss(const wasmengine::engine& engine);
   void note_traffic();
-  task transform(wasmengine::engine& engine, input_batch& batch);
+  task transform(wasmengine::engine& engine, std::deque<input_batch>& waiting);
   void count(const input_batch& batch, std::size_t records);
   void fail(std::uint64_t line, const failure& what, std::optional<wasmengine::error> why = {});
   void fail_transform(const input_batch& batch, const sink& output, const wasmengine::error& e);
