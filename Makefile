@@ -13,7 +13,7 @@ PEERS   := $(CARGO_TARGET_DIR)/peers
   lint docs test-docs test-rust test-header test-symbols test-abi test-bindings test-cpp test-sanitized renew-instructions \
   abi-baseline licences deny advisories mosquitto test-mosquitto bench-mosquitto \
   soak bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
-  bench-cache bench-crc bench-stall bench-failures bench-record-calls bench-codecs bench-preempted faults-memory
+  bench-cache bench-crc bench-stall bench-failures bench-record-calls bench-codecs bench-many bench-preempted faults-memory
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
@@ -269,6 +269,10 @@ bench-stall: setup configure
 bench-codecs: setup configure
 	cmake --build $(CMAKE) --target bench-codecs
 	$(CMAKE)/bench/bench-codecs $(GUESTS)/c_identity.wasm
+
+bench-many: setup configure
+	cmake --build $(CMAKE) --target bench-many
+	$(CMAKE)/bench/bench-many $(foreach g,c rust cpp go,$(GUESTS)/$(g)_identity.wasm)
 
 bench-preempted: setup configure
 	cmake --build $(CMAKE) --target bench-preempted

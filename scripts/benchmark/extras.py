@@ -30,6 +30,7 @@ def measure(build, guests, wat, quick):
     extras = {
         "stall": [build / "bench-stall", "--json"],
         "calls": [build / "bench-calls", "--json", wat / "h_bench.wasm"],
+        "many": [build / "bench-many", "--json", *identities(guests, few)],
         "density": [build / "bench-density", "--json", *density, *identities(guests, few)],
         "cache": [build / "bench-cache", "--json", *identities(guests, few)],
     }
