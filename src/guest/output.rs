@@ -179,6 +179,8 @@ impl OutputBuffer {
             && block.is_usual()
         {
             block.open(control, self.finished.records);
+        } else {
+            control.close_output();
         }
     }
 

@@ -8,7 +8,7 @@
 //!
 //! For that the module gets two memories that are its own, but that no instruction of its author can name:
 //!
-//! - `control` has the guest's [`Control`](crate::guest::control::Control): where the next record and room for output
+//! - `control` has the guest's control (`guest::control`): where the next record and room for output
 //!   are. Its indices are constants below its size, so Wasmtime compares nothing.
 //! - `native` is the process's memory from [`NATIVE`] on, with 64-bit indices. Only addresses that the host has put
 //!   into the control are used there, and no more bytes than it says there.
