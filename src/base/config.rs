@@ -189,9 +189,11 @@ impl Config {
         bytes.next_multiple_of(page)
     }
 
-    /// Whether calls for records are expanded. The process's pool has one memory for each engine.
+    /// Whether calls for records are expanded. The process's pool has one memory for each engine. Elsewhere than on
+    /// x86-64 a process may have memory at addresses that the expansions do not reach.
     pub fn expands_record_calls(&self) -> bool {
-        self.expands_record_calls && self.memory_mode != wasm_memory_mode::ProcessPool
+        let has_windows = self.memory_mode != wasm_memory_mode::ProcessPool;
+        self.expands_record_calls && has_windows && cfg!(target_arch = "x86_64")
     }
 
     /// Refuses values that could not work. The error has the field's name and bounds.

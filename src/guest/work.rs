@@ -8,6 +8,7 @@ use crate::base::error::Result;
 use crate::batch::payload::HeaderCheck;
 use crate::host::sink::wasm_output_batch;
 use crate::metrics::meter::Passed;
+use crate::module::record_calls::NATIVE_BYTES;
 
 /// So many records must be left for the control to be opened: opening costs as much as two calls.
 const FEWEST: usize = 4;
@@ -46,8 +47,10 @@ impl Work {
     #[inline]
     pub fn open(&mut self, control: &Control, has_topic: bool) -> bool {
         // Output before the first record is the host's business.
-        let Batch { stage: Stage::Announced, in_record: true, records, .. } = &self.batch else { return false };
-        if records.entries.left_here() < FEWEST || records.largest_payload > LARGEST {
+        let Batch { stage: Stage::Announced, in_record: true, records, bytes, .. } = &self.batch else { return false };
+        // A host may have asked for memory at addresses of 57 bits.
+        let reached = bytes.as_ptr_range().end.addr() <= NATIVE_BYTES;
+        if records.entries.left_here() < FEWEST || records.largest_payload > LARGEST || !reached {
             return false;
         }
         control.next.set(records.entries.address());
