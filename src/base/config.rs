@@ -196,6 +196,12 @@ impl Config {
         self.expands_record_calls && has_windows && cfg!(target_arch = "x86_64")
     }
 
+    /// Whether memories begin with images of the modules' data that the library makes. Wasmtime makes its own where the
+    /// library provides no memories. Those that it does not map itself cannot have one.
+    pub fn has_data_images(&self) -> bool {
+        self.expands_record_calls() && self.memory_mode == wasm_memory_mode::OnDemand
+    }
+
     /// Refuses values that could not work. The error has the field's name and bounds.
     pub fn check(&self) -> Result<()> {
         fn within(field: &str, value: u128, low: u128, high: u128) -> Result<()> {

@@ -17,6 +17,7 @@ use crate::compile::rewriting::Rewritten;
 use crate::compile::runtime::Shared;
 use crate::metrics::code_cache::CodeCacheEvent;
 use crate::module::artifact::{Artifact, Defect, FORMAT, Head};
+use crate::module::data_image::DataImage;
 use crate::module::elements;
 use crate::module::inspect::{ItemKind, Summary};
 use crate::module::lines::{self, Lines};
@@ -45,6 +46,8 @@ pub struct Code {
     pub wrappers: Wrappers,
     /// Where its instructions are in its source. Empty unless that was asked for and is known.
     pub lines: Lines,
+    /// What its memories begin with if that is not in the code.
+    pub image: Option<DataImage>,
 }
 
 /// Bytes that a compilation may need, leased beforehand because neither Cranelift nor what rewrites modules survives a
@@ -97,7 +100,8 @@ pub fn compile_elsewhere(compilers: &Compilers, config: &Config, module: &[u8], 
     let rewritten = Rewritten::new(module, of, config)?;
     let code = compilers.serialized(module, &rewritten).map_err(|e| uncompiled(&e))?;
     let inputs = KeyInputs { waits, ..ingredients(&compilers.engine, config, module) };
-    write(config, module, &inputs, &rewritten.wrappers, &rewritten.lines, &code)
+    let Rewritten { wrappers, lines, image, .. } = &rewritten;
+    write(config, module, &inputs, wrappers, lines, image.as_ref(), &code)
 }
 
 /// Loads an artifact.
@@ -133,8 +137,9 @@ pub fn load(shared: &Shared, artifact: Vec<u8>) -> Result<Code> {
         ))
     })?;
     shared.metrics.code_cache.loaded(begin.elapsed());
-    let lines = if shared.config.debug_info { artifact.head.lines } else { Lines::default() };
-    Ok(Code { module, wrappers: artifact.head.wrappers, lines })
+    let Head { wrappers, lines, image, .. } = artifact.head;
+    let lines = if shared.config.debug_info { lines } else { Lines::default() };
+    Ok(Code { module, wrappers, lines, image })
 }
 
 /// Code and an artifact of it if one was asked for.
@@ -165,8 +170,8 @@ fn obtain(
             Ok(module) => {
                 shared.metrics.code_cache.count(CodeCacheEvent::Hit);
                 shared.metrics.code_cache.loaded(begin.elapsed());
-                let (wrappers, lines) = (artifact.head.wrappers.clone(), artifact.head.lines.clone());
-                return Ok((Code { module, wrappers, lines }, wanted.then(|| artifact.into_bytes())));
+                let code = with_head(module, &artifact.head);
+                return Ok((code, wanted.then(|| artifact.into_bytes())));
             }
             // The entry is good.
             Err(e) if refusal::is_refusal(&e) => return Err(Error::out_of_memory()),
@@ -199,16 +204,16 @@ fn compile_now(
     let Some(helper) = &shared.helper else {
         let code = shared.metrics.compiling(|| compile_here(shared, linked, module))?;
         let serialized = code.module.serialize().map_err(|e| unwritten(&e));
+        let Code { wrappers, lines, image, .. } = &code;
         let artifact =
-            serialized.and_then(|bytes| write(&shared.config, module, inputs, &code.wrappers, &code.lines, &bytes));
+            serialized.and_then(|bytes| write(&shared.config, module, inputs, wrappers, lines, image.as_ref(), &bytes));
         return Ok((code, artifact));
     };
     shared.metrics.compiling(|| {
         check_code(shared, module)?;
         let artifact = helper.compile(&shared.config, module, inputs, compilation)?;
         let module = deserialize(shared, artifact.code()).map_err(|e| uncompiled(&e))?;
-        let (wrappers, lines) = (artifact.head.wrappers.clone(), artifact.head.lines.clone());
-        Ok((Code { module, wrappers, lines }, Ok(artifact.into_bytes())))
+        Ok((with_head(module, &artifact.head), Ok(artifact.into_bytes())))
     })
 }
 
@@ -222,8 +227,13 @@ fn compile_here(shared: &Shared, linked: &Linked, module: &[u8]) -> Result<Code>
     } else {
         Module::from_binary(&shared.compilers.engine, rewritten.or(module))
     };
-    let Rewritten { wrappers, lines, .. } = rewritten;
-    Ok(Code { module: compiled.map_err(|e| uncompiled(&e))?, wrappers, lines })
+    let Rewritten { wrappers, lines, image, .. } = rewritten;
+    Ok(Code { module: compiled.map_err(|e| uncompiled(&e))?, wrappers, lines, image })
+}
+
+/// Code with what its head knows.
+fn with_head(module: Module, head: &Head) -> Code {
+    Code { module, wrappers: head.wrappers.clone(), lines: head.lines.clone(), image: head.image.clone() }
 }
 
 /// What an artifact need not be checked for again.
@@ -282,6 +292,7 @@ fn write(
     inputs: &KeyInputs<'_>,
     wrappers: &Wrappers,
     lines: &Lines,
+    image: Option<&DataImage>,
     code: &[u8],
 ) -> Result<Vec<u8>> {
     let head = Head {
@@ -296,6 +307,7 @@ fn write(
         waits: inputs.waits.to_vec(),
         wrappers: wrappers.clone(),
         lines: lines.clone(),
+        image: image.cloned(),
         outline: outline(module).map_err(|e| broken(&e))?,
     };
     Ok(Artifact::write(&head, code))

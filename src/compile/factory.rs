@@ -8,9 +8,11 @@ use crate::compile::runtime::Shared;
 use crate::guest::custom::Callbacks;
 use crate::guest::program::{LinkedModule, Program};
 use crate::metrics::registry::Executable;
+use crate::system::memory::image::Image;
 use crate::system::memory::refusal::is_refusal;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+use wasmtime::error::Context as _;
 
 /// A compiled transform.
 pub struct Compiled {
@@ -42,18 +44,22 @@ impl Drop for Lent {
 impl Compiled {
     /// A factory from code: links it.
     pub fn new(shared: Arc<Shared>, transform: Arc<Description>, code: Code) -> Result<Self> {
-        let Code { module, wrappers, lines } = code;
+        let Code { module, wrappers, lines, image } = code;
         let pre = shared.linked()?.linker.instantiate_pre(&module).map_err(|e| {
             let status = if is_refusal(&e) { Status::OutOfMemory } else { Status::ModuleUnknownImport };
             transform.error(status, format_args!("the module could not be linked: {e:#}"))
         })?;
         // Here because otherwise the first start would copy all data of the module on its engine's thread.
-        module.initialize_copy_on_write_image().map_err(|e| {
+        let laid_out = module.initialize_copy_on_write_image().and_then(|()| {
+            let image = image.map(|image| Image::new(image.start as usize, &image.bytes));
+            image.transpose().context("a file in memory could not be made")
+        });
+        let image = laid_out.map_err(|e| {
             let status = if is_refusal(&e) { Status::OutOfMemory } else { Status::System };
             transform.error(status, format_args!("its data could not be laid out: {e:#}"))
         })?;
         let executable = Arc::new(shared.metrics.executable(module.text().len()));
-        let program = Program::Module(LinkedModule { pre, wrappers, lines });
+        let program = Program::Module(LinkedModule { pre, wrappers, lines, image: image.map(Arc::new) });
         Ok(Self { shared, transform, program, executable, _lent: None })
     }
 

@@ -1,8 +1,10 @@
-//! A module as it is compiled: with its suspend points and, if they are asked for, with the lines of its source.
+//! A module as it is compiled: with its suspend points, without the data of its image and, if they are asked for, with
+//! the lines of its source.
 
 use crate::base::config::Config;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
+use crate::module::data_image::{self, DataImage};
 use crate::module::lines::{Lines, Recorder};
 use crate::module::suspend_points::{self, Options, Waits, Wrappers};
 use crate::module::{data_segments, record_calls};
@@ -19,6 +21,8 @@ pub struct Rewritten {
     pub wrappers: Wrappers,
     /// Its lines. Empty if none were asked for or the module has none.
     pub lines: Lines,
+    /// What was taken out of it.
+    pub image: Option<DataImage>,
     /// Whether the positions of its instructions are needed.
     pub has_positions: bool,
 }
@@ -29,6 +33,9 @@ impl Rewritten {
         let with_lines = config.debug_info;
         let broken =
             |e: &dyn Display| Error::new(Status::ModuleCompile, format!("the module could not be rewritten: {e}"));
+        let taken = if config.has_data_images() { data_image::take(module).map_err(|e| broken(&e))? } else { None };
+        let (taken, image) = taken.unzip();
+        let module = taken.as_deref().unwrap_or(module);
         let _lease = with_lines.then(|| reserve::lease(LINES)).transpose()?;
         let mut recorder = if with_lines { Recorder::new(module) } else { None };
         let has_positions = recorder.is_some();
@@ -48,9 +55,9 @@ impl Rewritten {
             Some(recorder) => recorder.unchanged(module).map_err(|e| broken(&e))?,
             None => Lines::default(),
         };
-        let (code, wrappers) =
-            rewritten.map_or((joined, Wrappers::default()), |changed| (Some(changed.module), changed.wrappers));
-        Ok(Self { code, wrappers, lines, has_positions })
+        let (code, wrappers) = rewritten
+            .map_or((joined.or(taken), Wrappers::default()), |changed| (Some(changed.module), changed.wrappers));
+        Ok(Self { code, wrappers, lines, image, has_positions })
     }
 
     /// What is compiled instead of the module.

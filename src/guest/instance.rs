@@ -9,11 +9,13 @@ use super::random::Random;
 use super::wasi;
 use crate::base::config::Config;
 use crate::base::error::CoreDump;
+use crate::system::memory::image::Image;
 use crate::system::memory::windows::Offer;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context as TaskContext, Poll, Waker};
 use std::rc::Rc;
+use std::sync::Arc;
 use wasmtime::{Error, Instance, InstancePre, Store, StoreContextMut, UpdateDeadline};
 
 /// A guest that is running or suspended. Dropping it unwinds its stack and frees its store.
@@ -47,11 +49,11 @@ impl Guest {
         store.limiter(|state| &mut state.limits);
         store.set_epoch_deadline(ticks(context));
         store.epoch_deadline_callback(deadline_passed);
-        let pre = code.pre.clone();
+        let (pre, image) = (code.pre.clone(), code.image.clone());
         let ending = Ending::new(config, &code.wrappers);
         Self(Box::pin(async move {
             let mut instance = None;
-            let result = run(&mut store, pre, &mut instance).await;
+            let result = run(&mut store, pre, image, &mut instance).await;
             // Here because it needs the store, which is dropped with this future.
             ending.finish(&mut store, instance, result).await
         }))
@@ -67,9 +69,10 @@ impl Guest {
 async fn run(
     store: &mut Store<GuestState>,
     pre: InstancePre<GuestState>,
+    image: Option<Arc<Image>>,
     place: &mut Option<Instance>,
 ) -> Result<(), Error> {
-    let windows = Offer::new(store.data().context.control.attach());
+    let windows = Offer::new(store.data().context.control.attach(), image);
     let instance = *place.insert(pre.instantiate_async(&mut *store).await?);
     if windows.hide() {
         store.data().context.note_expanded();

@@ -4,6 +4,7 @@ use super::context::GuestState;
 use super::custom::Callbacks;
 use crate::module::lines::Lines;
 use crate::module::suspend_points::Wrappers;
+use crate::system::memory::image::Image;
 use std::sync::Arc;
 use wasmtime::InstancePre;
 
@@ -25,4 +26,6 @@ pub struct LinkedModule {
     pub wrappers: Wrappers,
     /// Where its instructions are in its source.
     pub lines: Lines,
+    /// What its memories begin with if that is not in the code.
+    pub image: Option<Arc<Image>>,
 }

@@ -13,6 +13,7 @@
 //! All numbers are little-endian. Wasmtime reads the code with few checks of its own. The checksum proves that the
 //! code is unchanged. It does not prove who wrote it.
 
+use crate::module::data_image::DataImage;
 use crate::module::lines::Lines;
 use crate::module::suspend_points::Wrappers;
 use core::ops::Range;
@@ -24,7 +25,7 @@ pub type Digest = [u8; 32];
 /// How each artifact begins: neither text nor Wasm nor ELF.
 pub const MAGIC: &[u8; 8] = b"\xc3wasmaot";
 /// Raised with each change of the format.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 const CHECKSUM: Range<usize> = 24..56;
 /// Bytes before the head.
@@ -55,6 +56,8 @@ pub struct Head {
     pub wrappers: Wrappers,
     /// The lines of its source if they were asked for and it has any.
     pub lines: Lines,
+    /// What its memories begin with if that is not in the code.
+    pub image: Option<DataImage>,
     /// The module's sections of types, imports, functions, tables, memories and exports: everything that validation
     /// needs.
     pub outline: Vec<u8>,
@@ -108,7 +111,9 @@ impl Artifact {
 
     /// An artifact from its parts.
     pub fn write(head: &Head, code: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(FIXED + 4096 + head.lines.bytes().len() + head.outline.len() + code.len());
+        let image = head.image.as_ref().map_or(0, |image| image.bytes.len());
+        let lists = head.lines.bytes().len() + image + head.outline.len();
+        let mut bytes = Vec::with_capacity(FIXED + 4096 + lists + code.len());
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
         bytes.resize(FIXED, 0);
@@ -164,6 +169,9 @@ impl Head {
         }
         list(out, &self.wrappers.bulk_operations);
         list(out, self.lines.bytes());
+        let (start, image) = self.image.as_ref().map_or((0, &[][..]), |image| (image.start, &image.bytes));
+        out.extend_from_slice(&start.to_le_bytes());
+        list(out, image);
         list(out, &self.outline);
     }
 
@@ -186,6 +194,7 @@ impl Head {
                 bulk_operations: reader.list()?.to_vec(),
             },
             lines: Lines::from_bytes(reader.list()?),
+            image: reader.image()?,
             outline: reader.list()?.to_vec(),
         })
     }
@@ -220,6 +229,12 @@ impl<'a> Reader<'a> {
         self.bytes(size as usize)
     }
 
+    /// An image without bytes is none.
+    fn image(&mut self) -> Result<Option<DataImage>, Defect> {
+        let (start, bytes) = (self.u32()?, self.list()?);
+        Ok((!bytes.is_empty()).then(|| DataImage { start, bytes: bytes.into() }))
+    }
+
     fn text(&mut self) -> Result<String, Defect> {
         core::str::from_utf8(self.list()?)
             .map(str::to_owned)
@@ -248,6 +263,7 @@ mod tests {
                 bulk_operations: vec![8, 17],
             },
             lines: Lines::from_bytes(&[1, 2, 3]),
+            image: Some(DataImage { start: 1 << 31, bytes: [4, 5, 6].into() }),
             outline: b"\0asm\x01\0\0\0".to_vec(),
         }
     }

@@ -23,7 +23,7 @@ mod pieces;
 mod segments;
 
 pub use pieces::{Pieces, Plan};
-pub use segments::DataSegments;
+pub use segments::{DataSegments, constant};
 
 use wasm_encoder::{BlockType, Function, InstructionSink};
 use wasmparser::{BinaryReaderError, FunctionBody, Operator};

@@ -4,6 +4,7 @@ pub mod abi;
 pub mod artifact;
 pub mod bulk_memory;
 pub mod complexity;
+pub mod data_image;
 pub mod data_segments;
 pub mod elements;
 mod function_body;

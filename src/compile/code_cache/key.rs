@@ -5,9 +5,9 @@ use sha2::{Digest as _, Sha256};
 use std::hash::{Hash as _, Hasher};
 use wasmtime::Engine;
 
-/// Raised whenever `module::suspend_points`, `bulk_memory`, `record_calls` or `data_segments` rewrites modules in another way, or when host functions
-/// change their meaning for the added code. A test here notices the former.
-pub const REWRITING: u32 = 4;
+/// Raised whenever `module::data_image`, `data_segments`, `suspend_points`, `bulk_memory` or `record_calls` rewrites modules
+/// in another way, or when host functions change their meaning for the added code. A test here notices the former.
+pub const REWRITING: u32 = 5;
 
 /// What one module's code depends on.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +81,10 @@ mod tests {
     use crate::base::config::{Config, wasm_memory_mode, wasm_trap_mode};
     use crate::base::text::hex;
     use crate::compile::wasmtime_config;
+    use crate::module::data_image;
     use crate::module::suspend_points::{self, Waits};
+    use crate::system::memory::block::Source;
+    use crate::system::memory::creators::Provider;
 
     #[test]
     fn each_ingredient_makes_another_key() {
@@ -114,6 +117,31 @@ mod tests {
             ..Config::default()
         };
         assert_ne!(base, of(&pool));
+    }
+
+    #[test]
+    fn code_without_its_data_has_a_key_of_its_own() {
+        let of = |config: &Config, provider: Option<Provider>| {
+            engine(&Engine::new(&wasmtime_config::make(config, provider.as_ref())).unwrap())
+        };
+        for trap_mode in [wasm_trap_mode::Signals, wasm_trap_mode::Checks] {
+            let config = Config { trap_mode, ..Config::default() };
+            assert!(config.has_data_images());
+            let with_image = of(&config, Some(Provider::Mapped));
+            let whole = Config { expands_record_calls: false, ..config.clone() };
+            assert!(!whole.has_data_images());
+            assert_ne!(with_image, of(&whole, None));
+            for memory_mode in [wasm_memory_mode::ThreadPool, wasm_memory_mode::Host] {
+                let config = Config { memory_mode, ..config.clone() };
+                assert!(!config.has_data_images());
+                let provider =
+                    Provider::Host { memories: Source::System, stacks: Source::System, memory: config.memory_size() };
+                assert_ne!(with_image, of(&config, Some(provider)));
+            }
+            let pool = Config { memory_mode: wasm_memory_mode::ProcessPool, pool_engines: 2, ..config };
+            assert!(!pool.has_data_images());
+            assert_ne!(with_image, of(&pool, None));
+        }
     }
 
     /// A module in which everything is rewritten that can be.
@@ -153,11 +181,13 @@ mod tests {
             "host" => Some(Waits::Flag),
             _ => suspend_points::own(module, name),
         };
-        let options = suspend_points::Options { expands: true, ..Default::default() };
-        let rewritten = suspend_points::add(&module, waits, options).unwrap().unwrap().module;
+        let options = || suspend_points::Options { expands: true, ..Default::default() };
+        let add = |module: &[u8]| suspend_points::add(module, waits, options()).unwrap().unwrap().module;
+        let (rest, image) = data_image::take(&module).unwrap().unwrap();
+        let rewritten = [add(&module), add(&rest), image.start.to_le_bytes().to_vec(), image.bytes.to_vec()].concat();
         assert_eq!(
             (REWRITING, hex(&digest(&rewritten)).as_str()),
-            (4, "bfd73064a4e62c392f75604e87cca1d8a8c3e589d2e02e56f5df2ddd7395479b"),
+            (5, ""),
             "modules are rewritten in another way: raise REWRITING and put the new number and digest here"
         );
     }

@@ -117,7 +117,7 @@ impl DataSegments {
 
 /// The value of an expression that is a plain constant. Wasmtime maps segments with such offsets instead of copying
 /// them. So they stay plain.
-fn constant(expression: &wasmparser::ConstExpr<'_>) -> Result<Option<i32>, BinaryReaderError> {
+pub fn constant(expression: &wasmparser::ConstExpr<'_>) -> Result<Option<i32>, BinaryReaderError> {
     let mut operators = expression.get_operators_reader();
     let first = operators.read()?;
     let last = operators.read()?;

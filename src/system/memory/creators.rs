@@ -65,7 +65,8 @@ fn unmapped(bytes: usize, why: &std::io::Error) -> Error {
     Error::new(Status::System, format!("a memory of {bytes} bytes could not be mapped: {why}"))
 }
 
-// SAFETY: memories are at least as large as requested and do not move. They are zeroed: a mapping by the system, those
+// SAFETY: memories are at least as large as requested and do not move. They are zeroed: a mapping by the system (an
+// image in it is data of the module that Wasmtime then need not copy), those
 // of a pool by the pool, a block of `Provider::Host` by the host, whose header demands it. A mapping has the
 // reservation and the guard that are asked for. The others have no guard. For them the runtime's configuration promises
 // Wasmtime neither a guard (`Config::memory_guard_size`) nor a reservation, so compiled code checks each access against
@@ -83,7 +84,8 @@ unsafe impl MemoryCreator for Provider {
             return windows::take(&ty, minimum);
         }
         if matches!(self, Self::Mapped) {
-            let mapping = Mapping::new(minimum, reserved.unwrap_or(0).max(minimum), guard);
+            let image = windows::image();
+            let mapping = Mapping::new(minimum, reserved.unwrap_or(0).max(minimum), guard, image.as_deref());
             let mapping = mapping.map_err(|e| refuse(unmapped(minimum, &e)))?;
             return Ok(Box::new(mapping));
         }

@@ -2,6 +2,7 @@
 //! its current size.
 #![allow(unsafe_code)]
 
+use super::image::Image;
 use core::ptr::NonNull;
 use std::io::Error;
 use wasmtime::LinearMemory;
@@ -21,8 +22,8 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// All sizes are multiples of the page size.
-    pub fn new(size: usize, capacity: usize, guard: usize) -> Result<Self, Error> {
+    /// All sizes are multiples of the page size. The image is what it begins with.
+    pub fn new(size: usize, capacity: usize, guard: usize, image: Option<&Image>) -> Result<Self, Error> {
         let whole = capacity.checked_add(guard).ok_or(Error::from_raw_os_error(libc::ENOMEM))?;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
@@ -32,6 +33,10 @@ impl Mapping {
         };
         let mut mapping = Self { start, capacity, guard, size: 0 };
         mapping.set_size(size)?;
+        if let Some(image) = image {
+            // SAFETY: the mapping is new. Nothing else knows it.
+            unsafe { image.map(start, size) }?;
+        }
         Ok(mapping)
     }
 
@@ -58,7 +63,8 @@ impl Drop for Mapping {
 }
 
 // SAFETY: `as_ptr` is the start of `byte_capacity` bytes of address space and a guard that are ours until the drop. The
-// first `byte_size` of them can be accessed and were zero.
+// first `byte_size` of them can be accessed. They were zero but for an image, which has what Wasmtime would have copied
+// there before any code of the guest runs.
 unsafe impl LinearMemory for Mapping {
     fn byte_size(&self) -> usize {
         self.size

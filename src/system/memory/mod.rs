@@ -7,6 +7,7 @@
 pub mod allocators;
 pub mod block;
 pub mod creators;
+pub mod image;
 pub mod malloc;
 pub mod mapping;
 pub mod pools;

@@ -5,8 +5,11 @@
 //! Wasmtime asks for a window where an instance is made and reads once where it is. After that it must not take the
 //! window for memory in which a guest's access can fault: it would not know to which of two memories an address
 //! belongs. So a window is then shown at an address that no memory has.
+//!
+//! With the windows goes the image of the data that the guest's own memory begins with.
 #![allow(unsafe_code)]
 
+use super::image::Image;
 use crate::batch::entries::NATIVE;
 use core::cell::RefCell;
 use core::ptr::NonNull;
@@ -24,11 +27,13 @@ thread_local! {
 
 struct Shared {
     control: NonNull<u8>,
+    image: Option<Arc<Image>>,
     taken: AtomicBool,
     hidden: AtomicBool,
 }
 
-// SAFETY: the pointer is never followed here. It is handed to Wasmtime, whose store stays on one thread.
+// SAFETY: the image is both already. The pointer is never followed here. It is handed to Wasmtime, whose store stays on
+// one thread.
 unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}
@@ -37,9 +42,10 @@ unsafe impl Sync for Shared {}
 pub struct Offer(Arc<Shared>);
 
 impl Offer {
-    /// `control` must stay in place for as long as the guest's store exists.
-    pub fn new(control: NonNull<u8>) -> Self {
-        let shared = Arc::new(Shared { control, taken: AtomicBool::new(false), hidden: AtomicBool::new(false) });
+    /// `control` must stay in place for as long as the guest's store exists. `image` is what its memory begins with.
+    pub fn new(control: NonNull<u8>, image: Option<Arc<Image>>) -> Self {
+        let (taken, hidden) = (AtomicBool::new(false), AtomicBool::new(false));
+        let shared = Arc::new(Shared { control, image, taken, hidden });
         OFFER.with_borrow_mut(|offer| *offer = Some(shared.clone()));
         Self(shared)
     }
@@ -67,6 +73,11 @@ impl Drop for Offer {
 /// Whether a memory of this type is a window: the guest's own cannot have such a type.
 pub fn is_window(ty: &MemoryType) -> bool {
     ty.is_64() || ty.page_size() == 1
+}
+
+/// What the memory begins with that is no window.
+pub fn image() -> Option<Arc<Image>> {
+    OFFER.with_borrow(|offer| offer.as_ref()?.image.clone())
 }
 
 /// The window of this type and size.
