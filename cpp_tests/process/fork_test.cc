@@ -5,6 +5,7 @@
 // library.
 #include "process/process.hh"
 #include "support/asking.hh"
+#include "support/data_guest.hh"
 
 #include <gmock/gmock.h>
 
@@ -73,6 +74,30 @@ TEST(Fork, BeforeTheFirstUse) {
   EXPECT_EQ(in_child(use_from_nothing), fine);
   use_from_nothing();
   EXPECT_EQ(in_child(use_from_nothing), fine);
+}
+
+TEST(Fork, SharesTheDataOfModules) {
+  using namespace data_guest;
+  const auto runtime = wasmengine::runtime::create().value();
+  const auto factory = compiled(runtime, with_data(pages_of_much, much()));
+  auto engine = started(factory);
+  const auto change = [&](wasmengine::engine& changed) {
+    for (std::uint32_t at = first; at < pages_of_much * 64 * kib; at += page) {
+      (void)ask_data(changed, exchange, at);
+    }
+    EXPECT_NE(ask_data(changed, hash_from, first), expected_hash());
+  };
+  EXPECT_EQ(in_child([&] {
+              EXPECT_EQ(ask_data(engine, hash_from, first), expected_hash());
+              change(engine);
+              expect_much(factory);
+              expect_much(compiled(runtime, with_data(pages_of_much, much())));
+            }),
+            fine);
+  EXPECT_EQ(ask_data(engine, hash_from, first), expected_hash());
+  change(engine);
+  EXPECT_EQ(in_child([&] { expect_much(factory); }), fine);
+  expect_much(factory);
 }
 
 TEST(Fork, AfterEverythingWasReleased) {
