@@ -26,6 +26,8 @@ set(MODE_FILES
   policy/restart_test.cc
   policy/resume_test.cc
   policy/transform_many_test.cc
+  record_calls/engines_test.cc
+  record_calls/payloads_test.cc
   replace/combined_test.cc
   shared/failure_test.cc
   shared/order_test.cc

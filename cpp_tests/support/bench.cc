@@ -9,7 +9,8 @@
 namespace testing_support {
 
 kafka::bytes module(std::string_view name) {
-  const bool is_wat = name.starts_with("t_") || name.starts_with("p_") || name.starts_with("h_");
+  const bool is_wat = name.starts_with("t_") || name.starts_with("p_") || name.starts_with("h_") ||
+                      name.starts_with("r_");
   const std::string directory = is_wat ? WASM_ENGINE_TEST_WAT : WASM_ENGINE_TEST_GUESTS;
   const std::string path = directory + "/" + std::string(name) + ".wasm";
   std::ifstream file(path, std::ios::binary);
