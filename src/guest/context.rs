@@ -163,8 +163,8 @@ impl Context {
         }
     }
 
-    /// What the guest is working on, to be changed. The guest's next call for a record comes to the host. Only while the
-    /// guest is in a call or gone: where a time slice has ended it may be between two writes to the control.
+    /// What the guest is working on, to be changed. The guest's next call for a record comes to the host. Only while
+    /// the guest is in a call or gone: where a time slice has ended it may be between two writes to the control.
     #[inline]
     pub fn work(&self) -> RefMut<'_, Work> {
         let mut work = self.work.borrow_mut();

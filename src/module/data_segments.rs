@@ -5,11 +5,14 @@
 //! as for the program itself, which runs at each start. Joined they are seven. The zeros between them are written, which
 //! they would be anyway: a new memory is zero.
 
-use wasm_encoder::{ConstExpr, DataSection, RawSection, SectionId};
+use wasm_encoder::{ConstExpr, DataSection, Encode as _, SectionId};
 use wasmparser::{BinaryReaderError, Data, DataKind, Operator, Parser, Payload};
 
 /// Segments with as many zeros between them or fewer are joined. A segment of its own takes more than that in code.
 const GAP: u64 = 64;
+
+/// Bytes before the first section.
+const HEADER: usize = 8;
 
 /// A module with fewer segments stays as it is.
 const MANY: usize = 16;
@@ -35,20 +38,22 @@ pub fn join(module: &[u8]) -> Result<Option<Vec<u8>>, BinaryReaderError> {
     }
     segments.sort_by_key(|&(place, bytes)| (place, bytes.len()));
     let Some(joined) = joined(&segments) else { return Ok(None) };
-    let mut out = wasm_encoder::Module::new();
+    // All other bytes stay as they are: debug information has positions of the code.
+    let mut before = HEADER;
     for payload in Parser::new(0).parse_all(module) {
-        let payload = payload?;
-        match payload.as_section() {
-            Some((id, _)) if id == u8::from(SectionId::Data) => {
-                out.section(&joined);
+        match payload?.as_section() {
+            Some((id, range)) if id == u8::from(SectionId::Data) => {
+                let mut out = module[..before].to_vec();
+                out.push(id);
+                joined.encode(&mut out);
+                out.extend_from_slice(&module[range.end..]);
+                return Ok(Some(out));
             }
-            Some((id, range)) => {
-                out.section(&RawSection { id, data: &module[range] });
-            }
+            Some((_, range)) => before = range.end,
             None => {}
         }
     }
-    Ok(Some(out.finish()))
+    Ok(None)
 }
 
 /// Where an active segment begins if that is a constant.
@@ -156,6 +161,25 @@ mod tests {
             assert_eq!(memory(&joined).is_ok(), memory(&module).is_ok(), "{:?}", segments.last());
             segments.pop();
         }
+    }
+
+    #[test]
+    fn all_other_bytes_stay_in_place() {
+        let many: Vec<_> = (0..20).map(|i| (i * 30, vec![1; 9])).collect();
+        let mut module = module(&many, "");
+        // The size of the first section in more bytes than it needs, as LLVM's linker writes it.
+        assert_eq!((module[8], module[9] < 0x80), (1, true));
+        module.splice(9..10, [module[9] | 0x80, 0x80, 0x80, 0]);
+        let joined = join(&module).unwrap().unwrap();
+        let code = |module: &[u8]| {
+            let mut sections = Parser::new(0).parse_all(module).map(Result::unwrap);
+            sections
+                .find_map(|p| if let Payload::CodeSectionStart { range, .. } = p { Some(range) } else { None })
+                .unwrap()
+        };
+        assert_eq!(code(&joined), code(&module));
+        assert_eq!(joined[..code(&module).end], module[..code(&module).end]);
+        assert_eq!(memory(&joined), memory(&module));
     }
 
     proptest! {
