@@ -1,9 +1,9 @@
 //! Joins data segments that lie close together.
 //!
 //! Wasmtime compiles an instruction sequence for each active segment if it does not map an image of the memory. Go's
-//! linker leaves runs of zeros out and so makes more than twenty thousand segments for one program: as much machine code
-//! as for the program itself, which runs at each start. Joined they are seven. The zeros between them are written, which
-//! they would be anyway: a new memory is zero.
+//! linker leaves runs of zeros out and so makes more than twenty thousand segments for one program: as much machine
+//! code as for the program itself, which runs at each start. Joined they are seven. The zeros between them are written,
+//! which changes nothing: a new memory is zero.
 
 use wasm_encoder::{ConstExpr, DataSection, Encode as _, SectionId};
 use wasmparser::{BinaryReaderError, Data, DataKind, Operator, Parser, Payload};
@@ -17,8 +17,8 @@ const HEADER: usize = 8;
 /// A module with fewer segments stays as it is.
 const MANY: usize = 16;
 
-/// The same module with fewer data segments. None if there is nothing to join or if it could make a difference: segments
-/// that overlap, whose place is not a constant, or that instructions name. `module` must be valid.
+/// The same module with fewer data segments. None if there is nothing to join or if it could make a difference:
+/// segments that overlap, whose place is not a constant, or that instructions name. `module` must be valid.
 pub fn join(module: &[u8]) -> Result<Option<Vec<u8>>, BinaryReaderError> {
     let mut section = None;
     for payload in Parser::new(0).parse_all(module) {

@@ -5,8 +5,9 @@ use sha2::{Digest as _, Sha256};
 use std::hash::{Hash as _, Hasher};
 use wasmtime::Engine;
 
-/// Raised whenever `module::data_image`, `data_segments`, `suspend_points`, `bulk_memory` or `record_calls` rewrites modules
-/// in another way, or when host functions change their meaning for the added code. A test here notices the former.
+/// Raised whenever `module::data_image`, `data_segments`, `suspend_points`, `bulk_memory` or `record_calls` rewrites
+/// modules in another way, or when host functions change their meaning for the added code. A test here notices the
+/// former.
 pub const REWRITING: u32 = 5;
 
 /// What one module's code depends on.

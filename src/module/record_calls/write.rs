@@ -114,8 +114,8 @@ impl Code<'_> {
             code.local_get(size).i32_const(0x7f).i32_and().i32_const(1).i32_shr_u();
         }
         code.end();
-        // The number of headers is the last byte and 0. If the sum wraps, it is below 2 MiB, as the value is. It then is
-        // not `last`, which is behind `value`.
+        // The number of headers is the last byte and 0. If the sum wraps, it is below 2 MiB, as the value is. It then
+        // is not `last`, which is behind `value`.
         code.local_get(value).i32_const(2).i32_add().i32_add().local_get(last).i32_ne().br_if(0);
         code.local_get(last).i32_load8_u(arg(0, 0)).br_if(0);
     }
