@@ -78,11 +78,13 @@ void for_each_batch(output_block block, output_batches batches, F&& function) {
   }
 }
 
-/// Bytes of several batches: any range of what becomes a span of bytes.
+/// Bytes of several batches: any range of what becomes a span of bytes. Not a range that makes containers as it goes.
 template <typename R>
 concept batch_range =
     std::ranges::input_range<R> &&
-    std::convertible_to<std::ranges::range_reference_t<R>, std::span<const std::uint8_t>>;
+    std::convertible_to<std::ranges::range_reference_t<R>, std::span<const std::uint8_t>> &&
+    (std::is_lvalue_reference_v<std::ranges::range_reference_t<R>> ||
+     std::ranges::borrowed_range<std::ranges::range_reference_t<R>>);
 
 /// Receives output. `void(output_block)` or `void(output_block, output_batches)` if it always finishes at once.
 /// `wasm_callback_result(output_block, output_call)` if not. An exception fails the transform.

@@ -40,7 +40,8 @@ impl Rewritten {
         let mut recorder = if with_lines { Recorder::new(module) } else { None };
         let has_positions = recorder.is_some();
         // Behind the code, so that no position of an instruction changes.
-        let joined = data_segments::join(module).map_err(|e| broken(&e))?;
+        // Not over an image: the zeros between segments would be written into it.
+        let joined = if image.is_none() { data_segments::join(module).map_err(|e| broken(&e))? } else { None };
         let module = joined.as_deref().unwrap_or(module);
         let options = Options { recorder: recorder.as_mut(), expands: config.expands_record_calls() };
         let rewritten = suspend_points::add(module, waits, options).map_err(|e| broken(&e))?;

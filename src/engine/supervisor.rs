@@ -132,7 +132,7 @@ impl Supervisor {
             Phase::Waiting(waiting) => match waiting.poll(|| waker) {
                 None => Ok(wasm_poll::Pending),
                 // The host refused to wait: the guest stays stopped.
-                Some(Settled::Rejected(why)) => Err(not_waited(poll.seat, &why)),
+                Some(Settled::Rejected(why)) => Err(self.at_rest(not_waited(poll.seat, &why))),
                 Some(_) => {
                     self.phase = Phase::StartNow;
                     self.start_now(&mut poll)
@@ -170,7 +170,7 @@ impl Supervisor {
     }
 
     fn start_now(&mut self, poll: &mut SupervisedPoll<'_>) -> Result<wasm_poll> {
-        poll.engine.start()?;
+        poll.engine.start().map_err(|e| self.at_rest(e))?;
         self.phase = Phase::Starting;
         poll.seat.count_start();
         Ok(wasm_poll::Yielded)
@@ -181,7 +181,7 @@ impl Supervisor {
         self.phase = match ended {
             None | Some(Ended::Done) => Phase::StartNow,
             Some(Ended::Pending(waiting)) => Phase::Waiting(waiting),
-            Some(Ended::Failed(why)) => return Err(not_waited(poll.seat, &why)),
+            Some(Ended::Failed(why)) => return Err(self.at_rest(not_waited(poll.seat, &why))),
         };
         Ok(wasm_poll::Yielded)
     }
@@ -196,7 +196,15 @@ impl Supervisor {
                 let ended = backoff.wait();
                 self.wait(poll, ended)
             }
-            None => Err(error),
+            None => Err(self.at_rest(error)),
+        }
+    }
+
+    /// The error of a guest that is not there while its batch waits: it names the batch that would have come next.
+    fn at_rest(&self, error: Error) -> Error {
+        match &self.rest {
+            Some(rest) => error.in_batch(rest.index().map(|index| index + u32::from(rest.left() == 0))),
+            None => error,
         }
     }
 
@@ -228,8 +236,8 @@ impl Supervisor {
 
     /// Gives the sink the record at which the guest failed.
     fn send_dead_letter(&mut self, poll: &SupervisedPoll<'_>, batch: &Batch, error: &Error) -> Result<Phase> {
-        let letter =
-            DeadLetter::new(&poll.engine.compiled().transform, batch, error).map_err(|e| self.failed(poll.seat, e))?;
+        let letter = DeadLetter::new(&poll.engine.compiled().transform, batch, error)
+            .map_err(|e| self.failed(poll.seat, e.in_batch(batch.index())))?;
         let Some(sink) = poll.sink else {
             return Err(self.failed(poll.seat, Error::new(Status::Internal, "a transform without a sink")));
         };

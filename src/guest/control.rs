@@ -83,6 +83,13 @@ impl Control {
         }
     }
 
+    /// Whether all addresses are below this native one.
+    #[inline]
+    pub fn is_within(&self, end: u64) -> bool {
+        let highest = self.next.get().max(self.payload_end.get()).max(self.record_end.get()).max(self.options.get());
+        highest < end
+    }
+
     /// A record was written with these options, which name this topic.
     #[inline]
     pub fn keep_options(&self, options: &[u8], topic: u32) {

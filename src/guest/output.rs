@@ -286,8 +286,11 @@ impl OutputBuffer {
         }
     }
 
-    /// Drops the content and gives the memory to the thread.
-    pub fn release(&mut self) {
+    /// Drops the content and gives the memory to the thread. `segment` is one of a batch that has ended.
+    pub fn release(&mut self, segment: Option<Segment>) {
+        if let Some(block) = &mut self.block {
+            block.segment = segment;
+        }
         for block in self.full.drain(..).chain(self.block.take()) {
             block.give_back();
         }

@@ -38,7 +38,7 @@ pub const MOST_RECORDS: usize = chunk::SIZE / ENTRY;
 /// A block counts as full at this size.
 pub const BLOCK_SIZE: usize = 2 * chunk::SIZE;
 
-/// Blocks that a thread keeps: 512 KiB.
+/// Blocks that a thread keeps: 640 KiB with a segment each.
 const MOST_KEPT: usize = 4;
 
 const NO_RECORD: wasm_output_record =

@@ -57,7 +57,12 @@ impl Work {
         if has_topic {
             self.output.open(control);
         }
-        true
+        // Here the library's own memory is meant.
+        let reached = control.is_within(NATIVE_BYTES as u64);
+        if !reached {
+            control.close();
+        }
+        reached
     }
 
     /// Notes what the guest has read and written by an open control. The time of the latest record that was read since
@@ -79,8 +84,9 @@ impl Work {
 
     /// Drops the batch and frees the memory.
     pub fn release(&mut self) {
+        self.batch.records.end();
+        self.output.release(self.batch.records.entries.take_spare());
         self.batch = Batch::default();
-        self.output.release();
         self.checked = None;
     }
 

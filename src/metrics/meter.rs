@@ -121,7 +121,8 @@ impl Meter {
     pub fn begin_transform(&self, bytes: usize, batches: usize) {
         let untimed = self.untimed.get();
         // Another number of batches takes another time.
-        let timed = untimed == 0 || bytes >= LARGE || self.batches.replace(batches) != batches;
+        let others = self.batches.replace(batches) != batches;
+        let timed = untimed == 0 || bytes >= LARGE || others;
         self.timed.set(timed);
         self.sample.set(timed);
         self.spent.set(0);

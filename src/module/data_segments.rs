@@ -3,7 +3,7 @@
 //! Wasmtime compiles an instruction sequence for each active segment if it does not map an image of the memory. Go's
 //! linker leaves runs of zeros out and so makes more than twenty thousand segments for one program: as much machine
 //! code as for the program itself, which runs at each start. Joined they are seven. The zeros between them are written,
-//! which changes nothing: a new memory is zero.
+//! which changes nothing: a new memory is zero. Unless it begins as an image.
 
 use wasm_encoder::{ConstExpr, DataSection, Encode as _, SectionId};
 use wasmparser::{BinaryReaderError, Data, DataKind, Operator, Parser, Payload};
