@@ -12,7 +12,7 @@ PEERS   := $(CARGO_TARGET_DIR)/peers
   static deb deb-symbols tarball test-deb test-packages newcomer reproducible peers guests configure tool cpp header clean \
   lint docs test-docs test-rust test-header test-symbols test-abi test-bindings test-cpp test-sanitized renew-instructions \
   abi-baseline licences deny advisories mosquitto test-mosquitto bench-mosquitto \
-  soak bench bench-quick bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
+  soak bench bench-quick bench-pages bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
   bench-cache bench-crc bench-stall bench-failures bench-record-calls bench-codecs bench-many bench-preempted faults-memory
 
 demo: setup library guests tool
@@ -227,28 +227,36 @@ clean:
 	rm -rf $(BUILD) python/build python/*.egg-info
 	cargo clean
 
-# Everything beside its peers, in some seven minutes; bench-quick is the most telling part of it, in two minutes.
+# Everything beside its peers, in some ten minutes; bench-quick is the most telling part of it, in two minutes.
 BENCH := python3 scripts/bench.py --build $(CMAKE)/bench --guests $(GUESTS) --wat $(CMAKE)/cpp_tests/wat --peers $(PEERS) \
   --direct-calls $(CARGO_TARGET_DIR)/release/examples/direct-calls --out $(BUILD)/bench
 
 bench: bench-ready
-	@scripts/setup.sh bench
 	$(BENCH)
 	/usr/bin/python3 scripts/benchmark/plot.py $(BUILD)/bench/results.json $(BUILD)/bench/time-per-record
+
+# Writes the figures of the last `make bench` into the pages.
+bench-pages:
+	scripts/benchmark/page.py $(BUILD)/bench/results.json README.md docs/performance.md
+	cp $(BUILD)/bench/time-per-record.svg docs/time-per-record.svg
 
 bench-quick: bench-ready
 	$(BENCH) --quick
 
 bench-ready: setup bench-peers
+	@scripts/setup.sh bench
 	@$(MAKE) --no-print-directory configure
 	cmake --build $(CMAKE) --target bench-contenders wat_guests
 	cargo build --release --locked --example direct-calls
 
 # Those who are raced against, compiled for speed: up to half an hour, once. Wasmer's build wants a directory named target.
+GO = $(or $(WASM_ENGINE_VENV),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wasm-engine/venv)/bin/go
 bench-peers:
+	@scripts/setup.sh guests
 	cd peers/wasmtime-c-api && CARGO_TARGET_DIR=$(PEERS) cargo build --profile bench-peer --locked
 	cd peers/extism-host && CARGO_TARGET_DIR=$(PEERS) cargo build --release --locked
 	cd peers/wasmer-c-api && CARGO_TARGET_DIR=$(PEERS)/wasmer/target cargo build --release --locked
+	cd peers/wazero-host && GOTOOLCHAIN=local $(GO) build -mod=readonly -trimpath -o $(PEERS)/bench-wazero .
 
 # Writes down how many instructions the hot path has; a test compares.
 renew-instructions: setup configure

@@ -2,7 +2,7 @@
 //
 // Time per record of an identity guest through the C++ layer compared with the minimum of two plain copies in one run.
 //
-//   bench-identity [--shape RECORDSxBYTES] GUEST.wasm [GUEST.wasm ...]
+//   bench-identity [--json] [--shape RECORDSxBYTES] GUEST.wasm [GUEST.wasm ...]
 #include "measure.hh"
 
 #include <cstring>
@@ -32,6 +32,11 @@ double time_copies(shape s) {
 
 int main(int argc, char** argv) {
   std::vector<shape> shapes{{1000, 64}, {1000, 1024}, {100, 16384}, {1, 128}};
+  const bool json = argc > 1 && std::strcmp(argv[1], "--json") == 0;
+  if (json) {
+    ++argv;
+    --argc;
+  }
   if (argc > 2 && std::strcmp(argv[1], "--shape") == 0) {
     shape only{};
     if (std::sscanf(argv[2], "%dx%zu", &only.records, &only.value_size) != 2 || only.records < 1) {
@@ -43,7 +48,7 @@ int main(int argc, char** argv) {
     argc -= 2;
   }
   if (argc < 2) {
-    std::fprintf(stderr, "usage: bench-identity [--shape RECORDSxBYTES] GUEST.wasm [GUEST.wasm ...]\n");
+    std::fprintf(stderr, "usage: bench-identity [--json] [--shape RECORDSxBYTES] GUEST.wasm [GUEST.wasm ...]\n");
     return 2;
   }
   wasm_runtime_config config{};
@@ -52,7 +57,7 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     engines.push_back(started(runtime, argv[i]));
   }
-  std::printf("%-24s %8s %8s %12s %12s %8s\n", "guest", "records", "bytes", "ns/record", "records/s", "x copies");
+  if (!json) std::printf("%-24s %8s %8s %12s %12s %8s\n", "guest", "records", "bytes", "ns/record", "records/s", "x copies");
   for (const shape s : shapes) {
     const bytes batch = make_batch(s);
     // All in turn, round by round, so that noise affects all alike. The median of each.
@@ -67,6 +72,11 @@ int main(int argc, char** argv) {
     for (std::size_t i = 0; i < times.size(); ++i) {
       const double ns = median(times[i]);
       const std::string name(i == 0 ? "(two copies, native)" : file_name(argv[i]));
+      if (json) {
+        std::printf("{\"guest\": \"%s\", \"records\": %d, \"bytes\": %zu, \"ns\": %.1f, \"times_copies\": %.2f}\n",
+                    name.c_str(), s.records, s.value_size, ns, ns / floor);
+        continue;
+      }
       std::printf("%-24s %8d %8zu %12.1f %12.0f %8.2f\n", name.c_str(), s.records, s.value_size, ns, 1e9 / ns, ns / floor);
     }
   }

@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh core      host side: CMake, GoogleTest, the libraries of the command-line tool, what makes packages
 #   scripts/setup.sh guests    compilers for the example guests (C, C++, Rust, Go, WAT) and the demo's data set
-#   scripts/setup.sh bench     what draws the plot of `make bench`
+#   scripts/setup.sh bench     what `make bench` races against beside Cargo's and Go's, and what draws its plot
 #   scripts/setup.sh deny      cargo-deny, for `make deny`
 #   scripts/setup.sh docs      what makes the site of `make docs`: Doxygen, Graphviz and, by Cargo, mdBook
 #   scripts/setup.sh packages  what makes a new Debian for `make test-packages`
@@ -11,7 +11,7 @@
 #                              as a service, which listens on the loopback only
 #   scripts/setup.sh all       core and guests (the default)
 #
-# System packages come from apt. One of them is only unpacked, into $WASM_ENGINE_UNPACKED (default:
+# System packages come from apt. Some of them are only unpacked, into $WASM_ENGINE_UNPACKED (default:
 # ~/.cache/wasm-engine/unpacked). What apt does not offer comes from PyPI and lives in a virtual environment of
 # its own, $WASM_ENGINE_VENV (default: ~/.cache/wasm-engine/venv). The test of the Python wheel installs from
 # $WASM_ENGINE_WHEELS (default: ~/.cache/wasm-engine/wheels). Tools in Rust are compiled into
@@ -43,7 +43,11 @@ guest_packages=(
   rustc-web cargo-web rust-web-src rust-web-llvm
   wabt
 )
-bench_packages=(python3-matplotlib)
+bench_packages=(python3-matplotlib linux-perf
+  libbrotli1 libc-ares2 libicu72 libnghttp2-14 libuv1  # libnode wants these, and the JavaScript of the last three
+  node-acorn node-cjs-module-lexer node-undici)
+# Node as a library. Its headers cannot be installed beside those of a Node that is not Debian's.
+libnode=(libnode108 libnode-dev)
 mosquitto_packages=(mosquitto mosquitto-dev libmosquitto-dev mosquitto-clients)
 mosquitto_pip=(paho-mqtt==2.1.0)
 deny=cargo-deny@0.20.2
@@ -194,7 +198,10 @@ case "${1:-all}" in
     venv=$mqtt install_pip "${mosquitto_pip[@]}"
     ;;
   deny) install_cargo "$deny" ;;
-  bench) install_packages "${bench_packages[@]}" ;;
+  bench)
+    install_packages "${bench_packages[@]}"
+    for package in "${libnode[@]}"; do unpack_package "$package"; done
+    ;;
   docs)
     install_packages "${docs_packages[@]}"
     install_cargo "$mdbook" --no-default-features --features search

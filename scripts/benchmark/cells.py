@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 WORKS = ("identity", "filter", "redact", "route")
 SIZES = (64, 1024, 16384)
 BATCHES = (1, 10, 1000)
@@ -46,9 +47,10 @@ class Contender:
     guest: object = None
     arguments: list = field(default_factory=list)
     works: tuple = WORKS
+    threads: int = 2  # at most
 
     def takes_part(self, cell):
-        return cell.work in self.works
+        return cell.work in self.works and cell.threads <= self.threads
 
     def command(self, cell, input_file, seconds, output=None):
         command = [self.program, "--work", cell.work, "--input", input_file, "--threads", cell.threads,
@@ -77,6 +79,9 @@ def contenders(build, guests, peers):
         Contender("wasmtime, C", build / "bench-wasmtime", c_guest),
         Contender("wasmer, C", build / "bench-wasmer", lambda work: guests / "bench_plain.wasm"),
         Contender("extism, C", peers / "release" / "bench-extism", lambda work: guests / "bench_extism.wasm"),
+        Contender("wazero, C", peers / "bench-wazero", c_guest, threads=1),
+        Contender("JavaScript", build / "bench-javascript", lambda work: ROOT / "bench/guests/work.js"),
         Contender("engine, Rust", build / "bench-engine", rust_guest),
         Contender("wasmtime, Rust", build / "bench-wasmtime", rust_guest),
+        Contender("wazero, Rust", peers / "bench-wazero", rust_guest, threads=1),
     ]

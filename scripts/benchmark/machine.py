@@ -28,6 +28,12 @@ def locked(lock, package):
     return next((p["version"] for p in packages if p["name"] == package), "not there")
 
 
+def required(go_mod, module):
+    """The version of a module that a go.mod wants."""
+    found = go_mod.exists() and re.search(rf"{re.escape(module)} v(\S+)", go_mod.read_text())
+    return found.group(1) if found else "not there"
+
+
 def describe(root):
     cpu = re.search(r"^model name\s*: (.*)$", open("/proc/cpuinfo").read(), re.M)
     dirty = " with changes" if output("git", "status", "--porcelain", "--untracked-files=no", cwd=root) else ""
@@ -43,6 +49,7 @@ def describe(root):
         "this library's Wasmtime": locked(root / "Cargo.lock", "wasmtime"),
         "wasmtime": locked(root / "peers/wasmtime-c-api/Cargo.lock", "wasmtime"),
         "wasmer": locked(root / "peers/wasmer-c-api/Cargo.lock", "wasmer"),
+        "wazero": required(root / "peers/wazero-host/go.mod", "github.com/tetratelabs/wazero"),
         "extism": locked(root / "peers/extism-host/Cargo.lock", "extism")
                   + " on Wasmtime " + locked(root / "peers/extism-host/Cargo.lock", "wasmtime"),
     }

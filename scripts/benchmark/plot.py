@@ -9,9 +9,10 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-ORDER = ["memcpy", "native", "engine, C", "engine, Rust", "wasmtime, C", "wasmtime, Rust", "wasmer, C", "extism, C"]
+ORDER = ["memcpy", "native", "engine, C", "engine, Rust", "wasmtime, C", "wasmtime, Rust", "wasmer, C", "JavaScript",
+         "wazero, C", "wazero, Rust", "extism, C"]
 COLORS = {"memcpy": "#999999", "native": "#666666", "engine": "#1f77b4", "wasmtime": "#ff7f0e", "wasmer": "#2ca02c",
-          "extism": "#d62728"}
+          "extism": "#d62728", "wazero": "#9467bd", "JavaScript": "#8c564b"}
 
 
 def color(name):
@@ -26,7 +27,7 @@ def main():
     sizes = sorted({r["size"] for r in rows})
     plt.rcParams.update({"svg.fonttype": "none", "font.size": 8, "svg.hashsalt": "bench"})
     # Points, not bars, since a logarithmic axis has no zero that a bar could begin at; one axis for each size.
-    figure, axes = plt.subplots(len(works), len(sizes), figsize=(4 * len(sizes), 1.8 * len(works)), squeeze=False,
+    figure, axes = plt.subplots(len(works), len(sizes), figsize=(4 * len(sizes), 2.2 * len(works)), squeeze=False,
                                 sharex="col")
     for row in rows:
         ax = axes[works.index(row["work"])][sizes.index(row["size"])]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(SCRIPTS))
-from benchmark import report  # noqa: E402
+from benchmark import cells, report  # noqa: E402
 
 BUILD = Path(os.environ["WASM_ENGINE_BENCH"])
 
@@ -46,10 +46,9 @@ class Driver(unittest.TestCase):
                    "--seconds", "0.01", "--no-extras"]
         for name, program in contenders.items():
             command += ["--contender", f"{name}={program}"]
-        for name in ("engine, C", "engine, C, no CRC", "engine, Rust", "wasmtime, C", "wasmtime, Rust", "wasmer, C",
-                     "extism, C"):
-            if name not in contenders:  # Whether they are built is not the question here.
-                command += ["--contender", f"{name}=/nowhere"]
+        for other in cells.contenders(BUILD, self.directory, self.directory):
+            if other.name not in ("native", "memcpy", *contenders):  # Whether they are built is not the question here.
+                command += ["--contender", f"{other.name}=/nowhere"]
         done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
         self.assertNotIn("Traceback", done.stderr)
         results = json.loads((self.directory / "out" / "results.json").read_text())
