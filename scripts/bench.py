@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from benchmark import cells, extras, machine, race, report  # noqa: E402
+from benchmark import breakdown, cells, extras, machine, race, report  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -110,6 +110,18 @@ def two_threads(arguments, contenders, results):
             "by the clock": round(statistics.median(by_clock), 3), "best": round(max(by_clock), 3), "waits": waits})
 
 
+def where_time_goes(arguments, contender, results):
+    """What a record's time is spent on, for this library with the C guest."""
+    if contender is None or arguments.quick:
+        return
+    shapes = [cells.Cell("identity", *shape) for shape in breakdown.SHAPES]
+    batches = {cell: make_input(arguments.build, arguments.out, cell) for cell in shapes}
+    print("  breakdown", flush=True)
+    results["extras"]["breakdown"] = breakdown.measure(
+        contender, shapes, batches, arguments.build / "bench-instructions",
+        lambda cell: report.figure_of(results, (cell.work, cell.records, cell.size, cell.threads), contender.name))
+
+
 def main():
     arguments = parse()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -135,6 +147,7 @@ def main():
             two_threads(arguments, [c for c in contenders if c.name in judged], results["extras"])
         except race.Disqualified as reason:
             print(f"  left out, since a contender failed: {reason}")
+        where_time_goes(arguments, next((c for c in contenders if c.name == report.OURS), None), results)
     results["targets"] = report.targets(results)
 
     print()

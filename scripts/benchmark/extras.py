@@ -33,6 +33,7 @@ def measure(build, guests, wat, quick):
         "many": [build / "bench-many", "--json", *identities(guests, few)],
         "density": [build / "bench-density", "--json", *density, *identities(guests, few)],
         "cache": [build / "bench-cache", "--json", *identities(guests, few)],
+        "identity": [build / "bench-identity", "--json", *identities(guests, few)],
     }
     results = {}
     for name, command in extras.items():
