@@ -66,8 +66,10 @@ func OnRecordWritten(callback func(record *Record, writer *Writer) error) {
 	var writer Writer
 	var record Record
 	var buffer []byte
+	// Their addresses leave Go, so in the loops they would be allocated each time.
+	var batch batchHeader
+	var attributes uint8
 	for {
-		var batch batchHeader
 		largest := batch.read()
 		if largest < 0 {
 			panic(Error(largest))
@@ -76,7 +78,6 @@ func OnRecordWritten(callback func(record *Record, writer *Writer) error) {
 			buffer = make([]byte, largest)
 		}
 		for range batch.recordCount {
-			var attributes uint8
 			size := readNextRecord(
 				&attributes, &record.Timestamp, &record.Offset, start(buffer), int32(len(buffer)))
 			if size < 0 {
