@@ -8,10 +8,10 @@ from pathlib import Path
 
 SHAPES = ((1000, 64), (1000, 1024))
 
-# The first that matches counts. Compiled guests have no names.
+# The first that matches counts. Compiled guests have no names. The check is inlined into one of two functions.
 PARTS = (
     ("CRC", re.compile(r"crc32|crc_fast", re.I)),
-    ("check of the batch", re.compile(r"ActivePoll|wasm_engine_batch|batch::Batch|crates/batch/")),
+    ("check of the batch", re.compile(r"Work::check|ActivePoll|wasm_engine_batch|crates/batch/")),
     ("copies by memcpy", re.compile(r"mem(cpy|move)|memory_copy")),
     ("the host's sink", re.compile(r"on_records|count_records")),
 )
@@ -76,7 +76,7 @@ def by_callgrind(program, guest, records, size, directory):
     if run(["valgrind", "--tool=callgrind", "--smc-check=all-non-file", "--instr-atstart=no", "--separate-threads=yes",
             f"--callgrind-out-file={out}", program, guest, records, size, batches]) is None:
         return {}
-    annotated = run(["callgrind_annotate", "--threshold=100", f"{out}-01"])
+    annotated = run(["callgrind_annotate", "--auto=no", "--threshold=100", f"{out}-01"])
     return {part: n / batches / records for part, n in instructions(annotated or "").items()}
 
 
