@@ -1,7 +1,13 @@
-"""The driver of `make bench` believes nobody. $WASM_ENGINE_BENCH has bench-native and bench-input."""
+"""The driver of `make bench` believes nobody, and writes its figures where they belong.
 
+$WASM_ENGINE_BENCH has bench-native and bench-input.
+"""
+
+import contextlib
+import io
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -11,7 +17,7 @@ from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(SCRIPTS))
-from benchmark import cells, report  # noqa: E402
+from benchmark import breakdown, cells, page, report  # noqa: E402
 
 BUILD = Path(os.environ["WASM_ENGINE_BENCH"])
 
@@ -96,6 +102,62 @@ class Driver(unittest.TestCase):
 
     def test_who_prints_nonsense_is_disqualified(self):
         self.assert_disqualified("print('no'); sys.exit(0)", "it printed no JSON")
+
+
+class Breakdown(unittest.TestCase):
+    """What a function is there for is told by its name."""
+
+    def test_samples_of_perf(self):
+        report = """
+            7|[JIT] tid 12|[.] 0x00007ff81d365df3
+            5|[JIT] tid 12|[.] 0x00007ff81d36595b
+            3|libwasm_engine.so|[.] wasm_engine::guest::work::Work::check
+            2|libwasm_engine.so|[.] wasm_engine_batch::crc32c::gfni::update
+            4|libc.so.6|[.] __memmove_avx512_unaligned_erms
+            9|[kernel.kallsyms]|[k] finish_task_switch.isra.0
+            1|libwasm_engine.so|[.] wasm_engine_transform_and_poll"""
+        self.assertEqual(breakdown.samples(report), {
+            breakdown.GUEST: 12, "check of the batch": 3, "CRC": 2, "copies by memcpy": 4, breakdown.REST: 1})
+
+    def test_instructions_of_callgrind(self):
+        annotated = """
+1,000 (100.0%)  PROGRAM TOTALS
+  600 (60.00%)  ???:0x00000000059dbfce [???]
+  300 (30.00%)  /src/crates/batch/src/record.rs:wasm_engine::engine::drive::ActivePoll::drive [/lib/libwasm_engine.so]
+  100 (10.00%)  ???:(anonymous namespace)::count_records(void*, unsigned long) [/build/bench-instructions]"""
+        self.assertEqual(breakdown.instructions(annotated), {
+            breakdown.GUEST: 600, "check of the batch": 300, "the host's sink": 100})
+
+
+class Page(unittest.TestCase):
+    RESULTS = {"targets": [{"what": "speed", "bound": ">= 2", "measured": 3.0, "reached": True}], "extras": {}, "cells": []}
+
+    def fill(self, text):
+        with contextlib.redirect_stdout(io.StringIO()):
+            return page.filled(text, self.RESULTS)
+
+    def test_a_block_is_replaced_and_nothing_else(self):
+        filled = self.fill("before\n\n<!-- bench: targets -->\n\nold\n\n<!-- end -->\n\nafter\n")
+        self.assertTrue(filled.startswith("before\n\n<!-- bench: targets -->\n\n| to reach"))
+        self.assertIn("| speed | >= 2 | 3.00 | reached |\n\n<!-- end -->\n\nafter\n", filled)
+        self.assertNotIn("old", filled)
+        self.assertEqual(self.fill(filled), filled)
+
+    def test_a_block_without_figures_stays(self):
+        text = "<!-- bench: many -->\n\nold\n\n<!-- end -->\n"
+        self.assertEqual(self.fill(text), text)
+
+    def test_an_unknown_block_is_an_error(self):
+        with self.assertRaises(SystemExit):
+            self.fill("<!-- bench: nothing -->\n\n<!-- end -->\n")
+
+    def test_the_pages_have_known_blocks_only(self):
+        for name in ("README.md", "docs/performance.md"):
+            text = (SCRIPTS.parent / name).read_text()
+            names = re.findall(r"<!-- bench: (\S+) -->", text)
+            self.assertTrue(names)
+            self.assertLessEqual(set(names), set(page.BLOCKS))
+            self.assertEqual(len(names), text.count("<!-- end -->"))
 
 
 if __name__ == "__main__":
