@@ -391,9 +391,9 @@ typedef struct wasm_error_info {
   uint64_t memory_size;
   // Bytes that the guest's memory was last refused to grow to while it worked on the record. 0 if it was not.
   uint64_t memory_wanted;
-  // Index of the batch in its `wasm_engine_transform_many`. Counted from 0. The batches before it have completed. The
-  // number of batches if all have and the guest could not be started again. 0 if there was one batch or none and
-  // with `WASM_STATUS_CANCELLED` and `WASM_STATUS_PANIC`.
+  // Index of the batch in its `wasm_engine_transform_many`. Counted from 0. The batches before it have completed.
+  // The number of batches if all have and the guest could not be started again. 0 if there was one batch or none
+  // and with `WASM_STATUS_CANCELLED` and `WASM_STATUS_PANIC`.
   uint64_t batch_index;
 } wasm_error_info;
 
@@ -692,8 +692,8 @@ typedef struct wasm_runtime_config {
   wasm_slice processors;
   // 1: each record that a guest reads or writes is a call of this library. Default 0: the code for usual records is
   // compiled into the guest where it calls for one. A small record then takes two thirds of the time. Guests see no
-  // difference. Memory mode PROCESS_POOL and processors other than x86-64 always have the calls. docs/security.md has
-  // what such code can access.
+  // difference. Memory mode PROCESS_POOL and processors other than x86-64 always have the calls. docs/security.md
+  // has what such code can access.
   uint32_t host_record_calls;
 } wasm_runtime_config;
 

@@ -63,9 +63,9 @@ pub struct wasm_error_info {
     pub memory_size: u64,
     /// Bytes that the guest's memory was last refused to grow to while it worked on the record. 0 if it was not.
     pub memory_wanted: u64,
-    /// Index of the batch in its `wasm_engine_transform_many`. Counted from 0. The batches before it have completed. The
-    /// number of batches if all have and the guest could not be started again. 0 if there was one batch or none and
-    /// with `WASM_STATUS_CANCELLED` and `WASM_STATUS_PANIC`.
+    /// Index of the batch in its `wasm_engine_transform_many`. Counted from 0. The batches before it have completed.
+    /// The number of batches if all have and the guest could not be started again. 0 if there was one batch or none
+    /// and with `WASM_STATUS_CANCELLED` and `WASM_STATUS_PANIC`.
     pub batch_index: u64,
 }
 

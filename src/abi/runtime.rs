@@ -195,8 +195,8 @@ pub struct wasm_runtime_config {
     pub processors: wasm_slice,
     /// 1: each record that a guest reads or writes is a call of this library. Default 0: the code for usual records is
     /// compiled into the guest where it calls for one. A small record then takes two thirds of the time. Guests see no
-    /// difference. Memory mode PROCESS_POOL and processors other than x86-64 always have the calls. docs/security.md has
-    /// what such code can access.
+    /// difference. Memory mode PROCESS_POOL and processors other than x86-64 always have the calls. docs/security.md
+    /// has what such code can access.
     pub host_record_calls: u32,
 }
 
