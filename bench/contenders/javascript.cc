@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A plain JavaScript function on V8, by Node's embedding API: what one would do without Wasm. The function is called for
-// each record, which it gets with its value as a Buffer, and writes Buffers.
+// A plain JavaScript function on V8, by Node's embedding API: what one would do without Wasm. The function is called
+// for each record, which it gets with its value as a Buffer, and writes Buffers.
 //
 // In its favour: V8 is entered once for each batch, and calls the function from JavaScript; the Buffers show the host's
 // own memory, so that nothing is copied in; records are parsed outside of the timed loop; only values go in and out;
@@ -21,8 +21,8 @@ namespace {
 constexpr std::size_t block_size = 64 * 1024;
 constexpr std::size_t results_at_once = 1024;
 
-/// The host's side in JavaScript. `places` has where values lie; a result is the number of its record, its topic and where
-/// it lies in `block`. What does not fit goes to `flush` before.
+/// The host's side in JavaScript. `places` has where values lie; a result is the number of its record, its topic and
+/// where it lies in `block`. What does not fit goes to `flush` before.
 constexpr const char* host_script = R"(
 const transform = require('module').createRequire('/')(process.argv[1])[process.argv[2]];
 return (input, places, block, results, flush) => {

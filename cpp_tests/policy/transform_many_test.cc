@@ -200,6 +200,30 @@ TEST(ManyUnderPolicy, WaitsForTheTimerBetweenFailedStarts) {
   EXPECT_THAT(sink.kept.values(2), ElementsAre("k1-1"));
 }
 
+TEST(ManyUnderPolicy, AFailedRestartNamesTheBatchThatWouldHaveFollowed) {
+  const struct {
+    std::vector<std::vector<std::string>> batches;
+    std::uint64_t next;
+  } cases[] = {
+      {{{"k1-0"}, {"k1-1", "u0", "k1-2"}, {"k1-3"}}, 1},
+      {{{"k1-0"}, {"k1-1", "u0"}, {"k1-2"}}, 2},
+      {{{"k1-0"}, {"u0"}}, 2},
+  };
+  for (const auto& c : cases) {
+    policed p(WASM_ON_ERROR_SKIP);
+    ASSERT_TRUE(succeeded(p.start()));
+    const auto all = batches_of(c.batches);
+    *p.starts = {false};
+    sorting_sink sink;
+    auto operation = many(p.engine, all, sink);
+    const auto end = finish(operation);
+    ASSERT_NE(end.status, WASM_STATUS_OK);
+    EXPECT_EQ(end.why->batch(), c.next);
+    EXPECT_THAT(sink.kept.values(0), ElementsAre("k1-0")) << "what has completed was delivered";
+    EXPECT_TRUE(p.works());
+  }
+}
+
 class ManyEndedUnderPolicy : public testing::TestWithParam<ending> {};
 
 TEST_P(ManyEndedUnderPolicy, AtEachPoll) {

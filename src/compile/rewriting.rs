@@ -66,3 +66,23 @@ impl Rewritten {
         self.code.as_deref().unwrap_or(module)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmparser::{Parser, Payload};
+
+    #[test]
+    fn nothing_is_written_over_an_image() {
+        let empty: String = (0..20).map(|i| format!("(data (i32.const {}) \"\")", 64 * i)).collect();
+        let text = format!("(module (memory 2) (data (i32.const 0) \"{}\") {empty})", "x".repeat(50_000));
+        let module = wat::parse_str(text).unwrap();
+        let rewritten = Rewritten::new(&module, |_, _| None, &Config::default()).unwrap();
+        assert!(rewritten.image.is_some());
+        for payload in Parser::new(0).parse_all(rewritten.or(&module)) {
+            if let Payload::DataSection(segments) = payload.unwrap() {
+                assert!(segments.into_iter().all(|segment| segment.unwrap().data.is_empty()));
+            }
+        }
+    }
+}
