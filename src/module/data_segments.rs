@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn close_segments_become_one() {
         let far = GAP as u32 + 20;
-        let at = |i: u32| (i * far, vec![i as u8 + 1; if i % 2 == 0 { 20 } else { 19 }]);
+        let at = |i: u32| (i * far, vec![i as u8 + 1; if i.is_multiple_of(2) { 20 } else { 19 }]);
         let segments: Vec<_> = (0..20).map(at).collect();
         let joined = join(&module(&segments, "")).unwrap().unwrap();
         // Behind every second one is a byte too much.
