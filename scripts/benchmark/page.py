@@ -31,7 +31,7 @@ def run(results):
     versions = results["versions"]
     wazero = versions.get("wazero, C", "").split(", ")[-1]
     ours, clang = machine["this library's Wasmtime"], machine["guests' clang"]
-    peers = [f"Wasmtime {ours}, here and in its C API", f"Wasmer {machine['wasmer']}",
+    peers = [f"Wasmtime {ours}, here and in its C API", f"Wasmer {machine['wasmer']}" if "wasmer, C" in versions else "no Wasmer",
              f"Extism {machine['extism']}",
              f"wazero {machine['wazero']}" + (f" with {wazero}" if wazero else ""),
              f"V8 {versions['JavaScript']} in Node's library" if "JavaScript" in versions else "no V8"]
@@ -124,12 +124,14 @@ def speed(results):
     one, other = ns(results, 1, 64, report.OURS), ns(results, 1, 64, "wasmer, C")
     machine = results["machine"]
     reached = all(row["reached"] for row in results["targets"])
+    bare = "" if "-" in wasmer else (f"For records parsed beforehand Wasmer takes {', '.join(wasmer[:2])} and {wasmer[2]} ns. ")
+    beside = "" if other == "-" else f" and {other} in Wasmer"
     yield from paragraph(
         f"Identity in C takes {ours[0]} ns per record of 64 B, {ours[1]} ns at 1 KiB and {ours[2]} ns at 16 KiB, with the CRC. "
         f"Wasmtime's C API takes {', '.join(wasmtime[:2])} and {wasmtime[2]} ns. wazero takes {', '.join(wazero[:2])} and "
-        f"{wazero[2]} ns. For records parsed beforehand Wasmer takes {', '.join(wasmer[:2])} and {wasmer[2]} ns. A function in "
-        f"JavaScript takes {', '.join(script[:2])} and {script[2]} ns on V8. A batch of one takes {one} ns here and {other} in "
-        f"Wasmer. Measured on {machine['date'].split(' ')[0]}. [Performance](docs/performance.md) has all figures."
+        f"{wazero[2]} ns. {bare}A function in JavaScript takes {', '.join(script[:2])} and {script[2]} ns on V8. A batch of one "
+        f"takes {one} ns here{beside}. Measured on {machine['date'].split(' ')[0]}. [Performance](docs/performance.md) has all "
+        f"figures."
         + ("" if reached else " Not all goals are reached."))
 
 
