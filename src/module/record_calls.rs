@@ -33,7 +33,7 @@ use wasmparser::{BinaryReaderError, FunctionBody, Operator};
 
 pub use crate::batch::entries::NATIVE;
 
-/// Bytes of the control.
+/// Bytes of the control. The second half is the options of last time, which are read as native memory.
 pub const CONTROL_BYTES: usize = 128;
 /// Bytes of the native memory: all addresses that a process can have.
 pub const NATIVE_BYTES: usize = 1 << 47;

@@ -105,8 +105,8 @@ pub struct Entries {
 }
 
 impl Entries {
-    /// Room for at most `most` more entries and at least one. `fill` says how many were written. None if there are as
-    /// many segments as a batch may have.
+    /// Room for at most `most` more entries, and for at least one if that is not 0. `fill` says how many were written.
+    /// None if there are as many segments as a batch may have.
     #[inline(always)]
     pub fn room(&mut self, most: usize) -> Result<Option<&mut [Entry]>> {
         if (self.front.is_none() || self.filled == PER_SEGMENT) && !self.add()? {

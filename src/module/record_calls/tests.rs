@@ -29,7 +29,7 @@ fn memories(module: &[u8]) -> u32 {
 
 #[test]
 fn calls_are_expanded_where_they_are_direct() {
-    for (body, sites) in [(READ, 1), (WRITE, 0), (TO, 0)] {
+    for body in [READ, WRITE, TO] {
         let others = "(func (drop (call $write (i32.const 1) (i32.const 2))))";
         let changed = expanded(&format!(r#"(memory (export "memory") 1) (func {body})"#));
         assert!(check(&changed.module, &changed.sites).is_ok());
@@ -37,7 +37,7 @@ fn calls_are_expanded_where_they_are_direct() {
         assert_eq!(changed.sites.len(), 1, "{body}");
         let both = expanded(&format!(r#"(memory (export "memory") 1) (func {body}) {others}"#));
         assert_eq!(both.sites.iter().map(|site| site.function).collect::<Vec<_>>(), [0, 1], "{body}");
-        assert!(both.sites.iter().all(|site| site.start < site.end) && sites < 2);
+        assert!(both.sites.iter().all(|site| site.start < site.end));
         assert_eq!(memories(&both.module) as usize, MEMORIES);
         check(&both.module, &both.sites).unwrap();
     }
