@@ -97,6 +97,7 @@ impl<'a> Header<'a> {
         let items = self.items;
         let own = || items.iter().filter(|item| item.place.0 == file);
         own().for_each(|item| self.add_types(&item.text, |_| true));
+        own().for_each(|item| self.add_flags(&item.text));
         own().for_each(|item| self.add(item));
     }
 
@@ -106,6 +107,16 @@ impl<'a> Header<'a> {
             let place = if item.is_handle() { &mut self.handles } else { &mut self.text };
             *place += &item.text;
             *place += "\n";
+        }
+    }
+
+    /// Adds the enums whose numbers are bits of an integer: only comments name them.
+    fn add_flags(&mut self, text: &str) {
+        let items = self.items;
+        let declared = |name: &str| items.iter().any(|item| item.name != name && words(&item.text).any(|word| word == name));
+        for word in text.lines().filter(|line| is_comment(line)).flat_map(split) {
+            let flags = items.iter().filter(|item| item.name == word && item.is_type() && !declared(&item.name));
+            flags.for_each(|item| self.add(item));
         }
     }
 

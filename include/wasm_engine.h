@@ -256,6 +256,9 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   WASM_STATUS_MODULE_TOO_COMPLEX = 39,
   // To compile the module takes more than `compile_time_limit_ns` or `compile_memory_limit`. The message says which.
   WASM_STATUS_MODULE_COMPILE_LIMIT = 40,
+  // The module imports something that the transform has no right to. The message lists the names and what would
+  // give the right: `allowed_imports` and `wasi_rights` of `wasm_factory_config`.
+  WASM_STATUS_MODULE_IMPORT_DENIED = 41,
   // The guest trapped. See `trap` of `wasm_error_info`.
   WASM_STATUS_GUEST_TRAP = 50,
   // The guest exited by itself: `proc_exit` or a return from `_start`. See `exit_code` of `wasm_error_info`.
@@ -716,6 +719,7 @@ int wasm_runtime_compile_helper_main(void);
 
 // Validates a module without compiling it. Returns `WASM_STATUS_OK` or the `WASM_STATUS_MODULE_…` that a compilation
 // would report. The message has the details. Takes some 15 ms per megabyte on the calling thread. Any thread.
+// `wasm_factory_validate` also knows limits, rights and host functions of a factory.
 wasm_status wasm_runtime_validate(const wasm_runtime *runtime, wasm_slice module, wasm_error **error);
 
 // Describes a module as a JSON document. Also a module that is refused. Members: `size`, `abi_version`,
@@ -825,7 +829,87 @@ typedef struct wasm_env {
   wasm_slice value;
 } wasm_env;
 
-// A transform: its module and what the guest may know.
+// Functions that a transform may import.
+typedef struct wasm_allowed_import {
+  // The host module. Not `wasi_snapshot_preview1`, for which there is `wasi_rights`.
+  wasm_slice module;
+  // The function. Empty: all functions of the module.
+  wasm_slice function;
+} wasm_allowed_import;
+
+// The type of a value.
+typedef enum wasm_value_type WASM_ENGINE_ENUM_TYPE {
+  // A 32-bit integer. The guest's pointers and lengths have this type.
+  WASM_VALUE_TYPE_I32 = 0,
+  // A 64-bit integer.
+  WASM_VALUE_TYPE_I64 = 1,
+  // A 32-bit float.
+  WASM_VALUE_TYPE_F32 = 2,
+  // A 64-bit float.
+  WASM_VALUE_TYPE_F64 = 3,
+} wasm_value_type;
+
+// What a callback returns.
+typedef enum wasm_callback_result WASM_ENGINE_ENUM_TYPE {
+  // The call has completed.
+  WASM_CALLBACK_RESULT_DONE = 0,
+  // The call completes when the promise that the callback took from its `wasm_call` is settled.
+  WASM_CALLBACK_RESULT_PENDING = 1,
+  // The call failed. `wasm_call_fail` has given the reason.
+  WASM_CALLBACK_RESULT_FAILED = 2,
+  // Call again. Only for `transform` and `start` of a `wasm_custom_engine`. If `wasm_work_write` reported that the
+  // output is full, the host's sink gets the output first. Otherwise other tasks run first.
+  WASM_CALLBACK_RESULT_AGAIN = 3,
+} wasm_callback_result;
+
+// A value. The function's signature says which member is valid.
+typedef union wasm_value {
+  // With `WASM_VALUE_TYPE_I32`.
+  int32_t i32;
+  // With `WASM_VALUE_TYPE_I64`.
+  int64_t i64;
+  // With `WASM_VALUE_TYPE_F32`.
+  float f32;
+  // With `WASM_VALUE_TYPE_F64`.
+  double f64;
+} wasm_value;
+
+// A function of the host.
+typedef struct wasm_host_function {
+  // `sizeof(wasm_host_function)`.
+  size_t size;
+  // The module that guests import the function from. Not `redpanda_transform`, `redpanda_schema_registry` or
+  // `wasi_snapshot_preview1`.
+  wasm_slice module;
+  // The function's name in that module.
+  wasm_slice name;
+  // Types of the parameters. At most 32.
+  const wasm_value_type *params;
+  // Number of `params`.
+  size_t param_count;
+  // Types of the results. At most 16.
+  const wasm_value_type *results;
+  // Number of `results`.
+  size_t result_count;
+  // 1: `call` may return pending, which costs a little with each call. Otherwise 0.
+  uint32_t may_wait;
+  // The host's own.
+  void *data;
+  // Frees `data`. Called once: when the runtime or factory that has the function and everything made from it are gone
+  // or when the call fails that was given the function. May be NULL.
+  void (*drop)(void *data);
+  // The function. Reads `args`, writes `results` and returns a `wasm_callback_result`. Arguments and results are as
+  // in the signature. Failed ends the guest with `WASM_STATUS_HOST_FUNCTION_FAILED` and the text of
+  // `wasm_call_fail`.
+  //
+  // Called on the threads of engines and on the guests' stacks with `host_stack_size` bytes left. Several threads
+  // may call it at once. Its time counts as the guest's. It must not throw and must not block. Calls on its own
+  // engine return `WASM_STATUS_BUSY`.
+  wasm_callback_result (*call)(void *data, wasm_call *call, const wasm_value *args, wasm_value *results);
+} wasm_host_function;
+
+// A transform: its module, what the guest may know and what it may do. Zero in any field but `size`, `module`, `name`
+// and topics means the default.
 typedef struct wasm_factory_config {
   // `sizeof(wasm_factory_config)`.
   size_t size;
@@ -844,10 +928,108 @@ typedef struct wasm_factory_config {
   const wasm_env *env;
   // Number of `env`.
   size_t env_count;
+  // Limits of this transform within those of the runtime, which are the defaults: see `wasm_runtime_config` for what
+  // they mean. `WASM_STATUS_INVALID_ARGUMENT` for one above the runtime's. They are not in the compiled code:
+  // transforms that differ in them share it. Bytes of linear memory that one guest may have.
+  uint64_t memory_limit;
+  // Elements that all tables of one guest may have together.
+  uint64_t table_limit;
+  // Nanoseconds of processor time that a guest may use for one record or for its start.
+  uint64_t record_time_limit_ns;
+  // Bytes of output that one engine holds at most.
+  uint64_t output_buffer_limit;
+  // Lines per second that the guests of the transform may write to the log on each shard. If factories of one name
+  // differ in it, each line takes its own factory's share of the time.
+  uint32_t log_lines_per_second;
+  // Lines that they may write at once after a time with fewer lines.
+  uint32_t log_burst_lines;
+  // What the module may import of host modules and of `redpanda_schema_registry`. If there is a list, all else is
+  // denied: a module that imports it is refused with `WASM_STATUS_MODULE_IMPORT_DENIED`. `redpanda_transform` is
+  // always allowed. So a list of it alone denies all other host modules. NULL: everything is allowed.
+  const wasm_allowed_import *allowed_imports;
+  // Number of `allowed_imports`.
+  size_t allowed_import_count;
+  // What the module may import of WASI: bits of `wasm_wasi_right`. 0: everything.
+  uint32_t wasi_rights;
+  // Host functions of this factory in addition to those of its runtime: pointers to `function_count` of them. Their
+  // `data` is taken over in any case, also by calls that fail and for factories that a cache has already. It is
+  // dropped when the factory and everything made from it are gone. Names that the runtime has, modules of the library
+  // and names that are listed twice are `WASM_STATUS_INVALID_ARGUMENT`.
+  const wasm_host_function *const *functions;
+  // Number of `functions`.
+  size_t function_count;
 } wasm_factory_config;
 
+// What holds for a factory.
+typedef struct wasm_factory_info {
+  // `sizeof(wasm_factory_info)`, set by the caller.
+  size_t size;
+  // The transform's name. Valid as long as the factory.
+  wasm_slice name;
+  // Bytes of linear memory that one guest may have. The limits here are those that hold: the factory's own or the
+  // runtime's. 0 for what does not apply to custom engines.
+  uint64_t memory_limit;
+  // Elements that all tables of one guest may have together.
+  uint64_t table_limit;
+  // Nanoseconds of processor time that a guest may use for one record or for its start.
+  uint64_t record_time_limit_ns;
+  // Bytes of output that one engine holds at most.
+  uint64_t output_buffer_limit;
+  // Bytes of stack for a guest's own frames. Always the runtime's.
+  uint64_t guest_stack_size;
+  // Lines per second that the guests may write to the log on each shard.
+  uint32_t log_lines_per_second;
+  // Lines that they may write at once.
+  uint32_t log_burst_lines;
+  // Bits of `wasm_wasi_right`. 0: all.
+  uint32_t wasi_rights;
+  // 1: there is a list of `allowed_imports`. Otherwise 0.
+  uint32_t has_allowed_imports;
+  // 1: a factory of custom engines, which has no module and no code. Otherwise 0.
+  uint32_t is_custom;
+  // SHA-256 of the module.
+  uint8_t module_hash[32];
+  // Bytes of the module.
+  uint64_t module_size;
+  // Bytes of its machine code.
+  uint64_t code_size;
+  // Factories that have this code now, with this one. 1: it is not shared.
+  uint64_t code_factories;
+} wasm_factory_info;
+
+// What a guest may use of WASI: bits of `wasi_rights` in `wasm_factory_config`.
+//
+// A guest without a right is refused if it imports one of the functions. Nothing of WASI reaches the system here: there
+// are no files and no sockets, standard output and error are the host's log and sleeping returns at once. So most
+// hosts leave all rights. What guests of the published SDKs import, measured: C and C++ OUTPUT, and ENVIRONMENT if they
+// call `getenv`. Rust OUTPUT and ENVIRONMENT, with hash maps RANDOM, with `Instant` and `sleep` CLOCKS and SLEEP. Go
+// always ARGUMENTS, ENVIRONMENT, CLOCKS, RANDOM, OUTPUT and SLEEP.
+typedef enum wasm_wasi_right WASM_ENGINE_ENUM_TYPE {
+  // What every guest may: `proc_exit`, `proc_raise`, `sched_yield` and asking about its standard streams. Alone: no
+  // other right.
+  WASM_WASI_RIGHT_BASE = 1,
+  // The transform's name: `args_get`, `args_sizes_get`.
+  WASM_WASI_RIGHT_ARGUMENTS = 2,
+  // `env` and the topics: `environ_get`, `environ_sizes_get`.
+  WASM_WASI_RIGHT_ENVIRONMENT = 4,
+  // The record's timestamp and how long the guest has run: `clock_time_get`, `clock_res_get`.
+  WASM_WASI_RIGHT_CLOCKS = 8,
+  // Random numbers: `random_get`.
+  WASM_WASI_RIGHT_RANDOM = 16,
+  // Lines for the host's log: `fd_write`.
+  WASM_WASI_RIGHT_OUTPUT = 32,
+  // Sleeping: `poll_oneoff`.
+  WASM_WASI_RIGHT_SLEEP = 64,
+  // Functions for files and directories. All of them fail inside the guest.
+  WASM_WASI_RIGHT_FILES = 128,
+  // Functions for sockets. All of them fail inside the guest.
+  WASM_WASI_RIGHT_SOCKETS = 256,
+} wasm_wasi_right;
+
 // Compiles a transform. The content of `config` is copied. The module is validated and compiled on a compile thread of
-// the runtime or found in its code cache. Any thread.
+// the runtime or found in its code cache. Factories of a runtime whose modules are the same share the code, whatever
+// else differs in `config`: a module that is in memory is not compiled again and one that is being compiled is waited
+// for. Any thread.
 //
 // `future` becomes ready with a factory, which `wasm_future_take_factory` returns. Or it fails with a
 // `WASM_STATUS_MODULE_…`. Any thread may poll it but only one at a time. It may be released early. A compilation that
@@ -860,6 +1042,18 @@ wasm_status wasm_factory_create(const wasm_runtime *runtime,
                                 const wasm_factory_config *config,
                                 wasm_future **future,
                                 wasm_error **error);
+
+// Validates a module without compiling it for the factory that `wasm_factory_create` would make of `config`: against
+// its limits, its rights and its host functions too. Otherwise as `wasm_runtime_validate`. Of `functions` names and
+// types are read. Their `data` stays the host's. Any thread.
+//
+// `WASM_STATUS_MODULE_IMPORT_DENIED` if the transform has no right to an import. The message names the imports and the
+// rights. `WASM_STATUS_MODULE_MEMORY_LIMIT` and `WASM_STATUS_MODULE_TABLE_LIMIT` if the module starts larger than the
+// transform's limits. `WASM_STATUS_INVALID_ARGUMENT` and `WASM_STATUS_INVALID_UTF8` as of `wasm_factory_create`.
+wasm_status wasm_factory_validate(const wasm_runtime *runtime, const wasm_factory_config *config, wasm_error **error);
+
+// Writes what holds for a factory. The caller has set `info->size`. Any thread.
+wasm_status wasm_factory_get_info(const wasm_factory *factory, wasm_factory_info *info, wasm_error **error);
 
 // Another reference to the factory for another owner. Each reference is released. Any thread. NULL for NULL.
 wasm_factory *wasm_factory_clone(const wasm_factory *factory);
@@ -979,19 +1173,6 @@ typedef struct wasm_engine_config {
   // know one engine whose restarts and errors count once.
   uint32_t shared;
 } wasm_engine_config;
-
-// What a callback returns.
-typedef enum wasm_callback_result WASM_ENGINE_ENUM_TYPE {
-  // The call has completed.
-  WASM_CALLBACK_RESULT_DONE = 0,
-  // The call completes when the promise that the callback took from its `wasm_call` is settled.
-  WASM_CALLBACK_RESULT_PENDING = 1,
-  // The call failed. `wasm_call_fail` has given the reason.
-  WASM_CALLBACK_RESULT_FAILED = 2,
-  // Call again. Only for `transform` and `start` of a `wasm_custom_engine`. If `wasm_work_write` reported that the
-  // output is full, the host's sink gets the output first. Otherwise other tasks run first.
-  WASM_CALLBACK_RESULT_AGAIN = 3,
-} wasm_callback_result;
 
 // One output record.
 typedef struct wasm_output_record {
@@ -1487,18 +1668,6 @@ void wasm_task_handle_release(wasm_task_handle *handle);
 // `WASM_CALLBACK_RESULT_PENDING` and settles it later on any thread.
 // ---------------------------------------------------------------------------------------------------------------------
 
-// A value. The function's signature says which member is valid.
-typedef union wasm_value {
-  // With `WASM_VALUE_TYPE_I32`.
-  int32_t i32;
-  // With `WASM_VALUE_TYPE_I64`.
-  int64_t i64;
-  // With `WASM_VALUE_TYPE_F32`.
-  float f32;
-  // With `WASM_VALUE_TYPE_F64`.
-  double f64;
-} wasm_value;
-
 // The rest of a host function after its promise was settled. It runs on the engine's thread and may use the guest's
 // memory.
 typedef struct wasm_continuation {
@@ -1542,54 +1711,8 @@ void wasm_promise_release(wasm_promise *promise);
 // Host function
 //
 // Host functions are functions of the host that guests import and call. Register them on the runtime before it sees
-// its first module.
+// its first module, or give them to a factory.
 // ---------------------------------------------------------------------------------------------------------------------
-
-// The type of a value.
-typedef enum wasm_value_type WASM_ENGINE_ENUM_TYPE {
-  // A 32-bit integer. The guest's pointers and lengths have this type.
-  WASM_VALUE_TYPE_I32 = 0,
-  // A 64-bit integer.
-  WASM_VALUE_TYPE_I64 = 1,
-  // A 32-bit float.
-  WASM_VALUE_TYPE_F32 = 2,
-  // A 64-bit float.
-  WASM_VALUE_TYPE_F64 = 3,
-} wasm_value_type;
-
-// A function of the host.
-typedef struct wasm_host_function {
-  // `sizeof(wasm_host_function)`.
-  size_t size;
-  // The module that guests import the function from. Not `redpanda_transform`, `redpanda_schema_registry` or
-  // `wasi_snapshot_preview1`.
-  wasm_slice module;
-  // The function's name in that module.
-  wasm_slice name;
-  // Types of the parameters. At most 32.
-  const wasm_value_type *params;
-  // Number of `params`.
-  size_t param_count;
-  // Types of the results. At most 16.
-  const wasm_value_type *results;
-  // Number of `results`.
-  size_t result_count;
-  // 1: `call` may return pending, which costs a little with each call. Otherwise 0.
-  uint32_t may_wait;
-  // The host's own.
-  void *data;
-  // Frees `data`. Called once: when the runtime and everything made from it are gone or when
-  // `wasm_runtime_register_function` fails. May be NULL.
-  void (*drop)(void *data);
-  // The function. Reads `args`, writes `results` and returns a `wasm_callback_result`. Arguments and results are as
-  // in the signature. Failed ends the guest with `WASM_STATUS_HOST_FUNCTION_FAILED` and the text of
-  // `wasm_call_fail`.
-  //
-  // Called on the threads of engines and on the guests' stacks with `host_stack_size` bytes left. Several threads
-  // may call it at once. Its time counts as the guest's. It must not throw and must not block. Calls on its own
-  // engine return `WASM_STATUS_BUSY`.
-  wasm_callback_result (*call)(void *data, wasm_call *call, const wasm_value *args, wasm_value *results);
-} wasm_host_function;
 
 // Registers a function of the host that guests may import. `function` is copied. Its `data` is taken over in any case.
 // Any thread.
@@ -1804,7 +1927,9 @@ typedef struct wasm_custom_engine {
 
 // Makes a factory of engines that run the callbacks of `engine` instead of a guest. Any thread.
 //
-// `config` is as for `wasm_factory_create`, but it has no module and its environment is not used. `engine` is copied.
+// `config` is as for `wasm_factory_create`, but its environment is not used. Of the limits `output_buffer_limit` and
+// those of the log hold. `memory_limit` is what metrics tell. It has no module, no other limits, no rights and no host
+// functions: these are `WASM_STATUS_INVALID_ARGUMENT`. `engine` is copied.
 // Its `data` is taken over in any case except `WASM_STATUS_INVALID_STRUCT_SIZE`, where it cannot be read.
 // `WASM_STATUS_NULL_ARGUMENT` if `transform` is NULL. `WASM_STATUS_INVALID_ARGUMENT` and `WASM_STATUS_INVALID_UTF8`
 // for a module, names and topics.
@@ -1958,9 +2083,18 @@ wasm_status wasm_runtime_precompile(const wasm_runtime *runtime,
                                     wasm_future **future,
                                     wasm_error **error);
 
+// As `wasm_runtime_precompile` for the module of `config`, which is validated as by `wasm_factory_validate`. For
+// modules that import host functions of their factory. An artifact has no limits, rights or functions in it: any
+// factory may load it whose functions may wait where these may. Of `functions` names and types are read. Their `data`
+// stays the host's. Any thread.
+wasm_status wasm_factory_precompile(const wasm_runtime *runtime,
+                                    const wasm_factory_config *config,
+                                    wasm_future **future,
+                                    wasm_error **error);
+
 // Makes a factory from an artifact instead of a module. As `wasm_factory_create`, but `module` in `config` is an
-// artifact. It is copied and it is checked and loaded on a compile thread. Its imports and limits are checked against
-// this runtime as its module's would be.
+// artifact. It is copied and it is checked and loaded on a compile thread. Its imports, limits and rights are checked
+// against this runtime and `config` as its module's would be.
 //
 // **The artifact is trusted. Its code is not verified.** Load only bytes from `wasm_future_take_artifact` that no one
 // else could have changed.
@@ -2050,7 +2184,7 @@ typedef struct wasm_factory_cache_stats {
   uint64_t joined;
   // Requests that found neither. Those without a module count too.
   uint64_t misses;
-  // Compilations that were begun. Those that failed count too.
+  // Compilations that were begun. Those that failed count too. So do those that got the code of another factory.
   uint64_t compilations;
   // Factories that were dropped because they were unused.
   uint64_t collected;
@@ -2065,7 +2199,8 @@ wasm_status wasm_factory_cache_create(const wasm_runtime *runtime,
                                       wasm_error **error);
 
 // Requests a factory by its key: any bytes that the host chooses. They are copied. If the key is empty, the key is the
-// SHA-256 of the module and everything else in `config`, with names in the same order.
+// SHA-256 of the module and everything else in `config`, with names in the same order. `functions` are the same if
+// they call the same functions with the same `data`.
 //
 // `future` is like that of `wasm_factory_create`. It is ready from the beginning if the factory is in the cache.
 // Otherwise the module is compiled as by `wasm_factory_create`. Other requests for the same key get their own futures
@@ -2074,7 +2209,8 @@ wasm_status wasm_factory_cache_create(const wasm_runtime *runtime,
 // is kept then and the next request compiles again. The factory is an ordinary one: it and its engines may outlive the
 // cache.
 //
-// With a key `config` may be NULL or its `module` empty. Then nothing else in it is read and nothing is compiled. If
+// With a key `config` may be NULL or its `module` empty. Then nothing else in it is read but `functions`, whose data is
+// taken over and dropped. Nothing is compiled. If
 // the factory is neither in the cache nor being compiled, the call returns `WASM_STATUS_NOT_CACHED` without a future.
 // Where time counts, ask like this first. A given module is hashed on the calling thread each time. That takes half a
 // millisecond per megabyte, or several without the processor's SHA-256 instructions.
@@ -2120,9 +2256,9 @@ typedef struct wasm_runtime_metrics {
   size_t size;
   // Engines that were made and not released yet.
   uint64_t engines;
-  // Compiled modules in memory and factories of custom engines.
+  // Factories, also those of custom engines.
   uint64_t factories;
-  // Bytes of their machine code.
+  // Bytes of machine code. Code that several factories share counts once.
   uint64_t executable_bytes;
   // Compilations that have ended. Those that failed count too, also modules that were refused before the
   // compilation.
@@ -2166,6 +2302,10 @@ typedef struct wasm_runtime_metrics {
   uint64_t factory_cache_misses;
   // Factories that factory caches dropped because they were unused.
   uint64_t factory_cache_collected;
+  // Compiled modules in memory. Factories that differ only in their configuration share one.
+  uint64_t modules;
+  // Factories that got the compiled module of another one: it was in memory or in compilation.
+  uint64_t shared_modules;
 } wasm_runtime_metrics;
 
 // Records whose latency is in one range.
@@ -2200,7 +2340,7 @@ typedef struct wasm_transform_metrics {
   uint64_t cpu_ns;
   // Bytes of linear memory that the guests have.
   uint64_t memory_bytes;
-  // Bytes that the guests may have: `memory_limit` times `engines`.
+  // Bytes that the guests may have: the sum of their `memory_limit`.
   uint64_t memory_limit_bytes;
   // Records that guests took.
   uint64_t input_records;

@@ -60,6 +60,10 @@ typedef wasm_status wasm_factory_create_fn(const wasm_runtime *runtime,
                                            const wasm_factory_config *config,
                                            wasm_future **future,
                                            wasm_error **error);
+typedef wasm_status wasm_factory_validate_fn(const wasm_runtime *runtime,
+                                             const wasm_factory_config *config,
+                                             wasm_error **error);
+typedef wasm_status wasm_factory_get_info_fn(const wasm_factory *factory, wasm_factory_info *info, wasm_error **error);
 typedef wasm_factory *wasm_factory_clone_fn(const wasm_factory *factory);
 typedef void wasm_factory_release_fn(wasm_factory *factory);
 typedef wasm_status wasm_future_poll_fn(wasm_future *future,
@@ -196,6 +200,10 @@ typedef wasm_status wasm_runtime_precompile_fn(const wasm_runtime *runtime,
                                                wasm_slice module,
                                                wasm_future **future,
                                                wasm_error **error);
+typedef wasm_status wasm_factory_precompile_fn(const wasm_runtime *runtime,
+                                               const wasm_factory_config *config,
+                                               wasm_future **future,
+                                               wasm_error **error);
 typedef wasm_status wasm_factory_load_fn(const wasm_runtime *runtime,
                                          const wasm_factory_config *config,
                                          wasm_future **future,
@@ -264,6 +272,8 @@ typedef struct wasm_library {
   wasm_thread_reclaim_fn *thread_reclaim;
   wasm_thread_get_pool_fn *thread_get_pool;
   wasm_factory_create_fn *factory_create;
+  wasm_factory_validate_fn *factory_validate;
+  wasm_factory_get_info_fn *factory_get_info;
   wasm_factory_clone_fn *factory_clone;
   wasm_factory_release_fn *factory_release;
   wasm_future_poll_fn *future_poll;
@@ -322,6 +332,7 @@ typedef struct wasm_library {
   wasm_call_return_schema_id_fn *call_return_schema_id;
   wasm_promise_resolve_schema_fn *promise_resolve_schema;
   wasm_runtime_precompile_fn *runtime_precompile;
+  wasm_factory_precompile_fn *factory_precompile;
   wasm_factory_load_fn *factory_load;
   wasm_runtime_set_code_cache_fn *runtime_set_code_cache;
   wasm_factory_cache_create_fn *factory_cache_create;
@@ -381,6 +392,8 @@ static inline const char *wasm_library_open(wasm_library *library, const char *f
       {"wasm_thread_reclaim", offsetof(wasm_library, thread_reclaim)},
       {"wasm_thread_get_pool", offsetof(wasm_library, thread_get_pool)},
       {"wasm_factory_create", offsetof(wasm_library, factory_create)},
+      {"wasm_factory_validate", offsetof(wasm_library, factory_validate)},
+      {"wasm_factory_get_info", offsetof(wasm_library, factory_get_info)},
       {"wasm_factory_clone", offsetof(wasm_library, factory_clone)},
       {"wasm_factory_release", offsetof(wasm_library, factory_release)},
       {"wasm_future_poll", offsetof(wasm_library, future_poll)},
@@ -439,6 +452,7 @@ static inline const char *wasm_library_open(wasm_library *library, const char *f
       {"wasm_call_return_schema_id", offsetof(wasm_library, call_return_schema_id)},
       {"wasm_promise_resolve_schema", offsetof(wasm_library, promise_resolve_schema)},
       {"wasm_runtime_precompile", offsetof(wasm_library, runtime_precompile)},
+      {"wasm_factory_precompile", offsetof(wasm_library, factory_precompile)},
       {"wasm_factory_load", offsetof(wasm_library, factory_load)},
       {"wasm_runtime_set_code_cache", offsetof(wasm_library, runtime_set_code_cache)},
       {"wasm_factory_cache_create", offsetof(wasm_library, factory_cache_create)},
@@ -493,6 +507,8 @@ static inline const char *wasm_library_open(wasm_library *library, const char *f
 #define wasm_thread_reclaim (WASM_LIBRARY).thread_reclaim
 #define wasm_thread_get_pool (WASM_LIBRARY).thread_get_pool
 #define wasm_factory_create (WASM_LIBRARY).factory_create
+#define wasm_factory_validate (WASM_LIBRARY).factory_validate
+#define wasm_factory_get_info (WASM_LIBRARY).factory_get_info
 #define wasm_factory_clone (WASM_LIBRARY).factory_clone
 #define wasm_factory_release (WASM_LIBRARY).factory_release
 #define wasm_future_poll (WASM_LIBRARY).future_poll
@@ -551,6 +567,7 @@ static inline const char *wasm_library_open(wasm_library *library, const char *f
 #define wasm_call_return_schema_id (WASM_LIBRARY).call_return_schema_id
 #define wasm_promise_resolve_schema (WASM_LIBRARY).promise_resolve_schema
 #define wasm_runtime_precompile (WASM_LIBRARY).runtime_precompile
+#define wasm_factory_precompile (WASM_LIBRARY).factory_precompile
 #define wasm_factory_load (WASM_LIBRARY).factory_load
 #define wasm_runtime_set_code_cache (WASM_LIBRARY).runtime_set_code_cache
 #define wasm_factory_cache_create (WASM_LIBRARY).factory_cache_create

@@ -7,7 +7,8 @@
 //   geo.add<&geo_database::country>("country", database);   // a member function
 //   geo.add<&distance>("distance");                         // a function
 //   geo.add("now", [] { return now_in_milliseconds(); });   // a lambda
-//   runtime.add(geo).value();
+//   runtime.add(geo).value();                               // for all guests
+//   transform.add(geo);                                     // for those of one transform_config
 //
 // What a C++ parameter is in the guest. Other types do not compile.
 //
@@ -113,15 +114,7 @@ class host_module {
 
  private:
   friend class runtime;
-
-  struct entry {
-    std::string name;
-    std::vector<wasm_value_type> params;
-    std::vector<wasm_value_type> results;
-    bool may_wait;
-    std::shared_ptr<detail::shared_function> function;
-    wasm_callback_result (*call)(void*, wasm_call*, const wasm_value*, wasm_value*);
-  };
+  friend struct transform_config;
 
   template <typename Signature, typename F>
   host_module& put(std::string name, F function) {
@@ -131,32 +124,35 @@ class host_module {
       constexpr auto params = checked::params();
       constexpr auto results = detail::return_value<typename checked::final_type>::types;
       _functions.push_back(
-          {std::move(name), std::vector<wasm_value_type>(params.begin(), params.end()),
+          {_name, std::move(name), std::vector<wasm_value_type>(params.begin(), params.end()),
            std::vector<wasm_value_type>(results.begin(), results.end()), checked::may_wait,
            std::shared_ptr<detail::shared_function>(new detail::bound_function<F>(std::move(function)),
                                                     detail::give_up()),
-           &checked::template call<F>});
+           [](detail::shared_function* function) { function->keep(); },
+           [](void* data) { static_cast<detail::shared_function*>(data)->give_up(); }, &checked::template call<F>});
     }
     return *this;
   }
 
   std::string _name;
-  std::vector<entry> _functions;
+  std::vector<detail::host_function_entry> _functions;
 };
 
 inline result<void> runtime::add(const host_module& module) const {
   for (const auto& f : module._functions) {
     f.function->keep();
-    const wasm_host_function raw{
-        sizeof(raw), as_slice(module._name), as_slice(f.name), f.params.data(), f.params.size(), f.results.data(),
-        f.results.size(), f.may_wait ? 1U : 0U, f.function.get(),
-        [](void* data) { static_cast<detail::shared_function*>(data)->give_up(); }, f.call};
+    const auto raw = f.raw();
     auto registered = detail::call([&](wasm_error** e) { return wasm_runtime_register_function(get(), &raw, e); });
     if (!registered) {
       return registered;
     }
   }
   return {};
+}
+
+inline transform_config& transform_config::add(const host_module& module) {
+  functions.insert(functions.end(), module._functions.begin(), module._functions.end());
+  return *this;
 }
 
 }  // namespace wasmengine

@@ -6,8 +6,11 @@
 #include "code_cache.hh"
 #include "future.hh"
 
+#include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -31,13 +34,68 @@ struct log_line {
 /// Takes log lines. Called on the engines' threads, several at once. Exceptions are swallowed.
 using log_function = std::function<void(const log_line&)>;
 
-/// A transform: what a guest may know about itself in addition to its module.
+/// Limits of one transform within those of its runtime, which are the defaults.
+struct transform_limits {
+  std::uint64_t memory = 0;                 ///< Bytes of linear memory of one guest.
+  std::uint64_t table = 0;                  ///< Elements of all tables of one guest.
+  std::chrono::nanoseconds record_time{};   ///< Processor time for one record or for the start.
+  std::uint64_t output_buffer = 0;          ///< Bytes of output that one engine holds.
+  std::uint32_t log_lines_per_second = 0;
+  std::uint32_t log_burst_lines = 0;
+};
+
+/// A function that a module may import, or with an empty `function` all of a host module.
+struct allowed_import {
+  std::string module;
+  std::string function;
+};
+
+class host_module;
+
+namespace detail {
+
+class shared_function;
+
+/// A host function with what keeps it alive. `host_module` makes them.
+struct host_function_entry {
+  std::string module;
+  std::string name;
+  std::vector<wasm_value_type> params;
+  std::vector<wasm_value_type> results;
+  bool may_wait;
+  std::shared_ptr<shared_function> function;
+  void (*keep)(shared_function*);
+  void (*drop)(void*);
+  wasm_callback_result (*call)(void*, wasm_call*, const wasm_value*, wasm_value*);
+
+  /// For C. The library owns a reference only if `keep` is called before it gets this.
+  [[nodiscard]] wasm_host_function raw() const noexcept {
+    return {sizeof(wasm_host_function), as_slice(module), as_slice(name), params.data(), params.size(), results.data(),
+            results.size(), may_wait ? 1U : 0U, function.get(), drop, call};
+  }
+};
+
+}  // namespace detail
+
+/// A transform: what a guest may know about itself in addition to its module and what it may do.
 struct transform_config {
   std::string name;
   std::string input_topic;
   std::vector<std::string> output_topics;
   std::vector<std::pair<std::string, std::string>> env;
+  transform_limits limits{};
+  /// What the module may import of host modules and of the schema registry. Without a list everything. An empty list
+  /// allows nothing of them.
+  std::optional<std::vector<allowed_import>> allowed_imports{};
+  std::uint32_t wasi_rights = 0;  ///< Bits of `wasm_wasi_right`. 0: all.
+  std::vector<detail::host_function_entry> functions{};
+
+  /// Host functions of this transform in addition to those of the runtime. host.hh must be included.
+  transform_config& add(const host_module& module);
 };
+
+/// What holds for a factory. Members as in the C header. `name` is valid as long as the factory.
+using factory_info = wasm_factory_info;
 
 /// A compiled module from which engines are made. Any thread. Copies share one.
 class factory {
@@ -51,6 +109,17 @@ class factory {
     return *this;
   }
   ~factory() = default;
+
+  /// What holds: limits, rights and code.
+  [[nodiscard]] result<factory_info> info() const noexcept {
+    factory_info info{};
+    info.size = sizeof(info);
+    auto got = detail::call([&](wasm_error** e) { return wasm_factory_get_info(get(), &info, e); });
+    if (!got) {
+      return got.err();
+    }
+    return info;
+  }
 
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(_raw); }
   [[nodiscard]] wasm_factory* get() const noexcept { return _raw.get(); }
@@ -74,8 +143,11 @@ class compilation : public future {
 
 namespace detail {
 
+/// Whether a call takes the data of a transform's host functions over.
+enum class functions_are { taken, looked_at };
+
 /// Calls `f` with a description for C that lives as long as the call.
-template <typename F>
+template <functions_are Are = functions_are::taken, typename F>
 auto with_raw(const transform_config& t, std::span<const std::uint8_t> module, F&& f) {
   std::vector<wasm_slice> topics;
   for (const auto& topic : t.output_topics) {
@@ -85,8 +157,50 @@ auto with_raw(const transform_config& t, std::span<const std::uint8_t> module, F
   for (const auto& [name, value] : t.env) {
     env.push_back({as_slice(name), as_slice(value)});
   }
-  const wasm_factory_config config{sizeof(config), as_slice(module), as_slice(t.name), as_slice(t.input_topic),
-                                   topics.data(),  topics.size(),    env.data(),       env.size()};
+  std::vector<wasm_allowed_import> imports;
+  if (t.allowed_imports) {
+    for (const auto& import : *t.allowed_imports) {
+      imports.push_back({as_slice(import.module), as_slice(import.function)});
+    }
+    if (imports.empty()) {
+      // Which is allowed anyway.
+      imports.push_back({as_slice("redpanda_transform"), {}});
+    }
+  }
+  std::vector<wasm_host_function> functions;
+  for (const auto& function : t.functions) {
+    functions.push_back(function.raw());
+  }
+  std::vector<const wasm_host_function*> pointers;
+  for (const auto& function : functions) {
+    pointers.push_back(&function);
+  }
+  wasm_factory_config config{};
+  config.size = sizeof(config);
+  config.module = as_slice(module);
+  config.name = as_slice(t.name);
+  config.input_topic = as_slice(t.input_topic);
+  config.output_topics = topics.data();
+  config.output_topic_count = topics.size();
+  config.env = env.data();
+  config.env_count = env.size();
+  config.memory_limit = t.limits.memory;
+  config.table_limit = t.limits.table;
+  config.record_time_limit_ns =
+      t.limits.record_time.count() > 0 ? static_cast<std::uint64_t>(t.limits.record_time.count()) : 0;
+  config.output_buffer_limit = t.limits.output_buffer;
+  config.log_lines_per_second = t.limits.log_lines_per_second;
+  config.log_burst_lines = t.limits.log_burst_lines;
+  config.allowed_imports = imports.data();
+  config.allowed_import_count = imports.size();
+  config.wasi_rights = t.wasi_rights;
+  config.functions = pointers.data();
+  config.function_count = pointers.size();
+  if constexpr (Are == functions_are::taken) {
+    for (const auto& function : t.functions) {
+      function.keep(function.function.get());
+    }
+  }
   return f(config);
 }
 
@@ -100,8 +214,6 @@ template <typename F>
 }
 
 }  // namespace detail
-
-class host_module;
 
 /// Configuration and compiler. Any thread.
 class runtime {
@@ -147,6 +259,13 @@ class runtime {
     return detail::call([&](wasm_error** e) { return wasm_runtime_validate(get(), as_slice(module), e); });
   }
 
+  /// Validates a module for a transform, with its limits, its rights and its host functions too.
+  [[nodiscard]] result<void> validate(std::span<const std::uint8_t> module, const transform_config& t) const {
+    return detail::with_raw<detail::functions_are::looked_at>(t, module, [&](const wasm_factory_config& config) {
+      return detail::call([&](wasm_error** e) { return wasm_factory_validate(get(), &config, e); });
+    });
+  }
+
   /// Describes a module as JSON, also a refused one. The C header lists the members.
   [[nodiscard]] result<std::string> inspect(std::span<const std::uint8_t> module) const {
     handle<wasm_bytes, wasm_bytes_release> text;
@@ -167,6 +286,14 @@ class runtime {
   [[nodiscard]] result<precompilation> precompile(std::span<const std::uint8_t> module) const noexcept {
     return detail::make<precompilation>(
         [&](wasm_future** out, wasm_error** e) { return wasm_runtime_precompile(get(), as_slice(module), out, e); });
+  }
+
+  /// The same for a module that may import what `t` allows and has.
+  [[nodiscard]] result<precompilation> precompile(std::span<const std::uint8_t> module, const transform_config& t) const {
+    return detail::with_raw<detail::functions_are::looked_at>(t, module, [&](const wasm_factory_config& config) {
+      return detail::make<precompilation>(
+          [&](wasm_future** out, wasm_error** e) { return wasm_factory_precompile(get(), &config, out, e); });
+    });
   }
 
   /// Begins to load a transform from the bytes of an artifact. They are trusted and not verified: anyone who could

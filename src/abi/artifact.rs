@@ -2,13 +2,14 @@
 //! cache.
 
 use super::error::wasm_error;
-use super::factory::{description, wasm_factory_config};
+use super::factory::{Taken, looked_at, wasm_factory_config};
 use super::future::wasm_future;
 use super::runtime::wasm_runtime;
 use super::{Out, boundary, first_size, memory_is_there, sized};
 use crate::base::status::wasm_status;
 use crate::batch::fallible;
 use crate::compile::job;
+use crate::compile::request::FactoryRequest;
 use crate::host::slice::wasm_slice;
 
 /// Compiles a module to an artifact for a host that stores compiled modules itself. The module is copied. It is
@@ -36,15 +37,40 @@ pub unsafe extern "C" fn wasm_runtime_precompile(
         let out = Out::new(future, "future")?;
         memory_is_there()?;
         let module = fallible::copy_large(module.bytes(scope, "module")?)?;
-        let receiver = job::precompile(&runtime.runtime, module)?;
+        let request = FactoryRequest::of_runtime(&runtime.runtime.shared.config);
+        let receiver = job::precompile(&runtime.runtime, module, request)?;
+        out.set(wasm_future::job(receiver));
+        Ok(())
+    })
+}
+
+/// As `wasm_runtime_precompile` for the module of `config`, which is validated as by `wasm_factory_validate`. For
+/// modules that import host functions of their factory. An artifact has no limits, rights or functions in it: any
+/// factory may load it whose functions may wait where these may. Of `functions` names and types are read. Their `data`
+/// stays the host's. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_factory_precompile(
+    runtime: *const wasm_runtime,
+    config: *const wasm_factory_config,
+    future: *mut *mut wasm_future,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        // SAFETY: the header says so. All zeros is a valid config.
+        let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
+        let runtime = &scope.handle(runtime, "runtime")?.runtime;
+        let out = Out::new(future, "future")?;
+        memory_is_there()?;
+        let module = fallible::copy_large(config.module.bytes(scope, "module")?)?;
+        let receiver = job::precompile(runtime, module, looked_at(scope, &runtime.shared.config, &config)?)?;
         out.set(wasm_future::job(receiver));
         Ok(())
     })
 }
 
 /// Makes a factory from an artifact instead of a module. As `wasm_factory_create`, but `module` in `config` is an
-/// artifact. It is copied and it is checked and loaded on a compile thread. Its imports and limits are checked against
-/// this runtime as its module's would be.
+/// artifact. It is copied and it is checked and loaded on a compile thread. Its imports, limits and rights are checked
+/// against this runtime and `config` as its module's would be.
 ///
 /// **The artifact is trusted. Its code is not verified.** Load only bytes from `wasm_future_take_artifact` that no one
 /// else could have changed.
@@ -61,13 +87,14 @@ pub unsafe extern "C" fn wasm_factory_load(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     boundary(error, |scope| {
-        let runtime = scope.handle(runtime, "runtime")?;
         // SAFETY: the header says so. All zeros is a valid config.
         let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
+        let taken = Taken::new(scope, &config);
+        let runtime = &scope.handle(runtime, "runtime")?.runtime;
         let out = Out::new(future, "future")?;
         memory_is_there()?;
         let artifact = fallible::copy_large(config.module.bytes(scope, "module")?)?;
-        let receiver = job::load(&runtime.runtime, artifact, description(scope, &config)?)?;
+        let receiver = job::load(runtime, artifact, taken.request(scope, &runtime.shared.config, &config)?)?;
         out.set(wasm_future::job(receiver));
         Ok(())
     })

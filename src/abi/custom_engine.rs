@@ -1,7 +1,7 @@
 //! Custom engines run the host's own callbacks instead of a guest: native transforms, remote ones or dummies for tests.
 
 use super::error::wasm_error;
-use super::factory::{description, wasm_factory, wasm_factory_config};
+use super::factory::{Taken, check_custom, description, wasm_factory, wasm_factory_config};
 use super::runtime::wasm_runtime;
 use super::{Out, boundary, first_size, memory_is_there, promise, sized, take};
 use crate::base::error::{Error, Result};
@@ -32,7 +32,9 @@ pub struct wasm_input_record {
 
 /// Makes a factory of engines that run the callbacks of `engine` instead of a guest. Any thread.
 ///
-/// `config` is as for `wasm_factory_create`, but it has no module and its environment is not used. `engine` is copied.
+/// `config` is as for `wasm_factory_create`, but its environment is not used. Of the limits `output_buffer_limit` and
+/// those of the log hold. `memory_limit` is what metrics tell. It has no module, no other limits, no rights and no host
+/// functions: these are `WASM_STATUS_INVALID_ARGUMENT`. `engine` is copied.
 /// Its `data` is taken over in any case except `WASM_STATUS_INVALID_STRUCT_SIZE`, where it cannot be read.
 /// `WASM_STATUS_NULL_ARGUMENT` if `transform` is NULL. `WASM_STATUS_INVALID_ARGUMENT` and `WASM_STATUS_INVALID_UTF8`
 /// for a module, names and topics.
@@ -49,19 +51,19 @@ pub unsafe extern "C" fn wasm_factory_create_custom(
         // SAFETY: the header says so. All zeros is valid.
         let callbacks =
             Callbacks::new(unsafe { take(engine, first_size!(wasm_custom_engine, memory_size), "engine")? });
-        let runtime = scope.handle(runtime, "runtime")?;
         // SAFETY: as above.
         let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
+        // They are refused below. Their data is dropped at the end.
+        let _taken = Taken::new(scope, &config);
+        let runtime = &scope.handle(runtime, "runtime")?.runtime;
         let out = Out::new(factory, "factory")?;
         if !callbacks.is_complete() {
             return Err(Error::new(wasm_status::NullArgument, "the custom engine's callback transform is NULL"));
         }
-        if !config.module.bytes(scope, "module")?.is_empty() {
-            return Err(Error::invalid("a custom engine has no module, but the config has one"));
-        }
+        check_custom(scope, &config)?;
         memory_is_there()?;
-        let compiled =
-            Arc::new(Compiled::custom(runtime.runtime.shared.clone(), callbacks, description(scope, &config)?)?);
+        let transform = description(scope, &runtime.shared.config, &config)?;
+        let compiled = Arc::new(Compiled::custom(runtime.shared.clone(), callbacks, transform)?);
         out.set(Arc::into_raw(Arc::new(wasm_factory { compiled })).cast_mut());
         Ok(())
     })

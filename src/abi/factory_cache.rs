@@ -2,7 +2,7 @@
 //! one.
 
 use super::error::wasm_error;
-use super::factory::{description, wasm_factory_config};
+use super::factory::{Taken, wasm_factory_config};
 use super::future::wasm_future;
 use super::runtime::wasm_runtime;
 use super::{Out, boundary, fill_sized, first_size, memory_is_there, sized};
@@ -47,7 +47,7 @@ pub struct wasm_factory_cache_stats {
     pub joined: u64,
     /// Requests that found neither. Those without a module count too.
     pub misses: u64,
-    /// Compilations that were begun. Those that failed count too.
+    /// Compilations that were begun. Those that failed count too. So do those that got the code of another factory.
     pub compilations: u64,
     /// Factories that were dropped because they were unused.
     pub collected: u64,
@@ -86,7 +86,8 @@ pub unsafe extern "C" fn wasm_factory_cache_create(
 }
 
 /// Requests a factory by its key: any bytes that the host chooses. They are copied. If the key is empty, the key is the
-/// SHA-256 of the module and everything else in `config`, with names in the same order.
+/// SHA-256 of the module and everything else in `config`, with names in the same order. `functions` are the same if
+/// they call the same functions with the same `data`.
 ///
 /// `future` is like that of `wasm_factory_create`. It is ready from the beginning if the factory is in the cache.
 /// Otherwise the module is compiled as by `wasm_factory_create`. Other requests for the same key get their own futures
@@ -95,7 +96,8 @@ pub unsafe extern "C" fn wasm_factory_cache_create(
 /// is kept then and the next request compiles again. The factory is an ordinary one: it and its engines may outlive the
 /// cache.
 ///
-/// With a key `config` may be NULL or its `module` empty. Then nothing else in it is read and nothing is compiled. If
+/// With a key `config` may be NULL or its `module` empty. Then nothing else in it is read but `functions`, whose data is
+/// taken over and dropped. Nothing is compiled. If
 /// the factory is neither in the cache nor being compiled, the call returns `WASM_STATUS_NOT_CACHED` without a future.
 /// Where time counts, ask like this first. A given module is hashed on the calling thread each time. That takes half a
 /// millisecond per megabyte, or several without the processor's SHA-256 instructions.
@@ -113,20 +115,21 @@ pub unsafe extern "C" fn wasm_factory_cache_get(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     boundary(error, |scope| {
-        let cache = &scope.handle(cache, "cache")?.cache;
-        let key = key.bytes(scope, "key")?;
         let config = if config.is_null() {
             None
         } else {
             // SAFETY: the header says so. All zeros is a valid config.
-            Some(unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? })
+            let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
+            Some((Taken::new(scope, &config), config))
         };
+        let cache = &scope.handle(cache, "cache")?.cache;
+        let key = key.bytes(scope, "key")?;
         let out = Out::new(future, "future")?;
         memory_is_there()?;
-        let wanted = match &config {
-            Some(config) => match config.module.bytes(scope, "module")? {
+        let wanted = match config {
+            Some((taken, config)) => match config.module.bytes(scope, "module")? {
                 [] => None,
-                module => Some((module, description(scope, config)?)),
+                module => Some((module, taken.request(scope, cache.config(), &config)?)),
             },
             None => None,
         };

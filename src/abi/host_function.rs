@@ -1,5 +1,5 @@
 //! Host functions are functions of the host that guests import and call. Register them on the runtime before it sees
-//! its first module.
+//! its first module, or give them to a factory.
 
 use super::engine::wasm_engine;
 use super::error::wasm_error;
@@ -9,10 +9,11 @@ use super::{lent, memory_is_there, promise};
 use crate::base::error::{Error, Result};
 use crate::base::number::{wasm_callback_result_number, wasm_value_type_number};
 use crate::base::status::wasm_status;
+use crate::batch::fallible;
 use crate::guest::host_function::{Callback, HostFunction};
 use crate::host::call::{wasm_call, wasm_promise};
 use crate::host::owned::Owned;
-use crate::host::slice::{self, wasm_slice};
+use crate::host::slice::{self, CallScope, wasm_slice};
 use crate::host::value::{MAX_PARAMS, MAX_RESULTS, wasm_value, wasm_value_type};
 use core::ffi::c_void;
 
@@ -39,8 +40,8 @@ pub struct wasm_host_function {
     pub may_wait: u32,
     /// The host's own.
     pub data: *mut c_void,
-    /// Frees `data`. Called once: when the runtime and everything made from it are gone or when
-    /// `wasm_runtime_register_function` fails. May be NULL.
+    /// Frees `data`. Called once: when the runtime or factory that has the function and everything made from it are gone
+    /// or when the call fails that was given the function. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// The function. Reads `args`, writes `results` and returns a `wasm_callback_result`. Arguments and results are as
     /// in the signature. Failed ends the guest with `WASM_STATUS_HOST_FUNCTION_FAILED` and the text of
@@ -86,24 +87,70 @@ pub unsafe extern "C" fn wasm_runtime_register_function(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     boundary(error, |scope| {
-        // SAFETY: the header says so. All zeros is valid.
-        let f = unsafe { sized(function, first_size!(wasm_host_function, call), "function")? };
+        // First of all, so that the data is dropped on every path.
+        // SAFETY: the header says so.
+        let given = unsafe { Given::take(function)? };
+        let runtime = scope.handle(runtime, "runtime")?;
+        memory_is_there()?;
+        runtime.runtime.register(given.read(scope)?)
+    })
+}
+
+/// A host's function whose data the library has.
+struct Given {
+    table: wasm_host_function,
+    callback: Owned<Callback>,
+}
+
+impl Given {
+    /// Takes the data over.
+    ///
+    /// # Safety
+    ///
+    /// `function` is NULL or points to a `wasm_host_function` with its size. The host passed data and callbacks
+    /// together and gives the data up.
+    unsafe fn take(function: *const wasm_host_function) -> Result<Self> {
+        // SAFETY: the caller says so. All zeros is valid.
+        let table = unsafe { sized(function, first_size!(wasm_host_function, call), "function")? };
+        let drop = table.drop;
+        // SAFETY: the caller says so.
+        Ok(unsafe { Self::with(table, drop) })
+    }
+
+    /// As `take`, but the data stays the host's and is not used.
+    ///
+    /// # Safety
+    ///
+    /// `function` is NULL or points to a `wasm_host_function` with its size.
+    unsafe fn look_at(function: *const wasm_host_function) -> Result<Self> {
+        // SAFETY: the caller says so. All zeros is valid.
+        let table = unsafe { sized(function, first_size!(wasm_host_function, call), "function")? };
+        // SAFETY: nothing is dropped.
+        Ok(unsafe { Self::with(table, None) })
+    }
+
+    /// # Safety
+    ///
+    /// `drop` may be called once with the table's data.
+    unsafe fn with(table: wasm_host_function, drop: Option<unsafe extern "C" fn(data: *mut c_void)>) -> Self {
         unsafe extern "C" fn never(_: *mut c_void, _: *mut wasm_call, _: *const wasm_value, _: *mut wasm_value) -> u32 {
             crate::host::call::wasm_callback_result::Failed as u32
         }
-        // First of all, so that the data is dropped on every path.
-        let callback = Callback { data: f.data, drop: f.drop, call: f.call.unwrap_or(never) };
-        // SAFETY: the host passed data and callbacks together and gives the data up.
-        let callback = unsafe { Owned::new(callback) };
-        let runtime = scope.handle(runtime, "runtime")?;
+        let callback = Callback { data: table.data, drop, call: table.call.unwrap_or(never) };
+        // SAFETY: the caller says so.
+        Self { table, callback: unsafe { Owned::new(callback) } }
+    }
+
+    /// Reads the rest.
+    fn read(self, scope: &CallScope) -> Result<HostFunction> {
+        let Self { table: f, callback } = self;
         if f.call.is_none() {
             return Err(Error::new(wasm_status::NullArgument, "the host function's callback call is NULL"));
         }
         if f.may_wait > 1 {
             return Err(Error::invalid(format!("may_wait is {}; it must be 0 or 1", f.may_wait)));
         }
-        memory_is_there()?;
-        runtime.runtime.register(HostFunction {
+        Ok(HostFunction {
             module: f.module.owned(scope, "module")?,
             name: f.name.owned(scope, "name")?,
             params: types(f.params, f.param_count, MAX_PARAMS, "params")?,
@@ -111,7 +158,50 @@ pub unsafe extern "C" fn wasm_runtime_register_function(
             may_wait: f.may_wait == 1,
             callback,
         })
-    })
+    }
+}
+
+/// The functions of a factory. The data of all of them is taken over, also if one is refused.
+pub(crate) fn take_all(
+    scope: &CallScope,
+    functions: *const *const wasm_host_function,
+    count: usize,
+) -> Result<Vec<HostFunction>> {
+    // SAFETY: the header says that arrays in arguments can be read for the call.
+    let functions = unsafe { slice::array(functions, count, "functions")? };
+    let room = fallible::vec(functions.len());
+    let refused = room.is_err();
+    let mut all = room.unwrap_or_default();
+    let mut wrong = None;
+    for &function in functions {
+        // SAFETY: the header says so.
+        match unsafe { Given::take(function) }.and_then(|given| given.read(scope)) {
+            Ok(function) if !refused => all.push(function),
+            Ok(_) => {}
+            Err(e) => wrong = wrong.or(Some(e)),
+        }
+    }
+    match wrong {
+        _ if refused => Err(Error::out_of_memory()),
+        Some(e) => Err(e),
+        None => Ok(all),
+    }
+}
+
+/// The same, but the data stays the host's. The functions cannot be called.
+pub(crate) fn look_at_all(
+    scope: &CallScope,
+    functions: *const *const wasm_host_function,
+    count: usize,
+) -> Result<Vec<HostFunction>> {
+    // SAFETY: the header says that arrays in arguments can be read for the call.
+    let functions = unsafe { slice::array(functions, count, "functions")? };
+    let mut all = fallible::vec(functions.len())?;
+    for &function in functions {
+        // SAFETY: the header says so.
+        all.push(unsafe { Given::look_at(function)? }.read(scope)?);
+    }
+    Ok(all)
 }
 
 /// Takes the promise of the current call. The callback returns `WASM_CALLBACK_RESULT_PENDING` then. Settle the promise

@@ -21,9 +21,9 @@ pub struct wasm_runtime_metrics {
     pub size: usize,
     /// Engines that were made and not released yet.
     pub engines: u64,
-    /// Compiled modules in memory and factories of custom engines.
+    /// Factories, also those of custom engines.
     pub factories: u64,
-    /// Bytes of their machine code.
+    /// Bytes of machine code. Code that several factories share counts once.
     pub executable_bytes: u64,
     /// Compilations that have ended. Those that failed count too, also modules that were refused before the
     /// compilation.
@@ -67,6 +67,10 @@ pub struct wasm_runtime_metrics {
     pub factory_cache_misses: u64,
     /// Factories that factory caches dropped because they were unused.
     pub factory_cache_collected: u64,
+    /// Compiled modules in memory. Factories that differ only in their configuration share one.
+    pub modules: u64,
+    /// Factories that got the compiled module of another one: it was in memory or in compilation.
+    pub shared_modules: u64,
 }
 
 /// One transform on one shard: the sum of all its engines there. Counters never decrease while one of these engines
@@ -86,7 +90,7 @@ pub struct wasm_transform_metrics {
     pub cpu_ns: u64,
     /// Bytes of linear memory that the guests have.
     pub memory_bytes: u64,
-    /// Bytes that the guests may have: `memory_limit` times `engines`.
+    /// Bytes that the guests may have: the sum of their `memory_limit`.
     pub memory_limit_bytes: u64,
     /// Records that guests took.
     pub input_records: u64,
@@ -152,6 +156,8 @@ fn of_runtime(m: &RuntimeMetrics) -> wasm_runtime_metrics {
         factory_cache_joined: m.factory_joined,
         factory_cache_misses: m.factory_misses,
         factory_cache_collected: m.factories_collected,
+        modules: m.modules,
+        shared_modules: m.shared_modules,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::base::number::{wasm_memory_mode_number, wasm_signal_check_number, was
 use crate::base::status::wasm_status;
 use crate::batch::fallible;
 use crate::compile::helper::child;
+use crate::compile::request::FactoryRequest;
 use crate::compile::runtime::Runtime;
 use crate::host::log::{Line, Sink, wasm_log_severity, wasm_log_source};
 use crate::host::owned::{Owned, host_data};
@@ -132,7 +133,8 @@ pub struct wasm_runtime_config {
     /// unused pages are not touched. Default 64 KiB in the pool of the process.
     pub keep_resident: u64,
     /// The host's memory for linear memories. In mode `WASM_MEMORY_MODE_THREAD_POOL` one block per thread. In mode
-    /// `WASM_MEMORY_MODE_HOST` one block per engine of `memory_limit` bytes or of the maximum that the module declares.
+    /// `WASM_MEMORY_MODE_HOST` one block per engine of the transform's `memory_limit` or of the maximum that the module
+    /// declares.
     /// NULL: the system's. The table is copied.
     pub memory_allocator: *const wasm_allocator,
     /// The host's memory for stacks in the same modes. It must be ordinary pages that can be protected. NULL: the
@@ -364,6 +366,7 @@ pub unsafe extern "C" fn wasm_runtime_compile_helper_main() -> c_int {
 
 /// Validates a module without compiling it. Returns `WASM_STATUS_OK` or the `WASM_STATUS_MODULE_…` that a compilation
 /// would report. The message has the details. Takes some 15 ms per megabyte on the calling thread. Any thread.
+/// `wasm_factory_validate` also knows limits, rights and host functions of a factory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_validate(
     runtime: *const wasm_runtime,
@@ -373,7 +376,8 @@ pub unsafe extern "C" fn wasm_runtime_validate(
     boundary(error, |scope| {
         let runtime = scope.handle(runtime, "runtime")?;
         memory_is_there()?;
-        runtime.runtime.validate(module.bytes(scope, "module")?)
+        let request = FactoryRequest::of_runtime(&runtime.runtime.shared.config);
+        runtime.runtime.validate(module.bytes(scope, "module")?, &request)
     })
 }
 

@@ -162,6 +162,12 @@ impl Default for Config {
 /// Bytes in a page of linear memory.
 pub const WASM_PAGE: usize = 64 << 10;
 
+/// The shortest limit of a record's time.
+pub const MIN_RECORD_TIME: Duration = Duration::from_micros(20);
+
+/// The smallest limit of an engine's output.
+pub const MIN_OUTPUT_BUFFER: usize = 1 << 10;
+
 /// Bytes of a stack for Wasmtime's own frames below the guest's first frame. They must not reduce what guest and host
 /// were promised.
 const ENTRY_FRAMES: usize = 16 << 10;
@@ -215,8 +221,9 @@ impl Config {
         within("guest_stack_size", self.guest_stack as u128, 16 << 10, 256 << 20)?;
         within("host_stack_size", self.host_stack as u128, 64 << 10, 256 << 20)?;
         within("time_slice_ns", self.time_slice.as_nanos(), 20_000, 10_000_000_000)?;
-        within("record_time_limit_ns", self.record_time_limit.as_nanos(), 20_000, 86_400_000_000_000)?;
-        within("output_buffer_limit", self.output_buffer_limit as u128, 1 << 10, 1 << 30)?;
+        let shortest = MIN_RECORD_TIME.as_nanos();
+        within("record_time_limit_ns", self.record_time_limit.as_nanos(), shortest, 86_400_000_000_000)?;
+        within("output_buffer_limit", self.output_buffer_limit as u128, MIN_OUTPUT_BUFFER as u128, 1 << 30)?;
         within("max_module_size", self.max_module_size as u128, 8, 1 << 30)?;
         within("max_batch_size", self.max_batch_size as u128, 61, i32::MAX as u128)?;
         within("max_log_line", self.max_log_line as u128, 64, 1 << 20)?;

@@ -1,6 +1,8 @@
-//! What an embedder says about a transform: its name, topics and environment.
+//! What an embedder says about a transform: its name, topics, environment, limits and rights.
 
 use crate::base::error::{Error, Result};
+use crate::base::limits::TransformLimits;
+use crate::base::rights::Rights;
 use crate::base::status::wasm_status as Status;
 use core::fmt;
 
@@ -15,6 +17,10 @@ pub struct Description {
     pub output_topics: Vec<String>,
     /// The guest's environment without the variables that the library adds.
     pub environment: Vec<(String, String)>,
+    /// What its guests may use.
+    pub limits: TransformLimits,
+    /// What its module may import.
+    pub rights: Rights,
 }
 
 impl fmt::Display for Description {
@@ -72,7 +78,7 @@ impl Description {
                 )));
             }
         }
-        Ok(())
+        self.rights.check()
     }
 
     /// The guest's whole environment.

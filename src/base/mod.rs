@@ -3,7 +3,9 @@
 pub mod config;
 pub mod description;
 pub mod error;
+pub mod limits;
 pub mod number;
+pub mod rights;
 pub mod state;
 pub mod status;
 pub mod text;

@@ -85,6 +85,9 @@ pub enum wasm_status {
     ModuleTooComplex = 39,
     /// To compile the module takes more than `compile_time_limit_ns` or `compile_memory_limit`. The message says which.
     ModuleCompileLimit = 40,
+    /// The module imports something that the transform has no right to. The message lists the names and what would
+    /// give the right: `allowed_imports` and `wasi_rights` of `wasm_factory_config`.
+    ModuleImportDenied = 41,
 
     /// The guest trapped. See `trap` of `wasm_error_info`.
     GuestTrap = 50,
@@ -219,6 +222,7 @@ names! {
     ModuleArtifactIncompatible => c"module-artifact-incompatible",
     ModuleTooComplex => c"module-too-complex",
     ModuleCompileLimit => c"module-compile-limit",
+    ModuleImportDenied => c"module-import-denied",
     GuestTrap => c"guest-trap",
     GuestExit => c"guest-exit",
     GuestTimeout => c"guest-timeout",

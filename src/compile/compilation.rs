@@ -21,6 +21,8 @@ struct CompilationState {
     place: Option<Place>,
     /// The helper that is at work.
     process: Option<Arc<Process>>,
+    /// Interest in another compilation that makes the result.
+    followed: Option<Interest>,
 }
 
 /// Somebody wants the result. The compilation is given up when the last of these is dropped. Whoever joins later finds
@@ -86,14 +88,40 @@ impl Compilation {
         (state.interested > 0).then_some(made)
     }
 
+    /// Another compilation makes the result. If nobody wants it the other one learns of that at once.
+    pub fn follow(&self, other: Interest) {
+        let mut state = self.0.lock();
+        let unwanted = if state.interested > 0 { state.followed.replace(other) } else { Some(other) };
+        drop(state);
+        drop(unwanted);
+    }
+
+    /// The other one has ended.
+    pub fn unfollow(&self) {
+        let followed = self.0.lock().followed.take();
+        drop(followed);
+    }
+
+    /// Whether somebody wants the result.
+    pub fn is_wanted(&self) -> bool {
+        self.0.lock().interested > 0
+    }
+
+    /// Requests that want the result.
+    #[cfg(test)]
+    pub fn interested(&self) -> usize {
+        self.0.lock().interested
+    }
+
     fn leave(&self) {
         let mut state = self.0.lock();
         state.interested -= 1;
         if state.interested > 0 {
             return;
         }
-        let (place, process) = (state.place.clone(), state.process.take());
+        let (place, process, followed) = (state.place.clone(), state.process.take(), state.followed.take());
         drop(state);
+        drop(followed);
         if let Some(process) = process {
             process.stop();
         }

@@ -2,9 +2,11 @@
 //! artifact or a cache entry the code is loaded.
 //!
 //! Whatever a compilation refuses is refused here as well, wherever the code comes from. The checks that depend on
-//! the runtime (limits, host functions with their types and the functions that may wait) are made each time. They use
-//! the module itself or the outline that an artifact has. Whatever depends only on the bytes and on Wasmtime's
-//! configuration is part of the key.
+//! the runtime or the factory (limits, rights, host functions with their types and the functions that may wait) are made
+//! each time. They use the module itself or the outline that an artifact has. Whatever depends only on the bytes and on
+//! Wasmtime's configuration is part of the key. What has the same key is compiled once ([`codes`]).
+//!
+//! [`codes`]: crate::compile::codes
 
 use crate::base::config::Config;
 use crate::base::error::{Error, Result};
@@ -13,22 +15,28 @@ use crate::base::text::{hex, printable};
 use crate::compile::code_cache::key::{self, KeyInputs, REWRITING, digest};
 use crate::compile::compilation::Compilation;
 use crate::compile::link::Linked;
+use crate::compile::request::FactoryRequest;
 use crate::compile::rewriting::Rewritten;
 use crate::compile::runtime::Shared;
+use crate::guest::program::Code;
 use crate::metrics::code_cache::CodeCacheEvent;
-use crate::module::artifact::{Artifact, Defect, FORMAT, Head};
+use crate::module::artifact::{Artifact, Defect, Digest, FORMAT, Head};
 use crate::module::data_image::DataImage;
 use crate::module::elements;
 use crate::module::inspect::{ItemKind, Summary};
 use crate::module::lines::{self, Lines};
 use crate::module::suspend_points::{Waits, Wrappers};
 use crate::module::validate::check_specification;
+use crate::system::memory::image::Image;
 use crate::system::memory::refusal;
 use crate::system::memory::reserve::{self, Lease};
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 use wasm_encoder::{CodeSection, RawSection, SectionId};
 use wasmparser::{Parser, Payload};
+use wasmtime::error::Context as _;
 use wasmtime::{Engine, Module};
 
 /// This library's version.
@@ -38,16 +46,53 @@ const WASMTIME: &str = env!("WASMTIME_VERSION");
 /// Both in words.
 pub const VERSIONS: &str = concat!("version ", env!("CARGO_PKG_VERSION"), " with Wasmtime ", env!("WASMTIME_VERSION"));
 
-/// Code that can run.
-pub struct Code {
+/// A module with its SHA-256, which is taken once.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    bytes: &'a [u8],
+    hash: Digest,
+}
+
+impl<'a> Source<'a> {
+    /// Takes the hash unless it is known.
+    pub fn new(bytes: &'a [u8], hash: Option<Digest>) -> Self {
+        Self { bytes, hash: hash.unwrap_or_else(|| digest(bytes)) }
+    }
+}
+
+/// What a compilation makes.
+struct Parts {
     /// Wasmtime's module.
-    pub module: Module,
+    module: Module,
     /// What was added to it.
-    pub wrappers: Wrappers,
+    wrappers: Wrappers,
     /// Where its instructions are in its source. Empty unless that was asked for and is known.
-    pub lines: Lines,
+    lines: Lines,
     /// What its memories begin with if that is not in the code.
-    pub image: Option<DataImage>,
+    image: Option<DataImage>,
+}
+
+impl Parts {
+    /// Code that factories can share. `hash` and `size` are those of its module.
+    fn finish(self, shared: &Shared, hash: Digest, size: u64) -> Result<Code> {
+        let Self { module, wrappers, lines, image } = self;
+        // Here because otherwise the first start would copy all data of the module on its engine's thread.
+        let laid_out = module.initialize_copy_on_write_image().and_then(|()| {
+            let image = image.map(|image| Image::new(image.start as usize, &image.bytes));
+            image.transpose().context("a file in memory could not be made")
+        });
+        let image = laid_out.map_err(|e| {
+            refusal::of_wasmtime(&e, Status::System, format!("its data could not be laid out: {e:#}"))
+        })?;
+        let executable = shared.metrics.executable(module.text().len());
+        let (image, factories) = (image.map(Arc::new), AtomicU64::new(0));
+        Ok(Code { module, wrappers, lines, image, hash, module_size: size, factories, executable })
+    }
+}
+
+/// Bytes that a module's interface may need, as an artifact does: what reads modules does not survive a refusal.
+fn lease_for_interface(bytes: usize) -> Result<Lease> {
+    reserve::lease((1 << 20) + 2 * bytes)
 }
 
 /// Bytes that a compilation may need, leased beforehand because neither Cranelift nor what rewrites modules survives a
@@ -57,17 +102,63 @@ fn lease(shared: &Shared, module: &[u8]) -> Result<Lease> {
     reserve::lease(if shared.helper.is_some() { (1 << 20) + 8 * module.len() } else { (8 << 20) + 32 * module.len() })
 }
 
-/// Compiles a module or loads it from the cache. `transform` is for the log.
-pub fn compile(shared: &Shared, module: &[u8], transform: &str, compilation: &Compilation) -> Result<Code> {
-    let _lease = lease(shared, module)?;
-    obtain(shared, module, transform, compilation, false).map(|(code, _)| code)
+/// The code of a module. Compiled, or loaded from the cache, unless another factory has it.
+pub fn compile(
+    shared: &Shared,
+    module: Source<'_>,
+    request: &FactoryRequest,
+    compilation: &Arc<Compilation>,
+) -> Result<Arc<Code>> {
+    let begin = Instant::now();
+    let _lease = lease_for_interface(module.bytes.len())?;
+    let waits = interface(shared, module, request)?;
+    let inputs = KeyInputs { waits: &waits, ..ingredients(&shared.compilers.engine, &shared.config, module) };
+    let make = || {
+        let _lease = lease(shared, module.bytes)?;
+        let wanted = Wanted { inputs: &inputs, request, compilation, begin, artifact: false };
+        obtain(shared, module.bytes, &wanted)?.0.finish(shared, inputs.module, inputs.module_size)
+    };
+    shared.share(&inputs.key(), compilation, make)
 }
 
-/// The same as an artifact.
-pub fn precompile(shared: &Shared, module: &[u8], compilation: &Compilation) -> Result<Vec<u8>> {
-    let _lease = lease(shared, module)?;
-    let (_, artifact) = obtain(shared, module, "", compilation, true)?;
+/// A module as an artifact.
+pub fn precompile(
+    shared: &Shared,
+    module: Source<'_>,
+    request: &FactoryRequest,
+    compilation: &Arc<Compilation>,
+) -> Result<Vec<u8>> {
+    let begin = Instant::now();
+    let _lease = lease(shared, module.bytes)?;
+    let waits = interface(shared, module, request)?;
+    let inputs = KeyInputs { waits: &waits, ..ingredients(&shared.compilers.engine, &shared.config, module) };
+    let wanted = Wanted { inputs: &inputs, request, compilation, begin, artifact: true };
+    let (_, artifact) = obtain(shared, module.bytes, &wanted)?;
     artifact.ok_or_else(|| Error::new(Status::Internal, "the module was compiled but has no artifact"))
+}
+
+/// Validates what belongs to the factory. Returns how each import waits.
+fn interface(shared: &Shared, module: Source<'_>, request: &FactoryRequest) -> Result<Vec<u8>> {
+    let summary = shared.validate_interface(module.bytes, request);
+    // A module that is refused is a compilation that failed.
+    let summary = summary.or_else(|e| shared.metrics.compiling(|| Err(e)))?;
+    Ok(waits(&summary, shared.linked()?, request))
+}
+
+impl Shared {
+    /// Code of another factory or new code.
+    fn share(
+        &self,
+        key: &Digest,
+        compilation: &Arc<Compilation>,
+        make: impl Fn() -> Result<Code>,
+    ) -> Result<Arc<Code>> {
+        let (code, is_shared) = self.codes.get(*key, compilation, make)?;
+        if is_shared {
+            self.metrics.note_shared();
+        }
+        Ok(code)
+    }
 }
 
 /// What compiles, in any process.
@@ -99,16 +190,21 @@ pub fn compile_elsewhere(compilers: &Compilers, config: &Config, module: &[u8], 
     let of = |module: &str, name: &str| waiting.get(&(module, name)).copied();
     let rewritten = Rewritten::new(module, of, config)?;
     let code = compilers.serialized(module, &rewritten).map_err(|e| uncompiled(&e))?;
-    let inputs = KeyInputs { waits, ..ingredients(&compilers.engine, config, module) };
+    let inputs = KeyInputs { waits, ..ingredients(&compilers.engine, config, Source::new(module, None)) };
     let Rewritten { wrappers, lines, image, .. } = &rewritten;
     write(config, module, &inputs, wrappers, lines, image.as_ref(), &code)
 }
 
 /// Loads an artifact.
-pub fn load(shared: &Shared, artifact: Vec<u8>) -> Result<Code> {
+pub fn load(
+    shared: &Shared,
+    artifact: Vec<u8>,
+    request: &FactoryRequest,
+    compilation: &Arc<Compilation>,
+) -> Result<Arc<Code>> {
     let begin = Instant::now();
     // Nothing is compiled. The interface is validated and the code is copied.
-    let _lease = reserve::lease((1 << 20) + 2 * artifact.len())?;
+    let _lease = lease_for_interface(artifact.len())?;
     let artifact = Artifact::read(artifact).map_err(refuse_flaw)?;
     let head = &artifact.head;
     check_origin(head)?;
@@ -122,8 +218,20 @@ pub fn load(shared: &Shared, artifact: Vec<u8>) -> Result<Code> {
             ),
         ));
     }
-    let summary = shared.validate_interface(&head.outline)?;
-    check_waits(&summary, shared.linked()?, &head.waits)?;
+    let summary = shared.validate_interface(&head.outline, request)?;
+    check_waits(&summary, &waits(&summary, shared.linked()?, request), &head.waits)?;
+    shared.share(&head.key, compilation, || {
+        let mut parts = loaded(shared, &artifact)?;
+        shared.metrics.code_cache.loaded(begin.elapsed());
+        if !shared.config.debug_info {
+            parts.lines = Lines::default();
+        }
+        parts.finish(shared, head.module, head.module_size)
+    })
+}
+
+fn loaded(shared: &Shared, artifact: &Artifact) -> Result<Parts> {
+    let head = &artifact.head;
     let module = deserialize(shared, artifact.code()).map_err(|e| {
         if refusal::is_refusal(&e) {
             return Error::out_of_memory();
@@ -136,42 +244,39 @@ pub fn load(shared: &Shared, artifact: Vec<u8>) -> Result<Code> {
             settings(&shared.config)
         ))
     })?;
-    shared.metrics.code_cache.loaded(begin.elapsed());
-    let Head { wrappers, lines, image, .. } = artifact.head;
-    let lines = if shared.config.debug_info { lines } else { Lines::default() };
-    Ok(Code { module, wrappers, lines, image })
+    Ok(with_head(module, head))
+}
+
+/// What is to be obtained.
+struct Wanted<'a> {
+    inputs: &'a KeyInputs<'a>,
+    request: &'a FactoryRequest,
+    compilation: &'a Compilation,
+    begin: Instant,
+    /// Whether an artifact is wanted, too.
+    artifact: bool,
 }
 
 /// Code and an artifact of it if one was asked for.
-fn obtain(
-    shared: &Shared,
-    module: &[u8],
-    transform: &str,
-    compilation: &Compilation,
-    wanted: bool,
-) -> Result<(Code, Option<Vec<u8>>)> {
-    let begin = Instant::now();
-    // A module that is refused is a compilation that failed.
-    let summary = shared.validate_interface(module).or_else(|e| shared.metrics.compiling(|| Err(e)))?;
+fn obtain(shared: &Shared, module: &[u8], wanted: &Wanted<'_>) -> Result<(Parts, Option<Vec<u8>>)> {
     let linked = shared.linked()?;
-    if linked.cache.is_none() && shared.helper.is_none() && !wanted {
-        // Without the digests of the rest.
-        return Ok((shared.metrics.compiling(|| compile_here(shared, linked, module))?, None));
+    let &Wanted { inputs, request, begin, artifact: wants_artifact, .. } = wanted;
+    if linked.cache.is_none() && shared.helper.is_none() && !wants_artifact {
+        // Without an artifact.
+        return Ok((shared.metrics.compiling(|| compile_here(shared, linked, module, request))?, None));
     }
-    let waits = waits(&summary, linked);
-    let inputs = KeyInputs { waits: &waits, ..ingredients(&shared.compilers.engine, &shared.config, module) };
     let Some(cache) = linked.cache.as_deref() else {
-        let (code, artifact) = compile_now(shared, linked, module, &inputs, compilation)?;
-        return Ok((code, if wanted { Some(artifact?) } else { None }));
+        let (code, artifact) = compile_now(shared, linked, module, wanted)?;
+        return Ok((code, if wants_artifact { Some(artifact?) } else { None }));
     };
-    let key = inputs.key();
+    let (key, transform) = (inputs.key(), &*request.transform.name);
     if let Some(artifact) = cache.find(&key, transform) {
         match deserialize(shared, artifact.code()) {
             Ok(module) => {
                 shared.metrics.code_cache.count(CodeCacheEvent::Hit);
                 shared.metrics.code_cache.loaded(begin.elapsed());
                 let code = with_head(module, &artifact.head);
-                return Ok((code, wanted.then(|| artifact.into_bytes())));
+                return Ok((code, wants_artifact.then(|| artifact.into_bytes())));
             }
             // The entry is good.
             Err(e) if refusal::is_refusal(&e) => return Err(Error::out_of_memory()),
@@ -179,13 +284,13 @@ fn obtain(
         }
     }
     shared.metrics.code_cache.count(CodeCacheEvent::Miss);
-    let (code, artifact) = compile_now(shared, linked, module, &inputs, compilation)?;
+    let (code, artifact) = compile_now(shared, linked, module, wanted)?;
     match artifact {
         Ok(artifact) => {
             cache.store(&key, &artifact, transform);
-            Ok((code, wanted.then_some(artifact)))
+            Ok((code, wants_artifact.then_some(artifact)))
         }
-        Err(e) if wanted => Err(e),
+        Err(e) if wants_artifact => Err(e),
         Err(e) => {
             cache.fault(transform, &e.message);
             Ok((code, None))
@@ -198,13 +303,13 @@ fn compile_now(
     shared: &Shared,
     linked: &Linked,
     module: &[u8],
-    inputs: &KeyInputs<'_>,
-    compilation: &Compilation,
-) -> Result<(Code, Result<Vec<u8>>)> {
+    wanted: &Wanted<'_>,
+) -> Result<(Parts, Result<Vec<u8>>)> {
+    let &Wanted { inputs, request, compilation, .. } = wanted;
     let Some(helper) = &shared.helper else {
-        let code = shared.metrics.compiling(|| compile_here(shared, linked, module))?;
+        let code = shared.metrics.compiling(|| compile_here(shared, linked, module, request))?;
         let serialized = code.module.serialize().map_err(|e| unwritten(&e));
-        let Code { wrappers, lines, image, .. } = &code;
+        let Parts { wrappers, lines, image, .. } = &code;
         let artifact =
             serialized.and_then(|bytes| write(&shared.config, module, inputs, wrappers, lines, image.as_ref(), &bytes));
         return Ok((code, artifact));
@@ -217,9 +322,9 @@ fn compile_now(
     })
 }
 
-fn compile_here(shared: &Shared, linked: &Linked, module: &[u8]) -> Result<Code> {
+fn compile_here(shared: &Shared, linked: &Linked, module: &[u8], request: &FactoryRequest) -> Result<Parts> {
     check_code(shared, module)?;
-    let waits = |module: &str, name: &str| linked.waits(module, name);
+    let waits = |module: &str, name: &str| request.waits(linked, module, name);
     let rewritten = Rewritten::new(module, waits, &shared.config)?;
     let compiled = if rewritten.has_positions {
         // Another engine compiles it than the one that runs it.
@@ -228,12 +333,12 @@ fn compile_here(shared: &Shared, linked: &Linked, module: &[u8]) -> Result<Code>
         Module::from_binary(&shared.compilers.engine, rewritten.or(module))
     };
     let Rewritten { wrappers, lines, image, .. } = rewritten;
-    Ok(Code { module: compiled.map_err(|e| uncompiled(&e))?, wrappers, lines, image })
+    Ok(Parts { module: compiled.map_err(|e| uncompiled(&e))?, wrappers, lines, image })
 }
 
 /// Code with what its head knows.
-fn with_head(module: Module, head: &Head) -> Code {
-    Code { module, wrappers: head.wrappers.clone(), lines: head.lines.clone(), image: head.image.clone() }
+fn with_head(module: Module, head: &Head) -> Parts {
+    Parts { module, wrappers: head.wrappers.clone(), lines: head.lines.clone(), image: head.image.clone() }
 }
 
 /// What an artifact need not be checked for again.
@@ -265,21 +370,21 @@ fn deserialize(shared: &Shared, code: &[u8]) -> wasmtime::Result<Module> {
     unsafe { Module::deserialize(&shared.compilers.engine, code) }
 }
 
-fn ingredients(engine: &Engine, config: &Config, module: &[u8]) -> KeyInputs<'static> {
-    let lines = config.debug_info && lines::are_in(module);
+fn ingredients(engine: &Engine, config: &Config, module: Source<'_>) -> KeyInputs<'static> {
+    let lines = config.debug_info && lines::are_in(module.bytes);
     KeyInputs {
         engine: key::engine(engine),
-        module: digest(module),
-        module_size: module.len() as u64,
+        module: module.hash,
+        module_size: module.bytes.len() as u64,
         lines,
         waits: &[],
     }
 }
 
 /// How each import waits. Rewriting depends on this.
-fn waits(summary: &Summary, linked: &Linked) -> Vec<u8> {
+fn waits(summary: &Summary, linked: &Linked, request: &FactoryRequest) -> Vec<u8> {
     let of = |kind, module, name| match kind {
-        ItemKind::Function(_) => Waits::number(linked.waits(module, name)),
+        ItemKind::Function(_) => Waits::number(request.waits(linked, module, name)),
         _ => 0,
     };
     summary.imports.iter().map(|import| of(import.kind, &import.module, &import.name)).collect()
@@ -408,9 +513,8 @@ fn check_origin(head: &Head) -> Result<()> {
     Ok(())
 }
 
-/// Refuses code that was rewritten for other host functions than this runtime's.
-fn check_waits(summary: &Summary, linked: &Linked, theirs: &[u8]) -> Result<()> {
-    let ours = waits(summary, linked);
+/// Refuses code that was rewritten for other host functions than those of this runtime and factory.
+fn check_waits(summary: &Summary, ours: &[u8], theirs: &[u8]) -> Result<()> {
     if ours == theirs {
         return Ok(());
     }

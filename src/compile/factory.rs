@@ -2,17 +2,14 @@
 
 use crate::base::description::Description;
 use crate::base::error::Result;
-use crate::base::status::wasm_status as Status;
-use crate::compile::compiler::Code;
+use crate::compile::request::FactoryRequest;
 use crate::compile::runtime::Shared;
 use crate::guest::custom::Callbacks;
-use crate::guest::program::{LinkedModule, Program};
-use crate::metrics::registry::Executable;
-use crate::system::memory::image::Image;
-use crate::system::memory::refusal::is_refusal;
+use crate::guest::program::{Code, LinkedModule, Program};
+use crate::metrics::registry::FactoryCount;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
-use wasmtime::error::Context as _;
 
 /// A compiled transform.
 pub struct Compiled {
@@ -22,10 +19,32 @@ pub struct Compiled {
     pub transform: Arc<Description>,
     /// What its engines run.
     pub program: Program,
-    /// Its code as the metrics count it.
-    pub executable: Arc<Executable>,
+    count: Arc<Counted>,
     /// For the factory cache that lent this copy. The last field, so that all others are gone when it is dropped.
     _lent: Option<Lent>,
+}
+
+/// One factory, however many copies of it are lent.
+struct Counted {
+    code: Option<Arc<Code>>,
+    _of_runtime: FactoryCount,
+}
+
+impl Counted {
+    fn new(shared: &Shared, code: Option<Arc<Code>>) -> Arc<Self> {
+        if let Some(code) = &code {
+            code.factories.fetch_add(1, Relaxed);
+        }
+        Arc::new(Self { code, _of_runtime: shared.metrics.factory() })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(code) = &self.code {
+            code.factories.fetch_sub(1, Relaxed);
+        }
+    }
 }
 
 /// When a borrowed factory was last released. Empty while it is in use.
@@ -43,42 +62,34 @@ impl Drop for Lent {
 
 impl Compiled {
     /// A factory from code: links it.
-    pub fn new(shared: Arc<Shared>, transform: Arc<Description>, code: Code) -> Result<Self> {
-        let Code { module, wrappers, lines, image } = code;
-        let pre = shared.linked()?.linker.instantiate_pre(&module).map_err(|e| {
-            let status = if is_refusal(&e) { Status::OutOfMemory } else { Status::ModuleUnknownImport };
-            transform.error(status, format_args!("the module could not be linked: {e:#}"))
-        })?;
-        // Here because otherwise the first start would copy all data of the module on its engine's thread.
-        let laid_out = module.initialize_copy_on_write_image().and_then(|()| {
-            let image = image.map(|image| Image::new(image.start as usize, &image.bytes));
-            image.transpose().context("a file in memory could not be made")
-        });
-        let image = laid_out.map_err(|e| {
-            let status = if is_refusal(&e) { Status::OutOfMemory } else { Status::System };
-            transform.error(status, format_args!("its data could not be laid out: {e:#}"))
-        })?;
-        let executable = Arc::new(shared.metrics.executable(module.text().len()));
-        let program = Program::Module(LinkedModule { pre, wrappers, lines, image: image.map(Arc::new) });
-        Ok(Self { shared, transform, program, executable, _lent: None })
+    pub fn new(shared: Arc<Shared>, request: FactoryRequest, code: Arc<Code>) -> Result<Self> {
+        let transform = request.transform.clone();
+        let pre = request.link(shared.linked()?, &code.module)?;
+        let count = Counted::new(&shared, Some(code.clone()));
+        Ok(Self { shared, transform, program: Program::Module(LinkedModule { pre, code }), count, _lent: None })
     }
 
     /// A factory of custom engines. There is nothing to compile.
     pub fn custom(shared: Arc<Shared>, callbacks: Callbacks, transform: Description) -> Result<Self> {
         transform.check()?;
-        let executable = Arc::new(shared.metrics.executable(0));
+        let count = Counted::new(&shared, None);
         let program = Program::Custom(Arc::new(callbacks));
-        Ok(Self { shared, transform: Arc::new(transform), program, executable, _lent: None })
+        Ok(Self { shared, transform: Arc::new(transform), program, count, _lent: None })
+    }
+
+    /// Its code unless it is one of custom engines.
+    pub fn code(&self) -> Option<&Code> {
+        self.count.code.as_deref()
     }
 
     /// A copy for borrowers. All that they hold of it is gone when `last_released` is set.
     pub fn lend(&self, last_released: LastReleased) -> Self {
-        let Self { shared, transform, program, executable, _lent: _ } = self;
+        let Self { shared, transform, program, count, _lent: _ } = self;
         Self {
             shared: shared.clone(),
             transform: transform.clone(),
             program: program.clone(),
-            executable: executable.clone(),
+            count: count.clone(),
             _lent: Some(Lent(last_released)),
         }
     }

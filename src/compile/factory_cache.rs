@@ -7,6 +7,7 @@
 //!
 //! The lock is held for lookups. Compiling, waking and freeing code happen outside of it.
 
+use crate::base::config::Config;
 use crate::base::description::Description;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
@@ -14,8 +15,10 @@ use crate::base::text::hex;
 use crate::batch::fallible;
 use crate::compile::code_cache::key::digest;
 use crate::compile::compilation::{Compilation, Interest, Pending};
+use crate::compile::compiler::Source;
 use crate::compile::factory::{Compiled, LastReleased};
 use crate::compile::job::{self, FactoryOutcome};
+use crate::compile::request::{FactoryRequest, FunctionTable};
 use crate::compile::runtime::Runtime;
 use crate::compile::threads::Delivery;
 use crate::host::waker::Waker;
@@ -60,6 +63,7 @@ enum CacheKey {
 struct Content {
     module: Digest,
     transform: Arc<Description>,
+    functions: Arc<FunctionTable>,
 }
 
 struct CacheEntry {
@@ -138,9 +142,8 @@ impl CachedFactory {
 }
 
 impl Content {
-    fn new(module: &[u8], transform: Description) -> Result<Self> {
-        transform.check()?;
-        Ok(Self { module: digest(module), transform: Arc::new(transform) })
+    fn new(module: &[u8], request: &FactoryRequest) -> Self {
+        Self { module: digest(module), transform: request.transform.clone(), functions: request.table.clone() }
     }
 
     /// Refuses different content under the same key.
@@ -158,8 +161,14 @@ impl Content {
             format!("input_topic, \"{}\"", ours.input_topic)
         } else if ours.output_topics != theirs.output_topics {
             "list of output_topics".to_owned()
-        } else {
+        } else if ours.environment != theirs.environment {
             "environment".to_owned()
+        } else if ours.limits != theirs.limits {
+            format!("set of limits ({:?})", ours.limits)
+        } else if ours.rights != theirs.rights {
+            "set of rights".to_owned()
+        } else {
+            "list of functions or other data for them".to_owned()
         };
         let what = format_args!("the factory with this key has another {what}. A different factory needs another key");
         Err(theirs.error(Status::InvalidArgument, what))
@@ -177,13 +186,15 @@ impl FactoryCache {
         Arc::new(Self { runtime, idle, interval, state: Mutex::new(state) })
     }
 
-    /// The factory with this key or, without a key, the one of this module and description. It is compiled if it does
-    /// not exist. Without a module, only an existing factory or one being compiled is returned.
-    pub fn get(self: &Arc<Self>, key: &[u8], requested: Option<(&[u8], Description)>) -> Result<Lookup> {
-        // No host function can be added from here on.
-        self.runtime.shared.linked()?;
-        let module = requested.as_ref().map_or(&[][..], |(module, _)| module);
-        let content = requested.map(|(module, transform)| Content::new(module, transform)).transpose()?;
+    /// The factory with this key or, without a key, the one of this module and request. It is compiled if it does not
+    /// exist. Without a module, only an existing factory or one being compiled is returned.
+    pub fn get(self: &Arc<Self>, key: &[u8], requested: Option<(&[u8], FactoryRequest)>) -> Result<Lookup> {
+        // No host function can be added to the runtime from here on.
+        let linked = self.runtime.shared.linked()?;
+        let content = requested.as_ref().map(|(module, request)| Content::new(module, request));
+        if let Some((_, request)) = &requested {
+            request.check_names(linked)?;
+        }
         let key = match (key, &content) {
             ([], None) => return Err(Error::invalid("a key or a module or both are required")),
             ([], Some(content)) => CacheKey::Content(content.clone()),
@@ -203,7 +214,7 @@ impl FactoryCache {
                 let progress = Progress::Compiling(Compiling { compilation: compilation.clone(), senders });
                 state.entries.insert(key.clone(), CacheEntry { content: content.clone(), progress });
                 state.counted.compiling += 1;
-                job = Some((key, compilation, content.transform));
+                job = Some((key, compilation, content.module));
                 (FactoryLookup::Miss, Ok(Lookup::Soon(pending)))
             }
             (None, None) => {
@@ -220,9 +231,10 @@ impl FactoryCache {
         drop(state);
         drop(idle);
         self.runtime.shared.metrics.note_factory_lookup(lookup);
-        if let Some((key, compilation, transform)) = job {
+        // What is not used of the request is dropped from here on, without the lock: the data is the host's.
+        if let (Some((key, compilation, hash)), Some((module, request))) = (job, requested) {
             match fallible::copy_large(module) {
-                Ok(module) => self.begin(key, compilation, module, transform),
+                Ok(module) => self.begin(key, compilation, (module, hash), request),
                 // Other requests may wait already.
                 Err(e) => self.finish(&key, &compilation, Err(e.into())),
             }
@@ -235,12 +247,12 @@ impl FactoryCache {
         self: &Arc<Self>,
         key: CacheKey,
         compilation: Arc<Compilation>,
-        module: Vec<u8>,
-        transform: Arc<Description>,
+        (module, hash): (Vec<u8>, Digest),
+        request: FactoryRequest,
     ) {
         let (cache, again, in_job) = (self.clone(), key.clone(), compilation.clone());
         let job = move || -> Delivery {
-            let made = cache.compile(&again, &in_job, &module, &transform);
+            let made = cache.compile(&again, &in_job, Source::new(&module, Some(hash)), request);
             drop(module);
             Box::new(move || {
                 if let Some(made) = made {
@@ -261,8 +273,8 @@ impl FactoryCache {
         &self,
         key: &CacheKey,
         compilation: &Arc<Compilation>,
-        module: &[u8],
-        transform: &Arc<Description>,
+        module: Source<'_>,
+        request: FactoryRequest,
     ) -> Option<Result<Compiled>> {
         loop {
             let mut state = self.state.lock();
@@ -274,11 +286,12 @@ impl FactoryCache {
             }
             state.counted.compilations += 1;
             drop(state);
-            let transform = transform.clone();
-            let compile = || job::compile_now(self.runtime.shared.clone(), transform, module, compilation);
-            let made = catch_unwind(AssertUnwindSafe(compile)).unwrap_or_else(|_| Err(job::panicked()));
-            if !made.as_ref().is_err_and(|e| e.status == Status::Cancelled) {
-                return Some(made);
+            let shared = &self.runtime.shared;
+            let compile = || job::compile_now(shared, module, &request, compilation);
+            let code = catch_unwind(AssertUnwindSafe(compile)).unwrap_or_else(|_| Err(job::panicked()));
+            if !code.as_ref().is_err_and(|e| e.status == Status::Cancelled) {
+                let make = || Compiled::new(shared.clone(), request, code?);
+                return Some(catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|_| Err(job::panicked())));
             }
             // It was given up. Somebody may have asked again since.
         }
@@ -343,6 +356,11 @@ impl FactoryCache {
         state.counted.collected += count;
         self.runtime.shared.metrics.note_factories_collected(count);
         idle
+    }
+
+    /// The runtime's settings.
+    pub fn config(&self) -> &Config {
+        &self.runtime.shared.config
     }
 
     /// The cache's counts.

@@ -1,13 +1,14 @@
 //! Jobs of the compile threads: a module or an artifact becomes a factory, or a module becomes an artifact.
 
-use crate::base::description::Description;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::compile::compilation::{Compilation, Pending};
-use crate::compile::compiler::{self, Code};
+use crate::compile::compiler::{self, Source};
 use crate::compile::factory::Compiled;
+use crate::compile::request::FactoryRequest;
 use crate::compile::runtime::{Runtime, Shared};
 use crate::compile::threads::Delivery;
+use crate::guest::program::Code;
 use crate::promise::oneshot::{self, Wake};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -22,11 +23,12 @@ pub type ArtifactOutcome = Result<Vec<u8>>;
 pub fn compile<W: Wake + 'static>(
     runtime: &Runtime,
     module: Vec<u8>,
-    transform: Description,
+    request: FactoryRequest,
 ) -> Result<Pending<FactoryOutcome, W>> {
-    transform.check()?;
+    request.check_names(runtime.shared.linked()?)?;
     start(runtime, move |shared, compilation| {
-        compile_now(shared, Arc::new(transform), &module, compilation).map(Arc::new)
+        let code = compile_now(&shared, Source::new(&module, None), &request, compilation)?;
+        Compiled::new(shared, request, code).map(Arc::new)
     })
 }
 
@@ -34,29 +36,41 @@ pub fn compile<W: Wake + 'static>(
 pub fn load<W: Wake + 'static>(
     runtime: &Runtime,
     artifact: Vec<u8>,
-    transform: Description,
+    request: FactoryRequest,
 ) -> Result<Pending<FactoryOutcome, W>> {
-    transform.check()?;
-    start(runtime, move |shared, _| {
-        let code = compiler::load(&shared, artifact);
-        make(shared, Arc::new(transform), code).map(Arc::new)
+    request.check_names(runtime.shared.linked()?)?;
+    start(runtime, move |shared, compilation| {
+        let code = named(&request, compiler::load(&shared, artifact, &request, compilation))?;
+        Compiled::new(shared, request, code).map(Arc::new)
     })
 }
 
 /// Starts to compile a module to an artifact.
-pub fn precompile<W: Wake + 'static>(runtime: &Runtime, module: Vec<u8>) -> Result<Pending<ArtifactOutcome, W>> {
-    start(runtime, move |shared, compilation| compiler::precompile(&shared, &module, compilation))
+pub fn precompile<W: Wake + 'static>(
+    runtime: &Runtime,
+    module: Vec<u8>,
+    request: FactoryRequest,
+) -> Result<Pending<ArtifactOutcome, W>> {
+    request.check_names(runtime.shared.linked()?)?;
+    start(runtime, move |shared, compilation| {
+        let made = compiler::precompile(&shared, Source::new(&module, None), &request, compilation);
+        if request.transform.name.is_empty() { made } else { named(&request, made) }
+    })
 }
 
-/// Compiles a module on this thread. The description must have been checked.
+/// The code of a module, compiled on this thread unless it exists.
 pub fn compile_now(
-    shared: Arc<Shared>,
-    transform: Arc<Description>,
-    module: &[u8],
-    compilation: &Compilation,
-) -> Result<Compiled> {
-    let code = compiler::compile(&shared, module, &transform.name, compilation);
-    make(shared, transform, code)
+    shared: &Shared,
+    module: Source<'_>,
+    request: &FactoryRequest,
+    compilation: &Arc<Compilation>,
+) -> Result<Arc<Code>> {
+    named(request, compiler::compile(shared, module, request, compilation))
+}
+
+/// The outcome for one of those who wanted it.
+fn named<T>(request: &FactoryRequest, made: Result<T>) -> Result<T> {
+    made.map_err(|e| request.transform.error(e.status, e.message))
 }
 
 /// The outcome of a job that panicked.
@@ -64,15 +78,10 @@ pub fn panicked() -> Error {
     Error::new(Status::Panic, "the compiler panicked: please report this module")
 }
 
-fn make(shared: Arc<Shared>, transform: Arc<Description>, code: Result<Code>) -> Result<Compiled> {
-    let code = code.map_err(|e| transform.error(e.status, e.message))?;
-    Compiled::new(shared, transform, code)
-}
-
 /// Runs a job on a compile thread.
 fn start<T: Send + 'static, W: Wake + 'static>(
     runtime: &Runtime,
-    job: impl FnOnce(Arc<Shared>, &Compilation) -> Result<T> + Send + 'static,
+    job: impl FnOnce(Arc<Shared>, &Arc<Compilation>) -> Result<T> + Send + 'static,
 ) -> Result<Pending<Result<T>, W>> {
     // No host function can be added from here on.
     runtime.shared.linked()?;

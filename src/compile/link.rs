@@ -26,7 +26,7 @@ use std::sync::Arc;
 use wasmtime::{Engine, Extern, Linker, Store};
 
 /// Modules that are the library's own.
-const RESERVED: [&str; 3] = [abi::TRANSFORM, abi::SCHEMA_REGISTRY, wasi::MODULE];
+pub const RESERVED: [&str; 3] = [abi::TRANSFORM, abi::SCHEMA_REGISTRY, wasi::MODULE];
 
 /// The host functions of a runtime in both of their states.
 pub struct Linking {
@@ -182,7 +182,7 @@ fn list_functions(
     let local = Local::new(&context);
     let state = GuestState {
         random: Random::new(None),
-        limits: Limits { context: local.clone(), growing: (0, 0), table_elements: 0, table_limit: 0, memory: None },
+        limits: Limits { context: local.clone(), growing: (0, 0), table_elements: 0, memory: None },
         wasi: wasi::context(&description),
         context: local,
     };

@@ -2,6 +2,7 @@
 //! and makes a [`factory`] that is linked ([`link`]) with the host functions of its [`runtime`].
 
 pub mod code_cache;
+pub mod codes;
 pub mod compilation;
 pub mod compiler;
 pub mod factory;
@@ -9,6 +10,7 @@ pub mod factory_cache;
 pub mod helper;
 pub mod job;
 pub mod link;
+pub mod request;
 pub mod rewriting;
 pub mod runtime;
 pub mod threads;

@@ -5,13 +5,16 @@ use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::base::text::printable;
 use crate::compile::code_cache::Cache;
+use crate::compile::codes::Codes;
 use crate::compile::compiler::Compilers;
 use crate::compile::helper::Helper;
 use crate::compile::link::{Linked, Linking};
+use crate::compile::request::FactoryRequest;
 use crate::compile::threads::CompileThreads;
 use crate::compile::wasmtime_config;
 use crate::guest::clock;
 use crate::guest::host_function::HostFunction;
+use crate::guest::program::Code;
 use crate::host::log::Sink;
 use crate::host::schema_registry::SchemaRegistry;
 use crate::metrics::registry::MetricsRegistry;
@@ -45,6 +48,8 @@ pub struct Shared {
     pub metrics: Arc<MetricsRegistry>,
     /// Who compiles if it is not this process.
     pub helper: Option<Helper>,
+    /// The code that factories have.
+    pub codes: Codes<Code>,
     /// The host functions.
     linking: Linking,
     _ticker: ticker::Registration,
@@ -97,8 +102,8 @@ impl Runtime {
             Error::new(status, format!("the ticker's thread could not be started: {e}"))
         })?;
         let threads = CompileThreads::new(config.compile_threads, processors);
-        let metrics = MetricsRegistry::new(&config);
-        let shared = Shared { config, metrics, compilers, log, pools, helper, linking, _ticker: ticker };
+        let metrics = MetricsRegistry::new();
+        let shared = Shared { config, metrics, compilers, log, pools, helper, codes: Codes::default(), linking, _ticker: ticker };
         Ok(Self { shared: Arc::new(shared), threads })
     }
 
@@ -120,9 +125,10 @@ impl Runtime {
     }
 
     /// Validates a module without compiling it.
-    pub fn validate(&self, module: &[u8]) -> Result<()> {
+    pub fn validate(&self, module: &[u8], request: &FactoryRequest) -> Result<()> {
+        request.check_names(self.shared.linked()?)?;
         let _lease = lease(module)?;
-        self.shared.validate(module)
+        self.shared.validate(module, request)
     }
 
     /// Describes a module, even a refused one.
@@ -130,7 +136,7 @@ impl Runtime {
         let _lease = lease(module)?;
         let (summary, _) = Summary::read(module);
         let mut document = summary.to_json();
-        document["refused"] = match self.shared.validate(module) {
+        document["refused"] = match self.shared.validate(module, &FactoryRequest::of_runtime(&self.shared.config)) {
             Ok(()) => Value::Null,
             Err(e) => json!({ "status": e.status.name().to_string_lossy(), "message": e.message }),
         };
@@ -208,17 +214,23 @@ impl Shared {
     }
 
     /// Validates a module without compiling it.
-    pub fn validate(&self, module: &[u8]) -> Result<()> {
-        self.validate_interface(module)?;
+    fn validate(&self, module: &[u8], request: &FactoryRequest) -> Result<()> {
+        self.validate_interface(module, request)?;
         validate::check_specification(module, self.config.compile_limit_factor)?;
         elements::check(module)
     }
 
-    /// Validates everything about a module except its code. These checks depend on this runtime and are quick.
-    pub fn validate_interface(&self, module: &[u8]) -> Result<Summary> {
-        let config = &self.config;
-        let (tables, table_elements) = wasmtime_config::tables(config);
-        let bounds = Bounds { size: config.max_module_size, memory: config.memory_limit, tables, table_elements };
-        validate::check(module, bounds, &self.linked()?.functions)
+    /// Validates everything about a module except its code. These checks depend on this runtime and on the transform
+    /// and are quick.
+    pub fn validate_interface(&self, module: &[u8], request: &FactoryRequest) -> Result<Summary> {
+        let (tables, elements) = wasmtime_config::tables(&self.config);
+        let limits = &request.transform.limits;
+        let bounds = Bounds {
+            size: self.config.max_module_size,
+            memory: limits.memory,
+            tables,
+            table_elements: elements.min(limits.table),
+        };
+        validate::check(module, bounds, request.imports(self.linked()?))
     }
 }

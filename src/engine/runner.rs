@@ -40,7 +40,7 @@ impl Runner {
             Program::Custom(callbacks) => Some(Rc::new(Instance::create(callbacks, &compiled.transform)?)),
         };
         let shared = &compiled.shared;
-        let meter = shared.metrics.join(&compiled.transform.name);
+        let meter = shared.metrics.join(&compiled.transform.name, compiled.transform.limits.memory);
         let context = Context::new(compiled.transform.clone(), &shared.config, shared.log.clone(), meter);
         Ok(Self { compiled, context: Rc::new(context), body: None, instance, next: Next::Run })
     }

@@ -54,14 +54,14 @@ pub struct RunTime {
 }
 
 impl RunTime {
-    /// A stopped clock.
-    pub fn new(config: &Config) -> Self {
+    /// A stopped clock for guests with this limit.
+    pub fn new(config: &Config, limit: Duration) -> Self {
         Self {
             monotonic: Monotonic::new(config.replay.is_some()),
             polls: ActivePolls::of_this_thread(),
-            limit: config.record_time_limit.as_nanos() as u64,
+            limit: limit.as_nanos() as u64,
             slice: config.time_slice.as_nanos() as u64,
-            measured_from: (config.record_time_limit / UNMEASURED_SHARE).max(tick(config)).as_nanos() as u64,
+            measured_from: (limit / UNMEASURED_SHARE).max(tick(config)).as_nanos() as u64,
             used: Cell::new(0),
             since: Cell::new(0),
             turn: Cell::new(0),

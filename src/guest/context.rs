@@ -21,6 +21,7 @@ use crate::guest::profile::Profile;
 use crate::host::call::{Settled, Waiting};
 use crate::host::log::{Line, LineBuffer, Piece, Sink, wasm_log_severity, wasm_log_source};
 use crate::metrics::clock;
+use crate::metrics::log_limit::LogRate;
 use crate::metrics::meter::Meter;
 use core::cell::{Cell, Ref, RefCell, RefMut};
 use core::ffi::c_void;
@@ -116,8 +117,7 @@ pub struct Context {
     /// What `default_topic` returns, without an indirection.
     has_topic: bool,
     started: Cell<bool>,
-    memory_limit: usize,
-    table_limit: usize,
+    log_rate: LogRate,
     refused_growth: Cell<Option<Growth>>,
     last_words: LastWords,
     /// The last refusal of a host call and where the guest was.
@@ -137,12 +137,12 @@ impl Context {
             schemas: RefCell::default(),
             owner: Cell::new(core::ptr::null_mut()),
             user_data: Cell::new(core::ptr::null_mut()),
-            work: RefCell::new(Work::new(config.output_buffer_limit)),
+            work: RefCell::new(Work::new(transform.limits.output_buffer)),
             control: Control::new(),
             open: Cell::new(false),
             expanded: Cell::new(false),
             rules: Rules::of(config),
-            run_time: RunTime::new(config),
+            run_time: RunTime::new(config, transform.limits.record_time),
             state: Cell::new(State::Stopped),
             refused: Cell::new(false),
             poisoned: Cell::new(false),
@@ -150,14 +150,13 @@ impl Context {
             wall_clock: Cell::new(0),
             profile: Profile::default(),
             has_topic: !transform.output_topics.is_empty(),
-            transform,
             started: Cell::new(false),
-            memory_limit: config.memory_limit,
-            table_limit: config.table_limit,
+            log_rate: LogRate::new(transform.limits.log_lines_per_second, transform.limits.log_burst_lines),
             refused_growth: Cell::new(None),
             last_words: LastWords::default(),
             refusal: RefCell::default(),
             max_log_line: config.max_log_line,
+            transform,
             log: RefCell::new([lines(wasm_log_severity::Info), lines(wasm_log_severity::Warn)]),
             sink,
         }
@@ -315,12 +314,12 @@ impl Context {
 
     /// Bytes that the guest's memory may have.
     pub fn memory_limit(&self) -> usize {
-        self.memory_limit
+        self.transform.limits.memory
     }
 
     /// Elements that the guest's tables may have.
     pub fn table_limit(&self) -> usize {
-        self.table_limit
+        self.transform.limits.table
     }
 
     /// Bytes of the guest's memory.
@@ -437,7 +436,7 @@ impl Context {
     fn emit(&self, source: wasm_log_source, piece: Piece<'_>) {
         let now = clock::nanoseconds(clock::ticks());
         let limit = &self.meter.series().log;
-        if limit.admit(now) {
+        if limit.admit(now, &self.log_rate) {
             self.tell_suppressed(limit.take_untold_at(now));
             self.hand_out(source, piece.severity, &escape(piece.bytes), piece.continues);
         }
@@ -447,8 +446,9 @@ impl Context {
     fn tell_suppressed(&self, lines: u64) {
         if lines > 0 {
             let (number, verb) = (grouped(lines), if lines == 1 { "line … was" } else { "lines … were" });
+            let rate = self.transform.limits.log_lines_per_second;
             let text = verb.replace('…', &format!("of {}", self.transform));
-            let text = format!("{number} {text} suppressed: it writes more than log_lines_per_second allows");
+            let text = format!("{number} {text} suppressed: it writes more than log_lines_per_second ({rate}) allows");
             self.hand_out(wasm_log_source::Library, wasm_log_severity::Warn, &text, false);
         }
     }

@@ -219,7 +219,7 @@ fn frames(backtrace: &wasmtime::WasmBacktrace, code: &LinkedModule) -> Vec<Frame
     let mut frames: Vec<Frame> = Vec::new();
     // With core dumps Wasmtime gives more.
     for f in backtrace.frames().iter().take(MOST_FRAMES) {
-        match code.wrappers.origin(f.func_index()) {
+        match code.code.wrappers.origin(f.func_index()) {
             Origin::Own => {
                 let index = f.func_index();
                 // A function that calls itself has its name demangled once.
@@ -228,7 +228,7 @@ fn frames(backtrace: &wasmtime::WasmBacktrace, code: &LinkedModule) -> Vec<Frame
                     None => f.func_name().map(readable),
                 };
                 // What compiled code does at a function's entry, such as checking the stack, has no instruction.
-                let location = code.lines.find(index, f.func_offset().unwrap_or_default() as u32);
+                let location = code.code.lines.find(index, f.func_offset().unwrap_or_default() as u32);
                 frames.push(Frame { function, index, location });
             }
             Origin::Import(index, name) => frames.push(Frame { function: Some(name), index, location: None }),

@@ -7,7 +7,7 @@ use super::limits::Limits;
 use super::program::LinkedModule;
 use super::random::Random;
 use super::wasi;
-use crate::base::config::Config;
+use crate::base::config::{Config, WASM_PAGE};
 use crate::base::error::CoreDump;
 use crate::system::memory::image::Image;
 use crate::system::memory::windows::Offer;
@@ -39,7 +39,6 @@ impl Guest {
                 context: local.clone(),
                 growing: (0, 0),
                 table_elements: 0,
-                table_limit: config.table_limit,
                 memory: None,
             },
             wasi: wasi::context(context.transform()),
@@ -49,8 +48,8 @@ impl Guest {
         store.limiter(|state| &mut state.limits);
         store.set_epoch_deadline(ticks(context));
         store.epoch_deadline_callback(deadline_passed);
-        let (pre, image) = (code.pre.clone(), code.image.clone());
-        let ending = Ending::new(config, &code.wrappers);
+        let (pre, image) = (code.pre.clone(), code.code.image.clone());
+        let ending = Ending::new(config, &code.code.wrappers);
         Self(Box::pin(async move {
             let mut instance = None;
             let result = run(&mut store, pre, image, &mut instance).await;
@@ -72,7 +71,8 @@ async fn run(
     image: Option<Arc<Image>>,
     place: &mut Option<Instance>,
 ) -> Result<(), Error> {
-    let windows = Offer::new(store.data().context.control.attach(), image);
+    let context = &store.data().context;
+    let windows = Offer::new(context.control.attach(), image, context.memory_limit() / WASM_PAGE * WASM_PAGE);
     let instance = *place.insert(pre.instantiate_async(&mut *store).await?);
     if windows.hide() {
         store.data().context.note_expanded();

@@ -16,8 +16,6 @@ pub struct Limits {
     pub growing: (usize, usize),
     /// Elements of all tables so far.
     pub table_elements: usize,
-    /// Elements that all tables may have.
-    pub table_limit: usize,
     /// Where the memory is. Cleared whenever the memory is about to grow.
     pub memory: Option<MemoryLocation>,
 }
@@ -58,7 +56,7 @@ impl ResourceLimiter for Limits {
             return Ok(false);
         }
         let total = self.table_elements.saturating_add(desired.saturating_sub(current));
-        if total > self.table_limit {
+        if total > self.context.table_limit() {
             let size = self.table_elements;
             self.context.note_refused_growth(Growth { what: Growing::Table, size, wanted: total });
             return Ok(false);

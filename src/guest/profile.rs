@@ -79,7 +79,7 @@ impl Profile {
         // Wasmtime writes it and does not survive a refusal. Before anything is taken.
         let samples = self.0.borrow().as_ref().map_or(0, |running| running.samples);
         let _lease = reserve::lease(samples as usize * 512 + (1 << 20))?;
-        let (Some(running), Program::Module(LinkedModule { pre, wrappers, .. })) =
+        let (Some(running), Program::Module(LinkedModule { pre, code })) =
             (self.0.borrow_mut().take(), program)
         else {
             return Err(transform.error(Status::InvalidState, "no profile is in progress"));
@@ -91,7 +91,7 @@ impl Profile {
         running.profiler.finish(&mut json).map_err(|e| broken(&e))?;
         let imports = pre.module().imports().filter(|import| matches!(import.ty(), ExternType::Func(_))).count() as u32;
         let json = String::from_utf8(json).map_err(|e| broken(&e))?;
-        let name = |defined| match wrappers.origin(imports.saturating_add(defined)) {
+        let name = |defined| match code.wrappers.origin(imports.saturating_add(defined)) {
             Origin::Own => format!("function {}", imports.saturating_add(defined)),
             Origin::Import(_, name) => name,
             Origin::SuspendHere => "suspended".into(),

@@ -17,7 +17,7 @@ use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
 
 /// The module's name.
-pub const MODULE: &str = "wasi_snapshot_preview1";
+pub const MODULE: &str = crate::module::abi::WASI;
 
 pub(super) const ERRNO_SUCCESS: i32 = 0;
 pub(super) const ERRNO_BADF: i32 = 8;

@@ -2,7 +2,7 @@
 
 /// The type of a value.
 #[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum wasm_value_type {
     /// A 32-bit integer. The guest's pointers and lengths have this type.
     I32 = 0,

@@ -78,6 +78,8 @@ pub fn bucket_end(index: usize) -> u64 {
 pub struct Counters {
     /// Current bytes of linear memory.
     pub memory: Count,
+    /// Bytes of linear memory that the engine may have.
+    pub memory_limit: Count,
     /// Batches that currently wait.
     pub queued: Count,
     counters: [Count; COUNTERS],
@@ -103,6 +105,8 @@ impl Counters {
 pub struct Sums {
     /// Bytes of linear memory of current engines.
     pub memory: u64,
+    /// Bytes of linear memory that current engines may have.
+    pub memory_limit: u64,
     /// Batches that wait for a current engine.
     pub queued: u64,
     counters: [u64; COUNTERS],
@@ -114,6 +118,7 @@ impl Sums {
     /// Adds an engine's.
     pub fn add(&mut self, counters: &Counters) {
         self.memory += counters.memory.get();
+        self.memory_limit += counters.memory_limit.get();
         self.queued += counters.queued.get();
         self.retire(counters);
     }

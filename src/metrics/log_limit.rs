@@ -35,12 +35,8 @@ impl Throttle {
 
 /// Limits log lines per second with a burst. Shared by the engines of one transform and shard. May be used on any
 /// thread.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct LogLimit {
-    /// Nanoseconds per line.
-    interval: u64,
-    /// How far `next` may be ahead of the clock.
-    ahead: u64,
     /// When the admitted lines would all have come at the permitted rate.
     next: AtomicU64,
     suppressed: AtomicU64,
@@ -50,23 +46,27 @@ pub struct LogLimit {
     reports: Throttle,
 }
 
-impl LogLimit {
+/// How many lines pass. Factories of one transform may differ in it.
+#[derive(Clone, Copy, Debug)]
+pub struct LogRate {
+    /// Nanoseconds per line.
+    interval: u64,
+    /// How far `next` may be ahead of the clock.
+    ahead: u64,
+}
+
+impl LogRate {
     /// Admits `burst` lines at once and one more line every `1 / rate` seconds. Both are at least 1.
     pub fn new(rate: u32, burst: u32) -> Self {
         let interval = 1_000_000_000 / u64::from(rate.max(1));
-        Self {
-            interval,
-            ahead: interval * u64::from(burst.saturating_sub(1)),
-            next: AtomicU64::new(0),
-            suppressed: AtomicU64::new(0),
-            untold: AtomicU64::new(0),
-            reports: Throttle::default(),
-        }
+        Self { interval, ahead: interval * u64::from(burst.saturating_sub(1)) }
     }
+}
 
+impl LogLimit {
     /// Whether a line may pass at `now` (nanoseconds of any clock). Counts the lines that may not.
-    pub fn admit(&self, now: u64) -> bool {
-        let next = |next: u64| (next <= now.saturating_add(self.ahead)).then(|| next.max(now) + self.interval);
+    pub fn admit(&self, now: u64, rate: &LogRate) -> bool {
+        let next = |next: u64| (next <= now.saturating_add(rate.ahead)).then(|| next.max(now) + rate.interval);
         if self.next.fetch_update(Relaxed, Relaxed, next).is_ok() {
             return true;
         }
@@ -98,15 +98,19 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn admitted(limit: &LogLimit, now: u64, lines: u32) -> u32 {
-        (0..lines).map(|_| u32::from(limit.admit(now))).sum()
+    fn new(rate: u32, burst: u32) -> (LogLimit, LogRate) {
+        (LogLimit::default(), LogRate::new(rate, burst))
+    }
+
+    fn admitted((limit, rate): &(LogLimit, LogRate), now: u64, lines: u32) -> u32 {
+        (0..lines).map(|_| u32::from(limit.admit(now, rate))).sum()
     }
 
     #[test]
     fn a_burst_passes_and_then_as_many_as_the_rate_permits() {
-        let limit = LogLimit::new(10, 50);
+        let limit = new(10, 50);
         assert_eq!(admitted(&limit, 7 * SECOND, 200), 50);
-        assert_eq!(limit.suppressed(), 150);
+        assert_eq!(limit.0.suppressed(), 150);
         assert_eq!(admitted(&limit, 8 * SECOND, 200), 10);
         assert_eq!(admitted(&limit, 8 * SECOND + SECOND / 10, 200), 1);
         assert_eq!(admitted(&limit, 1000 * SECOND, 200), 50, "what is not used adds up to a burst and no more");
@@ -114,28 +118,38 @@ mod tests {
 
     #[test]
     fn a_steady_stream_below_the_rate_is_never_suppressed() {
-        let limit = LogLimit::new(1000, 1);
-        assert!((0..10_000).all(|line| limit.admit(line * SECOND / 1000)));
-        assert_eq!(limit.take_untold(), 0);
+        let limit = new(1000, 1);
+        assert!((0..10_000).all(|line| limit.0.admit(line * SECOND / 1000, &limit.1)));
+        assert_eq!(limit.0.take_untold(), 0);
+    }
+
+    #[test]
+    fn two_rates_share_what_passes() {
+        let (fast, slow) = (new(1000, 10), LogRate::new(10, 2));
+        assert_eq!(admitted(&fast, SECOND, 100), 10);
+        assert!(fast.0.admit(SECOND, &slow), "ten lines of the fast one are ahead by less than one of the slow one");
+        assert!(!fast.0.admit(SECOND, &slow));
+        assert!(!fast.0.admit(SECOND, &fast.1), "the line of the slow one took the time of a hundred");
+        assert!(fast.0.admit(SECOND + SECOND / 8, &fast.1));
     }
 
     #[test]
     fn every_suppressed_line_is_told_once() {
-        let limit = LogLimit::new(1, 1);
+        let limit = new(1, 1);
         assert_eq!(admitted(&limit, SECOND, 5), 1);
-        assert_eq!((limit.take_untold(), limit.take_untold()), (4, 0));
+        assert_eq!((limit.0.take_untold(), limit.0.take_untold()), (4, 0));
         assert_eq!(admitted(&limit, SECOND, 2), 0);
-        assert_eq!((limit.take_untold(), limit.suppressed()), (2, 6));
+        assert_eq!((limit.0.take_untold(), limit.0.suppressed()), (2, 6));
     }
 
     #[test]
     fn reports_come_once_per_interval_and_miss_no_line() {
-        let limit = LogLimit::new(1000, 1);
+        let limit = new(1000, 1);
         let (mut reports, mut told, mut last) = (0, 0, None);
         for step in 1..=1_000_000_u64 {
             let now = step * SECOND / 100_000;
-            if limit.admit(now) {
-                let lines = limit.take_untold_at(now);
+            if limit.0.admit(now, &limit.1) {
+                let lines = limit.0.take_untold_at(now);
                 if lines > 0 {
                     assert!(last.is_none_or(|last| now - last >= INTERVAL));
                     (reports, told, last) = (reports + 1, told + lines, Some(now));
@@ -143,7 +157,7 @@ mod tests {
             }
         }
         assert!((9..=11).contains(&reports), "{reports}");
-        assert_eq!(told + limit.take_untold(), limit.suppressed());
+        assert_eq!(told + limit.0.take_untold(), limit.0.suppressed());
     }
 
     #[test]
@@ -158,19 +172,19 @@ mod tests {
 
     #[test]
     fn the_highest_numbers_do_not_overflow() {
-        let limit = LogLimit::new(u32::MAX, u32::MAX);
+        let limit = new(u32::MAX, u32::MAX);
         assert_eq!(admitted(&limit, u64::MAX / 2, 100), 100);
-        let limit = LogLimit::new(1, u32::MAX);
+        let limit = new(1, u32::MAX);
         assert_eq!(admitted(&limit, u64::MAX / 4, 100), 100);
     }
 
     #[test]
     fn threads_together_get_no_more_than_the_burst() {
-        let limit = LogLimit::new(1, 1000);
+        let limit = new(1, 1000);
         let passed: u32 = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| admitted(&limit, SECOND, 1000))).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         });
-        assert_eq!((passed, limit.suppressed()), (1000, 3000));
+        assert_eq!((passed, limit.0.suppressed()), (1000, 3000));
     }
 }

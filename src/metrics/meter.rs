@@ -208,17 +208,16 @@ impl Drop for Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::config::Config;
 
     #[test]
     fn queues_are_as_long_as_they_are_now_and_go_with_their_engine() {
-        let registry = MetricsRegistry::new(&Config::default());
+        let registry = MetricsRegistry::new();
         let queued = || {
             let mut all = Vec::new();
             registry.series(&mut all).unwrap();
             all[0].sums().0.queued
         };
-        let (one, other) = (registry.join("t"), registry.join("t"));
+        let (one, other) = (registry.join("t", 1), registry.join("t", 1));
         one.queued(3);
         one.queued(-1);
         other.queued(5);
@@ -231,8 +230,8 @@ mod tests {
 
     #[test]
     fn records_that_a_policy_takes_out_stay_counted() {
-        let registry = MetricsRegistry::new(&Config::default());
-        let (one, other) = (registry.join("t"), registry.join("t"));
+        let registry = MetricsRegistry::new();
+        let (one, other) = (registry.join("t", 1), registry.join("t", 1));
         one.skip();
         one.skip();
         other.dead_letter();

@@ -4,7 +4,6 @@ use super::clock;
 use super::code_cache::CodeCacheCounters;
 use super::counters::{Counters, Sums};
 use super::meter::Meter;
-use crate::base::config::Config;
 use crate::base::error::Result;
 use crate::base::status::wasm_status as Status;
 use crate::batch::fallible;
@@ -63,12 +62,12 @@ struct Members {
 }
 
 impl Series {
-    fn new(transform: &str, shard: u32, config: &Config) -> Self {
+    fn new(transform: &str, shard: u32) -> Self {
         Self {
             transform: transform.into(),
             shard,
             errors: Errors::default(),
-            log: LogLimit::new(config.log_lines_per_second, config.log_burst_lines),
+            log: LogLimit::default(),
             refusals: Throttle::default(),
             restarts: AtomicU64::new(0),
             members: Mutex::default(),
@@ -100,10 +99,11 @@ type SeriesKey = (String, u32);
 
 /// A runtime's metrics.
 pub struct MetricsRegistry {
-    config: Config,
     series: Mutex<BTreeMap<SeriesKey, Arc<Series>>>,
     pub(super) engines: AtomicU64,
     pub(super) factories: AtomicU64,
+    pub(super) modules: AtomicU64,
+    pub(super) shared_modules: AtomicU64,
     pub(super) executable: AtomicU64,
     pub(super) compilations: AtomicU64,
     pub(super) compile_ticks: AtomicU64,
@@ -125,28 +125,45 @@ pub enum FactoryLookup {
     Miss,
 }
 
-/// Compiled code. Counter as long as it exists.
+/// Compiled code. Counted as long as it exists.
 pub struct Executable {
     registry: Arc<MetricsRegistry>,
     bytes: u64,
 }
 
+impl Executable {
+    /// Bytes of the code.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
 impl Drop for Executable {
     fn drop(&mut self) {
         self.registry.executable.fetch_sub(self.bytes, Relaxed);
-        self.registry.factories.fetch_sub(1, Relaxed);
+        self.registry.modules.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A factory. Counted as long as it exists.
+pub struct FactoryCount(Arc<MetricsRegistry>);
+
+impl Drop for FactoryCount {
+    fn drop(&mut self) {
+        self.0.factories.fetch_sub(1, Relaxed);
     }
 }
 
 impl MetricsRegistry {
     /// No engines and no compiled code.
-    pub fn new(config: &Config) -> Arc<Self> {
+    pub fn new() -> Arc<Self> {
         clock::calibrate();
         Arc::new(Self {
-            config: config.clone(),
             series: Mutex::default(),
             engines: AtomicU64::new(0),
             factories: AtomicU64::new(0),
+            modules: AtomicU64::new(0),
+            shared_modules: AtomicU64::new(0),
             executable: AtomicU64::new(0),
             compilations: AtomicU64::new(0),
             compile_ticks: AtomicU64::new(0),
@@ -157,18 +174,14 @@ impl MetricsRegistry {
         })
     }
 
-    /// Bytes of memory that each engine may have.
-    pub fn memory_limit(&self) -> u64 {
-        self.config.memory_limit as u64
-    }
-
-    /// A meter for a new engine of this thread.
-    pub fn join(self: &Arc<Self>, transform: &str) -> Meter {
+    /// A meter for a new engine of this thread, which may have so many bytes of memory.
+    pub fn join(self: &Arc<Self>, transform: &str, memory_limit: usize) -> Meter {
         let counters = Arc::new(Counters::default());
+        counters.memory_limit.set(memory_limit as u64);
         let key = (transform.to_owned(), super::shard());
         let mut all = self.series.lock();
         let shard = key.1;
-        let series = all.entry(key).or_insert_with(|| Arc::new(Series::new(transform, shard, &self.config))).clone();
+        let series = all.entry(key).or_insert_with(|| Arc::new(Series::new(transform, shard))).clone();
         // With the lock still held: else the series might go meanwhile.
         series.members.lock().engines.push(counters.clone());
         drop(all);
@@ -178,7 +191,7 @@ impl MetricsRegistry {
 
     /// A meter that is never read.
     pub fn detached(self: &Arc<Self>) -> Meter {
-        let series = Arc::new(Series::new("", 0, &self.config));
+        let series = Arc::new(Series::new("", 0));
         Meter::new(self.clone(), series, Arc::new(Counters::default()), false)
     }
 
@@ -247,7 +260,18 @@ impl MetricsRegistry {
     pub fn executable(self: &Arc<Self>, bytes: usize) -> Executable {
         let bytes = bytes as u64;
         self.executable.fetch_add(bytes, Relaxed);
-        self.factories.fetch_add(1, Relaxed);
+        self.modules.fetch_add(1, Relaxed);
         Executable { registry: self.clone(), bytes }
+    }
+
+    /// Counts a factory until the result is dropped.
+    pub fn factory(self: &Arc<Self>) -> FactoryCount {
+        self.factories.fetch_add(1, Relaxed);
+        FactoryCount(self.clone())
+    }
+
+    /// Counts a factory that got the code of another one.
+    pub fn note_shared(&self) {
+        self.shared_modules.fetch_add(1, Relaxed);
     }
 }

@@ -61,7 +61,7 @@ impl TransformMetrics {
         self.sums.get(counter)
     }
 
-    fn read(series: &Series, memory_limit: u64, mut errors: Vec<wasm_error_count>) -> Self {
+    fn read(series: &Series, mut errors: Vec<wasm_error_count>) -> Self {
         let (sums, engines) = series.sums();
         errors.clear();
         errors.extend(series.errors.counted().map(|(status, count)| wasm_error_count { status, count }));
@@ -69,7 +69,7 @@ impl TransformMetrics {
             transform: series.transform.clone(),
             shard: series.shard,
             engines,
-            memory_limit: memory_limit * engines,
+            memory_limit: sums.memory_limit,
             sums,
             restarts: series.restarts(),
             log_suppressed: series.log.suppressed(),
@@ -84,8 +84,12 @@ impl TransformMetrics {
 pub struct RuntimeMetrics {
     /// Current engines.
     pub engines: u64,
-    /// Compiled modules in memory.
+    /// Factories, also those of custom engines.
     pub factories: u64,
+    /// Compiled modules in memory.
+    pub modules: u64,
+    /// Factories that got the code of another one.
+    pub shared_modules: u64,
     /// Bytes of their code.
     pub executable: u64,
     /// Compilations that are over.
@@ -113,6 +117,8 @@ impl RuntimeMetrics {
     pub fn read(&mut self, registry: &MetricsRegistry, pools: Pooled) {
         self.engines = registry.engines.load(Relaxed);
         self.factories = registry.factories.load(Relaxed);
+        self.modules = registry.modules.load(Relaxed);
+        self.shared_modules = registry.shared_modules.load(Relaxed);
         self.executable = registry.executable.load(Relaxed);
         self.compilations = registry.compilations.load(Relaxed);
         self.compile_ns = clock::nanoseconds(registry.compile_ticks.load(Relaxed));
@@ -147,12 +153,11 @@ impl Snapshot {
         fallible::reserve(&mut self.transforms, series.saturating_sub(transforms))?;
         fallible::reserve(&mut self.spare, series.max(transforms))?;
         self.runtime.read(registry, pools);
-        let limit = registry.memory_limit();
         self.spare.extend(self.transforms.drain(..).map(|old| old.errors));
         // In the same order, so that each series reuses its memory.
         let mut spare = self.spare.drain(..);
         for series in &self.series {
-            let read = TransformMetrics::read(series, limit, spare.next().unwrap_or_default());
+            let read = TransformMetrics::read(series, spare.next().unwrap_or_default());
             // Its last engine may just have gone.
             if read.engines > 0 {
                 self.transforms.push(read);

@@ -41,7 +41,7 @@ const OF_TRANSFORMS: &[Metric<TransformMetrics>] = &[
         |m| Value::Seconds(m.get(Cpu)),
     ),
     metric("wasm_memory_bytes", "Linear memory that the guests have.", |m| Value::Gauge(m.sums.memory)),
-    metric("wasm_memory_limit_bytes", "Linear memory that they may have: memory_limit times engines.", |m| {
+    metric("wasm_memory_limit_bytes", "Linear memory that they may have: the sum of their memory_limit.", |m| {
         Value::Gauge(m.memory_limit)
     }),
     metric("wasm_input_records_total", "Records that guests took.", |m| Value::Counter(m.get(RecordsIn))),
@@ -80,8 +80,14 @@ const OF_TRANSFORMS: &[Metric<TransformMetrics>] = &[
 /// Of the runtime.
 const OF_RUNTIME: &[Metric<RuntimeMetrics>] = &[
     metric("wasm_engines", "Engines that were created and not released.", |m| Value::Gauge(m.engines)),
-    metric("wasm_factories", "Compiled modules in memory.", |m| Value::Gauge(m.factories)),
+    metric("wasm_factories", "Factories in memory.", |m| Value::Gauge(m.factories)),
+    metric("wasm_modules", "Compiled modules in memory. Factories of the same module share one.", |m| {
+        Value::Gauge(m.modules)
+    }),
     metric("wasm_executable_bytes", "Machine code of these modules.", |m| Value::Gauge(m.executable)),
+    metric("wasm_shared_modules_total", "Factories that got the compiled module of another one.", |m| {
+        Value::Counter(m.shared_modules)
+    }),
     metric("wasm_compilations_total", "Compilations that completed or failed.", |m| Value::Counter(m.compilations)),
     metric("wasm_compile_seconds_total", "Time that these took on their threads.", |m| Value::Seconds(m.compile_ns)),
     metric("wasm_compile_errors_total", "Compilations that failed, by the name of their status.", |m| {

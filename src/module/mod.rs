@@ -11,5 +11,6 @@ mod function_body;
 pub mod inspect;
 pub mod lines;
 pub mod record_calls;
+pub mod rights;
 pub mod suspend_points;
 pub mod validate;

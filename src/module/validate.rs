@@ -4,10 +4,12 @@ use super::abi;
 use super::inspect::{Import, ItemKind, Summary};
 use crate::base::config::WASM_PAGE;
 use crate::base::error::{Error, Result};
+use crate::base::rights::Rights;
 use crate::base::status::wasm_status as Status;
 use crate::base::text::printable;
 use crate::module::artifact;
 use crate::module::complexity::{Estimate, Refusal};
+use crate::module::rights::{self, Lacking};
 use std::collections::HashMap;
 use wasmparser::{FuncValidatorAllocations, Parser, ValidPayload, Validator, WasmFeatures};
 
@@ -28,6 +30,23 @@ impl HostFunctions {
 
     fn find(&self, import: &Import) -> Option<&str> {
         self.0.get(&import.module)?.get(&import.name).map(String::as_str)
+    }
+}
+
+/// What a module may import.
+#[derive(Clone, Copy)]
+pub struct Imports<'a> {
+    /// The runtime's host functions and the library's.
+    pub runtime: &'a HostFunctions,
+    /// Those of the factory.
+    pub own: &'a HostFunctions,
+    /// Which of all these the transform has a right to.
+    pub rights: &'a Rights,
+}
+
+impl Imports<'_> {
+    fn find(&self, import: &Import) -> Option<&str> {
+        self.own.find(import).or_else(|| self.runtime.find(import))
     }
 }
 
@@ -91,7 +110,7 @@ fn validate_all(module: &[u8], factor: u32) -> core::result::Result<(), Refusal>
 }
 
 /// All checks but the one of the specification.
-pub fn check(module: &[u8], bounds: Bounds, host: &HostFunctions) -> Result<Summary> {
+pub fn check(module: &[u8], bounds: Bounds, host: Imports<'_>) -> Result<Summary> {
     check_format(module, bounds.size)?;
     let (summary, read) = Summary::read(module);
     read.map_err(|e| Error::new(Status::ModuleInvalid, format!("the module is malformed: {}", e.0)))?;
@@ -185,7 +204,7 @@ fn check_tables(summary: &Summary, tables: usize, limit: usize) -> Result<()> {
     if elements > limit as u64 {
         return Err(Error::new(
             Status::ModuleTableLimit,
-            format!("the module's tables start with {elements} elements but this host allows {limit}"),
+            format!("the module's tables start with {elements} elements, more than table_limit ({limit})"),
         ));
     }
     Ok(())
@@ -216,20 +235,44 @@ fn check_abi(summary: &Summary) -> Result<()> {
     }
 }
 
-fn check_imports(summary: &Summary, host: &HostFunctions) -> Result<()> {
+/// Names for a message.
+fn list(mut names: Vec<String>) -> String {
+    let more = names.len().saturating_sub(NAMES_SHOWN);
+    names.truncate(NAMES_SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    names.join(", ") + &more
+}
+
+fn check_imports(summary: &Summary, host: Imports<'_>) -> Result<()> {
+    let name = |import: &Import| printable(&format!("{}.{}", import.module, import.name));
     let unknown: Vec<_> = summary
         .imports
         .iter()
         .filter(|import| !matches!(import.kind, ItemKind::Function(_)) || host.find(import).is_none())
-        .map(|import| printable(&format!("{}.{}", import.module, import.name)))
+        .map(name)
         .collect();
     if !unknown.is_empty() {
-        let more = unknown.len().saturating_sub(NAMES_SHOWN);
-        let names = unknown[..unknown.len() - more].join(", ");
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let names = list(unknown);
         return Err(Error::new(
             Status::ModuleUnknownImport,
-            format!("the module imports what this host does not have: {names}{more}"),
+            format!("the module imports what this host does not have: {names}"),
+        ));
+    }
+    let denied: Vec<_> = summary
+        .imports
+        .iter()
+        .filter_map(|import| {
+            Some(match rights::lacking(host.rights, &import.module, &import.name)? {
+                Lacking::Import => format!("{} (allowed_imports does not have it)", name(import)),
+                Lacking::Wasi(right) => format!("{} (wasi_rights needs {})", name(import), right.name()),
+            })
+        })
+        .collect();
+    if !denied.is_empty() {
+        let names = list(denied);
+        return Err(Error::new(
+            Status::ModuleImportDenied,
+            format!("the module imports what this transform has no right to: {names}"),
         ));
     }
     for import in &summary.imports {

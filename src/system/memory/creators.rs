@@ -100,8 +100,9 @@ unsafe impl MemoryCreator for Provider {
                 Holder::Slab { pool, index }
             }
             Self::Host { memories, memory, .. } => {
-                // No more than the module's own maximum.
-                let bytes = (*memory).min(maximum.unwrap_or(usize::MAX)).max(page());
+                // No more than the module's own maximum and the transform's limit.
+                let most = windows::limit().unwrap_or(usize::MAX).min(maximum.unwrap_or(usize::MAX));
+                let bytes = (*memory).min(most).max(page());
                 Holder::Block(memories.allocate(bytes, page()).map_err(|why| refuse(missing(why, "memory")))?)
             }
         };

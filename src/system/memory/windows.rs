@@ -6,7 +6,7 @@
 //! window for memory in which a guest's access can fault: it would not know to which of two memories an address
 //! belongs. So a window is then shown at an address that no memory has.
 //!
-//! With the windows goes the image of the data that the guest's own memory begins with.
+//! With the windows goes what the guest's own memory begins with and how large it may become.
 #![allow(unsafe_code)]
 
 use super::image::Image;
@@ -28,6 +28,7 @@ thread_local! {
 struct Shared {
     control: NonNull<u8>,
     image: Option<Arc<Image>>,
+    limit: usize,
     taken: AtomicBool,
     hidden: AtomicBool,
 }
@@ -42,10 +43,11 @@ unsafe impl Sync for Shared {}
 pub struct Offer(Arc<Shared>);
 
 impl Offer {
-    /// `control` must stay in place for as long as the guest's store exists. `image` is what its memory begins with.
-    pub fn new(control: NonNull<u8>, image: Option<Arc<Image>>) -> Self {
+    /// `control` must stay in place for as long as the guest's store exists. `image` is what its memory begins
+    /// with. That has `limit` bytes at most.
+    pub fn new(control: NonNull<u8>, image: Option<Arc<Image>>, limit: usize) -> Self {
         let (taken, hidden) = (AtomicBool::new(false), AtomicBool::new(false));
-        let shared = Arc::new(Shared { control, image, taken, hidden });
+        let shared = Arc::new(Shared { control, image, limit, taken, hidden });
         OFFER.with_borrow_mut(|offer| *offer = Some(shared.clone()));
         Self(shared)
     }
@@ -78,6 +80,11 @@ pub fn is_window(ty: &MemoryType) -> bool {
 /// What the memory begins with that is no window.
 pub fn image() -> Option<Arc<Image>> {
     OFFER.with_borrow(|offer| offer.as_ref()?.image.clone())
+}
+
+/// Bytes that this memory may ever have if that is known.
+pub fn limit() -> Option<usize> {
+    OFFER.with_borrow(|offer| offer.as_ref().map(|offer| offer.limit))
 }
 
 /// The window of this type and size.
