@@ -632,7 +632,8 @@ typedef struct wasm_runtime_config {
   // unused pages are not touched. Default 64 KiB in the pool of the process.
   uint64_t keep_resident;
   // The host's memory for linear memories. In mode `WASM_MEMORY_MODE_THREAD_POOL` one block per thread. In mode
-  // `WASM_MEMORY_MODE_HOST` one block per engine of `memory_limit` bytes or of the maximum that the module declares.
+  // `WASM_MEMORY_MODE_HOST` one block per engine of the transform's `memory_limit` or of the maximum that the module
+  // declares.
   // NULL: the system's. The table is copied.
   const wasm_allocator *memory_allocator;
   // The host's memory for stacks in the same modes. It must be ordinary pages that can be protected. NULL: the

@@ -122,6 +122,38 @@ void add_memory_limit(CLI::App& command, std::uint64_t& limit) {
       ->option_text("SIZE");
 }
 
+void add_rights(CLI::App& command, rights& allowed) {
+  static const std::map<std::string, std::uint32_t> names = {
+      {"none", WASM_WASI_RIGHT_BASE},       {"arguments", WASM_WASI_RIGHT_ARGUMENTS},
+      {"environment", WASM_WASI_RIGHT_ENVIRONMENT}, {"clocks", WASM_WASI_RIGHT_CLOCKS},
+      {"random", WASM_WASI_RIGHT_RANDOM},   {"output", WASM_WASI_RIGHT_OUTPUT},
+      {"sleep", WASM_WASI_RIGHT_SLEEP},     {"files", WASM_WASI_RIGHT_FILES},
+      {"sockets", WASM_WASI_RIGHT_SOCKETS}};
+  command
+      .add_option("--allow", allowed.allow,
+                  "What the module may import beside records and WASI, such as redpanda_schema_registry or "
+                  "MODULE.FUNCTION; repeat for more, none for nothing (default: everything)")
+      ->option_text("MODULE[.FUNCTION]")
+      ->allow_extra_args(false);
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--wasi",
+          [&allowed](const std::vector<std::string>& words) {
+            for (const auto& word : words) {
+              const auto found = names.find(word);
+              if (found == names.end()) {
+                throw CLI::ValidationError("--wasi", fmt::format(""{}" is no right", word));
+              }
+              allowed.wasi |= found->second;
+            }
+          },
+          "What the module may import of WASI: a list of arguments, environment, clocks, random, output, sleep, files and "
+          "sockets, or none (default: all)")
+      ->delimiter(',')
+      ->option_text("LIST")
+      ->allow_extra_args(false);
+}
+
 struct parsed {
   run_options run;
   validate_options validate;
@@ -201,6 +233,17 @@ void add_run(CLI::App& app, parsed& p) {
       .add_option("--record-timeout", p.record_timeout_ns, "Time for one record at most, such as 500ms (default: 3s)")
       ->transform(duration_value())
       ->option_text("TIME");
+  command.add_option("--table-limit", o.limits.table, "Elements of the guest's tables at most (default: 1048576)")
+      ->check(CLI::Range(1, 1 << 20))
+      ->option_text("N");
+  command
+      .add_option("--output-limit", o.limits.output_buffer, "Size of one output record at most, such as 64KiB (default: all)")
+      ->transform(size_value())
+      ->option_text("SIZE");
+  command.add_option("--log-rate", o.limits.log_lines_per_second, "Lines per second that the guest may log (default: all)")
+      ->check(CLI::Range(1, 1'000'000))
+      ->option_text("N");
+  add_rights(command, o.allowed);
   auto* registry = command.add_option("--schema-registry", p.schema_registry,
                                       "Where guests look up schemas: a Confluent-compatible registry such as "
                                       "http://localhost:8081 or https://USER:PASSWORD@HOST, or memory: for one that is "
@@ -275,6 +318,12 @@ run_options complete(parsed& p) {
   if (o.memory_limit < (64U << 10) || o.memory_limit > (std::uint64_t{4} << 30)) {
     wrong("--memory-limit must be from 64KiB to 4GiB");
   }
+  if (o.limits.output_buffer != 0 && (o.limits.output_buffer < 1024 || o.limits.output_buffer > output_buffer_limit)) {
+    wrong(fmt::format("--output-limit must be from 1KiB to {}MiB", output_buffer_limit >> 20));
+  }
+  if (o.limits.log_lines_per_second != 0) {
+    o.limits.log_burst_lines = o.limits.log_lines_per_second;
+  }
   if (o.name.empty()) {
     o.name = std::filesystem::path(o.guest).stem();
   }
@@ -299,6 +348,7 @@ void add_all(CLI::App& app, parsed& p) {
   auto& validate = *app.add_subcommand("validate", "Validates a module: whether it would be accepted and if not, why.");
   add_guest(validate, p.validate.guest);
   add_memory_limit(validate, p.validate.memory_limit);
+  add_rights(validate, p.validate.allowed);
   auto& inspect = *app.add_subcommand("inspect", "Describes a module, also one that would be refused.");
   add_guest(inspect, p.inspect.guest);
   inspect.add_flag("--json", p.inspect.json, "As JSON");

@@ -7,6 +7,7 @@
 #include "http_registry.hh"
 #include "metrics_server.hh"
 #include "record.hh"
+#include "rights.hh"
 
 #include <chrono>
 #include <cstdint>
@@ -46,6 +47,8 @@ struct run_options {
   wasm_compression compression = WASM_COMPRESSION_NONE;
   std::uint64_t memory_limit = 64U << 20;
   std::uint64_t record_timeout_ns = 3'000'000'000;
+  wasmengine::transform_limits limits;  ///< Of the transform, beside those of the runtime.
+  rights allowed;
   std::variant<std::monostate, memory_registry, registry_address> schema_registry;
   std::chrono::milliseconds schema_registry_timeout{5000};
   std::size_t threads = 1;
@@ -61,6 +64,7 @@ struct run_options {
 struct validate_options {
   std::string guest;
   std::uint64_t memory_limit = 64U << 20;
+  rights allowed;
 };
 
 struct inspect_options {
@@ -74,6 +78,9 @@ struct precompile_options {
   std::string compile_helper;  ///< Program.
   std::uint64_t memory_limit = 64U << 20;
 };
+
+/// Of an output record.
+inline constexpr std::uint64_t output_buffer_limit = 64U << 20;
 
 /// How the names of compiled modules end. They are not recognized by content: they are machine code and must not be run
 /// by accident.

@@ -40,8 +40,6 @@ namespace {
 
 using clock = std::chrono::steady_clock;
 
-constexpr std::uint64_t output_buffer_limit = 64U << 20;
-
 std::atomic<int> signal_caught = 0;
 static_assert(std::atomic<int>::is_always_lock_free);
 
@@ -57,7 +55,8 @@ void catch_signals() {
 
 task compile(event_loop& loop, const wasmengine::runtime& runtime, const run_options& o, wasmengine::factory& factory) {
   const auto module = read_module(o.guest);
-  const wasmengine::transform_config transform{o.name, o.input_topic.value_or("input"), o.output_topics, o.env};
+  wasmengine::transform_config transform{o.name, o.input_topic.value_or("input"), o.output_topics, o.env, o.limits};
+  o.allowed.apply(transform);
   auto compilation = o.guest.ends_with(compiled_suffix) ? runtime.load(module, transform).value()
                                                         : runtime.compile(module, transform).value();
   if (const auto done = co_await wasmengine::on(loop, compilation); !done) {
@@ -77,7 +76,9 @@ wasmengine::runtime make_runtime(const run_options& o, console& out) {
   config.debug_info = o.debug_info ? 1 : 0;
   const auto helper = o.compile_helper.empty() ? std::string() : std::filesystem::absolute(o.compile_helper).string();
   config.compile_helper = wasmengine::as_slice(helper);
-  config.log_lines_per_second = std::numeric_limits<std::uint32_t>::max();  // the console has a limit of its own
+  // The console has a limit of its own.
+  config.log_lines_per_second = std::numeric_limits<std::uint32_t>::max();
+  config.log_burst_lines = std::numeric_limits<std::uint32_t>::max();
   auto made = wasmengine::runtime::create(config, [&out](const wasmengine::log_line& line) { out.log(line); });
   if (!made) {
     throw failure(exit_code::usage, printable(made.err().what()));

@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+
 namespace tool {
 
 void validate(const validate_options& o) {
@@ -14,7 +16,10 @@ void validate(const validate_options& o) {
   wasm_runtime_config config{};
   config.memory_limit = o.memory_limit;
   const auto runtime = wasmengine::runtime::create(config).value();
-  if (const auto accepted = runtime.validate(module); !accepted) {
+  wasmengine::transform_config transform;
+  transform.name = std::filesystem::path(o.guest).stem();
+  o.allowed.apply(transform);
+  if (const auto accepted = o.allowed.any() ? runtime.validate(module, transform) : runtime.validate(module); !accepted) {
     throw failure(exit_code::module_refused,
                   fmt::format("{}: {}: {}", o.guest, accepted.err().status_name(), printable(accepted.err().what())));
   }

@@ -19,11 +19,18 @@ from .native import NULL, Lent, callback, ffi, lib, struct, text
 _numbers = itertools.count(1)
 #: Lines that were not delivered yet, by the number of their runtime.
 _lines: dict[int, deque[LogLine]] = {}
-_SETTINGS = {
-    name
-    for name, field in ffi.typeof("wasm_runtime_config").fields
-    if field.type.kind in ("primitive", "enum") and name != "size"
-}
+
+
+def _numbers_of(struct_name: str) -> set[str]:
+    return {
+        name
+        for name, field in ffi.typeof(struct_name).fields
+        if field.type.kind in ("primitive", "enum") and name != "size" and not name.endswith("_count")
+    }
+
+
+_SETTINGS = _numbers_of("wasm_runtime_config")
+_LIMITS = _numbers_of("wasm_factory_config")
 
 
 @dataclass(frozen=True)
@@ -74,9 +81,18 @@ class Runtime:
         input_topic: str,
         output_topics: Sequence[str],
         env: Mapping[str, str] | None = None,
+        allowed_imports: Sequence[tuple[str, str]] = (),
+        **limits: int,
     ) -> Factory:
-        """Compiles a transform on a thread of the runtime."""
+        """Compiles a transform on a thread of the runtime.
+
+        `limits` are those of `wasm_factory_config` that are numbers, by their names, `wasi_rights` among them.
+        `allowed_imports` are pairs of module and function.
+        """
+        for unknown in limits.keys() - _LIMITS:
+            raise TypeError(f"a transform has no limit {unknown!r}. It has: {', '.join(sorted(_LIMITS))}")
         lent = Lent()
+        imports = [{"module": lent.text(host), "function": lent.text(function)} for host, function in allowed_imports]
         variables = [{"name": lent.text(key), "value": lent.text(value)} for key, value in (env or {}).items()]
         config = struct(
             "wasm_factory_config",
@@ -87,6 +103,9 @@ class Runtime:
             output_topic_count=len(output_topics),
             env=lent.keep(ffi.new("wasm_env[]", variables)),
             env_count=len(variables),
+            allowed_imports=lent.keep(ffi.new("wasm_allowed_import[]", imports)),
+            allowed_import_count=len(imports),
+            **limits,
         )
         compilation = Compilation(lib.wasm_factory_create, self.handle, config)
         return Factory(self, name, output_topics, await compilation.factory())

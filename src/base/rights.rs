@@ -2,6 +2,9 @@
 
 use crate::base::error::{Error, Result};
 
+/// The host module of WASI preview 1.
+pub const WASI: &str = "wasi_snapshot_preview1";
+
 /// What a guest may use of WASI: bits of `wasi_rights` in `wasm_factory_config`.
 ///
 /// A guest without a right is refused if it imports one of the functions. Nothing of WASI reaches the system here: there
@@ -93,6 +96,9 @@ impl Rights {
         }
         if self.imports.iter().any(|import| import.module.is_empty()) {
             return Err(Error::invalid("config field allowed_imports: an import has no module"));
+        }
+        if self.imports.iter().any(|import| import.module == WASI) {
+            return Err(Error::invalid("config field allowed_imports is not for WASI: use wasi_rights"));
         }
         Ok(())
     }

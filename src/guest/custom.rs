@@ -326,8 +326,9 @@ impl wasm_work {
         match output.push(payload, topic, batch.latest_offset, timestamp) {
             Pushed::Stored => Ok(()),
             Pushed::TooLarge => Err(Error::invalid(format!(
-                "the record has {} bytes, more than output_buffer_limit allows",
-                payload.len()
+                "the record has {} bytes and output_buffer_limit is {}",
+                payload.len(),
+                context.transform().limits.output_buffer
             ))),
             Pushed::OutOfMemory => Err(Error::new(
                 Status::OutOfMemory,

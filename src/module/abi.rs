@@ -19,8 +19,7 @@ pub const SCHEMA_REGISTRY_WAITING: [&str; 5] = [
     "create_subject_schema",
 ];
 
-/// The host module of WASI preview 1.
-pub const WASI: &str = "wasi_snapshot_preview1";
+pub use crate::base::rights::WASI;
 
 /// What these functions return inside a wrapper of `suspend_points`. The guest's own code never sees it.
 pub const WOULD_BLOCK: i32 = i32::MIN;

@@ -265,6 +265,33 @@ class Modules(ToolTest):
         self.assertIn("module-memory-limit", ended.stderr)
         self.run_guest("go_identity", "--memory-limit", "1MiB", code=MODULE_REFUSED)
 
+    def test_rights(self):
+        module = guest("rust_identity")
+        self.tool("validate", module, "--allow", "none", "--wasi", "output,environment")
+        for arguments, missing in (
+            (["--wasi", "none"], "wasi_snapshot_preview1.fd_write (wasi_rights needs WASM_WASI_RIGHT_OUTPUT)"),
+            (["--wasi", "output"], "wasi_snapshot_preview1.environ_get"),
+        ):
+            for command in ("validate", "run"):
+                ended = self.tool(command, module, *arguments, code=MODULE_REFUSED)
+                self.assertIn("module-import-denied", ended.stderr)
+                self.assertIn(missing, ended.stderr)
+        registry = guest("rust_sr_unused")
+        self.run_guest("rust_sr_unused", "--allow", "redpanda_schema_registry", stdin="x\n")
+        ended = self.tool("validate", registry, "--allow", "none", code=MODULE_REFUSED)
+        self.assertIn("redpanda_schema_registry.", ended.stderr)
+        ended = self.tool("validate", registry, "--wasi", "everything", code=USAGE)
+        self.assertIn('"everything" is no right', ended.stderr)
+
+    def test_limits_of_the_transform(self):
+        ended = self.run_guest("rust_identity", "--output-limit", "1KiB", stdin="x" * 2000 + "\n", code=GUEST_FAILED)
+        self.assertIn("output_buffer_limit is 1024", ended.stderr)
+        ended = self.run_guest("rust_identity", "--table-limit", "1", stdin="x\n", code=MODULE_REFUSED)
+        self.assertIn("table_limit (1)", ended.stderr)
+        ended = self.run_guest("c_logger", "--log-rate", "1", stdin="x\n" * 100)
+        self.assertIn("log_lines_per_second (1)", ended.stderr)
+        self.assertIn("--output-limit must be", self.run_guest("c_identity", "--output-limit", "1", code=USAGE).stderr)
+
     def test_inspect(self):
         text = self.tool("inspect", guest("c_identity")).bytes.decode()
         self.assertIn("ABI        transform 2, schema registry none\n", text)

@@ -2,6 +2,9 @@
 
 use super::*;
 use crate::base::config::{wasm_memory_mode, wasm_trap_mode};
+use crate::base::description::Description;
+use crate::base::limits::TransformLimits;
+use crate::base::rights::{AllowedImport, Rights};
 use crate::compile::code_cache::DEFAULT_MAX_BYTES;
 use crate::compile::runtime::Runtime;
 use crate::guest::host_function::{Callback, HostFunction};
@@ -45,13 +48,31 @@ fn counted(shared: &Shared) -> RuntimeMetrics {
     metrics
 }
 
-fn refusal(result: Result<Code>) -> (Status, String) {
+fn request(name: &str, shared: &Shared) -> FactoryRequest {
+    let limits = TransformLimits::of(&shared.config);
+    let transform = Description { name: name.into(), limits, ..Description::default() };
+    FactoryRequest::new(transform, Vec::new()).unwrap()
+}
+
+fn compile(shared: &Shared, module: &[u8], name: &str) -> Result<Arc<Code>> {
+    super::compile(shared, Source::new(module, None), &request(name, shared), &Arc::default())
+}
+
+fn precompile(shared: &Shared, module: &[u8]) -> Result<Vec<u8>> {
+    super::precompile(shared, Source::new(module, None), &request("t", shared), &Arc::default())
+}
+
+fn load(shared: &Shared, artifact: Vec<u8>) -> Result<Arc<Code>> {
+    super::load(shared, artifact, &request("t", shared), &Arc::default())
+}
+
+fn refusal(result: Result<Arc<Code>>) -> (Status, String) {
     let error = result.err().unwrap();
     (error.status, error.message)
 }
 
 fn made(config: &Config) -> Vec<u8> {
-    precompile(&runtime(config.clone()).shared, &module(GUEST), &Compilation::default()).unwrap()
+    precompile(&runtime(config.clone()).shared, &module(GUEST)).unwrap()
 }
 
 /// The same artifact with another head or code and a correct checksum.
@@ -90,8 +111,8 @@ fn host_function(may_wait: bool, params: usize) -> HostFunction {
 #[test]
 fn what_was_compiled_is_loaded() {
     let shared = runtime(Config::default()).shared;
-    let bytes = precompile(&shared, &module(GUEST), &Compilation::default()).unwrap();
-    let compiled = compile(&shared, &module(GUEST), "t", &Compilation::default()).unwrap();
+    let bytes = precompile(&shared, &module(GUEST)).unwrap();
+    let compiled = compile(&shared, &module(GUEST), "t").unwrap();
     let loaded = load(&runtime(Config::default()).shared, bytes).unwrap();
     assert_eq!(loaded.wrappers, compiled.wrappers);
     assert_eq!(loaded.wrappers.imports.len(), 1);
@@ -134,7 +155,7 @@ fn an_artifact_is_refused_if_its_module_would_be() {
         let (refused, message) = refusal(load(&shared, bytes.clone()));
         assert_eq!(
             (refused, refused),
-            (status, refusal(compile(&shared, &module(GUEST), "t", &Compilation::default())).0),
+            (status, refusal(compile(&shared, &module(GUEST), "t")).0),
             "{message}"
         );
     }
@@ -153,8 +174,8 @@ fn a_hit_is_refused_if_a_compilation_would_be() {
         runtime.shared
     };
     let first = with_cache(Config::default(), None);
-    compile(&first, &module(GUEST), "t", &Compilation::default()).unwrap();
-    compile(&first, &module(GUEST), "t", &Compilation::default()).unwrap();
+    compile(&first, &module(GUEST), "t").unwrap();
+    compile(&first, &module(GUEST), "t").unwrap();
     let counts = counted(&first);
     let cache = counts.code_cache;
     assert_eq!((cache.hits, cache.misses, cache.stores, counts.compilations), (1, 1, 1, 1));
@@ -165,16 +186,16 @@ fn a_hit_is_refused_if_a_compilation_would_be() {
         (Config { max_module_size: 100, ..Config::default() }, Status::ModuleTooLarge),
     ] {
         let shared = with_cache(config, None);
-        assert_eq!(refusal(compile(&shared, &module(GUEST), "t", &Compilation::default())).0, status);
+        assert_eq!(refusal(compile(&shared, &module(GUEST), "t")).0, status);
     }
     let shared = with_cache(Config { memory_limit: 3 * 65536, table_limit: 10, ..Config::default() }, None);
-    compile(&shared, &module(GUEST), "t", &Compilation::default()).unwrap();
+    compile(&shared, &module(GUEST), "t").unwrap();
     assert_eq!(shared.metrics.code_cache.read().hits, 1);
 
     // Host functions: present or absent, of another type, waiting or not.
     let hit = |function| {
         let shared = with_cache(Config::default(), function);
-        let compiled = compile(&shared, &module(CALLER), "t", &Compilation::default());
+        let compiled = compile(&shared, &module(CALLER), "t");
         let hits = shared.metrics.code_cache.read().hits;
         compiled.map(|code| (hits, code.wrappers.imports.len())).map_err(|e| e.status)
     };
@@ -186,7 +207,7 @@ fn a_hit_is_refused_if_a_compilation_would_be() {
     assert_eq!(hit(Some(host_function(true, 1))), Ok((1, 1)));
     // Code that was made for other settings has other keys.
     let checks = with_cache(Config { trap_mode: wasm_trap_mode::Checks, ..Config::default() }, None);
-    compile(&checks, &module(GUEST), "t", &Compilation::default()).unwrap();
+    compile(&checks, &module(GUEST), "t").unwrap();
     assert_eq!((checks.metrics.code_cache.read().hits, checks.metrics.code_cache.read().misses), (0, 1));
 }
 
@@ -251,7 +272,7 @@ fn bytes_that_are_not_an_artifact_are_reported() {
         assert_eq!(status, Status::ModuleArtifactDamaged);
         assert!(message.contains(what), "{message}");
     }
-    let (status, message) = refusal(compile(&shared, &bytes, "t", &Compilation::default()));
+    let (status, message) = refusal(compile(&shared, &bytes, "t"));
     assert_eq!(status, Status::ModuleNotWasm);
     assert!(message.contains("wasm_factory_load"), "{message}");
 }
@@ -262,13 +283,81 @@ fn an_entry_that_wasmtime_refuses_is_replaced() {
     let path = scratch.path().join("cache");
     let runtime = runtime(Config::default());
     runtime.set_code_cache(&path, DEFAULT_MAX_BYTES).unwrap();
-    let bytes = precompile(&runtime.shared, &module(GUEST), &Compilation::default()).unwrap();
+    let bytes = precompile(&runtime.shared, &module(GUEST)).unwrap();
     let file = std::fs::read_dir(&path).unwrap().next().unwrap().unwrap().path();
     assert_eq!(std::fs::read(&file).unwrap(), bytes, "an entry is an artifact");
     std::fs::write(&file, changed(&bytes, |_, code| code.truncate(100))).unwrap();
-    compile(&runtime.shared, &module(GUEST), "t", &Compilation::default()).unwrap();
-    compile(&runtime.shared, &module(GUEST), "t", &Compilation::default()).unwrap();
+    compile(&runtime.shared, &module(GUEST), "t").unwrap();
+    compile(&runtime.shared, &module(GUEST), "t").unwrap();
     let counted = counted(&runtime.shared).code_cache;
     assert_eq!((counted.hits, counted.misses, counted.rejected, counted.stores), (1, 2, 1, 2));
     assert_eq!(std::fs::read(&file).unwrap(), bytes);
+}
+
+#[test]
+fn factories_of_one_module_share_its_code_wherever_it_comes_from() {
+    let shared = runtime(Config::default()).shared;
+    let bytes = precompile(&shared, &module(GUEST)).unwrap();
+    let (first, second) = (compile(&shared, &module(GUEST), "a").unwrap(), compile(&shared, &module(GUEST), "b").unwrap());
+    assert!(Arc::ptr_eq(&first, &second));
+    assert!(Arc::ptr_eq(&first, &load(&shared, bytes.clone()).unwrap()), "an artifact is the same code");
+    let counts = counted(&shared);
+    assert_eq!((counts.modules, counts.shared_modules, counts.compilations, counts.code_cache.loads), (1, 2, 2, 0));
+    assert_eq!(counts.executable, first.executable.bytes());
+    assert_eq!((first.hash, first.module_size), (digest(&module(GUEST)), module(GUEST).len() as u64));
+    drop((first, second));
+    assert_eq!((counted(&shared).modules, counted(&shared).executable), (0, 0));
+    let loaded = load(&shared, bytes).unwrap();
+    assert!(Arc::ptr_eq(&loaded, &compile(&shared, &module(GUEST), "a").unwrap()));
+}
+
+#[test]
+fn host_functions_of_a_factory_make_other_code_only_if_they_may_wait() {
+    let shared = runtime(Config::default()).shared;
+    let with = |may_wait, params| {
+        let transform = Description { name: "t".into(), ..Description::default() };
+        let request = FactoryRequest::new(transform, vec![host_function(may_wait, params)]).unwrap();
+        super::compile(&shared, Source::new(&module(CALLER), None), &request, &Arc::default())
+    };
+    assert_eq!(refusal(compile(&shared, &module(CALLER), "t")).0, Status::ModuleUnknownImport);
+    let (one, other, waiting) = (with(false, 1).unwrap(), with(false, 1).unwrap(), with(true, 1).unwrap());
+    assert!(Arc::ptr_eq(&one, &other) && !Arc::ptr_eq(&one, &waiting));
+    assert_eq!(refusal(with(false, 2)).0, Status::ModuleImportSignature, "what exists is checked for each factory");
+}
+
+#[test]
+fn code_that_exists_is_refused_to_who_has_no_right_or_no_room() {
+    let shared = runtime(Config::default()).shared;
+    let bytes = precompile(&shared, &module(GUEST)).unwrap();
+    let _code = compile(&shared, &module(GUEST), "t").unwrap();
+    let limits = TransformLimits::of(&shared.config);
+    for (limits, status, says) in [
+        (TransformLimits { memory: 2 * 65536, ..limits }, Status::ModuleMemoryLimit, "memory_limit (131072)"),
+        (TransformLimits { table: 9, ..limits }, Status::ModuleTableLimit, "table_limit (9)"),
+    ] {
+        let transform = Description { name: "t".into(), limits, ..Description::default() };
+        let request = FactoryRequest::new(transform, Vec::new()).unwrap();
+        let compiled = super::compile(&shared, Source::new(&module(GUEST), None), &request, &Arc::default());
+        for (refused, message) in
+            [refusal(compiled), refusal(super::load(&shared, bytes.clone(), &request, &Arc::default()))]
+        {
+            assert_eq!(refused, status);
+            assert!(message.contains(says), "{message}");
+        }
+    }
+    let import = AllowedImport { module: "other".into(), function: String::new() };
+    let denied = runtime(Config::default());
+    denied.register(host_function(false, 1)).unwrap();
+    let transform = Description {
+        name: "t".into(),
+        rights: Rights { imports: vec![import], wasi: 0 },
+        ..Description::default()
+    };
+    let request = FactoryRequest::new(transform, Vec::new()).unwrap();
+    let of_other = compile(&denied.shared, &module(CALLER), "t").unwrap();
+    let compiled = super::compile(&denied.shared, Source::new(&module(CALLER), None), &request, &Arc::default());
+    let (status, message) = refusal(compiled);
+    assert_eq!(status, Status::ModuleImportDenied);
+    assert!(message.contains("no right to: host.ask (allowed_imports does not have it)"), "{message}");
+    drop(of_other);
 }

@@ -41,8 +41,12 @@ fn module(number: u32) -> Vec<u8> {
     wat::parse_str(text.replace("NUMBER", &number.to_string())).unwrap()
 }
 
-fn named(name: &str) -> Description {
-    Description { name: name.into(), ..Description::default() }
+fn request(transform: Description) -> FactoryRequest {
+    FactoryRequest::new(transform, Vec::new()).unwrap()
+}
+
+fn named(name: &str) -> FactoryRequest {
+    request(Description { name: name.into(), ..Description::default() })
 }
 
 /// WakerCounts that were created, woken and dropped.
@@ -111,7 +115,7 @@ impl FactoryCache {
         }
     }
 
-    fn refusal(self: &Arc<Self>, key: &str, wanted: Option<(&[u8], Description)>) -> (Status, String) {
+    fn refusal(self: &Arc<Self>, key: &str, wanted: Option<(&[u8], FactoryRequest)>) -> (Status, String) {
         let error = self.get(key.as_bytes(), wanted).err().unwrap();
         (error.status, error.message)
     }
@@ -298,23 +302,26 @@ fn a_key_belongs_to_one_module_and_description() {
         input_topic: "in".into(),
         output_topics: vec!["out".into()],
         environment: vec![("a".into(), "1".into())],
+        ..Description::default()
     };
     let held = cache.hold();
     let one = module(1);
-    let Ok(Lookup::Soon(receiver)) = cache.get(b"k", Some((&one, full()))) else { panic!() };
+    let Ok(Lookup::Soon(receiver)) = cache.get(b"k", Some((&one, request(full())))) else { panic!() };
     type Change = fn(&mut Description);
-    let others: [(u32, Change, &str); 5] = [
+    let others: [(u32, Change, &str); 7] = [
         (2, |_| {}, "another module (its SHA-256 begins with "),
         (1, |t| t.name = "u".into(), "another name, \"t\""),
         (1, |t| t.input_topic = "x".into(), "another input_topic, \"in\""),
         (1, |t| t.output_topics.clear(), "another list of output_topics"),
         (1, |t| t.environment[0].1 = "2".into(), "another environment"),
+        (1, |t| t.limits.memory -= 1, "another set of limits"),
+        (1, |t| t.rights.wasi = 1, "another set of rights"),
     ];
     let refused = || {
         for (number, change, message) in &others {
             let mut transform = full();
             change(&mut transform);
-            let (status, told) = cache.refusal("k", Some((&module(*number), transform)));
+            let (status, told) = cache.refusal("k", Some((&module(*number), request(transform))));
             assert_eq!(status, Status::InvalidArgument);
             assert!(told.contains(message), "{told}");
         }
@@ -329,11 +336,11 @@ fn a_key_belongs_to_one_module_and_description() {
     for (number, change, _) in &others {
         let mut transform = full();
         change(&mut transform);
-        assert!(matches!(cache.get(b"", Some((&module(*number), transform))), Ok(Lookup::Soon(_))));
+        assert!(matches!(cache.get(b"", Some((&module(*number), request(transform)))), Ok(Lookup::Soon(_))));
     }
-    assert!(matches!(cache.get(b"", Some((&one, full()))), Ok(Lookup::Soon(_))), "nor is this the factory with a key");
+    assert!(matches!(cache.get(b"", Some((&one, request(full())))), Ok(Lookup::Soon(_))), "nor is this the factory with a key");
     cache.run_all_jobs();
-    assert!(matches!(cache.get(b"k", Some((&one, full()))), Ok(Lookup::Now(_))));
+    assert!(matches!(cache.get(b"k", Some((&one, request(full())))), Ok(Lookup::Now(_))));
 }
 
 #[test]
@@ -351,13 +358,6 @@ fn without_a_module_only_an_existing_factory_is_found() {
     let Ok(Lookup::Now(there)) = cache.get(b"k", None) else { panic!() };
     assert!(Arc::ptr_eq(&factory, &there));
     assert_eq!(cache.lookups(), (1, 1, 2));
-}
-
-#[test]
-fn what_cannot_be_a_transform_is_refused_at_once() {
-    let cache = cache();
-    assert_eq!(cache.refusal("k", Some((&module(1), named("")))).0, Status::InvalidArgument);
-    assert_eq!(cache.counted(), FactoryCacheCounts::default());
 }
 
 #[test]
@@ -418,6 +418,28 @@ fn threads_race() {
     assert_eq!(counted.entries + counted.collected, counted.compilations);
     cache.collect(Duration::ZERO);
     assert_eq!((cache.counted().entries, cache.executable()), (0, 0));
+}
+
+#[test]
+fn factories_of_one_module_share_code() {
+    let cache = cache();
+    let held = cache.hold();
+    let ask = |key: &[u8], name| match cache.get(key, Some((&module(1), named(name)))) {
+        Ok(Lookup::Soon(receiver)) => receiver,
+        _ => panic!("the factory exists"),
+    };
+    let (one, other) = (ask(b"1", "one"), ask(b"2", "other"));
+    drop(held);
+    cache.run_all_jobs();
+    let (one, other) = (ready(&one).unwrap(), ready(&other).unwrap());
+    assert!(core::ptr::eq(one.code().unwrap(), other.code().unwrap()));
+    assert_eq!(one.code().unwrap().factories.load(SeqCst), 2, "lent copies do not count");
+    let bytes = cache.executable();
+    drop(one);
+    assert_eq!((cache.collect(Duration::ZERO), cache.executable()), (1, bytes));
+    assert_eq!(other.code().unwrap().factories.load(SeqCst), 1);
+    drop(other);
+    assert_eq!((cache.collect(Duration::ZERO), cache.executable()), (1, 0));
 }
 
 mod collect;
