@@ -113,7 +113,8 @@ impl<'a> Header<'a> {
     /// Adds the enums whose numbers are bits of an integer: only comments name them.
     fn add_flags(&mut self, text: &str) {
         let items = self.items;
-        let declared = |name: &str| items.iter().any(|item| item.name != name && words(&item.text).any(|word| word == name));
+        let declared =
+            |name: &str| items.iter().any(|item| item.name != name && words(&item.text).any(|word| word == name));
         for word in text.lines().filter(|line| is_comment(line)).flat_map(split) {
             let flags = items.iter().filter(|item| item.name == word && item.is_type() && !declared(&item.name));
             flags.for_each(|item| self.add(item));

@@ -123,12 +123,10 @@ void add_memory_limit(CLI::App& command, std::uint64_t& limit) {
 }
 
 void add_rights(CLI::App& command, rights& allowed) {
-  static const std::map<std::string, std::uint32_t> names = {
-      {"none", WASM_WASI_RIGHT_BASE},       {"arguments", WASM_WASI_RIGHT_ARGUMENTS},
-      {"environment", WASM_WASI_RIGHT_ENVIRONMENT}, {"clocks", WASM_WASI_RIGHT_CLOCKS},
-      {"random", WASM_WASI_RIGHT_RANDOM},   {"output", WASM_WASI_RIGHT_OUTPUT},
-      {"sleep", WASM_WASI_RIGHT_SLEEP},     {"files", WASM_WASI_RIGHT_FILES},
-      {"sockets", WASM_WASI_RIGHT_SOCKETS}};
+  static const std::map<std::string, wasm_wasi_right> names = {
+      {"none", WASM_WASI_RIGHT_BASE},   {"arguments", WASM_WASI_RIGHT_ARGUMENTS}, {"environment", WASM_WASI_RIGHT_ENVIRONMENT},
+      {"clocks", WASM_WASI_RIGHT_CLOCKS}, {"random", WASM_WASI_RIGHT_RANDOM},       {"output", WASM_WASI_RIGHT_OUTPUT},
+      {"sleep", WASM_WASI_RIGHT_SLEEP},   {"files", WASM_WASI_RIGHT_FILES},         {"sockets", WASM_WASI_RIGHT_SOCKETS}};
   command
       .add_option("--allow", allowed.allow,
                   "What the module may import beside records and WASI, such as redpanda_schema_registry or "
@@ -147,8 +145,8 @@ void add_rights(CLI::App& command, rights& allowed) {
               allowed.wasi |= found->second;
             }
           },
-          "What the module may import of WASI: a list of arguments, environment, clocks, random, output, sleep, files and "
-          "sockets, or none (default: all)")
+          "What the module may import of WASI: a list of arguments, environment, clocks, random, output, sleep, files "
+          "and sockets, or none (default: all)")
       ->delimiter(',')
       ->option_text("LIST")
       ->allow_extra_args(false);

@@ -47,7 +47,7 @@ TEST(SharedCode, IsCompiledOnceForFactoriesThatDifferInTheirConfiguration) {
     auto transform = variant(name, name);
     transform.output_topics = {std::string("to-") + name};
     transform.limits.memory = (32U << 20) + (std::uint64_t{factories.size()} << 20);
-    transform.wasi_rights = name[0] == 'a' ? 0 : WASM_WASI_RIGHT_OUTPUT;
+    transform.wasi_rights = name[0] == 'a' ? 0U : std::uint32_t{WASM_WASI_RIGHT_OUTPUT};
     factories.push_back(compile(runtime, "c_logger", transform));
     const auto metrics = we::runtime_metrics(runtime).value();
     EXPECT_EQ(metrics.compilations, 1U);

@@ -74,7 +74,7 @@ TEST(FactoryFunction, MayWait) {
   std::vector<std::int32_t> reported;
   we::host_module t("t");
   t.add("f", [](std::int32_t, std::int32_t, we::later<std::int32_t> answer) {
-    std::thread([answer = std::move(answer)]() mutable { answer.resolve(77); }).detach();
+    std::thread([answer = std::move(answer)]() mutable { (void)answer.resolve(77); }).detach();
   });
   t.add("report", [&reported](std::int32_t n) { reported.push_back(n); });
   const auto waits = made(runtime.compile(module("h_call"), named("t").add(t))).value();
@@ -95,7 +95,7 @@ TEST(FactoryFunction, IsHeldToItsTypeAndToTheRights) {
   EXPECT_EQ(made(runtime.compile(guest, named("t").add(wrong))).err().status(), WASM_STATUS_MODULE_IMPORT_SIGNATURE);
   EXPECT_EQ(runtime.validate(guest, named("t").add(wrong)).err().status(), WASM_STATUS_MODULE_IMPORT_SIGNATURE);
   auto denied = named("t").add(functions(reported, 1));
-  denied.allowed_imports = {{"t", "f"}};
+  denied.allow("t", "f");
   EXPECT_EQ(runtime.validate(guest, denied).err().status(), WASM_STATUS_MODULE_IMPORT_DENIED);
   EXPECT_TRUE(runtime.validate(guest, named("t").add(functions(reported, 1))));
   EXPECT_EQ(runtime.validate(guest).err().status(), WASM_STATUS_MODULE_UNKNOWN_IMPORT);
@@ -321,7 +321,7 @@ TEST(FactoryFunction, OfACustomEngineIsRefusedAndDropped) {
   raw.config.module = {};
   wasm_custom_engine engine{};
   engine.size = sizeof(engine);
-  engine.transform = [](auto...) noexcept { return WASM_CALLBACK_RESULT_DONE; };
+  engine.transform = [](void*, wasm_slice, std::uint32_t, wasm_work*, wasm_call*) noexcept { return WASM_CALLBACK_RESULT_DONE; };
   const auto create = [&] {
     return tell([&](wasm_error** e) {
       wasm_factory* factory = nullptr;

@@ -90,6 +90,14 @@ struct transform_config {
   std::uint32_t wasi_rights = 0;  ///< Bits of `wasm_wasi_right`. 0: all.
   std::vector<detail::host_function_entry> functions{};
 
+  /// Adds to the list of what the module may import. Without a function all of a host module.
+  transform_config& allow(std::string module, std::string function = {}) {
+    if (!allowed_imports) {
+      allowed_imports.emplace();
+    }
+    allowed_imports->push_back({std::move(module), std::move(function)});
+    return *this;
+  }
   /// Host functions of this transform in addition to those of the runtime. host.hh must be included.
   transform_config& add(const host_module& module);
 };

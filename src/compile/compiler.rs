@@ -81,9 +81,8 @@ impl Parts {
             let image = image.map(|image| Image::new(image.start as usize, &image.bytes));
             image.transpose().context("a file in memory could not be made")
         });
-        let image = laid_out.map_err(|e| {
-            refusal::of_wasmtime(&e, Status::System, format!("its data could not be laid out: {e:#}"))
-        })?;
+        let image = laid_out
+            .map_err(|e| refusal::of_wasmtime(&e, Status::System, format!("its data could not be laid out: {e:#}")))?;
         let executable = shared.metrics.executable(module.text().len());
         let (image, factories) = (image.map(Arc::new), AtomicU64::new(0));
         Ok(Code { module, wrappers, lines, image, hash, module_size: size, factories, executable })

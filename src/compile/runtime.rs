@@ -103,7 +103,17 @@ impl Runtime {
         })?;
         let threads = CompileThreads::new(config.compile_threads, processors);
         let metrics = MetricsRegistry::new();
-        let shared = Shared { config, metrics, compilers, log, pools, helper, codes: Codes::default(), linking, _ticker: ticker };
+        let shared = Shared {
+            config,
+            metrics,
+            compilers,
+            log,
+            pools,
+            helper,
+            codes: Codes::default(),
+            linking,
+            _ticker: ticker,
+        };
         Ok(Self { shared: Arc::new(shared), threads })
     }
 

@@ -35,12 +35,7 @@ impl Guest {
         let local = Local::new(context);
         let state = GuestState {
             random: Random::new(config.replay),
-            limits: Limits {
-                context: local.clone(),
-                growing: (0, 0),
-                table_elements: 0,
-                memory: None,
-            },
+            limits: Limits { context: local.clone(), growing: (0, 0), table_elements: 0, memory: None },
             wasi: wasi::context(context.transform()),
             context: local,
         };

@@ -79,9 +79,7 @@ impl Profile {
         // Wasmtime writes it and does not survive a refusal. Before anything is taken.
         let samples = self.0.borrow().as_ref().map_or(0, |running| running.samples);
         let _lease = reserve::lease(samples as usize * 512 + (1 << 20))?;
-        let (Some(running), Program::Module(LinkedModule { pre, code })) =
-            (self.0.borrow_mut().take(), program)
-        else {
+        let (Some(running), Program::Module(LinkedModule { pre, code })) = (self.0.borrow_mut().take(), program) else {
             return Err(transform.error(Status::InvalidState, "no profile is in progress"));
         };
         let broken = |e: &dyn core::fmt::Display| {

@@ -42,8 +42,17 @@ fn of_wasi(name: &str) -> Wasi {
         "random_get" => Wasi::Random,
         "fd_write" => Wasi::Output,
         "poll_oneoff" => Wasi::Sleep,
-        "proc_exit" | "proc_raise" | "sched_yield" | "fd_close" | "fd_fdstat_get" | "fd_fdstat_set_flags"
-        | "fd_prestat_get" | "fd_prestat_dir_name" | "fd_read" | "fd_seek" | "fd_tell" => Wasi::Base,
+        "proc_exit"
+        | "proc_raise"
+        | "sched_yield"
+        | "fd_close"
+        | "fd_fdstat_get"
+        | "fd_fdstat_set_flags"
+        | "fd_prestat_get"
+        | "fd_prestat_dir_name"
+        | "fd_read"
+        | "fd_seek"
+        | "fd_tell" => Wasi::Base,
         _ if name.starts_with("sock_") => Wasi::Sockets,
         _ => Wasi::Files,
     }

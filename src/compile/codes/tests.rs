@@ -94,11 +94,10 @@ fn who_asks_meanwhile_gets_the_same() {
 #[test]
 fn a_failure_and_a_panic_are_those_of_all() {
     let (first, second, made) = both(|| Err(Error::new(Status::ModuleInvalid, "no")), drop);
-    assert_eq!((first.unwrap_err().status, second.unwrap_err().status, made), (
-        Status::ModuleInvalid,
-        Status::ModuleInvalid,
-        1
-    ));
+    assert_eq!(
+        (first.unwrap_err().status, second.unwrap_err().status, made),
+        (Status::ModuleInvalid, Status::ModuleInvalid, 1)
+    );
     let (_, second, made) = both(|| panic!("a test's"), drop);
     assert_eq!((second.unwrap_err().status, made), (Status::Panic, 1));
 }

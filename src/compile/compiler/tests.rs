@@ -153,11 +153,7 @@ fn an_artifact_is_refused_if_its_module_would_be() {
     ] {
         let shared = runtime(config).shared;
         let (refused, message) = refusal(load(&shared, bytes.clone()));
-        assert_eq!(
-            (refused, refused),
-            (status, refusal(compile(&shared, &module(GUEST), "t")).0),
-            "{message}"
-        );
+        assert_eq!((refused, refused), (status, refusal(compile(&shared, &module(GUEST), "t")).0), "{message}");
     }
     load(&runtime(Config { max_module_size: size, ..Config::default() }).shared, bytes).unwrap();
 }
@@ -298,7 +294,8 @@ fn an_entry_that_wasmtime_refuses_is_replaced() {
 fn factories_of_one_module_share_its_code_wherever_it_comes_from() {
     let shared = runtime(Config::default()).shared;
     let bytes = precompile(&shared, &module(GUEST)).unwrap();
-    let (first, second) = (compile(&shared, &module(GUEST), "a").unwrap(), compile(&shared, &module(GUEST), "b").unwrap());
+    let (first, second) =
+        (compile(&shared, &module(GUEST), "a").unwrap(), compile(&shared, &module(GUEST), "b").unwrap());
     assert!(Arc::ptr_eq(&first, &second));
     assert!(Arc::ptr_eq(&first, &load(&shared, bytes.clone()).unwrap()), "an artifact is the same code");
     let counts = counted(&shared);
@@ -348,11 +345,8 @@ fn code_that_exists_is_refused_to_who_has_no_right_or_no_room() {
     let import = AllowedImport { module: "other".into(), function: String::new() };
     let denied = runtime(Config::default());
     denied.register(host_function(false, 1)).unwrap();
-    let transform = Description {
-        name: "t".into(),
-        rights: Rights { imports: vec![import], wasi: 0 },
-        ..Description::default()
-    };
+    let transform =
+        Description { name: "t".into(), rights: Rights { imports: vec![import], wasi: 0 }, ..Description::default() };
     let request = FactoryRequest::new(transform, Vec::new()).unwrap();
     let of_other = compile(&denied.shared, &module(CALLER), "t").unwrap();
     let compiled = super::compile(&denied.shared, Source::new(&module(CALLER), None), &request, &Arc::default());

@@ -338,7 +338,10 @@ fn a_key_belongs_to_one_module_and_description() {
         change(&mut transform);
         assert!(matches!(cache.get(b"", Some((&module(*number), request(transform)))), Ok(Lookup::Soon(_))));
     }
-    assert!(matches!(cache.get(b"", Some((&one, request(full())))), Ok(Lookup::Soon(_))), "nor is this the factory with a key");
+    assert!(
+        matches!(cache.get(b"", Some((&one, request(full())))), Ok(Lookup::Soon(_))),
+        "nor is this the factory with a key"
+    );
     cache.run_all_jobs();
     assert!(matches!(cache.get(b"k", Some((&one, request(full())))), Ok(Lookup::Now(_))));
 }
