@@ -280,6 +280,9 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   WASM_STATUS_OUTPUT_REJECTED = 60,
   // The engine was stopped or released while the operation was in progress.
   WASM_STATUS_CANCELLED = 61,
+  // A custom engine lost what it runs on, such as its connection to another computer. No record is the cause, so no
+  // policy skips one. The error names the record from which to continue. The message has the reason.
+  WASM_STATUS_CUSTOM_ENGINE_LOST = 63,
   // The batch ends before its header or its length field says so.
   WASM_STATUS_BATCH_TRUNCATED = 70,
   // The batch's magic byte is not 2.
@@ -1885,7 +1888,8 @@ typedef struct wasm_input_record {
 // `start` and `transform` are steps. `wasm_future_poll` calls them and each returns a `wasm_callback_result`: done,
 // failed, again or pending with a promise from its call. When that promise is resolved on any thread, the same step is
 // called again with the same arguments until it returns done or failed. A rejected promise fails the step. Failures
-// have the status `WASM_STATUS_CUSTOM_ENGINE_FAILED` and stop the engine. Policies treat them as a guest's.
+// have the status `WASM_STATUS_CUSTOM_ENGINE_FAILED` and stop the engine. Policies treat them as a guest's. One that
+// is nobody's fault has `WASM_STATUS_CUSTOM_ENGINE_LOST`: see `wasm_call_lose_engine`.
 //
 // All callbacks but `drop` are called on the engine's thread. They must not throw or block because no time limit
 // applies to them. Functions that would change the state of the same engine return `WASM_STATUS_BUSY` there. Their
@@ -1958,6 +1962,12 @@ wasm_status wasm_work_write(wasm_work *work, wasm_slice payload, uint32_t topic,
 // `WASM_STATUS_INVALID_ARGUMENT` in callbacks that are not a custom engine's. In `create` and `start` of a custom
 // engine there is no record and the index is ignored.
 wasm_status wasm_call_fail_record(wasm_call *call, uint32_t index, wasm_slice reason, wasm_error **error);
+
+// As `wasm_call_fail_record` in a custom engine that lost what it runs on, such as its connection to another computer.
+// The operation fails with `WASM_STATUS_CUSTOM_ENGINE_LOST` under every policy and no record is skipped. The error
+// names the record with index `index`: the host starts the engine again and continues from that record. Records before
+// it are finished. Output of the record itself is not delivered. In `start` a policy with a timer tries again.
+wasm_status wasm_call_lose_engine(wasm_call *call, uint32_t index, wasm_slice reason, wasm_error **error);
 
 // Rejects the promise of a custom engine's `transform` at the record with index `index` as `wasm_call_fail_record`.
 // Otherwise as `wasm_promise_reject`.

@@ -183,6 +183,7 @@ typedef wasm_status wasm_factory_create_custom_fn(const wasm_runtime *runtime,
 typedef wasm_status wasm_work_next_fn(wasm_work *work, wasm_input_record *record, wasm_error **error);
 typedef wasm_status wasm_work_write_fn(wasm_work *work, wasm_slice payload, uint32_t topic, wasm_error **error);
 typedef wasm_status wasm_call_fail_record_fn(wasm_call *call, uint32_t index, wasm_slice reason, wasm_error **error);
+typedef wasm_status wasm_call_lose_engine_fn(wasm_call *call, uint32_t index, wasm_slice reason, wasm_error **error);
 typedef wasm_status wasm_promise_reject_record_fn(wasm_promise *promise,
                                                   uint32_t index,
                                                   wasm_slice reason,
@@ -325,6 +326,7 @@ typedef struct wasm_library {
   wasm_work_next_fn *work_next;
   wasm_work_write_fn *work_write;
   wasm_call_fail_record_fn *call_fail_record;
+  wasm_call_lose_engine_fn *call_lose_engine;
   wasm_promise_reject_record_fn *promise_reject_record;
   wasm_runtime_set_schema_registry_fn *runtime_set_schema_registry;
   wasm_schema_registry_in_memory_fn *schema_registry_in_memory;
@@ -445,6 +447,7 @@ static inline const char *wasm_library_open(wasm_library *library, const char *f
       {"wasm_work_next", offsetof(wasm_library, work_next)},
       {"wasm_work_write", offsetof(wasm_library, work_write)},
       {"wasm_call_fail_record", offsetof(wasm_library, call_fail_record)},
+      {"wasm_call_lose_engine", offsetof(wasm_library, call_lose_engine)},
       {"wasm_promise_reject_record", offsetof(wasm_library, promise_reject_record)},
       {"wasm_runtime_set_schema_registry", offsetof(wasm_library, runtime_set_schema_registry)},
       {"wasm_schema_registry_in_memory", offsetof(wasm_library, schema_registry_in_memory)},
@@ -560,6 +563,7 @@ static inline const char *wasm_library_open(wasm_library *library, const char *f
 #define wasm_work_next (WASM_LIBRARY).work_next
 #define wasm_work_write (WASM_LIBRARY).work_write
 #define wasm_call_fail_record (WASM_LIBRARY).call_fail_record
+#define wasm_call_lose_engine (WASM_LIBRARY).call_lose_engine
 #define wasm_promise_reject_record (WASM_LIBRARY).promise_reject_record
 #define wasm_runtime_set_schema_registry (WASM_LIBRARY).runtime_set_schema_registry
 #define wasm_schema_registry_in_memory (WASM_LIBRARY).schema_registry_in_memory

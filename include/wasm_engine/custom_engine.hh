@@ -41,6 +41,17 @@ class record_failure : public std::runtime_error {
   std::uint32_t _index;
 };
 
+/// Thrown by a custom engine that lost what it runs on. The record with index `index` is not finished and not the cause:
+/// no policy skips it. The operation fails with `WASM_STATUS_CUSTOM_ENGINE_LOST`.
+class engine_lost : public std::runtime_error {
+ public:
+  engine_lost(std::uint32_t index, const std::string& why) : std::runtime_error(why), _index(index) {}
+  [[nodiscard]] std::uint32_t index() const noexcept { return _index; }
+
+ private:
+  std::uint32_t _index;
+};
+
 /// The current step of a custom engine. A step that cannot finish at once gets a promise from it.
 class custom_call {
  public:
@@ -128,6 +139,8 @@ wasm_callback_result guarded(wasm_call* call, F&& f) noexcept {
     return f();
   } catch (const record_failure& e) {
     (void)wasm_call_fail_record(call, e.index(), as_slice(e.what()), nullptr);
+  } catch (const engine_lost& e) {
+    (void)wasm_call_lose_engine(call, e.index(), as_slice(e.what()), nullptr);
   } catch (const std::exception& e) {
     (void)wasm_call_fail(call, as_slice(e.what()), nullptr);
   } catch (...) {

@@ -50,6 +50,10 @@ class error final : public std::exception {
   explicit error(std::string why)
       : _status(WASM_STATUS_HOST_FUNCTION_FAILED), _text(std::make_shared<const std::string>(std::move(why))) {}
 
+  /// An error of the C++ layer itself.
+  error(wasm_status status, std::string why)
+      : _status(status), _text(std::make_shared<const std::string>(std::move(why))) {}
+
   [[nodiscard]] wasm_status status() const noexcept { return _status; }
   /// Fixed name of the status. For example `guest-trap`.
   [[nodiscard]] const char* status_name() const noexcept { return wasm_status_name(_status); }

@@ -141,6 +141,26 @@ pub unsafe extern "C" fn wasm_call_fail_record(
     })
 }
 
+/// As `wasm_call_fail_record` in a custom engine that lost what it runs on, such as its connection to another computer.
+/// The operation fails with `WASM_STATUS_CUSTOM_ENGINE_LOST` under every policy and no record is skipped. The error
+/// names the record with index `index`: the host starts the engine again and continues from that record. Records before
+/// it are finished. Output of the record itself is not delivered. In `start` a policy with a timer tries again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_call_lose_engine(
+    call: *mut wasm_call,
+    index: u32,
+    reason: wasm_slice,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        let why = reason.reason(scope)?;
+        if scope.handle_mut(call, "call")?.lose_at(why, checked(index)?) {
+            return Ok(());
+        }
+        Err(Error::invalid("only a custom engine's calls lose their engine"))
+    })
+}
+
 /// Rejects the promise of a custom engine's `transform` at the record with index `index` as `wasm_call_fail_record`.
 /// Otherwise as `wasm_promise_reject`.
 #[unsafe(no_mangle)]

@@ -110,6 +110,9 @@ pub enum wasm_status {
     OutputRejected = 60,
     /// The engine was stopped or released while the operation was in progress.
     Cancelled = 61,
+    /// A custom engine lost what it runs on, such as its connection to another computer. No record is the cause, so no
+    /// policy skips one. The error names the record from which to continue. The message has the reason.
+    CustomEngineLost = 63,
 
     /// The batch ends before its header or its length field says so.
     BatchTruncated = 70,
@@ -233,6 +236,7 @@ names! {
     HostFunctionFailed => c"host-function-failed",
     OutputRejected => c"output-rejected",
     Cancelled => c"cancelled",
+    CustomEngineLost => c"custom-engine-lost",
     BatchTruncated => c"batch-truncated",
     BatchMagic => c"batch-magic",
     BatchCrc => c"batch-crc",

@@ -23,7 +23,8 @@ use std::sync::Arc;
 /// `start` and `transform` are steps. `wasm_future_poll` calls them and each returns a `wasm_callback_result`: done,
 /// failed, again or pending with a promise from its call. When that promise is resolved on any thread, the same step is
 /// called again with the same arguments until it returns done or failed. A rejected promise fails the step. Failures
-/// have the status `WASM_STATUS_CUSTOM_ENGINE_FAILED` and stop the engine. Policies treat them as a guest's.
+/// have the status `WASM_STATUS_CUSTOM_ENGINE_FAILED` and stop the engine. Policies treat them as a guest's. One that
+/// is nobody's fault has `WASM_STATUS_CUSTOM_ENGINE_LOST`: see `wasm_call_lose_engine`.
 ///
 /// All callbacks but `drop` are called on the engine's thread. They must not throw or block because no time limit
 /// applies to them. Functions that would change the state of the same engine return `WASM_STATUS_BUSY` there. Their
@@ -162,8 +163,8 @@ impl RunningEngine {
     /// waited for.
     pub fn step(&self, context: &Context, transforms: bool, settled: Option<Settled>) -> StepResult {
         let step = match settled {
-            Some(Settled::Rejected(why)) => StepResult::Failed(failure(context, &why, None)),
-            Some(Settled::RejectedAt(why, index)) => StepResult::Failed(failure(context, &why, Some(index))),
+            Some(Settled::Rejected(why)) => StepResult::Failed(failure(context, FAILED, &why, None)),
+            Some(Settled::RejectedAt(why, index)) => StepResult::Failed(failure(context, FAILED, &why, Some(index))),
             _ if transforms => self.transform(context),
             _ => self.start(context),
         };
@@ -222,6 +223,9 @@ impl Drop for RunningEngine {
     }
 }
 
+/// The status of a step that failed for a reason of its own.
+const FAILED: Status = Status::CustomEngineFailed;
+
 /// Reads the result of a step.
 fn ended(context: &Context, call: &mut wasm_call, result: u32, who: &str) -> StepResult {
     if result == wasm_callback_result::Again as u32 {
@@ -230,13 +234,17 @@ fn ended(context: &Context, call: &mut wasm_call, result: u32, who: &str) -> Ste
     match call.ended(result, who) {
         Ended::Done => StepResult::Done,
         Ended::Pending(waiting) => StepResult::Pending(waiting),
-        Ended::Failed(why) => StepResult::Failed(failure(context, &why, call.failed_at())),
+        Ended::Failed(why) => {
+            let status = if call.is_lost() { Status::CustomEngineLost } else { FAILED };
+            StepResult::Failed(failure(context, status, &why, call.failed_at()))
+        }
     }
 }
 
 /// The error of a step that failed at a record that it named or at the current one.
-fn failure(context: &Context, why: &str, named: Option<u32>) -> Error {
-    let unknown = named.filter(|&index| !take_until(context, index));
+fn failure(context: &Context, status: Status, why: &str, named: Option<u32>) -> Error {
+    // While it starts there is no record.
+    let unknown = named.filter(|&index| context.has_started() && !take_until(context, index));
     let record = if unknown.is_some() { None } else { context.record() };
     let transform = context.transform();
     let place = match (unknown, record) {
@@ -250,7 +258,7 @@ fn failure(context: &Context, why: &str, named: Option<u32>) -> Error {
     let guest = unknown.is_none().then(|| Box::new(detail));
     let batch = context.batch();
     let message = format!("{transform}{}{place}: {why}", in_call(batch));
-    Error { status: Status::CustomEngineFailed, message, batch: batch.unwrap_or(0), guest }
+    Error { status, message, batch: batch.unwrap_or(0), guest }
 }
 
 /// Makes the record with index `index` the current one. False if it does not exist or was finished.

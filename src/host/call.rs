@@ -136,6 +136,8 @@ pub struct wasm_call {
     failure: Option<String>,
     /// At which record of the batch.
     failed_at: Option<u32>,
+    /// A custom engine lost what it runs on.
+    lost: bool,
     /// What a schema registry found at once.
     schema: Option<Settled>,
 }
@@ -245,6 +247,7 @@ impl wasm_call {
     pub fn fail(&mut self, why: String) {
         self.failure = Some(why);
         self.failed_at = None;
+        self.lost = false;
     }
 
     /// Records at which record a step of a custom engine fails and why. False for other calls: they have no records.
@@ -253,8 +256,22 @@ impl wasm_call {
         if knows {
             self.failure = Some(why);
             self.failed_at = Some(index);
+            self.lost = false;
         }
         knows
+    }
+
+    /// Records that a custom engine lost what it runs on, why, and from which record to continue. False for other
+    /// calls.
+    pub fn lose_at(&mut self, why: String, index: u32) -> bool {
+        let knows = self.fail_at(why, index);
+        self.lost = knows;
+        knows
+    }
+
+    /// Whether `lose_at` was the last to say why.
+    pub fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// The record that `fail_at` named.

@@ -1,0 +1,10 @@
+# Looks for what engines on other computers need. WASM_ENGINE_REMOTE says whether they are built.
+find_package(Protobuf QUIET)
+find_package(gRPC CONFIG QUIET)
+find_package(OpenSSL QUIET)
+set(WASM_ENGINE_HAS_REMOTE FALSE)
+if(WASM_ENGINE_REMOTE AND TARGET gRPC::grpc++ AND TARGET protobuf::libprotobuf AND TARGET OpenSSL::Crypto)
+  set(WASM_ENGINE_HAS_REMOTE TRUE)
+elseif(WASM_ENGINE_REMOTE STREQUAL "ON")
+  message(FATAL_ERROR "WASM_ENGINE_REMOTE is ON, but gRPC, Protobuf or OpenSSL were not found: scripts/setup.sh remote")
+endif()

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A stream on the server: one guest. gRPC's threads bring messages, the coroutine `serve` on the shard's loop does the
+// rest.
+#pragma once
+
+#include "core.hh"
+#include "task.hh"
+
+#include <chrono>
+#include <coroutine>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+namespace wasmengine::remote {
+
+/// gRPC owns it until its `OnDone` and the shard until `serve` has ended.
+class session final : public grpc::ServerBidiReactor<wire::ToServer, wire::ToHost>,
+                      public std::enable_shared_from_this<session> {
+ public:
+  /// Begins to serve a call.
+  static session* accept(core& c, std::string peer);
+  session(session&&) = delete;
+  ~session() override;
+
+  // ---- The loop's thread ----
+
+  void tick();
+  /// The stream ends behind the batch in progress.
+  void drain();
+  /// A line of the guest.
+  void log(const log_line& line);
+
+ private:
+  using clock = std::chrono::steady_clock;
+  enum class phase { opening, working, idle, ended };
+  struct reading;
+  struct sink;
+
+  session(core& c, shard& s, std::string peer);
+
+  // ---- gRPC's threads ----
+
+  void OnReadDone(bool ok) override;
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override;
+
+  // ---- The loop's thread ----
+
+  void begin();
+  task serve();
+  void read_more();
+  void received(bool ok);
+  /// The next message of the host. Null at the end of the stream and when the server shuts down.
+  [[nodiscard]] reading next();
+  /// What is wrong with what the host asks for. None if nothing is.
+  [[nodiscard]] std::optional<std::string> examine(const wire::Open& open) const;
+  wasm_callback_result deliver(output_block block, output_call call);
+  void send(std::unique_ptr<wire::ToHost> message);
+  void send_output();
+  void fail(wire::Failure::Cause cause, const std::string& why);
+  void fail(wire::Failure::Cause cause, const error& why);
+  void abort(const grpc::Status& status);
+  void ended();
+
+  // ---- Any thread ----
+
+  void finish(const grpc::Status& status);
+  void begin_write();  // with the mutex
+
+  core& _core;
+  shard& _shard;
+  const std::string _peer;
+  std::shared_ptr<session> _self;  ///< gRPC's reference.
+
+  task _work;
+  phase _phase = phase::opening;
+  clock::time_point _since = clock::now();  ///< When the phase began or something was sent last.
+  std::unique_ptr<wire::ToServer> _incoming;
+  std::unique_ptr<wire::ToServer> _received;
+  bool _reads_ended = false;
+  std::coroutine_handle<> _reader;
+  bool _drains = false;
+  std::string _name;
+  std::chrono::milliseconds _alive{0};
+  std::uint64_t _batch = 0;
+  std::int64_t _base_offset = 0;
+  std::unique_ptr<wire::ToHost> _output;  ///< Not sent yet: what ends the batch may go with it.
+  wire::ToHost _log;
+  std::size_t _log_bytes = 0;
+
+  std::mutex _mutex;
+  std::deque<std::unique_ptr<wire::ToHost>> _outgoing;
+  std::size_t _outgoing_bytes = 0;
+  bool _writing = false;
+  bool _broken = false;    ///< Nothing can be sent any more.
+  bool _finished = false;  ///< gRPC was told the end.
+  std::optional<grpc::Status> _status;  ///< The end, as soon as everything was sent.
+  promise _room;                        ///< Of the sink that waits.
+};
+
+}  // namespace wasmengine::remote
