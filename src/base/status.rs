@@ -107,6 +107,9 @@ pub enum wasm_status {
     OutputRejected = 60,
     /// The engine was stopped or released while the operation was in progress.
     Cancelled = 61,
+    /// The policy stopped the engine: a threshold of `wasm_engine_policy` was reached. The message has the counts and
+    /// why the guest failed last. The record at which it failed is not lost.
+    PolicyThreshold = 62,
 
     /// The batch ends before its header or its length field says so.
     BatchTruncated = 70,
@@ -229,6 +232,7 @@ names! {
     HostFunctionFailed => c"host-function-failed",
     OutputRejected => c"output-rejected",
     Cancelled => c"cancelled",
+    PolicyThreshold => c"policy-threshold",
     BatchTruncated => c"batch-truncated",
     BatchMagic => c"batch-magic",
     BatchCrc => c"batch-crc",

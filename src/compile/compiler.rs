@@ -16,7 +16,7 @@ use crate::compile::link::Linked;
 use crate::compile::rewriting::Rewritten;
 use crate::compile::runtime::Shared;
 use crate::metrics::code_cache::CodeCacheEvent;
-use crate::module::artifact::{Artifact, Defect, FORMAT, Head};
+use crate::module::artifact::{Artifact, Defect, Digest, FORMAT, Head};
 use crate::module::data_image::DataImage;
 use crate::module::elements;
 use crate::module::inspect::{ItemKind, Summary};
@@ -42,6 +42,8 @@ pub const VERSIONS: &str = concat!("version ", env!("CARGO_PKG_VERSION"), " with
 pub struct Code {
     /// Wasmtime's module.
     pub module: Module,
+    /// SHA-256 of the module as its author made it.
+    pub hash: Digest,
     /// What was added to it.
     pub wrappers: Wrappers,
     /// Where its instructions are in its source. Empty unless that was asked for and is known.
@@ -137,9 +139,9 @@ pub fn load(shared: &Shared, artifact: Vec<u8>) -> Result<Code> {
         ))
     })?;
     shared.metrics.code_cache.loaded(begin.elapsed());
-    let Head { wrappers, lines, image, .. } = artifact.head;
+    let Head { module: hash, wrappers, lines, image, .. } = artifact.head;
     let lines = if shared.config.debug_info { lines } else { Lines::default() };
-    Ok(Code { module, wrappers, lines, image })
+    Ok(Code { module, hash, wrappers, lines, image })
 }
 
 /// Code and an artifact of it if one was asked for.
@@ -221,6 +223,7 @@ fn compile_here(shared: &Shared, linked: &Linked, module: &[u8]) -> Result<Code>
     check_code(shared, module)?;
     let waits = |module: &str, name: &str| linked.waits(module, name);
     let rewritten = Rewritten::new(module, waits, &shared.config)?;
+    let hash = digest(module);
     let compiled = if rewritten.has_positions {
         // Another engine compiles it than the one that runs it.
         shared.compilers.serialized(module, &rewritten).and_then(|code| deserialize(shared, &code))
@@ -228,12 +231,13 @@ fn compile_here(shared: &Shared, linked: &Linked, module: &[u8]) -> Result<Code>
         Module::from_binary(&shared.compilers.engine, rewritten.or(module))
     };
     let Rewritten { wrappers, lines, image, .. } = rewritten;
-    Ok(Code { module: compiled.map_err(|e| uncompiled(&e))?, wrappers, lines, image })
+    Ok(Code { module: compiled.map_err(|e| uncompiled(&e))?, hash, wrappers, lines, image })
 }
 
 /// Code with what its head knows.
 fn with_head(module: Module, head: &Head) -> Code {
-    Code { module, wrappers: head.wrappers.clone(), lines: head.lines.clone(), image: head.image.clone() }
+    let (wrappers, lines, image) = (head.wrappers.clone(), head.lines.clone(), head.image.clone());
+    Code { module, hash: head.module, wrappers, lines, image }
 }
 
 /// What an artifact need not be checked for again.

@@ -44,7 +44,7 @@ impl Drop for Lent {
 impl Compiled {
     /// A factory from code: links it.
     pub fn new(shared: Arc<Shared>, transform: Arc<Description>, code: Code) -> Result<Self> {
-        let Code { module, wrappers, lines, image } = code;
+        let Code { module, hash, wrappers, lines, image } = code;
         let pre = shared.linked()?.linker.instantiate_pre(&module).map_err(|e| {
             let status = if is_refusal(&e) { Status::OutOfMemory } else { Status::ModuleUnknownImport };
             transform.error(status, format_args!("the module could not be linked: {e:#}"))
@@ -59,7 +59,7 @@ impl Compiled {
             transform.error(status, format_args!("its data could not be laid out: {e:#}"))
         })?;
         let executable = Arc::new(shared.metrics.executable(module.text().len()));
-        let program = Program::Module(LinkedModule { pre, wrappers, lines, image: image.map(Arc::new) });
+        let program = Program::Module(LinkedModule { pre, hash, wrappers, lines, image: image.map(Arc::new) });
         Ok(Self { shared, transform, program, executable, _lent: None })
     }
 

@@ -2,6 +2,7 @@
 
 use super::context::GuestState;
 use super::custom::Callbacks;
+use crate::module::artifact::Digest;
 use crate::module::lines::Lines;
 use crate::module::suspend_points::Wrappers;
 use crate::system::memory::image::Image;
@@ -22,6 +23,8 @@ pub enum Program {
 pub struct LinkedModule {
     /// The linked code and imports.
     pub pre: InstancePre<GuestState>,
+    /// SHA-256 of the module as its author made it.
+    pub hash: Digest,
     /// What was added to the module.
     pub wrappers: Wrappers,
     /// Where its instructions are in its source.
