@@ -280,6 +280,9 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   WASM_STATUS_OUTPUT_REJECTED = 60,
   // The engine was stopped or released while the operation was in progress.
   WASM_STATUS_CANCELLED = 61,
+  // The policy stopped the engine: a threshold of `wasm_engine_policy` was reached. The message has the counts and
+  // why the guest failed last. The record at which it failed is not lost.
+  WASM_STATUS_POLICY_THRESHOLD = 62,
   // A custom engine lost what it runs on, such as its connection to another computer. No record is the cause, so no
   // policy skips one. The error names the record from which to continue. The message has the reason.
   WASM_STATUS_CUSTOM_ENGINE_LOST = 63,
@@ -401,6 +404,8 @@ typedef struct wasm_error_info {
   // The number of batches if all have and the guest could not be started again. 0 if there was one batch or none
   // and with `WASM_STATUS_CANCELLED` and `WASM_STATUS_PANIC`.
   uint64_t batch_index;
+  // With `WASM_STATUS_POLICY_THRESHOLD`: the status with which the guest failed last. Otherwise `WASM_STATUS_OK`.
+  wasm_status cause;
 } wasm_error_info;
 
 // A frame of a guest's call stack.
@@ -1807,6 +1812,15 @@ typedef struct wasm_timer {
 // ones. A transform failed without naming a record, or it was cancelled: the same holds for the records up to the last
 // `input_offset` that the sink took. This happens if the sink fails, if the guest ends between two records or if it
 // does not start again. A guest that is started again has lost its state.
+//
+// Thresholds make the policy a *circuit breaker*. Before the policy loses more records, or starts the guest again more
+// often, than a threshold allows, it stops: the operation fails with `WASM_STATUS_POLICY_THRESHOLD` and the circuit is
+// *open*. The record at which the guest failed is not lost and the sink has nothing of it. All before it is delivered,
+// dropped and counted, or taken as dead letters. So progress is exact: the host continues from that record, or behind
+// it if the record may be lost. The next `wasm_engine_start` waits until `open_ns` have passed, if there is a timer,
+// and makes the circuit *half-open*. Then the first failure after which the policy would continue opens it again.
+// `half_open_records` records without one *close* it, and what happened before does not count any more. So it is after
+// a hot swap and with a new policy. Stopping and starting the engine changes nothing.
 typedef struct wasm_engine_policy {
   // `sizeof(wasm_engine_policy)`.
   size_t size;
@@ -1831,7 +1845,34 @@ typedef struct wasm_engine_policy {
   // lost record does not wait unless that start fails. NULL: no start is tried again and none waits. The table is
   // copied.
   const wasm_timer *timer;
+  // Records that may be lost, skipped or as dead letters, of any `lost_window` consecutive records since the circuit
+  // was last closed. Records of all batches count in the order in which this engine's guests took them, also over
+  // several batches in one call. Those that a cancelled transform took since its last loss do not. At most 65,535 and
+  // less than `lost_window`. 0: the policy stops before the first loss.
+  uint32_t lost_max;
+  // 0: any number of records may be lost. `WASM_STATUS_INVALID_ARGUMENT` with `WASM_ON_ERROR_FAIL`, which loses none.
+  uint32_t lost_window;
+  // Restarts by the policy that may come in `restart_window_ns`: behind a lost record, between two records and after
+  // a start that failed. Starts by the host do not count. At most 65,535.
+  uint32_t restart_max;
+  // Records that close a half-open circuit. Default 100.
+  uint32_t half_open_records;
+  // Nanoseconds by `now` of the timer. 0: any number of restarts. `WASM_STATUS_INVALID_ARGUMENT` without a timer.
+  uint64_t restart_window_ns;
+  // Nanoseconds for which the circuit stays open. Default 60 s. Without a timer the host decides when it starts the
+  // engine again and any other value than 0 is `WASM_STATUS_INVALID_ARGUMENT`.
+  uint64_t open_ns;
 } wasm_engine_policy;
+
+// The state of a policy's circuit breaker.
+typedef enum wasm_circuit WASM_ENGINE_ENUM_TYPE {
+  // The policy continues after failures. Always without a threshold.
+  WASM_CIRCUIT_CLOSED = 0,
+  // A threshold was reached. The engine was stopped and has not been started again.
+  WASM_CIRCUIT_OPEN = 1,
+  // The engine was started again. The next failure opens the circuit and enough records without one close it.
+  WASM_CIRCUIT_HALF_OPEN = 2,
+} wasm_circuit;
 
 // Statistics of an engine since it was made.
 typedef struct wasm_engine_stats {
@@ -1845,9 +1886,16 @@ typedef struct wasm_engine_stats {
   uint64_t dead_lettered;
   // Consecutive failures as far as they delay starts. 0 without a timer.
   uint64_t failures;
+  // How often a threshold of the policy stopped the engine.
+  uint64_t stops;
+  // The state of the policy's circuit breaker.
+  wasm_circuit circuit;
 } wasm_engine_stats;
 
 // Sets what the engine does from now on when its guest fails. Without a policy every failure is up to the host.
+//
+// The memory of thresholds is taken here: 8 bytes for each of `lost_max` and `restart_max`. Nothing is done for a record
+// that is not lost.
 //
 // `WASM_STATUS_INVALID_STATE` if the engine is not stopped. The timer's `data` is taken over in any case except
 // `WASM_STATUS_INVALID_STRUCT_SIZE`, where it cannot be read. `now` and `sleep` are called on the engine's thread
@@ -2319,6 +2367,24 @@ typedef struct wasm_runtime_metrics {
   uint64_t shared_modules;
 } wasm_runtime_metrics;
 
+// Output to one topic.
+typedef struct wasm_topic_metrics {
+  // The topic's name. Empty: topics of engines that are gone beyond the first 256, together.
+  wasm_slice topic;
+  // Records of guests that sinks accepted. Dead letters are none of them.
+  uint64_t output_records;
+  // Bytes of their keys, values and headers.
+  uint64_t output_bytes;
+} wasm_topic_metrics;
+
+// Code that engines of a transform have.
+typedef struct wasm_code_metrics {
+  // SHA-256 of the module.
+  uint8_t sha256[32];
+  // Engines that have it now.
+  uint64_t engines;
+} wasm_code_metrics;
+
 // Records whose latency is in one range.
 typedef struct wasm_latency_bucket {
   // The range's inclusive end in nanoseconds. The range begins after the end of the previous bucket. The end of
@@ -2337,7 +2403,8 @@ typedef struct wasm_error_count {
 } wasm_error_count;
 
 // One transform on one shard: the sum of all its engines there. Counters never decrease while one of these engines
-// exists.
+// exists. When the last one is released, the numbers stay until they were read once more, as text or by a snapshot. If
+// an engine is made before that, the counters continue. Of more than 1,024 such pairs the oldest are dropped unread.
 typedef struct wasm_transform_metrics {
   // `sizeof(wasm_transform_metrics)`, set by the caller.
   size_t size;
@@ -2382,6 +2449,37 @@ typedef struct wasm_transform_metrics {
   uint64_t dead_lettered_records;
   // Batches that wait for a shared engine.
   uint64_t queued_batches;
+  // Of `engines`: not started yet or stopped by their hosts.
+  uint64_t engines_stopped;
+  // Their guests start.
+  uint64_t engines_starting;
+  // Their guests are started: they wait for a batch or work on one.
+  uint64_t engines_running;
+  // Their guests failed and start again or wait for that under a policy's backoff.
+  uint64_t engines_restarting;
+  // They were stopped by a failure.
+  uint64_t engines_failed;
+  // Circuits of policies that are open. Each user of a shared engine has its own.
+  uint64_t circuits_open;
+  // Those that are half-open.
+  uint64_t circuits_half_open;
+  // How often policies stopped engines with `WASM_STATUS_POLICY_THRESHOLD`.
+  uint64_t policy_stops;
+  // Nanoseconds since guests last took records or an engine was made: of the engine where it is shortest. Precise to
+  // some 20 ms. `UINT64_MAX` without engines.
+  uint64_t since_progress_ns;
+  // Records that engines have not taken of their input, for those whose hosts called `wasm_engine_set_end_offset`.
+  uint64_t lag_records;
+  // Whether there is such an engine.
+  bool has_lag;
+  // Output by topic: topics of current engines and of those that are gone.
+  const wasm_topic_metrics *topics;
+  // Number of `topics`.
+  size_t topic_count;
+  // The code of current engines. More than one during a hot swap. Custom engines have none.
+  const wasm_code_metrics *codes;
+  // Number of `codes`.
+  size_t code_count;
 } wasm_transform_metrics;
 
 // Writes the runtime's own numbers. The caller has set `metrics->size`. Any thread, also while engines run on others.
@@ -2390,7 +2488,7 @@ wasm_status wasm_runtime_get_metrics(const wasm_runtime *runtime, wasm_runtime_m
 // Writes all metrics as text in Prometheus's format (version 0.0.4). Serve it with `Content-Type: text/plain;
 // version=0.0.4`. `docs/metrics.md` lists them. Any thread, also while engines run on others.
 //
-// There are some 40 lines for each transform and shard. Their number is up to the host. All runtimes of a process use
+// There are some 60 lines for each transform and shard. Their number is up to the host. All runtimes of a process use
 // the same names. A host with several adds a label of its own. Release `text` with `wasm_bytes_release`.
 wasm_status wasm_runtime_metrics_text(const wasm_runtime *runtime, wasm_bytes **text, wasm_error **error);
 
@@ -2414,6 +2512,19 @@ wasm_status wasm_metrics_get(const wasm_metrics *metrics,
 
 // Writes the runtime's own numbers of the snapshot. The caller has set `runtime->size`.
 wasm_status wasm_metrics_get_runtime(const wasm_metrics *metrics, wasm_runtime_metrics *runtime, wasm_error **error);
+
+// Tells the library where the engine's input ends, for `lag_records`. `end_offset` is the offset that the input's next
+// record will have, such as the partition's high watermark. `next_offset` is the offset from which the engine
+// continues. It counts until the engine has taken a record. Then the offset of its last record does, or the one behind
+// it when the batch has completed. Cheap: a host may call this with each batch. -1 as `end_offset`: there is no lag any
+// more. A hot swap keeps both.
+//
+// `WASM_STATUS_INVALID_ARGUMENT` if an offset is otherwise negative. `WASM_STATUS_INVALID_STATE` for a user of a shared
+// engine.
+wasm_status wasm_engine_set_end_offset(wasm_engine *engine,
+                                       int64_t next_offset,
+                                       int64_t end_offset,
+                                       wasm_error **error);
 
 // Frees the snapshot. NULL does nothing.
 void wasm_metrics_release(wasm_metrics *metrics);

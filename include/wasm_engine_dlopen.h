@@ -243,6 +243,10 @@ typedef wasm_status wasm_metrics_get_fn(const wasm_metrics *metrics,
 typedef wasm_status wasm_metrics_get_runtime_fn(const wasm_metrics *metrics,
                                                 wasm_runtime_metrics *runtime,
                                                 wasm_error **error);
+typedef wasm_status wasm_engine_set_end_offset_fn(wasm_engine *engine,
+                                                  int64_t next_offset,
+                                                  int64_t end_offset,
+                                                  wasm_error **error);
 typedef void wasm_metrics_release_fn(wasm_metrics *metrics);
 typedef wasm_status wasm_engine_start_profile_fn(wasm_engine *engine, uint64_t interval_ns, wasm_error **error);
 typedef wasm_status wasm_engine_finish_profile_fn(wasm_engine *engine, wasm_bytes **json, wasm_error **error);
@@ -349,6 +353,7 @@ typedef struct wasm_library {
   wasm_metrics_count_fn *metrics_count;
   wasm_metrics_get_fn *metrics_get;
   wasm_metrics_get_runtime_fn *metrics_get_runtime;
+  wasm_engine_set_end_offset_fn *engine_set_end_offset;
   wasm_metrics_release_fn *metrics_release;
   wasm_engine_start_profile_fn *engine_start_profile;
   wasm_engine_finish_profile_fn *engine_finish_profile;
@@ -470,6 +475,7 @@ static inline const char *wasm_library_open(wasm_library *library, const char *f
       {"wasm_metrics_count", offsetof(wasm_library, metrics_count)},
       {"wasm_metrics_get", offsetof(wasm_library, metrics_get)},
       {"wasm_metrics_get_runtime", offsetof(wasm_library, metrics_get_runtime)},
+      {"wasm_engine_set_end_offset", offsetof(wasm_library, engine_set_end_offset)},
       {"wasm_metrics_release", offsetof(wasm_library, metrics_release)},
       {"wasm_engine_start_profile", offsetof(wasm_library, engine_start_profile)},
       {"wasm_engine_finish_profile", offsetof(wasm_library, engine_finish_profile)},
@@ -586,6 +592,7 @@ static inline const char *wasm_library_open(wasm_library *library, const char *f
 #define wasm_metrics_count (WASM_LIBRARY).metrics_count
 #define wasm_metrics_get (WASM_LIBRARY).metrics_get
 #define wasm_metrics_get_runtime (WASM_LIBRARY).metrics_get_runtime
+#define wasm_engine_set_end_offset (WASM_LIBRARY).engine_set_end_offset
 #define wasm_metrics_release (WASM_LIBRARY).metrics_release
 #define wasm_engine_start_profile (WASM_LIBRARY).engine_start_profile
 #define wasm_engine_finish_profile (WASM_LIBRARY).engine_finish_profile

@@ -16,6 +16,7 @@ enum class exit_code : int {
   module_refused = 3,
   guest_failed = 4,
   bad_input = 5,
+  records_lost = 6,
 };
 
 /// Ends the tool with a message for the user.

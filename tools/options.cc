@@ -24,7 +24,8 @@ constexpr const char* exit_codes =
     "  3  the module was refused\n"
     "  4  the guest failed or wrote what the output format cannot express; the output of the records before that is\n"
     "     kept, with several threads or partitions also that of some after it; not for records that --on-error loses\n"
-    "  5  bad input data; output files are not written, standard output has the output before that\n";
+    "  5  bad input data; output files are not written, standard output has the output before that\n"
+    "  6  --on-error lost more records than --max-errors allows; the output of the others is kept\n";
 
 constexpr const char* about_run =
     "Formats, one record a line:\n"
@@ -47,6 +48,10 @@ constexpr const char* about_run =
     "to continue: the guest is started again and the batch continues behind that record. Dead letters are in the format\n"
     "records whatever --format says. They have the topic that they came from and the details in added headers:\n"
     "wasm-transform, wasm-offset, wasm-error, wasm-error-message and, if the guest wrote to standard error, wasm-stderr.\n"
+    "\n"
+    "Each record that is lost that way, dropped or a dead letter, is an error of the summary. Any such record makes the\n"
+    "exit code 6, after all input was read. --max-errors N allows N: the run ends before one more is lost, with several\n"
+    "threads soon after. --max-errors P% allows a share of the records read and is judged at the end. 100% allows all.\n"
     "\n"
     "Compiled modules: with --cache-dir they are kept in a directory and need not be compiled again. The directory must\n"
     "belong to you or root and must not be writable by others. A guest whose name ends with .cwasm is the output of\n"
@@ -162,6 +167,7 @@ struct parsed {
   std::optional<std::string> schema_registry;
   double schema_registry_timeout_ns = 5e9;
   std::optional<std::string> metrics_listen;
+  std::optional<std::string> max_errors;
 };
 
 void add_run(CLI::App& app, parsed& p) {
@@ -197,6 +203,12 @@ void add_run(CLI::App& app, parsed& p) {
       ->option_text("WHAT");
   command.add_option("--dead-letter", o.dead_letters, "Where dead letters go; - is standard output")
       ->option_text("FILE")
+      ->needs(on_error);
+  command
+      .add_option("--max-errors", p.max_errors,
+                  "Records that --on-error may lose without exit code 6: a number, at which the run ends early, or a "
+                  "share such as 0.5% (default: none, and the run goes on)")
+      ->option_text("N|P%")
       ->needs(on_error);
 
   command.add_option("--name", o.name, "The transform's name (default: the file's, without its ending)")
@@ -296,6 +308,16 @@ run_options complete(parsed& p) {
   }
   if (!o.dead_letters.empty() && o.output_directory.empty() && o.dead_letters == o.output) {
     wrong("--dead-letter and --output are the same");
+  }
+  if (p.max_errors) {
+    const auto limit = error_limit::parse(*p.max_errors);
+    if (!limit) {
+      wrong(fmt::format("--max-errors: \"{}\" is neither a number nor a share from 0% to 100%", *p.max_errors));
+    }
+    if (o.on_error == WASM_ON_ERROR_FAIL) {
+      wrong("--max-errors goes with --on-error skip or dead-letter: fail loses no record");
+    }
+    o.max_errors = *limit;
   }
   if (p.record_timeout_ns < 1e6 || p.record_timeout_ns > 86'400e9) {
     wrong("--record-timeout must be from 1ms to a day");

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "encoding.hh"
+#include "error_limit.hh"
 #include "http_registry.hh"
 #include "metrics_server.hh"
 #include "record.hh"
@@ -35,6 +36,7 @@ struct run_options {
   std::string output_directory;
   wasm_on_error on_error = WASM_ON_ERROR_FAIL;
   std::string dead_letters;  ///< Where they go, with WASM_ON_ERROR_DEAD_LETTER.
+  error_limit max_errors;
   std::string cache_directory;
   format shape = format::lines;
   encoding text = encoding::utf8;

@@ -130,7 +130,7 @@ std::string report(const statistics& s, const summary& u) {
   }
   line("guest memory",
        fmt::format("{} (the largest of {})", byte_count(s.guest_memory), plural(u.threads, "guest", "guests")));
-  line("errors", grouped(u.errors));
+  line("errors", grouped(u.errors + s.lost()));
   return text;
 }
 

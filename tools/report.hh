@@ -43,12 +43,14 @@ struct statistics {
   histogram latency;                     ///< Per record.
 
   void merge(const statistics& other);
+  /// Records at which guests failed without ending the run.
+  [[nodiscard]] std::uint64_t lost() const noexcept { return skipped + dead_letters; }
 };
 
 /// What else to report to the user.
 struct summary {
   std::size_t threads = 1;
-  std::size_t errors = 0;
+  std::size_t errors = 0;  ///< Failures that ended the run. Lost records are errors too.
   std::chrono::nanoseconds compile_time{0};
   std::chrono::nanoseconds wall_time{0};
 };

@@ -235,7 +235,7 @@ void run(const run_options& o) {
   topics.push_back(o.input_topic.value_or("input"));
   const record_writer letters(format::records, o.text, topics, "a dead letter has");
   line_reader* lines = nullptr;
-  shared common{runtime, factory, o.on_error, writer, letters, files, output, failed, input_name,
+  shared common{runtime, factory, o.on_error, o.max_errors, writer, letters, files, output, failed, input_name,
                 [&lines] { lines->interrupt(); }, !o.profile.empty()};
   std::deque<worker> workers;
   for (std::size_t i = 0; i < o.threads; ++i) {
@@ -268,7 +268,7 @@ void run(const run_options& o) {
 
   auto error = output.error() ? output.error() : failed.first();
   // After bad input the output is useless. After a guest's failure it is complete up to there.
-  if (!error || error->code() == exit_code::guest_failed) {
+  if (!error || error->code() == exit_code::guest_failed || error->code() == exit_code::records_lost) {
     files.commit();
   }
   try {
@@ -285,6 +285,10 @@ void run(const run_options& o) {
     sum.merge(w.counted());
   }
   out.print(report(sum, {o.threads, failed.count(), begin - compile_begin, clock::now() - begin}));
+  if (!error && !o.max_errors.allows(sum.lost(), sum.records_in)) {
+    error = failure(exit_code::records_lost, fmt::format("{} of {} records were lost and --max-errors allows {}",
+                                                         grouped(sum.lost()), grouped(sum.records_in), o.max_errors.text()));
+  }
   if (error) {
     throw failure(*error);
   }

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <ctime>
 #include <exception>
+#include <limits>
 #include <span>
 #include <utility>
 #include <vector>
@@ -18,6 +19,19 @@ namespace {
 
 /// Batches that are larger together are not given to the guest together: they would gain nothing.
 constexpr std::size_t most_bytes_of_a_call = 64U << 10;
+
+/// What the library can count of lost records.
+constexpr std::uint64_t most_counted_losses = 65'535;
+
+/// Ends the run at the record that would be lost beyond what the user allows. With several workers each allows as many.
+wasmengine::policy policy_of(wasm_on_error on_error, const error_limit& limit) {
+  wasmengine::policy policy{.on_error = on_error};
+  if (const auto count = limit.count(); count && *count <= most_counted_losses) {
+    policy.lost_max = static_cast<std::uint32_t>(*count);
+    policy.lost_window = std::numeric_limits<std::uint32_t>::max();
+  }
+  return policy;
+}
 
 std::chrono::nanoseconds thread_cpu_time() {
   timespec t{};
@@ -185,7 +199,7 @@ void worker::run() noexcept {
 
 task worker::serve() {
   auto engine = wasmengine::engine::create(_shared.factory).value();
-  engine.set_policy({.on_error = _shared.on_error}).value();
+  engine.set_policy(policy_of(_shared.on_error, _shared.max_errors)).value();
   std::optional<profiling> profile;
   if (_shared.profile) {
     profile.emplace(engine, _profile);
@@ -207,9 +221,11 @@ task worker::serve() {
       if (engine.state().value() == WASM_ENGINE_STATE_STOPPED) {
         co_await start(engine);
       }
+      const auto line = waiting.front().origins.front().line;
       co_await transform(engine, waiting);
       note_losses(engine);
       note_traffic();
+      check_losses(line);
       _counted.guest_memory = std::max(_counted.guest_memory, engine.memory_size().value());
     }
   }
@@ -241,6 +257,15 @@ void worker::note_traffic() {
   add(_shared.passed.records_out, c.records_out, _told.records_out);
   add(_shared.passed.bytes_out, c.bytes_out, _told.bytes_out);
   add(_shared.passed.lost, c.skipped + c.dead_letters, _told.lost);
+}
+
+/// All workers together may have lost more than each of them may.
+void worker::check_losses(std::uint64_t line) {
+  const auto most = _shared.max_errors.count();
+  if (const std::uint64_t lost = _shared.passed.lost; most && lost > *most && !_shared.failed.any()) {
+    fail(line, failure(exit_code::records_lost, fmt::format("{} records were lost and --max-errors allows {}",
+                                                            grouped(lost), grouped(*most))));
+  }
 }
 
 task worker::start(wasmengine::engine& engine) {
@@ -317,9 +342,10 @@ void worker::fail_transform(const input_batch& batch, const sink& output, const 
     at = origins.begin() + record->index;
   }
   const auto name = [&](std::uint64_t line) { return fmt::format("{}:{}", _shared.input_name, line); };
+  const bool too_many = e.status() == WASM_STATUS_POLICY_THRESHOLD;
   const bool by_guest = e.status() >= WASM_STATUS_GUEST_TRAP && e.status() < WASM_STATUS_OUTPUT_REJECTED;
-  const auto code = by_guest ? exit_code::guest_failed : exit_code::other;
-  const char* const who = by_guest ? "the guest" : "the transform";
+  const auto code = too_many ? exit_code::records_lost : by_guest ? exit_code::guest_failed : exit_code::other;
+  const char* const who = by_guest || too_many ? "the guest" : "the transform";
   if (at == origins.end()) {
     count(batch, 0);
     fail(origins.front().line,

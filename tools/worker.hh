@@ -5,6 +5,7 @@
 
 #include "batcher.hh"
 #include "channel.hh"
+#include "error_limit.hh"
 #include "event_loop.hh"
 #include "exit_code.hh"
 #include "output_queue.hh"
@@ -54,6 +55,7 @@ struct shared {
   const wasmengine::runtime& runtime;
   const wasmengine::factory& factory;
   wasm_on_error on_error;
+  const error_limit& max_errors;
   const record_writer& writer;
   const record_writer& letter_writer;
   const output_files& files;
@@ -92,6 +94,7 @@ class worker {
   void note_losses(const wasmengine::engine& engine);
   void note_last_loss(const wasmengine::engine& engine);
   void note_traffic();
+  void check_losses(std::uint64_t line);
   task transform(wasmengine::engine& engine, std::deque<input_batch>& waiting);
   void count(const input_batch& batch, std::size_t records);
   void fail(std::uint64_t line, const failure& what, std::optional<wasmengine::error> why = {});

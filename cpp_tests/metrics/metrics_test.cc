@@ -227,7 +227,8 @@ TEST(Metrics, EnginesOfOneNameAndShardAddUpAndShardsAreApart) {
     EXPECT_EQ(m.at({"other", 7}).raw.input_records, 4U);
     EXPECT_EQ(we::runtime_metrics(b.runtime).value().engines, 4U);
   });
-  EXPECT_EQ(only(b.runtime).raw.input_records, 3U) << "what is released disappears";
+  EXPECT_EQ(all(b.runtime).size(), 3U) << "what was released is read once more";
+  EXPECT_EQ(only(b.runtime).raw.input_records, 3U) << "and disappears then";
 }
 
 TEST(Metrics, AThreadKeepsItsShardUntilItGetsAnother) {
@@ -257,6 +258,7 @@ TEST(Metrics, WhatAReleasedEngineCountedStaysWhileAnotherOfItsNameLives) {
   EXPECT_EQ(after.observed, 3U);
   EXPECT_GE(after.raw.cpu_ns, before.raw.cpu_ns);
   b.engine = {};
+  EXPECT_EQ(only(b.runtime).raw.engines, 0U) << "it is read once more";
   EXPECT_THAT(all(b.runtime), IsEmpty());
   EXPECT_THAT(text(b.runtime), Not(HasSubstr("transform=")));
   b.engine = we::engine::create(b.factory).value();

@@ -77,6 +77,8 @@ class error final : public std::exception {
   }
   /// Index of the batch in the call that gave several. The batches before it have completed. 0 if there was one.
   [[nodiscard]] std::uint64_t batch() const noexcept { return info().batch_index; }
+  /// With `WASM_STATUS_POLICY_THRESHOLD`: the status with which the guest failed last. Otherwise `WASM_STATUS_OK`.
+  [[nodiscard]] wasm_status cause() const noexcept { return info().cause; }
   /// The guest's core dump if the runtime's `core_dumps` is set and there is one. Lives as long as the error and its
   /// copies.
   [[nodiscard]] std::optional<std::span<const std::uint8_t>> coredump() const noexcept {

@@ -9,15 +9,19 @@
 
 #include "runtime.hh"
 
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <iterator>
+#include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
 namespace wasmengine {
 
-/// One transform on one shard. Names, latencies and errors are views into the snapshot.
+/// One transform on one shard. Names and lists are views into the snapshot.
 class transform_metrics {
  public:
   explicit transform_metrics(const wasm_transform_metrics& raw) noexcept : _raw(raw) {}
@@ -38,6 +42,22 @@ class transform_metrics {
       }
     }
     return 0;
+  }
+
+  /// Output by topic. `as_text` reads a name.
+  [[nodiscard]] std::span<const wasm_topic_metrics> topics() const noexcept { return {_raw.topics, _raw.topic_count}; }
+  /// The code of current engines.
+  [[nodiscard]] std::span<const wasm_code_metrics> codes() const noexcept { return {_raw.codes, _raw.code_count}; }
+  /// Records between the engines and the ends of their inputs if a host told an end.
+  [[nodiscard]] std::optional<std::uint64_t> lag() const noexcept {
+    return _raw.has_lag ? std::optional(_raw.lag_records) : std::nullopt;
+  }
+  /// Time since guests last took records, of the engine where it is shortest. None without engines.
+  [[nodiscard]] std::optional<std::chrono::nanoseconds> since_progress() const noexcept {
+    if (_raw.since_progress_ns == std::numeric_limits<std::uint64_t>::max()) {
+      return std::nullopt;
+    }
+    return std::chrono::nanoseconds(_raw.since_progress_ns);
   }
 
   /// The numbers.

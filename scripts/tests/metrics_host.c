@@ -81,6 +81,7 @@ int main(int argc, char **argv) {
       check(wasm_batch_builder_add(builder, -1, 0, &record, &error));
     }
     check(wasm_batch_builder_finish(builder, &args.batch, &error));
+    check(wasm_engine_set_end_offset(engine, 0, 10, &error));
     check(wasm_engine_transform(engine, &args, &future, &error));
     check(complete(future, NULL));
     print_metrics();

@@ -67,6 +67,8 @@ pub struct wasm_error_info {
     /// The number of batches if all have and the guest could not be started again. 0 if there was one batch or none
     /// and with `WASM_STATUS_CANCELLED` and `WASM_STATUS_PANIC`.
     pub batch_index: u64,
+    /// With `WASM_STATUS_POLICY_THRESHOLD`: the status with which the guest failed last. Otherwise `WASM_STATUS_OK`.
+    pub cause: wasm_status,
 }
 
 /// A frame of a guest's call stack.
@@ -157,6 +159,7 @@ pub unsafe extern "C" fn wasm_error_get_info(error: *const wasm_error, info: *mu
             memory_size: guest.map_or(0, |guest| guest.memory_size),
             memory_wanted: guest.map_or(0, |guest| guest.memory_wanted),
             batch_index: error.error.batch.into(),
+            cause: guest.and_then(|guest| guest.cause).unwrap_or(wasm_status::Ok),
         };
         // SAFETY: the header says that `size` is set.
         unsafe { fill_sized(info, first_size!(wasm_error_info, core_dump), "info", value) }

@@ -1,14 +1,16 @@
 //! Metrics of a runtime and its transforms: as text for Prometheus or as numbers for the host's own metrics system.
 
 use super::bytes::wasm_bytes;
+use super::engine::{engine_on_this_thread, wasm_engine};
 use super::error::wasm_error;
 use super::runtime::wasm_runtime;
 use super::{Out, boundary, fill_sized, first_size, lent, memory_is_there};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
+use crate::batch::fallible;
 use crate::compile::runtime::Shared;
 use crate::host::slice::wasm_slice;
-use crate::metrics::counters::Counter;
+use crate::metrics::counters::{Condition, Counter};
 use crate::metrics::snapshot::{RuntimeMetrics, Snapshot, TransformMetrics, wasm_error_count, wasm_latency_bucket};
 use crate::metrics::text;
 use std::sync::Arc;
@@ -73,8 +75,31 @@ pub struct wasm_runtime_metrics {
     pub shared_modules: u64,
 }
 
+/// Output to one topic.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_topic_metrics {
+    /// The topic's name. Empty: topics of engines that are gone beyond the first 256, together.
+    pub topic: wasm_slice,
+    /// Records of guests that sinks accepted. Dead letters are none of them.
+    pub output_records: u64,
+    /// Bytes of their keys, values and headers.
+    pub output_bytes: u64,
+}
+
+/// Code that engines of a transform have.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct wasm_code_metrics {
+    /// SHA-256 of the module.
+    pub sha256: [u8; 32],
+    /// Engines that have it now.
+    pub engines: u64,
+}
+
 /// One transform on one shard: the sum of all its engines there. Counters never decrease while one of these engines
-/// exists.
+/// exists. When the last one is released, the numbers stay until they were read once more, as text or by a snapshot. If
+/// an engine is made before that, the counters continue. Of more than 1,024 such pairs the oldest are dropped unread.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_transform_metrics {
@@ -121,6 +146,37 @@ pub struct wasm_transform_metrics {
     pub dead_lettered_records: u64,
     /// Batches that wait for a shared engine.
     pub queued_batches: u64,
+    /// Of `engines`: not started yet or stopped by their hosts.
+    pub engines_stopped: u64,
+    /// Their guests start.
+    pub engines_starting: u64,
+    /// Their guests are started: they wait for a batch or work on one.
+    pub engines_running: u64,
+    /// Their guests failed and start again or wait for that under a policy's backoff.
+    pub engines_restarting: u64,
+    /// They were stopped by a failure.
+    pub engines_failed: u64,
+    /// Circuits of policies that are open. Each user of a shared engine has its own.
+    pub circuits_open: u64,
+    /// Those that are half-open.
+    pub circuits_half_open: u64,
+    /// How often policies stopped engines with `WASM_STATUS_POLICY_THRESHOLD`.
+    pub policy_stops: u64,
+    /// Nanoseconds since guests last took records or an engine was made: of the engine where it is shortest. Precise to
+    /// some 20 ms. `UINT64_MAX` without engines.
+    pub since_progress_ns: u64,
+    /// Records that engines have not taken of their input, for those whose hosts called `wasm_engine_set_end_offset`.
+    pub lag_records: u64,
+    /// Whether there is such an engine.
+    pub has_lag: bool,
+    /// Output by topic: topics of current engines and of those that are gone.
+    pub topics: *const wasm_topic_metrics,
+    /// Number of `topics`.
+    pub topic_count: usize,
+    /// The code of current engines. More than one during a hot swap. Custom engines have none.
+    pub codes: *const wasm_code_metrics,
+    /// Number of `codes`.
+    pub code_count: usize,
 }
 
 /// A snapshot of all metrics of a runtime. Owned by the host. Used by one thread at a time. It keeps no engine alive,
@@ -128,6 +184,47 @@ pub struct wasm_transform_metrics {
 pub struct wasm_metrics {
     shared: Arc<Shared>,
     snapshot: Snapshot,
+    /// Of `snapshot.transforms`.
+    lists: Vec<Lists>,
+}
+
+/// What a transform's numbers point to.
+#[derive(Default)]
+struct Lists {
+    topics: Vec<wasm_topic_metrics>,
+    codes: Vec<wasm_code_metrics>,
+}
+
+impl Lists {
+    /// Writes both anew.
+    fn fill(&mut self, m: &TransformMetrics) -> Result<()> {
+        self.topics.clear();
+        fallible::reserve(&mut self.topics, m.topics.len())?;
+        self.topics.extend(m.topics.iter().map(|topic| wasm_topic_metrics {
+            topic: wasm_slice::of(topic.name.as_bytes()),
+            output_records: topic.records,
+            output_bytes: topic.bytes,
+        }));
+        self.codes.clear();
+        fallible::reserve(&mut self.codes, m.codes.len())?;
+        self.codes.extend(m.codes.iter().map(|&(sha256, engines)| wasm_code_metrics { sha256, engines }));
+        Ok(())
+    }
+}
+
+impl wasm_metrics {
+    fn update(&mut self) -> Result<()> {
+        let Self { shared, snapshot, lists } = self;
+        snapshot.update(&shared.metrics, shared.pooled())?;
+        let more = snapshot.transforms.len().saturating_sub(lists.len());
+        fallible::reserve(lists, more)?;
+        lists.extend((0..more).map(|_| Lists::default()));
+        for (lists, transform) in lists.iter_mut().zip(&snapshot.transforms) {
+            lists.fill(transform)?;
+        }
+        snapshot.forget_released(&shared.metrics);
+        Ok(())
+    }
 }
 
 fn of_runtime(m: &RuntimeMetrics) -> wasm_runtime_metrics {
@@ -161,7 +258,9 @@ fn of_runtime(m: &RuntimeMetrics) -> wasm_runtime_metrics {
     }
 }
 
-fn of_transform(m: &TransformMetrics) -> wasm_transform_metrics {
+fn of_transform(m: &TransformMetrics, lists: &Lists) -> wasm_transform_metrics {
+    let in_condition = |condition: Condition| m.sums.conditions.get(condition as usize).copied().unwrap_or(0);
+    let [circuits_open, circuits_half_open] = m.broken;
     wasm_transform_metrics {
         size: 0,
         transform: wasm_slice::of(m.transform.as_bytes()),
@@ -184,6 +283,21 @@ fn of_transform(m: &TransformMetrics) -> wasm_transform_metrics {
         skipped_records: m.get(Counter::Skipped),
         dead_lettered_records: m.get(Counter::DeadLettered),
         queued_batches: m.sums.queued,
+        engines_stopped: in_condition(Condition::Stopped),
+        engines_starting: in_condition(Condition::Starting),
+        engines_running: in_condition(Condition::Running),
+        engines_restarting: in_condition(Condition::Restarting),
+        engines_failed: in_condition(Condition::Failed),
+        circuits_open,
+        circuits_half_open,
+        policy_stops: m.stops,
+        since_progress_ns: m.since_progress.unwrap_or(u64::MAX),
+        lag_records: m.sums.lag.unwrap_or(0),
+        has_lag: m.sums.lag.is_some(),
+        topics: lists.topics.as_ptr(),
+        topic_count: lists.topics.len(),
+        codes: lists.codes.as_ptr(),
+        code_count: lists.codes.len(),
     }
 }
 
@@ -214,7 +328,7 @@ pub unsafe extern "C" fn wasm_runtime_get_metrics(
 /// Writes all metrics as text in Prometheus's format (version 0.0.4). Serve it with `Content-Type: text/plain;
 /// version=0.0.4`. `docs/metrics.md` lists them. Any thread, also while engines run on others.
 ///
-/// There are some 40 lines for each transform and shard. Their number is up to the host. All runtimes of a process use
+/// There are some 60 lines for each transform and shard. Their number is up to the host. All runtimes of a process use
 /// the same names. A host with several adds a label of its own. Release `text` with `wasm_bytes_release`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_metrics_text(
@@ -229,7 +343,8 @@ pub unsafe extern "C" fn wasm_runtime_metrics_text(
         let mut snapshot = Snapshot::default();
         let shared = &runtime.runtime.shared;
         snapshot.update(&shared.metrics, shared.pooled())?;
-        let encoded = text::of(snapshot).map_err(|_| Error::out_of_memory())?;
+        let encoded = text::of(&mut snapshot).map_err(|_| Error::out_of_memory())?;
+        snapshot.forget_released(&shared.metrics);
         out.set(wasm_bytes::of(encoded));
         Ok(())
     })
@@ -247,8 +362,9 @@ pub unsafe extern "C" fn wasm_metrics_create(
         let runtime = scope.handle(runtime, "runtime")?;
         let out = Out::new(metrics, "metrics")?;
         memory_is_there()?;
-        let mut new = wasm_metrics { shared: runtime.runtime.shared.clone(), snapshot: Snapshot::default() };
-        new.snapshot.update(&new.shared.metrics, new.shared.pooled())?;
+        let shared = runtime.runtime.shared.clone();
+        let mut new = wasm_metrics { shared, snapshot: Snapshot::default(), lists: Vec::new() };
+        new.update()?;
         out.set(Box::into_raw(Box::new(new)));
         Ok(())
     })
@@ -257,10 +373,7 @@ pub unsafe extern "C" fn wasm_metrics_create(
 /// Takes the snapshot again. Allocates only if there is more than ever before. Pointers from `metrics` become invalid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_metrics_update(metrics: *mut wasm_metrics, error: *mut *mut wasm_error) -> wasm_status {
-    boundary(error, |scope| {
-        let metrics = scope.handle_mut(metrics, "metrics")?;
-        metrics.snapshot.update(&metrics.shared.metrics, metrics.shared.pooled())
-    })
+    boundary(error, |scope| scope.handle_mut(metrics, "metrics")?.update())
 }
 
 /// Number of pairs of transform and shard. 0 for NULL.
@@ -280,13 +393,14 @@ pub unsafe extern "C" fn wasm_metrics_get(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     boundary(error, |scope| {
-        let all = &scope.handle(metrics, "metrics")?.snapshot.transforms;
-        let found = all.get(index).ok_or_else(|| {
+        let metrics = scope.handle(metrics, "metrics")?;
+        let all = &metrics.snapshot.transforms;
+        let (found, lists) = all.get(index).zip(metrics.lists.get(index)).ok_or_else(|| {
             Error::invalid(format!("index is {index}, but there are metrics of {} transforms and shards", all.len()))
         })?;
         let first = first_size!(wasm_transform_metrics, error_count);
         // SAFETY: the header says that `size` is set.
-        unsafe { fill_sized(transform, first, "transform", of_transform(found)) }
+        unsafe { fill_sized(transform, first, "transform", of_transform(found, lists)) }
     })
 }
 
@@ -301,6 +415,34 @@ pub unsafe extern "C" fn wasm_metrics_get_runtime(
         let metrics = scope.handle(metrics, "metrics")?;
         // SAFETY: the header says that `size` is set.
         unsafe { fill(runtime, &metrics.snapshot.runtime) }
+    })
+}
+
+/// Tells the library where the engine's input ends, for `lag_records`. `end_offset` is the offset that the input's next
+/// record will have, such as the partition's high watermark. `next_offset` is the offset from which the engine
+/// continues. It counts until the engine has taken a record. Then the offset of its last record does, or the one behind
+/// it when the batch has completed. Cheap: a host may call this with each batch. -1 as `end_offset`: there is no lag any
+/// more. A hot swap keeps both.
+///
+/// `WASM_STATUS_INVALID_ARGUMENT` if an offset is otherwise negative. `WASM_STATUS_INVALID_STATE` for a user of a shared
+/// engine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_engine_set_end_offset(
+    engine: *mut wasm_engine,
+    next_offset: i64,
+    end_offset: i64,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        let engine = engine_on_this_thread(scope, engine)?;
+        if end_offset == -1 {
+            return engine.engine.tell_offsets(None);
+        }
+        match (u64::try_from(next_offset), u64::try_from(end_offset)) {
+            (Ok(next), Ok(end)) => engine.engine.tell_offsets(Some((next, end))),
+            (Err(_), _) => Err(Error::invalid(format!("next_offset is {next_offset}; it must not be negative"))),
+            _ => Err(Error::invalid(format!("end_offset is {end_offset}; it must be -1 or more"))),
+        }
     })
 }
 

@@ -7,6 +7,7 @@ use super::{Out, boundary, first_size, memory_is_there, sized, take};
 use crate::base::error::Error;
 use crate::base::number::wasm_on_error_number;
 use crate::base::status::wasm_status;
+use crate::engine::circuit::{Circuit, Thresholds, wasm_circuit};
 use crate::engine::policy::{Backoff, Policy, wasm_on_error};
 use crate::host::timer::{Timer, wasm_timer};
 use std::time::Duration;
@@ -21,6 +22,15 @@ use std::time::Duration;
 /// ones. A transform failed without naming a record, or it was cancelled: the same holds for the records up to the last
 /// `input_offset` that the sink took. This happens if the sink fails, if the guest ends between two records or if it
 /// does not start again. A guest that is started again has lost its state.
+///
+/// Thresholds make the policy a *circuit breaker*. Before the policy loses more records, or starts the guest again more
+/// often, than a threshold allows, it stops: the operation fails with `WASM_STATUS_POLICY_THRESHOLD` and the circuit is
+/// *open*. The record at which the guest failed is not lost and the sink has nothing of it. All before it is delivered,
+/// dropped and counted, or taken as dead letters. So progress is exact: the host continues from that record, or behind
+/// it if the record may be lost. The next `wasm_engine_start` waits until `open_ns` have passed, if there is a timer,
+/// and makes the circuit *half-open*. Then the first failure after which the policy would continue opens it again.
+/// `half_open_records` records without one *close* it, and what happened before does not count any more. So it is after
+/// a hot swap and with a new policy. Stopping and starting the engine changes nothing.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_engine_policy {
@@ -47,6 +57,23 @@ pub struct wasm_engine_policy {
     /// lost record does not wait unless that start fails. NULL: no start is tried again and none waits. The table is
     /// copied.
     pub timer: *const wasm_timer,
+    /// Records that may be lost, skipped or as dead letters, of any `lost_window` consecutive records since the circuit
+    /// was last closed. Records of all batches count in the order in which this engine's guests took them, also over
+    /// several batches in one call. Those that a cancelled transform took since its last loss do not. At most 65,535 and
+    /// less than `lost_window`. 0: the policy stops before the first loss.
+    pub lost_max: u32,
+    /// 0: any number of records may be lost. `WASM_STATUS_INVALID_ARGUMENT` with `WASM_ON_ERROR_FAIL`, which loses none.
+    pub lost_window: u32,
+    /// Restarts by the policy that may come in `restart_window_ns`: behind a lost record, between two records and after
+    /// a start that failed. Starts by the host do not count. At most 65,535.
+    pub restart_max: u32,
+    /// Records that close a half-open circuit. Default 100.
+    pub half_open_records: u32,
+    /// Nanoseconds by `now` of the timer. 0: any number of restarts. `WASM_STATUS_INVALID_ARGUMENT` without a timer.
+    pub restart_window_ns: u64,
+    /// Nanoseconds for which the circuit stays open. Default 60 s. Without a timer the host decides when it starts the
+    /// engine again and any other value than 0 is `WASM_STATUS_INVALID_ARGUMENT`.
+    pub open_ns: u64,
 }
 
 /// Statistics of an engine since it was made.
@@ -63,9 +90,16 @@ pub struct wasm_engine_stats {
     pub dead_lettered: u64,
     /// Consecutive failures as far as they delay starts. 0 without a timer.
     pub failures: u64,
+    /// How often a threshold of the policy stopped the engine.
+    pub stops: u64,
+    /// The state of the policy's circuit breaker.
+    pub circuit: wasm_circuit,
 }
 
 /// Sets what the engine does from now on when its guest fails. Without a policy every failure is up to the host.
+///
+/// The memory of thresholds is taken here: 8 bytes for each of `lost_max` and `restart_max`. Nothing is done for a record
+/// that is not lost.
 ///
 /// `WASM_STATUS_INVALID_STATE` if the engine is not stopped. The timer's `data` is taken over in any case except
 /// `WASM_STATUS_INVALID_STRUCT_SIZE`, where it cannot be read. `now` and `sleep` are called on the engine's thread
@@ -97,6 +131,19 @@ pub unsafe extern "C" fn wasm_engine_set_policy(
             }
         };
         memory_is_there()?;
+        let (has_timer, loses) = (timer.is_some(), on_error != wasm_on_error::Fail);
+        let circuit = Circuit::new(
+            Thresholds {
+                lost_max: policy.lost_max,
+                lost_window: policy.lost_window,
+                restart_max: policy.restart_max,
+                restart_window: Duration::from_nanos(policy.restart_window_ns),
+                half_open_records: policy.half_open_records,
+                open: Duration::from_nanos(policy.open_ns),
+            },
+            has_timer,
+            loses,
+        )?;
         let backoff = match timer {
             Some(timer) => Some(Backoff::new(
                 timer,
@@ -106,7 +153,7 @@ pub unsafe extern "C" fn wasm_engine_set_policy(
             )?),
             None => None,
         };
-        engine_on_this_thread(scope, engine)?.engine.set_policy(Policy { on_error, backoff })
+        engine_on_this_thread(scope, engine)?.engine.set_policy(Policy { on_error, backoff, circuit })
     })
 }
 
@@ -125,6 +172,8 @@ pub unsafe extern "C" fn wasm_engine_get_stats(
             skipped: counted.skipped,
             dead_lettered: counted.dead_lettered,
             failures: counted.failures.into(),
+            stops: counted.stops,
+            circuit: counted.circuit,
         };
         // SAFETY: the header says that `size` is set.
         unsafe { super::fill_sized(stats, first_size!(wasm_engine_stats, failures), "stats", filled) }

@@ -32,6 +32,8 @@ pub struct GuestDetail {
     pub record: Option<RecordAt>,
     /// The guest's frames from the innermost outwards.
     pub frames: Vec<Frame>,
+    /// Why the guest failed if a policy stopped it and the status says that.
+    pub cause: Option<Status>,
     /// What the guest wrote to standard error last at that record or during its start. Empty if nothing.
     pub stderr: String,
     /// Why a host call returned an error code last at that record. Empty if none did.

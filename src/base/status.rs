@@ -110,6 +110,9 @@ pub enum wasm_status {
     OutputRejected = 60,
     /// The engine was stopped or released while the operation was in progress.
     Cancelled = 61,
+    /// The policy stopped the engine: a threshold of `wasm_engine_policy` was reached. The message has the counts and
+    /// why the guest failed last. The record at which it failed is not lost.
+    PolicyThreshold = 62,
     /// A custom engine lost what it runs on, such as its connection to another computer. No record is the cause, so no
     /// policy skips one. The error names the record from which to continue. The message has the reason.
     CustomEngineLost = 63,
@@ -236,6 +239,7 @@ names! {
     HostFunctionFailed => c"host-function-failed",
     OutputRejected => c"output-rejected",
     Cancelled => c"cancelled",
+    PolicyThreshold => c"policy-threshold",
     CustomEngineLost => c"custom-engine-lost",
     BatchTruncated => c"batch-truncated",
     BatchMagic => c"batch-magic",

@@ -12,6 +12,7 @@ use crate::guest::custom::Instance;
 use crate::guest::fault;
 use crate::guest::instance::GuestEnd;
 use crate::guest::program::Program;
+use crate::guest::work::Work;
 use crate::host::call::{Ended, Settled, Waiting};
 use crate::host::sink::OutputSink;
 use crate::host::waker::Waker;
@@ -151,7 +152,7 @@ impl ActivePoll<'_> {
                     }
                     Some(Settled::Rejected(why)) => return Err(self.rejected(&why)),
                     Some(_) => {
-                        if self.context.work().consume() {
+                        if self.consume(&mut self.context.work()) {
                             next = Next::Deliver(then);
                             continue;
                         }
@@ -275,7 +276,7 @@ impl ActivePoll<'_> {
             let (records, batches) = work.block();
             match sink.accept(records, batches) {
                 Ended::Done => {
-                    if !work.consume() {
+                    if !self.consume(&mut work) {
                         return Ok(None);
                     }
                 }
@@ -286,6 +287,15 @@ impl ActivePoll<'_> {
                 }
             }
         }
+    }
+
+    /// The host has the block. Whether there is another one.
+    #[inline]
+    fn consume(&self, work: &mut Work) -> bool {
+        if self.context.meter.has_topics() {
+            self.context.meter.count_topics(work.output.block());
+        }
+        work.consume()
     }
 
     #[cold]

@@ -5,6 +5,7 @@
 
 mod attached;
 mod body;
+pub mod circuit;
 mod dead_letter;
 mod drive;
 pub mod policy;

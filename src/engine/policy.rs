@@ -1,5 +1,6 @@
 //! What an engine does when its guest fails: which records it may lose and when it starts again.
 
+use super::circuit::Circuit;
 use crate::base::error::{Error, Result};
 use crate::host::call::Ended;
 use crate::host::timer::Timer;
@@ -32,6 +33,8 @@ pub struct Policy {
     pub on_error: wasm_on_error,
     /// The delay before a start if there is one.
     pub backoff: Option<Backoff>,
+    /// What stops the policy if there is a threshold.
+    pub circuit: Option<Circuit>,
 }
 
 /// Delays that double with each consecutive failure.
@@ -81,18 +84,27 @@ impl Backoff {
         self.failures
     }
 
-    /// Waits until the guest may start again. `None` if it may start now.
+    /// The host's clock.
+    pub fn now(&self) -> Duration {
+        self.timer.now()
+    }
+
+    /// Waits until the guest may start again, and for `least`. `None` if it may start now.
     ///
     /// The delay is between half and all of what the failures require, minus the time since the last failure.
-    pub fn wait(&mut self) -> Option<Ended> {
-        let doublings = self.failures.checked_sub(1)?;
+    pub fn wait(&mut self, least: Duration) -> Option<Ended> {
+        let left = self.left().max(least);
+        (!left.is_zero()).then(|| self.timer.sleep(left))
+    }
+
+    fn left(&mut self) -> Duration {
+        let Some(doublings) = self.failures.checked_sub(1) else { return Duration::ZERO };
         // Both are below 2^64. So nothing is lost.
         let doubled = self.shortest.as_nanos() << doublings.min(63);
         let whole = Duration::from_nanos(doubled.min(self.longest.as_nanos()) as u64);
         let wanted = whole / 2 + whole.mul_f64(self.random.random::<f64>() / 2.0);
         let passed = self.timer.now().saturating_sub(self.last_failure);
-        let left = wanted.saturating_sub(passed);
-        (!left.is_zero()).then(|| self.timer.sleep(left))
+        wanted.saturating_sub(passed)
     }
 }
 
@@ -142,12 +154,12 @@ mod tests {
     fn delays_double_up_to_the_longest_and_reset_after_health() {
         let clock = Clock::default();
         let mut backoff = backoff(&clock);
-        assert!(backoff.wait().is_none(), "the first start does not wait");
+        assert!(backoff.wait(Duration::ZERO).is_none(), "the first start does not wait");
         for whole in [1, 2, 4, 8, 16, 30, 30, 30] {
             backoff.started();
             clock.now.set(clock.now.get() + 9 * SECOND);
             backoff.failed(true);
-            assert!(backoff.wait().is_some());
+            assert!(backoff.wait(Duration::ZERO).is_some());
             let slept = clock.slept.get();
             assert!((whole * SECOND / 2..=whole * SECOND).contains(&slept), "{slept} of {whole} s");
         }
@@ -166,7 +178,7 @@ mod tests {
         let mut backoff = Backoff::new(timer(table), Duration::from_nanos(2), longest, Duration::MAX).unwrap();
         for failures in 1..200u32 {
             backoff.failed(false);
-            assert!(backoff.wait().is_some());
+            assert!(backoff.wait(Duration::ZERO).is_some());
             let whole = 1u64.checked_shl(failures).unwrap_or(u64::MAX);
             let slept = clock.slept.get();
             // Beyond 2^53 the random part is rounded.
@@ -191,7 +203,7 @@ mod tests {
         let mut backoff = backoff(&clock);
         backoff.failed(false);
         clock.now.set(SECOND);
-        assert!(backoff.wait().is_none());
+        assert!(backoff.wait(Duration::ZERO).is_none());
     }
 
     #[test]
@@ -201,7 +213,7 @@ mod tests {
             .map(|_| {
                 let mut backoff = backoff(&clock);
                 backoff.failed(false);
-                backoff.wait();
+                backoff.wait(Duration::ZERO);
                 clock.slept.get()
             })
             .collect();

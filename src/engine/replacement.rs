@@ -1,7 +1,7 @@
 //! Hot swap: a new version is started beside the engine's guest and replaces it between two operations.
 
 use super::Engine;
-use super::seat::{Entered, Seat, poison};
+use super::seat::{EngineKind, Entered, Seat, poison};
 use super::wakers::WakerSlot;
 use crate::base::error::{Error, Result};
 use crate::base::state::{wasm_engine_state as State, wasm_poll};
@@ -194,13 +194,17 @@ impl Entered<'_> {
         // Also if its host has not yet started the previous version, which a replacement had started.
         let left_stopped = seat.state.get() == State::Stopped || seat.started_for_host.get();
         let mut old = core::mem::replace(&mut self.inside.engine, engine);
-        self.inside.context = self.inside.engine.context().clone();
+        let context = self.inside.engine.context().clone();
+        if seat.kind == EngineKind::Own {
+            context.meter.continue_from(&self.inside.context.meter);
+        }
+        self.inside.context = context;
         seat.context.replace(self.inside.context.clone());
         seat.new_context.replace(None);
         seat.started_for_host.set(left_stopped);
         seat.note_started();
         if let Some(supervisor) = &mut self.inside.supervisor {
-            supervisor.note_started();
+            supervisor.note_replaced(seat);
         }
         state.outcome.set(ReplacementOutcome::Replaced);
         // This stops it and runs callbacks. For them the engine is busy.

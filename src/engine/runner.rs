@@ -15,6 +15,7 @@ use crate::guest::custom::Instance;
 use crate::guest::program::Program;
 use crate::host::sink::OutputSink;
 use crate::host::waker::Waker;
+use crate::metrics::counters::Condition;
 use crate::system::memory::pools::not_prepared;
 use crate::system::signals;
 use crate::system::ticker::ActivePolls;
@@ -40,7 +41,11 @@ impl Runner {
             Program::Custom(callbacks) => Some(Rc::new(Instance::create(callbacks, &compiled.transform)?)),
         };
         let shared = &compiled.shared;
-        let meter = shared.metrics.join(&compiled.transform.name, compiled.transform.limits.memory);
+        let code = match &compiled.program {
+            Program::Module(module) => Some(module.code.hash),
+            Program::Custom(_) => None,
+        };
+        let meter = shared.metrics.join(&compiled.transform, code);
         let context = Context::new(compiled.transform.clone(), &shared.config, shared.log.clone(), meter);
         Ok(Self { compiled, context: Rc::new(context), body: None, instance, next: Next::Run })
     }
@@ -66,6 +71,7 @@ impl Runner {
     /// Drops the guest. Its output stays because the host may be reading it.
     fn drop_guest(&mut self) {
         self.context.state.set(State::Stopped);
+        self.context.meter.note(Condition::Stopped);
         // First because its stack may still hold records of the batch.
         drop(self.body.take());
         self.context.note_memory_size(0);
@@ -128,7 +134,10 @@ impl Engine for Runner {
         self.context.count_passed();
         match &outcome {
             Ok(wasm_poll::Ready) => {
-                self.context.meter.end();
+                if self.context.meter.end() == 0 {
+                    // A start, as a rule.
+                    self.context.meter.note(Condition::Running);
+                }
                 self.context.state.set(State::Idle);
             }
             Ok(wasm_poll::Pending | wasm_poll::Yielded) => {}
@@ -142,6 +151,7 @@ impl Engine for Runner {
             Err(e) => {
                 self.context.meter.fail(e.status);
                 self.drop_guest();
+                self.context.meter.note(Condition::Failed);
             }
         }
         outcome

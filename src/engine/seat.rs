@@ -5,6 +5,7 @@
 //! is in cells. Everything else is behind the gate.
 
 use super::attached::Attached;
+use super::circuit::wasm_circuit;
 use super::replacement::Replacement;
 use super::runner::Runner;
 use super::shared::SharedUser;
@@ -21,6 +22,7 @@ use crate::guest::batches::Batches;
 use crate::guest::context::Context;
 use crate::host::sink::OutputSink;
 use crate::host::waker::Waker;
+use crate::metrics::counters::Condition;
 use core::cell::{Cell, RefCell, RefMut};
 use core::ffi::c_void;
 use std::rc::Rc;
@@ -56,6 +58,10 @@ pub struct Stats {
     pub dead_lettered: u64,
     /// Consecutive failures.
     pub failures: u32,
+    /// The state of the policy's circuit breaker.
+    pub circuit: wasm_circuit,
+    /// How often it opened.
+    pub stops: u64,
 }
 
 /// What is behind the gate.
@@ -121,6 +127,7 @@ pub(super) fn poison(context: &Context) {
         work.batch = Batch::default();
     }
     context.meter.fail(Status::Panic);
+    context.meter.note(Condition::Failed);
 }
 
 impl Seat {
@@ -194,6 +201,21 @@ impl Seat {
         }
     }
 
+    /// The host says from which offset the engine continues, unless it has progressed, and where its input ends. None:
+    /// it does not say any more.
+    pub fn tell_offsets(&self, offsets: Option<(u64, u64)>) -> Result<()> {
+        if self.kind == EngineKind::Shared {
+            let why = "the users of a shared engine read several inputs: there is no lag of one";
+            return Err(Error::new(Status::InvalidState, why));
+        }
+        let meter = &self.context.borrow().meter;
+        match offsets {
+            Some((next, end)) => meter.tell_offsets(next, end),
+            None => meter.forget_offsets(),
+        }
+        Ok(())
+    }
+
     /// Bytes of the guest's memory.
     pub fn memory_size(&self) -> usize {
         self.context.borrow().memory_size()
@@ -234,7 +256,10 @@ impl Seat {
         if self.state.get() != State::Stopped {
             return Err(Error::new(Status::InvalidState, "a policy can only be set while the engine is stopped"));
         }
-        self.count(|stats| stats.failures = 0);
+        self.count(|stats| {
+            stats.failures = 0;
+            stats.circuit = wasm_circuit::Closed;
+        });
         drop(entered.inside.supervisor.replace(Box::new(Supervisor::new(policy))));
         Ok(())
     }

@@ -2,11 +2,13 @@
 //! is tried again. Exists only with a policy.
 
 use super::Engine;
+use super::circuit::{Circuit, Trip, wasm_circuit};
 use super::dead_letter::DeadLetter;
 use super::drive::rejected;
 use super::policy::{Backoff, Policy, wasm_on_error};
 use super::seat::Seat;
 use super::wakers::Wakers;
+use crate::base::description::{Description, in_call};
 use crate::base::error::{Error, Result};
 use crate::base::state::wasm_poll;
 use crate::base::status::wasm_status as Status;
@@ -14,6 +16,8 @@ use crate::guest::batch::Batch;
 use crate::host::call::{Ended, Settled, Waiting};
 use crate::host::sink::OutputSink;
 use crate::host::waker::Waker;
+use crate::metrics::registry::BrokenCircuit;
+use std::time::Duration;
 
 /// What comes next in the host's operation. The host gets the thread back between two phases because the waker may be
 /// consumed.
@@ -42,6 +46,8 @@ pub struct Supervisor {
     phase: Phase,
     /// The rest of a batch, and the batches behind it, while the guest is started again. It is not checked again.
     rest: Option<Box<Batch>>,
+    /// Counts the circuit in the metrics unless it is closed.
+    broken: Option<BrokenCircuit>,
 }
 
 /// A poll of a supervisor: what it drives and with what.
@@ -55,7 +61,7 @@ struct SupervisedPoll<'a> {
 impl Supervisor {
     /// No operation yet.
     pub fn new(policy: Policy) -> Self {
-        Self { policy, phase: Phase::Idle, rest: None }
+        Self { policy, phase: Phase::Idle, rest: None, broken: None }
     }
 
     /// The host begins a start.
@@ -84,6 +90,15 @@ impl Supervisor {
         if let Some(backoff) = &mut self.policy.backoff {
             backoff.started();
         }
+    }
+
+    /// A new version has replaced the guest. What the old one lost does not speak against the new one.
+    pub fn note_replaced(&mut self, seat: &Seat) {
+        self.note_started();
+        if let Some(circuit) = &mut self.policy.circuit {
+            circuit.close();
+        }
+        self.show(seat, None);
     }
 
     /// The operation need not wait for the timer any more. Returns its waker, which is to be called. If the new version
@@ -126,7 +141,8 @@ impl Supervisor {
         match &self.phase {
             Phase::Idle => Err(Error::new(Status::Internal, "an operation is in progress, but there is none")),
             Phase::Start => {
-                let ended = self.policy.backoff.as_mut().and_then(Backoff::wait);
+                let least = self.left();
+                let ended = self.policy.backoff.as_mut().and_then(|backoff| backoff.wait(least));
                 self.wait(&poll, ended)
             }
             Phase::Waiting(waiting) => match waiting.poll(|| waker) {
@@ -149,9 +165,16 @@ impl Supervisor {
                 other => other,
             },
             Phase::Transforming => match poll.poll(waker) {
-                // The batch was refused and the guest is still there.
-                Err(e) if poll.engine.context().refused.get() => Err(e),
+                // The batch was refused and the guest is still there. Those before it have passed.
+                Err(e) if poll.engine.context().refused.get() => {
+                    self.note_passed(&poll, None);
+                    Err(e)
+                }
                 Err(e) if !e.status.had_no_effect() => self.transform_failed(&mut poll, e),
+                Ok(wasm_poll::Ready) => {
+                    self.note_passed(&poll, None);
+                    Ok(wasm_poll::Ready)
+                }
                 other => other,
             },
             Phase::DeadLetter(waiting, _, batch) => match waiting.poll(|| waker) {
@@ -161,7 +184,7 @@ impl Supervisor {
                     Err(self.not_taken(&poll, batch, &why))
                 }
                 Some(_) => {
-                    poll.note_dead_letter();
+                    self.note_dead_letter(&poll);
                     self.phase = Phase::StartNow;
                     Ok(wasm_poll::Yielded)
                 }
@@ -173,6 +196,12 @@ impl Supervisor {
         poll.engine.start().map_err(|e| self.at_rest(e))?;
         self.phase = Phase::Starting;
         poll.seat.count_start();
+        if let Some(circuit) = &mut self.policy.circuit
+            && circuit.state() == wasm_circuit::Open
+        {
+            circuit.try_again();
+            self.show(poll.seat, Some(poll.engine));
+        }
         Ok(wasm_poll::Yielded)
     }
 
@@ -191,13 +220,16 @@ impl Supervisor {
         poll.engine.finish(poll.wakers);
         poll.seat.last_error.replace(Some(error.clone()));
         self.note_failure(poll.seat, false);
-        match &mut self.policy.backoff {
-            Some(backoff) => {
-                let ended = backoff.wait();
-                self.wait(poll, ended)
-            }
-            None => Err(self.at_rest(error)),
+        if self.policy.backoff.is_none() {
+            return Err(self.at_rest(error));
         }
+        if let Err(trip) = self.may_go_on(false) {
+            let error = self.at_rest(error);
+            return Err(self.open(poll, trip, error));
+        }
+        let ended = self.policy.backoff.as_mut().and_then(|backoff| backoff.wait(Duration::ZERO));
+        poll.engine.context().meter.note_restarting();
+        self.wait(poll, ended)
     }
 
     /// The error of a guest that is not there while its batch waits: it names the batch that would have come next.
@@ -212,22 +244,32 @@ impl Supervisor {
     fn transform_failed(&mut self, poll: &mut SupervisedPoll<'_>, error: Error) -> Result<wasm_poll> {
         poll.seat.last_error.replace(Some(error.clone()));
         let on_error = self.policy.on_error;
+        self.note_passed(poll, Some(&error));
         let Some(guest) = &error.guest else { return Err(self.failed(poll.seat, error)) };
         if on_error == wasm_on_error::Fail || !error.status.is_guests() {
             return Err(self.failed(poll.seat, error));
         }
+        let loses = guest.record.is_some();
         let rest = poll.engine.take_batch();
+        // Between two records nothing is lost. The guest must have made progress.
+        if !loses && rest.taken <= rest.first {
+            return Err(self.failed(poll.seat, error));
+        }
+        if let Err(trip) = self.may_go_on(loses) {
+            let error = self.open(poll, trip, error);
+            return Err(self.failed(poll.seat, error));
+        }
         // A guest that is started again in the middle of a batch lost a record. That is no reason to wait.
-        let next = match guest.record {
-            Some(_) if on_error == wasm_on_error::DeadLetter => self.send_dead_letter(poll, &rest, &error)?,
-            Some(_) => {
-                poll.note_skip();
+        let next = match on_error {
+            wasm_on_error::DeadLetter if loses => self.send_dead_letter(poll, &rest, &error)?,
+            _ => {
+                if loses {
+                    self.note_skip(poll);
+                }
                 Phase::StartNow
             }
-            // Between two records nothing is lost. The guest must have made progress.
-            None if rest.taken > rest.first => Phase::StartNow,
-            None => return Err(self.failed(poll.seat, error)),
         };
+        poll.engine.context().meter.note_restarting();
         poll.engine.finish(poll.wakers);
         self.rest = Some(rest);
         self.phase = next;
@@ -243,7 +285,7 @@ impl Supervisor {
         };
         match sink.accept(letter.block(), letter.batches()) {
             Ended::Done => {
-                poll.note_dead_letter();
+                self.note_dead_letter(poll);
                 Ok(Phase::StartNow)
             }
             Ended::Pending(waiting) => Ok(Phase::DeadLetter(waiting, letter, batch.index())),
@@ -268,21 +310,102 @@ impl Supervisor {
         });
         seat.count(|stats| stats.failures = failures.unwrap_or(0));
     }
+
+    fn note_skip(&mut self, poll: &SupervisedPoll<'_>) {
+        poll.seat.count(|stats| stats.skipped += 1);
+        poll.engine.context().meter.skip();
+        if let Some(circuit) = &mut self.policy.circuit {
+            circuit.lose();
+        }
+    }
+
+    fn note_dead_letter(&mut self, poll: &SupervisedPoll<'_>) {
+        poll.seat.count(|stats| stats.dead_lettered += 1);
+        poll.engine.context().meter.dead_letter();
+        if let Some(circuit) = &mut self.policy.circuit {
+            circuit.lose();
+        }
+    }
+
+    /// The records of a transform have passed or those before the one at which the guest failed.
+    fn note_passed(&mut self, poll: &SupervisedPoll<'_>, error: Option<&Error>) {
+        let Some(circuit) = &mut self.policy.circuit else { return };
+        let fails_at_record = error.and_then(|e| e.guest.as_ref()).is_some_and(|guest| guest.record.is_some());
+        let before = circuit.state();
+        circuit.pass(poll.engine.context().meter.take_finished().saturating_sub(u64::from(fails_at_record)));
+        if circuit.state() != before {
+            self.show(poll.seat, Some(&*poll.engine));
+        }
+    }
+
+    /// Whether the policy may go on after a failure at which a record is lost or none.
+    fn may_go_on(&mut self, loses: bool) -> Result<(), Trip> {
+        let Some(circuit) = &mut self.policy.circuit else { return Ok(()) };
+        let now = self.policy.backoff.as_ref().map_or(Duration::ZERO, Backoff::now);
+        circuit.go_on(loses, now)
+    }
+
+    /// How long an open circuit is to stay open.
+    fn left(&self) -> Duration {
+        match (&self.policy.circuit, &self.policy.backoff) {
+            (Some(circuit), Some(backoff)) if circuit.state() == wasm_circuit::Open => circuit.left(backoff.now()),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// A threshold was reached: opens the circuit. The failure in other words.
+    #[cold]
+    fn open(&mut self, poll: &SupervisedPoll<'_>, trip: Trip, cause: Error) -> Error {
+        let Some(circuit) = &mut self.policy.circuit else { return cause };
+        let now = self.policy.backoff.as_ref().map(Backoff::now);
+        circuit.open(now);
+        let next = match now.map(|now| circuit.left(now)) {
+            Some(left) => format!("the next start waits {left:?} and then tries again"),
+            None => "the next start tries again".into(),
+        };
+        poll.seat.count(|stats| stats.stops += 1);
+        poll.engine.context().meter.stop_by_policy();
+        self.show(poll.seat, Some(&*poll.engine));
+        stopped(&poll.engine.compiled().transform, &trip, &next, cause)
+    }
+
+    /// Shows the circuit's state to the host.
+    fn show(&mut self, seat: &Seat, engine: Option<&dyn Engine>) {
+        let circuit = self.policy.circuit.as_ref().map_or(wasm_circuit::Closed, Circuit::state);
+        seat.count(|stats| stats.circuit = circuit);
+        // First, so that no circuit counts twice.
+        drop(self.broken.take());
+        self.broken = match (circuit, engine) {
+            (wasm_circuit::Closed, _) | (_, None) => None,
+            (state, Some(engine)) => Some(engine.context().meter.broken_circuit(state == wasm_circuit::HalfOpen)),
+        };
+    }
+}
+
+/// The error of a policy that stops. Its details are those of the failure.
+fn stopped(transform: &Description, trip: &Trip, next: &str, cause: Error) -> Error {
+    let batch = in_call(Some(cause.batch).filter(|&batch| batch > 0));
+    let at = cause.guest.as_ref().and_then(|guest| guest.record).map_or_else(String::new, |record| {
+        format!(" at record {} of the batch (offset {}), which is not lost", record.index, record.offset)
+    });
+    let what = if at.is_empty() { "" } else { ", or continue behind the record if it may be lost" };
+    let failure = cause.status.name().to_string_lossy();
+    let message = format!(
+        "{transform}{batch}: the policy stopped the guest{at}: {trip}. The circuit is open: {next}. Correct the guest \
+         and replace it{what}\nIt failed with {failure}: {}",
+        cause.message
+    );
+    let guest = Some(cause.guest.map_or_else(Box::default, |guest| guest));
+    let guest = guest.map(|mut guest| {
+        guest.cause = Some(cause.status);
+        guest
+    });
+    Error { status: Status::PolicyThreshold, message, batch: cause.batch, guest }
 }
 
 impl SupervisedPoll<'_> {
     fn poll(&mut self, waker: Waker) -> Result<wasm_poll> {
         self.engine.poll(self.sink, waker, self.wakers)
-    }
-
-    fn note_skip(&self) {
-        self.seat.count(|stats| stats.skipped += 1);
-        self.engine.context().meter.skip();
-    }
-
-    fn note_dead_letter(&self) {
-        self.seat.count(|stats| stats.dead_lettered += 1);
-        self.engine.context().meter.dead_letter();
     }
 }
 

@@ -357,7 +357,9 @@ impl Context {
     pub fn count_passed(&self) {
         let mut work = self.work.borrow_mut();
         self.observe(&mut work);
-        self.meter.pass(core::mem::take(&mut work.taken), work.output.take_accepted());
+        // A record in progress is still to be done.
+        let next = work.batch.latest_offset.wrapping_add(i64::from(!work.batch.in_record));
+        self.meter.pass(core::mem::take(&mut work.taken), work.output.take_accepted(), next);
     }
 
     /// The guest wrote to standard output (0) or standard error (1).

@@ -72,6 +72,42 @@ pub fn bucket_end(index: usize) -> u64 {
     if index + 1 < BUCKETS { 1 << (FIRST_BUCKET_BITS as usize + index) } else { u64::MAX }
 }
 
+/// What an engine does, as far as that lasts.
+#[repr(u64)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// It was not started or was stopped by its host.
+    Stopped = 0,
+    /// The guest starts.
+    Starting,
+    /// The guest is started: it waits for a batch or works on one.
+    Running,
+    /// It failed and starts again or waits for that.
+    Restarting,
+    /// It was stopped by a failure.
+    Failed,
+}
+
+impl Condition {
+    /// All of them with their names in metrics.
+    pub const ALL: [(Self, &str); 5] = [
+        (Self::Stopped, "stopped"),
+        (Self::Starting, "starting"),
+        (Self::Running, "running"),
+        (Self::Restarting, "restarting"),
+        (Self::Failed, "failed"),
+    ];
+}
+
+/// What went to one topic.
+#[derive(Debug, Default)]
+pub struct TopicCounters {
+    /// Records that sinks accepted.
+    pub records: Count,
+    /// Bytes of their payloads.
+    pub bytes: Count,
+}
+
 /// One engine's counters in cache lines of their own. 128 bytes because processors fetch lines in pairs.
 #[repr(align(128))]
 #[derive(Debug, Default)]
@@ -84,9 +120,41 @@ pub struct Counters {
     pub queued: Count,
     counters: [Count; COUNTERS],
     latency: [Count; BUCKETS],
+    /// A `Condition`.
+    pub condition: Count,
+    /// When records last passed by the ticker's clock, or when the engine was made.
+    pub progressed: Count,
+    /// The offset from which the engine continues, plus 1. 0 if none is known.
+    pub next_offset: Count,
+    /// The end of the input, plus 1. 0 if the host has not told it.
+    pub end_offset: Count,
+    /// Output by topic. Empty with one topic, which has all of it.
+    pub topics: Box<[TopicCounters]>,
 }
 
 impl Counters {
+    /// For an engine with so many output topics.
+    pub fn new(topics: usize) -> Self {
+        let topics = if topics > 1 { (0..topics).map(|_| TopicCounters::default()).collect() } else { Box::default() };
+        Self { topics, ..Self::default() }
+    }
+
+    /// Records and bytes that went to topic `index`.
+    pub fn topic(&self, index: usize) -> (u64, u64) {
+        match self.topics.get(index) {
+            Some(topic) => (topic.records.get(), topic.bytes.get()),
+            None => {
+                (self.counters[Counter::RecordsOut as usize].get(), self.counters[Counter::BytesOut as usize].get())
+            }
+        }
+    }
+
+    /// Records between the engine and the end of its input. None if the host has not told the end.
+    pub fn lag(&self) -> Option<u64> {
+        let (next, end) = (self.next_offset.get(), self.end_offset.get());
+        (end > 0).then(|| end.saturating_sub(next))
+    }
+
     /// Adds to a counter.
     #[inline]
     pub fn add(&self, counter: Counter, more: u64) {
@@ -109,6 +177,12 @@ pub struct Sums {
     pub memory_limit: u64,
     /// Batches that wait for a current engine.
     pub queued: u64,
+    /// Current engines by condition.
+    pub conditions: [u64; Condition::ALL.len()],
+    /// When a current engine last progressed.
+    pub progressed: u64,
+    /// The lag of current engines whose hosts told the end of their input.
+    pub lag: Option<u64>,
     counters: [u64; COUNTERS],
     /// Records in each bucket.
     pub latency: [u64; BUCKETS],
@@ -120,6 +194,13 @@ impl Sums {
         self.memory += counters.memory.get();
         self.memory_limit += counters.memory_limit.get();
         self.queued += counters.queued.get();
+        if let Some(engines) = self.conditions.get_mut(counters.condition.get() as usize) {
+            *engines += 1;
+        }
+        self.progressed = self.progressed.max(counters.progressed.get());
+        if let Some(lag) = counters.lag() {
+            self.lag = Some(self.lag.unwrap_or(0) + lag);
+        }
         self.retire(counters);
     }
 

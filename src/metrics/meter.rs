@@ -6,9 +6,11 @@
 //! are always timed. The numbers of records and bytes are always exact.
 
 use super::clock;
-use super::counters::{Counter, Counters};
-use super::registry::{MetricsRegistry, Series};
+use super::counters::{Condition, Counter, Counters};
+use super::registry::{BrokenCircuit, MetricsRegistry, Series};
 use crate::base::status::wasm_status as Status;
+use crate::host::sink::wasm_output_record;
+use crate::system::ticker;
 use core::cell::Cell;
 use std::sync::Arc;
 
@@ -47,6 +49,8 @@ pub struct Meter {
     spent: Cell<u64>,
     /// Records of the operation so far.
     records: Cell<u64>,
+    /// Records of the last operation that was ended.
+    finished: Cell<u64>,
     /// Operations that are not to be timed.
     untimed: Cell<u32>,
     /// Batches of the last operation.
@@ -74,6 +78,7 @@ impl Meter {
             since: Cell::new(0),
             spent: Cell::new(0),
             records: Cell::new(0),
+            finished: Cell::new(0),
             untimed: Cell::new(0),
             batches: Cell::new(1),
             usual: Cell::new(0),
@@ -114,6 +119,73 @@ impl Meter {
         self.timed.set(true);
         self.sample.set(false);
         self.spent.set(0);
+        let again = [Condition::Failed, Condition::Restarting].map(|condition| condition as u64);
+        let again = again.contains(&self.counters.condition.get());
+        self.note(if again { Condition::Restarting } else { Condition::Starting });
+    }
+
+    /// What the engine does from here on.
+    pub fn note(&self, condition: Condition) {
+        self.counters.condition.set(condition as u64);
+    }
+
+    /// An engine that failed is to start again. Nothing if another user of it has started it meanwhile.
+    pub fn note_restarting(&self) {
+        if self.counters.condition.get() == Condition::Failed as u64 {
+            self.note(Condition::Restarting);
+        }
+    }
+
+    /// Records that the last operation took if they were not asked for before.
+    pub fn take_finished(&self) -> u64 {
+        self.finished.take()
+    }
+
+    /// The policy stops the engine.
+    pub fn stop_by_policy(&self) {
+        self.series.note_stop();
+    }
+
+    /// A circuit that is open or half-open, as long as the result lives.
+    pub fn broken_circuit(&self, is_half_open: bool) -> BrokenCircuit {
+        BrokenCircuit::new(self.series.clone(), is_half_open)
+    }
+
+    /// The host says from which offset the engine continues, unless it has progressed, and where the input ends.
+    pub fn tell_offsets(&self, next: u64, end: u64) {
+        if self.counters.next_offset.get() == 0 {
+            self.counters.next_offset.set(next + 1);
+        }
+        self.counters.end_offset.set(end + 1);
+    }
+
+    /// Forgets where the input ends.
+    pub fn forget_offsets(&self) {
+        self.counters.end_offset.set(0);
+    }
+
+    /// The engine of `old` is replaced by this one, which continues where that was.
+    pub fn continue_from(&self, old: &Self) {
+        self.counters.next_offset.set(old.counters.next_offset.get());
+        self.counters.end_offset.set(old.counters.end_offset.get());
+    }
+
+    /// Whether output is counted by topic. The only topic has all output anyway.
+    #[inline]
+    pub fn has_topics(&self) -> bool {
+        !self.counters.topics.is_empty()
+    }
+
+    /// A sink accepted these records. Runs of one topic are counted in one.
+    #[inline(never)]
+    pub fn count_topics(&self, records: &[wasm_output_record]) {
+        for run in records.chunk_by(|one, other| one.topic == other.topic) {
+            let Some(topic) = run.first().and_then(|first| self.counters.topics.get(first.topic as usize)) else {
+                continue;
+            };
+            topic.records.add(run.len() as u64);
+            topic.bytes.add(run.iter().map(|record| u64::from(record.payload_size)).sum());
+        }
     }
 
     /// A number of batches comes, with so many bytes.
@@ -159,9 +231,13 @@ impl Meter {
         self.counters.add(Counter::Cpu, ticks);
     }
 
-    /// Publishes input and output since the last call.
+    /// Publishes input and output since the last call. The engine continues from `next`.
     #[inline]
-    pub fn pass(&self, input: Passed, output: Passed) {
+    pub fn pass(&self, input: Passed, output: Passed, next: i64) {
+        if input.records > 0 {
+            self.counters.progressed.set(ticker::recent());
+            self.counters.next_offset.set((next as u64).wrapping_add(1));
+        }
         self.records.set(self.records.get() + input.records);
         self.counters.add(Counter::RecordsIn, input.records);
         self.counters.add(Counter::BytesIn, input.bytes);
@@ -169,10 +245,11 @@ impl Meter {
         self.counters.add(Counter::BytesOut, output.bytes);
     }
 
-    /// The operation has completed with any result.
+    /// The operation has completed with any result. Returns how many records it took.
     #[inline]
-    pub fn end(&self) {
+    pub fn end(&self) -> u64 {
         let (spent, records) = (self.spent.get(), self.records.replace(0));
+        self.finished.set(records);
         if records > 0 {
             let nanoseconds = clock::nanoseconds(spent);
             self.counters.add(Counter::Latency, spent);
@@ -182,6 +259,7 @@ impl Meter {
             self.usual.set(spent);
             self.untimed.set(if clock::nanoseconds(spent) < SHORT { UNTIMED } else { 0 });
         }
+        records
     }
 
     /// The operation failed or could not begin.
@@ -208,6 +286,17 @@ impl Drop for Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::description::Description;
+    use crate::metrics::counters::Sums;
+
+    fn named(name: &str, topics: &[&str]) -> Description {
+        let output_topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        Description { name: name.into(), output_topics, ..Description::default() }
+    }
+
+    fn sums(meter: &Meter) -> Sums {
+        meter.series().sums(&mut Vec::new(), &mut Vec::new()).sums
+    }
 
     #[test]
     fn queues_are_as_long_as_they_are_now_and_go_with_their_engine() {
@@ -215,9 +304,9 @@ mod tests {
         let queued = || {
             let mut all = Vec::new();
             registry.series(&mut all).unwrap();
-            all[0].sums().0.queued
+            all[0].sums(&mut Vec::new(), &mut Vec::new()).sums.queued
         };
-        let (one, other) = (registry.join("t", 1), registry.join("t", 1));
+        let (one, other) = (registry.join(&named("t", &[]), None), registry.join(&named("t", &[]), None));
         one.queued(3);
         one.queued(-1);
         other.queued(5);
@@ -231,11 +320,11 @@ mod tests {
     #[test]
     fn records_that_a_policy_takes_out_stay_counted() {
         let registry = MetricsRegistry::new();
-        let (one, other) = (registry.join("t", 1), registry.join("t", 1));
+        let (one, other) = (registry.join(&named("t", &[]), None), registry.join(&named("t", &[]), None));
         one.skip();
         one.skip();
         other.dead_letter();
-        let sums = || one.series().sums().0;
+        let sums = || sums(&one);
         assert_eq!((sums().get(Counter::Skipped), sums().get(Counter::DeadLettered)), (2, 1));
         other.leave();
         assert_eq!((sums().get(Counter::Skipped), sums().get(Counter::DeadLettered)), (2, 1));

@@ -4,10 +4,12 @@ use super::clock;
 use super::code_cache::CodeCacheCounters;
 use super::counters::{Counters, Sums};
 use super::meter::Meter;
+use crate::base::description::Description;
 use crate::base::error::Result;
 use crate::base::status::wasm_status as Status;
 use crate::batch::fallible;
 use crate::metrics::log_limit::{LogLimit, Throttle};
+use crate::system::ticker;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -38,6 +40,27 @@ impl Errors {
     }
 }
 
+/// Topics of engines that are gone for which a series has counts of their own. The output of others is summed up under
+/// an empty name, which no topic has.
+const MOST_TOPICS: usize = 256;
+
+/// Series whose engines are gone and that wait to be read.
+const MOST_RELEASED: usize = 1_024;
+
+/// SHA-256 of a module.
+pub type CodeHash = [u8; 32];
+
+/// Output to one topic.
+#[derive(Clone, Debug)]
+pub struct TopicSums {
+    /// The topic's name.
+    pub name: Arc<str>,
+    /// Records that sinks accepted.
+    pub records: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+}
+
 /// The engines of one transform on one shard. They usually belong to one thread, but several are possible.
 pub struct Series {
     /// The transform's name.
@@ -51,14 +74,107 @@ pub struct Series {
     /// Limits lines about host calls that returned an error code.
     pub refusals: Throttle,
     restarts: AtomicU64,
+    stops: AtomicU64,
+    /// Circuits that are open and half-open.
+    broken: [AtomicU64; 2],
     members: Mutex<Members>,
+}
+
+/// An engine of a series.
+struct Member {
+    counters: Arc<Counters>,
+    /// Its output topics.
+    topics: Arc<[Arc<str>]>,
+    /// Its code unless it is a custom engine.
+    code: Option<CodeHash>,
 }
 
 #[derive(Default)]
 struct Members {
-    engines: Vec<Arc<Counters>>,
+    engines: Vec<Member>,
     /// What engines counted that are gone.
     gone: Sums,
+    /// The same by topic.
+    gone_topics: Vec<TopicSums>,
+    /// The topics of the newest engine. The next one has the same as a rule.
+    topics: Arc<[Arc<str>]>,
+    /// Engines so far.
+    joined: u64,
+    /// Place among the series whose engines are gone.
+    released: Option<u64>,
+}
+
+impl Members {
+    /// The names, shared with the engine before if they are the same.
+    fn topics(&mut self, transform: &Description) -> Arc<[Arc<str>]> {
+        let names = transform.output_topics.iter().map(String::as_str);
+        if !names.clone().eq(self.topics.iter().map(|name| &**name)) {
+            self.topics = names.map(Arc::from).collect();
+        }
+        self.topics.clone()
+    }
+}
+
+/// Adds an engine's output to that of a topic. `most`: names that may be in `sums`.
+fn add_topics(sums: &mut Vec<TopicSums>, member: &Member, most: usize) {
+    for (index, name) in member.topics.iter().enumerate() {
+        let (records, bytes) = member.counters.topic(index);
+        // As a rule all engines have the same topics.
+        let same = |sum: &TopicSums| sum.name == *name;
+        let found = if sums.get(index).is_some_and(same) { Some(index) } else { sums.iter().position(same) };
+        let at = match found {
+            Some(at) => at,
+            None if sums.len() < most => {
+                sums.push(TopicSums { name: name.clone(), records: 0, bytes: 0 });
+                sums.len() - 1
+            }
+            None => sums.iter().position(|sum| sum.name.is_empty()).unwrap_or_else(|| {
+                sums.push(TopicSums { name: "".into(), records: 0, bytes: 0 });
+                sums.len() - 1
+            }),
+        };
+        if let Some(sum) = sums.get_mut(at) {
+            sum.records += records;
+            sum.bytes += bytes;
+        }
+    }
+}
+
+/// A circuit that is open or half-open. Counted as long as it exists.
+pub struct BrokenCircuit {
+    series: Arc<Series>,
+    is_half_open: bool,
+}
+
+impl BrokenCircuit {
+    /// One of a series.
+    pub fn new(series: Arc<Series>, is_half_open: bool) -> Self {
+        let new = Self { series, is_half_open };
+        new.count().fetch_add(1, Relaxed);
+        new
+    }
+
+    fn count(&self) -> &AtomicU64 {
+        let [open, half_open] = &self.series.broken;
+        if self.is_half_open { half_open } else { open }
+    }
+}
+
+impl Drop for BrokenCircuit {
+    fn drop(&mut self) {
+        self.count().fetch_sub(1, Relaxed);
+    }
+}
+
+/// What a series has at one moment beside its own counts.
+#[derive(Debug)]
+pub struct SeriesSums {
+    /// Over all engines.
+    pub sums: Sums,
+    /// Current engines.
+    pub engines: u64,
+    /// Engines so far.
+    pub joined: u64,
 }
 
 impl Series {
@@ -70,6 +186,8 @@ impl Series {
             log: LogLimit::default(),
             refusals: Throttle::default(),
             restarts: AtomicU64::new(0),
+            stops: AtomicU64::new(0),
+            broken: Default::default(),
             members: Mutex::default(),
         }
     }
@@ -84,22 +202,59 @@ impl Series {
         self.restarts.load(Relaxed)
     }
 
-    /// The sums over all engines and the number of current engines.
-    pub fn sums(&self) -> (Sums, u64) {
+    /// A policy stopped an engine.
+    pub fn note_stop(&self) {
+        self.stops.fetch_add(1, Relaxed);
+    }
+
+    /// How often policies stopped engines.
+    pub fn stops(&self) -> u64 {
+        self.stops.load(Relaxed)
+    }
+
+    /// Circuits that are open and half-open.
+    pub fn broken(&self) -> [u64; 2] {
+        [0, 1].map(|i: usize| self.broken.get(i).map_or(0, |count| count.load(Relaxed)))
+    }
+
+    /// The sums over all engines. `topics` and `codes` are written anew: output by topic, and how many of the current
+    /// engines have which code.
+    pub fn sums(&self, topics: &mut Vec<TopicSums>, codes: &mut Vec<(CodeHash, u64)>) -> SeriesSums {
         let members = self.members.lock();
         let mut sums = members.gone;
-        for counters in &members.engines {
-            sums.add(counters);
+        topics.clear();
+        topics.extend_from_slice(&members.gone_topics);
+        codes.clear();
+        for member in &members.engines {
+            sums.add(&member.counters);
+            // What is there now is bounded by itself.
+            add_topics(topics, member, usize::MAX);
+            if let Some(code) = member.code {
+                match codes.iter_mut().find(|(other, _)| *other == code) {
+                    Some((_, engines)) => *engines += 1,
+                    None => codes.push((code, 1)),
+                }
+            }
         }
-        (sums, members.engines.len() as u64)
+        SeriesSums { sums, engines: members.engines.len() as u64, joined: members.joined }
     }
 }
 
 type SeriesKey = (String, u32);
 
+/// All series by name and shard.
+#[derive(Default)]
+struct AllSeries {
+    all: BTreeMap<SeriesKey, Arc<Series>>,
+    /// Those whose engines are gone, in that order. What they counted stays until it was read.
+    released: BTreeMap<u64, SeriesKey>,
+    /// Series that were released so far.
+    count: u64,
+}
+
 /// A runtime's metrics.
 pub struct MetricsRegistry {
-    series: Mutex<BTreeMap<SeriesKey, Arc<Series>>>,
+    series: Mutex<AllSeries>,
     pub(super) engines: AtomicU64,
     pub(super) factories: AtomicU64,
     pub(super) modules: AtomicU64,
@@ -174,16 +329,26 @@ impl MetricsRegistry {
         })
     }
 
-    /// A meter for a new engine of this thread, which may have so many bytes of memory.
-    pub fn join(self: &Arc<Self>, transform: &str, memory_limit: usize) -> Meter {
-        let counters = Arc::new(Counters::default());
-        counters.memory_limit.set(memory_limit as u64);
-        let key = (transform.to_owned(), super::shard());
+    /// A meter for a new engine of this thread. `code` is that of a guest.
+    pub fn join(self: &Arc<Self>, transform: &Description, code: Option<CodeHash>) -> Meter {
+        let counters = Counters::new(transform.output_topics.len());
+        counters.memory_limit.set(transform.limits.memory as u64);
+        counters.progressed.set(ticker::now());
+        let counters = Arc::new(counters);
+        let name = &*transform.name;
+        let key = (name.to_owned(), super::shard());
         let mut all = self.series.lock();
         let shard = key.1;
-        let series = all.entry(key).or_insert_with(|| Arc::new(Series::new(transform, shard))).clone();
+        let series = all.all.entry(key).or_insert_with(|| Arc::new(Series::new(name, shard))).clone();
         // With the lock still held: else the series might go meanwhile.
-        series.members.lock().engines.push(counters.clone());
+        let mut members = series.members.lock();
+        if let Some(place) = members.released.take() {
+            all.released.remove(&place);
+        }
+        let topics = members.topics(transform);
+        members.engines.push(Member { counters: counters.clone(), topics, code });
+        members.joined += 1;
+        drop(members);
         drop(all);
         self.engines.fetch_add(1, Relaxed);
         Meter::new(self.clone(), series, counters, true)
@@ -195,18 +360,31 @@ impl MetricsRegistry {
         Meter::new(self.clone(), series, Arc::new(Counters::default()), false)
     }
 
-    /// Removes an engine. Its counts stay as long as its series. The series ends with its last engine: true then.
+    /// Removes an engine. Its counts stay as long as its series. True for the last engine of the series, which stays
+    /// until it was read. Of very many such series the oldest one goes.
     pub(super) fn leave(&self, series: &Series, counters: &Arc<Counters>) -> bool {
         let mut all = self.series.lock();
         let mut members = series.members.lock();
-        if let Some(at) = members.engines.iter().position(|other| Arc::ptr_eq(other, counters)) {
-            members.engines.swap_remove(at);
+        if let Some(at) = members.engines.iter().position(|other| Arc::ptr_eq(&other.counters, counters)) {
+            let member = members.engines.swap_remove(at);
             members.gone.retire(counters);
+            add_topics(&mut members.gone_topics, &member, MOST_TOPICS);
             self.engines.fetch_sub(1, Relaxed);
         }
         let last = members.engines.is_empty();
-        drop(members);
-        let gone = if last { all.remove(&(series.transform.to_string(), series.shard)) } else { None };
+        let mut gone = None;
+        if last {
+            all.count += 1;
+            let place = all.count;
+            members.released = Some(place);
+            drop(members);
+            all.released.insert(place, (series.transform.to_string(), series.shard));
+            if all.released.len() > MOST_RELEASED {
+                gone = all.released.pop_first().and_then(|(_, key)| all.all.remove(&key));
+            }
+        } else {
+            drop(members);
+        }
         drop(all);
         drop(gone);
         last
@@ -216,9 +394,23 @@ impl MetricsRegistry {
     pub fn series(&self, into: &mut Vec<Arc<Series>>) -> Result<()> {
         into.clear();
         let all = self.series.lock();
-        fallible::reserve(into, all.len())?;
-        into.extend(all.values().cloned());
+        fallible::reserve(into, all.all.len())?;
+        into.extend(all.all.values().cloned());
         Ok(())
+    }
+
+    /// A series was read without engines when it had had `joined`: its counts are told. It goes if that is still so.
+    pub fn forget(&self, series: &Series, joined: u64) {
+        let mut all = self.series.lock();
+        let place = {
+            let members = series.members.lock();
+            members.released.filter(|_| members.joined == joined)
+        };
+        let Some(place) = place else { return };
+        // It may have been the oldest of too many, and another one may have its name.
+        let gone = all.released.remove(&place).and_then(|key| all.all.remove(&key));
+        drop(all);
+        drop(gone);
     }
 
     /// Runs, times and counts a compilation. A compilation avoided by a cache is counted in `code_cache` alone. One

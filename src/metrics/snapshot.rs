@@ -3,11 +3,12 @@
 use super::clock;
 use super::code_cache::CodeCacheCounts;
 use super::counters::{BUCKETS, Counter, Sums, bucket_end};
-use super::registry::{FactoryLookup, MetricsRegistry, Series};
+use super::registry::{CodeHash, FactoryLookup, MetricsRegistry, Series, SeriesSums, TopicSums};
 use crate::base::error::Result;
 use crate::base::status::wasm_status;
 use crate::batch::fallible;
 use crate::system::memory::pools::Pooled;
+use crate::system::ticker;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -53,6 +54,24 @@ pub struct TransformMetrics {
     pub latency: [wasm_latency_bucket; BUCKETS],
     /// Kinds of failures that happened.
     pub errors: Vec<wasm_error_count>,
+    /// How often policies stopped engines.
+    pub stops: u64,
+    /// Circuits that are open and half-open.
+    pub broken: [u64; 2],
+    /// Nanoseconds since an engine last progressed. None without engines.
+    pub since_progress: Option<u64>,
+    /// Output by topic.
+    pub topics: Vec<TopicSums>,
+    /// The code of current engines and how many have it.
+    pub codes: Vec<(CodeHash, u64)>,
+}
+
+/// Memory of a transform that was read before.
+#[derive(Default)]
+struct Spare {
+    errors: Vec<wasm_error_count>,
+    topics: Vec<TopicSums>,
+    codes: Vec<(CodeHash, u64)>,
 }
 
 impl TransformMetrics {
@@ -61,11 +80,13 @@ impl TransformMetrics {
         self.sums.get(counter)
     }
 
-    fn read(series: &Series, mut errors: Vec<wasm_error_count>) -> Self {
-        let (sums, engines) = series.sums();
+    /// The numbers and how many engines the series has had.
+    fn read(series: &Series, now: u64, spare: Spare) -> (Self, u64) {
+        let Spare { mut errors, mut topics, mut codes } = spare;
+        let SeriesSums { sums, engines, joined } = series.sums(&mut topics, &mut codes);
         errors.clear();
         errors.extend(series.errors.counted().map(|(status, count)| wasm_error_count { status, count }));
-        Self {
+        let read = Self {
             transform: series.transform.clone(),
             shard: series.shard,
             engines,
@@ -75,7 +96,13 @@ impl TransformMetrics {
             log_suppressed: series.log.suppressed(),
             latency: core::array::from_fn(|i| wasm_latency_bucket { end_ns: bucket_end(i), records: sums.latency[i] }),
             errors,
-        }
+            stops: series.stops(),
+            broken: series.broken(),
+            since_progress: (engines > 0).then(|| now.saturating_sub(sums.progressed)),
+            topics,
+            codes,
+        };
+        (read, joined)
     }
 }
 
@@ -142,7 +169,9 @@ pub struct Snapshot {
     /// By name and shard.
     pub transforms: Vec<TransformMetrics>,
     series: Vec<Arc<Series>>,
-    spare: Vec<Vec<wasm_error_count>>,
+    spare: Vec<Spare>,
+    /// Series without engines that were read, and how many engines they had had.
+    told: Vec<(Arc<Series>, u64)>,
 }
 
 impl Snapshot {
@@ -152,19 +181,29 @@ impl Snapshot {
         let (series, transforms) = (self.series.len(), self.transforms.len());
         fallible::reserve(&mut self.transforms, series.saturating_sub(transforms))?;
         fallible::reserve(&mut self.spare, series.max(transforms))?;
+        self.told.clear();
+        fallible::reserve(&mut self.told, series)?;
         self.runtime.read(registry, pools);
-        self.spare.extend(self.transforms.drain(..).map(|old| old.errors));
+        let now = ticker::now();
+        let spare = |old: TransformMetrics| Spare { errors: old.errors, topics: old.topics, codes: old.codes };
+        self.spare.extend(self.transforms.drain(..).map(spare));
         // In the same order, so that each series reuses its memory.
         let mut spare = self.spare.drain(..);
-        for series in &self.series {
-            let read = TransformMetrics::read(series, spare.next().unwrap_or_default());
-            // Its last engine may just have gone.
-            if read.engines > 0 {
-                self.transforms.push(read);
+        for series in self.series.drain(..) {
+            let (read, joined) = TransformMetrics::read(&series, now, spare.next().unwrap_or_default());
+            if read.engines == 0 {
+                self.told.push((series, joined));
             }
+            self.transforms.push(read);
         }
         drop(spare);
-        self.series.clear();
         Ok(())
+    }
+
+    /// The host gets the numbers: what was released before them need not be kept.
+    pub fn forget_released(&mut self, registry: &MetricsRegistry) {
+        for (series, joined) in self.told.drain(..) {
+            registry.forget(&series, joined);
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! Metrics as text in Prometheus's format and the list of all metrics.
 
+use super::counters::Condition;
 use super::counters::Counter::{BytesIn, BytesOut, Cpu, DeadLettered, Latency, RecordsIn, RecordsOut, Skipped};
+use super::registry::{CodeHash, TopicSums};
 use super::snapshot::{RuntimeMetrics, Snapshot, TransformMetrics, wasm_error_count, wasm_latency_bucket};
+use crate::base::text::hex;
 use crate::batch::fallible;
 use core::fmt::{Error, Result};
 use prometheus_client::collector::Collector;
@@ -19,6 +22,16 @@ enum Value<'a> {
     Errors(&'a [wasm_error_count]),
     /// The sum in nanoseconds and the buckets.
     Latency(u64, &'a [wasm_latency_bucket]),
+    /// A gauge that there is not always.
+    Known(Option<u64>),
+    /// A gauge of nanoseconds that is shown in seconds and that there is not always.
+    KnownSeconds(Option<u64>),
+    /// A gauge per state.
+    States(Vec<(&'static str, u64)>),
+    /// A counter per topic.
+    Topics(&'a [TopicSums], fn(&TopicSums) -> u64),
+    /// 1 for each code that engines have.
+    Codes(&'a [(CodeHash, u64)]),
 }
 
 /// One metric.
@@ -75,6 +88,40 @@ const OF_TRANSFORMS: &[Metric<TransformMetrics>] = &[
         |m| Value::Counter(m.get(DeadLettered)),
     ),
     metric("wasm_queued_batches", "Batches that wait for a shared engine.", |m| Value::Gauge(m.sums.queued)),
+    metric(
+        "wasm_engine_states",
+        "Engines by what they do: stopped, starting, running, restarting after a failure, failed.",
+        |m| {
+            let counts = Condition::ALL.iter().zip(m.sums.conditions);
+            Value::States(counts.map(|((_, name), engines)| (*name, engines)).collect())
+        },
+    ),
+    metric("wasm_circuits", "Circuits of policies that are open or half-open.", |m| {
+        let [open, half_open] = m.broken;
+        Value::States(vec![("open", open), ("half-open", half_open)])
+    }),
+    metric("wasm_policy_stops_total", "Times that a policy stopped an engine because of a threshold.", |m| {
+        Value::Counter(m.stops)
+    }),
+    metric(
+        "wasm_since_progress_seconds",
+        "Time since guests last took records or the engine was created: of the engine where it is shortest.",
+        |m| Value::KnownSeconds(m.since_progress),
+    ),
+    metric("wasm_lag_records", "Records that engines have not taken of the input whose end the host told.", |m| {
+        Value::Known(m.sums.lag)
+    }),
+    metric("wasm_topic_records_total", "Records that the host's sink accepted, by output topic.", |m| {
+        Value::Topics(&m.topics, |topic| topic.records)
+    }),
+    metric("wasm_topic_bytes_total", "Bytes of keys, values and headers of these records.", |m| {
+        Value::Topics(&m.topics, |topic| topic.bytes)
+    }),
+    metric(
+        "wasm_transform_info",
+        "1, with the SHA-256 of the module that engines run and the library's version.",
+        |m| Value::Codes(&m.codes),
+    ),
 ];
 
 /// Of the runtime.
@@ -144,6 +191,11 @@ const OF_RUNTIME: &[Metric<RuntimeMetrics>] = &[
 
 const OF_TRANSFORMS_LABELS: [&str; 2] = ["transform", "shard"];
 const ERROR_LABEL: &str = "error";
+const STATE_LABEL: &str = "state";
+const TOPIC_LABEL: &str = "topic";
+const CODE_LABEL: &str = "code_sha256";
+const VERSION_LABEL: &str = "version";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn seconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e9
@@ -154,14 +206,35 @@ type Label<'a> = (&'static str, &'a str);
 impl Value<'_> {
     fn kind(&self) -> MetricType {
         match self {
-            Value::Gauge(_) => MetricType::Gauge,
-            Value::Counter(_) | Value::Seconds(_) | Value::Errors(_) => MetricType::Counter,
+            Value::Gauge(_) | Value::Known(_) | Value::KnownSeconds(_) | Value::States(_) | Value::Codes(_) => {
+                MetricType::Gauge
+            }
+            Value::Counter(_) | Value::Seconds(_) | Value::Errors(_) | Value::Topics(..) => MetricType::Counter,
             Value::Latency(..) => MetricType::Histogram,
         }
     }
 
     fn is_empty(&self) -> bool {
-        matches!(self, Value::Errors([]))
+        matches!(
+            self,
+            Value::Errors([])
+                | Value::Known(None)
+                | Value::KnownSeconds(None)
+                | Value::Topics([], _)
+                | Value::Codes([])
+        )
+    }
+
+    /// Labels beside those of all metrics.
+    #[cfg(test)]
+    fn labels(&self) -> &'static [&'static str] {
+        match self {
+            Value::Errors(_) => &[ERROR_LABEL],
+            Value::States(_) => &[STATE_LABEL],
+            Value::Topics(..) => &[TOPIC_LABEL],
+            Value::Codes(_) => &[CODE_LABEL, VERSION_LABEL],
+            _ => &[],
+        }
     }
 
     /// Counters are registered as gauges with `_total` in their name. The crate would append `_total` as OpenMetrics
@@ -175,8 +248,20 @@ impl Value<'_> {
             Value::Seconds(value) => encoder.encode_family(&labels)?.encode_gauge(&seconds(*value)),
             Value::Errors(errors) => errors.iter().try_for_each(|error| {
                 let kind = error.status.name().to_str().map_err(|_| Error)?;
-                let labels: Vec<_> = labels.iter().copied().chain([(ERROR_LABEL, kind)]).collect();
-                encoder.encode_family(&labels.as_slice())?.encode_gauge(&error.count)
+                encode_with(encoder, labels, &[(ERROR_LABEL, kind)], error.count)
+            }),
+            Value::Known(value) => value.iter().try_for_each(|value| encode_with(encoder, labels, &[], *value)),
+            Value::KnownSeconds(value) => {
+                value.iter().try_for_each(|value| encoder.encode_family(&labels)?.encode_gauge(&seconds(*value)))
+            }
+            Value::States(states) => states
+                .iter()
+                .try_for_each(|(state, count)| encode_with(encoder, labels, &[(STATE_LABEL, state)], *count)),
+            Value::Topics(topics, count) => topics
+                .iter()
+                .try_for_each(|topic| encode_with(encoder, labels, &[(TOPIC_LABEL, &topic.name)], count(topic))),
+            Value::Codes(codes) => codes.iter().try_for_each(|(code, _)| {
+                encode_with(encoder, labels, &[(CODE_LABEL, &hex(code)), (VERSION_LABEL, VERSION)], 1)
             }),
             Value::Latency(sum, buckets) => {
                 let end = |end| if end == u64::MAX { f64::INFINITY } else { seconds(end) };
@@ -186,6 +271,12 @@ impl Value<'_> {
             }
         }
     }
+}
+
+/// A sample with further labels.
+fn encode_with(encoder: &mut MetricEncoder<'_>, all: &[Label<'_>], own: &[Label<'_>], value: u64) -> Result {
+    let labels: Vec<_> = all.iter().chain(own).copied().collect();
+    encoder.encode_family(&labels.as_slice())?.encode_gauge(&value)
 }
 
 fn encode<T>(encoder: &mut DescriptorEncoder<'_>, metrics: &[Metric<T>], items: &[(&T, Vec<Label<'_>>)]) -> Result {
@@ -203,8 +294,8 @@ fn encode<T>(encoder: &mut DescriptorEncoder<'_>, metrics: &[Metric<T>], items: 
     Ok(())
 }
 
-/// A snapshot as a collector of the crate.
-struct Snapshots(Snapshot);
+/// What a snapshot has, as a collector of the crate.
+struct Snapshots(RuntimeMetrics, Vec<TransformMetrics>);
 
 impl core::fmt::Debug for Snapshots {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> Result {
@@ -214,17 +305,16 @@ impl core::fmt::Debug for Snapshots {
 
 impl Collector for Snapshots {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result {
-        let shards: Vec<_> = self.0.transforms.iter().map(|m| m.shard.to_string()).collect();
+        let shards: Vec<_> = self.1.iter().map(|m| m.shard.to_string()).collect();
         let [transform, shard] = OF_TRANSFORMS_LABELS;
         let of_transforms: Vec<_> = self
-            .0
-            .transforms
+            .1
             .iter()
             .zip(&shards)
             .map(|(m, number)| (m, vec![(transform, &*m.transform), (shard, number.as_str())]))
             .collect();
         encode(&mut encoder, OF_TRANSFORMS, &of_transforms)?;
-        encode(&mut encoder, OF_RUNTIME, &[(&self.0.runtime, Vec::new())])
+        encode(&mut encoder, OF_RUNTIME, &[(&self.0, Vec::new())])
     }
 }
 
@@ -238,10 +328,12 @@ impl core::fmt::Write for Refusable {
     }
 }
 
-/// The snapshot in Prometheus's text format, version 0.0.4. Fails if memory is refused.
-pub fn of(snapshot: Snapshot) -> core::result::Result<String, Error> {
+/// The snapshot's numbers in Prometheus's text format, version 0.0.4. They are taken out of it. Fails if memory is
+/// refused.
+pub fn of(snapshot: &mut Snapshot) -> core::result::Result<String, Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Snapshots(snapshot)));
+    let (runtime, transforms) = (core::mem::take(&mut snapshot.runtime), core::mem::take(&mut snapshot.transforms));
+    registry.register_collector(Box::new(Snapshots(runtime, transforms)));
     let mut text = Refusable::default();
     // Without the end mark, which is specific to OpenMetrics.
     text::encode_registry(&mut text, &registry)?;
@@ -265,13 +357,18 @@ mod tests {
             log_suppressed: 0,
             latency: core::array::from_fn(|i| wasm_latency_bucket { end_ns: bucket_end(i), records: i as u64 }),
             errors: vec![wasm_error_count { status: Status::GuestTrap, count: 7 }],
+            stops: 1,
+            broken: [2, 3],
+            since_progress: Some(1_500_000_000),
+            topics: vec![TopicSums { name: "out".into(), records: 5, bytes: 50 }],
+            codes: vec![([0xab; 32], 1)],
         }
     }
 
     fn text_of(transforms: Vec<TransformMetrics>) -> String {
         let mut snapshot = Snapshot::default();
         snapshot.transforms = transforms;
-        of(snapshot).unwrap()
+        of(&mut snapshot).unwrap()
     }
 
     #[test]
@@ -284,6 +381,31 @@ mod tests {
     fn kinds_of_errors_are_labels() {
         let text = text_of(vec![one("t")]);
         assert!(text.contains("wasm_errors_total{transform=\"t\",shard=\"3\",error=\"guest-trap\"} 7\n"), "{text}");
+    }
+
+    #[test]
+    fn states_topics_and_code_are_labels() {
+        let code = "ab".repeat(32);
+        let mut known = one("t");
+        known.sums.lag = Some(9);
+        known.sums.conditions[Condition::Running as usize] = 4;
+        let text = text_of(vec![known]);
+        let lines = [
+            "wasm_engine_states{transform=\"t\",shard=\"3\",state=\"running\"} 4\n",
+            "wasm_engine_states{transform=\"t\",shard=\"3\",state=\"failed\"} 0\n",
+            "wasm_circuits{transform=\"t\",shard=\"3\",state=\"open\"} 2\n",
+            "wasm_circuits{transform=\"t\",shard=\"3\",state=\"half-open\"} 3\n",
+            "wasm_policy_stops_total{transform=\"t\",shard=\"3\"} 1\n",
+            "wasm_since_progress_seconds{transform=\"t\",shard=\"3\"} 1.5\n",
+            "wasm_lag_records{transform=\"t\",shard=\"3\"} 9\n",
+            "wasm_topic_records_total{transform=\"t\",shard=\"3\",topic=\"out\"} 5\n",
+            "wasm_topic_bytes_total{transform=\"t\",shard=\"3\",topic=\"out\"} 50\n",
+            &format!("shard=\"3\",code_sha256=\"{code}\",version=\"{VERSION}\"}} 1\n"),
+        ];
+        for line in lines {
+            assert!(text.contains(line), "{line} {text}");
+        }
+        assert!(!text_of(vec![one("t")]).contains("wasm_lag_records"), "what is not known is left out");
     }
 
     #[test]
@@ -315,8 +437,8 @@ mod tests {
         fn rows<T>(metrics: &[Metric<T>], item: &T, labels: &[&str]) -> String {
             let row = |metric: &Metric<T>| {
                 let value = (metric.value)(item);
-                let own = matches!(value, Value::Errors(_)).then_some(ERROR_LABEL);
-                let labels: Vec<_> = labels.iter().copied().chain(own).map(|label| format!("`{label}`")).collect();
+                let own = value.labels().iter();
+                let labels: Vec<_> = labels.iter().chain(own).map(|label| format!("`{label}`")).collect();
                 format!("| `{}` | {} | {} | {} |\n", metric.name, value.kind().as_str(), labels.join(", "), metric.help)
             };
             metrics.iter().map(row).collect()

@@ -15,7 +15,7 @@ use crate::system::processors::{self, Processors};
 use crate::system::scheduling::SchedulingPolicy;
 use core::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*, compiler_fence};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,8 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 /// Nanoseconds during which the ticker was awake. Stands still while no guest runs.
 static RUN_CLOCK: AtomicU64 = AtomicU64::new(0);
+/// What `recent` returns.
+static RECENT: AtomicU64 = AtomicU64::new(0);
 /// A poll has taken place since the ticker last looked.
 static ACTIVE: AtomicBool = AtomicBool::new(false);
 
@@ -75,6 +77,18 @@ pub struct Registration(u64);
 #[inline]
 pub fn run_clock() -> u64 {
     RUN_CLOCK.load(Relaxed)
+}
+
+/// Nanoseconds of the system's monotonic clock since some time before the first poll.
+pub fn now() -> u64 {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    ORIGIN.get_or_init(Instant::now).elapsed().as_nanos() as u64
+}
+
+/// As `now` in one load. During a poll it is at most a tick or `IDLE` old.
+#[inline]
+pub fn recent() -> u64 {
+    RECENT.load(Relaxed)
 }
 
 /// The number of nested polls in progress on one thread. While any thread has one, the ticker stays awake.
@@ -129,6 +143,7 @@ impl ActivePolls {
 /// At most once per `IDLE` and process. It may take a lock.
 #[cold]
 fn wake() {
+    RECENT.fetch_max(now(), Relaxed);
     // The thread reads ACTIVE under the lock before it sleeps, so it cannot miss this.
     let mut state = TICKER.lock();
     if state.thread.is_none() {
@@ -252,6 +267,7 @@ fn run() {
         let passed = now.saturating_duration_since(last).min(period.min(LONGEST) + LATEST);
         last = now;
         RUN_CLOCK.fetch_add(passed.as_nanos() as u64, Relaxed);
+        RECENT.fetch_max(self::now(), Relaxed);
 
         let mut next = now + LONGEST;
         for entry in &mut state.entries {

@@ -9,7 +9,7 @@ import re
 import subprocess
 import time
 
-from tool import DONE, GUEST_FAILED, OTHER, TOOL, ToolTest, guest, main, read_terminal
+from tool import DONE, GUEST_FAILED, OTHER, RECORDS_LOST, TOOL, ToolTest, guest, main, read_terminal
 
 PACE = r"in [\d,]+/s, [\d.]+ \w+/s; out [\d,]+/s, [\d.]+ \w+/s; errors (\d+); lag [\d,]+"
 
@@ -40,7 +40,8 @@ class CoreDumps(ToolTest):
         self.assert_core_dump("dump")
 
     def test_of_the_last_record_that_is_skipped(self):
-        ended = self.run_guest("wat_traps", "--on-error", "skip", "--coredump", "dump", stdin="u one\ngood\nd two\n")
+        ended = self.run_guest("wat_traps", "--on-error", "skip", "--coredump", "dump", stdin="u one\ngood\nd two\n",
+                               code=RECORDS_LOST)
         self.assertEqual(ended.lines, ["good"])
         self.assert_core_dump("dump")
         self.assertIn(b"d two", (self.directory / "dump").read_bytes())
@@ -139,7 +140,7 @@ class Pace(ToolTest):
                     time.sleep(0.15)
                 running.stdin.close()
                 shown = running.stderr.read().decode()
-                self.assertEqual(running.wait(timeout=60), DONE)
+                self.assertEqual(running.wait(timeout=60), RECORDS_LOST)
             paces = re.findall(r"^wasm-transform: " + PACE + "$", shown, re.MULTILINE)
             self.assertEqual(bool(paces), wanted, shown)
             self.assertNotIn("\x1b", shown)

@@ -3,7 +3,7 @@
 
 import json
 
-from tool import GUEST_FAILED, OTHER, ToolTest, main
+from tool import DONE, GUEST_FAILED, OTHER, RECORDS_LOST, USAGE, ToolTest, main
 
 MIXED = ["a", "boom", "b", "exit3", "hog", "c", "recurse"]
 GOOD = ["a", "b", "c"]
@@ -23,19 +23,76 @@ class OnError(ToolTest):
         for codec in ("none", "zstd"):
             for size in (1, 3, 1000):
                 with self.subTest((codec, size)):
-                    ended = self.lines("--on-error", "skip", "--batch-size", size, "--compression", codec)
+                    ended = self.lines("--on-error", "skip", "--batch-size", size, "--compression", codec,
+                                       code=RECORDS_LOST)
                     self.assertEqual(ended.lines, GOOD)
                     self.assertIn("  skipped       4; the last: guest-", ended.stderr)
-                    self.assertIn("  errors        0", ended.stderr)
+                    self.assertIn("  errors        4", ended.stderr)
+                    self.assertIn("4 of 7 records were lost and --max-errors allows none", ended.stderr)
                     self.assertNotIn("dead letters", ended.stderr)
 
     def test_nothing_is_said_where_nothing_is_lost(self):
         ended = self.run_guest("rust_panic", "--on-error", "skip", stdin="a\nb\n")
         self.assertEqual(ended.lines, ["a", "b"])
         self.assertNotIn("skipped", ended.stderr)
+        self.assertIn("  errors        0", ended.stderr)
+
+    def test_a_guest_that_panics_at_each_record_is_no_success(self):
+        ended = self.run_guest("rust_panic", "--on-error", "skip", stdin="boom\n" * 2000, code=RECORDS_LOST)
+        self.assertEqual(ended.lines, [])
+        self.assertIn("  skipped       2,000; the last: guest-trap", ended.stderr)
+        self.assertIn("  errors        2,000\n", ended.stderr)
+        self.assertIn("wasm-transform: 2,000 of 2,000 records were lost and --max-errors allows none", ended.stderr)
+
+    def test_a_number_of_errors_is_allowed_and_ends_the_run_at_the_next_one(self):
+        ended = self.lines("--on-error", "skip", "--max-errors", "4")
+        self.assertEqual(ended.lines, GOOD)
+        self.assertIn("  errors        4", ended.stderr)
+        for size in (1, 3, 1000):
+            with self.subTest(size):
+                ended = self.lines(
+                    "--on-error", "skip", "--max-errors", "2", "--batch-size", size, "-o", "out", code=RECORDS_LOST
+                )
+                self.assertEqual((self.directory / "out").read_text().splitlines(), ["a", "b"], "the output is kept")
+                self.assertIn("  skipped       2; the last: ", ended.stderr)
+                self.assertIn("  errors        3", ended.stderr)
+                self.assertIn("standard input:5: the guest failed at this record", ended.stderr)
+                self.assertIn("2 of the last ", ended.stderr)
+        ended = self.lines("--on-error", "skip", "--max-errors", "0", code=RECORDS_LOST)
+        self.assertEqual(ended.lines, ["a"])
+
+    def test_letters_before_the_end_are_kept(self):
+        self.lines(
+            "--on-error", "dead-letter", "--dead-letter", "dead", "--max-errors", "1", "-o", "out", code=RECORDS_LOST
+        )
+        self.assertEqual([r["value"] for r in self.letters("dead")], ["boom"])
+
+    def test_a_share_of_errors_is_judged_at_the_end(self):
+        for share, code in (("57%", RECORDS_LOST), ("57.2%", DONE), ("100%", DONE), ("0%", RECORDS_LOST)):
+            with self.subTest(share):
+                ended = self.lines("--on-error", "skip", "--max-errors", share, code=code)
+                self.assertEqual(ended.lines, GOOD)
+                self.assertIn("  errors        4", ended.stderr)
+                self.assertEqual(f"--max-errors allows {share}" in ended.stderr, code == RECORDS_LOST)
+
+    def test_several_threads_allow_as_many_together(self):
+        records = [{"partition": i % 2, "offset": i // 2, "value": "boom"} for i in range(40)]
+        arguments = ["-j", "2", "--batch-size", "1", "--on-error", "skip", "--max-errors"]
+        ended = self.run_records("rust_panic", records, *arguments, "25", code=RECORDS_LOST)
+        self.assertIn("and --max-errors allows 25", ended.stderr)
+        self.run_records("rust_panic", records, *arguments, "40")
+
+    def test_what_is_no_limit_of_errors(self):
+        for wrong in ("", "%", "x", "-1", "1.5", "101%", "-1%", "nan%", "5%%", "1 "):
+            with self.subTest(wrong):
+                ended = self.lines("--on-error", "skip", f"--max-errors={wrong}", code=USAGE)
+                self.assertIn("--max-errors", ended.stderr)
+        self.assertIn("goes with", self.lines("--on-error", "fail", "--max-errors", "1", code=USAGE).stderr)
+        self.assertIn("--on-error", self.lines("--max-errors", "1", code=USAGE).stderr)
 
     def test_dead_letters_are_records_whatever_the_format(self):
-        ended = self.lines("--on-error", "dead-letter", "--dead-letter", "dead.ndjson", "--name", "mine", "-o", "out.txt")
+        ended = self.lines("--on-error", "dead-letter", "--dead-letter", "dead.ndjson", "--name", "mine", "-o", "out.txt",
+                           code=RECORDS_LOST)
         self.assertEqual((self.directory / "out.txt").read_text().splitlines(), GOOD)
         self.assertEqual(self.files(), ["dead.ndjson", "out.txt"])
         self.assertIn("  dead letters  4; the last: guest-", ended.stderr)
@@ -60,7 +117,7 @@ class OnError(ToolTest):
             {"topic": "t", "key": None, "value": "fine", "partition": 3, "offset": 75},
         ]  # fmt: skip
         arguments = ["--on-error", "dead-letter", "--dead-letter", "dead", "--input-topic", "t"]
-        ended = self.run_records("rust_panic", records, *arguments)
+        ended = self.run_records("rust_panic", records, *arguments, code=RECORDS_LOST)
         self.assertEqual([r["value"] for r in ended.records], ["fine"])
         (letter,) = self.letters("dead")
         self.assertEqual((letter["topic"], letter["key"], letter["value"]), ("t", "k", "boom"))
@@ -73,7 +130,7 @@ class OnError(ToolTest):
     def test_dead_letters_beside_a_file_per_topic(self):
         self.lines(
             "--output-dir", "out", "--output-topic", "x", "--output-topic", "y", "--on-error", "dead-letter",
-            "--dead-letter", "-",
+            "--dead-letter", "-", code=RECORDS_LOST,
         )  # fmt: skip
         self.assertEqual(self.files(), ["out/x.txt", "out/y.txt"])
         self.assertEqual((self.directory / "out/x.txt").read_text().splitlines(), GOOD)
@@ -88,7 +145,8 @@ class OnError(ToolTest):
         for i in (0, 1, 5, 200, 399):
             records[i]["value"] = "boom"
         ended = self.run_records(
-            "rust_panic", records, "-j", "2", "--batch-size", "7", "--on-error", "dead-letter", "--dead-letter", "dead"
+            "rust_panic", records, "-j", "2", "--batch-size", "7", "--on-error", "dead-letter", "--dead-letter", "dead",
+            code=RECORDS_LOST,
         )
         good = [r["value"] for r in records if r["value"] != "boom"]
         self.assertEqual(sorted(r["value"] for r in ended.records), sorted(good))

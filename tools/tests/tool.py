@@ -11,7 +11,7 @@ import unittest
 TOOL = os.environ["WASM_TRANSFORM"]
 GUESTS = pathlib.Path(os.environ["WASM_ENGINE_GUESTS"])
 
-DONE, OTHER, USAGE, MODULE_REFUSED, GUEST_FAILED, BAD_INPUT = 0, 1, 2, 3, 4, 5
+DONE, OTHER, USAGE, MODULE_REFUSED, GUEST_FAILED, BAD_INPUT, RECORDS_LOST = range(7)
 
 
 def guest(name):
