@@ -1005,6 +1005,13 @@ typedef struct wasm_output_record {
   int64_t input_offset;
   // Timestamp of that input record in milliseconds since 1970.
   int64_t input_timestamp;
+  // Index of that input record in its batch, from 0. `UINT32_MAX` for what a guest writes before it takes a record:
+  // such output belongs to no record, and a guest that is started again within the batch may write it again. What a
+  // guest writes behind the last record belongs to that one.
+  uint32_t input_index;
+  // 0, 1, 2 … among the output records of that input record, also if they come in several blocks. So batch, index
+  // and ordinal identify an output record. A dead letter comes behind what the sink has of its record.
+  uint32_t ordinal;
 } wasm_output_record;
 
 // Receives the output of one `wasm_engine_transform` or `wasm_engine_transform_many`.

@@ -297,7 +297,7 @@ impl ActivePoll<'_> {
 impl Next {
     /// The guest failed: the host gets the output of the records before and then the error.
     pub fn failed(context: &Context, error: Error) -> Self {
-        context.work().output.drop_unfinished();
+        context.work().drop_unfinished();
         Self::Deliver(Then::End(Err(Box::new(error))))
     }
 }

@@ -1,6 +1,8 @@
 //! A batch and how far a guest or a custom engine has come with it.
 
 use super::batches::{Batches, Rules};
+use super::output_block::Origin;
+use super::position::Position;
 use crate::base::error::{Error, Result};
 use crate::batch::header::wasm_batch_header;
 use crate::batch::reader::{Record, Records};
@@ -41,6 +43,8 @@ pub struct Batch {
     /// both were here, they would be written one by one and soon read as one. The processor would have to wait for
     /// that.
     pub latest_offset: i64,
+    /// Of the next output record.
+    pub position: Position,
     /// What the clock shows before the first record.
     pub first_timestamp: i64,
     /// How many records the whole batch has.
@@ -116,6 +120,7 @@ impl Batch {
         self.first = self.taken;
         self.in_record = false;
         self.latest_offset = offset;
+        self.position = Position::default();
         self.first_timestamp = timestamp;
         self.stage = Stage::Given;
     }
@@ -124,6 +129,22 @@ impl Batch {
     #[inline(always)]
     pub fn peek(&mut self) -> Option<Record<'static>> {
         self.records.peek().map(kept)
+    }
+
+    /// Notes that the record was taken that `peek` gave.
+    #[inline(always)]
+    pub fn take(&mut self, record: &Record<'_>) {
+        self.records.advance();
+        self.position = Position::of(self.taken);
+        self.taken += 1;
+        self.in_record = true;
+        self.latest_offset = record.offset;
+    }
+
+    /// Where the next output record comes from. `timestamp` is that of the current record.
+    #[inline(always)]
+    pub fn origin(&self, timestamp: i64) -> Origin {
+        Origin { offset: self.latest_offset, timestamp, position: self.position }
     }
 
     /// How many records are not taken.

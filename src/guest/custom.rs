@@ -282,12 +282,9 @@ fn next(work: &mut Work, context: &Context) -> Option<(u32, Record<'static>)> {
         context.finish_record(output);
     }
     let record = batch.peek()?;
-    batch.records.advance();
-    batch.taken += 1;
+    batch.take(&record);
     taken.records += 1;
     taken.bytes += record.payload.len() as u64;
-    batch.in_record = true;
-    batch.latest_offset = record.offset;
     context.set_wall_clock(record.timestamp);
     Some((batch.taken - 1, record))
 }
@@ -323,8 +320,11 @@ impl wasm_work {
             return Err(Error::new(Status::InvalidState, "there is no current batch"));
         }
         let timestamp = if batch.taken == batch.first { batch.first_timestamp } else { context.latest_time() };
-        match output.push(payload, topic, batch.latest_offset, timestamp) {
-            Pushed::Stored => Ok(()),
+        match output.push(payload, topic, batch.origin(timestamp)) {
+            Pushed::Stored => {
+                batch.position = batch.position.next();
+                Ok(())
+            }
             Pushed::TooLarge => Err(Error::invalid(format!(
                 "the record has {} bytes, more than output_buffer_limit allows",
                 payload.len()

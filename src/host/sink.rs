@@ -20,6 +20,13 @@ pub struct wasm_output_record {
     pub input_offset: i64,
     /// Timestamp of that input record in milliseconds since 1970.
     pub input_timestamp: i64,
+    /// Index of that input record in its batch, from 0. `UINT32_MAX` for what a guest writes before it takes a record:
+    /// such output belongs to no record, and a guest that is started again within the batch may write it again. What a
+    /// guest writes behind the last record belongs to that one.
+    pub input_index: u32,
+    /// 0, 1, 2 … among the output records of that input record, also if they come in several blocks. So batch, index
+    /// and ordinal identify an output record. A dead letter comes behind what the sink has of its record.
+    pub ordinal: u32,
 }
 
 /// Consecutive records of a block that belong to one batch.
