@@ -273,7 +273,7 @@ impl ActivePoll<'_> {
         let (false, Some(sink)) = (work.output.is_empty(), self.sink) else { return Ok(None) };
         loop {
             let (records, batches) = work.block();
-            match sink.accept(records, batches) {
+            match sink.accept(records, batches)? {
                 Ended::Done => {
                     if !work.consume() {
                         return Ok(None);

@@ -241,7 +241,8 @@ impl Supervisor {
         let Some(sink) = poll.sink else {
             return Err(self.failed(poll.seat, Error::new(Status::Internal, "a transform without a sink")));
         };
-        match sink.accept(letter.block(), letter.batches()) {
+        let ended = sink.accept(letter.block(), letter.batches());
+        match ended.map_err(|e| self.failed(poll.seat, e.in_batch(batch.index())))? {
             Ended::Done => {
                 poll.note_dead_letter();
                 Ok(Phase::StartNow)

@@ -185,7 +185,7 @@ impl RunningEngine {
     fn transform(&self, context: &Context) -> StepResult {
         let (there, bytes, first) = {
             let batch = &context.see().batch;
-            (batch.is_there(), batch.bytes, batch.first)
+            (batch.is_there(), batch.input.batch(), batch.first)
         };
         let (Some(transform), true) = (self.0.callbacks.0.transform, there) else {
             return StepResult::Failed(Error::new(

@@ -47,11 +47,11 @@ impl Work {
     #[inline]
     pub fn open(&mut self, control: &Control, has_topic: bool) -> bool {
         // Output before the first record is the host's business.
-        let Batch { stage: Stage::Announced, in_record: true, records, bytes, position, .. } = &self.batch else {
+        let Batch { stage: Stage::Announced, in_record: true, records, input, position, .. } = &self.batch else {
             return false;
         };
         // A host may have asked for memory at addresses of 57 bits.
-        let reached = bytes.as_ptr_range().end.addr() <= NATIVE_BYTES;
+        let reached = input.batch().as_ptr_range().end.addr() <= NATIVE_BYTES;
         if records.entries.left_here() < FEWEST || records.largest_payload > LARGEST || !reached {
             return false;
         }
