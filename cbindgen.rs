@@ -13,7 +13,8 @@ type Place = (PathBuf, usize);
 /// Its introduction is the first paragraph of the file's docs.
 #[rustfmt::skip]
 const SECTIONS: &[&str] = &[
-    "library", "bytes", "error", "runtime", "thread", "factory", "future", "engine", "transform_many", "batch", "task",
+    "library", "bytes", "error", "runtime", "thread", "factory", "future", "engine", "transform_many", "transform_records",
+    "batch", "task",
     "promise", "host_function", "policy", "custom_engine", "schema_registry", "artifact", "code_cache", "factory_cache",
     "metrics", "profile",
 ];

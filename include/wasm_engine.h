@@ -302,6 +302,8 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   WASM_STATUS_BATCH_TOO_LARGE = 76,
   // A control batch holds no records for a transform.
   WASM_STATUS_BATCH_CONTROL = 77,
+  // A record of `wasm_engine_transform_records` is invalid. The message has its index and says what is wrong.
+  WASM_STATUS_RECORD_INVALID = 78,
   // The library panicked. This is a defect. Please report it. The engine concerned cannot be used any more.
   WASM_STATUS_PANIC = 90,
   // The library panicked earlier while it used this engine. Release the engine.
@@ -1195,9 +1197,52 @@ typedef struct wasm_output_record {
   int64_t input_offset;
   // Timestamp of that input record in milliseconds since 1970.
   int64_t input_timestamp;
+  // Index of that input record in its batch, from 0. `UINT32_MAX` for what a guest writes before it takes a record:
+  // such output belongs to no record, and a guest that is started again within the batch may write it again. What a
+  // guest writes behind the last record belongs to that one.
+  uint32_t input_index;
+  // 0, 1, 2 … among the output records of that input record, also if they come in several blocks. So batch, index
+  // and ordinal identify an output record. A dead letter comes behind what the sink has of its record.
+  uint32_t ordinal;
 } wasm_output_record;
 
-// Receives the output of one `wasm_engine_transform` or `wasm_engine_transform_many`.
+// A key or a value: bytes or null.
+typedef struct wasm_field {
+  // The first byte. May be NULL when `size` is not positive.
+  const uint8_t *data;
+  // Number of bytes. −1 for null.
+  int64_t size;
+} wasm_field;
+
+// A header of a record.
+typedef struct wasm_header {
+  // The header's key. Must not be null.
+  wasm_field key;
+  // The header's value.
+  wasm_field value;
+} wasm_header;
+
+// A record's key, value and headers.
+typedef struct wasm_payload {
+  // The record's key.
+  wasm_field key;
+  // The record's value.
+  wasm_field value;
+  // The headers.
+  const wasm_header *headers;
+  // Number of headers.
+  size_t header_count;
+} wasm_payload;
+
+// One output record taken apart.
+typedef struct wasm_parsed_record {
+  // Key, value and headers. They point into the payload of `record`.
+  wasm_payload payload;
+  // The record as the callback `records` would get it.
+  wasm_output_record record;
+} wasm_parsed_record;
+
+// Receives the output of one `wasm_engine_transform`, `wasm_engine_transform_many` or `wasm_engine_transform_records`.
 typedef struct wasm_output_sink {
   // `sizeof(wasm_output_sink)`.
   size_t size;
@@ -1219,6 +1264,12 @@ typedef struct wasm_output_sink {
   // The callback must not throw. Functions that would change the state of the same engine return
   // `WASM_STATUS_BUSY`. So do polling and releasing a future of the engine.
   wasm_callback_result (*records)(void *data, const wasm_output_record *records, size_t count, wasm_call *call);
+  // As `records` with each record taken apart. Default NULL. If there is this callback, it gets all output and
+  // `records`, which then may be NULL, gets none. The array and the headers live as long as the payloads. They are
+  // in memory that the library takes for the block: some 90 bytes for a record and 32 for a header, which the thread
+  // keeps for the next block. If the allocator refuses that memory, the operation fails with
+  // `WASM_STATUS_OUT_OF_MEMORY` as it does without memory for the guest's output.
+  wasm_callback_result (*parsed)(void *data, const wasm_parsed_record *records, size_t count, wasm_call *call);
 } wasm_output_sink;
 
 // A batch for the guest and the destination of its output.
@@ -1432,39 +1483,81 @@ wasm_status wasm_call_output_batches(const wasm_call *call,
                                      wasm_error **error);
 
 // ---------------------------------------------------------------------------------------------------------------------
+// Transform records
+//
+// Records instead of a batch. For hosts that have records and no Kafka batch: proxies, MQTT brokers, clients of NATS and
+// of Kafka. Nothing is packed, compressed or checked by a CRC. Everything else is as with `wasm_engine_transform`.
+// ---------------------------------------------------------------------------------------------------------------------
+
+// A record of a host that has no batch.
+typedef struct wasm_record {
+  // Key, value and headers.
+  wasm_payload payload;
+  // What the guest sees as the record's offset and what output and errors name it by. Any number in any order.
+  int64_t offset;
+  // Milliseconds since 1970. Any number in any order.
+  int64_t timestamp;
+  // The record's attributes. Kafka uses none.
+  uint8_t attributes;
+} wasm_record;
+
+// Records for the guest and the destination of their output.
+typedef struct wasm_transform_records_args {
+  // `sizeof(wasm_transform_records_args)`.
+  size_t size;
+  // The records in the order in which the guest gets them. The array, the headers and the bytes of all fields are
+  // borrowed. They must stay unchanged until the operation has completed, as the batch of `wasm_transform_args`.
+  const wasm_record *records;
+  // Number of records. At most 2,147,483,647. With 0 the guest gets a batch without records.
+  size_t record_count;
+  // Receives the output as for `wasm_transform_args`.
+  const wasm_output_sink *sink;
+  // The index of the first record that the guest gets. Default 0. As for `wasm_transform_args`. The records before it
+  // are not looked at.
+  uint32_t first_record;
+} wasm_transform_records_args;
+
+// Gives the guest records as if they were one batch.
+//
+// Polls encode the records before the guest sees any of them. That copies each record once into memory of the
+// thread's, in steps between which the poll may yield. All records together may take `max_batch_size` bytes. Of a
+// record that is key, value and headers with a byte or two for each length. An entry of 32 bytes for each of the first
+// 130,816 records comes on top.
+//
+// A record's offset and timestamp are passed to the guest, to the output and to errors as they are. They need not be
+// in an order and may be negative. The guest sees a batch header with these values: `base_offset` and `base_timestamp`
+// are those of the first record of the array, `last_offset_delta` is the last record's offset less `base_offset` but
+// at least 0 and at most 2,147,483,647, `max_timestamp` is the largest timestamp, `record_count` the number of records,
+// `attributes` is 0, and −1 stands for leader epoch, producer and sequence.
+//
+// `future` fails with `WASM_STATUS_RECORD_INVALID` if a record has a field that is NULL with a size, a size below −1, a
+// header whose key is null or headers that are NULL with a count. It fails with `WASM_STATUS_BATCH_TOO_LARGE` if the
+// records take more than `max_batch_size`. The message has the record's index. As with a batch that is refused nothing
+// has reached the guest and the engine is idle as before.
+//
+// Policies, restarts, hot swaps, shared and custom engines and metrics treat the records as a batch. A custom engine
+// gets an empty `batch` and reads the records with `wasm_work_next`.
+//
+// Errors of the call itself are those of `wasm_engine_transform`.
+wasm_status wasm_engine_transform_records(wasm_engine *engine,
+                                          const wasm_transform_records_args *args,
+                                          wasm_future **future,
+                                          wasm_error **error);
+
+// `wasm_engine_transform_records` and the first `wasm_future_poll` in one call, as `wasm_engine_transform_and_poll`.
+wasm_status wasm_engine_transform_records_and_poll(wasm_engine *engine,
+                                                   const wasm_transform_records_args *args,
+                                                   const wasm_waker *waker,
+                                                   wasm_poll *state,
+                                                   wasm_future **future,
+                                                   wasm_error **error);
+
+// ---------------------------------------------------------------------------------------------------------------------
 // Batch
 //
 // Record batches and record payloads in Kafka's encoding. Hosts that have batches already need only
 // `wasm_payload_read`, which parses output records.
 // ---------------------------------------------------------------------------------------------------------------------
-
-// A key or a value: bytes or null.
-typedef struct wasm_field {
-  // The first byte. May be NULL when `size` is not positive.
-  const uint8_t *data;
-  // Number of bytes. −1 for null.
-  int64_t size;
-} wasm_field;
-
-// A header of a record.
-typedef struct wasm_header {
-  // The header's key. Must not be null.
-  wasm_field key;
-  // The header's value.
-  wasm_field value;
-} wasm_header;
-
-// A record's key, value and headers.
-typedef struct wasm_payload {
-  // The record's key.
-  wasm_field key;
-  // The record's value.
-  wasm_field value;
-  // The headers.
-  const wasm_header *headers;
-  // Number of headers.
-  size_t header_count;
-} wasm_payload;
 
 // The fields of a batch header in wire order.
 typedef struct wasm_batch_header {

@@ -111,6 +111,16 @@ typedef wasm_status wasm_call_output_batches_fn(const wasm_call *call,
                                                 const wasm_output_batch **batches,
                                                 size_t *count,
                                                 wasm_error **error);
+typedef wasm_status wasm_engine_transform_records_fn(wasm_engine *engine,
+                                                     const wasm_transform_records_args *args,
+                                                     wasm_future **future,
+                                                     wasm_error **error);
+typedef wasm_status wasm_engine_transform_records_and_poll_fn(wasm_engine *engine,
+                                                              const wasm_transform_records_args *args,
+                                                              const wasm_waker *waker,
+                                                              wasm_poll *state,
+                                                              wasm_future **future,
+                                                              wasm_error **error);
 typedef wasm_status wasm_batch_read_header_fn(wasm_slice bytes, wasm_batch_header *header, wasm_error **error);
 typedef wasm_status wasm_payload_read_fn(wasm_slice bytes,
                                          wasm_payload *payload,
@@ -298,6 +308,8 @@ typedef struct wasm_library {
   wasm_engine_transform_many_fn *engine_transform_many;
   wasm_engine_transform_many_and_poll_fn *engine_transform_many_and_poll;
   wasm_call_output_batches_fn *call_output_batches;
+  wasm_engine_transform_records_fn *engine_transform_records;
+  wasm_engine_transform_records_and_poll_fn *engine_transform_records_and_poll;
   wasm_batch_read_header_fn *batch_read_header;
   wasm_payload_read_fn *payload_read;
   wasm_batch_builder_create_fn *batch_builder_create;
@@ -420,6 +432,8 @@ static inline const char *wasm_library_open(wasm_library *library, const char *f
       {"wasm_engine_transform_many", offsetof(wasm_library, engine_transform_many)},
       {"wasm_engine_transform_many_and_poll", offsetof(wasm_library, engine_transform_many_and_poll)},
       {"wasm_call_output_batches", offsetof(wasm_library, call_output_batches)},
+      {"wasm_engine_transform_records", offsetof(wasm_library, engine_transform_records)},
+      {"wasm_engine_transform_records_and_poll", offsetof(wasm_library, engine_transform_records_and_poll)},
       {"wasm_batch_read_header", offsetof(wasm_library, batch_read_header)},
       {"wasm_payload_read", offsetof(wasm_library, payload_read)},
       {"wasm_batch_builder_create", offsetof(wasm_library, batch_builder_create)},
@@ -537,6 +551,8 @@ static inline const char *wasm_library_open(wasm_library *library, const char *f
 #define wasm_engine_transform_many (WASM_LIBRARY).engine_transform_many
 #define wasm_engine_transform_many_and_poll (WASM_LIBRARY).engine_transform_many_and_poll
 #define wasm_call_output_batches (WASM_LIBRARY).call_output_batches
+#define wasm_engine_transform_records (WASM_LIBRARY).engine_transform_records
+#define wasm_engine_transform_records_and_poll (WASM_LIBRARY).engine_transform_records_and_poll
 #define wasm_batch_read_header (WASM_LIBRARY).batch_read_header
 #define wasm_payload_read (WASM_LIBRARY).payload_read
 #define wasm_batch_builder_create (WASM_LIBRARY).batch_builder_create

@@ -212,7 +212,8 @@ class world {
     for (const auto& raw : block) {
       const we::output_record r(raw);
       note("  " + std::to_string(r.topic()) + " " + std::to_string(r.input_offset()) + " " +
-           std::to_string(r.input_timestamp()) + " " + number_of(r.payload()));
+           std::to_string(r.input_timestamp()) + " " + std::to_string(r.input_index()) + "." +
+           std::to_string(r.ordinal()) + " " + number_of(r.payload()));
       output_bytes += r.payload().size();
     }
     output_records += block.size();

@@ -34,6 +34,11 @@ class output_record {
   /// Offset and timestamp of the input record that it belongs to.
   [[nodiscard]] std::int64_t input_offset() const noexcept { return _raw->input_offset; }
   [[nodiscard]] std::int64_t input_timestamp() const noexcept { return _raw->input_timestamp; }
+  /// Index of that input record in its batch. `no_record` for what was written before the first one.
+  [[nodiscard]] std::uint32_t input_index() const noexcept { return _raw->input_index; }
+  /// 0, 1, 2 … among the output records of that input record.
+  [[nodiscard]] std::uint32_t ordinal() const noexcept { return _raw->ordinal; }
+  static constexpr std::uint32_t no_record = UINT32_MAX;
 
  private:
   const wasm_output_record* _raw;

@@ -21,9 +21,9 @@ class Transform(Case):
             self.assertEqual(engine.state, we.EngineState.IDLE)
             self.assertGreater(engine.memory_size, 0)
             got = await engine.transform(sent)
-        twice = we.OutputRecord("out", b"key", b"2 twice", tuple(headers), 0, 7)
-        self.assertEqual(got[:2], [twice, twice])
-        self.assertEqual(got[2], we.OutputRecord("out", None, None, (), 5, 8))
+        twice = [we.OutputRecord("out", b"key", b"2 twice", tuple(headers), 0, 7, 0, ordinal) for ordinal in range(2)]
+        self.assertEqual(got[:2], twice)
+        self.assertEqual(got[2], we.OutputRecord("out", None, None, (), 5, 8, 1, 0))
         self.assertEqual((got[3].key, got[3].value, got[3].input_offset), (b"", b"", 6))
         self.assertEqual(got[3].headers, tuple(sent[2].headers))
         self.assertEqual(len(got), 4)

@@ -10,6 +10,7 @@ from .enums import Compression
 from .error import call, make
 from .native import NULL, Lent, ffi, lib, struct, view
 
+NO_RECORD = 0xFFFFFFFF
 Header = tuple[str, Optional[bytes]]
 
 
@@ -38,6 +39,10 @@ class OutputRecord:
     #: Offset and timestamp of the record that the guest was working on.
     input_offset: int
     timestamp: int
+    #: Index of that record in its batch. None for what was written before the first one.
+    input_index: int | None
+    #: 0, 1, 2 … among the records that were written for that one.
+    ordinal: int
 
 
 def make_batch(
@@ -85,6 +90,8 @@ def read_record(raw: Any, topics: Sequence[str]) -> OutputRecord:
         tuple(_header(headers[i]) for i in range(capacity)),
         raw.input_offset,
         raw.input_timestamp,
+        None if raw.input_index == NO_RECORD else raw.input_index,
+        raw.ordinal,
     )
 
 

@@ -6,63 +6,22 @@ use super::{Out, boundary, first_size, sized};
 use crate::base::error::{Error, Result};
 use crate::base::number::wasm_compression_number;
 use crate::base::status::wasm_status;
-use crate::batch::builder::Builder;
+use crate::batch::builder::{Builder, Limits};
 use crate::batch::chunk;
 use crate::batch::compression::wasm_compression;
 use crate::batch::fallible;
 use crate::batch::header::wasm_batch_header;
+use crate::batch::input::{wasm_field, wasm_header, wasm_payload};
 use crate::batch::payload::{Field, Parts, Payload};
 use crate::host::slice::{self, wasm_slice};
 
-/// A key or a value: bytes or null.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct wasm_field {
-    /// The first byte. May be NULL when `size` is not positive.
-    pub data: *const u8,
-    /// Number of bytes. −1 for null.
-    pub size: i64,
-}
-
-/// A header of a record.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct wasm_header {
-    /// The header's key. Must not be null.
-    pub key: wasm_field,
-    /// The header's value.
-    pub value: wasm_field,
-}
-
-/// A record's key, value and headers.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct wasm_payload {
-    /// The record's key.
-    pub key: wasm_field,
-    /// The record's value.
-    pub value: wasm_field,
-    /// The headers.
-    pub headers: *const wasm_header,
-    /// Number of headers.
-    pub header_count: usize,
-}
-
-impl wasm_field {
-    fn of(field: Field<'_>) -> Self {
-        match field {
-            None => Self { data: core::ptr::null(), size: -1 },
-            Some(bytes) => Self { data: bytes.as_ptr(), size: bytes.len() as i64 },
-        }
-    }
-
-    fn field<'a>(self, name: &str) -> Result<Field<'a>> {
-        match usize::try_from(self.size) {
-            // SAFETY: the header says that fields in arguments can be read for the call.
-            Ok(size) => unsafe { slice::bytes(self.data, size, name) }.map(Some),
-            Err(_) if self.size == -1 => Ok(None),
-            Err(_) => Err(Error::invalid(format!("{name} has size {}", self.size))),
-        }
+/// A field of an argument. `name` is for messages.
+fn field<'a>(raw: wasm_field, name: &str) -> Result<Field<'a>> {
+    match usize::try_from(raw.size) {
+        // SAFETY: the header says that fields in arguments can be read for the call.
+        Ok(size) => unsafe { slice::bytes(raw.data, size, name) }.map(Some),
+        Err(_) if raw.size == -1 => Ok(None),
+        Err(_) => Err(Error::invalid(format!("{name} has size {}", raw.size))),
     }
 }
 
@@ -147,23 +106,50 @@ pub struct wasm_batch_config {
     pub append_time: u32,
     /// The broker's time in milliseconds since 1970. Used with `append_time`.
     pub append_timestamp: i64,
+    /// Bytes that the batch may have, its header of 61 bytes included, such as a topic's `max.message.bytes`. A record
+    /// that does not fit in any more is refused with `WASM_STATUS_BATCH_FULL`. A record with which a batch of its own
+    /// would be too large is refused with `WASM_STATUS_BATCH_TOO_LARGE`. Counted before compression. A batch that
+    /// compression would make larger than this is not compressed. Default 0: 2,147,483,647.
+    pub max_bytes: u64,
+    /// Records that the batch may have. Another one is refused with `WASM_STATUS_BATCH_FULL`. Default 0: no limit.
+    pub max_records: u32,
 }
 
-fn read_config(config: *const wasm_batch_config) -> Result<(wasm_compression, i64, Option<i64>)> {
-    if config.is_null() {
-        return Ok((wasm_compression::None, 0, None));
+impl wasm_batch_config {
+    /// Those of the host, or the defaults.
+    fn read(config: *const Self) -> Result<BatchSettings> {
+        if config.is_null() {
+            let (codec, limits) = (wasm_compression::None, Limits::default());
+            return Ok(BatchSettings { codec, base_offset: 0, append_time: None, limits });
+        }
+        // SAFETY: the header says so. All zeros is a valid config.
+        let config = unsafe { sized(config, first_size!(wasm_batch_config, append_timestamp), "config")? };
+        let codec = wasm_compression::from_code(config.compression)
+            .ok_or_else(|| Error::invalid(format!("compression {} is unknown", config.compression)))?;
+        if config.append_time > 1 {
+            return Err(Error::invalid(format!("append_time is {}; it must be 0 or 1", config.append_time)));
+        }
+        if config.base_offset < 0 {
+            return Err(Error::invalid(format!("base_offset is {}; offsets are not negative", config.base_offset)));
+        }
+        let append_time = (config.append_time == 1).then_some(config.append_timestamp);
+        let mut limits = Limits::default();
+        if config.max_bytes > 0 {
+            limits.bytes = limits.bytes.min(usize::try_from(config.max_bytes).unwrap_or(usize::MAX));
+        }
+        if config.max_records > 0 {
+            limits.records = limits.records.min(config.max_records);
+        }
+        Ok(BatchSettings { codec, base_offset: config.base_offset, append_time, limits })
     }
-    // SAFETY: the header says so. All zeros is a valid config.
-    let config = unsafe { sized(config, first_size!(wasm_batch_config, append_timestamp), "config")? };
-    let codec = wasm_compression::from_code(config.compression)
-        .ok_or_else(|| Error::invalid(format!("compression {} is unknown", config.compression)))?;
-    if config.append_time > 1 {
-        return Err(Error::invalid(format!("append_time is {}; it must be 0 or 1", config.append_time)));
-    }
-    if config.base_offset < 0 {
-        return Err(Error::invalid(format!("base_offset is {}; offsets are not negative", config.base_offset)));
-    }
-    Ok((codec, config.base_offset, (config.append_time == 1).then_some(config.append_timestamp)))
+}
+
+/// What a builder begins a batch with.
+struct BatchSettings {
+    codec: wasm_compression,
+    base_offset: i64,
+    append_time: Option<i64>,
+    limits: Limits,
 }
 
 /// Makes a builder with no records. `config` may be NULL for the defaults. Release the builder with
@@ -175,9 +161,10 @@ pub unsafe extern "C" fn wasm_batch_builder_create(
     error: *mut *mut wasm_error,
 ) -> wasm_status {
     boundary(error, |_| {
-        let (codec, base_offset, append_time) = read_config(config)?;
+        let BatchSettings { codec, base_offset, append_time, limits } = wasm_batch_config::read(config)?;
         let out = Out::new(builder, "builder")?;
-        let builder = Builder::new(codec, base_offset, append_time);
+        let mut builder = Builder::new(codec, base_offset, append_time);
+        builder.set_limits(limits);
         out.set(Box::into_raw(Box::new(wasm_batch_builder { builder, payload: Vec::new() })));
         Ok(())
     })
@@ -192,8 +179,9 @@ pub unsafe extern "C" fn wasm_batch_builder_reset(
 ) -> wasm_status {
     boundary(error, |scope| {
         let builder = scope.handle_mut(builder, "builder")?;
-        let (codec, base_offset, append_time) = read_config(config)?;
+        let BatchSettings { codec, base_offset, append_time, limits } = wasm_batch_config::read(config)?;
         builder.builder.reset(codec, base_offset, append_time);
+        builder.builder.set_limits(limits);
         Ok(())
     })
 }
@@ -201,6 +189,9 @@ pub unsafe extern "C" fn wasm_batch_builder_reset(
 /// Adds a record. `offset` is its Kafka offset: at least one more than the last record's. −1 is the next one, or
 /// `base_offset` for the first record.
 /// `timestamp` is in milliseconds since 1970. `payload` is copied.
+///
+/// After an error the builder is as before. `WASM_STATUS_BATCH_FULL` if the batch would exceed a limit of its config:
+/// finish it, reset the builder and add the record again. `WASM_STATUS_BATCH_TOO_LARGE` if no batch can have the record.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_batch_builder_add(
     builder: *mut wasm_batch_builder,
@@ -215,14 +206,14 @@ pub unsafe extern "C" fn wasm_batch_builder_add(
         // SAFETY: the header says that arrays in arguments can be read for the call.
         let headers = unsafe { slice::array(payload.headers, payload.header_count, "headers")? };
         let mut parsed = Payload {
-            key: payload.key.field("key")?,
-            value: payload.value.field("value")?,
+            key: field(payload.key, "key")?,
+            value: field(payload.value, "value")?,
             headers: chunk::reserved(headers.len())?,
         };
         for header in headers {
-            let key = header.key.field("header key")?;
+            let key = field(header.key, "header key")?;
             let key = key.ok_or_else(|| Error::invalid("a header's key must not be null"))?;
-            parsed.headers.push((key, header.value.field("header value")?));
+            parsed.headers.push((key, field(header.value, "header value")?));
         }
         builder.payload.clear();
         fallible::reserve(&mut builder.payload, parsed.encoded_size()).map_err(|_| Error::out_of_memory())?;
@@ -252,6 +243,26 @@ fn given(offset: i64) -> Result<Option<i64>> {
         0.. => Ok(Some(offset)),
         _ => Err(Error::invalid(format!("offset is {offset}; it must be −1 or not negative"))),
     }
+}
+
+/// Writes what the batch would have if it were finished now: bytes before compression, its header of 61 bytes included,
+/// and records. `record_count` may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wasm_batch_builder_size(
+    builder: *const wasm_batch_builder,
+    bytes: *mut u64,
+    record_count: *mut u32,
+    error: *mut *mut wasm_error,
+) -> wasm_status {
+    boundary(error, |scope| {
+        let builder = scope.handle(builder, "builder")?;
+        let out = Out::new(bytes, "bytes")?;
+        if let Ok(count) = Out::new(record_count, "record_count") {
+            count.set(builder.builder.count());
+        }
+        out.set(builder.builder.size() as u64);
+        Ok(())
+    })
 }
 
 /// Packs the added records into a batch. `batch` gets a view that ends when the builder is next used or released. So a

@@ -246,7 +246,7 @@ fn begin(engine: &wasm_engine, args: wasm_transform_args, sink: OutputSink) -> R
     // SAFETY: the header asks for a batch that stays unchanged until the operation has completed. `'static` stands for
     // that here: the engine drops its references when the operation completes, is cancelled or ends with a panic.
     let batch = unsafe { args.batch.outliving("batch")? };
-    engine.engine.transform(batch, args.first_record, None, sink)
+    engine.engine.transform(batch.into(), args.first_record, None, sink)
 }
 
 /// `wasm_engine_transform` and the first `wasm_future_poll` in one call. The transform of nearly every small batch

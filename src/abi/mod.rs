@@ -28,6 +28,7 @@ pub mod schema_registry;
 pub mod task;
 pub mod thread;
 pub mod transform_many;
+pub mod transform_records;
 
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;

@@ -7,6 +7,7 @@ use super::{Out, boundary, first_size, memory_is_there, sized};
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status;
 use crate::guest::{batches, output_block};
+use crate::host::parsed_output;
 use crate::host::slice::CallScope;
 use crate::system::memory::pools::{Pools, ThreadPool, not_prepared};
 use std::sync::Arc;
@@ -99,6 +100,7 @@ pub unsafe extern "C" fn wasm_thread_release(runtime: *mut wasm_runtime, error: 
         crate::batch::release_kept();
         output_block::release_kept();
         batches::release_kept();
+        parsed_output::release_kept();
         pools.as_ref().map_or(Ok(()), |pools| pools.release())
     })
 }

@@ -126,10 +126,10 @@ fn begin(engine: &wasm_engine, args: wasm_transform_many_args, sink: OutputSink)
     let mut all = slices.iter().map(|slice| unsafe { slice.outliving("batches") });
     match slices.len() {
         0 => Err(Error::invalid("batch_count is 0; a call has at least one batch")),
-        1 => engine.engine.transform(all.next().transpose()?.unwrap_or_default(), args.first_record, None, sink),
+        1 => engine.engine.transform(all.next().transpose()?.unwrap_or_default().into(), args.first_record, None, sink),
         _ => {
             let batches = Batches::new(count, all)?;
-            engine.engine.transform(batches.first(), args.first_record, Some(batches), sink)
+            engine.engine.transform(batches.first().into(), args.first_record, Some(batches), sink)
         }
     }
 }

@@ -182,6 +182,8 @@ impl From<batch::Error> for Error {
             batch::Kind::Decompress => Status::BatchDecompress,
             batch::Kind::TooLarge => Status::BatchTooLarge,
             batch::Kind::Control => Status::BatchControl,
+            batch::Kind::Full => Status::BatchFull,
+            batch::Kind::Record => Status::RecordInvalid,
             batch::Kind::OutOfMemory => Status::OutOfMemory,
             batch::Kind::Internal => Status::Internal,
         };

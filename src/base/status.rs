@@ -39,6 +39,9 @@ pub enum wasm_status {
     /// `wasm_work_write`: the output must go to the host first. Return `WASM_CALLBACK_RESULT_AGAIN` and write this
     /// record in the next call.
     OutputFull = 13,
+    /// `wasm_batch_builder_add`: the batch would exceed a limit of its `wasm_batch_config`. Finish it, reset the builder
+    /// and add the record again.
+    BatchFull = 14,
 
     /// The bytes do not begin with Wasm's magic number.
     ModuleNotWasm = 20,
@@ -133,6 +136,8 @@ pub enum wasm_status {
     BatchTooLarge = 76,
     /// A control batch holds no records for a transform.
     BatchControl = 77,
+    /// A record of `wasm_engine_transform_records` is invalid. The message has its index and says what is wrong.
+    RecordInvalid = 78,
 
     /// The library panicked. This is a defect. Please report it. The engine concerned cannot be used any more.
     Panic = 90,
@@ -207,6 +212,7 @@ names! {
     SignalsBlocked => c"signals-blocked",
     NotCached => c"not-cached",
     OutputFull => c"output-full",
+    BatchFull => c"batch-full",
     ModuleNotWasm => c"module-not-wasm",
     ModuleTextFormat => c"module-text-format",
     ModuleIsComponent => c"module-is-component",
@@ -249,6 +255,7 @@ names! {
     BatchDecompress => c"batch-decompress",
     BatchTooLarge => c"batch-too-large",
     BatchControl => c"batch-control",
+    RecordInvalid => c"record-invalid",
     Panic => c"panic",
     Poisoned => c"poisoned",
     System => c"system",

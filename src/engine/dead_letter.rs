@@ -39,6 +39,8 @@ impl DeadLetter {
             topic: transform.output_topics.len() as u32,
             input_offset: record.offset,
             input_timestamp: record.timestamp,
+            input_index: batch.position.index(),
+            ordinal: batch.position.ordinal(),
         };
         let batch = Box::new(wasm_output_batch { batch: batch.index().unwrap_or(0), record_count: 1 });
         Ok(Self { block: vec![output], batch, payload })

@@ -274,7 +274,7 @@ impl ActivePoll<'_> {
         let (false, Some(sink)) = (work.output.is_empty(), self.sink) else { return Ok(None) };
         loop {
             let (records, batches) = work.block();
-            match sink.accept(records, batches) {
+            match sink.accept(records, batches)? {
                 Ended::Done => {
                     if !self.consume(&mut work) {
                         return Ok(None);
@@ -307,7 +307,7 @@ impl ActivePoll<'_> {
 impl Next {
     /// The guest failed: the host gets the output of the records before and then the error.
     pub fn failed(context: &Context, error: Error) -> Self {
-        context.work().output.drop_unfinished();
+        context.work().drop_unfinished();
         Self::Deliver(Then::End(Err(Box::new(error))))
     }
 }

@@ -21,6 +21,7 @@ pub use replacement::ReplacementState;
 
 use crate::base::error::Result;
 use crate::base::state::wasm_poll;
+use crate::batch::input::Input;
 use crate::compile::factory::Compiled;
 use crate::guest::batch::Batch;
 use crate::guest::batches::Batches;
@@ -49,9 +50,9 @@ trait Engine {
     /// Begins a start. The engine is stopped.
     fn start(&mut self) -> Result<()>;
 
-    /// Begins to transform a batch from record `first` on. The engine is started and idle. After an error nothing has
+    /// Begins to transform a batch, or records, from record `first` on. The engine is started and idle. After an error nothing has
     /// begun. The batch is checked by the polls. If there are several, `batches` has all of them.
-    fn transform(&mut self, batch: &'static [u8], first: u32, batches: Option<Box<Batches>>) -> Result<()>;
+    fn transform(&mut self, input: Input<'static>, first: u32, batches: Option<Box<Batches>>) -> Result<()>;
 
     /// Begins to transform the rest of a batch from `take_batch` and the batches behind it.
     fn resume(&mut self, batch: Box<Batch>);

@@ -7,6 +7,7 @@ use super::wakers::Wakers;
 use crate::base::error::{Error, Result};
 use crate::base::state::{wasm_engine_state as State, wasm_poll};
 use crate::base::status::wasm_status as Status;
+use crate::batch::input::Input;
 use crate::compile::factory::Compiled;
 use crate::guest::batch::{Batch, check_first};
 use crate::guest::batches::Batches;
@@ -104,10 +105,10 @@ impl Engine for Runner {
     }
 
     #[inline]
-    fn transform(&mut self, batch: &'static [u8], first: u32, batches: Option<Box<Batches>>) -> Result<()> {
-        check_first(batch, first)?;
+    fn transform(&mut self, input: Input<'static>, first: u32, batches: Option<Box<Batches>>) -> Result<()> {
+        check_first(input, first)?;
         let mut work = self.context.work();
-        work.batch.begin(batch, first);
+        work.batch.begin(input, first);
         work.batch.batches = batches;
         self.context.meter.begin_transform(work.batch.bytes_left(), work.batch.batches_left());
         drop(work);

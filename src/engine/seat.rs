@@ -16,6 +16,7 @@ use crate::base::error::{Error, Result};
 use crate::base::state::{wasm_engine_state as State, wasm_poll};
 use crate::base::status::wasm_status as Status;
 use crate::base::thread_mark::ThreadMark;
+use crate::batch::input::Input;
 use crate::compile::factory::Compiled;
 use crate::guest::batch::Batch;
 use crate::guest::batches::Batches;
@@ -301,7 +302,7 @@ impl Seat {
     #[inline]
     pub fn transform(
         &self,
-        batch: &'static [u8],
+        input: Input<'static>,
         first: u32,
         batches: Option<Box<Batches>>,
         sink: OutputSink,
@@ -309,7 +310,7 @@ impl Seat {
         let mut entered = self.enter()?;
         self.expect(&entered, State::Idle, "transform")?;
         let inside = &mut *entered.inside;
-        inside.engine.transform(batch, first, batches)?;
+        inside.engine.transform(input, first, batches)?;
         self.started_for_host.set(false);
         if let Some(supervisor) = &mut inside.supervisor {
             supervisor.transform();

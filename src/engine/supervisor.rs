@@ -283,7 +283,8 @@ impl Supervisor {
         let Some(sink) = poll.sink else {
             return Err(self.failed(poll.seat, Error::new(Status::Internal, "a transform without a sink")));
         };
-        match sink.accept(letter.block(), letter.batches()) {
+        let ended = sink.accept(letter.block(), letter.batches());
+        match ended.map_err(|e| self.failed(poll.seat, e.in_batch(batch.index())))? {
             Ended::Done => {
                 self.note_dead_letter(poll);
                 Ok(Phase::StartNow)

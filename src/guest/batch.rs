@@ -1,8 +1,11 @@
 //! A batch and how far a guest or a custom engine has come with it.
 
 use super::batches::{Batches, Rules};
+use super::output_block::Origin;
+use super::position::Position;
 use crate::base::error::{Error, Result};
 use crate::batch::header::wasm_batch_header;
+use crate::batch::input::Input;
 use crate::batch::reader::{Record, Records};
 
 /// How far a batch has come.
@@ -28,7 +31,7 @@ pub struct Batch {
     /// How far it has come.
     pub stage: Stage,
     /// All of it, as the host gave it.
-    pub bytes: &'static [u8],
+    pub input: Input<'static>,
     /// The first record that this guest gets.
     pub first: u32,
     /// Its header with as many records as this guest gets and the records that are left.
@@ -41,6 +44,8 @@ pub struct Batch {
     /// both were here, they would be written one by one and soon read as one. The processor would have to wait for
     /// that.
     pub latest_offset: i64,
+    /// Of the next output record.
+    pub position: Position,
     /// What the clock shows before the first record.
     pub first_timestamp: i64,
     /// How many records the whole batch has.
@@ -50,14 +55,17 @@ pub struct Batch {
 }
 
 /// Refuses a first record that a batch does not have. The header has the number.
-pub fn check_first(bytes: &[u8], first: u32) -> Result<()> {
+pub fn check_first(input: Input<'_>, first: u32) -> Result<()> {
     if first == 0 {
         return Ok(());
     }
-    // Bytes that are no batch fail later as what they are.
-    let Ok(header) = wasm_batch_header::parse(bytes) else { return Ok(()) };
-    match u32::try_from(header.record_count) {
-        Ok(count) if first >= count => {
+    let count = match input {
+        // Bytes that are no batch fail later as what they are.
+        Input::Batch(bytes) => wasm_batch_header::parse(bytes).ok().and_then(|header| header.record_count.try_into().ok()),
+        Input::Records(records) => Some(records.len()),
+    };
+    match count {
+        Some(count) if first as usize >= count => {
             Err(Error::invalid(format!("first_record is {first}; the batch has {count} records")))
         }
         _ => Ok(()),
@@ -74,9 +82,9 @@ impl Batch {
     /// Takes a batch that is to be given from record `first` on. `check` comes next. In place because building it
     /// elsewhere and moving it costs a small batch a tenth of its time.
     #[inline]
-    pub fn begin(&mut self, bytes: &'static [u8], first: u32) {
+    pub fn begin(&mut self, input: impl Into<Input<'static>>, first: u32) {
         self.stage = Stage::Unchecked;
-        self.bytes = bytes;
+        self.input = input.into();
         self.taken = first;
     }
 
@@ -89,7 +97,10 @@ impl Batch {
     #[inline]
     fn step(&mut self, rules: Rules) -> Result<bool> {
         if self.stage == Stage::Unchecked {
-            self.records.begin(self.bytes, self.taken, rules.max_batch_size, rules.check_crc)?;
+            match self.input {
+                Input::Batch(bytes) => self.records.begin(bytes, self.taken, rules.max_batch_size, rules.check_crc)?,
+                Input::Records(records) => self.records.begin_records(records, self.taken, rules.max_batch_size)?,
+            }
             self.stage = Stage::Checking;
         }
         if !self.records.check()? {
@@ -116,6 +127,7 @@ impl Batch {
         self.first = self.taken;
         self.in_record = false;
         self.latest_offset = offset;
+        self.position = Position::default();
         self.first_timestamp = timestamp;
         self.stage = Stage::Given;
     }
@@ -124,6 +136,22 @@ impl Batch {
     #[inline(always)]
     pub fn peek(&mut self) -> Option<Record<'static>> {
         self.records.peek().map(kept)
+    }
+
+    /// Notes that the record was taken that `peek` gave.
+    #[inline(always)]
+    pub fn take(&mut self, record: &Record<'_>) {
+        self.records.advance();
+        self.position = Position::of(self.taken);
+        self.taken += 1;
+        self.in_record = true;
+        self.latest_offset = record.offset;
+    }
+
+    /// Where the next output record comes from. `timestamp` is that of the current record.
+    #[inline(always)]
+    pub fn origin(&self, timestamp: i64) -> Origin {
+        Origin { offset: self.latest_offset, timestamp, position: self.position }
     }
 
     /// How many records are not taken.
@@ -141,7 +169,7 @@ impl Batch {
     pub fn end(&mut self) {
         self.stage = Stage::None;
         self.in_record = false;
-        self.bytes = &[];
+        self.input = Input::default();
         self.records.end();
     }
 }

@@ -175,7 +175,7 @@ impl Batch {
 
     /// Bytes of those.
     pub fn bytes_left(&self) -> usize {
-        self.batches.as_ref().map_or(self.bytes.len(), |batches| batches.bytes_left())
+        self.batches.as_ref().map_or(self.input.size(), |batches| batches.bytes_left())
     }
 
     /// The refusal of the current batch, which was found while the guest waited for it.

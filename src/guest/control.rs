@@ -6,6 +6,7 @@
 //! on closes it: the guest's next call for a record comes to the host again.
 #![allow(unsafe_code)]
 
+use super::position::Position;
 use crate::batch::entries::{END, Entry, NATIVE};
 use crate::module::record_calls::MOST_OPTIONS;
 use core::cell::Cell;
@@ -27,14 +28,16 @@ pub struct Control {
     pub record_end: Cell<u64>,
     /// `record` when the record in progress was read.
     pub finished: Cell<u64>,
+    /// Where the next output record comes from.
+    pub position: Cell<Position>,
     /// Where `options_bytes` are.
     options: Cell<u64>,
+    /// The options that were used last.
+    options_bytes: Cell<[u8; MOST_OPTIONS]>,
     /// How many of them are options. 0: there are none.
     options_length: Cell<u32>,
     /// The topic that the options name.
     options_topic: Cell<u32>,
-    /// The options that were used last.
-    options_bytes: Cell<[u8; MOST_OPTIONS]>,
 }
 
 /// What is behind the entries of no batch.
@@ -51,10 +54,11 @@ impl Control {
             record: zero(),
             record_end: zero(),
             finished: zero(),
+            position: Cell::default(),
             options: zero(),
+            options_bytes: Cell::new([0; MOST_OPTIONS]),
             options_length: Cell::new(0),
             options_topic: Cell::new(0),
-            options_bytes: Cell::new([0; MOST_OPTIONS]),
         };
         control.close();
         control
@@ -126,6 +130,7 @@ mod tests {
             (offset_of!(Control, record), control::RECORD),
             (offset_of!(Control, record_end), control::RECORD_END),
             (offset_of!(Control, finished), control::FINISHED),
+            (offset_of!(Control, position), control::POSITION),
             (offset_of!(Control, options), control::OPTIONS),
             (offset_of!(Control, options_length), control::OPTIONS_LENGTH),
             (offset_of!(Control, options_topic), control::OPTIONS_TOPIC),
@@ -139,8 +144,10 @@ mod tests {
             (offset_of!(wasm_output_record, topic), layout::OUTPUT_TOPIC),
             (offset_of!(wasm_output_record, input_offset), layout::OUTPUT_OFFSET),
             (offset_of!(wasm_output_record, input_timestamp), layout::OUTPUT_OFFSET + 8),
-            (size_of::<Entry>(), layout::SIZE as u64),
-            (size_of::<wasm_output_record>(), layout::SIZE as u64),
+            (offset_of!(wasm_output_record, input_index), layout::OUTPUT_POSITION),
+            (offset_of!(wasm_output_record, ordinal), layout::OUTPUT_POSITION + 4),
+            (size_of::<Entry>(), layout::ENTRY as u64),
+            (size_of::<wasm_output_record>(), layout::OUTPUT as u64),
         ];
         for (at, (field, place)) in control.into_iter().enumerate() {
             assert_eq!(field as u64, place, "{at}");

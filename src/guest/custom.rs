@@ -186,7 +186,7 @@ impl RunningEngine {
     fn transform(&self, context: &Context) -> StepResult {
         let (there, bytes, first) = {
             let batch = &context.see().batch;
-            (batch.is_there(), batch.bytes, batch.first)
+            (batch.is_there(), batch.input.batch(), batch.first)
         };
         let (Some(transform), true) = (self.0.callbacks.0.transform, there) else {
             return StepResult::Failed(Error::new(
@@ -290,12 +290,9 @@ fn next(work: &mut Work, context: &Context) -> Option<(u32, Record<'static>)> {
         context.finish_record(output);
     }
     let record = batch.peek()?;
-    batch.records.advance();
-    batch.taken += 1;
+    batch.take(&record);
     taken.records += 1;
     taken.bytes += record.payload.len() as u64;
-    batch.in_record = true;
-    batch.latest_offset = record.offset;
     context.set_wall_clock(record.timestamp);
     Some((batch.taken - 1, record))
 }
@@ -331,8 +328,11 @@ impl wasm_work {
             return Err(Error::new(Status::InvalidState, "there is no current batch"));
         }
         let timestamp = if batch.taken == batch.first { batch.first_timestamp } else { context.latest_time() };
-        match output.push(payload, topic, batch.latest_offset, timestamp) {
-            Pushed::Stored => Ok(()),
+        match output.push(payload, topic, batch.origin(timestamp)) {
+            Pushed::Stored => {
+                batch.position = batch.position.next();
+                Ok(())
+            }
             Pushed::TooLarge => Err(Error::invalid(format!(
                 "the record has {} bytes and output_buffer_limit is {}",
                 payload.len(),

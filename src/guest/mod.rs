@@ -17,6 +17,7 @@ pub mod memory;
 pub mod monotonic;
 pub mod output;
 pub mod output_block;
+pub mod position;
 pub mod profile;
 pub mod program;
 pub mod random;

@@ -2,7 +2,7 @@
 //! block by block.
 
 use super::control::Control;
-use super::output_block::{BLOCK_SIZE, Block, ENTRY};
+use super::output_block::{BLOCK_SIZE, Block, ENTRY, Origin};
 use crate::batch::entries::Segment;
 use crate::host::sink::wasm_output_record;
 use crate::metrics::meter::Passed;
@@ -73,19 +73,19 @@ impl OutputBuffer {
     /// Appends a record if there is room. Inlined even with several callers: a call per record costs some thirty
     /// instructions.
     #[inline(always)]
-    pub fn push(&mut self, payload: &[u8], topic: u32, offset: i64, timestamp: i64) -> Pushed {
+    pub fn push(&mut self, payload: &[u8], topic: u32, origin: Origin) -> Pushed {
         if let Some(block) = &mut self.block
-            && block.push(payload, topic, offset, timestamp, self.block_size).is_some()
+            && block.push(payload, topic, origin, self.block_size).is_some()
         {
             return Pushed::Stored;
         }
-        self.push_on(payload, topic, offset, timestamp)
+        self.push_on(payload, topic, origin)
     }
 
     /// The record does not fit into the block. Takes another block if the record may be stored.
     #[cold]
     #[inline(never)]
-    fn push_on(&mut self, payload: &[u8], topic: u32, offset: i64, timestamp: i64) -> Pushed {
+    fn push_on(&mut self, payload: &[u8], topic: u32, origin: Origin) -> Pushed {
         let size = payload.len();
         if size > self.limit {
             return Pushed::TooLarge;
@@ -105,7 +105,7 @@ impl OutputBuffer {
             let Some(()) = block.grow(size) else { return Pushed::OutOfMemory };
             self.hold_before();
             let Some(block) = &mut self.block else { return Pushed::OutOfMemory };
-            return match block.push(payload, topic, offset, timestamp, usize::MAX) {
+            return match block.push(payload, topic, origin, usize::MAX) {
                 Some(()) => Pushed::Stored,
                 None => Pushed::OutOfMemory,
             };
@@ -115,7 +115,7 @@ impl OutputBuffer {
         }
         let Some(mut block) = Block::take(size) else { return Pushed::OutOfMemory };
         // A record as large as the limit may be the only one.
-        let Some(()) = block.push(payload, topic, offset, timestamp, usize::MAX) else { return Pushed::OutOfMemory };
+        let Some(()) = block.push(payload, topic, origin, usize::MAX) else { return Pushed::OutOfMemory };
         if let Some(before) = self.block.replace(block) {
             if before.count == 0 {
                 before.give_back();
@@ -153,9 +153,12 @@ impl OutputBuffer {
         }
     }
 
-    /// Drops the output of the input record that was not finished.
-    pub fn drop_unfinished(&mut self) {
+    /// Drops the output of the input record that was not finished. Returns the ordinal of the first record of it: the
+    /// host has those before.
+    pub fn drop_unfinished(&mut self) -> Option<u32> {
         let Extent { blocks, records, end } = self.finished;
+        let block = self.full.get(blocks).or(self.block.as_ref());
+        let dropped = block.and_then(|block| block.records.get(..block.count)?.get(records)).map(|first| first.ordinal);
         while self.full.len() > blocks {
             let before = self.full.pop_back();
             if let Some(block) = core::mem::replace(&mut self.block, before) {
@@ -168,6 +171,7 @@ impl OutputBuffer {
             None => {}
         }
         self.hold(self.full.iter().map(|block| block.size()).sum());
+        dropped
     }
 
     /// The guest writes into the block by itself. Only into a usual one, whose size is a limit.
@@ -304,8 +308,14 @@ mod tests {
     use super::*;
     use crate::batch::chunk;
     use crate::guest::output_block::{MOST_RECORDS, kept, release_kept};
+    use crate::guest::position::Position;
 
     const LIMIT: usize = 1 << 20;
+
+    /// The first output of a record.
+    fn from(offset: i64, timestamp: i64) -> Origin {
+        Origin { offset, timestamp, position: Position::of(offset as u32) }
+    }
 
     /// Delivers all that can be delivered and returns the blocks' input offsets and payloads.
     fn deliver(buffer: &mut OutputBuffer) -> Vec<Vec<(i64, usize)>> {
@@ -323,16 +333,16 @@ mod tests {
         let mut buffer = OutputBuffer::new(LIMIT);
         let payload = [7u8; 1000];
         let mut stored = 0;
-        while buffer.push(&payload, 0, stored, 0) == Pushed::Stored {
+        while buffer.push(&payload, 0, from(stored, 0)) == Pushed::Stored {
             stored += 1;
             if stored == 50 {
                 buffer.mark_finished();
             }
         }
         assert_eq!(stored as usize, chunk::SIZE / 1000);
-        assert_eq!(buffer.push(&payload, 0, 0, 0), Pushed::Full);
+        assert_eq!(buffer.push(&payload, 0, from(0, 0)), Pushed::Full);
         assert_eq!(deliver(&mut buffer), [(0..50).map(|i| (i, 1000)).collect::<Vec<_>>()]);
-        assert_eq!(buffer.push(&payload, 0, stored, 0), Pushed::Stored);
+        assert_eq!(buffer.push(&payload, 0, from(stored, 0)), Pushed::Stored);
         buffer.mark_finished();
         let rest: Vec<_> = deliver(&mut buffer).concat().iter().map(|record| record.0).collect();
         assert_eq!(rest, (50..=stored).collect::<Vec<_>>());
@@ -345,14 +355,14 @@ mod tests {
         let mut buffer = OutputBuffer::new(LIMIT);
         let payload = [7u8; 10_000];
         let mut stored = 0;
-        while buffer.push(&payload, 0, 0, 0) == Pushed::Stored {
+        while buffer.push(&payload, 0, from(0, 0)) == Pushed::Stored {
             stored += 1;
         }
         assert_eq!(stored, LIMIT / (10_000 + ENTRY));
         assert_eq!(deliver(&mut buffer), [vec![(0, 10_000); stored]], "as a whole");
         assert!(buffer.is_empty() && buffer.held == 0);
         let mut small = 0;
-        while buffer.push(b"", 0, 0, 0) == Pushed::Stored {
+        while buffer.push(b"", 0, from(0, 0)) == Pushed::Stored {
             small += 1;
         }
         assert_eq!(small, LIMIT / ENTRY);
@@ -365,10 +375,10 @@ mod tests {
     fn one_record_may_be_as_large_as_the_limit() {
         for limit in [LIMIT, chunk::SIZE, 1 << 10] {
             let mut buffer = OutputBuffer::new(limit);
-            assert_eq!(buffer.push(&vec![1; limit], 0, 0, 0), Pushed::Stored);
-            assert_eq!(buffer.push(&[], 0, 0, 0), Pushed::Full);
+            assert_eq!(buffer.push(&vec![1; limit], 0, from(0, 0)), Pushed::Stored);
+            assert_eq!(buffer.push(&[], 0, from(0, 0)), Pushed::Full);
             assert_eq!(deliver(&mut buffer), [[(0, limit)]]);
-            assert_eq!(buffer.push(&vec![1; limit + 1], 0, 0, 0), Pushed::TooLarge);
+            assert_eq!(buffer.push(&vec![1; limit + 1], 0, from(0, 0)), Pushed::TooLarge);
             assert!(buffer.is_empty());
         }
     }
@@ -377,21 +387,21 @@ mod tests {
     fn unfinished_output_can_be_dropped() {
         for large in [false, true] {
             let mut buffer = OutputBuffer::new(LIMIT);
-            assert_eq!(buffer.push(b"one", 0, 10, 1), Pushed::Stored);
+            assert_eq!(buffer.push(b"one", 0, from(10, 1)), Pushed::Stored);
             buffer.mark_finished();
-            assert_eq!(buffer.push(b"two", 1, 11, 2), Pushed::Stored);
+            assert_eq!(buffer.push(b"two", 1, from(11, 2)), Pushed::Stored);
             if large {
                 // The finished record is delivered first.
-                assert_eq!(buffer.push(&[3; 70_000], 1, 11, 2), Pushed::Full);
+                assert_eq!(buffer.push(&[3; 70_000], 1, from(11, 2)), Pushed::Full);
                 assert_eq!(deliver(&mut buffer), [[(10, 3)]]);
-                assert_eq!(buffer.push(&[3; 70_000], 1, 11, 2), Pushed::Stored);
-                assert_eq!(buffer.push(b"four", 1, 11, 2), Pushed::Stored);
+                assert_eq!(buffer.push(&[3; 70_000], 1, from(11, 2)), Pushed::Stored);
+                assert_eq!(buffer.push(b"four", 1, from(11, 2)), Pushed::Stored);
             }
             buffer.drop_unfinished();
             assert_eq!(buffer.block_size, BLOCK_SIZE);
             if large {
                 assert!(buffer.is_empty() && buffer.held == 0);
-                assert_eq!(buffer.push(b"next", 0, 12, 1), Pushed::Stored);
+                assert_eq!(buffer.push(b"next", 0, from(12, 1)), Pushed::Stored);
                 buffer.mark_finished();
                 assert_eq!(deliver(&mut buffer), [[(12, 4)]]);
             } else {
@@ -432,7 +442,7 @@ mod tests {
         release_kept();
         let mut buffers: Vec<_> = (0..10).map(|_| OutputBuffer::new(LIMIT)).collect();
         for buffer in &mut buffers {
-            assert_eq!(buffer.push(b"one", 0, 0, 0), Pushed::Stored);
+            assert_eq!(buffer.push(b"one", 0, from(0, 0)), Pushed::Stored);
             buffer.mark_finished();
         }
         for buffer in &mut buffers {

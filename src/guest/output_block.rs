@@ -1,6 +1,7 @@
 //! A block of output: records with their payloads, in memory that a thread keeps for the next one.
 
 use super::control::{Control, native};
+use super::position::Position;
 use crate::batch::entries::Segment;
 use crate::batch::{chunk, fallible};
 use crate::host::sink::wasm_output_record;
@@ -41,8 +42,26 @@ pub const BLOCK_SIZE: usize = 2 * chunk::SIZE;
 /// Blocks that a thread keeps: 640 KiB with a segment each.
 const MOST_KEPT: usize = 4;
 
-const NO_RECORD: wasm_output_record =
-    wasm_output_record { payload: core::ptr::null(), payload_size: 0, topic: 0, input_offset: 0, input_timestamp: 0 };
+const NO_RECORD: wasm_output_record = wasm_output_record {
+    payload: core::ptr::null(),
+    payload_size: 0,
+    topic: 0,
+    input_offset: 0,
+    input_timestamp: 0,
+    input_index: 0,
+    ordinal: 0,
+};
+
+/// The input record that output belongs to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origin {
+    /// Its offset.
+    pub offset: i64,
+    /// Its timestamp.
+    pub timestamp: i64,
+    /// Its index, and the output's ordinal.
+    pub position: Position,
+}
 
 thread_local! {
     #[allow(clippy::vec_box)] // moved with each batch
@@ -117,7 +136,7 @@ impl Block {
 
     /// Appends a record if there is room.
     #[inline(always)]
-    pub fn push(&mut self, payload: &[u8], topic: u32, offset: i64, timestamp: i64, most: usize) -> Option<()> {
+    pub fn push(&mut self, payload: &[u8], topic: u32, origin: Origin, most: usize) -> Option<()> {
         let end = self.end + payload.len();
         if end + (self.count + 1) * ENTRY > most {
             return None;
@@ -127,8 +146,10 @@ impl Block {
             payload: place.as_ptr(),
             payload_size: payload.len() as u32,
             topic,
-            input_offset: offset,
-            input_timestamp: timestamp,
+            input_offset: origin.offset,
+            input_timestamp: origin.timestamp,
+            input_index: origin.position.index(),
+            ordinal: origin.position.ordinal(),
         };
         self.count += 1;
         self.end = end;

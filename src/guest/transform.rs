@@ -136,12 +136,9 @@ fn read_next_record(
     memory.write("timestamp", timestamp, record.timestamp.to_le_bytes())?;
     memory.write("offset", offset, record.offset.to_le_bytes())?;
     let target = memory.range("buffer", buffer, size as u32)?;
-    batch.records.advance();
-    batch.taken += 1;
+    batch.take(&record);
     taken.records += 1;
     taken.bytes += size as u64;
-    batch.in_record = true;
-    batch.latest_offset = record.offset;
     context.run_time.restart();
     context.set_wall_clock(record.timestamp);
     // Last because it is a call. Everything else would have to be kept across it.
@@ -199,8 +196,9 @@ fn write(
     let Some(index) = index else {
         return refuse(context, work, call, BAD_WRITE, topic.map_or(Why::NoTopic, Why::topic));
     };
-    match output.push(payload, index, batch.latest_offset, context.latest_time()) {
+    match output.push(payload, index, batch.origin(context.latest_time())) {
         Pushed::Stored => {
+            batch.position = batch.position.next();
             if let Some((start, length)) = options {
                 context.control.keep_options(memory.read("options", start, length)?, index);
             }

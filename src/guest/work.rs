@@ -47,13 +47,16 @@ impl Work {
     #[inline]
     pub fn open(&mut self, control: &Control, has_topic: bool) -> bool {
         // Output before the first record is the host's business.
-        let Batch { stage: Stage::Announced, in_record: true, records, bytes, .. } = &self.batch else { return false };
+        let Batch { stage: Stage::Announced, in_record: true, records, input, position, .. } = &self.batch else {
+            return false;
+        };
         // A host may have asked for memory at addresses of 57 bits.
-        let reached = bytes.as_ptr_range().end.addr() <= NATIVE_BYTES;
+        let reached = input.batch().as_ptr_range().end.addr() <= NATIVE_BYTES;
         if records.entries.left_here() < FEWEST || records.largest_payload > LARGEST || !reached {
             return false;
         }
         control.next.set(records.entries.address());
+        control.position.set(*position);
         if has_topic {
             self.output.open(control);
         }
@@ -78,8 +81,16 @@ impl Work {
             taken.records += read.len() as u64;
             taken.bytes += read.iter().map(|entry| u64::from(entry.size)).sum::<u64>();
         }
+        batch.position = control.position.get();
         output.observe(control, latest.is_some());
         latest.map(|latest| latest.timestamp)
+    }
+
+    /// The guest failed. Drops what the host does not have of the current record's output.
+    pub fn drop_unfinished(&mut self) {
+        if let Some(ordinal) = self.output.drop_unfinished() {
+            self.batch.position = self.batch.position.at(ordinal);
+        }
     }
 
     /// Drops the batch and frees the memory.

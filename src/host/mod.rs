@@ -3,6 +3,7 @@
 pub mod call;
 pub mod log;
 pub mod owned;
+pub mod parsed_output;
 pub mod schema;
 pub mod schema_registry;
 pub mod sink;

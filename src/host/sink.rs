@@ -2,8 +2,11 @@
 #![allow(unsafe_code)]
 
 use super::owned::{Owned, host_data};
+use super::parsed_output::{ParsedBlock, wasm_parsed_record};
+use crate::base::error::Result;
 use crate::base::number::wasm_callback_result_number;
 use crate::host::call::{Ended, wasm_call};
+use core::cell::Cell;
 use core::ffi::c_void;
 
 /// One output record.
@@ -20,6 +23,13 @@ pub struct wasm_output_record {
     pub input_offset: i64,
     /// Timestamp of that input record in milliseconds since 1970.
     pub input_timestamp: i64,
+    /// Index of that input record in its batch, from 0. `UINT32_MAX` for what a guest writes before it takes a record:
+    /// such output belongs to no record, and a guest that is started again within the batch may write it again. What a
+    /// guest writes behind the last record belongs to that one.
+    pub input_index: u32,
+    /// 0, 1, 2 … among the output records of that input record, also if they come in several blocks. So batch, index
+    /// and ordinal identify an output record. A dead letter comes behind what the sink has of its record.
+    pub ordinal: u32,
 }
 
 /// Consecutive records of a block that belong to one batch.
@@ -32,7 +42,7 @@ pub struct wasm_output_batch {
     pub record_count: u32,
 }
 
-/// Receives the output of one `wasm_engine_transform` or `wasm_engine_transform_many`.
+/// Receives the output of one `wasm_engine_transform`, `wasm_engine_transform_many` or `wasm_engine_transform_records`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_output_sink {
@@ -63,31 +73,89 @@ pub struct wasm_output_sink {
             call: *mut wasm_call,
         ) -> wasm_callback_result_number,
     >,
+    /// As `records` with each record taken apart. Default NULL. If there is this callback, it gets all output and
+    /// `records`, which then may be NULL, gets none. The array and the headers live as long as the payloads. They are
+    /// in memory that the library takes for the block: some 90 bytes for a record and 32 for a header, which the thread
+    /// keeps for the next block. If the allocator refuses that memory, the operation fails with
+    /// `WASM_STATUS_OUT_OF_MEMORY` as it does without memory for the guest's output.
+    pub parsed: Option<
+        unsafe extern "C" fn(
+            data: *mut c_void,
+            records: *const wasm_parsed_record,
+            count: usize,
+            call: *mut wasm_call,
+        ) -> wasm_callback_result_number,
+    >,
 }
 
 host_data!(wasm_output_sink);
 
 /// A sink that is owned.
-pub struct OutputSink(Owned<wasm_output_sink>);
+pub struct OutputSink {
+    // Dropped first: the host may read the block until its `drop` returns.
+    sink: Owned<wasm_output_sink>,
+    block: Parsed,
+}
+
+/// What the host reads of a block that was taken apart.
+#[derive(Default)]
+struct Parsed(Cell<Option<Box<ParsedBlock>>>);
+
+impl Drop for Parsed {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(block) = self.0.take() {
+            block.give_back();
+        }
+    }
+}
 
 impl OutputSink {
     /// Takes over a host's sink.
+    #[inline]
     pub fn new(sink: Owned<wasm_output_sink>) -> Self {
-        Self(sink)
+        Self { sink, block: Parsed::default() }
     }
 
     /// Whether there is a callback.
+    #[inline]
     pub fn is_complete(&self) -> bool {
-        self.0.records.is_some()
+        self.sink.records.is_some() || self.sink.parsed.is_some()
     }
 
-    /// Hands a block over. `batches` says how many of its records belong to which batch.
-    pub fn accept(&self, records: &[wasm_output_record], batches: &[wasm_output_batch]) -> Ended {
-        let Some(callback) = self.0.records else { return Ended::Failed("the output sink has no callback".into()) };
+    /// Hands a block over. `batches` says how many of its records belong to which batch. Fails if there is no memory
+    /// to take the records apart.
+    #[inline]
+    pub fn accept(&self, records: &[wasm_output_record], batches: &[wasm_output_batch]) -> Result<Ended> {
+        if self.sink.parsed.is_some() {
+            return self.accept_parsed(records, batches);
+        }
+        let Some(callback) = self.sink.records else {
+            return Ok(Ended::Failed("the output sink has no callback".into()));
+        };
         let mut call = wasm_call::of_sink(batches);
         // SAFETY: the host passed function and data together and allowed calls on this thread until `drop`. The
         // records are a slice that outlives the call. So does `call`.
-        let answer = unsafe { callback(self.0.data, records.as_ptr(), records.len(), &raw mut call) };
-        call.ended(answer, "the output sink")
+        let answer = unsafe { callback(self.sink.data, records.as_ptr(), records.len(), &raw mut call) };
+        Ok(call.ended(answer, SINK))
+    }
+
+    #[inline(never)]
+    fn accept_parsed(&self, records: &[wasm_output_record], batches: &[wasm_output_batch]) -> Result<Ended> {
+        let Some(callback) = self.sink.parsed else { return Ok(Ended::Failed("the output sink has no callback".into())) };
+        let mut block = self.block.0.take().unwrap_or_else(ParsedBlock::take);
+        let (first, count) = match block.parse(records) {
+            Ok(parsed) => (parsed.as_ptr(), parsed.len()),
+            Err(refused) => return Err(refused),
+        };
+        // The block is on the heap: it may be read after this has returned.
+        self.block.0.set(Some(block));
+        let mut call = wasm_call::of_sink(batches);
+        // SAFETY: as in `accept`. The block stays in place until the next one or until the sink is dropped.
+        let answer = unsafe { callback(self.sink.data, first, count, &raw mut call) };
+        Ok(call.ended(answer, SINK))
     }
 }
+
+/// What messages call it.
+const SINK: &str = "the output sink";

@@ -33,8 +33,8 @@ use wasmparser::{BinaryReaderError, FunctionBody, Operator};
 
 pub use crate::batch::entries::NATIVE;
 
-/// Bytes of the control. The second half is the options of last time, which are read as native memory.
-pub const CONTROL_BYTES: usize = 128;
+/// Bytes of the control. The options of last time in it are read as native memory.
+pub const CONTROL_BYTES: usize = 192;
 /// Bytes of the native memory: all addresses that a process can have.
 pub const NATIVE_BYTES: usize = 1 << 47;
 
@@ -198,18 +198,23 @@ pub mod control {
     pub const RECORD_END: u64 = 32;
     /// `RECORD` when the record in progress was read.
     pub const FINISHED: u64 = 40;
+    /// Where the next output record comes from: the index of the record in progress and its output records, 32 bits
+    /// each.
+    pub const POSITION: u64 = 48;
     /// Native address of the options that were used last.
-    pub const OPTIONS: u64 = 48;
+    pub const OPTIONS: u64 = 56;
     /// How many bytes they are.
-    pub const OPTIONS_LENGTH: u64 = 56;
+    pub const OPTIONS_LENGTH: u64 = 128;
     /// The topic that they name.
-    pub const OPTIONS_TOPIC: u64 = 60;
+    pub const OPTIONS_TOPIC: u64 = 132;
 }
 
 /// Places in an entry and in an output record: a test compares them with the fields.
 pub mod layout {
-    /// Bytes of each.
-    pub const SIZE: i64 = 32;
+    /// Bytes of an entry.
+    pub const ENTRY: i64 = 32;
+    /// Bytes of an output record.
+    pub const OUTPUT: i64 = 40;
     /// Offset and timestamp of an entry.
     pub const ENTRY_OFFSET: u64 = 0;
     /// Native address of the payload.
@@ -226,6 +231,8 @@ pub mod layout {
     pub const OUTPUT_TOPIC: u64 = 12;
     /// Offset and timestamp of the input record.
     pub const OUTPUT_OFFSET: u64 = 16;
+    /// Its index and the ordinal.
+    pub const OUTPUT_POSITION: u64 = 32;
 }
 
 fn arg(memory: u32, offset: u64) -> MemArg {

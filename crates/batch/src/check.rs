@@ -5,6 +5,7 @@ use crate::compression::wasm_compression;
 use crate::crc32c;
 use crate::cursor::Cursor;
 use crate::decompress::{Decoder, Step};
+use crate::encode::LargeRecord;
 use crate::entries::{END, Entry};
 use crate::error::{Error, Kind, Result};
 use crate::header::{CRC_START, SIZE};
@@ -36,6 +37,8 @@ enum Stage {
     Parse,
     /// As `Parse`. All is decompressed.
     ParseEnd,
+    /// Records without a batch are encoded.
+    Encode,
 }
 
 /// A batch that is being checked.
@@ -48,11 +51,13 @@ pub struct Check {
     /// The record that the reader begins with.
     first: i32,
     /// Records that are checked.
-    index: i32,
+    pub(crate) index: i32,
     /// Where the next one is in its region. Where the CRC continues.
     at: usize,
     /// The headers of the next record.
     headers: Option<HeaderCheck>,
+    /// The next record of those without a batch if it takes steps.
+    pub(crate) large: Option<Box<LargeRecord>>,
 }
 
 impl Check {
@@ -63,6 +68,12 @@ impl Check {
         self.stage = Stage::Crc;
     }
 
+    /// Records without a batch come.
+    pub(crate) fn begin_encoding(&mut self, first: u32, limit: usize) {
+        (self.first, self.index, self.at, self.limit) = (first as i32, first as i32, 0, limit);
+        self.stage = Stage::Encode;
+    }
+
     /// There is nothing to be checked. Frees what steps need.
     #[inline(always)]
     pub fn end(&mut self) {
@@ -71,6 +82,9 @@ impl Check {
         self.headers = None;
         if self.decoder.is_some() {
             self.decoder = None;
+        }
+        if self.large.is_some() {
+            self.large = None;
         }
     }
 }
@@ -149,6 +163,7 @@ impl<'a> Records<'a> {
                 codec => self.begin_decompression(codec),
             },
             Stage::Plain => self.parse_plain(),
+            Stage::Encode => self.encode(),
             _ => self.step_of_many(),
         }
     }
@@ -204,7 +219,7 @@ impl<'a> Records<'a> {
                 Parsed::Incomplete(_) => return Err(NoRecord::error(TOO_SHORT, &self.header, self.check.index)),
                 Parsed::All => return self.checked().map(|()| true),
             },
-            Stage::Idle | Stage::Header | Stage::Plain => {}
+            Stage::Idle | Stage::Header | Stage::Plain | Stage::Encode => {}
         }
         Ok(false)
     }
@@ -406,7 +421,7 @@ impl<'a> Records<'a> {
 
     /// All is checked. The reader begins.
     #[inline(always)]
-    fn checked(&mut self) -> Result<()> {
+    pub(crate) fn checked(&mut self) -> Result<()> {
         self.check.end();
         self.entries.begin(Entry { size: END, ..Entry::default() });
         Ok(())

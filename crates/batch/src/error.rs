@@ -24,6 +24,10 @@ pub enum Kind {
     TooLarge,
     /// A control batch. It holds no records.
     Control,
+    /// The batch that is being built has no room for the record.
+    Full,
+    /// One of the records that have no batch cannot be.
+    Record,
     /// The allocator refused memory. Nothing is wrong with the batch.
     OutOfMemory,
     /// A defect of this library or of a dependency.

@@ -153,6 +153,11 @@ impl wasm_batch_header {
         (self.attributes & COMPRESSION_MASK) as u32
     }
 
+    /// Sets that code.
+    pub(crate) fn set_compression(&mut self, code: i16) {
+        self.attributes = self.attributes & !COMPRESSION_MASK | code;
+    }
+
     /// Whether records carry the broker's time.
     pub fn is_append_time(&self) -> bool {
         self.attributes & APPEND_TIME != 0

@@ -189,9 +189,12 @@ pub struct Headers<'a> {
 impl<'a> Parts<'a> {
     /// Those of a payload. `None` if it is malformed.
     pub fn of(payload: &'a [u8]) -> Option<Self> {
-        if !is_valid(payload) {
-            return None;
-        }
+        if is_valid(payload) { Self::checked(payload) } else { None }
+    }
+
+    /// Those of a payload that was checked. The headers end early if it was not.
+    #[inline]
+    pub fn checked(payload: &'a [u8]) -> Option<Self> {
         let mut rest = Cursor::new(payload);
         let key = take_nullable(&mut rest)?;
         let value = take_nullable(&mut rest)?;

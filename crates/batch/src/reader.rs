@@ -5,6 +5,7 @@ use crate::cursor::Cursor;
 use crate::decompress::{FREED_AT_ONCE, Regions};
 use crate::entries::{END, Entries, Entry, NATIVE};
 use crate::header::{SIZE, wasm_batch_header};
+use crate::input::LentRecords;
 use crate::record::{RawRecord, Times};
 
 /// One record of a batch.
@@ -34,6 +35,8 @@ pub struct Records<'a> {
     pub largest_payload: usize,
     /// All of the batch.
     pub(crate) batch: &'a [u8],
+    /// Records without a batch.
+    pub(crate) lent: LentRecords<'a>,
     /// The batch is being checked.
     pub(crate) check: Check,
     /// The decompressed part of a compressed batch after its header.
@@ -53,6 +56,7 @@ impl<'a> Records<'a> {
     #[inline]
     pub fn end(&mut self) {
         self.batch = &[];
+        self.lent = LentRecords::default();
         self.check.end();
         // A large batch is freed by `free_some`.
         if self.regions.count() > 0 && self.regions.count() <= FREED_AT_ONCE {
@@ -116,6 +120,9 @@ impl<'a> Records<'a> {
     fn look_further(&mut self) -> usize {
         if self.unread == self.region(self.place).len() && self.place + 1 < self.regions.count() {
             (self.place, self.unread) = (self.place + 1, 0);
+        }
+        if !self.lent.is_empty() {
+            return self.look_further_in_lent();
         }
         let mut entries = core::mem::take(&mut self.entries);
         let (times, base_offset) = (Times::of(&self.header), self.header.base_offset);

@@ -62,6 +62,20 @@ pub fn put(out: &mut Vec<u8>, value: i64) {
     out.push(value as u8);
 }
 
+/// As `put` at the front of `out`, which has room for it. Returns how many bytes that takes.
+#[inline(always)]
+pub fn write(out: &mut [u8], value: i64) -> usize {
+    let mut value = ((value << 1) ^ (value >> 63)) as u64;
+    let mut at = 0;
+    while value >= 0x80 {
+        out[at] = value as u8 | 0x80;
+        value >>= 7;
+        at += 1;
+    }
+    out[at] = value as u8;
+    at + 1
+}
+
 /// How many bytes `put` appends.
 pub fn len(value: i64) -> usize {
     let value = ((value << 1) ^ (value >> 63)) as u64;
@@ -80,6 +94,9 @@ mod tests {
             let mut out = Vec::new();
             put(&mut out, value);
             prop_assert_eq!(out.len(), len(value));
+            let mut room = [0; MAX_LEN];
+            let size = write(&mut room, value);
+            prop_assert_eq!(&room[..size], &out[..]);
             out.extend_from_slice(&tail);
             let mut rest = &out[..];
             prop_assert_eq!(take(&mut rest), Some(value));

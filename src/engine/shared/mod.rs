@@ -12,6 +12,7 @@ use super::wakers::Wakers;
 use crate::base::error::{Error, Result};
 use crate::base::state::{wasm_engine_state as State, wasm_poll};
 use crate::base::status::wasm_status as Status;
+use crate::batch::input::Input;
 use crate::compile::factory::Compiled;
 use crate::guest::batch::{Batch, check_first};
 use crate::guest::batches::Batches;
@@ -34,7 +35,7 @@ struct QueuedOperation {
 /// A batch that waits for the engine.
 enum WaitingBatch {
     /// As the host gave it, and the first record. All batches if there are several.
-    New(&'static [u8], u32, Option<Box<Batches>>),
+    New(Input<'static>, u32, Option<Box<Batches>>),
     /// The rest of one that was checked.
     Rest(Box<Batch>),
 }
@@ -100,7 +101,7 @@ impl SharedUser {
             let batch = operation.waiting.take().ok_or_else(missing)?;
             self.shared.context.meter.queued(-batch.count());
             match batch {
-                WaitingBatch::New(bytes, first, batches) => runner.transform(bytes, first, batches)?,
+                WaitingBatch::New(input, first, batches) => runner.transform(input, first, batches)?,
                 WaitingBatch::Rest(batch) => runner.resume(batch),
             }
         }
@@ -131,15 +132,15 @@ impl Engine for SharedUser {
         Ok(())
     }
 
-    fn transform(&mut self, bytes: &'static [u8], first: u32, batches: Option<Box<Batches>>) -> Result<()> {
+    fn transform(&mut self, input: Input<'static>, first: u32, batches: Option<Box<Batches>>) -> Result<()> {
         if self.shared.is_free() {
             self.take_turn();
-            self.shared.runner()?.transform(bytes, first, batches)?;
+            self.shared.runner()?.transform(input, first, batches)?;
             self.enqueue(None);
             return Ok(());
         }
-        check_first(bytes, first)?;
-        self.wait(WaitingBatch::New(bytes, first, batches));
+        check_first(input, first)?;
+        self.wait(WaitingBatch::New(input, first, batches));
         Ok(())
     }
 

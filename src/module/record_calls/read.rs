@@ -1,7 +1,7 @@
 //! The expansion of `read_next_record(attributes, timestamp, offset, buffer, length) -> i32`.
 
 use super::copy::To;
-use super::layout::{ENTRY_ATTRIBUTES, ENTRY_OFFSET, ENTRY_SIZE, ENTRY_START, SIZE};
+use super::layout::{ENTRY, ENTRY_ATTRIBUTES, ENTRY_OFFSET, ENTRY_SIZE, ENTRY_START};
 use super::{CONTROL, Code, NATIVE_MEMORY, arg, control};
 use wasm_encoder::{BlockType, ValType};
 
@@ -48,7 +48,10 @@ impl Code<'_> {
         code.local_get(timestamp).local_get(times).v128_store64_lane(arg(0, 0), 1);
         code.local_get(offset).local_get(times).v128_store64_lane(arg(0, 0), 0);
         code.local_get(entry).i64_load(arg(NATIVE_MEMORY, ENTRY_START)).local_set(start);
-        code.i32_const(0).local_get(entry).i64_const(SIZE).i64_add().i64_store(arg(CONTROL, control::NEXT));
+        code.i32_const(0).local_get(entry).i64_const(ENTRY).i64_add().i64_store(arg(CONTROL, control::NEXT));
+        // The next index, of which there is no output.
+        code.i32_const(0).i32_const(0).i32_load(arg(CONTROL, control::POSITION)).i32_const(1).i32_add();
+        code.i64_extend_i32_u().i64_store(arg(CONTROL, control::POSITION));
         code.i32_const(0);
         self.control(control::RECORD).code.i64_store(arg(CONTROL, control::FINISHED));
         self.copy(To::Guest, buffer, start, size);

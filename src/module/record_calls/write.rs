@@ -1,7 +1,8 @@
 //! The expansion of `write_record(buffer, length) -> i32` and of the same with `options, options_length`.
 
 use super::copy::To;
-use super::layout::{ENTRY_OFFSET, OUTPUT_OFFSET, OUTPUT_PAYLOAD, OUTPUT_SIZE, OUTPUT_TOPIC, SIZE};
+use super::layout::{ENTRY, ENTRY_OFFSET, OUTPUT, OUTPUT_OFFSET, OUTPUT_PAYLOAD, OUTPUT_POSITION};
+use super::layout::{OUTPUT_SIZE, OUTPUT_TOPIC};
 use super::{CONTROL, Code, NATIVE, NATIVE_MEMORY, arg, control};
 use wasm_encoder::{BlockType, ValType};
 
@@ -27,7 +28,7 @@ impl Code<'_> {
     /// has written nothing.
     pub fn write(&mut self, host: u32, with_options: bool) {
         let [buffer, length, options, options_length] = [0, 1, 2, 3].map(|local| self.i32_local(local));
-        let [payload, end, record] = [0, 1, 2].map(|local| self.i64_local(local));
+        let [payload, end, record, position] = [0, 1, 2, 3].map(|local| self.i64_local(local));
         let operands = if with_options { &[buffer, length, options, options_length][..] } else { &[buffer, length] };
         for &operand in operands.iter().rev() {
             self.code.local_set(operand);
@@ -60,11 +61,16 @@ impl Code<'_> {
         }
         // Offset and timestamp of the record in progress, whose entry is the one before the next.
         code.local_get(record);
-        self.control(control::NEXT).code.i64_const(SIZE).i64_sub().v128_load(arg(NATIVE_MEMORY, ENTRY_OFFSET));
+        self.control(control::NEXT).code.i64_const(ENTRY).i64_sub().v128_load(arg(NATIVE_MEMORY, ENTRY_OFFSET));
         let code = &mut self.code;
         code.v128_store(arg(NATIVE_MEMORY, OUTPUT_OFFSET));
+        code.local_get(record);
+        self.control(control::POSITION).code.local_tee(position).i64_store(arg(NATIVE_MEMORY, OUTPUT_POSITION));
+        let code = &mut self.code;
+        code.i32_const(0).local_get(position).i64_const(1 << 32).i64_add();
+        code.i64_store(arg(CONTROL, control::POSITION));
         code.i32_const(0).local_get(end).i64_store(arg(CONTROL, control::PAYLOAD));
-        code.i32_const(0).local_get(record).i64_const(SIZE).i64_add().i64_store(arg(CONTROL, control::RECORD));
+        code.i32_const(0).local_get(record).i64_const(OUTPUT).i64_add().i64_store(arg(CONTROL, control::RECORD));
         code.local_get(length).br(1).end();
         for &operand in operands {
             code.local_get(operand);

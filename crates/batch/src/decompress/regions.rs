@@ -83,8 +83,12 @@ impl Regions {
 
     /// Gives the memory back.
     pub fn clear(&mut self) {
-        self.parts = Vec::new();
         self.total = 0;
+        match &mut self.parts[..] {
+            // What a few regions need is kept: records without a batch have them each time.
+            [few] if few.capacity() <= FREED_AT_ONCE => few.clear(),
+            _ => self.parts = Vec::new(),
+        }
     }
 
     /// Gives some of the memory back. True if there is none left. Freeing all of a large batch at once takes
@@ -195,6 +199,31 @@ impl Regions {
         *filled = write(before, bytes, begun)?.clamp(begun, bytes.len());
         self.total += *filled - begun;
         if self.total > self.limit { Err(too_large(self.limit)) } else { Ok(true) }
+    }
+
+    /// Bytes that may still come.
+    #[inline(always)]
+    pub fn left(&self) -> usize {
+        self.limit.saturating_sub(self.total)
+    }
+
+    /// The bytes of the last region and how many are written.
+    #[inline(always)]
+    pub fn last_bytes(&mut self) -> (&mut [u8], usize) {
+        match self.last_mut() {
+            Some(Region { memory: Memory::Chunk(chunk), filled, .. }) => (chunk.bytes_mut(), *filled),
+            Some(Region { memory: Memory::Large(bytes), filled, .. }) => (bytes, *filled),
+            None => (&mut [], 0),
+        }
+    }
+
+    /// So many bytes of `last_bytes` are written now.
+    #[inline(always)]
+    pub fn fill_last(&mut self, filled: usize) {
+        let Some(last) = self.last_mut() else { return };
+        let more = filled.saturating_sub(last.filled);
+        last.filled += more;
+        self.total += more;
     }
 
     /// Refuses an announced size.
