@@ -54,6 +54,22 @@ std::vector<std::uint8_t> read_module(const std::string& path) {
   }
 }
 
+std::string read_text(const std::string& path) {
+  const auto bytes = read_module(path);
+  return {bytes.begin(), bytes.end()};
+}
+
+std::string read_token(const std::string& path) {
+  auto text = read_text(path);
+  while (text.ends_with('\n') || text.ends_with('\r')) {
+    text.pop_back();
+  }
+  if (text.empty() || text.find('\n') != text.npos) {
+    throw failure(exit_code::usage, fmt::format("{}: a token is one line", path));
+  }
+  return text;
+}
+
 void write_all(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
     const auto written = ::write(fd, bytes.data(), bytes.size());

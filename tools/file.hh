@@ -36,6 +36,12 @@ class descriptor {
 /// Reads a module. Throws `failure`.
 [[nodiscard]] std::vector<std::uint8_t> read_module(const std::string& path);
 
+/// Reads a text. Throws `failure`.
+[[nodiscard]] std::string read_text(const std::string& path);
+
+/// Reads a file with one line that is not empty: a secret. Throws `failure`.
+[[nodiscard]] std::string read_token(const std::string& path);
+
 /// Writes everything. Throws std::system_error.
 void write_all(int fd, std::string_view bytes);
 

@@ -4,6 +4,7 @@
 #include "options.hh"
 #include "precompile.hh"
 #include "run.hh"
+#include "serve.hh"
 #include "validate.hh"
 
 #include <fmt/format.h>
@@ -14,6 +15,7 @@
 namespace {
 
 void dispatch(const tool::run_options& o) { tool::run(o); }
+void dispatch(const tool::serve_options& o) { tool::serve(o); }
 void dispatch(const tool::validate_options& o) { tool::validate(o); }
 void dispatch(const tool::inspect_options& o) { tool::inspect(o); }
 void dispatch(const tool::precompile_options& o) { tool::precompile(o); }

@@ -162,6 +162,9 @@ struct parsed {
   validate_options validate;
   inspect_options inspect;
   precompile_options precompile;
+  serve_options serve;
+  double serve_record_timeout_ns = 3e9;
+  double grace_ns = 10e9;
   std::vector<std::string> env;
   double record_timeout_ns = 3e9;
   std::optional<std::string> schema_registry;
@@ -282,11 +285,82 @@ void add_run(CLI::App& app, parsed& p) {
   command.add_flag("--debug-info", o.debug_info,
                    "Errors name file and line of the guest's source if the module has debug information");
   add_compile_helper(command, o.compile_helper);
+  auto* remote = command.add_option("--remote", o.remote, "Runs the guest on the computer where `wasm-transform serve` has this "
+                                                          "address; the module is uploaded if that has none with its content");
+  remote->option_text("ADDRESS");
+  command.add_option("--remote-ca", o.remote_ca, "Connects by TLS and trusts this authority, PEM; - are the system's")
+      ->option_text("FILE")
+      ->needs(remote);
+  command.add_option("--remote-token-file", o.remote_token, "The server's token is the file's one line")
+      ->check(CLI::ExistingFile)
+      ->option_text("FILE")
+      ->needs(remote);
   command.add_flag("--perf-map", o.perf_map, "Lists the guest's functions in /tmp/perf-PID.map, for perf report");
   command
       .add_option("--metrics-listen", p.metrics_listen,
                   "While it runs, serves http://ADDR:PORT/metrics for Prometheus; ADDR is 127.0.0.1 unless given, PORT 0 "
                   "is any that is free, and standard error has the address (default: none)")
+      ->option_text("[ADDR:]PORT");
+}
+
+void add_serve(CLI::App& app, parsed& p) {
+  auto& command = *app.add_subcommand("serve", "Runs guests for hosts on other computers, over gRPC.");
+  auto& o = p.serve;
+  command
+      .add_option("--listen", o.listen,
+                  "Where hosts connect: ADDRESS:PORT, with PORT 0 any that is free, or unix:/PATH; repeat for more (default: "
+                  "127.0.0.1:7070)")
+      ->option_text("ADDRESS")
+      ->allow_extra_args(false);
+  command.add_option("--module-dir", o.module_directory, "The files NAME.wasm in it are the modules that hosts can name")
+      ->check(CLI::ExistingDirectory)
+      ->option_text("DIR");
+  command.add_flag("--allow-uploads", o.uploads, "Hosts may upload modules");
+  auto* certificate = command.add_option("--tls-cert", o.tls_certificate, "The server's certificate with its chain, PEM");
+  certificate->check(CLI::ExistingFile)->option_text("FILE");
+  auto* key = command.add_option("--tls-key", o.tls_key, "Its key, PEM");
+  key->check(CLI::ExistingFile)->option_text("FILE")->needs(certificate);
+  certificate->needs(key);
+  command.add_option("--tls-client-ca", o.tls_client_ca, "Hosts must have a certificate of this authority, PEM")
+      ->check(CLI::ExistingFile)
+      ->option_text("FILE")
+      ->needs(certificate);
+  command.add_option("--token-file", o.token_file, "Hosts must send the token that is the file's one line")
+      ->check(CLI::ExistingFile)
+      ->option_text("FILE");
+  command.add_flag("--insecure", o.insecure, "Also without TLS and without a token on addresses that others can reach");
+  command.add_option("--threads,-j", o.threads, "Event loops (default: one per core)")
+      ->check(CLI::Range(1, 1024))
+      ->option_text("N");
+  command.add_option("--max-streams", o.max_streams, "Engines at a time (default: 1000)")
+      ->check(CLI::Range(1, 10'000'000))
+      ->option_text("N");
+  command.add_option("--max-modules", o.max_modules, "Compiled transforms at a time (default: 1000)")
+      ->check(CLI::Range(1, 10'000'000))
+      ->option_text("N");
+  add_memory_limit(command, o.memory_limit);
+  command.add_option("--max-memory", o.max_memory, "Linear memory of all guests, such as 8GiB: fewer engines (default: no limit)")
+      ->transform(size_value())
+      ->option_text("SIZE");
+  command.add_option("--upload-memory", o.upload_memory, "Uploaded modules that are kept (default: 256MiB)")
+      ->transform(size_value())
+      ->option_text("SIZE");
+  command.add_option("--max-batch", o.max_batch, "A batch as it comes (default: 16MiB)")
+      ->transform(size_value())
+      ->option_text("SIZE");
+  command
+      .add_option("--record-timeout", p.serve_record_timeout_ns, "Time for one record at most, such as 500ms (default: 3s)")
+      ->transform(duration_value())
+      ->option_text("TIME");
+  command
+      .add_option("--grace", p.grace_ns, "At SIGTERM, time for batches that are in progress (default: 10s)")
+      ->transform(duration_value())
+      ->option_text("TIME");
+  command.add_option("--cache-dir", o.cache_directory, "Keeps compiled modules in this directory, for the next time")
+      ->option_text("DIR");
+  add_compile_helper(command, o.compile_helper);
+  command
+      .add_option("--metrics-listen", p.metrics_listen, "Serves http://ADDR:PORT/metrics for Prometheus (default: none)")
       ->option_text("[ADDR:]PORT");
 }
 
@@ -323,6 +397,9 @@ run_options complete(parsed& p) {
     wrong("--record-timeout must be from 1ms to a day");
   }
   o.record_timeout_ns = static_cast<std::uint64_t>(p.record_timeout_ns);
+  if (!o.remote.empty() && (!o.profile.empty() || !o.coredump.empty() || p.schema_registry)) {
+    wrong("--remote goes without --profile, --coredump and --schema-registry");
+  }
   if (p.schema_registry == "memory:") {
     o.schema_registry = memory_registry();
   } else if (p.schema_registry) {
@@ -360,11 +437,40 @@ run_options complete(parsed& p) {
   return o;
 }
 
+serve_options complete_serve(parsed& p) {
+  auto& o = p.serve;
+  if (o.listen.empty()) {
+    o.listen.emplace_back("127.0.0.1:7070");
+  }
+  if (p.serve_record_timeout_ns < 1e6 || p.serve_record_timeout_ns > 86'400e9) {
+    wrong("--record-timeout must be from 1ms to a day");
+  }
+  o.record_timeout_ns = static_cast<std::uint64_t>(p.serve_record_timeout_ns);
+  if (p.grace_ns < 0 || p.grace_ns > 86'400e9) {
+    wrong("--grace must be at most a day");
+  }
+  o.grace = std::chrono::milliseconds(static_cast<std::int64_t>(p.grace_ns / 1e6));
+  if (o.memory_limit < (64U << 10) || o.memory_limit > (std::uint64_t{4} << 30)) {
+    wrong("--memory-limit must be from 64KiB to 4GiB");
+  }
+  if (o.max_memory != 0 && o.max_memory < o.memory_limit) {
+    wrong("--max-memory must be at least --memory-limit");
+  }
+  if (o.max_batch < 1024 || o.max_batch > (1U << 30)) {
+    wrong("--max-batch must be from 1KiB to 1GiB");
+  }
+  if (p.metrics_listen) {
+    o.metrics_listen = listen_address::parse(*p.metrics_listen);
+  }
+  return o;
+}
+
 void add_all(CLI::App& app, parsed& p) {
   app.name("wasm-transform");
   app.set_version_flag("--version", std::string(wasm_library_version()));
   app.require_subcommand(1);
   add_run(app, p);
+  add_serve(app, p);
   auto& validate = *app.add_subcommand("validate", "Validates a module: whether it would be accepted and if not, why.");
   add_guest(validate, p.validate.guest);
   add_memory_limit(validate, p.validate.memory_limit);
@@ -409,6 +515,9 @@ std::optional<options> parse_options(int argc, char** argv) {
     return std::nullopt;
   } catch (const CLI::ParseError& e) {
     wrong(e.what());
+  }
+  if (app.got_subcommand("serve")) {
+    return complete_serve(p);
   }
   if (app.got_subcommand("validate")) {
     return p.validate;

@@ -61,6 +61,33 @@ struct run_options {
   bool debug_info = false;
   std::string compile_helper;  ///< Program.
   bool progress = false;  ///< Also where standard error is no terminal.
+  std::string remote;       ///< Address of a server that runs the guest. Empty: here.
+  std::string remote_ca;    ///< File.
+  std::string remote_token; ///< File.
+};
+
+/// Of `serve`.
+struct serve_options {
+  std::vector<std::string> listen;
+  std::string module_directory;
+  bool uploads = false;
+  std::string tls_certificate;  ///< Files.
+  std::string tls_key;
+  std::string tls_client_ca;
+  std::string token_file;
+  bool insecure = false;
+  std::size_t threads = 0;
+  std::size_t max_streams = 1'000;
+  std::size_t max_modules = 1'000;
+  std::uint64_t max_memory = 0;
+  std::uint64_t upload_memory = 256U << 20;
+  std::uint64_t max_batch = 16U << 20;
+  std::uint64_t memory_limit = 64U << 20;
+  std::uint64_t record_timeout_ns = 3'000'000'000;
+  std::chrono::milliseconds grace{10'000};
+  std::string compile_helper;  ///< Program.
+  std::string cache_directory;
+  std::optional<listen_address> metrics_listen;
 };
 
 struct validate_options {
@@ -88,7 +115,7 @@ inline constexpr std::uint64_t output_buffer_limit = 64U << 20;
 /// by accident.
 inline constexpr const char* compiled_suffix = ".cwasm";
 
-using options = std::variant<run_options, validate_options, inspect_options, precompile_options>;
+using options = std::variant<run_options, serve_options, validate_options, inspect_options, precompile_options>;
 
 /// Reads the command line. Throws `failure`. Empty if help was asked for. It has been printed then.
 [[nodiscard]] std::optional<options> parse_options(int argc, char** argv);

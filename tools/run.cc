@@ -18,6 +18,7 @@
 #include "output_queue.hh"
 #include "record_reader.hh"
 #include "record_writer.hh"
+#include "remote.hh"
 #include "report.hh"
 #include "traffic.hh"
 #include "worker.hh"
@@ -220,7 +221,11 @@ void run(const run_options& o) {
   }
   wasmengine::factory factory;
   event_loop loop;
-  loop.run(compile(loop, runtime, o, factory));
+  if (o.remote.empty()) {
+    loop.run(compile(loop, runtime, o, factory));
+  } else {
+    factory = remote_factory(runtime, o, out);
+  }
   const auto begin = clock::now();
   out.clear();
 

@@ -73,6 +73,8 @@ struct remote_config {
   std::size_t window = 1U << 20;
   /// Bytes of a message of the server at most. An output record must fit in it.
   std::size_t max_message = 16U << 20;
+  /// Bytes of output for one batch at most, with 32 more for each record. A server that sends more is lost.
+  std::uint64_t max_batch_output = 1U << 30;
   /// The most that guests may have. 0: what the server gives. A start fails if the server cannot keep it.
   std::uint64_t memory_limit = 0;
   std::uint64_t record_time_limit_ns = 0;

@@ -6,6 +6,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <list>
+#include <mutex>
+#include <thread>
 #include <utility>
 
 namespace wasmengine {
@@ -43,9 +46,57 @@ std::shared_ptr<grpc::Channel> make_channel(const remote_config& c) {
   return grpc::CreateCustomChannel(c.address, grpc::SslCredentials(options), args);
 }
 
+/// Closes connections on threads of its own. The process waits for these when it ends.
+class closer {
+ public:
+  ~closer() {
+    std::list<std::thread> left;
+    {
+      const std::lock_guard lock(_mutex);
+      left.swap(_running);
+    }
+    for (auto& t : left) {
+      t.join();
+    }
+  }
+  void close(remote::connection* c) noexcept {
+    try {
+      const std::lock_guard lock(_mutex);
+      for (; !_done.empty(); _done.pop_back()) {
+        _done.back()->join();
+        _running.erase(_done.back());
+      }
+      const auto me = _running.emplace(_running.end());
+      *me = std::thread([this, c, me] {
+        delete c;
+        const std::lock_guard done(_mutex);
+        if (!_running.empty()) {
+          _done.push_back(me);
+        }
+      });
+    } catch (...) {
+      // No thread is to be had. A connection that is left open is better than a dead process.
+    }
+  }
+  static closer& of_process() {
+    static closer one;
+    return one;
+  }
+
+ private:
+  std::mutex _mutex;
+  std::list<std::thread> _running;
+  std::vector<std::list<std::thread>::iterator> _done;  ///< Those that only have to be joined.
+};
+
 error refused(std::string why) { return error(WASM_STATUS_INVALID_ARGUMENT, "remote_connection: " + std::move(why)); }
 
 }  // namespace
+
+std::shared_ptr<remote::connection> remote::connection::create(remote_config config) {
+  auto& closes = closer::of_process();  // made before, so it goes later than the connection
+  return {new connection(std::move(config)), [&closes](connection* c) { closes.close(c); }};
+}
 
 remote::connection::connection(remote_config c)
     : config(std::move(c)), stub(wire::Engines::NewStub(make_channel(config))) {}
@@ -79,7 +130,7 @@ result<remote_connection> remote_connection::create(remote_config c) {
   if (c.token.find_first_of("\r\n") != c.token.npos) {
     return refused("token has a line break");
   }
-  return remote_connection(std::make_shared<remote::connection>(std::move(c)));
+  return remote_connection(remote::connection::create(std::move(c)));
 }
 
 result<factory> remote_connection::create_factory(const runtime& r, const transform_config& t,

@@ -26,7 +26,9 @@ class connection {
     std::atomic<std::uint64_t> bytes_received = 0;
   };
 
-  explicit connection(remote_config config);
+  /// The last owner may be one of gRPC's threads, on which gRPC cannot close a channel, or a host's, which must not wait
+  /// for gRPC's. So a thread of its own closes it.
+  static std::shared_ptr<connection> create(remote_config config);
 
   /// Metadata of a call.
   void prepare(grpc::ClientContext& context) const;
@@ -34,6 +36,9 @@ class connection {
   const remote_config config;
   const std::unique_ptr<wire::Engines::Stub> stub;
   counters counted;
+
+ private:
+  explicit connection(remote_config config);
 };
 
 /// What a factory's engines ask their server for.

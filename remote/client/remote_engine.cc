@@ -5,6 +5,7 @@
 #include "wasm_engine/batch.hh"
 
 #include <algorithm>
+#include <limits>
 #include <stdexcept>
 #include <utility>
 
@@ -80,7 +81,11 @@ wasm_callback_result remote_engine::start(custom_call call) {
 
 void remote_engine::begin(const batch_work& work) {
   const auto batch = work.batch();
-  _progress = progress{read_batch_header(batch).value().base_offset, work.first_record(), std::nullopt};
+  const auto header = read_batch_header(batch).value();
+  // Some old clients leave it 0.
+  const bool known = header.last_offset_delta > 0 || header.record_count == 1;
+  _progress = progress{header.base_offset, known ? header.last_offset_delta : std::numeric_limits<std::int64_t>::max(),
+                       work.first_record(), std::nullopt, 0};
   if (_max_batch != 0 && batch.size() > _max_batch) {
     lose("the batch has " + std::to_string(batch.size()) + " bytes and the server takes " + std::to_string(_max_batch));
   }
@@ -144,6 +149,10 @@ bool remote_engine::write_output(const batch_work& work) {
         (out.topics_size() != 0 && static_cast<std::size_t>(out.topics_size()) != count)) {
       violated("the parts of its output do not fit together");
     }
+    _progress->output += bytes + 32 * count;
+    if (_progress->output > _connection->config.max_batch_output) {
+      violated("it has more output for a batch than max_batch_output allows");
+    }
   }
   const auto* const payloads = reinterpret_cast<const std::uint8_t*>(out.payloads().data());
   auto& p = *_progress;
@@ -151,6 +160,9 @@ bool remote_engine::write_output(const batch_work& work) {
     const auto i = static_cast<int>(_current.record);
     // Not added to the base: the server could make that overflow.
     const auto wanted = out.offsets(i);
+    if (wanted > p.last_delta) {
+      violated("it has output for offset delta " + std::to_string(wanted) + ", behind the batch");
+    }
     const auto delta = [&] { return p.record->offset() - p.base_offset; };
     while (!p.record || delta() < wanted) {
       p.record = work.next();

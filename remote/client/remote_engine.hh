@@ -29,8 +29,10 @@ class remote_engine final : public custom_engine {
   /// The batch in progress.
   struct progress {
     std::int64_t base_offset;
+    std::int64_t last_delta;             ///< Of the last record's offset. The largest number if that is not known.
     std::uint32_t index;                 ///< Of the first record whose output is not whole.
     std::optional<input_record> record;  ///< That record once it was taken.
+    std::uint64_t output;                ///< Bytes.
   };
   /// A message that is being written and how far it is.
   struct position {
