@@ -12,6 +12,7 @@ PEERS   := $(CARGO_TARGET_DIR)/peers
   static deb deb-symbols tarball test-deb test-packages newcomer reproducible peers guests configure tool cpp header clean \
   lint docs test-docs test-rust test-header test-symbols test-abi test-bindings test-cpp test-sanitized renew-instructions \
   abi-baseline licences deny advisories mosquitto test-mosquitto bench-mosquitto \
+  daemon test-daemon test-cluster \
   soak bench bench-quick bench-pages bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
   bench-cache bench-crc bench-stall bench-failures bench-record-calls bench-codecs bench-many bench-preempted faults-memory
 
@@ -19,7 +20,7 @@ demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
 
 test: setup library peers guests cpp lint test-docs test-rust test-header test-symbols test-abi test-bindings test-install \
-  test-wheel test-mosquitto test-deb test-cpp
+  test-wheel test-mosquitto test-daemon test-deb test-cpp
 
 # For every few minutes: less than three of them, with a warm target directory. Each suite once, but for what takes seconds
 # or has a program of its own.
@@ -189,6 +190,29 @@ test-rust: library
 
 test-cpp: cpp
 	cd $(CMAKE) && ctest --output-on-failure --no-tests=error -j 2
+
+# wasm-transformd, and its tests against Apache Kafka's own broker, which they start and stop.
+DAEMON := $(BUILD)/daemon
+KAFKA  := $(or $(WASM_ENGINE_KAFKA),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wasm-engine/kafka)
+daemon: library
+	@scripts/setup.sh daemon
+	@mkdir -p $(BUILD)
+	@cmake -S . -B $(DAEMON) -G Ninja -DWASM_ENGINE_DAEMON=ON -DWASM_ENGINE_TOOL=OFF -DWASM_ENGINE_INSTALL=OFF \
+	  -DWASM_ENGINE_LIBRARY=$(LIBRARY) >$(BUILD)/daemon.log || { cat $(BUILD)/daemon.log; exit 1; }
+	cmake --build $(DAEMON) --target wasm-transformd
+
+IN_KAFKA = WASM_TRANSFORMD=$(DAEMON)/daemon/wasm-transformd WASM_ENGINE_GUESTS=$(GUESTS) KAFKA_LIB=$(KAFKA)/lib \
+  $(KAFKA)/venv/bin/python -B
+test-daemon: daemon guests
+	@scripts/setup.sh kafka
+	cd daemon/tests && $(IN_KAFKA) -m unittest test_config test_exactly_once test_control
+	cd daemon/tests && $(IN_KAFKA) cluster.py --seconds 120
+
+# Three brokers, three daemons and faults at random, for ten minutes.
+SECONDS ?= 600
+test-cluster: daemon guests
+	@scripts/setup.sh kafka
+	cd daemon/tests && $(IN_KAFKA) cluster.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 # The suites once more, compiled with AddressSanitizer and UndefinedBehaviorSanitizer: some ten minutes. Before changes
 # of unsafe code, of ownership or of the C++ layer are handed in.

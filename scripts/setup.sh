@@ -9,6 +9,8 @@
 #   scripts/setup.sh packages  what makes a new Debian for `make test-packages`
 #   scripts/setup.sh mosquitto the broker, its headers and clients, for `make test-mosquitto`. Debian starts the broker
 #                              as a service, which listens on the loopback only
+#   scripts/setup.sh daemon    what wasm-transformd is built with
+#   scripts/setup.sh kafka     Apache Kafka's broker, by Maven, and a client of others, for the daemon's tests
 #   scripts/setup.sh all       core and guests (the default)
 #
 # System packages come from apt. Some of them are only unpacked, into $WASM_ENGINE_UNPACKED (default:
@@ -16,8 +18,9 @@
 # its own, $WASM_ENGINE_VENV (default: ~/.cache/wasm-engine/venv). The test of the Python wheel installs from
 # $WASM_ENGINE_WHEELS (default: ~/.cache/wasm-engine/wheels). Tools in Rust are compiled into
 # $WASM_ENGINE_CARGO_TOOLS (default: ~/.cache/wasm-engine/cargo). The client for the plugin's
-# tests has an environment of its own, $WASM_ENGINE_MQTT (default: ~/.cache/wasm-engine/mqtt). Rust for the host is
-# expected from rustup.
+# tests has an environment of its own, $WASM_ENGINE_MQTT (default: ~/.cache/wasm-engine/mqtt). Kafka and the
+# client for the daemon's tests are in $WASM_ENGINE_KAFKA (default: ~/.cache/wasm-engine/kafka). Rust for the host
+# is expected from rustup.
 set -euo pipefail
 
 core_packages=(
@@ -50,6 +53,9 @@ bench_packages=(python3-matplotlib linux-perf
 libnode=(libnode108 libnode-dev)
 mosquitto_packages=(mosquitto mosquitto-dev libmosquitto-dev mosquitto-clients)
 mosquitto_pip=(paho-mqtt==2.1.0)
+daemon_packages=(cmake ninja-build g++ pkg-config librdkafka-dev libyaml-cpp-dev libsystemd-dev libssl-dev libboost-dev
+  libcli11-dev nlohmann-json3-dev libfmt-dev)
+kafka_pip=(confluent-kafka==2.16.1)
 deny=cargo-deny@0.20.2
 docs_packages=(doxygen graphviz)
 mdbook=mdbook@0.5.4
@@ -64,6 +70,7 @@ unpacked=${WASM_ENGINE_UNPACKED:-${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/unp
 cargo_tools=${WASM_ENGINE_CARGO_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/cargo}
 wheels=${WASM_ENGINE_WHEELS:-${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/wheels}
 venv=${WASM_ENGINE_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/venv}
+kafka=${WASM_ENGINE_KAFKA:-${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/kafka}
 mqtt=${WASM_ENGINE_MQTT:-${XDG_CACHE_HOME:-$HOME/.cache}/wasm-engine/mqtt}
 
 say() { echo "setup: $*"; }
@@ -174,6 +181,18 @@ download_wheels() {
   echo "$*" >"$stamp"
 }
 
+# download_jars POM makes $kafka/lib hold the jars that it names, with all that these need.
+download_jars() {
+  [ "$(cat "$kafka/.pom" 2>/dev/null)" != "$(cat "$1")" ] || return 0
+  command -v java >/dev/null || install_packages default-jre-headless
+  command -v mvn >/dev/null || install_packages maven
+  say "downloading Apache Kafka (Maven, to $kafka)"
+  rm -rf "$kafka/lib"
+  mkdir -p "$kafka"
+  quietly mvn -B -q -f "$1" dependency:copy-dependencies -DoutputDirectory="$kafka/lib" || die "Maven couldn't download Kafka"
+  cp "$1" "$kafka/.pom"
+}
+
 # Debian's packages put another cargo in /usr/bin, meant for the guests only.
 check_host_cargo() {
   local cargo
@@ -197,6 +216,12 @@ case "${1:-all}" in
     install_packages "${mosquitto_packages[@]}"
     venv=$mqtt install_pip "${mosquitto_pip[@]}"
     ;;
+  daemon) install_packages "${daemon_packages[@]}" ;;
+  kafka)
+    install_packages "${daemon_packages[@]}"
+    download_jars "$(dirname "$0")/../daemon/tests/pom.xml"
+    venv=$kafka/venv install_pip "${kafka_pip[@]}"
+    ;;
   deny) install_cargo "$deny" ;;
   bench)
     install_packages "${bench_packages[@]}"
@@ -213,6 +238,6 @@ case "${1:-all}" in
     download_wheels "${wheel_pip[@]}"
     install_pip "${guest_pip[@]}"
     ;;
-  *) echo "usage: $0 [core|guests|bench|deny|docs|mosquitto|packages|all]" >&2; exit 2 ;;
+  *) echo "usage: $0 [core|guests|bench|daemon|deny|docs|kafka|mosquitto|packages|all]" >&2; exit 2 ;;
 esac
 check_host_cargo

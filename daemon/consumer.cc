@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "consumer.hh"
+
+#include <string_view>
+#include <utility>
+
+namespace transformd {
+
+namespace {
+
+/// A call that waits for the cluster gives up after this.
+constexpr int patience_ms = 10'000;
+
+void check(rd_kafka_resp_err_t e, const char* doing) {
+  if (e != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    throw kafka_error(e, std::string(doing) + ": " + rd_kafka_err2str(e));
+  }
+}
+
+void check(rd_kafka_error_t* e, const char* doing) {
+  if (e != nullptr) {
+    throw kafka_error(doing, e);
+  }
+}
+
+}  // namespace
+
+consumer::consumer(const asio::any_io_executor& loop, const client_settings& settings, const std::string& topic,
+                   notification& on_events)
+    : _client(make_client(RD_KAFKA_CONSUMER, settings,
+                          RD_KAFKA_EVENT_FETCH | RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR)) {
+  check(rd_kafka_poll_set_consumer(_client.get()), "cannot forward events to the consumer");
+  _queue.emplace(loop, kafka_queue(rd_kafka_queue_get_consumer(_client.get())), on_events);
+  _nothing.reset(rd_kafka_queue_new(_client.get()));
+  const partition_list topics(rd_kafka_topic_partition_list_new(1));
+  rd_kafka_topic_partition_list_add(topics.get(), topic.c_str(), RD_KAFKA_PARTITION_UA);
+  check(rd_kafka_subscribe(_client.get(), topics.get()), "cannot subscribe");
+}
+
+bool consumer::cooperative() const noexcept {
+  const char* protocol = rd_kafka_rebalance_protocol(_client.get());
+  return protocol != nullptr && std::string_view(protocol) == "COOPERATIVE";
+}
+
+void consumer::assign(const rd_kafka_topic_partition_list_t& added) {
+  if (cooperative()) {
+    check(rd_kafka_incremental_assign(_client.get(), &added), "cannot take partitions");
+  } else {
+    check(rd_kafka_assign(_client.get(), &added), "cannot take partitions");
+    _assigned.clear();
+  }
+  for (int i = 0; i < added.cnt; ++i) {
+    _assigned.insert({added.elems[i].topic, added.elems[i].partition});
+  }
+}
+
+void consumer::unassign(const rd_kafka_topic_partition_list_t& removed) {
+  if (cooperative()) {
+    check(rd_kafka_incremental_unassign(_client.get(), &removed), "cannot give partitions up");
+    for (int i = 0; i < removed.cnt; ++i) {
+      _assigned.erase({removed.elems[i].topic, removed.elems[i].partition});
+    }
+  } else {
+    check(rd_kafka_assign(_client.get(), nullptr), "cannot give partitions up");
+    _assigned.clear();
+  }
+}
+
+void consumer::pause() {
+  offsets all;
+  for (const auto& name : _assigned) {
+    all[name] = RD_KAFKA_OFFSET_INVALID;
+  }
+  check(rd_kafka_pause_partitions(_client.get(), as_list(all).get()), "cannot pause");
+}
+
+void consumer::resume() {
+  offsets all;
+  for (const auto& name : _assigned) {
+    all[name] = RD_KAFKA_OFFSET_INVALID;
+  }
+  check(rd_kafka_resume_partitions(_client.get(), as_list(all).get()), "cannot resume");
+}
+
+asio::awaitable<void> consumer::seek(asio::thread_pool& pool, offsets to) {
+  std::erase_if(to, [this](const auto& item) { return !_assigned.contains(item.first); });
+  if (!to.empty()) {
+    auto work = [client = _client.get(), to = std::move(to)] {
+      const auto list = as_list(to);
+      check(rd_kafka_seek_partitions(client, list.get(), patience_ms), "cannot seek");
+      for (int i = 0; i < list->cnt; ++i) {
+        check(list->elems[i].err, "cannot seek");
+      }
+    };
+    co_await off_loop(pool, std::move(work));
+  }
+}
+
+asio::awaitable<void> consumer::commit(asio::thread_pool& pool, offsets next) {
+  auto work = [client = _client.get(), next = std::move(next)] {
+    check(rd_kafka_commit(client, as_list(next).get(), 0), "cannot commit offsets");
+  };
+  co_await off_loop(pool, std::move(work));
+}
+
+std::optional<std::int64_t> consumer::lag(const partition_name& of, std::int64_t next) const {
+  std::int64_t low = 0;
+  std::int64_t high = 0;
+  if (rd_kafka_get_watermark_offsets(_client.get(), of.topic.c_str(), of.partition, &low, &high) !=
+          RD_KAFKA_RESP_ERR_NO_ERROR ||
+      high < 0) {
+    return std::nullopt;
+  }
+  return high > next ? high - next : 0;
+}
+
+asio::awaitable<void> consumer::close(asio::thread_pool& pool) {
+  _queue.reset();
+  _nothing.reset();
+  _assigned.clear();
+  auto work = [client = std::make_shared<kafka_client>(std::move(_client))] {
+    // Nobody is asked about the revocation: the transaction has ended.
+    (void)rd_kafka_consumer_close(client->get());
+    client->reset();
+  };
+  co_await off_loop(pool, std::move(work));
+}
+
+}  // namespace transformd

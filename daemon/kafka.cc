@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kafka.hh"
+
+#include <array>
+
+namespace transformd {
+
+kafka_error::kafka_error(const std::string& doing, rd_kafka_error_t* e)
+    : std::runtime_error(doing + ": " + rd_kafka_error_string(e)),
+      _code(rd_kafka_error_code(e)),
+      _fatal(rd_kafka_error_is_fatal(e) != 0),
+      _retriable(rd_kafka_error_is_retriable(e) != 0),
+      _requires_abort(rd_kafka_error_txn_requires_abort(e) != 0) {
+  rd_kafka_error_destroy(e);
+}
+
+partition_list as_list(const offsets& of) {
+  partition_list list(rd_kafka_topic_partition_list_new(static_cast<int>(of.size())));
+  for (const auto& [name, offset] : of) {
+    rd_kafka_topic_partition_list_add(list.get(), name.topic.c_str(), name.partition)->offset = offset;
+  }
+  return list;
+}
+
+namespace {
+
+using settings_handle = std::unique_ptr<rd_kafka_conf_t, freeing<rd_kafka_conf_destroy>>;
+
+void set(rd_kafka_conf_t* to, const std::string& name, const std::string& value) {
+  std::array<char, 512> why{};
+  switch (rd_kafka_conf_set(to, name.c_str(), value.c_str(), why.data(), why.size())) {
+    case RD_KAFKA_CONF_OK: return;
+    case RD_KAFKA_CONF_UNKNOWN:
+      throw kafka_error(RD_KAFKA_RESP_ERR__INVALID_ARG, "librdkafka has no setting `" + name + "`");
+    default: throw kafka_error(RD_KAFKA_RESP_ERR__INVALID_ARG, why.data());
+  }
+}
+
+}  // namespace
+
+void check_setting(const std::string& name, const std::string& value) {
+  const settings_handle scratch(rd_kafka_conf_new());
+  set(scratch.get(), name, value);
+}
+
+kafka_client make_client(rd_kafka_type_t type, const client_settings& settings, int events) {
+  settings_handle raw(rd_kafka_conf_new());
+  for (const auto& [name, value] : settings) {
+    set(raw.get(), name, value);
+  }
+  rd_kafka_conf_set_events(raw.get(), events);
+  std::array<char, 512> why{};
+  kafka_client client(rd_kafka_new(type, raw.get(), why.data(), why.size()));
+  if (!client) {
+    throw kafka_error(rd_kafka_last_error(), why.data());
+  }
+  (void)raw.release();
+  return client;
+}
+
+}  // namespace transformd

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A producer: transactional, or idempotent for at-least-once.
+#pragma once
+
+#include "kafka.hh"
+#include "off_loop.hh"
+
+#include <wasm_engine/wasm_engine.hh>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace transformd {
+
+/// Used on its loop's thread. Blocking calls run on threads of a pool.
+class producer {
+ public:
+  /// `settings` has `transactional.id` for a transactional one. `topics` are those of `produce`. Throws `kafka_error`.
+  producer(const client_settings& settings, const std::vector<std::string>& topics);
+
+  /// Gets the producer its epoch. An older producer with the same `transactional.id` is fenced from then on.
+  asio::awaitable<void> initialize(asio::thread_pool& pool);
+
+  /// Whether `begin` was called and neither `commit` nor `abort` since.
+  [[nodiscard]] bool in_transaction() const noexcept { return _in_transaction; }
+  void begin();
+  /// Commits the output together with the position of the input.
+  asio::awaitable<void> commit(asio::thread_pool& pool, offsets next, group_metadata group);
+  asio::awaitable<void> abort(asio::thread_pool& pool);
+
+  /// Appends a copy of a record to the output of topic `index`. False if there is no room: wait for `flush`.
+  [[nodiscard]] bool produce(std::size_t index, const wasmengine::payload& record, std::int64_t timestamp);
+  /// Waits until there is room or a moment has passed.
+  asio::awaitable<void> make_room(asio::thread_pool& pool);
+  /// Waits until the cluster has all output. Throws if a record was refused. For at-least-once: a transaction's commit
+  /// does the same.
+  asio::awaitable<void> flush(asio::thread_pool& pool);
+
+  /// Frees everything. Output that the cluster does not have yet is dropped.
+  asio::awaitable<void> close(asio::thread_pool& pool);
+
+ private:
+  void check_refused();
+
+  std::vector<kafka_topic> _topics;  // Freed before the client: see `close`.
+  kafka_client _client;
+  kafka_queue _refused;  // Reports of records that the cluster did not take.
+  bool _in_transaction = false;
+};
+
+}  // namespace transformd

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// All transforms of this process.
+#pragma once
+
+#include "event_loop.hh"
+#include "log.hh"
+#include "transform.hh"
+
+#include <boost/asio/thread_pool.hpp>
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace transformd {
+
+/// Any thread. The set of transforms does not change.
+class server {
+ public:
+  /// Throws what the library throws.
+  server(std::vector<transform_file> files, std::size_t threads, std::string instance, logger& log);
+  server(server&&) = delete;
+  /// After `stop` has completed.
+  ~server();
+
+  void start();
+  /// Ends all transforms. `done` is called once, on any thread.
+  void stop(std::function<void()> done);
+
+  /// NULL if there is none of this name.
+  [[nodiscard]] transform* find(const std::string& name) const;
+  [[nodiscard]] std::vector<transform_status> status() const;
+  [[nodiscard]] const wasmengine::runtime& runtime() const noexcept { return _runtime; }
+
+ private:
+  wasmengine::runtime _runtime;
+  asio::thread_pool _blocking;
+  std::deque<event_loop> _loops;
+  std::map<std::string, std::unique_ptr<transform>, std::less<>> _transforms;
+};
+
+}  // namespace transformd

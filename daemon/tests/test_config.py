@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A transform's file: what is refused, and the words. Needs no broker."""
+
+import os
+import pathlib
+import subprocess
+import tempfile
+import unittest
+
+DAEMON = os.environ["WASM_TRANSFORMD"]
+
+GOOD = {"name": "t", "input-topic": "in", "output-topics": "[out]", "module": "m.wasm", "brokers": "localhost:9092"}
+
+
+class Config(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = pathlib.Path(directory.name)
+
+    def check(self, text, **environment):
+        path = self.directory / "t.yaml"
+        path.write_text(text)
+        done = subprocess.run([DAEMON, "--check", str(path)], capture_output=True, text=True,
+                              env={**os.environ, **environment})
+        return done.returncode, done.stderr.replace(str(path), "t.yaml")
+
+    def with_members(self, extra="", **members):
+        all_members = {**GOOD, **{key.replace("_", "-"): value for key, value in members.items()}}
+        return "".join(f"{key}: {value}\n" for key, value in all_members.items() if value is not None) + extra
+
+    def assert_refused(self, text, *words, **environment):
+        code, message = self.check(text, **environment)
+        self.assertEqual(code, 2, message)
+        for word in words:
+            self.assertIn(word, message)
+
+    def test_a_file_of_redpandas_is_taken(self):
+        code, message = self.check(self.with_members("description: d\nlanguage: tinygo\nenv:\n  A: b\n", compression="lz4"))
+        self.assertEqual((code, message), (0, ""))
+
+    def test_faults_name_file_and_line(self):
+        self.assert_refused(self.with_members("inputtopic: x\n"), "t.yaml:6:", "no member `inputtopic`", "is `input-topic` meant?")
+        self.assert_refused(self.with_members("name: again\n"), "t.yaml:6:", "`name` is there twice")
+        self.assert_refused(self.with_members("guarantee: twice\n"), "t.yaml:6:", "exactly-once, at-least-once")
+        self.assert_refused(self.with_members("a: [1\n"), "t.yaml:")
+        self.assert_refused(self.with_members(name="'a b'"), "t.yaml:1:", "no name of a topic")
+        self.assert_refused(self.with_members("commit-interval: 4m\n"), "t.yaml:6:", "at most 180 s")
+        self.assert_refused(self.with_members("commit-interval: 0s\n"), "t.yaml:6:")
+        self.assert_refused(self.with_members("commit-interval: 99999999999999999999s\n"), "t.yaml:6:")
+        self.assert_refused(self.with_members("workers: 0\n"), "t.yaml:6:", "from 1 to 1024")
+        self.assert_refused(self.with_members("on-error: {topic: x}\n"), "t.yaml:6:", "dead-letter-topic")
+        self.assert_refused(self.with_members("on-error: {}\n"), "t.yaml:6:", "dead-letter-topic")
+        self.assert_refused(self.with_members(compression="zip"), "t.yaml", "compression")
+        self.assert_refused(self.with_members("module-sha256: abc\n"), "t.yaml:6:", "64")
+        self.assert_refused(self.with_members(output_topics="[]"), "t.yaml:3:")
+        self.assert_refused("[]\n", "t.yaml:1:", "must be a map")
+        self.assert_refused("", "t.yaml", "must be a map")
+
+    def test_what_is_missing_is_named(self):
+        for member in GOOD:
+            self.assert_refused(self.with_members(**{member.replace("-", "_"): None}), f"there is no `{member}`")
+
+    def test_settings_of_the_client_are_checked(self):
+        self.assert_refused(self.with_members("client:\n  linger: 5\n"), "t.yaml:7:", "no setting `linger`")
+        self.assert_refused(self.with_members("client:\n  linger.ms: five\n"), "t.yaml:7:", "linger.ms")
+        self.assert_refused(self.with_members("client:\n  group.id: x\n"), "t.yaml:7:", "set by the daemon")
+        code, message = self.check(self.with_members("client:\n  security.protocol: ssl\n  linger.ms: 1\n"))
+        self.assertEqual((code, message), (0, ""))
+
+    def test_passwords_come_from_the_environment_or_a_file(self):
+        text = self.with_members("client:\n  sasl.password: ${TEST_PASSWORD}\n")
+        self.assert_refused(text, "t.yaml:7:", "TEST_PASSWORD is not set")
+        self.assertEqual(self.check(text, TEST_PASSWORD="x"), (0, ""))
+        text = self.with_members("client:\n  sasl.password: ${file:secret}\n")
+        self.assert_refused(text, "t.yaml:7:", "cannot read")
+        (self.directory / "secret").write_text("x\n")
+        self.assertEqual(self.check(text), (0, ""))
+        self.assert_refused(self.with_members("group: a$b\n"), "t.yaml:6:", "$$")
+        self.assertEqual(self.check(self.with_members("group: a$$b\n")), (0, ""))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
