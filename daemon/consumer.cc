@@ -26,9 +26,9 @@ void check(rd_kafka_error_t* e, const char* doing) {
 }  // namespace
 
 consumer::consumer(const asio::any_io_executor& loop, const client_settings& settings, const std::string& topic,
-                   notification& on_events)
+                   notification& on_events, client_log& log)
     : _client(make_client(RD_KAFKA_CONSUMER, settings,
-                          RD_KAFKA_EVENT_FETCH | RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR)) {
+                          RD_KAFKA_EVENT_FETCH | RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR, log)) {
   check(rd_kafka_poll_set_consumer(_client.get()), "cannot forward events to the consumer");
   _queue.emplace(loop, kafka_queue(rd_kafka_queue_get_consumer(_client.get())), on_events);
   _nothing.reset(rd_kafka_queue_new(_client.get()));

@@ -18,7 +18,7 @@ class consumer {
  public:
   /// Joins the group. `settings` has `group.id`. Throws `kafka_error`.
   consumer(const asio::any_io_executor& loop, const client_settings& settings, const std::string& topic,
-           notification& on_events);
+           notification& on_events, client_log& log);
 
   /// The next event. Empty if there is none now.
   [[nodiscard]] kafka_event poll() noexcept { return _queue->poll(); }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kafka.hh"
 
+#include <algorithm>
 #include <array>
+#include <string_view>
 
 namespace transformd {
 
@@ -36,6 +38,19 @@ void set(rd_kafka_conf_t* to, const std::string& name, const std::string& value)
   }
 }
 
+/// On any of librdkafka's threads.
+void write_line(const rd_kafka_t* client, int level, const char* facility, const char* text) {
+  // The settings are for consumer and producer. Each says which it does not know.
+  if (std::string_view(facility) == "CONFWARN") {
+    return;
+  }
+  const auto& log = *static_cast<client_log*>(rd_kafka_opaque(client));
+  static constexpr std::array<severity, 8> severities{severity::error, severity::error, severity::error, severity::error,
+                                                      severity::warn,  severity::info,  severity::info,  severity::debug};
+  log.to.write(severities.at(static_cast<std::size_t>(std::clamp(level, 0, 7))), log.transform,
+               std::string("librdkafka: ") + facility + ": " + text);
+}
+
 }  // namespace
 
 void check_setting(const std::string& name, const std::string& value) {
@@ -43,12 +58,14 @@ void check_setting(const std::string& name, const std::string& value) {
   set(scratch.get(), name, value);
 }
 
-kafka_client make_client(rd_kafka_type_t type, const client_settings& settings, int events) {
+kafka_client make_client(rd_kafka_type_t type, const client_settings& settings, int events, client_log& log) {
   settings_handle raw(rd_kafka_conf_new());
   for (const auto& [name, value] : settings) {
     set(raw.get(), name, value);
   }
   rd_kafka_conf_set_events(raw.get(), events);
+  rd_kafka_conf_set_opaque(raw.get(), &log);
+  rd_kafka_conf_set_log_cb(raw.get(), write_line);
   std::array<char, 512> why{};
   kafka_client client(rd_kafka_new(type, raw.get(), why.data(), why.size()));
   if (!client) {

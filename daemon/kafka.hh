@@ -3,6 +3,8 @@
 // librdkafka's C types with owners, and its errors as exceptions.
 #pragma once
 
+#include "log.hh"
+
 #include <librdkafka/rdkafka.h>
 
 #include <cstdint>
@@ -73,7 +75,14 @@ using client_settings = std::map<std::string, std::string>;
 /// Whether librdkafka has a setting of this name. Throws `kafka_error` if it refuses the value.
 void check_setting(const std::string& name, const std::string& value);
 
-/// A client. `events` are those that its queues deliver. Throws `kafka_error`.
-[[nodiscard]] kafka_client make_client(rd_kafka_type_t type, const client_settings& settings, int events);
+/// Where the lines of clients go.
+struct client_log {
+  logger& to;
+  std::string transform;
+};
+
+/// A client. `events` are those that its queues deliver. `log` outlives the client. Throws `kafka_error`.
+[[nodiscard]] kafka_client make_client(rd_kafka_type_t type, const client_settings& settings, int events,
+                                       client_log& log);
 
 }  // namespace transformd

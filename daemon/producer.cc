@@ -43,8 +43,9 @@ const void* pointer_of(const wasmengine::field& f) {
 
 }  // namespace
 
-producer::producer(const client_settings& settings, const std::vector<std::string>& topics)
-    : _client(make_client(RD_KAFKA_PRODUCER, settings, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR)),
+producer::producer(const client_settings& settings, const std::vector<std::string>& topics, client_log& log)
+    // Reports that nobody takes would hold up the flush of a transaction.
+    : _client(make_client(RD_KAFKA_PRODUCER, settings, settings.contains("transactional.id") ? 0 : RD_KAFKA_EVENT_DR, log)),
       _refused(rd_kafka_queue_get_main(_client.get())) {
   for (const auto& topic : topics) {
     _topics.emplace_back(rd_kafka_topic_new(_client.get(), topic.c_str(), nullptr));

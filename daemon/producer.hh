@@ -18,7 +18,7 @@ namespace transformd {
 class producer {
  public:
   /// `settings` has `transactional.id` for a transactional one. `topics` are those of `produce`. Throws `kafka_error`.
-  producer(const client_settings& settings, const std::vector<std::string>& topics);
+  producer(const client_settings& settings, const std::vector<std::string>& topics, client_log& log);
 
   /// Gets the producer its epoch. An older producer with the same `transactional.id` is fenced from then on.
   asio::awaitable<void> initialize(asio::thread_pool& pool);

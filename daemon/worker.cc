@@ -142,6 +142,7 @@ worker::worker(worker_context& context, asio::io_context& loop, std::size_t inde
       _loop(loop),
       _index(index),
       _label(context.file.name),
+      _client_log{context.log, _label},
       _wake(loop.get_executor()),
       _batch(wasmengine::batch_builder::create().value()) {}
 
@@ -247,11 +248,11 @@ asio::awaitable<void> worker::session() {
 asio::awaitable<void> worker::serve() {
   set_state(worker_state::starting);
   co_await start_guest();
-  _producer.emplace(producer_settings(), _context.file.written_topics());
+  _producer.emplace(producer_settings(), _context.file.written_topics(), _client_log);
   if (exactly_once()) {
     co_await _producer->initialize(_context.blocking);
   }
-  _consumer.emplace(_loop.get_executor(), consumer_settings(), _context.file.input_topic, _wake);
+  _consumer.emplace(_loop.get_executor(), consumer_settings(), _context.file.input_topic, _wake, _client_log);
   _paused = false;
   keep_alive();
   set_state(worker_state::running);

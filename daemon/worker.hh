@@ -113,6 +113,7 @@ class worker {
   asio::io_context& _loop;
   const std::size_t _index;
   const std::string _label;  ///< For the log.
+  client_log _client_log;    // Outlives the clients.
   notification _wake;
   std::shared_ptr<asio::steady_timer> _alive;
   std::optional<consumer> _consumer;

@@ -80,7 +80,8 @@ class ExactlyOnce(DaemonTest):
         self.topics(2)
         path = self.write_file(extra="commit-interval: 2m")
         daemon = Daemon(self, path)
-        daemon.wait_ready()
+        daemon.wait_until(lambda: [len(w["partitions"]) for w in daemon.transform(self.name)["workers"]] == [1, 1],
+                          "each worker has a partition: a rebalance would commit")
         self.produce(numbered(500))
         daemon.wait_until(lambda: sum(self.end_offsets(self.output).values()) >= 500, "output is there")
         self.assertEqual(daemon.total(self.name, "commits"), 0)

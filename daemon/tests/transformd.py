@@ -159,8 +159,9 @@ client:
             raise AssertionError("the cluster did not take the input")
 
     def end_offsets(self, topic):
-        """The end of each partition."""
-        consumer = Consumer({"bootstrap.servers": self.cluster.bootstrap, "group.id": "nobody"})
+        """The end of each partition. What is not committed counts, too."""
+        consumer = Consumer({"bootstrap.servers": self.cluster.bootstrap, "group.id": "nobody",
+                             "isolation.level": "read_uncommitted"})
         try:
             partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
             return {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=20)[1] for p in partitions}
