@@ -4,7 +4,7 @@ set(SUPPRESSIONS "${CMAKE_SOURCE_DIR}/suppressions")
 
 # The sanitizer of GCC 12 cannot run where the kernel spreads the address space far.
 find_program(SETARCH setarch)
-add_executable(tasks_tsan engine/task_test.cc engine/abort_test.cc)
+add_executable(tasks_tsan engine/task_test.cc engine/abort_test.cc engine/abort_callbacks_test.cc)
 add_dependencies(tasks_tsan wat_guests)
 target_include_directories(tasks_tsan PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
 target_compile_definitions(tasks_tsan PRIVATE WASM_ENGINE_TEST_WAT="${WAT_DIR}")

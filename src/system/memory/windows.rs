@@ -48,7 +48,8 @@ impl Offer {
     pub fn new(control: NonNull<u8>, image: Option<Arc<Image>>, limit: usize) -> Self {
         let (taken, hidden) = (AtomicBool::new(false), AtomicBool::new(false));
         let shared = Arc::new(Shared { control, image, limit, taken, hidden });
-        OFFER.with_borrow_mut(|offer| *offer = Some(shared.clone()));
+        // At the thread's very end there is no offer: the guest is refused its windows.
+        let _ = OFFER.try_with(|offer| offer.replace(Some(shared.clone())));
         Self(shared)
     }
 
@@ -79,17 +80,18 @@ pub fn is_window(ty: &MemoryType) -> bool {
 
 /// What the memory begins with that is no window.
 pub fn image() -> Option<Arc<Image>> {
-    OFFER.with_borrow(|offer| offer.as_ref()?.image.clone())
+    OFFER.try_with(|offer| offer.borrow().as_ref()?.image.clone()).ok()?
 }
 
 /// Bytes that this memory may ever have if that is known.
 pub fn limit() -> Option<usize> {
-    OFFER.with_borrow(|offer| offer.as_ref().map(|offer| offer.limit))
+    OFFER.try_with(|offer| Some(offer.borrow().as_ref()?.limit)).ok()?
 }
 
 /// The window of this type and size.
 pub fn take(ty: &MemoryType, bytes: usize) -> Result<Box<dyn LinearMemory>, String> {
-    let offer = OFFER.with_borrow(Option::clone).ok_or("a guest without a host has no windows")?;
+    let offer =
+        OFFER.try_with(|offer| offer.borrow().clone()).ok().flatten().ok_or("a guest without a host has no windows")?;
     offer.taken.store(true, Relaxed);
     let place = if ty.is_64() { NATIVE as usize } else { offer.control.as_ptr().expose_provenance() };
     Ok(Box::new(Window { place, hidden: HIDDEN[usize::from(ty.is_64())], bytes, shared: offer }))
