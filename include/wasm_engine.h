@@ -211,6 +211,9 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   // `wasm_work_write`: the output must go to the host first. Return `WASM_CALLBACK_RESULT_AGAIN` and write this
   // record in the next call.
   WASM_STATUS_OUTPUT_FULL = 13,
+  // `wasm_batch_builder_add`: the batch would exceed a limit of its `wasm_batch_config`. Finish it, reset the builder
+  // and add the record again.
+  WASM_STATUS_BATCH_FULL = 14,
   // The bytes do not begin with Wasm's magic number.
   WASM_STATUS_MODULE_NOT_WASM = 20,
   // The module is in the text format. Compile it to binary first.
@@ -1424,6 +1427,13 @@ typedef struct wasm_batch_config {
   uint32_t append_time;
   // The broker's time in milliseconds since 1970. Used with `append_time`.
   int64_t append_timestamp;
+  // Bytes that the batch may have, its header of 61 bytes included, such as a topic's `max.message.bytes`. A record
+  // that does not fit in any more is refused with `WASM_STATUS_BATCH_FULL`. A record with which a batch of its own
+  // would be too large is refused with `WASM_STATUS_BATCH_TOO_LARGE`. Counted before compression. A batch that
+  // compression would make larger than this is not compressed. Default 0: 2,147,483,647.
+  uint64_t max_bytes;
+  // Records that the batch may have. Another one is refused with `WASM_STATUS_BATCH_FULL`. Default 0: no limit.
+  uint32_t max_records;
 } wasm_batch_config;
 
 // Reads the header at the front of `bytes`. More batches may follow at `total_size`. Checks that the whole batch is
@@ -1456,6 +1466,9 @@ wasm_status wasm_batch_builder_reset(wasm_batch_builder *builder, const wasm_bat
 // Adds a record. `offset` is its Kafka offset: at least one more than the last record's. −1 is the next one, or
 // `base_offset` for the first record.
 // `timestamp` is in milliseconds since 1970. `payload` is copied.
+//
+// After an error the builder is as before. `WASM_STATUS_BATCH_FULL` if the batch would exceed a limit of its config:
+// finish it, reset the builder and add the record again. `WASM_STATUS_BATCH_TOO_LARGE` if no batch can have the record.
 wasm_status wasm_batch_builder_add(wasm_batch_builder *builder,
                                    int64_t offset,
                                    int64_t timestamp,
@@ -1468,6 +1481,13 @@ wasm_status wasm_batch_builder_add_encoded(wasm_batch_builder *builder,
                                            int64_t timestamp,
                                            wasm_slice payload,
                                            wasm_error **error);
+
+// Writes what the batch would have if it were finished now: bytes before compression, its header of 61 bytes included,
+// and records. `record_count` may be NULL.
+wasm_status wasm_batch_builder_size(const wasm_batch_builder *builder,
+                                    uint64_t *bytes,
+                                    uint32_t *record_count,
+                                    wasm_error **error);
 
 // Packs the added records into a batch. `batch` gets a view that ends when the builder is next used or released. So a
 // builder whose batch is being transformed must not be used until that has completed. More records may be added

@@ -139,6 +139,10 @@ typedef wasm_status wasm_batch_builder_add_encoded_fn(wasm_batch_builder *builde
                                                       int64_t timestamp,
                                                       wasm_slice payload,
                                                       wasm_error **error);
+typedef wasm_status wasm_batch_builder_size_fn(const wasm_batch_builder *builder,
+                                               uint64_t *bytes,
+                                               uint32_t *record_count,
+                                               wasm_error **error);
 typedef wasm_status wasm_batch_builder_finish_fn(wasm_batch_builder *builder, wasm_slice *batch, wasm_error **error);
 typedef void wasm_batch_builder_release_fn(wasm_batch_builder *builder);
 typedef wasm_status wasm_future_spawn_fn(wasm_future *future,
@@ -301,6 +305,7 @@ typedef struct wasm_library {
   wasm_batch_builder_reset_fn *batch_builder_reset;
   wasm_batch_builder_add_fn *batch_builder_add;
   wasm_batch_builder_add_encoded_fn *batch_builder_add_encoded;
+  wasm_batch_builder_size_fn *batch_builder_size;
   wasm_batch_builder_finish_fn *batch_builder_finish;
   wasm_batch_builder_release_fn *batch_builder_release;
   wasm_future_spawn_fn *future_spawn;
@@ -420,6 +425,7 @@ static inline const char *wasm_library_open(wasm_library *library, const char *f
       {"wasm_batch_builder_reset", offsetof(wasm_library, batch_builder_reset)},
       {"wasm_batch_builder_add", offsetof(wasm_library, batch_builder_add)},
       {"wasm_batch_builder_add_encoded", offsetof(wasm_library, batch_builder_add_encoded)},
+      {"wasm_batch_builder_size", offsetof(wasm_library, batch_builder_size)},
       {"wasm_batch_builder_finish", offsetof(wasm_library, batch_builder_finish)},
       {"wasm_batch_builder_release", offsetof(wasm_library, batch_builder_release)},
       {"wasm_future_spawn", offsetof(wasm_library, future_spawn)},
@@ -534,6 +540,7 @@ static inline const char *wasm_library_open(wasm_library *library, const char *f
 #define wasm_batch_builder_reset (WASM_LIBRARY).batch_builder_reset
 #define wasm_batch_builder_add (WASM_LIBRARY).batch_builder_add
 #define wasm_batch_builder_add_encoded (WASM_LIBRARY).batch_builder_add_encoded
+#define wasm_batch_builder_size (WASM_LIBRARY).batch_builder_size
 #define wasm_batch_builder_finish (WASM_LIBRARY).batch_builder_finish
 #define wasm_batch_builder_release (WASM_LIBRARY).batch_builder_release
 #define wasm_future_spawn (WASM_LIBRARY).future_spawn
