@@ -75,7 +75,7 @@ static wasm_status run(wasm_engine *engine, wasm_slice batch, struct count *coun
   wasm_status status = complain(wasm_engine_start(engine, &future, &error), &error);
   if (status == WASM_STATUS_OK) status = finish(future, NULL);
   if (status != WASM_STATUS_OK) return status;
-  const wasm_output_sink sink = {sizeof sink, count, NULL, count_records};
+  const wasm_output_sink sink = {sizeof sink, count, NULL, count_records, NULL};
   const wasm_transform_args args = {.size = sizeof args, .batch = batch, .sink = &sink};
   status = complain(wasm_engine_transform(engine, &args, &future, &error), &error);
   return status == WASM_STATUS_OK ? finish(future, NULL) : status;

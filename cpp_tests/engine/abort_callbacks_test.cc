@@ -73,7 +73,7 @@ TEST(AbortMeanwhile, MayHaveItsHandleReleasedByTheOperation) {
   // The sink is dropped when the transform is cancelled.
   const auto batch = pairs({{1, 2}});
   const wasm_output_sink sink{sizeof(sink), &o, [](void* data) { static_cast<owning*>(data)->handle.reset(); },
-                              [](auto...) { return WASM_CALLBACK_RESULT_DONE; }};
+                              [](auto...) { return WASM_CALLBACK_RESULT_DONE; }, nullptr};
   const wasm_transform_args args{sizeof(args), we::as_slice(batch), &sink, 0};
   we::future operation;
   ASSERT_EQ(wasm_engine_transform(w.engine.get(), &args, operation.out(), nullptr), WASM_STATUS_OK);

@@ -328,7 +328,8 @@ TEST(Sink, MayHaveNoDropFunction) {
   const wasm_output_sink raw{sizeof raw, nullptr, nullptr,
                              [](void*, const wasm_output_record*, std::size_t, wasm_call*) -> wasm_callback_result {
                                return WASM_CALLBACK_RESULT_DONE;
-                             }};
+                             },
+                             nullptr};
   const auto batch = built({"a"});
   wasmengine::future operation;
   ASSERT_EQ(begin_transform(b.engine.get(), wasmengine::as_slice(batch), &raw, operation.out(), nullptr),

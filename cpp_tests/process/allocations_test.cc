@@ -81,7 +81,8 @@ struct host {
                                 [](void* self, const wasm_output_record*, std::size_t count, wasm_call*) {
                                   static_cast<host*>(self)->records += count;
                                   return WASM_CALLBACK_RESULT_DONE;
-                                }};
+                                },
+                                nullptr};
     wasm_future* future = nullptr;
     const wasm_transform_args args{sizeof(args), batch, &sink, 0};
     if (wasm_engine_transform(engine, &args, &future, nullptr) != WASM_STATUS_OK) {

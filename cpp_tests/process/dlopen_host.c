@@ -100,7 +100,7 @@ void ask(struct world *w) {
   check(w->lib.batch_builder_add(w->builder, -1, 0, &payload, NULL) == WASM_STATUS_OK, "add a record");
   wasm_slice batch = {NULL, 0};
   check(w->lib.batch_builder_finish(w->builder, &batch, NULL) == WASM_STATUS_OK, "finish the batch");
-  const wasm_output_sink sink = {sizeof sink, w, NULL, count_records};
+  const wasm_output_sink sink = {sizeof sink, w, NULL, count_records, NULL};
   const wasm_transform_args args = {.size = sizeof args, .batch = batch, .sink = &sink};
   check(w->lib.engine_transform(w->engine, &args, &w->transform, NULL) == WASM_STATUS_OK, "transform");
   wasm_poll state = WASM_POLL_YIELDED;

@@ -104,7 +104,8 @@ void transform_once(const char* path, std::vector<std::uint8_t>& module) {
                               [](void* data, const wasm_output_record*, std::size_t count, wasm_call*) {
                                 *static_cast<std::size_t*>(data) += count;
                                 return WASM_CALLBACK_RESULT_DONE;
-                              }};
+                              },
+                              nullptr};
   const wasm_transform_args args{sizeof args, batch, &sink, 0};
   check(wasm_engine_transform_(engine, &args, &future, nullptr) == WASM_STATUS_OK, "transform");
   finish(future, nullptr);

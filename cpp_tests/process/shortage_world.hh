@@ -199,7 +199,8 @@ struct world {
                                 [](void* self, const wasm_output_record*, std::size_t count, wasm_call*) {
                                   static_cast<world*>(self)->records += count;
                                   return wasm_callback_result{WASM_CALLBACK_RESULT_DONE};
-                                }};
+                                },
+                                nullptr};
     const wasm_transform_args args{sizeof(args), we::as_slice(batch), &sink, 0};
     wasm_future* future = nullptr;
     const auto begun = call([&](auto e) { return wasm_engine_transform(engine, &args, &future, e); });

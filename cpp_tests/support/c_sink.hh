@@ -23,7 +23,8 @@ struct c_sink {
               EXPECT_GT(count, 0U);
               ++me->calls;
               return me->on_records({records, count}, call);
-            }};
+            },
+            nullptr};
   }
   void dropped() {
     ++drops;

@@ -77,6 +77,8 @@ struct batch_config {
   std::int64_t base_offset = 0;
   wasm_compression compression = WASM_COMPRESSION_NONE;
   std::optional<std::int64_t> append_time = std::nullopt;  ///< The broker's time for all records.
+  std::uint64_t max_bytes = 0;    ///< Of the whole batch before compression. 0: 2 GiB.
+  std::uint32_t max_records = 0;  ///< 0: no limit.
 };
 
 /// Reads the header at the front of `bytes`.
@@ -88,6 +90,12 @@ struct batch_config {
   }
   return header;
 }
+
+/// What a batch has before it is finished.
+struct batch_size {
+  std::uint64_t bytes = 0;  ///< Before compression, with the header.
+  std::uint32_t records = 0;
+};
 
 /// Packs records into batches.
 class batch_builder {
@@ -106,7 +114,8 @@ class batch_builder {
     return detail::call([&](wasm_error** e) { return wasm_batch_builder_reset(_raw.get(), &raw, e); });
   }
 
-  /// Adds a record. At the next offset unless one is given.
+  /// Adds a record. At the next offset unless one is given. `WASM_STATUS_BATCH_FULL` if the batch would exceed a limit
+  /// of its config: finish it, reset the builder and add the record again.
   result<void> add(std::int64_t timestamp, const payload& p, std::optional<std::int64_t> offset = {}) {
     std::vector<wasm_header> headers;
     for (const auto& h : p.headers) {
@@ -126,6 +135,17 @@ class batch_builder {
     });
   }
 
+  /// What the batch would have if it were finished now.
+  [[nodiscard]] result<batch_size> size() const noexcept {
+    batch_size out;
+    auto done = detail::call(
+        [&](wasm_error** e) { return wasm_batch_builder_size(_raw.get(), &out.bytes, &out.records, e); });
+    if (!done) {
+      return done.err();
+    }
+    return out;
+  }
+
   /// The batch. The view ends when the builder is next used.
   [[nodiscard]] result<std::span<const std::uint8_t>> finish() noexcept {
     wasm_slice batch{};
@@ -141,7 +161,7 @@ class batch_builder {
  private:
   static wasm_batch_config as_raw(const batch_config& c) noexcept {
     return {sizeof(wasm_batch_config), c.base_offset, c.compression, c.append_time.has_value() ? 1U : 0U,
-            c.append_time.value_or(0)};
+            c.append_time.value_or(0), c.max_bytes, c.max_records};
   }
 
   handle<wasm_batch_builder, wasm_batch_builder_release> _raw;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "policy.hh"
+#include "records.hh"
 #include "runtime.hh"
 
 #include <array>
@@ -46,6 +47,9 @@ class output_record {
 
 /// A block of output.
 using output_block = std::span<const wasm_output_record>;
+
+/// A block of output whose records are taken apart.
+using parsed_block = std::span<const wasm_parsed_record>;
 
 /// How many records of a block belong to which batch of the call, in the order of the block.
 using output_batches = std::span<const wasm_output_batch>;
@@ -91,27 +95,35 @@ concept batch_range =
     (std::is_lvalue_reference_v<std::ranges::range_reference_t<R>> ||
      std::ranges::borrowed_range<std::ranges::range_reference_t<R>>);
 
+namespace detail {
+
+/// Takes blocks of this type in one of the forms of `output_function`.
+template <typename S, typename Block>
+concept block_function =
+    std::is_invocable_r_v<wasm_callback_result, S&, Block, output_call> ||
+    (std::invocable<S&, Block, output_batches> && std::is_void_v<std::invoke_result_t<S&, Block, output_batches>>) ||
+    (std::invocable<S&, Block> && std::is_void_v<std::invoke_result_t<S&, Block>>);
+
+}  // namespace detail
+
 /// Receives output. `void(output_block)` or `void(output_block, output_batches)` if it always finishes at once.
-/// `wasm_callback_result(output_block, output_call)` if not. An exception fails the transform.
+/// `wasm_callback_result(output_block, output_call)` if not. An exception fails the transform. With `parsed_block`
+/// instead of `output_block` the sink gets each record's key, value and headers. One that takes both gets the former.
 template <typename S>
-concept output_function =
-    !std::is_const_v<S> &&
-    (std::is_invocable_r_v<wasm_callback_result, S&, output_block, output_call> ||
-     (std::invocable<S&, output_block, output_batches> &&
-      std::is_void_v<std::invoke_result_t<S&, output_block, output_batches>>) ||
-     (std::invocable<S&, output_block> && std::is_void_v<std::invoke_result_t<S&, output_block>>));
+concept output_function = !std::is_const_v<S> && (detail::block_function<S, output_block> ||
+                                                  detail::block_function<S, parsed_block>);
 
 namespace detail {
 
-template <output_function S>
-wasm_callback_result sink_trampoline(void* data, const wasm_output_record* records, std::size_t count,
-                                     wasm_call* call) noexcept {
+template <output_function S, typename Record>
+wasm_callback_result sink_trampoline(void* data, const Record* records, std::size_t count, wasm_call* call) noexcept {
+  using block_type = std::span<const Record>;
   auto& sink = *static_cast<S*>(data);
-  const output_block block(records, count);
+  const block_type block(records, count);
   try {
-    if constexpr (std::is_invocable_r_v<wasm_callback_result, S&, output_block, output_call>) {
+    if constexpr (std::is_invocable_r_v<wasm_callback_result, S&, block_type, output_call>) {
       return sink(block, output_call(call));
-    } else if constexpr (std::invocable<S&, output_block, output_batches>) {
+    } else if constexpr (std::invocable<S&, block_type, output_batches>) {
       sink(block, output_call(call).batches());
       return WASM_CALLBACK_RESULT_DONE;
     } else {
@@ -157,17 +169,25 @@ class slices {
   std::size_t _count = 0;
 };
 
+template <output_function S>
+[[nodiscard]] wasm_output_sink sink_of(void* data, void (*drop)(void*)) noexcept {
+  if constexpr (block_function<S, output_block>) {
+    return {sizeof(wasm_output_sink), data, drop, sink_trampoline<S, wasm_output_record>, nullptr};
+  } else {
+    return {sizeof(wasm_output_sink), data, drop, nullptr, sink_trampoline<S, wasm_parsed_record>};
+  }
+}
+
 /// A sink that outlives its operation.
 template <output_function S>
 [[nodiscard]] wasm_output_sink borrowed_sink(S& sink) noexcept {
-  return {sizeof(wasm_output_sink), &sink, nullptr, sink_trampoline<S>};
+  return sink_of<S>(&sink, nullptr);
 }
 
 /// A sink that the operation owns.
 template <output_function S>
 [[nodiscard]] wasm_output_sink owned_sink(S&& sink) {
-  return {sizeof(wasm_output_sink), new S(std::move(sink)), [](void* data) { delete static_cast<S*>(data); },
-          sink_trampoline<S>};
+  return sink_of<S>(new S(std::move(sink)), [](void* data) { delete static_cast<S*>(data); });
 }
 
 }  // namespace detail
@@ -269,6 +289,34 @@ class engine {
     wasm_poll state = WASM_POLL_READY;
     return detail::make<future>([&](wasm_future** out, wasm_error** e) {
       return wasm_engine_transform_many_and_poll(get(), &args, waker, &state, out, e);
+    });
+  }
+
+  /// Gives the guest records that are in no batch. See `wasm_engine_transform_records`. The array, all that it points
+  /// to and `sink` are borrowed until the operation has completed. `record_list` makes such arrays.
+  template <output_function S>
+  [[nodiscard]] result<future> transform_records(std::span<const wasm_record> records, S& sink,
+                                                std::uint32_t first_record = 0) noexcept {
+    return begin_records(records, first_record, detail::borrowed_sink(sink));
+  }
+
+  /// As above with a sink that the operation owns.
+  template <output_function S>
+    requires(!std::is_lvalue_reference_v<S>)
+  [[nodiscard]] result<future> transform_records(std::span<const wasm_record> records, S&& sink,
+                                                std::uint32_t first_record = 0) {
+    return begin_records(records, first_record, detail::owned_sink(std::move(sink)));
+  }
+
+  /// Gives the guest records and polls at once, as `transform_and_poll`.
+  template <output_function S>
+  [[nodiscard]] result<future> transform_records_and_poll(std::span<const wasm_record> records, S& sink,
+                                                         const wasm_waker* waker = nullptr) noexcept {
+    const wasm_output_sink raw = detail::borrowed_sink(sink);
+    const wasm_transform_records_args args{sizeof(args), records.data(), records.size(), &raw, 0};
+    wasm_poll state = WASM_POLL_READY;
+    return detail::make<future>([&](wasm_future** out, wasm_error** e) {
+      return wasm_engine_transform_records_and_poll(get(), &args, waker, &state, out, e);
     });
   }
 
@@ -386,6 +434,13 @@ class engine {
     const wasm_transform_many_args args{sizeof(args), batches.data(), batches.size(), &sink, first_record};
     return detail::make<future>(
         [&](wasm_future** out, wasm_error** e) { return wasm_engine_transform_many(get(), &args, out, e); });
+  }
+
+  [[nodiscard]] result<future> begin_records(std::span<const wasm_record> records, std::uint32_t first_record,
+                                             const wasm_output_sink& sink) noexcept {
+    const wasm_transform_records_args args{sizeof(args), records.data(), records.size(), &sink, first_record};
+    return detail::make<future>(
+        [&](wasm_future** out, wasm_error** e) { return wasm_engine_transform_records(get(), &args, out, e); });
   }
 
   // A refusal (another thread or one of the engine's own callbacks) leaks the engine. It is an error of the program and

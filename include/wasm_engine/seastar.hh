@@ -388,6 +388,14 @@ seastar::future<> transform_many(engine& on, std::vector<Batch> batches, Sink& s
   co_await as_future(on.transform_many(std::views::transform(batches, bytes), sink).value(), end);
 }
 
+/// Transforms records that are in no batch. `list` is moved here and `owner` keeps what it points to: both live until
+/// nothing uses them. See `wasm_engine_transform_records`. Otherwise as `transform`.
+template <typename Owner, typename Sink>
+seastar::future<> transform_records(engine& on, record_list list, [[maybe_unused]] Owner owner, Sink& sink,
+                                    until end = {}) {
+  co_await as_future(on.transform_records(list.all(), sink).value(), end);
+}
+
 /// Host functions may return a `seastar::future`. Its failure ends the guest. Stopping the engine does not end what it
 /// waits for: hold a gate.
 template <typename T>

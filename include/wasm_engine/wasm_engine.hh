@@ -16,5 +16,7 @@
 #include "host.hh"
 #include "policy.hh"
 #include "metrics.hh"
+#include "records.hh"
 #include "runtime.hh"
 #include "thread.hh"
+#include "topic_batches.hh"

@@ -268,12 +268,13 @@ impl Run {
         let bytes = &mut bytes[..end];
         let native = (bytes.as_mut_ptr().expose_provenance() as u64).wrapping_sub(NATIVE);
         let (mut at, mut stopped) = (begun, Stopped::Full);
+        let (mut largest, mut newest, mut found) = (self.largest, self.newest, 0);
         for (record, entry) in records.iter().zip(room) {
             let lent = LentRecord(record);
             let start = at + lead;
             let after = match put_plain(lent, bytes, start) {
                 Some(after) => after,
-                None => match put(lent, index + self.found, bytes, start)? {
+                None => match put(lent, index + found, bytes, start)? {
                     Some(after) => after,
                     None => {
                         if at == 0 {
@@ -288,11 +289,12 @@ impl Run {
                 bytes[at..start].copy_from_slice(&(size as u32).to_le_bytes());
             }
             *entry = entry_of(record, native.wrapping_add(start as u64), size);
-            self.largest = self.largest.max(size);
-            self.newest = self.newest.max(record.timestamp);
-            self.found += 1;
+            largest = largest.max(size);
+            newest = newest.max(record.timestamp);
+            found += 1;
             at = after;
         }
+        (self.largest, self.newest, self.found) = (largest, newest, found);
         regions.fill_last(at);
         Ok(stopped)
     }
@@ -330,6 +332,7 @@ fn entry_of(record: &wasm_record, start: u64, size: usize) -> Entry {
 /// Encodes a record of the common shape: a key of up to 63 bytes, a value of up to 8,191 and no headers. Returns where
 /// the payload ends. None if the record has another shape or there is not enough room: `put` says which.
 #[inline(always)]
+#[allow(unsafe_code)]
 fn put_plain(record: LentRecord<'_>, to: &mut [u8], at: usize) -> Option<usize> {
     let wasm_payload { key, value, header_count, .. } = &record.0.payload;
     let is_plain = *header_count == 0
@@ -341,22 +344,24 @@ fn put_plain(record: LentRecord<'_>, to: &mut [u8], at: usize) -> Option<usize> 
         return None;
     }
     let (key_bytes, value_bytes) = (record.bytes(key), record.bytes(value));
-    let to = to.get_mut(at..at + 4 + key_bytes.len() + value_bytes.len())?;
-    // One byte: null is 1.
-    let (first, to) = to.split_first_mut()?;
-    *first = zigzag(key.size) as u8;
-    let (room, to) = to.split_at_mut_checked(key_bytes.len())?;
-    copy(room, key_bytes);
-    let length = zigzag(value.size);
+    let length = zigzag(value.size) as u16;
     let digits = 1 + usize::from(length >= 0x80);
-    if length < 0x80 {
-        to[0] = length as u8;
-    } else {
-        to[..2].copy_from_slice(&[length as u8 | 0x80, (length >> 7) as u8]);
+    let two = if length < 0x80 { length } else { length & 0x7F | 0x80 | length >> 7 << 8 };
+    let room = to.get_mut(at..at + 4 + key_bytes.len() + value_bytes.len())?;
+    // SAFETY: the room has four bytes more than key and value, and these are what is written: one for the key's length,
+    // two for the value's and one behind. Checking each of them would take as long as all the rest.
+    unsafe {
+        let mut next = room.as_mut_ptr();
+        // One byte: null is 1.
+        next.write(zigzag(key.size) as u8);
+        next = next.add(1);
+        copy_short(next, key_bytes);
+        next = next.add(key_bytes.len());
+        next.cast::<[u8; 2]>().write(two.to_le_bytes());
+        next = next.add(digits);
+        copy_short(next, value_bytes);
+        next.add(value_bytes.len()).write(0);
     }
-    let (room, to) = to[digits..].split_at_mut_checked(value_bytes.len())?;
-    copy(room, value_bytes);
-    to[0] = 0;
     Some(at + 2 + digits + key_bytes.len() + value_bytes.len())
 }
 
@@ -365,33 +370,50 @@ fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }
 
-/// Copies as many bytes to as many. Most fields are short: pieces of a fixed size are faster than a call.
+/// Copies bytes. Most fields are short: two pieces of a fixed size, which may overlap, are faster than a call.
+///
+/// # Safety
+///
+/// As many bytes can be written at `to`, and they are not those of `from`.
 #[inline(always)]
-fn copy(to: &mut [u8], from: &[u8]) {
-    /// The first and the last `N` bytes, which may overlap.
+#[allow(unsafe_code)]
+unsafe fn copy_short(to: *mut u8, from: &[u8]) {
+    /// # Safety
+    ///
+    /// As above, for `size` bytes, of which there are at least `N`.
     #[inline(always)]
-    fn both<const N: usize>(to: &mut [u8], from: &[u8]) {
-        if let (Some(first), Some(last)) = (from.first_chunk::<N>(), from.last_chunk::<N>()) {
-            let (first, last) = (*first, *last);
-            if let Some(place) = to.first_chunk_mut::<N>() {
-                *place = first;
-            }
-            if let Some(place) = to.last_chunk_mut::<N>() {
-                *place = last;
-            }
+    unsafe fn both<const N: usize>(to: *mut u8, from: *const u8, size: usize) {
+        // SAFETY: both pieces are within the bytes.
+        unsafe {
+            let (first, last) = (from.cast::<[u8; N]>().read(), from.add(size - N).cast::<[u8; N]>().read());
+            to.cast::<[u8; N]>().write(first);
+            to.add(size - N).cast::<[u8; N]>().write(last);
         }
     }
-    match from.len() {
-        0 => {}
-        1 => to[0] = from[0],
-        2..4 => both::<2>(to, from),
-        4..8 => both::<4>(to, from),
-        8..16 => both::<8>(to, from),
-        16..32 => both::<16>(to, from),
-        32..64 => both::<32>(to, from),
-        64..=128 => both::<64>(to, from),
-        _ => to.copy_from_slice(from),
+    let (source, size) = (from.as_ptr(), from.len());
+    // SAFETY: the caller promises room for the bytes. Each piece is at most as long as they are.
+    unsafe {
+        match size {
+            0 => {}
+            1 => to.write(source.read()),
+            2..4 => both::<2>(to, source, size),
+            4..8 => both::<4>(to, source, size),
+            8..=16 => both::<8>(to, source, size),
+            17..=32 => both::<16>(to, source, size),
+            33..=64 => both::<32>(to, source, size),
+            65..=128 => both::<64>(to, source, size),
+            _ => core::ptr::copy_nonoverlapping(source, to, size),
+        }
     }
+}
+
+/// Copies bytes to the front of `to`.
+#[inline(always)]
+#[allow(unsafe_code)]
+fn copy(to: &mut [u8], from: &[u8]) {
+    let to = &mut to[..from.len()];
+    // SAFETY: there is room for them. It is borrowed, so the bytes are others.
+    unsafe { copy_short(to.as_mut_ptr(), from) }
 }
 
 /// Encodes a record of any shape that is not large. Returns where the payload ends. None if there is not enough room or
@@ -432,7 +454,7 @@ fn fields_of(headers: &[wasm_header]) -> impl Iterator<Item = &wasm_field> {
 fn put_field(record: LentRecord<'_>, field: &wasm_field, room: &mut [u8]) -> usize {
     let digits = varint::write(room, field.size);
     let bytes = record.bytes(field);
-    copy(&mut room[digits..digits + bytes.len()], bytes);
+    copy(&mut room[digits..], bytes);
     digits + bytes.len()
 }
 
