@@ -307,7 +307,8 @@ mod tests {
             registry.series(&mut all).unwrap();
             all[0].sums(&mut Vec::new(), &mut Vec::new()).sums.queued
         };
-        let (one, other) = (registry.join(&named("t", &[]), None), registry.join(&named("t", &[]), None));
+        let (one, other) =
+            (registry.join(&named("t", &[]), None).unwrap(), registry.join(&named("t", &[]), None).unwrap());
         one.queued(3);
         one.queued(-1);
         other.queued(5);
@@ -321,7 +322,8 @@ mod tests {
     #[test]
     fn records_that_a_policy_takes_out_stay_counted() {
         let registry = MetricsRegistry::new(&Config::default());
-        let (one, other) = (registry.join(&named("t", &[]), None), registry.join(&named("t", &[]), None));
+        let (one, other) =
+            (registry.join(&named("t", &[]), None).unwrap(), registry.join(&named("t", &[]), None).unwrap());
         one.skip();
         one.skip();
         other.dead_letter();
