@@ -343,7 +343,7 @@ TEST(CustomEngineMisuse, FromEachCallbackTheEngineIsBusy) {
   const auto knock = [&] {
     wasm_future* none = nullptr;
     const auto raw = sink.raw();
-    const wasm_engine_policy policy{sizeof(policy), WASM_ON_ERROR_FAIL, 0, 0, 0, nullptr};
+    const wasm_engine_policy policy{sizeof(policy), WASM_ON_ERROR_FAIL, 0, 0, 0, nullptr, 0, 0, 0, 0, 0, 0};
     EXPECT_EQ(wasm_engine_start(engine, &none, nullptr), WASM_STATUS_BUSY);
     EXPECT_EQ(begin_transform(engine, we::as_slice(batch), &raw, &none, nullptr), WASM_STATUS_BUSY);
     EXPECT_EQ(std::exchange(sink.drops, 0), 1);

@@ -53,7 +53,7 @@ wasm_callback_result done(std::uint64_t, wasm_call*) { return WASM_CALLBACK_RESU
 
 wasm_status set(wasm_engine* engine, const wasm_timer* timer, wasm_on_error on_error = WASM_ON_ERROR_FAIL,
                 std::uint64_t least = 0, std::uint64_t most = 0) {
-  const wasm_engine_policy raw{sizeof(raw), on_error, least, most, 0, timer};
+  const wasm_engine_policy raw{sizeof(raw), on_error, least, most, 0, timer, 0, 0, 0, 0, 0, 0};
   return wasm_engine_set_policy(engine, &raw, nullptr);
 }
 
@@ -101,8 +101,8 @@ TEST(SetPolicy, RefusesStructsOfAnotherSizeAndNull) {
   EXPECT_EQ(wasm_engine_set_policy(p.engine.get(), nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
   c_timer timer(done);
   auto table = timer.raw();
-  wasm_engine_policy raw{sizeof(raw), WASM_ON_ERROR_FAIL, 0, 0, 0, &table};
-  for (const std::size_t size : {std::size_t{0}, sizeof(raw) - 1, std::size_t{1} << 20}) {
+  wasm_engine_policy raw{sizeof(raw), WASM_ON_ERROR_FAIL, 0, 0, 0, &table, 0, 0, 0, 0, 0, 0};
+  for (const std::size_t size : {std::size_t{0}, offsetof(wasm_engine_policy, lost_max) - 1, std::size_t{1} << 20}) {
     raw.size = size;
     EXPECT_EQ(wasm_engine_set_policy(p.engine.get(), &raw, nullptr), WASM_STATUS_INVALID_STRUCT_SIZE);
   }
@@ -138,10 +138,10 @@ TEST(SetPolicy, AgainDropsTheTimerBeforeAndTheEnginesEndTheLast) {
 
 TEST(PolicyTally, AndLastErrorRefuseWhatIsWrong) {
   policed p;
-  wasm_engine_stats tally{sizeof(tally), 7, 7, 7, 7};
+  wasm_engine_stats tally{sizeof(tally), 7, 7, 7, 7, 7, WASM_CIRCUIT_OPEN};
   EXPECT_EQ(wasm_engine_get_stats(nullptr, &tally, nullptr), WASM_STATUS_NULL_ARGUMENT);
   EXPECT_EQ(wasm_engine_get_stats(p.engine.get(), nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
-  for (const std::size_t size : {std::size_t{0}, sizeof(tally) - 1, std::size_t{1} << 20}) {
+  for (const std::size_t size : {std::size_t{0}, offsetof(wasm_engine_stats, stops) - 1, std::size_t{1} << 20}) {
     tally.size = size;
     EXPECT_EQ(wasm_engine_get_stats(p.engine.get(), &tally, nullptr), WASM_STATUS_INVALID_STRUCT_SIZE);
   }

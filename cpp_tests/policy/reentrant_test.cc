@@ -21,7 +21,8 @@ class caller {
     ++calls;
     wasm_engine_state state = WASM_ENGINE_STATE_STOPPED;
     EXPECT_EQ(wasm_engine_get_state(_engine, &state, nullptr), WASM_STATUS_OK);
-    wasm_engine_stats tally{sizeof(tally), 0, 0, 0, 0};
+    wasm_engine_stats tally{};
+    tally.size = sizeof(tally);
     EXPECT_EQ(wasm_engine_get_stats(_engine, &tally, nullptr), WASM_STATUS_OK);
     wasm_error* last = nullptr;
     EXPECT_EQ(wasm_engine_get_last_error(_engine, &last, nullptr), WASM_STATUS_OK);
@@ -39,7 +40,7 @@ class caller {
               WASM_STATUS_BUSY);
     EXPECT_EQ(_sink.drops, drops + 1);
     EXPECT_EQ(future, nullptr);
-    const wasm_engine_policy policy{sizeof(policy), WASM_ON_ERROR_FAIL, 0, 0, 0, nullptr};
+    const wasm_engine_policy policy{sizeof(policy), WASM_ON_ERROR_FAIL, 0, 0, 0, nullptr, 0, 0, 0, 0, 0, 0};
     EXPECT_EQ(wasm_engine_set_policy(_engine, &policy, nullptr), WASM_STATUS_BUSY);
     EXPECT_EQ(wasm_engine_release(_engine, nullptr), WASM_STATUS_BUSY);
     for (auto* f : {&_operation, &_old}) {
@@ -183,7 +184,7 @@ TEST(Reentrant, CallsAreRefusedFromWhatIsDroppedByAStopARefusalAndTheEnd) {
   };
   for (int i = 0; i < 2; ++i) {
     const auto timer = table();
-    const wasm_engine_policy policy{sizeof(policy), WASM_ON_ERROR_FAIL, 0, 0, 0, &timer};
+    const wasm_engine_policy policy{sizeof(policy), WASM_ON_ERROR_FAIL, 0, 0, 0, &timer, 0, 0, 0, 0, 0, 0};
     ASSERT_EQ(wasm_engine_set_policy(p.engine.get(), &policy, nullptr), WASM_STATUS_OK);
     EXPECT_EQ(drops, i);
   }
@@ -195,7 +196,7 @@ TEST(Reentrant, APolicyCannotBeSetByCallbacksOfAnEngineWithoutOne) {
   policed p(unhurried);
   ASSERT_TRUE(succeeded(p.start()));
   const auto set = [&] {
-    const wasm_engine_policy policy{sizeof(policy), WASM_ON_ERROR_FAIL, 0, 0, 0, nullptr};
+    const wasm_engine_policy policy{sizeof(policy), WASM_ON_ERROR_FAIL, 0, 0, 0, nullptr, 0, 0, 0, 0, 0, 0};
     return wasm_engine_set_policy(p.engine.get(), &policy, nullptr);
   };
   c_sink sink([&](output_block, wasm_call*) -> wasm_callback_result {

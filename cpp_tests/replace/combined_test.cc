@@ -141,6 +141,7 @@ TEST(ReplaceMetrics, GoOnWithTheSameNameAndBeginWithAnother) {
               name == "tested" ? 4U : 2U);
     d.replaced();
     EXPECT_EQ(d.run(), "new-x");
+    EXPECT_EQ(all(d.runtime).size(), name == "tested" ? 1U : 2U) << "what the old version counted is read once more";
     const auto m = all(d.runtime);
     ASSERT_EQ(m.size(), 1U);
     EXPECT_EQ(m.begin()->first.first, name);

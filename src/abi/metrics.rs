@@ -421,11 +421,11 @@ pub unsafe extern "C" fn wasm_metrics_get_runtime(
 /// Tells the library where the engine's input ends, for `lag_records`. `end_offset` is the offset that the input's next
 /// record will have, such as the partition's high watermark. `next_offset` is the offset from which the engine
 /// continues. It counts until the engine has taken a record. Then the offset of its last record does, or the one behind
-/// it when the batch has completed. Cheap: a host may call this with each batch. -1 as `end_offset`: there is no lag any
-/// more. A hot swap keeps both.
+/// it when the batch has completed. Cheap: a host may call this with each batch. -1 as `end_offset`: there is no lag
+/// any more. A hot swap keeps both.
 ///
-/// `WASM_STATUS_INVALID_ARGUMENT` if an offset is otherwise negative. `WASM_STATUS_INVALID_STATE` for a user of a shared
-/// engine.
+/// `WASM_STATUS_INVALID_ARGUMENT` if an offset is otherwise negative. `WASM_STATUS_INVALID_STATE` for a user of a
+/// shared engine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_engine_set_end_offset(
     engine: *mut wasm_engine,

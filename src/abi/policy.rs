@@ -30,7 +30,7 @@ use std::time::Duration;
 /// it if the record may be lost. The next `wasm_engine_start` waits until `open_ns` have passed, if there is a timer,
 /// and makes the circuit *half-open*. Then the first failure after which the policy would continue opens it again.
 /// `half_open_records` records without one *close* it, and what happened before does not count any more. So it is after
-/// a hot swap and with a new policy. Stopping and starting the engine changes nothing.
+/// a hot swap and with a new policy. Stopping and starting an engine changes nothing while its circuit is closed.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct wasm_engine_policy {
@@ -59,10 +59,10 @@ pub struct wasm_engine_policy {
     pub timer: *const wasm_timer,
     /// Records that may be lost, skipped or as dead letters, of any `lost_window` consecutive records since the circuit
     /// was last closed. Records of all batches count in the order in which this engine's guests took them, also over
-    /// several batches in one call. Those that a cancelled transform took since its last loss do not. At most 65,535 and
-    /// less than `lost_window`. 0: the policy stops before the first loss.
+    /// several batches in one call. Those that a cancelled transform took since its last loss do not. At most 65,535
+    /// and less than `lost_window`. 0: the policy stops before the first loss.
     pub lost_max: u32,
-    /// 0: any number of records may be lost. `WASM_STATUS_INVALID_ARGUMENT` with `WASM_ON_ERROR_FAIL`, which loses none.
+    /// 0: any number of records may be lost. `WASM_STATUS_INVALID_ARGUMENT` with `WASM_ON_ERROR_FAIL`: it loses none.
     pub lost_window: u32,
     /// Restarts by the policy that may come in `restart_window_ns`: behind a lost record, between two records and after
     /// a start that failed. Starts by the host do not count. At most 65,535.
@@ -98,8 +98,8 @@ pub struct wasm_engine_stats {
 
 /// Sets what the engine does from now on when its guest fails. Without a policy every failure is up to the host.
 ///
-/// The memory of thresholds is taken here: 8 bytes for each of `lost_max` and `restart_max`. Nothing is done for a record
-/// that is not lost.
+/// The memory of thresholds is taken here: 8 bytes for each of `lost_max` and `restart_max`. Nothing is done for a
+/// record that is not lost.
 ///
 /// `WASM_STATUS_INVALID_STATE` if the engine is not stopped. The timer's `data` is taken over in any case except
 /// `WASM_STATUS_INVALID_STRUCT_SIZE`, where it cannot be read. `now` and `sleep` are called on the engine's thread

@@ -46,7 +46,7 @@ impl Runner {
             Program::Module(module) => Some(module.code.hash),
             Program::Custom(_) => None,
         };
-        let meter = shared.metrics.join(&compiled.transform, code);
+        let meter = shared.metrics.join(&compiled.transform, code)?;
         let context = Context::new(compiled.transform.clone(), &shared.config, shared.log.clone(), meter);
         Ok(Self { compiled, context: Rc::new(context), body: None, instance, next: Next::Run })
     }

@@ -1,6 +1,8 @@
 //! What one engine has counted.
 
 use super::clock;
+use crate::base::error::Result;
+use crate::batch::fallible;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A number that one thread writes and any thread reads.
@@ -134,9 +136,11 @@ pub struct Counters {
 
 impl Counters {
     /// For an engine with so many output topics.
-    pub fn new(topics: usize) -> Self {
-        let topics = if topics > 1 { (0..topics).map(|_| TopicCounters::default()).collect() } else { Box::default() };
-        Self { topics, ..Self::default() }
+    pub fn new(topics: usize) -> Result<Self> {
+        let count = if topics > 1 { topics } else { 0 };
+        let mut topics = fallible::vec(count)?;
+        topics.resize_with(count, TopicCounters::default);
+        Ok(Self { topics: topics.into(), ..Self::default() })
     }
 
     /// Records and bytes that went to topic `index`.

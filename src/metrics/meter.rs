@@ -306,7 +306,8 @@ mod tests {
             registry.series(&mut all).unwrap();
             all[0].sums(&mut Vec::new(), &mut Vec::new()).sums.queued
         };
-        let (one, other) = (registry.join(&named("t", &[]), None), registry.join(&named("t", &[]), None));
+        let (one, other) =
+            (registry.join(&named("t", &[]), None).unwrap(), registry.join(&named("t", &[]), None).unwrap());
         one.queued(3);
         one.queued(-1);
         other.queued(5);
@@ -320,7 +321,8 @@ mod tests {
     #[test]
     fn records_that_a_policy_takes_out_stay_counted() {
         let registry = MetricsRegistry::new();
-        let (one, other) = (registry.join(&named("t", &[]), None), registry.join(&named("t", &[]), None));
+        let (one, other) =
+            (registry.join(&named("t", &[]), None).unwrap(), registry.join(&named("t", &[]), None).unwrap());
         one.skip();
         one.skip();
         other.dead_letter();

@@ -47,6 +47,9 @@ const MOST_TOPICS: usize = 256;
 /// Series whose engines are gone and that wait to be read.
 const MOST_RELEASED: usize = 1_024;
 
+/// Names of output topics.
+type Topics = Arc<Vec<Arc<str>>>;
+
 /// SHA-256 of a module.
 pub type CodeHash = [u8; 32];
 
@@ -84,7 +87,7 @@ pub struct Series {
 struct Member {
     counters: Arc<Counters>,
     /// Its output topics.
-    topics: Arc<[Arc<str>]>,
+    topics: Topics,
     /// Its code unless it is a custom engine.
     code: Option<CodeHash>,
 }
@@ -97,7 +100,7 @@ struct Members {
     /// The same by topic.
     gone_topics: Vec<TopicSums>,
     /// The topics of the newest engine. The next one has the same as a rule.
-    topics: Arc<[Arc<str>]>,
+    topics: Topics,
     /// Engines so far.
     joined: u64,
     /// Place among the series whose engines are gone.
@@ -106,12 +109,21 @@ struct Members {
 
 impl Members {
     /// The names, shared with the engine before if they are the same.
-    fn topics(&mut self, transform: &Description) -> Arc<[Arc<str>]> {
-        let names = transform.output_topics.iter().map(String::as_str);
-        if !names.clone().eq(self.topics.iter().map(|name| &**name)) {
-            self.topics = names.map(Arc::from).collect();
+    fn topics(&mut self, names: &Topics) -> Topics {
+        if *names != self.topics {
+            self.topics = names.clone();
         }
         self.topics.clone()
+    }
+
+    /// Topics that `sums` may find.
+    fn topic_count(&self) -> usize {
+        let mut last: Option<&Topics> = None;
+        let lists = self.engines.iter().filter_map(|member| {
+            let is_same = last.replace(&member.topics).is_some_and(|last| Arc::ptr_eq(last, &member.topics));
+            (!is_same).then_some(member.topics.len())
+        });
+        lists.sum::<usize>() + self.gone_topics.len()
     }
 }
 
@@ -215,6 +227,14 @@ impl Series {
     /// Circuits that are open and half-open.
     pub fn broken(&self) -> [u64; 2] {
         [0, 1].map(|i: usize| self.broken.get(i).map_or(0, |count| count.load(Relaxed)))
+    }
+
+    /// Makes room for what `sums` writes.
+    pub fn reserve(&self, topics: &mut Vec<TopicSums>, codes: &mut Vec<(CodeHash, u64)>) -> Result<()> {
+        let members = self.members.lock();
+        fallible::reserve(topics, members.topic_count().saturating_sub(topics.len()))?;
+        // A series has the code of one version or of two. More of them are few.
+        Ok(fallible::reserve(codes, 2usize.saturating_sub(codes.len()))?)
     }
 
     /// The sums over all engines. `topics` and `codes` are written anew: output by topic, and how many of the current
@@ -330,8 +350,11 @@ impl MetricsRegistry {
     }
 
     /// A meter for a new engine of this thread. `code` is that of a guest.
-    pub fn join(self: &Arc<Self>, transform: &Description, code: Option<CodeHash>) -> Meter {
-        let counters = Counters::new(transform.output_topics.len());
+    pub fn join(self: &Arc<Self>, transform: &Description, code: Option<CodeHash>) -> Result<Meter> {
+        let mut names = fallible::vec(transform.output_topics.len())?;
+        names.extend(transform.output_topics.iter().map(|name| Arc::from(name.as_str())));
+        let names = Arc::new(names);
+        let counters = Counters::new(names.len())?;
         counters.memory_limit.set(transform.limits.memory as u64);
         counters.progressed.set(ticker::now());
         let counters = Arc::new(counters);
@@ -345,13 +368,13 @@ impl MetricsRegistry {
         if let Some(place) = members.released.take() {
             all.released.remove(&place);
         }
-        let topics = members.topics(transform);
+        let topics = members.topics(&names);
         members.engines.push(Member { counters: counters.clone(), topics, code });
         members.joined += 1;
         drop(members);
         drop(all);
         self.engines.fetch_add(1, Relaxed);
-        Meter::new(self.clone(), series, counters, true)
+        Ok(Meter::new(self.clone(), series, counters, true))
     }
 
     /// A meter that is never read.

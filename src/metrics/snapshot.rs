@@ -180,14 +180,24 @@ impl Snapshot {
         registry.series(&mut self.series)?;
         let (series, transforms) = (self.series.len(), self.transforms.len());
         fallible::reserve(&mut self.transforms, series.saturating_sub(transforms))?;
+        self.spare.clear();
         fallible::reserve(&mut self.spare, series.max(transforms))?;
         self.told.clear();
         fallible::reserve(&mut self.told, series)?;
+        for (series, old) in self.series.iter().zip(&mut self.transforms) {
+            series.reserve(&mut old.topics, &mut old.codes)?;
+        }
+        for series in self.series.iter().skip(transforms) {
+            let mut spare = Spare::default();
+            series.reserve(&mut spare.topics, &mut spare.codes)?;
+            self.spare.push(spare);
+        }
         self.runtime.read(registry, pools);
         let now = ticker::now();
         let spare = |old: TransformMetrics| Spare { errors: old.errors, topics: old.topics, codes: old.codes };
         self.spare.extend(self.transforms.drain(..).map(spare));
-        // In the same order, so that each series reuses its memory.
+        // In the same order, so that each series reuses its memory. What is new was put in front.
+        self.spare.rotate_left(series.saturating_sub(transforms));
         let mut spare = self.spare.drain(..);
         for series in self.series.drain(..) {
             let (read, joined) = TransformMetrics::read(&series, now, spare.next().unwrap_or_default());
