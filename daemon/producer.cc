@@ -2,6 +2,7 @@
 #include "producer.hh"
 
 #include <chrono>
+#include <span>
 #include <thread>
 #include <utility>
 
@@ -33,13 +34,15 @@ void until_done(const char* doing, F f) {
   }
 }
 
-const void* bytes_of(const wasmengine::field& f) { return f ? f->data() : nullptr; }
-std::size_t size_of(const wasmengine::field& f) { return f ? f->size() : 0; }
-
 /// A null and an empty field differ for librdkafka only in the pointer.
-const void* pointer_of(const wasmengine::field& f) {
-  return f && f->data() == nullptr ? static_cast<const void*>("") : bytes_of(f);
+const void* bytes_of(const wasm_field& f) {
+  if (f.size < 0) {
+    return nullptr;
+  }
+  return f.data == nullptr ? static_cast<const void*>("") : f.data;
 }
+
+std::size_t size_of(const wasm_field& f) { return f.size < 0 ? 0 : static_cast<std::size_t>(f.size); }
 
 }  // namespace
 
@@ -95,20 +98,20 @@ asio::awaitable<void> producer::abort(asio::thread_pool& pool) {
   _in_transaction = false;
 }
 
-bool producer::produce(std::size_t index, const wasmengine::payload& record, std::int64_t timestamp) {
+bool producer::produce(std::size_t index, const wasm_payload& record, std::int64_t timestamp) {
   rd_kafka_headers_t* headers = nullptr;
-  if (!record.headers.empty()) {
-    headers = rd_kafka_headers_new(record.headers.size());
-    for (const auto& h : record.headers) {
-      rd_kafka_header_add(headers, h.key.data(), static_cast<ssize_t>(h.key.size()), pointer_of(h.value),
-                          static_cast<ssize_t>(size_of(h.value)));
+  if (record.header_count > 0) {
+    headers = rd_kafka_headers_new(record.header_count);
+    for (const auto& h : std::span(record.headers, record.header_count)) {
+      rd_kafka_header_add(headers, static_cast<const char*>(bytes_of(h.key)), static_cast<ssize_t>(size_of(h.key)),
+                          bytes_of(h.value), static_cast<ssize_t>(size_of(h.value)));
     }
   }
   const auto code = rd_kafka_producev(
       _client.get(), RD_KAFKA_V_RKT(_topics.at(index).get()), RD_KAFKA_V_PARTITION(RD_KAFKA_PARTITION_UA),
       RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_TIMESTAMP(timestamp),
-      RD_KAFKA_V_KEY(pointer_of(record.key), size_of(record.key)),
-      RD_KAFKA_V_VALUE(const_cast<void*>(pointer_of(record.value)), size_of(record.value)),
+      RD_KAFKA_V_KEY(bytes_of(record.key), size_of(record.key)),
+      RD_KAFKA_V_VALUE(const_cast<void*>(bytes_of(record.value)), size_of(record.value)),
       RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
   if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
     return true;

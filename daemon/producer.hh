@@ -31,7 +31,7 @@ class producer {
   asio::awaitable<void> abort(asio::thread_pool& pool);
 
   /// Appends a copy of a record to the output of topic `index`. False if there is no room: wait for `flush`.
-  [[nodiscard]] bool produce(std::size_t index, const wasmengine::payload& record, std::int64_t timestamp);
+  [[nodiscard]] bool produce(std::size_t index, const wasm_payload& record, std::int64_t timestamp);
   /// Waits until there is room or a moment has passed.
   asio::awaitable<void> make_room(asio::thread_pool& pool);
   /// Waits until the cluster has all output. Throws if a record was refused. For at-least-once: a transaction's commit

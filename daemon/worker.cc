@@ -41,18 +41,24 @@ wasmengine::field field_of(const void* bytes, std::size_t size) {
   return std::string_view(static_cast<const char*>(bytes), size);
 }
 
-wasmengine::payload payload_of(const rd_kafka_message_t& message) {
-  wasmengine::payload out{field_of(message.key, message.key_len), field_of(message.payload, message.len), {}};
+/// Adds a record that is borrowed.
+void add(wasmengine::record_list& to, const rd_kafka_message_t& message) {
+  rd_kafka_timestamp_type_t kind{};
+  const auto timestamp = rd_kafka_message_timestamp(&message, &kind);
+  const auto key = field_of(message.key, message.key_len);
+  const auto value = field_of(message.payload, message.len);
   rd_kafka_headers_t* headers = nullptr;
-  if (rd_kafka_message_headers(&message, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR) {
-    const char* name = nullptr;
-    const void* value = nullptr;
-    std::size_t size = 0;
-    for (std::size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR; ++i) {
-      out.headers.push_back({name, field_of(value, size)});
-    }
+  if (rd_kafka_message_headers(&message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    return to.add(key, value, message.offset, timestamp);
   }
-  return out;
+  wasmengine::payload all{key, value, {}};
+  const char* name = nullptr;
+  const void* content = nullptr;
+  std::size_t size = 0;
+  for (std::size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &content, &size) == RD_KAFKA_RESP_ERR_NO_ERROR; ++i) {
+    all.headers.push_back({name, field_of(content, size)});
+  }
+  to.add(all, message.offset, timestamp);
 }
 
 partition_name name_of(const rd_kafka_message_t& message) {
@@ -79,7 +85,7 @@ class worker::sink {
   sink(producer& to, asio::io_context& loop, asio::thread_pool& blocking, std::size_t topics, std::uint64_t& written)
       : _to(to), _loop(loop), _blocking(blocking), _topics(topics), _written(written) {}
 
-  wasm_callback_result operator()(wasmengine::output_block block, wasmengine::output_call call) {
+  wasm_callback_result operator()(wasmengine::parsed_block block, wasmengine::output_call call) {
     if (const auto done = write(block); done == block.size()) {
       return WASM_CALLBACK_RESULT_DONE;
     } else {
@@ -91,21 +97,19 @@ class worker::sink {
   }
 
  private:
-  std::size_t write(wasmengine::output_block block) {
+  std::size_t write(wasmengine::parsed_block block) {
     std::size_t done = 0;
-    for (const auto& raw : block) {
-      const wasmengine::output_record record(raw);
-      const auto payload = wasmengine::payload::read(record.payload()).value();
-      if (!_to.produce(record.topic(), payload, record.input_timestamp())) {
+    for (const auto& record : block) {
+      if (!_to.produce(record.record.topic, record.payload, record.record.input_timestamp)) {
         break;
       }
-      _written += record.topic() < _topics ? 1 : 0;
+      _written += record.record.topic < _topics ? 1 : 0;
       ++done;
     }
     return done;
   }
 
-  asio::awaitable<void> finish(wasmengine::output_block rest, wasmengine::promise promise, std::shared_ptr<bool> alive) {
+  asio::awaitable<void> finish(wasmengine::parsed_block rest, wasmengine::promise promise, std::shared_ptr<bool> alive) {
     try {
       while (!rest.empty()) {
         co_await _to.make_room(_blocking);
@@ -143,8 +147,7 @@ worker::worker(worker_context& context, asio::io_context& loop, std::size_t inde
       _index(index),
       _label(context.file.name),
       _client_log{context.log, _label},
-      _wake(loop.get_executor()),
-      _batch(wasmengine::batch_builder::create().value()) {}
+      _wake(loop.get_executor()) {}
 
 client_settings worker::consumer_settings() const {
   client_settings out{{"partition.assignment.strategy", "cooperative-sticky"},
@@ -435,14 +438,12 @@ asio::awaitable<void> worker::transform(const input* first, std::size_t count) {
   if (_commit_at == clock::time_point::max()) {
     _commit_at = clock::now() + _context.file.commit_interval;
   }
-  _batch.reset({.base_offset = first->message->offset}).value();
+  _records.clear();
   for (const auto* i = first; i != first + count; ++i) {
-    rd_kafka_timestamp_type_t kind{};
-    const auto timestamp = rd_kafka_message_timestamp(i->message, &kind);
-    _batch.add(timestamp, payload_of(*i->message), i->message->offset).value();
+    add(_records, *i->message);
   }
   sink output(*_producer, _loop, _context.blocking, _context.file.output_topics.size(), _pending_out);
-  const auto done = co_await wasmengine::async_wait(_engine.transform(_batch.finish().value(), output).value(),
+  const auto done = co_await wasmengine::async_wait(_engine.transform_records(_records.all(), output).value(),
                                                     _loop.get_executor(), asio::use_awaitable);
   count_losses();
   if (!done) {

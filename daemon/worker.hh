@@ -2,7 +2,7 @@
 //
 // One member of a transform's consumer group: a consumer, a guest and a producer on one event loop.
 //
-// A worker takes records, gives them to its guest and writes the guest's output. After `commit_interval` it commits
+// A worker takes records, gives them to its guest without packing a batch and writes the guest's output. After `commit_interval` it commits
 // output and position together. Everything that changes what it owns falls between two transactions.
 #pragma once
 
@@ -119,7 +119,7 @@ class worker {
   std::optional<consumer> _consumer;
   std::optional<producer> _producer;
   wasmengine::engine _engine;
-  wasmengine::batch_builder _batch;
+  wasmengine::record_list _records;
   std::vector<input> _waiting;
   std::size_t _waiting_bytes = 0;
   offsets _committed;  ///< Where each partition goes on after an abort.
