@@ -169,6 +169,13 @@ TEST(FactoryCache, SeveralOfARuntimeKnowNothingOfEachOther) {
   EXPECT_EQ(other.collect().value(), 0U);
 }
 
+/// The same code as another module: with a section more.
+kafka::bytes another(std::string_view guest, std::uint8_t number) {
+  auto bytes = module(guest);
+  bytes.insert(bytes.end(), {0, 3, 1, 'n', number});
+  return bytes;
+}
+
 TEST(FactoryCache, CollectingGivesMachineCodeBackToTheSystem) {
   constexpr int many = 20;
   const auto runtime = we::runtime::create().value();
@@ -180,7 +187,7 @@ TEST(FactoryCache, CollectingGivesMachineCodeBackToTheSystem) {
   for (int n = 0; n < many; ++n) {
     auto t = transform;
     t.name += std::to_string(n);
-    (void)got(cache.get({}, module("rust_identity"), t));
+    (void)got(cache.get({}, another("rust_identity", static_cast<std::uint8_t>(n)), t));
   }
   const auto metric_full = executable();
   const auto mapped_full = mappings::now();

@@ -117,7 +117,7 @@ TEST(SharedCode, IsWaitedForWhileItIsBeingCompiled) {
     compiling.erase(compiling.begin());
     std::vector<we::factory> factories;
     for (auto& one : compiling) {
-      EXPECT_TRUE(succeeded(finish(one)));
+      we::drive(one).value();
       factories.push_back(one.take().value());
     }
     const auto metrics = we::runtime_metrics(runtime).value();
@@ -197,7 +197,7 @@ TEST(SharedCode, ThreadsComeAndGoTogether) {
         if (n % 3 == 0) {
           continue;
         }
-        EXPECT_TRUE(succeeded(finish(compiling)));
+        we::drive(compiling).value();
         const auto factory = compiling.take().value();
         EXPECT_GE(factory.info().value().code_factories, 1U);
       }
