@@ -14,7 +14,7 @@ PEERS   := $(CARGO_TARGET_DIR)/peers
   abi-baseline licences deny advisories mosquitto test-mosquitto bench-mosquitto \
   daemon test-daemon test-cluster \
   soak bench bench-quick bench-pages bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
-  bench-cache bench-crc bench-stall bench-failures bench-record-calls bench-codecs bench-many bench-preempted faults-memory
+  bench-cache bench-crc bench-stall bench-failures bench-record-calls bench-codecs bench-many bench-preempted bench-remote faults-memory
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
@@ -44,15 +44,17 @@ static: library
 	scripts/static-library.sh $(CARGO_TARGET_DIR)/release/libwasm_engine_static.a $(LIBRARY) $(STATIC_LIBRARY)
 
 # Library, headers, what CMake and pkg-config look for, and the tool. TOOL=OFF: without the tool, which wants the
-# packages of `scripts/setup.sh core`. STATIC=ON: with libwasm_engine.a.
+# packages of `scripts/setup.sh core`. STATIC=ON: with libwasm_engine.a. REMOTE=ON: with libwasm_engine_remote.a and
+# `wasm-transform serve`, which want gRPC (`scripts/setup.sh remote`).
 PREFIX  ?= /usr/local
 DESTDIR ?=
 TOOL    ?= ON
 STATIC  ?= OFF
+REMOTE  ?= OFF
 install: $(if $(filter ON,$(STATIC)),static,library)
 	@mkdir -p $(BUILD)
 	@cmake -S . -B $(BUILD)/install -DCMAKE_INSTALL_PREFIX=$(PREFIX) -DWASM_ENGINE_LIBRARY=$(LIBRARY) \
-	  -DWASM_ENGINE_TOOL=$(TOOL) -DWASM_ENGINE_STATIC=$(STATIC) >$(BUILD)/install.log \
+	  -DWASM_ENGINE_TOOL=$(TOOL) -DWASM_ENGINE_STATIC=$(STATIC) -DWASM_ENGINE_REMOTE=$(REMOTE) >$(BUILD)/install.log \
 	  || { cat $(BUILD)/install.log; exit 1; }
 	cmake --build $(BUILD)/install
 	DESTDIR=$(DESTDIR) cmake --install $(BUILD)/install
@@ -218,7 +220,8 @@ test-cluster: daemon guests
 # of unsafe code, of ownership or of the C++ layer are handed in.
 test-sanitized: configure
 	cmake -S . -B $(CMAKE) -DWASM_ENGINE_SANITIZED_TESTS=ON >$(BUILD)/cmake.log || { cat $(BUILD)/cmake.log; exit 1; }
-	cmake --build $(CMAKE) --target wasm_engine_tests_sanitized asio_suite_sanitized libuv_suite_sanitized
+	cmake --build $(CMAKE) --target wasm_engine_tests_sanitized asio_suite_sanitized libuv_suite_sanitized \
+	  $$(test -d $(CMAKE)/remote && echo remote_suite_sanitized)
 	cd $(CMAKE) && ctest --output-on-failure --no-tests=error -R sanitized
 
 # Guests in each language with a million records each. `make test` has a hundred thousand.
@@ -309,6 +312,10 @@ bench-many: setup configure
 bench-preempted: setup configure
 	cmake --build $(CMAKE) --target bench-preempted
 	$(CMAKE)/bench/bench-preempted $(GUESTS)/c_identity.wasm
+
+bench-remote: setup configure
+	cmake --build $(CMAKE) --target bench-remote remote_test_server
+	$(CMAKE)/bench/bench-remote $(CMAKE)/remote/tests/remote_test_server $(GUESTS)/c_identity.wasm
 
 bench-failures: setup configure
 	cmake --build $(CMAKE) --target bench-failures

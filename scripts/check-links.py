@@ -21,6 +21,7 @@ PATH = re.compile(rf"(?:{TOP})/(?:[\w./-]*(?:/|\.\w+))?")
 NAME = re.compile(r"(?:wasm|WASM)_\w+")
 HEADER = ROOT / "include" / "wasm_engine.h"
 METRICS = ROOT / "src" / "metrics" / "text.rs"
+REMOTE_METRICS = ROOT / "remote/server/core.cc"
 COMMENT = re.compile(r"^ *//.*$", re.MULTILINE)
 
 
@@ -54,7 +55,7 @@ def main():
     pages = [Path(page) for page in sys.argv[1:]]
     pages = pages or [HEADER, *sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"),
                                      *ROOT.glob("plugins/*/README.md")])]
-    names = COMMENT.sub("", HEADER.read_text()) + METRICS.read_text()
+    names = COMMENT.sub("", HEADER.read_text()) + METRICS.read_text() + REMOTE_METRICS.read_text()
     faults = [fault for page in dict.fromkeys(pages) for fault in faults_of(page, names)]
     if faults:
         sys.exit("\n".join(faults))

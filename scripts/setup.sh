@@ -4,6 +4,7 @@
 #   scripts/setup.sh core      host side: CMake, GoogleTest, the libraries of the command-line tool, what makes packages
 #   scripts/setup.sh guests    compilers for the example guests (C, C++, Rust, Go, WAT) and the demo's data set
 #   scripts/setup.sh bench     what `make bench` races against beside Cargo's and Go's, and what draws its plot
+#   scripts/setup.sh remote    gRPC, for engines on other computers
 #   scripts/setup.sh deny      cargo-deny, for `make deny`
 #   scripts/setup.sh docs      what makes the site of `make docs`: Doxygen, Graphviz and, by Cargo, mdBook
 #   scripts/setup.sh packages  what makes a new Debian for `make test-packages`
@@ -11,7 +12,7 @@
 #                              as a service, which listens on the loopback only
 #   scripts/setup.sh daemon    what wasm-transformd is built with
 #   scripts/setup.sh kafka     Apache Kafka's broker, by Maven, and a client of others, for the daemon's tests
-#   scripts/setup.sh all       core and guests (the default)
+#   scripts/setup.sh all       core, guests and remote (the default)
 #
 # System packages come from apt. Some of them are only unpacked, into $WASM_ENGINE_UNPACKED (default:
 # ~/.cache/wasm-engine/unpacked). What apt does not offer comes from PyPI and lives in a virtual environment of
@@ -51,6 +52,7 @@ bench_packages=(python3-matplotlib linux-perf
   node-acorn node-cjs-module-lexer node-undici)
 # Node as a library. Its headers cannot be installed beside those of a Node that is not Debian's.
 libnode=(libnode108 libnode-dev)
+remote_packages=(libgrpc++-dev libprotobuf-dev libssl-dev openssl protobuf-compiler protobuf-compiler-grpc)
 mosquitto_packages=(mosquitto mosquitto-dev libmosquitto-dev mosquitto-clients)
 mosquitto_pip=(paho-mqtt==2.1.0)
 daemon_packages=(cmake ninja-build g++ pkg-config librdkafka-dev libyaml-cpp-dev libsystemd-dev libssl-dev libboost-dev
@@ -222,6 +224,7 @@ case "${1:-all}" in
     download_jars "$(dirname "$0")/../daemon/tests/pom.xml"
     venv=$kafka/venv install_pip "${kafka_pip[@]}"
     ;;
+  remote) install_packages "${remote_packages[@]}" ;;
   deny) install_cargo "$deny" ;;
   bench)
     install_packages "${bench_packages[@]}"
@@ -233,11 +236,11 @@ case "${1:-all}" in
     ;;
   packages) install_packages "${system_packages[@]}" ;;
   all)
-    install_packages "${core_packages[@]}" "${guest_packages[@]}"
+    install_packages "${core_packages[@]}" "${guest_packages[@]}" "${remote_packages[@]}"
     unpack_package "$newer_boost"
     download_wheels "${wheel_pip[@]}"
     install_pip "${guest_pip[@]}"
     ;;
-  *) echo "usage: $0 [core|guests|bench|daemon|deny|docs|kafka|mosquitto|packages|all]" >&2; exit 2 ;;
+  *) echo "usage: $0 [core|guests|remote|bench|daemon|deny|docs|kafka|mosquitto|packages|all]" >&2; exit 2 ;;
 esac
 check_host_cargo

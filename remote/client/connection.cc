@@ -21,7 +21,10 @@ std::shared_ptr<grpc::Channel> make_channel(const remote_config& c) {
     return static_cast<int>(std::clamp<std::int64_t>(time.count(), 1, std::numeric_limits<int>::max()));
   };
   args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, milliseconds(c.backoff_min));
-  args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, milliseconds(std::max(c.connect_timeout, c.backoff_min)));
+  // In spite of its name this is how long one attempt may take.
+  const auto attempt = c.connect_timeout.count() == 0 ? c.start_timeout : c.connect_timeout;
+  args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS,
+              milliseconds(std::clamp<std::chrono::milliseconds>(attempt, std::chrono::seconds(1), std::chrono::seconds(20))));
   args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, milliseconds(c.backoff_max));
   args.SetMaxReceiveMessageSize(static_cast<int>(c.max_message));
   args.SetMaxSendMessageSize(-1);

@@ -150,7 +150,7 @@ INSTANTIATE_TEST_SUITE_P(Each, RemoteLiar, testing::ValuesIn(lies()), [](const a
 
 std::string start_fails(const script& does, wasm_status status) {
   liar s(does);
-  remote_bench b({.address = s.address(), .connect_timeout = 0ms, .start_timeout = 1s}, {.bytes = module("c_identity")});
+  remote_bench b({.address = s.address(), .connect_timeout = 0ms, .start_timeout = 2s}, {.bytes = module("c_identity")});
   const auto end = b.start();
   EXPECT_EQ(end.status, status) << end.message();
   return end.message();
@@ -172,8 +172,8 @@ TEST(RemoteLiarAtTheStart, IsToldApart) {
   EXPECT_THAT(start_fails(first([](auto& m) { m.mutable_ready()->set_version(1); }), lost), HasSubstr("another module"));
   EXPECT_THAT(start_fails([](auto& s) { wire::ToHost m; m.mutable_need_module(); s.Write(m); s.Write(m); return until_the_end(s); }, lost),
               HasSubstr("it asks for the module and should not"));
-  EXPECT_THAT(start_fails([](auto& s) { return until_the_end(s); }, lost), AnyOf(HasSubstr("no connection within 1 s"), HasSubstr("it did not start within 1 s")));
-  EXPECT_THAT(start_fails([](auto& s) { s.SendInitialMetadata(); return until_the_end(s); }, lost), HasSubstr("it did not start within 1 s"));
+  EXPECT_THAT(start_fails([](auto& s) { return until_the_end(s); }, lost), AnyOf(HasSubstr("no connection within 2 s"), HasSubstr("it did not start within 2 s")));
+  EXPECT_THAT(start_fails([](auto& s) { s.SendInitialMetadata(); return until_the_end(s); }, lost), HasSubstr("it did not start within 2 s"));
   EXPECT_THAT(start_fails([](auto&) { return grpc::Status::OK; }, lost), HasSubstr("the server ended the stream"));
   EXPECT_THAT(start_fails([](auto&) { return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "what?"); }, WASM_STATUS_CUSTOM_ENGINE_FAILED),
               HasSubstr("no wasm-transform serve, or one of another version"));

@@ -153,7 +153,7 @@ TEST(RemoteSilence, OfAHostThatTakesItsTimeIsNoneOfTheServers) {
 
 TEST(RemoteSilence, OfAGuestThatTakesItsTimeIsNoneOfTheServers) {
   auto config = on_loopback();
-  config.record_time_limit_ns = 1'500'000'000;
+  config.record_time_limit_ns = 1'200'000'000;
   served s(config);
   remote_bench b(brisk(s.address()), {.bytes = module("wat_traps")});
   ASSERT_TRUE(succeeded(b.start()));
