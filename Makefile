@@ -13,7 +13,8 @@ PEERS   := $(CARGO_TARGET_DIR)/peers
   lint docs test-docs test-rust test-header test-symbols test-abi test-bindings test-cpp test-sanitized renew-instructions \
   abi-baseline licences deny advisories mosquitto test-mosquitto bench-mosquitto \
   soak bench bench-quick bench-pages bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
-  bench-cache bench-crc bench-stall bench-failures bench-record-calls bench-codecs bench-many bench-preempted faults-memory
+  bench-cache bench-crc bench-stall bench-failures bench-record-calls bench-codecs bench-many bench-records bench-preempted \
+  faults-memory
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
@@ -281,6 +282,11 @@ bench-codecs: setup configure
 bench-many: setup configure
 	cmake --build $(CMAKE) --target bench-many
 	$(CMAKE)/bench/bench-many $(foreach g,c rust cpp go,$(GUESTS)/$(g)_identity.wasm)
+
+# Records that are in no batch beside the same records in one.
+bench-records: setup configure
+	cmake --build $(CMAKE) --target bench-records
+	$(foreach size,64 1024,$(CMAKE)/bench/bench-records --size $(size) $(GUESTS)/c_identity.wasm &&) true
 
 bench-preempted: setup configure
 	cmake --build $(CMAKE) --target bench-preempted
