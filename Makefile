@@ -14,7 +14,8 @@ PEERS   := $(CARGO_TARGET_DIR)/peers
   abi-baseline licences deny advisories mosquitto test-mosquitto bench-mosquitto \
   daemon test-daemon test-cluster \
   soak bench bench-quick bench-pages bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
-  bench-cache bench-crc bench-stall bench-failures bench-record-calls bench-codecs bench-many bench-preempted bench-remote faults-memory
+  bench-cache bench-crc bench-stall bench-failures bench-record-calls bench-codecs bench-many bench-records bench-preempted \
+  bench-remote faults-memory
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
@@ -308,6 +309,11 @@ bench-codecs: setup configure
 bench-many: setup configure
 	cmake --build $(CMAKE) --target bench-many
 	$(CMAKE)/bench/bench-many $(foreach g,c rust cpp go,$(GUESTS)/$(g)_identity.wasm)
+
+# Records that are in no batch beside the same records in one.
+bench-records: setup configure
+	cmake --build $(CMAKE) --target bench-records
+	$(foreach size,64 1024,$(CMAKE)/bench/bench-records --size $(size) $(GUESTS)/c_identity.wasm &&) true
 
 bench-preempted: setup configure
 	cmake --build $(CMAKE) --target bench-preempted

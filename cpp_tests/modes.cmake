@@ -28,6 +28,7 @@ set(MODE_FILES
   policy/transform_many_test.cc
   record_calls/engines_test.cc
   record_calls/payloads_test.cc
+  records/transform_records_test.cc
   replace/combined_test.cc
   shared/failure_test.cc
   shared/order_test.cc

@@ -76,12 +76,10 @@ TEST(TopicBatches, HaveTheRecordsOfEachTopicInOrder) {
     std::map<std::uint32_t, std::vector<std::string>> wanted, found;
     we::topic_batches batches(config, [&](std::uint32_t topic, std::span<const std::uint8_t> batch) {
       EXPECT_LE(batch.size(), config.max_bytes);
-      wasm_runtime_config unlimited{};
       const auto header = we::read_batch_header(batch).value();
       EXPECT_EQ(header.total_size, batch.size());
       EXPECT_GT(header.record_count, 0);
       EXPECT_TRUE(config.max_records == 0 || static_cast<std::uint32_t>(header.record_count) <= config.max_records);
-      (void)unlimited;
       if ((header.attributes & 7) == 0) {
         for (const auto& r : kafka::batch::decode(batch).records) {
           found[topic].push_back(r.content.value.value());

@@ -55,9 +55,11 @@ wasm_status begin_records(const we::engine& engine, std::span<const wasm_record>
   return wasm_engine_transform_records(engine.get(), &args, future, error);
 }
 
-bool operator==(const output& a, const output& b) {
-  return a.topic == b.topic && a.input_offset == b.input_offset && a.input_timestamp == b.input_timestamp &&
-         a.content == b.content;
+bool same(const std::vector<output>& some, const std::vector<output>& others) {
+  return std::equal(some.begin(), some.end(), others.begin(), others.end(), [](const output& a, const output& b) {
+    return a.topic == b.topic && a.input_offset == b.input_offset && a.input_timestamp == b.input_timestamp &&
+           a.content == b.content;
+  });
 }
 
 kafka::field random_field(std::mt19937& random, bool may_be_large) {
@@ -95,7 +97,7 @@ TEST(TransformRecords, GivesWhatABatchOfThemGives) {
       ASSERT_TRUE(succeeded(b.transform(batch.encode(), one)));
       ASSERT_TRUE(succeeded(finish(b.engine.transform_records(records.all(), other))));
       EXPECT_EQ(one.records.size(), count);
-      EXPECT_TRUE(one.records == other.records) << guest << " " << count;
+      EXPECT_TRUE(same(one.records, other.records)) << guest << " " << count;
     }
   }
 }
@@ -204,8 +206,8 @@ TEST(TransformRecords, PoliciesTreatThemAsABatch) {
     EXPECT_TRUE(succeeded(other.transform(batch, b)));
     EXPECT_EQ(a.values(), b.values());
     EXPECT_EQ(a.records.size(), on_error == WASM_ON_ERROR_SKIP ? 110U : 115U);
-    EXPECT_EQ(one.stats().skipped_records, other.stats().skipped_records);
-    EXPECT_EQ(one.stats().dead_lettered_records, other.stats().dead_lettered_records);
+    EXPECT_EQ(one.stats().skipped, other.stats().skipped);
+    EXPECT_EQ(one.stats().dead_lettered, other.stats().dead_lettered);
   }
 }
 

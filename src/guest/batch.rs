@@ -61,7 +61,9 @@ pub fn check_first(input: Input<'_>, first: u32) -> Result<()> {
     }
     let count = match input {
         // Bytes that are no batch fail later as what they are.
-        Input::Batch(bytes) => wasm_batch_header::parse(bytes).ok().and_then(|header| header.record_count.try_into().ok()),
+        Input::Batch(bytes) => {
+            wasm_batch_header::parse(bytes).ok().and_then(|header| header.record_count.try_into().ok())
+        }
         Input::Records(records) => Some(records.len()),
     };
     match count {

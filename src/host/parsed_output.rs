@@ -58,10 +58,9 @@ impl ParsedBlock {
             let header_count = parts.headers.left();
             if header_count > 0 {
                 fallible::reserve(&mut self.headers, header_count).map_err(|_| refused())?;
-                let parsed = parts.headers.map(|(key, value)| wasm_header {
-                    key: wasm_field::of(Some(key)),
-                    value: wasm_field::of(value),
-                });
+                let parsed = parts
+                    .headers
+                    .map(|(key, value)| wasm_header { key: wasm_field::of(Some(key)), value: wasm_field::of(value) });
                 self.headers.extend(parsed);
             }
             if self.headers.len() - before != header_count {
@@ -130,7 +129,14 @@ mod tests {
             Payload { key: Some(b""), value: None, headers: vec![(b"a", Some(b"b")), (b"", None)] },
             Payload { key: Some(b"key"), value: Some(b""), headers: many },
         ];
-        let encoded: Vec<_> = payloads.iter().map(|payload| { let mut out = Vec::new(); payload.put(&mut out); out }).collect();
+        let encoded: Vec<_> = payloads
+            .iter()
+            .map(|payload| {
+                let mut out = Vec::new();
+                payload.put(&mut out);
+                out
+            })
+            .collect();
         let records: Vec<_> = encoded.iter().map(|payload| raw(payload)).collect();
         let mut block = ParsedBlock::take();
         for _ in 0..2 {

@@ -142,7 +142,9 @@ impl OutputSink {
 
     #[inline(never)]
     fn accept_parsed(&self, records: &[wasm_output_record], batches: &[wasm_output_batch]) -> Result<Ended> {
-        let Some(callback) = self.sink.parsed else { return Ok(Ended::Failed("the output sink has no callback".into())) };
+        let Some(callback) = self.sink.parsed else {
+            return Ok(Ended::Failed("the output sink has no callback".into()));
+        };
         let mut block = self.block.0.take().unwrap_or_else(ParsedBlock::take);
         let (first, count) = match block.parse(records) {
             Ok(parsed) => (parsed.as_ptr(), parsed.len()),

@@ -259,7 +259,10 @@ mod tests {
     #[test]
     fn what_compression_makes_larger_is_not_compressed() {
         let mut state = 1u64;
-        let mut random = || { state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407); (state >> 56) as u8 };
+        let mut random = || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 56) as u8
+        };
         let value: Vec<u8> = (0..5000).map(|_| random()).collect();
         let mut payload = Vec::new();
         Payload { value: Some(&value), ..Payload::default() }.put(&mut payload);
