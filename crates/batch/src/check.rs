@@ -163,15 +163,15 @@ impl<'a> Records<'a> {
                 codec => self.begin_decompression(codec),
             },
             Stage::Plain => self.parse_plain(),
-            Stage::Encode => self.encode(),
             _ => self.step_of_many(),
         }
     }
 
-    /// Steps of large and of compressed batches.
+    /// Steps of large and of compressed batches, and of records that are in none.
     #[cold]
     fn step_of_many(&mut self) -> Result<bool> {
         match self.check.stage {
+            Stage::Encode => return self.encode(),
             Stage::Crc => {
                 let Some(digest) = &mut self.check.digest else { return Err(lost()) };
                 let end = self.batch.len().min(self.check.at + CRC_PIECE);
@@ -219,7 +219,7 @@ impl<'a> Records<'a> {
                 Parsed::Incomplete(_) => return Err(NoRecord::error(TOO_SHORT, &self.header, self.check.index)),
                 Parsed::All => return self.checked().map(|()| true),
             },
-            Stage::Idle | Stage::Header | Stage::Plain | Stage::Encode => {}
+            Stage::Idle | Stage::Header | Stage::Plain => {}
         }
         Ok(false)
     }

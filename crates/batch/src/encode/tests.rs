@@ -1,3 +1,4 @@
+#![allow(unsafe_code)] // records as C has them
 use super::*;
 use crate::entries::{MOST_SEGMENTS, PER_SEGMENT};
 use crate::payload::{Field, Payload};
