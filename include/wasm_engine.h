@@ -1693,7 +1693,7 @@ typedef struct wasm_timer {
 // it if the record may be lost. The next `wasm_engine_start` waits until `open_ns` have passed, if there is a timer,
 // and makes the circuit *half-open*. Then the first failure after which the policy would continue opens it again.
 // `half_open_records` records without one *close* it, and what happened before does not count any more. So it is after
-// a hot swap and with a new policy. Stopping and starting the engine changes nothing.
+// a hot swap and with a new policy. Stopping and starting an engine changes nothing while its circuit is closed.
 typedef struct wasm_engine_policy {
   // `sizeof(wasm_engine_policy)`.
   size_t size;
@@ -1720,10 +1720,10 @@ typedef struct wasm_engine_policy {
   const wasm_timer *timer;
   // Records that may be lost, skipped or as dead letters, of any `lost_window` consecutive records since the circuit
   // was last closed. Records of all batches count in the order in which this engine's guests took them, also over
-  // several batches in one call. Those that a cancelled transform took since its last loss do not. At most 65,535 and
-  // less than `lost_window`. 0: the policy stops before the first loss.
+  // several batches in one call. Those that a cancelled transform took since its last loss do not. At most 65,535
+  // and less than `lost_window`. 0: the policy stops before the first loss.
   uint32_t lost_max;
-  // 0: any number of records may be lost. `WASM_STATUS_INVALID_ARGUMENT` with `WASM_ON_ERROR_FAIL`, which loses none.
+  // 0: any number of records may be lost. `WASM_STATUS_INVALID_ARGUMENT` with `WASM_ON_ERROR_FAIL`: it loses none.
   uint32_t lost_window;
   // Restarts by the policy that may come in `restart_window_ns`: behind a lost record, between two records and after
   // a start that failed. Starts by the host do not count. At most 65,535.
@@ -1767,8 +1767,8 @@ typedef struct wasm_engine_stats {
 
 // Sets what the engine does from now on when its guest fails. Without a policy every failure is up to the host.
 //
-// The memory of thresholds is taken here: 8 bytes for each of `lost_max` and `restart_max`. Nothing is done for a record
-// that is not lost.
+// The memory of thresholds is taken here: 8 bytes for each of `lost_max` and `restart_max`. Nothing is done for a
+// record that is not lost.
 //
 // `WASM_STATUS_INVALID_STATE` if the engine is not stopped. The timer's `data` is taken over in any case except
 // `WASM_STATUS_INVALID_STRUCT_SIZE`, where it cannot be read. `now` and `sleep` are called on the engine's thread
@@ -2365,11 +2365,11 @@ wasm_status wasm_metrics_get_runtime(const wasm_metrics *metrics, wasm_runtime_m
 // Tells the library where the engine's input ends, for `lag_records`. `end_offset` is the offset that the input's next
 // record will have, such as the partition's high watermark. `next_offset` is the offset from which the engine
 // continues. It counts until the engine has taken a record. Then the offset of its last record does, or the one behind
-// it when the batch has completed. Cheap: a host may call this with each batch. -1 as `end_offset`: there is no lag any
-// more. A hot swap keeps both.
+// it when the batch has completed. Cheap: a host may call this with each batch. -1 as `end_offset`: there is no lag
+// any more. A hot swap keeps both.
 //
-// `WASM_STATUS_INVALID_ARGUMENT` if an offset is otherwise negative. `WASM_STATUS_INVALID_STATE` for a user of a shared
-// engine.
+// `WASM_STATUS_INVALID_ARGUMENT` if an offset is otherwise negative. `WASM_STATUS_INVALID_STATE` for a user of a
+// shared engine.
 wasm_status wasm_engine_set_end_offset(wasm_engine *engine,
                                        int64_t next_offset,
                                        int64_t end_offset,
