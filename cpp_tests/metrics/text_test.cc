@@ -86,6 +86,9 @@ TEST(MetricsLifetime, OutliveTheirRuntimeAndKeepNoEngine) {
   b.reset();
   EXPECT_EQ(snapshot[0]->input_records, 1U) << "as it was read";
   ASSERT_TRUE(snapshot.update());
+  ASSERT_EQ(snapshot.size(), 1U) << "once more after its release";
+  EXPECT_EQ(snapshot[0]->engines, 0U);
+  ASSERT_TRUE(snapshot.update());
   EXPECT_EQ(snapshot.size(), 0U);
   EXPECT_EQ(snapshot.runtime_metrics().engines, 0U);
 }

@@ -466,6 +466,11 @@ impl Entered<'_> {
             self.seat.last_error.replace(Some(error.clone()));
         }
         self.stop();
+        // The guest of a shared engine may run for others.
+        let context = &self.inside.context;
+        if context.state.get() == State::Stopped {
+            context.meter.note(Condition::Failed);
+        }
     }
 
     /// Stops the engine in any state.
