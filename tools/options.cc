@@ -145,7 +145,7 @@ void add_rights(CLI::App& command, rights& allowed) {
             for (const auto& word : words) {
               const auto found = names.find(word);
               if (found == names.end()) {
-                throw CLI::ValidationError("--wasi", fmt::format(""{}" is no right", word));
+                throw CLI::ValidationError("--wasi", fmt::format("\"{}\" is no right", word));
               }
               allowed.wasi |= found->second;
             }
