@@ -192,7 +192,7 @@ pub struct wasm_transform_args {
 /// memory for it. In both cases nothing has reached the guest and the engine is idle as before.
 ///
 /// The output of an input record is delivered to the sink as a whole after the guest has finished that record: in one
-/// block, or in several if it has more than 2,048 records. Only output that exceeds `output_buffer_limit` is delivered
+/// block, or in several if it has more than 1,638 records. Only output that exceeds `output_buffer_limit` is delivered
 /// in parts.
 ///
 /// `future` becomes ready when the guest asks for the next batch and the sink has all output. It fails with a

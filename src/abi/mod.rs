@@ -22,6 +22,7 @@ pub mod library;
 pub mod metrics;
 pub mod policy;
 pub mod profile;
+pub mod progress;
 pub mod promise;
 pub mod runtime;
 pub mod schema_registry;

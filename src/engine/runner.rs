@@ -68,6 +68,7 @@ impl Runner {
         self.context.state.set(State::Stopped);
         // First because its stack may still hold records of the batch.
         drop(self.body.take());
+        self.context.note_between(false);
         self.context.note_memory_size(0);
         self.context.flush_log();
         self.context.forget();
@@ -103,6 +104,8 @@ impl Engine for Runner {
         let mut work = self.context.work();
         work.batch.begin(batch, first);
         work.batch.batches = batches;
+        work.batch.ended = 0;
+        work.left_at = None;
         self.context.meter.begin_transform(work.batch.bytes_left(), work.batch.batches_left());
         drop(work);
         self.next = Next::Check;
@@ -117,7 +120,10 @@ impl Engine for Runner {
         } else if batch.begin_next(0) {
             self.next = Next::Check;
         }
-        self.context.work().batch = *batch;
+        let mut work = self.context.work();
+        work.batch = *batch;
+        work.left_at = None;
+        drop(work);
         self.context.state.set(State::Transforming);
     }
 
