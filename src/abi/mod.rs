@@ -28,6 +28,7 @@ pub mod runtime;
 pub mod schema_registry;
 pub mod task;
 pub mod thread;
+mod transform;
 pub mod transform_many;
 
 use crate::base::error::{Error, Result};
