@@ -14,9 +14,8 @@ type Place = (PathBuf, usize);
 #[rustfmt::skip]
 const SECTIONS: &[&str] = &[
     "library", "bytes", "error", "runtime", "thread", "factory", "future", "engine", "transform_many", "transform_records",
-    "batch", "task",
-    "promise", "host_function", "policy", "custom_engine", "schema_registry", "artifact", "code_cache", "factory_cache",
-    "metrics", "profile",
+    "batch", "task", "promise", "host_function", "policy", "progress", "custom_engine", "schema_registry", "artifact",
+    "code_cache", "factory_cache", "metrics", "profile",
 ];
 const EXPORTS: &str = "src/abi";
 /// The introduction of the section of handles.

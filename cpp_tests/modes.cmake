@@ -5,9 +5,11 @@ set(MODE_FILES
   abi/wrong_state_test.cc
   compile/code_cache_test.cc
   engine/many_engines_test.cc
+  engine/progress_test.cc
   engine/sink_test.cc
   engine/task_test.cc
   engine/transform_and_poll_test.cc
+  engine/transform_many_ends_test.cc
   engine/transform_many_test.cc
   guest/bulk_memory_test.cc
   guest/core_dump_test.cc
@@ -27,7 +29,9 @@ set(MODE_FILES
   policy/resume_test.cc
   policy/transform_many_test.cc
   record_calls/engines_test.cc
+  record_calls/modules_test.cc
   record_calls/payloads_test.cc
+  record_calls/watched_test.cc
   records/transform_records_test.cc
   replace/combined_test.cc
   shared/failure_test.cc

@@ -1354,7 +1354,7 @@ wasm_status wasm_engine_start(wasm_engine *engine, wasm_future **future, wasm_er
 // memory for it. In both cases nothing has reached the guest and the engine is idle as before.
 //
 // The output of an input record is delivered to the sink as a whole after the guest has finished that record: in one
-// block, or in several if it has more than 2,048 records. Only output that exceeds `output_buffer_limit` is delivered
+// block, or in several if it has more than 1,638 records. Only output that exceeds `output_buffer_limit` is delivered
 // in parts.
 //
 // `future` becomes ready when the guest asks for the next batch and the sink has all output. It fails with a
@@ -1922,8 +1922,8 @@ typedef struct wasm_timer {
 // transform is *ready*: for each record either the sink took the output, or the record was dropped and counted, or the
 // sink took it as a dead letter. A transform *failed* at a record that its error names (`has_record` of
 // `wasm_error_info`): the same holds for all records before that one. The sink has nothing of that record or of later
-// ones. A transform failed without naming a record, or it was cancelled: the same holds for the records up to the last
-// `input_offset` that the sink took. This happens if the sink fails, if the guest ends between two records or if it
+// ones. A transform failed without naming a record, or it was cancelled: the same holds for the records before the one
+// that `wasm_engine_get_progress` names. This happens if the sink fails, if the guest ends between two records or if it
 // does not start again. A guest that is started again has lost its state.
 //
 // Thresholds make the policy a *circuit breaker*. Before the policy loses more records, or starts the guest again more
@@ -2022,6 +2022,47 @@ wasm_status wasm_engine_get_stats(const wasm_engine *engine, wasm_engine_stats *
 // Writes why a start or a transform last failed under a policy. Also if the host was not told because the policy
 // continued. The error is owned by the host. NULL if nothing has failed under a policy yet.
 wasm_status wasm_engine_get_last_error(const wasm_engine *engine, wasm_error **last, wasm_error **error);
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Progress
+//
+// How far a transform has come: what a host checkpoints.
+// ---------------------------------------------------------------------------------------------------------------------
+
+// How far the last transform of an engine has come: the first input record whose output the sink does not have whole.
+//
+// For each record before that one the sink has accepted all output, or there was none, or a policy dropped the record,
+// or the sink has accepted the record as a dead letter. A block counts when its callback has returned done, or when a
+// poll has seen that its promise was resolved. Of the record itself and of those behind it the sink has nothing. One
+// exception: of a record whose output exceeds `output_buffer_limit` it may have a part. Another one: a guest that
+// writes before it takes a record or behind the last one.
+//
+// A host that stores this with the output that it has accepted loses no record and repeats none: it goes on with
+// `wasm_engine_transform_many` or `wasm_engine_transform` for batch `batch`, with `first_record` `record`, and the
+// batches behind it. Or it goes on reading at `next_offset`.
+typedef struct wasm_engine_progress {
+  // `sizeof(wasm_engine_progress)`, set by the caller.
+  size_t size;
+  // Index of the record's batch in the call. The number of batches when all have completed.
+  uint32_t batch;
+  // Index of the record in that batch. If it is the number of the batch's records, all of them are whole, but the
+  // guest has not asked for the next batch: go on with that one. Only what a guest writes behind its last record may
+  // be missing.
+  uint32_t record;
+  // The offset from which the input is to be read again: that of the record, or the one behind the last batch that
+  // has completed. It also passes offsets that compaction has left without a record.
+  int64_t next_offset;
+  // 1: `next_offset` is known. 0: the first batch is not checked yet or was refused, or there was no transform.
+  uint32_t has_offset;
+} wasm_engine_progress;
+
+// Writes how far the last transform of the engine has come. All fields are 0 before the first one. The caller has set
+// `progress->size`.
+//
+// Any time on the engine's thread: while the transform is pending or yields, in callbacks of the engine, after it is
+// ready, failed or cancelled, and while the engine is stopped. In the sink's callback its block does not count yet. The
+// numbers never go back during a transform.
+wasm_status wasm_engine_get_progress(const wasm_engine *engine, wasm_engine_progress *progress, wasm_error **error);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Custom engine

@@ -189,6 +189,9 @@ typedef wasm_status wasm_engine_set_policy_fn(wasm_engine *engine,
                                               wasm_error **error);
 typedef wasm_status wasm_engine_get_stats_fn(const wasm_engine *engine, wasm_engine_stats *stats, wasm_error **error);
 typedef wasm_status wasm_engine_get_last_error_fn(const wasm_engine *engine, wasm_error **last, wasm_error **error);
+typedef wasm_status wasm_engine_get_progress_fn(const wasm_engine *engine,
+                                                wasm_engine_progress *progress,
+                                                wasm_error **error);
 typedef wasm_status wasm_factory_create_custom_fn(const wasm_runtime *runtime,
                                                   const wasm_factory_config *config,
                                                   const wasm_custom_engine *engine,
@@ -343,6 +346,7 @@ typedef struct wasm_library {
   wasm_engine_set_policy_fn *engine_set_policy;
   wasm_engine_get_stats_fn *engine_get_stats;
   wasm_engine_get_last_error_fn *engine_get_last_error;
+  wasm_engine_get_progress_fn *engine_get_progress;
   wasm_factory_create_custom_fn *factory_create_custom;
   wasm_work_next_fn *work_next;
   wasm_work_write_fn *work_write;
@@ -468,6 +472,7 @@ static inline const char *wasm_library_open(wasm_library *library, const char *f
       {"wasm_engine_set_policy", offsetof(wasm_library, engine_set_policy)},
       {"wasm_engine_get_stats", offsetof(wasm_library, engine_get_stats)},
       {"wasm_engine_get_last_error", offsetof(wasm_library, engine_get_last_error)},
+      {"wasm_engine_get_progress", offsetof(wasm_library, engine_get_progress)},
       {"wasm_factory_create_custom", offsetof(wasm_library, factory_create_custom)},
       {"wasm_work_next", offsetof(wasm_library, work_next)},
       {"wasm_work_write", offsetof(wasm_library, work_write)},
@@ -588,6 +593,7 @@ static inline const char *wasm_library_open(wasm_library *library, const char *f
 #define wasm_engine_set_policy (WASM_LIBRARY).engine_set_policy
 #define wasm_engine_get_stats (WASM_LIBRARY).engine_get_stats
 #define wasm_engine_get_last_error (WASM_LIBRARY).engine_get_last_error
+#define wasm_engine_get_progress (WASM_LIBRARY).engine_get_progress
 #define wasm_factory_create_custom (WASM_LIBRARY).factory_create_custom
 #define wasm_work_next (WASM_LIBRARY).work_next
 #define wasm_work_write (WASM_LIBRARY).work_write

@@ -357,6 +357,16 @@ class engine {
     return stats;
   }
 
+  /// How far the last transform has come: the first input record whose output the sink does not have whole. Any time.
+  [[nodiscard]] result<wasm_engine_progress> progress() const noexcept {
+    wasm_engine_progress progress{sizeof(progress), 0, 0, 0, 0};
+    auto got = detail::call([&](wasm_error** e) { return wasm_engine_get_progress(get(), &progress, e); });
+    if (!got) {
+      return got.err();
+    }
+    return progress;
+  }
+
   /// Why a start or a transform last failed under a policy, also if the policy continued. None if nothing has failed.
   [[nodiscard]] result<std::optional<error>> last_error() const noexcept {
     wasm_error* last = nullptr;

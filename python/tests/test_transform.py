@@ -20,7 +20,9 @@ class Transform(Case):
         async with we.Engine(await compiled("c_tee")) as engine:
             self.assertEqual(engine.state, we.EngineState.IDLE)
             self.assertGreater(engine.memory_size, 0)
+            self.assertEqual(engine.progress, we.Progress(0, 0, None))
             got = await engine.transform(sent)
+            self.assertEqual(engine.progress, we.Progress(1, 0, 7))
         twice = [we.OutputRecord("out", b"key", b"2 twice", tuple(headers), 0, 7, 0, ordinal) for ordinal in range(2)]
         self.assertEqual(got[:2], twice)
         self.assertEqual(got[2], we.OutputRecord("out", None, None, (), 5, 8, 1, 0))

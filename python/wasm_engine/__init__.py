@@ -9,7 +9,7 @@
 
 `Runtime` and `Factory` may be used on any thread. An `Engine` belongs to the thread that made it.
 """
-from .engine import Engine
+from .engine import Engine, Progress
 from .enums import Compression, EngineState, MemoryMode, OnError, Severity, Status, Trap, TrapMode
 from .error import BatchError, GuestError, ModuleError, WasmError
 from .native import version
@@ -30,6 +30,7 @@ __all__ = [
     "ModuleError",
     "OnError",
     "OutputRecord",
+    "Progress",
     "Record",
     "Runtime",
     "Severity",

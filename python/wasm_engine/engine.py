@@ -6,7 +6,7 @@ import asyncio
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Union
+from typing import Any, NamedTuple, Union
 
 from .enums import EngineState, OnError, Status
 from .error import WasmError, call, make
@@ -18,6 +18,16 @@ from .runtime import Factory
 #: A Kafka record batch as it is on the wire, or records.
 Batch = Union[bytes, bytearray, memoryview, Iterable[Record]]
 Sink = Callable[[list[OutputRecord]], Union[Awaitable[object], None]]
+
+
+class Progress(NamedTuple):
+    """The first input record whose output the sink does not have whole."""
+
+    #: The number of batches when all have completed.
+    batch: int
+    record: int
+    #: The offset to go on from. None if it is not known.
+    next_offset: int | None
 
 
 class _Output:
@@ -136,6 +146,13 @@ class Engine:
         size = ffi.new("uint64_t *")
         call(lib.wasm_engine_get_memory_size, self._open(), size)
         return int(size[0])
+
+    @property
+    def progress(self) -> Progress:
+        """How far the last transform has come: what a checkpoint needs."""
+        progress = struct("wasm_engine_progress")
+        call(lib.wasm_engine_get_progress, self._open(), progress)
+        return Progress(progress.batch, progress.record, progress.next_offset if progress.has_offset else None)
 
     async def __aenter__(self) -> Engine:
         try:

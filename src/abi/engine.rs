@@ -2,15 +2,16 @@
 
 use super::error::wasm_error;
 use super::factory::wasm_factory;
-use super::future::{taken, wasm_future};
-use super::{Out, boundary, first_size, memory_is_not_short, memory_is_there, sized, take};
+use super::future::wasm_future;
+use super::transform::{TransformArgs, begin_and_poll, begin_with_future};
+use super::{Out, boundary, first_size, memory_is_there, sized};
 use crate::base::error::{Error, Result};
 use crate::base::state::{wasm_engine_state, wasm_poll};
 use crate::base::status::wasm_status;
 use crate::engine::seat::{EngineKind, Seat};
 use crate::host::sink::{OutputSink, wasm_output_sink};
 use crate::host::slice::{CallScope, wasm_slice};
-use crate::host::waker::{Waker, wasm_waker};
+use crate::host::waker::wasm_waker;
 use core::cell::Cell;
 use core::ffi::c_void;
 use std::rc::Rc;
@@ -192,7 +193,7 @@ pub struct wasm_transform_args {
 /// memory for it. In both cases nothing has reached the guest and the engine is idle as before.
 ///
 /// The output of an input record is delivered to the sink as a whole after the guest has finished that record: in one
-/// block, or in several if it has more than 2,048 records. Only output that exceeds `output_buffer_limit` is delivered
+/// block, or in several if it has more than 1,638 records. Only output that exceeds `output_buffer_limit` is delivered
 /// in parts.
 ///
 /// `future` becomes ready when the guest asks for the next batch and the sink has all output. It fails with a
@@ -211,42 +212,27 @@ pub unsafe extern "C" fn wasm_engine_transform(
     future: *mut *mut wasm_future,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    boundary(error, |scope| {
-        // SAFETY: the header says so.
-        let (args, sink) = unsafe { read(args)? };
-        let engine = reference(scope, engine)?;
-        let out = Out::new(future, "future")?;
-        let number = begin(&engine, args, sink)?;
-        out.set(wasm_future::operation(engine, Some(number)));
-        Ok(())
-    })
+    // SAFETY: the header says so.
+    unsafe { begin_with_future(engine, args, future, error) }
 }
 
-/// To be called first so that the sink is dropped on every path.
-///
-/// # Safety
-///
-/// As the header says.
-#[inline(always)]
-unsafe fn read(args: *const wasm_transform_args) -> Result<(wasm_transform_args, OutputSink)> {
-    // SAFETY: the header says so. All zeros is valid for both.
-    unsafe {
-        let args = sized(args, first_size!(wasm_transform_args, first_record), "args")?;
-        Ok((args, OutputSink::new(take(args.sink, first_size!(wasm_output_sink, records), "sink")?)))
-    }
-}
+// SAFETY: integers and pointers, the size first.
+unsafe impl TransformArgs for wasm_transform_args {
+    const FIRST_SIZE: usize = first_size!(wasm_transform_args, first_record);
 
-/// Begins a transform. Returns the operation's number.
-#[inline(always)]
-fn begin(engine: &wasm_engine, args: wasm_transform_args, sink: OutputSink) -> Result<u64> {
-    if !sink.is_complete() {
-        return Err(Error::new(wasm_status::NullArgument, "the sink's callback records is NULL"));
+    #[inline(always)]
+    fn sink(&self) -> *const wasm_output_sink {
+        self.sink
     }
-    memory_is_not_short()?;
-    // SAFETY: the header asks for a batch that stays unchanged until the operation has completed. `'static` stands for
-    // that here: the engine drops its references when the operation completes, is cancelled or ends with a panic.
-    let batch = unsafe { args.batch.outliving("batch")? };
-    engine.engine.transform(batch.into(), args.first_record, None, sink)
+
+    #[inline(always)]
+    unsafe fn begin(self, engine: &Seat, sink: OutputSink) -> Result<u64> {
+        // SAFETY: the header asks for a batch that stays unchanged until the operation has completed. `'static` stands
+        // for that here: the engine drops its references when the operation completes, is cancelled or ends with a
+        // panic.
+        let batch = unsafe { self.batch.outliving("batch")? };
+        engine.transform(batch.into(), self.first_record, None, sink)
+    }
 }
 
 /// `wasm_engine_transform` and the first `wasm_future_poll` in one call. The transform of nearly every small batch
@@ -267,41 +253,8 @@ pub unsafe extern "C" fn wasm_engine_transform_and_poll(
     future: *mut *mut wasm_future,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    boundary(error, |scope| {
-        // SAFETY: the header says so.
-        let waker = unsafe { taken(waker) };
-        // SAFETY: the header says so.
-        let (args, sink) = unsafe { read(args)? };
-        let engine = reference(scope, engine)?;
-        let state = Out::new(state, "state")?;
-        let future = Out::new(future, "future")?;
-        let number = begin(&engine, args, sink)?;
-        poll_at_once(engine, number, waker, state, future)
-    })
-}
-
-/// The first poll of a transform that has just begun.
-#[inline(always)]
-pub(super) fn poll_at_once(
-    engine: Rc<wasm_engine>,
-    number: u64,
-    waker: Waker,
-    state: Out<wasm_poll>,
-    future: Out<*mut wasm_future>,
-) -> Result<()> {
-    let polled = match engine.engine.poll(number, waker) {
-        Ok(wasm_poll::Ready) => {
-            future.set(core::ptr::null_mut());
-            state.set(wasm_poll::Ready);
-            return Ok(());
-        }
-        Ok(polled) => polled,
-        Err(e) if e.status.had_no_effect() => wasm_poll::Yielded,
-        Err(e) => return Err(e),
-    };
-    future.set(wasm_future::operation(engine, Some(number)));
-    state.set(polled);
-    Ok(())
+    // SAFETY: the header says so.
+    unsafe { begin_and_poll(engine, args, waker, state, future, error) }
 }
 
 /// Stops the guest in any state and frees its memory and stack. A start or transform in progress fails with

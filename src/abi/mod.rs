@@ -22,11 +22,13 @@ pub mod library;
 pub mod metrics;
 pub mod policy;
 pub mod profile;
+pub mod progress;
 pub mod promise;
 pub mod runtime;
 pub mod schema_registry;
 pub mod task;
 pub mod thread;
+mod transform;
 pub mod transform_many;
 pub mod transform_records;
 

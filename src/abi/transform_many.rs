@@ -1,13 +1,15 @@
 //! Several batches in one call. When more than one batch waits for an engine, this takes a fraction of the time of one
 //! `wasm_engine_transform` after the other: between two batches that are small the guest is not suspended.
 
-use super::engine::{poll_at_once, reference, wasm_engine};
+use super::engine::wasm_engine;
 use super::error::wasm_error;
-use super::future::{taken, wasm_future};
-use super::{Out, boundary, first_size, memory_is_not_short, sized, take};
+use super::future::wasm_future;
+use super::transform::{TransformArgs, begin_and_poll, begin_with_future};
+use super::{Out, boundary, first_size};
 use crate::base::error::{Error, Result};
 use crate::base::state::wasm_poll;
 use crate::base::status::wasm_status;
+use crate::engine::seat::Seat;
 use crate::guest::batches::Batches;
 use crate::host::call::wasm_call;
 use crate::host::sink::{OutputSink, wasm_output_batch, wasm_output_sink};
@@ -60,15 +62,8 @@ pub unsafe extern "C" fn wasm_engine_transform_many(
     future: *mut *mut wasm_future,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    boundary(error, |scope| {
-        // SAFETY: the header says so.
-        let (args, sink) = unsafe { read(args)? };
-        let engine = reference(scope, engine)?;
-        let out = Out::new(future, "future")?;
-        let number = begin(&engine, args, sink)?;
-        out.set(wasm_future::operation(engine, Some(number)));
-        Ok(())
-    })
+    // SAFETY: the header says so.
+    unsafe { begin_with_future(engine, args, future, error) }
 }
 
 /// `wasm_engine_transform_many` and the first `wasm_future_poll` in one call, as `wasm_engine_transform_and_poll`.
@@ -81,55 +76,38 @@ pub unsafe extern "C" fn wasm_engine_transform_many_and_poll(
     future: *mut *mut wasm_future,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    boundary(error, |scope| {
-        // SAFETY: the header says so.
-        let waker = unsafe { taken(waker) };
-        // SAFETY: the header says so.
-        let (args, sink) = unsafe { read(args)? };
-        let engine = reference(scope, engine)?;
-        let state = Out::new(state, "state")?;
-        let future = Out::new(future, "future")?;
-        let number = begin(&engine, args, sink)?;
-        poll_at_once(engine, number, waker, state, future)
-    })
+    // SAFETY: the header says so.
+    unsafe { begin_and_poll(engine, args, waker, state, future, error) }
 }
 
-/// To be called first so that the sink is dropped on every path.
-///
-/// # Safety
-///
-/// As the header says.
-#[inline(always)]
-unsafe fn read(args: *const wasm_transform_many_args) -> Result<(wasm_transform_many_args, OutputSink)> {
-    // SAFETY: the header says so. All zeros is valid for both.
-    unsafe {
-        let args = sized(args, first_size!(wasm_transform_many_args, first_record), "args")?;
-        Ok((args, OutputSink::new(take(args.sink, first_size!(wasm_output_sink, records), "sink")?)))
-    }
-}
+// SAFETY: integers and pointers, the size first.
+unsafe impl TransformArgs for wasm_transform_many_args {
+    const FIRST_SIZE: usize = first_size!(wasm_transform_many_args, first_record);
 
-/// Begins a transform. Returns the operation's number.
-#[inline(always)]
-fn begin(engine: &wasm_engine, args: wasm_transform_many_args, sink: OutputSink) -> Result<u64> {
-    if !sink.is_complete() {
-        return Err(Error::new(wasm_status::NullArgument, "the sink's callback records is NULL"));
+    #[inline(always)]
+    fn sink(&self) -> *const wasm_output_sink {
+        self.sink
     }
-    let count = args.batch_count;
-    if u32::try_from(count).is_err() {
-        return Err(Error::invalid(format!("batch_count is {count}; a call has at most {} batches", u32::MAX)));
-    }
-    memory_is_not_short()?;
-    // SAFETY: the header says that the array can be read for the call.
-    let slices = unsafe { array(args.batches, count, "batches")? };
-    // SAFETY: the header asks for batches that stay unchanged until the operation has completed. `'static` stands for
-    // that here: the engine drops its references when the operation completes, is cancelled or ends with a panic.
-    let mut all = slices.iter().map(|slice| unsafe { slice.outliving("batches") });
-    match slices.len() {
-        0 => Err(Error::invalid("batch_count is 0; a call has at least one batch")),
-        1 => engine.engine.transform(all.next().transpose()?.unwrap_or_default().into(), args.first_record, None, sink),
-        _ => {
-            let batches = Batches::new(count, all)?;
-            engine.engine.transform(batches.first().into(), args.first_record, Some(batches), sink)
+
+    #[inline(always)]
+    unsafe fn begin(self, engine: &Seat, sink: OutputSink) -> Result<u64> {
+        let count = self.batch_count;
+        if u32::try_from(count).is_err() {
+            return Err(Error::invalid(format!("batch_count is {count}; a call has at most {} batches", u32::MAX)));
+        }
+        // SAFETY: the header says that the array can be read for the call.
+        let slices = unsafe { array(self.batches, count, "batches")? };
+        // SAFETY: the header asks for batches that stay unchanged until the operation has completed. `'static` stands
+        // for that here: the engine drops its references when the operation completes, is cancelled or ends with a
+        // panic.
+        let mut all = slices.iter().map(|slice| unsafe { slice.outliving("batches") });
+        match slices.len() {
+            0 => Err(Error::invalid("batch_count is 0; a call has at least one batch")),
+            1 => engine.transform(all.next().transpose()?.unwrap_or_default().into(), self.first_record, None, sink),
+            _ => {
+                let batches = Batches::new(count, all)?;
+                engine.transform(batches.first().into(), self.first_record, Some(batches), sink)
+            }
         }
     }
 }

@@ -224,6 +224,7 @@ impl ActivePoll<'_> {
             Body::Guest(guest) => guest,
             Body::Custom(engine) => return Ok(self.before_pause(engine.take_step(self.context))),
         };
+        self.context.note_between(false);
         match guest.resume() {
             TaskPoll::Pending => match self.context.suspended.take() {
                 Some(Suspended::ForBatch) => {
@@ -233,7 +234,10 @@ impl ActivePoll<'_> {
                 Some(Suspended::ForCheck) => Ok(Some(Next::Deliver(Then::Check))),
                 Some(Suspended::ForOutput) => Ok(Some(Next::Deliver(Then::Run))),
                 Some(Suspended::ForHost) => Ok(self.before_pause(Some(Next::HostCall))),
-                Some(Suspended::SliceOver) => Ok(self.before_pause(None)),
+                Some(Suspended::SliceOver) => {
+                    self.context.note_between(true);
+                    Ok(self.before_pause(None))
+                }
                 None => Err(Error::new(Status::Internal, "the guest was suspended without a reason")),
             },
             TaskPoll::Ready(ended) => self.explain(ended).map(Some),
@@ -273,18 +277,22 @@ impl ActivePoll<'_> {
         let mut work = self.context.work();
         let (false, Some(sink)) = (work.output.is_empty(), self.sink) else { return Ok(None) };
         loop {
-            let (records, batches) = work.block();
-            match sink.accept(records, batches)? {
+            work.prepare_block();
+            drop(work);
+            // Lent, not taken: the callback may ask for the progress.
+            let seen = self.context.see();
+            let (records, batches) = seen.block();
+            let ended = sink.accept(records, batches);
+            drop(seen);
+            match ended? {
                 Ended::Done => {
+                    work = self.context.work();
                     if !self.consume(&mut work) {
                         return Ok(None);
                     }
                 }
                 Ended::Pending(waiting) => return Ok(Some(waiting)),
-                Ended::Failed(why) => {
-                    drop(work);
-                    return Err(self.rejected(&why));
-                }
+                Ended::Failed(why) => return Err(self.rejected(&why)),
             }
         }
     }

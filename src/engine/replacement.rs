@@ -191,6 +191,7 @@ impl Entered<'_> {
         let Some(replacement) = self.inside.replacement.take_if(|replacement| replacement.is_due) else { return false };
         let Replacement { state, engine, .. } = *replacement;
         let seat = self.seat;
+        seat.keep_progress();
         // Also if its host has not yet started the previous version, which a replacement had started.
         let left_stopped = seat.state.get() == State::Stopped || seat.started_for_host.get();
         let mut old = core::mem::replace(&mut self.inside.engine, engine);

@@ -75,6 +75,7 @@ impl Runner {
         self.context.meter.note(Condition::Stopped);
         // First because its stack may still hold records of the batch.
         drop(self.body.take());
+        self.context.note_between(false);
         self.context.note_memory_size(0);
         self.context.flush_log();
         self.context.forget();
@@ -110,6 +111,8 @@ impl Engine for Runner {
         let mut work = self.context.work();
         work.batch.begin(input, first);
         work.batch.batches = batches;
+        work.batch.ended = 0;
+        work.left_at = None;
         self.context.meter.begin_transform(work.batch.bytes_left(), work.batch.batches_left());
         drop(work);
         self.next = Next::Check;
@@ -124,7 +127,10 @@ impl Engine for Runner {
         } else if batch.begin_next(0) {
             self.next = Next::Check;
         }
-        self.context.work().batch = *batch;
+        let mut work = self.context.work();
+        work.batch = *batch;
+        work.left_at = None;
+        drop(work);
         self.context.state.set(State::Transforming);
     }
 

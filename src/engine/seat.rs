@@ -21,6 +21,7 @@ use crate::compile::factory::Compiled;
 use crate::guest::batch::Batch;
 use crate::guest::batches::Batches;
 use crate::guest::context::Context;
+use crate::guest::progress::Progress;
 use crate::host::sink::OutputSink;
 use crate::host::waker::Waker;
 use crate::metrics::counters::Condition;
@@ -125,6 +126,7 @@ pub(super) fn poison(context: &Context) {
     context.poisoned.set(true);
     // What had borrowed it was dropped before, by the same panic.
     if let Some(mut work) = context.try_work() {
+        work.note_progress();
         work.batch = Batch::default();
     }
     context.meter.fail(Status::Panic);
@@ -232,6 +234,29 @@ impl Seat {
         self.stats.get()
     }
 
+    /// How far the last transform has come.
+    pub fn progress(&self) -> Result<Progress> {
+        match self.attached.progress.get() {
+            Some(progress) => Ok(progress),
+            None => self.context.borrow().progress().ok_or_else(busy),
+        }
+    }
+
+    /// Keeps the progress: the context is about to lose it.
+    pub(super) fn keep_progress(&self) {
+        if let Ok(progress) = self.progress() {
+            self.attached.progress.set(Some(progress));
+        }
+    }
+
+    /// The operation runs: the context has its progress. A user of a shared engine notes it when its turn begins.
+    #[inline]
+    pub(super) fn note_running(&self) {
+        if self.kind == EngineKind::Own {
+            self.attached.progress.set(None);
+        }
+    }
+
     /// Why a start or a transform last failed under a policy. Also if its host was not told because the policy
     /// continued.
     pub fn last_error(&self) -> Option<Error> {
@@ -311,6 +336,7 @@ impl Seat {
         self.expect(&entered, State::Idle, "transform")?;
         let inside = &mut *entered.inside;
         inside.engine.transform(input, first, batches)?;
+        self.note_running();
         self.started_for_host.set(false);
         if let Some(supervisor) = &mut inside.supervisor {
             supervisor.transform();
@@ -440,7 +466,7 @@ impl Entered<'_> {
             return Err(Error::new(Status::Internal, "the policy is gone"));
         };
         if replaced {
-            return Ok(supervisor.go_on(engine.as_mut()));
+            return Ok(supervisor.go_on(self.seat, engine.as_mut()));
         }
         supervisor.poll(self.seat, engine.as_mut(), sink.as_ref(), waker, &mut self.wakers)
     }
@@ -475,6 +501,7 @@ impl Entered<'_> {
 
     /// Stops the engine in any state.
     fn stop(&mut self) {
+        self.seat.keep_progress();
         // First, because the engine's stop runs callbacks that may ask for the state.
         self.seat.state.set(State::Stopped);
         self.inside.engine.stop();

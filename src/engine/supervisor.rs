@@ -117,9 +117,10 @@ impl Supervisor {
     }
 
     /// The guest has started. If there is the rest of a batch or another batch, the transform continues.
-    pub fn go_on(&mut self, engine: &mut dyn Engine) -> wasm_poll {
+    pub fn go_on(&mut self, seat: &Seat, engine: &mut dyn Engine) -> wasm_poll {
         match self.rest.take_if(|rest| rest.has_more()) {
             Some(rest) => {
+                seat.note_running();
                 engine.resume(rest);
                 self.phase = Phase::Transforming;
                 wasm_poll::Yielded
@@ -159,7 +160,7 @@ impl Supervisor {
                 Ok(wasm_poll::Ready) => {
                     poll.engine.finish(poll.wakers);
                     self.note_started();
-                    Ok(self.go_on(poll.engine))
+                    Ok(self.go_on(poll.seat, poll.engine))
                 }
                 Err(e) if !e.status.had_no_effect() => self.start_failed(&mut poll, e),
                 other => other,
@@ -185,6 +186,7 @@ impl Supervisor {
                 }
                 Some(_) => {
                     self.note_dead_letter(&poll);
+                    self.note_progress(&poll);
                     self.phase = Phase::StartNow;
                     Ok(wasm_poll::Yielded)
                 }
@@ -250,6 +252,7 @@ impl Supervisor {
             return Err(self.failed(poll.seat, error));
         }
         let loses = guest.record.is_some();
+        poll.seat.keep_progress();
         let rest = poll.engine.take_batch();
         // Between two records nothing is lost. The guest must have made progress.
         if !loses && rest.taken <= rest.first {
@@ -272,6 +275,10 @@ impl Supervisor {
         poll.engine.context().meter.note_restarting();
         poll.engine.finish(poll.wakers);
         self.rest = Some(rest);
+        // A dead letter that the sink has not taken yet is not lost.
+        if !matches!(next, Phase::DeadLetter(..)) {
+            self.note_progress(poll);
+        }
         self.phase = next;
         Ok(wasm_poll::Yielded)
     }
@@ -291,6 +298,13 @@ impl Supervisor {
             }
             Ended::Pending(waiting) => Ok(Phase::DeadLetter(waiting, letter, batch.index())),
             Ended::Failed(why) => Err(self.not_taken(poll, batch.index(), &why)),
+        }
+    }
+
+    /// The operation goes on behind what the guest had when it failed.
+    fn note_progress(&mut self, poll: &SupervisedPoll<'_>) {
+        if let Some(rest) = &mut self.rest {
+            poll.seat.attached.progress.set(Some(rest.progress_behind()));
         }
     }
 

@@ -22,6 +22,8 @@ pub enum Stage {
     Given,
     /// The guest has seen the header.
     Announced,
+    /// It was refused. There is none any more.
+    Refused,
 }
 
 /// A batch. It is checked once whatever happens to its records: a guest that is started again continues where the last
@@ -52,6 +54,8 @@ pub struct Batch {
     count: u32,
     /// All batches of the operation if it has several.
     pub batches: Option<Box<Batches>>,
+    /// Index of the last batch of an operation that has completed.
+    pub ended: u32,
 }
 
 /// Refuses a first record that a batch does not have. The header has the number.
@@ -78,7 +82,7 @@ impl Batch {
     /// Whether there is a batch.
     #[inline]
     pub fn is_there(&self) -> bool {
-        self.stage != Stage::None
+        !matches!(self.stage, Stage::None | Stage::Refused)
     }
 
     /// Takes a batch that is to be given from record `first` on. `check` comes next. In place because building it
@@ -93,7 +97,10 @@ impl Batch {
     /// Takes a step of the check. True if the whole batch is checked and given. After an error there is no batch.
     #[inline]
     pub fn check(&mut self, rules: Rules) -> Result<bool> {
-        self.step(rules).inspect_err(|_| self.end())
+        self.step(rules).inspect_err(|_| {
+            self.end();
+            self.stage = Stage::Refused;
+        })
     }
 
     #[inline]

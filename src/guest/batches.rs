@@ -52,6 +52,8 @@ pub struct Batches {
     shares: Vec<wasm_output_batch>,
     /// Records that `shares` has.
     shared: usize,
+    /// The first record that a guest gets of the batch that `shares` begins with.
+    begin: u32,
     /// The current batch was refused while the guest waited for it.
     refusal: Option<Error>,
 }
@@ -78,6 +80,11 @@ impl Batches {
         self.index as u32
     }
 
+    /// The batch before the current one.
+    pub fn before(&self) -> Option<&'static [u8]> {
+        self.all.get(self.index.checked_sub(1)?).copied()
+    }
+
     /// Whether another batch follows.
     #[inline]
     pub fn has_next(&self) -> bool {
@@ -100,10 +107,14 @@ impl Batches {
         self.shared > 0
     }
 
-    /// Goes to the next batch. The block has `records` records, which belong to the batches so far.
+    /// Goes to the next batch. The block has `records` records, which belong to the batches so far. A guest got those
+    /// of the current one from `first` on.
     #[inline]
-    fn advance(&mut self, records: usize) -> Option<&'static [u8]> {
+    fn advance(&mut self, records: usize, first: u32) -> Option<&'static [u8]> {
         let next = *self.all.get(self.index + 1)?;
+        if self.shared == 0 {
+            self.begin = first;
+        }
         self.share(records);
         self.index += 1;
         Some(next)
@@ -119,16 +130,14 @@ impl Batches {
         }
     }
 
-    /// By batch, the `records` records that are delivered.
-    #[inline]
-    pub fn shares_of(&mut self, records: usize) -> &[wasm_output_batch] {
-        self.share(records);
-        &self.shares
-    }
-
     /// Index of the batch of the first record that is being delivered.
     pub fn first_share(&self) -> u32 {
         self.shares.first().map_or(self.index as u32, |share| share.batch)
+    }
+
+    /// The first record that a guest got of that batch.
+    pub fn first_share_begin(&self) -> u32 {
+        self.begin
     }
 
     /// The block was delivered.
@@ -186,7 +195,9 @@ impl Batch {
     /// Begins with the next batch if there is one. The output has `records` records of those before.
     #[inline]
     pub fn begin_next(&mut self, records: usize) -> bool {
-        let Some(bytes) = self.batches.as_mut().and_then(|batches| batches.advance(records)) else { return false };
+        let Some(bytes) = self.batches.as_mut().and_then(|batches| batches.advance(records, self.first)) else {
+            return false;
+        };
         self.begin(bytes, 0);
         true
     }
@@ -236,19 +247,24 @@ impl Work {
         }
     }
 
-    /// The next block of output and, by batch, its records. `consume` must follow.
+    /// The next block of output is to be delivered.
     #[inline]
-    pub fn block(&mut self) -> (&[wasm_output_record], &[wasm_output_batch]) {
-        let Self { batch, output, only, .. } = self;
-        let records = output.block();
-        let shares = match &mut batch.batches {
-            Some(batches) => batches.shares_of(records.len()),
-            None => {
-                only.record_count = records.len() as u32;
-                core::slice::from_ref(&**only)
-            }
+    pub fn prepare_block(&mut self) {
+        let records = self.output.prepare_block();
+        match &mut self.batch.batches {
+            Some(batches) => batches.share(records),
+            None => self.only.record_count = records as u32,
+        }
+    }
+
+    /// That block and, by batch, its records. `consume` must follow.
+    #[inline]
+    pub fn block(&self) -> (&[wasm_output_record], &[wasm_output_batch]) {
+        let shares = match &self.batch.batches {
+            Some(batches) => &batches.shares,
+            None => core::slice::from_ref(&*self.only),
         };
-        (records, shares)
+        (self.output.block(), shares)
     }
 
     /// Drops the block. Whether there is another one to be delivered.

@@ -23,7 +23,7 @@ use crate::host::log::{Line, LineBuffer, Piece, Sink, wasm_log_severity, wasm_lo
 use crate::metrics::clock;
 use crate::metrics::log_limit::LogRate;
 use crate::metrics::meter::Meter;
-use core::cell::{Cell, Ref, RefCell, RefMut};
+use core::cell::{Cell, RefCell};
 use core::ffi::c_void;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -90,13 +90,15 @@ pub struct Context {
     /// What the host attached to the engine.
     pub user_data: Cell<*mut c_void>,
     /// What the guest is working on. `work` and `see` lend it.
-    work: RefCell<Work>,
+    pub(super) work: RefCell<Work>,
     /// How far the guest has come while it is open.
     pub control: Control,
     /// The control has the latest.
-    open: Cell<bool>,
+    pub(super) open: Cell<bool>,
+    /// A time slice has ended and the guest has not gone on since.
+    pub(super) between: Cell<bool>,
     /// The guest's code uses the control.
-    expanded: Cell<bool>,
+    pub(super) expanded: Cell<bool>,
     /// What batches are checked against.
     pub rules: Rules,
     /// How long the guest has been running.
@@ -110,15 +112,15 @@ pub struct Context {
     /// The engine's metrics.
     pub meter: Meter,
     /// The guest's wall clock in milliseconds since 1970: the timestamp of the current record.
-    wall_clock: Cell<i64>,
+    pub(super) wall_clock: Cell<i64>,
     /// The guest's profile if there is one.
     pub profile: Profile,
     transform: Arc<Description>,
     /// What `default_topic` returns, without an indirection.
-    has_topic: bool,
+    pub(super) has_topic: bool,
     started: Cell<bool>,
     log_rate: LogRate,
-    refused_growth: Cell<Option<Growth>>,
+    pub(super) refused_growth: Cell<Option<Growth>>,
     last_words: LastWords,
     /// The last refusal of a host call and where the guest was.
     refusal: RefCell<Option<(Place, Refusal)>>,
@@ -140,6 +142,7 @@ impl Context {
             work: RefCell::new(Work::new(transform.limits.output_buffer)),
             control: Control::new(),
             open: Cell::new(false),
+            between: Cell::new(false),
             expanded: Cell::new(false),
             rules: Rules::of(config),
             run_time: RunTime::new(config, transform.limits.record_time),
@@ -160,71 +163,6 @@ impl Context {
             log: RefCell::new([lines(wasm_log_severity::Info), lines(wasm_log_severity::Warn)]),
             sink,
         }
-    }
-
-    /// What the guest is working on, to be changed. The guest's next call for a record comes to the host. Only while
-    /// the guest is in a call or gone: where a time slice has ended it may be between two writes to the control.
-    #[inline]
-    pub fn work(&self) -> RefMut<'_, Work> {
-        let mut work = self.work.borrow_mut();
-        if self.open.get() {
-            self.close(&mut work);
-        }
-        work
-    }
-
-    /// As `work`. None if it is lent.
-    pub fn try_work(&self) -> Option<RefMut<'_, Work>> {
-        let mut work = self.work.try_borrow_mut().ok()?;
-        if self.open.get() {
-            self.close(&mut work);
-        }
-        Some(work)
-    }
-
-    /// What the guest is working on, to be looked at.
-    pub fn see(&self) -> Ref<'_, Work> {
-        if self.open.get() {
-            self.observe(&mut self.work.borrow_mut());
-        }
-        self.work.borrow()
-    }
-
-    #[inline(never)]
-    fn close(&self, work: &mut Work) {
-        self.observe(work);
-        self.control.close();
-        self.open.set(false);
-    }
-
-    /// Notes how far the guest has come without a call.
-    fn observe(&self, work: &mut Work) {
-        if self.open.get()
-            && let Some(latest) = work.observe(&self.control)
-        {
-            self.wall_clock.set(latest);
-            self.refused_growth.set(None);
-            // It began since the last look: the limit is too generous by one look at most.
-            self.run_time.restart();
-        }
-    }
-
-    /// From now on the guest reads and writes usual records without a call. Nothing if they are few.
-    #[inline]
-    pub fn open(&self, work: &mut Work) {
-        if self.expanded.get() && work.open(&self.control, self.has_topic) {
-            self.open.set(true);
-        }
-    }
-
-    /// Whether the guest may be reading or writing records without a call.
-    pub fn is_open(&self) -> bool {
-        self.open.get()
-    }
-
-    /// A guest was made whose code uses the control.
-    pub fn note_expanded(&self) {
-        self.expanded.set(true);
     }
 
     /// The guest's wall clock in milliseconds since 1970: the timestamp of the current record.
@@ -350,16 +288,6 @@ impl Context {
     pub fn finish_record(&self, output: &mut OutputBuffer) {
         output.mark_finished();
         self.refused_growth.set(None);
-    }
-
-    /// Counts input and output since the last call.
-    #[inline]
-    pub fn count_passed(&self) {
-        let mut work = self.work.borrow_mut();
-        self.observe(&mut work);
-        // A record in progress is still to be done.
-        let next = work.batch.latest_offset.wrapping_add(i64::from(!work.batch.in_record));
-        self.meter.pass(core::mem::take(&mut work.taken), work.output.take_accepted(), next);
     }
 
     /// The guest wrote to standard output (0) or standard error (1).

@@ -38,6 +38,10 @@ pub struct Control {
     options_length: Cell<u32>,
     /// The topic that the options name.
     options_topic: Cell<u32>,
+    /// Offset of the record in progress.
+    pub offset: Cell<i64>,
+    /// Its timestamp.
+    pub timestamp: Cell<i64>,
 }
 
 /// What is behind the entries of no batch.
@@ -59,6 +63,8 @@ impl Control {
             options_bytes: Cell::new([0; MOST_OPTIONS]),
             options_length: Cell::new(0),
             options_topic: Cell::new(0),
+            offset: Cell::new(0),
+            timestamp: Cell::new(0),
         };
         control.close();
         control
@@ -134,14 +140,16 @@ mod tests {
             (offset_of!(Control, options), control::OPTIONS),
             (offset_of!(Control, options_length), control::OPTIONS_LENGTH),
             (offset_of!(Control, options_topic), control::OPTIONS_TOPIC),
+            (offset_of!(Control, offset), control::TIMES),
+            (offset_of!(Control, timestamp), control::TIMES + 8),
             (offset_of!(Entry, offset), layout::ENTRY_OFFSET),
             (offset_of!(Entry, timestamp), layout::ENTRY_OFFSET + 8),
             (offset_of!(Entry, start), layout::ENTRY_START),
             (offset_of!(Entry, size), layout::ENTRY_SIZE),
             (offset_of!(Entry, attributes), layout::ENTRY_ATTRIBUTES),
             (offset_of!(wasm_output_record, payload), layout::OUTPUT_PAYLOAD),
-            (offset_of!(wasm_output_record, payload_size), layout::OUTPUT_SIZE),
-            (offset_of!(wasm_output_record, topic), layout::OUTPUT_TOPIC),
+            (offset_of!(wasm_output_record, payload_size), layout::OUTPUT_PAYLOAD + 8),
+            (offset_of!(wasm_output_record, topic), layout::OUTPUT_PAYLOAD + 12),
             (offset_of!(wasm_output_record, input_offset), layout::OUTPUT_OFFSET),
             (offset_of!(wasm_output_record, input_timestamp), layout::OUTPUT_OFFSET + 8),
             (offset_of!(wasm_output_record, input_index), layout::OUTPUT_POSITION),

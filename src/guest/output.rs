@@ -220,13 +220,32 @@ impl OutputBuffer {
         self.full.is_empty()
     }
 
-    /// The next block to deliver: records of finished input records or all records if there are none. Their pointers
-    /// hold until `consume`, which must follow. It says whether there is another block.
+    /// Makes the next block: of records of finished input records, or of all records if there are none. Returns how
+    /// many they are.
     #[inline]
-    pub fn block(&mut self) -> &[wasm_output_record] {
-        if self.finished.blocks == 0 && self.finished.records == 0 {
+    pub fn prepare_block(&mut self) -> usize {
+        if self.is_unfinished() {
             self.mark_finished();
         }
+        self.block().len()
+    }
+
+    /// Whether nothing belongs to finished input records.
+    #[inline]
+    pub fn is_unfinished(&self) -> bool {
+        self.finished.blocks == 0 && self.finished.records == 0
+    }
+
+    /// The first record that the host does not have.
+    pub fn first(&self) -> Option<&wasm_output_record> {
+        let block = self.full.front().or(self.block.as_ref())?;
+        block.records.get(..block.count)?.first()
+    }
+
+    /// The block to deliver. The pointers hold until `consume`, which must follow. It says whether there is another
+    /// block.
+    #[inline]
+    pub fn block(&self) -> &[wasm_output_record] {
         let (block, count) = match (self.full.front(), &self.block) {
             (Some(block), _) if self.finished.blocks > 0 => (block, block.count),
             (_, Some(block)) => (block, self.finished.records),
@@ -285,7 +304,7 @@ impl OutputBuffer {
         if self.is_empty()
             && let Some(mut block) = self.block.take()
         {
-            block.segment = segment;
+            block.keep(segment);
             block.give_back();
         }
     }
@@ -293,7 +312,7 @@ impl OutputBuffer {
     /// Drops the content and gives the memory to the thread. `segment` is one of a batch that has ended.
     pub fn release(&mut self, segment: Option<Segment>) {
         if let Some(block) = &mut self.block {
-            block.segment = segment;
+            block.keep(segment);
         }
         for block in self.full.drain(..).chain(self.block.take()) {
             block.give_back();
@@ -321,6 +340,7 @@ mod tests {
     fn deliver(buffer: &mut OutputBuffer) -> Vec<Vec<(i64, usize)>> {
         let mut blocks = Vec::new();
         loop {
+            buffer.prepare_block();
             blocks.push(buffer.block().iter().map(|r| (r.input_offset, r.payload_size as usize)).collect());
             if !buffer.consume() {
                 return blocks;
@@ -421,6 +441,7 @@ mod tests {
         buffer.mark_finished();
         let mut seen = 0;
         loop {
+            buffer.prepare_block();
             for record in buffer.block() {
                 // SAFETY: the pointers hold until `consume`.
                 #[allow(unsafe_code)]

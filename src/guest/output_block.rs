@@ -2,7 +2,7 @@
 
 use super::control::{Control, native};
 use super::position::Position;
-use crate::batch::entries::Segment;
+use crate::batch::entries::{self, Segment};
 use crate::batch::{chunk, fallible};
 use crate::host::sink::wasm_output_record;
 use crate::metrics::meter::Passed;
@@ -117,11 +117,24 @@ impl Block {
         self.before.is_empty() && self.payloads.len() == chunk::SIZE && self.records.len() == MOST_RECORDS
     }
 
+    /// Keeps a segment with the block. The thread gets the one that is there.
+    #[inline]
+    pub fn keep(&mut self, segment: Option<Segment>) {
+        if let Some(segment) = segment
+            && let Some(other) = self.segment.replace(segment)
+        {
+            entries::give_back(other);
+        }
+    }
+
     /// Gives the block to the thread.
     #[inline]
     pub fn give_back(mut self: Box<Self>) {
         self.clear();
         if !self.is_usual() {
+            if let Some(segment) = self.segment.take() {
+                entries::give_back(segment);
+            }
             return;
         }
         let _ = FREE.try_with(|free| {

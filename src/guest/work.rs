@@ -4,6 +4,7 @@ use super::batch::{Batch, Stage};
 use super::batches::Rules;
 use super::control::Control;
 use super::output::OutputBuffer;
+use super::progress::Progress;
 use crate::base::error::Result;
 use crate::batch::payload::HeaderCheck;
 use crate::host::sink::wasm_output_batch;
@@ -28,6 +29,8 @@ pub struct Work {
     pub checked: Option<HeaderCheck>,
     /// The block of an operation with one batch. Apart because the host may read it while the rest is used.
     pub only: Box<wasm_output_batch>,
+    /// How far the last operation had come when its batch was dropped.
+    pub left_at: Option<Progress>,
 }
 
 impl Work {
@@ -39,6 +42,7 @@ impl Work {
             taken: Passed::default(),
             checked: None,
             only: Box::new(wasm_output_batch { batch: 0, record_count: 0 }),
+            left_at: Some(Progress::default()),
         }
     }
 
@@ -57,6 +61,10 @@ impl Work {
         }
         control.next.set(records.entries.address());
         control.position.set(*position);
+        if let Some(latest) = records.entries.latest() {
+            control.offset.set(latest.offset);
+            control.timestamp.set(latest.timestamp);
+        }
         if has_topic {
             self.output.open(control);
         }
@@ -95,6 +103,7 @@ impl Work {
 
     /// Drops the batch and frees the memory.
     pub fn release(&mut self) {
+        self.note_progress();
         self.batch.records.end();
         self.output.release(self.batch.records.entries.take_spare());
         self.batch = Batch::default();
@@ -115,7 +124,12 @@ impl Work {
     /// Gives the memory of a batch that has ended to the thread.
     #[inline]
     pub fn trim(&mut self) {
+        if self.batch.stage == Stage::Refused {
+            // The batch before tells the offset.
+            self.note_progress();
+        }
         if let Some(batches) = self.batch.batches.take() {
+            self.batch.ended = batches.index();
             batches.give_back();
         }
         self.output.trim(self.batch.records.entries.take_spare());

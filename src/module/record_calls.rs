@@ -207,6 +207,8 @@ pub mod control {
     pub const OPTIONS_LENGTH: u64 = 128;
     /// The topic that they name.
     pub const OPTIONS_TOPIC: u64 = 132;
+    /// Offset and timestamp of the record in progress.
+    pub const TIMES: u64 = 136;
 }
 
 /// Places in an entry and in an output record: a test compares them with the fields.
@@ -223,12 +225,8 @@ pub mod layout {
     pub const ENTRY_SIZE: u64 = 24;
     /// Attributes.
     pub const ENTRY_ATTRIBUTES: u64 = 28;
-    /// Address of the payload of an output record.
+    /// Address of the payload of an output record. Its size and the topic follow, 32 bits each.
     pub const OUTPUT_PAYLOAD: u64 = 0;
-    /// Its size. The topic follows.
-    pub const OUTPUT_SIZE: u64 = 8;
-    /// The topic.
-    pub const OUTPUT_TOPIC: u64 = 12;
     /// Offset and timestamp of the input record.
     pub const OUTPUT_OFFSET: u64 = 16;
     /// Its index and the ordinal.

@@ -77,8 +77,9 @@ fn make() -> Result<Segment> {
     entries.into_boxed_slice().try_into().map(Segment).map_err(|_| chunk::refused(size_of::<Segment>()))
 }
 
+/// Keeps a segment for the thread's next batch.
 #[inline]
-fn give_back(segment: Segment) {
+pub fn give_back(segment: Segment) {
     let _ = FREE.try_with(|free| {
         if let Ok(mut free) = free.try_borrow_mut()
             && free.len() < MOST_KEPT

@@ -17,6 +17,7 @@ use crate::compile::factory::Compiled;
 use crate::guest::batch::{Batch, check_first};
 use crate::guest::batches::Batches;
 use crate::guest::context::Context;
+use crate::guest::progress::Progress;
 use crate::host::sink::OutputSink;
 use crate::host::waker::Waker;
 use queue::{SharedEngine, Ticket};
@@ -86,6 +87,9 @@ impl SharedUser {
 
     fn enqueue(&mut self, waiting: Option<WaitingBatch>) {
         let runs = waiting.is_none();
+        if runs {
+            self.attached.progress.set(None);
+        }
         self.operation = Some(QueuedOperation { ticket: self.shared.enqueue(false), waiting, runs });
     }
 
@@ -104,6 +108,7 @@ impl SharedUser {
                 WaitingBatch::New(input, first, batches) => runner.transform(input, first, batches)?,
                 WaitingBatch::Rest(batch) => runner.resume(batch),
             }
+            self.attached.progress.set(None);
         }
         operation.runs = true;
         Ok(())
@@ -140,6 +145,7 @@ impl Engine for SharedUser {
             return Ok(());
         }
         check_first(input, first)?;
+        self.attached.progress.set(Some(Progress::waiting(first)));
         self.wait(WaitingBatch::New(input, first, batches));
         Ok(())
     }
@@ -202,6 +208,10 @@ impl Engine for SharedUser {
             if operation.runs
                 && let Ok(mut runner) = self.shared.runner()
             {
+                // The context goes to others.
+                if self.attached.progress.get().is_none() {
+                    self.attached.progress.set(self.shared.context.progress());
+                }
                 runner.finish(wakers);
             }
             self.shared.dequeue(&operation.ticket, wakers);

@@ -45,6 +45,7 @@ impl Code<'_> {
         code.local_get(attributes).local_get(entry).i32_load(arg(NATIVE_MEMORY, ENTRY_ATTRIBUTES));
         code.i32_store8(arg(0, 0));
         code.local_get(entry).v128_load(arg(NATIVE_MEMORY, ENTRY_OFFSET)).local_set(times);
+        code.i32_const(0).local_get(times).v128_store(arg(CONTROL, control::TIMES));
         code.local_get(timestamp).local_get(times).v128_store64_lane(arg(0, 0), 1);
         code.local_get(offset).local_get(times).v128_store64_lane(arg(0, 0), 0);
         code.local_get(entry).i64_load(arg(NATIVE_MEMORY, ENTRY_START)).local_set(start);

@@ -1,8 +1,7 @@
 //! The expansion of `write_record(buffer, length) -> i32` and of the same with `options, options_length`.
 
 use super::copy::To;
-use super::layout::{ENTRY, ENTRY_OFFSET, OUTPUT, OUTPUT_OFFSET, OUTPUT_PAYLOAD, OUTPUT_POSITION};
-use super::layout::{OUTPUT_SIZE, OUTPUT_TOPIC};
+use super::layout::{OUTPUT, OUTPUT_OFFSET, OUTPUT_PAYLOAD, OUTPUT_POSITION};
 use super::{CONTROL, Code, NATIVE, NATIVE_MEMORY, arg, control};
 use wasm_encoder::{BlockType, ValType};
 
@@ -48,21 +47,18 @@ impl Code<'_> {
         }
         self.check_payload(buffer, length);
         self.copy(To::Native, buffer, payload, length);
+        // Address, size and topic in one: each access of the native memory is compared with its end.
         let code = &mut self.code;
-        code.local_get(record).local_get(payload).i64_const(NATIVE as i64).i64_add();
-        code.i64_store(arg(NATIVE_MEMORY, OUTPUT_PAYLOAD));
-        if with_options {
-            code.local_get(record).local_get(length).i32_store(arg(NATIVE_MEMORY, OUTPUT_SIZE));
-            code.local_get(record).i32_const(0).i32_load(arg(CONTROL, control::OPTIONS_TOPIC));
-            code.i32_store(arg(NATIVE_MEMORY, OUTPUT_TOPIC));
-        } else {
-            // The first topic.
-            code.local_get(record).local_get(length).i64_extend_i32_u().i64_store(arg(NATIVE_MEMORY, OUTPUT_SIZE));
-        }
-        // Offset and timestamp of the record in progress, whose entry is the one before the next.
         code.local_get(record);
-        self.control(control::NEXT).code.i64_const(ENTRY).i64_sub().v128_load(arg(NATIVE_MEMORY, ENTRY_OFFSET));
-        let code = &mut self.code;
+        code.local_get(payload).i64_const(NATIVE as i64).i64_add().i64x2_splat();
+        code.local_get(length).i64_extend_i32_u();
+        if with_options {
+            code.i32_const(0).i64_load32_u(arg(CONTROL, control::OPTIONS_TOPIC)).i64_const(32).i64_shl().i64_or();
+        }
+        // Without options it is the first topic.
+        code.i64x2_replace_lane(1).v128_store(arg(NATIVE_MEMORY, OUTPUT_PAYLOAD));
+        // Offset and timestamp of the record in progress.
+        code.local_get(record).i32_const(0).v128_load(arg(CONTROL, control::TIMES));
         code.v128_store(arg(NATIVE_MEMORY, OUTPUT_OFFSET));
         code.local_get(record);
         self.control(control::POSITION).code.local_tee(position).i64_store(arg(NATIVE_MEMORY, OUTPUT_POSITION));
