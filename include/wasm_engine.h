@@ -10,7 +10,7 @@
 //   3. On each thread with engines: wasm_thread_prepare, wasm_engine_create, wasm_engine_set_policy (if any),
 //      wasm_engine_start. Poll the future.
 //   4. Per batch: wasm_engine_transform. Poll the future until it is ready. The sink receives the output meanwhile.
-//      wasm_payload_read takes records apart. wasm_batch_builder_create makes batches for hosts that have none.
+//      wasm_payload_read takes records apart. wasm_engine_transform_records is for hosts that have no batches.
 //   5. At the end, on the engine's thread: wasm_engine_release. Then release factory and runtime on any thread.
 //
 //   A host polls futures with wakers of its own (section Future) or lends its event loop (section Task). Either is

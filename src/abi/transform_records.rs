@@ -1,14 +1,16 @@
 //! Records instead of a batch. For hosts that have records and no Kafka batch: proxies, MQTT brokers, clients of NATS and
 //! of Kafka. Nothing is packed, compressed or checked by a CRC. Everything else is as with `wasm_engine_transform`.
 
-use super::engine::{poll_at_once, reference, wasm_engine};
+use super::engine::wasm_engine;
 use super::error::wasm_error;
-use super::future::{taken, wasm_future};
-use super::{Out, boundary, first_size, memory_is_not_short, sized, take};
+use super::first_size;
+use super::future::wasm_future;
+use super::transform::{TransformArgs, begin_and_poll, begin_with_future};
 use crate::base::error::{Error, Result};
 use crate::base::state::wasm_poll;
 use crate::base::status::wasm_status;
 use crate::batch::input::{LentRecords, wasm_record};
+use crate::engine::seat::Seat;
 use crate::host::sink::{OutputSink, wasm_output_sink};
 use crate::host::slice::array;
 use crate::host::waker::wasm_waker;
@@ -60,15 +62,8 @@ pub unsafe extern "C" fn wasm_engine_transform_records(
     future: *mut *mut wasm_future,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    boundary(error, |scope| {
-        // SAFETY: the header says so.
-        let (args, sink) = unsafe { read(args)? };
-        let engine = reference(scope, engine)?;
-        let out = Out::new(future, "future")?;
-        let number = begin(&engine, args, sink)?;
-        out.set(wasm_future::operation(engine, Some(number)));
-        Ok(())
-    })
+    // SAFETY: the header says so.
+    unsafe { begin_with_future(engine, args, future, error) }
 }
 
 /// `wasm_engine_transform_records` and the first `wasm_future_poll` in one call, as `wasm_engine_transform_and_poll`.
@@ -81,49 +76,32 @@ pub unsafe extern "C" fn wasm_engine_transform_records_and_poll(
     future: *mut *mut wasm_future,
     error: *mut *mut wasm_error,
 ) -> wasm_status {
-    boundary(error, |scope| {
-        // SAFETY: the header says so.
-        let waker = unsafe { taken(waker) };
-        // SAFETY: the header says so.
-        let (args, sink) = unsafe { read(args)? };
-        let engine = reference(scope, engine)?;
-        let state = Out::new(state, "state")?;
-        let future = Out::new(future, "future")?;
-        let number = begin(&engine, args, sink)?;
-        poll_at_once(engine, number, waker, state, future)
-    })
+    // SAFETY: the header says so.
+    unsafe { begin_and_poll(engine, args, waker, state, future, error) }
 }
 
-/// To be called first so that the sink is dropped on every path.
-///
-/// # Safety
-///
-/// As the header says.
-#[inline(always)]
-unsafe fn read(args: *const wasm_transform_records_args) -> Result<(wasm_transform_records_args, OutputSink)> {
-    // SAFETY: the header says so. All zeros is valid for both.
-    unsafe {
-        let args = sized(args, first_size!(wasm_transform_records_args, first_record), "args")?;
-        Ok((args, OutputSink::new(take(args.sink, first_size!(wasm_output_sink, records), "sink")?)))
-    }
-}
+// SAFETY: integers and pointers, the size first.
+unsafe impl TransformArgs for wasm_transform_records_args {
+    const FIRST_SIZE: usize = first_size!(wasm_transform_records_args, first_record);
 
-/// Begins a transform. Returns the operation's number.
-#[inline(always)]
-fn begin(engine: &wasm_engine, args: wasm_transform_records_args, sink: OutputSink) -> Result<u64> {
-    if !sink.is_complete() {
-        return Err(Error::new(wasm_status::NullArgument, "the sink's callback records is NULL"));
+    #[inline(always)]
+    fn sink(&self) -> *const wasm_output_sink {
+        self.sink
     }
-    if args.record_count > i32::MAX as usize {
-        let count = args.record_count;
-        return Err(Error::invalid(format!("record_count is {count}; a call has at most {} records", i32::MAX)));
+
+    #[inline(always)]
+    unsafe fn begin(self, engine: &Seat, sink: OutputSink) -> Result<u64> {
+        if self.record_count > i32::MAX as usize {
+            let count = self.record_count;
+            return Err(Error::invalid(format!("record_count is {count}; a call has at most {} records", i32::MAX)));
+        }
+        // SAFETY: the header asks for an array that stays unchanged until the operation has completed. `'static` stands
+        // for that here: the engine drops its references when the operation completes, is cancelled or ends with a
+        // panic.
+        let records = unsafe { array(self.records, self.record_count, "records")? };
+        // SAFETY: the header says the same of headers and fields. Those that cannot be read are refused when the record
+        // is encoded.
+        let records = unsafe { LentRecords::new(records) };
+        engine.transform(records.into(), self.first_record, None, sink)
     }
-    memory_is_not_short()?;
-    // SAFETY: the header asks for an array that stays unchanged until the operation has completed. `'static` stands for
-    // that here: the engine drops its references when the operation completes, is cancelled or ends with a panic.
-    let records = unsafe { array(args.records, args.record_count, "records")? };
-    // SAFETY: the header says the same of headers and fields. Those that cannot be read are refused when the record is
-    // encoded.
-    let records = unsafe { LentRecords::new(records) };
-    engine.engine.transform(records.into(), args.first_record, None, sink)
 }
