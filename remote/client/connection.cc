@@ -5,6 +5,7 @@
 #include "remote_engine.hh"
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
 #include <list>
 #include <mutex>
@@ -49,14 +50,16 @@ std::shared_ptr<grpc::Channel> make_channel(const remote_config& c) {
   return grpc::CreateCustomChannel(c.address, grpc::SslCredentials(options), args);
 }
 
-/// Closes connections on threads of its own. The process waits for these when it ends.
+/// Closes connections on threads of its own. The process waits for these when it ends. Connections that are left then
+/// stay open. It lives longer than any static object of a host.
 class closer {
  public:
-  ~closer() {
+  void end() noexcept {
     std::list<std::thread> left;
     {
       const std::lock_guard lock(_mutex);
       left.swap(_running);
+      _over = true;
     }
     for (auto& t : left) {
       t.join();
@@ -65,6 +68,9 @@ class closer {
   void close(remote::connection* c) noexcept {
     try {
       const std::lock_guard lock(_mutex);
+      if (_over) {
+        return;
+      }
       for (; !_done.empty(); _done.pop_back()) {
         _done.back()->join();
         _running.erase(_done.back());
@@ -73,7 +79,7 @@ class closer {
       *me = std::thread([this, c, me] {
         delete c;
         const std::lock_guard done(_mutex);
-        if (!_running.empty()) {
+        if (!_over) {
           _done.push_back(me);
         }
       });
@@ -82,12 +88,17 @@ class closer {
     }
   }
   static closer& of_process() {
-    static closer one;
-    return one;
+    static closer* const one = [] {
+      auto* const made = new closer();
+      (void)std::atexit([] { of_process().end(); });
+      return made;
+    }();
+    return *one;
   }
 
  private:
   std::mutex _mutex;
+  bool _over = false;
   std::list<std::thread> _running;
   std::vector<std::list<std::thread>::iterator> _done;  ///< Those that only have to be joined.
 };
@@ -97,8 +108,7 @@ error refused(std::string why) { return error(WASM_STATUS_INVALID_ARGUMENT, "rem
 }  // namespace
 
 std::shared_ptr<remote::connection> remote::connection::create(remote_config config) {
-  auto& closes = closer::of_process();  // made before, so it goes later than the connection
-  return {new connection(std::move(config)), [&closes](connection* c) { closes.close(c); }};
+  return {new connection(std::move(config)), [](connection* c) { closer::of_process().close(c); }};
 }
 
 remote::connection::connection(remote_config c)

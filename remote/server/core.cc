@@ -42,10 +42,12 @@ std::size_t loops(const server_config& c) {
 shard::shard(const runtime& r, std::uint32_t number)
     : events([r = &r, number] { (void)prepare_thread(*r, 0, number); },
              [this] {
+               bool again = false;
                // A session may end at its tick.
                for (const auto& s : std::vector(sessions.begin(), sessions.end())) {
-                 s->tick();
+                 again = s->tick() || again;
                }
+               return again;
              }) {}
 
 core::core(server_config c)

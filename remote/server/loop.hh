@@ -18,8 +18,9 @@ class loop {
  public:
   static constexpr std::chrono::milliseconds tick{25};
 
-  /// Runs `begin` first and `on_tick` about once per `tick`, both on the new thread.
-  loop(std::function<void()> begin, std::function<void()> on_tick)
+  /// Runs `begin` first and `on_tick` about once per `tick`, both on the new thread. While `on_tick` returns false, the
+  /// thread sleeps until something is posted.
+  loop(std::function<void()> begin, std::function<bool()> on_tick)
       : _begin(std::move(begin)), _on_tick(std::move(on_tick)), _thread([this] { run(); }) {}
   loop(loop&&) = delete;
   /// Runs what was posted and ends the thread.
@@ -52,29 +53,37 @@ class loop {
     _begin();
     std::vector<std::pair<void (*)(void*) noexcept, void*>> ready;
     auto next_tick = std::chrono::steady_clock::now() + tick;
+    bool ticks = false;
     for (;;) {
       bool stops = false;
       {
         std::unique_lock lock(_mutex);
-        _not_empty.wait_until(lock, next_tick, [this] { return !_posted.empty() || _stops; });
+        const auto something = [this] { return !_posted.empty() || _stops; };
+        if (ticks) {
+          _not_empty.wait_until(lock, next_tick, something);
+        } else {
+          _not_empty.wait(lock, something);
+        }
         ready.swap(_posted);
         stops = _stops && ready.empty();
       }
       for (const auto& [function, argument] : ready) {
         function(argument);
       }
+      ticks = ticks || !ready.empty();
       ready.clear();
       if (stops) {
         return;
       }
       if (const auto now = std::chrono::steady_clock::now(); now >= next_tick) {
-        _on_tick();
+        ticks = _on_tick();
         next_tick = now + tick;
       }
     }
   }
 
-  std::function<void()> _begin, _on_tick;
+  std::function<void()> _begin;
+  std::function<bool()> _on_tick;
   std::mutex _mutex;
   std::condition_variable _not_empty;
   std::vector<std::pair<void (*)(void*) noexcept, void*>> _posted;

@@ -408,7 +408,7 @@ void session::fail(wire::Failure::Cause why, const error& e) {
   finish(grpc::Status::OK);
 }
 
-void session::tick() {
+bool session::tick() {
   const auto idle_for = clock::now() - _since;
   if (_phase == phase::opening && idle_for > _core.config.handshake_timeout) {
     abort({grpc::StatusCode::DEADLINE_EXCEEDED, "nothing was asked for in time"});
@@ -416,11 +416,12 @@ void session::tick() {
     {
       const std::lock_guard lock(_mutex);
       if (_writing) {
-        return;  // the host does not read
+        return true;  // the host does not read
       }
     }
     send(std::make_unique<wire::ToHost>());
   }
+  return _phase == phase::opening || _phase == phase::working;
 }
 
 void session::drain() {

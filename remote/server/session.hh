@@ -28,7 +28,8 @@ class session final : public grpc::ServerBidiReactor<wire::ToServer, wire::ToHos
 
   // ---- The loop's thread ----
 
-  void tick();
+  /// False if there will be nothing to do before a message comes.
+  bool tick();
   /// The stream ends behind the batch in progress.
   void drain();
   /// A line of the guest.

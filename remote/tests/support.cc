@@ -45,7 +45,15 @@ server_process::server_process(const std::string& listen, std::vector<std::strin
 
 server_process::~server_process() { kill(); }
 
-void server_process::send(int signal) const { ::kill(_pid, signal); }
+void server_process::send(int signal) const {
+  ::kill(_pid, signal);
+  if (signal == SIGSTOP) {
+    // Until all of its threads stand still.
+    int status = 0;
+    while (::waitpid(_pid, &status, WUNTRACED) < 0 && errno == EINTR) {
+    }
+  }
+}
 
 int server_process::wait() {
   int status = -1;
