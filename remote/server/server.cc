@@ -115,6 +115,8 @@ server::server(server_config config) {
   builder.SetMaxReceiveMessageSize(
       static_cast<int>(std::min<std::uint64_t>(c.max_batch + message_overhead, std::numeric_limits<int>::max())));
   builder.SetMaxSendMessageSize(-1);
+  // A batch need not wait for the host to hear that its first part has come.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1 << 20);
   // An address that another process has is an error.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.RegisterService(_service.get());
