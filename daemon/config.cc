@@ -295,7 +295,7 @@ transform_file read_transform_file(const std::filesystem::path& path) {
     in.fail(e.mark, e.msg);
   }
   if (!root.IsMap()) {
-    in.fail(root.Mark(), "the file must be a map; see transform.yaml in the documentation");
+    in.fail(root.Mark(), "the file must be a map of the members that docs/transformd.md lists");
   }
   std::map<std::string, YAML::Mark> seen;
   for (const auto& item : root) {

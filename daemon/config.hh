@@ -38,7 +38,7 @@ struct transform_file {
   std::optional<std::string> module_sha256;
   client_settings client;  ///< For consumer and producer, with `bootstrap.servers`.
   std::string group;
-  bool from_earliest = true;  ///< Where a group without offsets begins.
+  bool from_earliest = true;  ///< Where a partition begins in which the group has no position.
   guarantee delivery = guarantee::exactly_once;
   wasm_on_error on_error = WASM_ON_ERROR_FAIL;
   std::string dead_letter_topic;  ///< Of `WASM_ON_ERROR_DEAD_LETTER`.

@@ -23,6 +23,26 @@ void check(rd_kafka_error_t* e, const char* doing) {
   }
 }
 
+/// Commits the end of the partitions in which the group has no position. Writes it into the list, too.
+void begin_at_end(rd_kafka_t* client, rd_kafka_topic_partition_list_t& list) {
+  const partition_list known(rd_kafka_topic_partition_list_copy(&list));
+  check(rd_kafka_committed(client, known.get(), patience_ms), "cannot read the group's positions");
+  offsets ends;
+  for (int i = 0; i < list.cnt; ++i) {
+    auto& p = list.elems[i];
+    if (known->elems[i].offset >= 0) {
+      continue;
+    }
+    std::int64_t low = 0;
+    check(rd_kafka_query_watermark_offsets(client, p.topic, p.partition, &low, &p.offset, patience_ms),
+          "cannot read the end of a partition");
+    ends[{p.topic, p.partition}] = p.offset;
+  }
+  if (!ends.empty()) {
+    check(rd_kafka_commit(client, as_list(ends).get(), 0), "cannot commit offsets");
+  }
+}
+
 }  // namespace
 
 consumer::consumer(const asio::any_io_executor& loop, const client_settings& settings, const std::string& topic,
@@ -42,11 +62,17 @@ bool consumer::cooperative() const noexcept {
   return protocol != nullptr && std::string_view(protocol) == "COOPERATIVE";
 }
 
-void consumer::assign(const rd_kafka_topic_partition_list_t& added) {
+asio::awaitable<void> consumer::assign(asio::thread_pool& pool, const rd_kafka_topic_partition_list_t& added,
+                                       bool at_end) {
+  const partition_list from(rd_kafka_topic_partition_list_copy(&added));
+  if (at_end && added.cnt > 0) {
+    auto work = [client = _client.get(), list = from.get()] { begin_at_end(client, *list); };
+    co_await off_loop(pool, std::move(work));
+  }
   if (cooperative()) {
-    check(rd_kafka_incremental_assign(_client.get(), &added), "cannot take partitions");
+    check(rd_kafka_incremental_assign(_client.get(), from.get()), "cannot take partitions");
   } else {
-    check(rd_kafka_assign(_client.get(), &added), "cannot take partitions");
+    check(rd_kafka_assign(_client.get(), from.get()), "cannot take partitions");
     _assigned.clear();
   }
   for (int i = 0; i < added.cnt; ++i) {
@@ -55,6 +81,9 @@ void consumer::assign(const rd_kafka_topic_partition_list_t& added) {
 }
 
 void consumer::unassign(const rd_kafka_topic_partition_list_t& removed) {
+  // A pause would come back with the partition.
+  const partition_list resumed(rd_kafka_topic_partition_list_copy(&removed));
+  (void)rd_kafka_resume_partitions(_client.get(), resumed.get());
   if (cooperative()) {
     check(rd_kafka_incremental_unassign(_client.get(), &removed), "cannot give partitions up");
     for (int i = 0; i < removed.cnt; ++i) {
@@ -119,7 +148,8 @@ asio::awaitable<void> consumer::close(asio::thread_pool& pool) {
   _nothing.reset();
   _assigned.clear();
   auto work = [client = std::make_shared<kafka_client>(std::move(_client))] {
-    // Nobody is asked about the revocation: the transaction has ended.
+    // An event of the group that could not be answered would be waited for.
+    (void)rd_kafka_assign(client->get(), nullptr);
     (void)rd_kafka_consumer_close(client->get());
     client->reset();
   };

@@ -28,8 +28,10 @@ class consumer {
 
   /// Whether the partitions of a revocation belong to others already.
   [[nodiscard]] bool assignment_lost() const noexcept { return rd_kafka_assignment_lost(_client.get()) != 0; }
-  /// Adds or takes partitions as an event of the group says. They begin at `from` if that is known.
-  void assign(const rd_kafka_topic_partition_list_t& added);
+  /// Takes partitions as an event of the group says. With `at_end` those in which the group has no position begin at
+  /// their end, which becomes the position: otherwise the next member would begin at a later end.
+  asio::awaitable<void> assign(asio::thread_pool& pool, const rd_kafka_topic_partition_list_t& added, bool at_end);
+  /// Gives partitions up.
   void unassign(const rd_kafka_topic_partition_list_t& removed);
   /// What is assigned.
   [[nodiscard]] const std::set<partition_name>& assigned() const noexcept { return _assigned; }

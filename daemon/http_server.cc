@@ -7,6 +7,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/stream_traits.hpp>
@@ -43,8 +44,11 @@ asio::awaitable<void> converse(typename Protocol::socket socket, control& c) {
       parser.body_limit(largest_body);
       co_await http::async_read(stream, buffer, parser, asio::use_awaitable);
       const auto& request = parser.get();
-      auto given = c.answer({request.method_string().data(), request.method_string().size()},
-                            {request.target().data(), request.target().size()});
+      // A page of another site in this machine's browser must not give commands.
+      auto given = request.find(http::field::origin) != request.end()
+                       ? http_answer{403, "application/json", "{\"error\": \"requests of other sites are refused\"}\n"}
+                       : c.answer({request.method_string().data(), request.method_string().size()},
+                                  {request.target().data(), request.target().size()});
       http::response<http::string_body> response(static_cast<http::status>(given.status), request.version());
       response.set(http::field::content_type, given.type);
       response.set(http::field::cache_control, "no-store");
@@ -71,6 +75,10 @@ asio::awaitable<void> accept(std::shared_ptr<typename Protocol::acceptor> accept
     }
     if (!e) {
       asio::co_spawn(acceptor->get_executor(), converse<Protocol>(std::move(socket), c), asio::detached);
+    } else {
+      // Without descriptors it would fail again at once.
+      asio::steady_timer pause(acceptor->get_executor(), std::chrono::milliseconds(100));
+      co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, e));
     }
   }
 }
@@ -89,7 +97,8 @@ void serve_unix(asio::io_context& loop, const std::string& path, control& c) {
   boost::system::error_code refused;
   local::socket probe(loop);
   probe.connect(local::endpoint(path), refused);
-  if (refused == asio::error::connection_refused) {
+  struct stat status{};
+  if (refused == asio::error::connection_refused && ::lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode)) {
     ::unlink(path.c_str());
   }
   // Only this user may give commands.

@@ -15,7 +15,7 @@
 
 #include <unistd.h>
 
-#include <chrono>
+#include <charconv>
 #include <cstdio>
 #include <exception>
 #include <random>
@@ -57,7 +57,23 @@ void parse(CLI::App& app, arguments& out) {
   app.add_flag("--verbose", out.verbose, "Log more");
 }
 
-/// Runs until a signal or until all transforms have ended. The exit code.
+/// Reads [ADDRESS:]PORT. Throws `config_error`.
+std::pair<std::string, std::uint16_t> parse_listen(const std::string& text) {
+  const auto colon = text.rfind(':');
+  auto address = colon == std::string::npos ? std::string("127.0.0.1") : text.substr(0, colon);
+  if (address.size() > 2 && address.front() == '[' && address.back() == ']') {
+    address = address.substr(1, address.size() - 2);
+  }
+  const auto digits = colon == std::string::npos ? text : text.substr(colon + 1);
+  std::uint16_t port = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+  if (error != std::errc{} || end != digits.data() + digits.size()) {
+    throw config_error(fmt::format("--listen {}: it must be [ADDRESS:]PORT", text));
+  }
+  return {address, port};
+}
+
+/// Runs until a signal. The exit code.
 int run(const arguments& given) {
   logger log(given.verbose ? severity::debug : severity::info);
   std::vector<transform_file> files;
@@ -74,10 +90,8 @@ int run(const arguments& given) {
     serve_unix(main_loop, given.socket, commands);
   }
   if (!given.listen.empty()) {
-    const auto colon = given.listen.rfind(':');
-    const auto address = colon == std::string::npos ? std::string("127.0.0.1") : given.listen.substr(0, colon);
-    const auto port = std::stoul(colon == std::string::npos ? given.listen : given.listen.substr(colon + 1));
-    const auto bound = serve_tcp(main_loop, address, static_cast<std::uint16_t>(port), commands);
+    const auto [address, port] = parse_listen(given.listen);
+    const auto bound = serve_tcp(main_loop, address, port, commands);
     log.write(severity::info, "", fmt::format("listens on http://{}:{}", address, bound));
   }
   asio::signal_set signals(main_loop, SIGTERM, SIGINT);

@@ -2,6 +2,7 @@
 #include "producer.hh"
 
 #include <chrono>
+#include <optional>
 #include <span>
 #include <thread>
 #include <utility>
@@ -129,6 +130,8 @@ bool producer::produce(std::size_t index, const wasm_payload& record, std::int64
 asio::awaitable<void> producer::make_room(asio::thread_pool& pool) {
   auto work = [client = _client.get()] { (void)rd_kafka_flush(client, 50); };
   co_await off_loop(pool, std::move(work));
+  // Records that were refused take room until their reports are read.
+  check_refused();
 }
 
 asio::awaitable<void> producer::flush(asio::thread_pool& pool) {
@@ -147,13 +150,17 @@ asio::awaitable<void> producer::flush(asio::thread_pool& pool) {
 }
 
 void producer::check_refused() {
+  std::optional<kafka_error> first;
   while (const kafka_event event{rd_kafka_queue_poll(_refused.get(), 0)}) {
     while (const auto* message = rd_kafka_event_message_next(event.get())) {
-      if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        throw kafka_error(message->err, std::string("topic ") + rd_kafka_topic_name(message->rkt) + ": " +
-                                            rd_kafka_err2str(message->err));
+      if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR && !first) {
+        first.emplace(message->err, std::string("topic ") + rd_kafka_topic_name(message->rkt) + ": " +
+                                        rd_kafka_err2str(message->err));
       }
     }
+  }
+  if (first) {
+    throw kafka_error(*first);
   }
 }
 

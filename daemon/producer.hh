@@ -30,9 +30,9 @@ class producer {
   asio::awaitable<void> commit(asio::thread_pool& pool, offsets next, group_metadata group);
   asio::awaitable<void> abort(asio::thread_pool& pool);
 
-  /// Appends a copy of a record to the output of topic `index`. False if there is no room: wait for `flush`.
+  /// Appends a copy of a record to the output of topic `index`. False if there is no room: wait for `make_room`.
   [[nodiscard]] bool produce(std::size_t index, const wasm_payload& record, std::int64_t timestamp);
-  /// Waits until there is room or a moment has passed.
+  /// Waits until there is room or a moment has passed. Throws as `flush`.
   asio::awaitable<void> make_room(asio::thread_pool& pool);
   /// Waits until the cluster has all output. Throws if a record was refused. For at-least-once: a transaction's commit
   /// does the same.

@@ -39,8 +39,8 @@ class server {
  private:
   wasmengine::runtime _runtime;
   asio::thread_pool _blocking;
-  std::deque<event_loop> _loops;
   std::map<std::string, std::unique_ptr<transform>, std::less<>> _transforms;
+  std::deque<event_loop> _loops;  // Last, so that their threads have ended before the transforms go.
 };
 
 }  // namespace transformd

@@ -111,7 +111,7 @@ class worker::sink {
 
   asio::awaitable<void> finish(wasmengine::parsed_block rest, wasmengine::promise promise, std::shared_ptr<bool> alive) {
     try {
-      while (!rest.empty()) {
+      while (*alive && !rest.empty()) {
         co_await _to.make_room(_blocking);
         if (!*alive) {
           co_return;
@@ -165,7 +165,8 @@ client_settings worker::consumer_settings() const {
 
 client_settings worker::producer_settings() const {
   // The partitioner of Kafka's own client: equal keys stay together whoever writes them.
-  client_settings out{{"partitioner", "murmur2_random"}, {"linger.ms", "5"}, {"delivery.report.only.error", "true"}};
+  client_settings out{{"partitioner", "murmur2_random"}, {"linger.ms", "5"}, {"delivery.report.only.error", "true"},
+                      {"queue.buffering.max.kbytes", "65536"}};
   if (exactly_once()) {
     // A worker that is killed leaves its transaction open for so long, and readers wait for it.
     out["transaction.timeout.ms"] =
@@ -176,7 +177,8 @@ client_settings worker::producer_settings() const {
   }
   out["enable.idempotence"] = "true";
   if (exactly_once()) {
-    out["transactional.id"] = fmt::format("{}.{}.{}", _context.file.group, _context.instance, _index);
+    const auto& file = _context.file;
+    out["transactional.id"] = fmt::format("{}.{}.{}.{}", file.group, file.name, _context.instance, _index);
   }
   return out;
 }
@@ -260,7 +262,7 @@ asio::awaitable<void> worker::serve() {
   keep_alive();
   set_state(worker_state::running);
   while (!_stopping) {
-    co_await take_events();
+    const bool drained = co_await take_events();
     co_await transform_waiting();
     if (clock::now() >= _commit_at) {
       co_await commit();
@@ -271,8 +273,8 @@ asio::awaitable<void> worker::serve() {
       _paused = _pause_asked;
       set_state(_paused ? worker_state::paused : worker_state::running);
     }
-    if (_waiting.empty()) {
-      // The consumer is asked at least so often that the group keeps it.
+    // librdkafka wakes the loop only when an empty queue gets something.
+    if (drained) {
       co_await _wake.wait_until(std::min(_commit_at, clock::now() + std::chrono::seconds(1)));
       publish_partitions();
     }
@@ -331,12 +333,12 @@ asio::awaitable<void> worker::start_guest() {
   }
 }
 
-/// Takes what the consumer's queue has, as far as the guest gets it at once.
-asio::awaitable<void> worker::take_events() {
+/// Takes what the consumer's queue has, as far as the guest gets it at once. Whether the queue is empty.
+asio::awaitable<bool> worker::take_events() {
   while (_waiting.size() < most_waiting && _waiting_bytes < most_waiting_bytes) {
     auto event = _consumer->poll();
     if (!event) {
-      co_return;
+      co_return true;
     }
     if (rd_kafka_event_type(event.get()) != RD_KAFKA_EVENT_FETCH) {
       co_await handle(std::move(event));
@@ -355,6 +357,7 @@ asio::awaitable<void> worker::take_events() {
     _waiting_bytes += message->len + message->key_len;
     _waiting.push_back({std::move(event), message});
   }
+  co_return false;
 }
 
 asio::awaitable<void> worker::handle(kafka_event event) {
@@ -383,7 +386,7 @@ asio::awaitable<void> worker::rebalance(const rd_kafka_event_t& event) {
     names += fmt::format(" {}/{}", partitions.elems[i].topic, partitions.elems[i].partition);
   }
   if (taken) {
-    _consumer->assign(partitions);
+    co_await _consumer->assign(_context.blocking, partitions, !_context.file.from_earliest);
     if (_paused) {
       _consumer->pause();
     }
@@ -396,16 +399,25 @@ asio::awaitable<void> worker::rebalance(const rd_kafka_event_t& event) {
         _committed.erase({partitions.elems[i].topic, partitions.elems[i].partition});
       }
     };
-    if (lost) {
-      // Others have them. What was done with them since the last commit is theirs to do again.
-      forget();
-      co_await rewind();
-    } else {
-      co_await transform_waiting();
-      co_await commit();
+    std::exception_ptr thrown;
+    try {
+      if (lost) {
+        // Others have them. What was done with them since the last commit is theirs to do again.
+        forget();
+        co_await rewind();
+      } else {
+        co_await transform_waiting();
+        co_await commit();
+      }
+    } catch (...) {
+      thrown = std::current_exception();
     }
+    // In every case: the group waits for that, and closing the consumer does, too.
     _consumer->unassign(partitions);
     forget();
+    if (thrown) {
+      std::rethrow_exception(thrown);
+    }
   }
   {
     const std::lock_guard lock(_mutex);

@@ -95,7 +95,7 @@ class worker {
   asio::awaitable<void> close();
   void keep_alive();
   asio::awaitable<void> start_guest();
-  asio::awaitable<void> take_events();
+  asio::awaitable<bool> take_events();
   asio::awaitable<void> handle(kafka_event event);
   asio::awaitable<void> rebalance(const rd_kafka_event_t& event);
   asio::awaitable<void> transform_waiting();
@@ -128,9 +128,9 @@ class worker {
   bool _stopping = false;
   bool _pause_asked = false;
   bool _paused = false;
-  std::uint64_t _pending_in = 0;  ///< Of this transaction.
+  std::uint64_t _pending_in = 0;  ///< Of this transaction, as all that are pending.
   std::uint64_t _pending_out = 0;
-  std::uint64_t _seen_skipped = 0;
+  std::uint64_t _seen_skipped = 0;  ///< What the engine's statistics had when they were last read.
   std::uint64_t _seen_letters = 0;
   std::uint64_t _pending_skipped = 0;
   std::uint64_t _pending_letters = 0;

@@ -92,7 +92,11 @@ TEST(CustomEngine, WithoutCreateIsNotReleasedSinceNothingWasMade) {
     auto raw = table.table();
     raw.create = nullptr;
     const wasm_slice out = we::as_slice(std::string_view("out"));
-    const wasm_factory_config config{sizeof(config), {}, we::as_slice(std::string_view("raw")), {}, &out, 1, nullptr, 0};
+    wasm_factory_config config{};
+    config.size = sizeof(config);
+    config.name = we::as_slice(std::string_view("raw"));
+    config.output_topics = &out;
+    config.output_topic_count = 1;
     wasm_factory* made = nullptr;
     ASSERT_EQ(wasm_factory_create_custom(runtime.get(), &config, &raw, &made, nullptr), WASM_STATUS_OK);
     const we::factory factory(made);

@@ -135,6 +135,32 @@ TEST(Lag, IsKnownWhereTheHostTellsTheEnd) {
   EXPECT_EQ(lag(), 0U) << "it is never negative";
   ASSERT_TRUE(b.engine.clear_end_offset());
   EXPECT_EQ(lag(), std::nullopt);
+  ASSERT_TRUE(b.engine.set_end_offset(10, 50)) << "another input";
+  EXPECT_EQ(lag(), 40U);
+}
+
+TEST(Lag, IsNothingWhenTheLastRecordWasLost) {
+  for (const auto on_error : {WASM_ON_ERROR_SKIP, WASM_ON_ERROR_DEAD_LETTER}) {
+    policed p(on_error);
+    ASSERT_TRUE(p.engine.set_end_offset(100, 102));
+    ASSERT_TRUE(succeeded(p.start()));
+    recorder out;
+    EXPECT_TRUE(succeeded(p.transform(built({"k1", "u1"}), out)));
+    EXPECT_EQ(only(p.runtime).raw.lag_records, 0U);
+  }
+}
+
+TEST(Lag, EndsBehindABatchWhoseLastRecordsAreMissing) {
+  bench b("c_identity");
+  ASSERT_TRUE(succeeded(b.start()));
+  ASSERT_TRUE(b.engine.set_end_offset(100, 110));
+  auto batch = built({"a", "b"});
+  // A compacted log keeps the batch's last offset.
+  batch[26] = 9;
+  kafka::batch::reseal(batch);
+  recorder out;
+  EXPECT_TRUE(succeeded(b.transform(batch, out)));
+  EXPECT_EQ(only(b.runtime).raw.lag_records, 0U);
 }
 
 TEST(Lag, OfEnginesAddsUpAndAFailedRecordIsStillToBeDone) {

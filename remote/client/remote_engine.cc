@@ -87,7 +87,10 @@ void remote_engine::begin(const batch_work& work) {
   _progress = progress{header.base_offset, known ? header.last_offset_delta : std::numeric_limits<std::int64_t>::max(),
                        work.first_record(), std::nullopt, 0};
   if (_max_batch != 0 && batch.size() > _max_batch) {
-    lose("the batch has " + std::to_string(batch.size()) + " bytes and the server takes " + std::to_string(_max_batch));
+    // Not lost: another try would end in the same way.
+    _progress.reset();
+    throw std::runtime_error(place() + "the batch has " + std::to_string(batch.size()) + " bytes and the server takes " +
+                             std::to_string(_max_batch));
   }
   _stream->send(++_batches, batch, work.first_record());
   _stream->expect_progress();
@@ -137,7 +140,7 @@ wasm_callback_result remote_engine::transform(const batch_work& work, custom_cal
 bool remote_engine::write_output(const batch_work& work) {
   const auto& out = _current.message->output();
   const auto count = static_cast<std::size_t>(out.sizes_size());
-  if (_current.record == 0 && _current.byte == 0) {
+  if (!std::exchange(_current.checked, true)) {
     if (out.batch() != _batches) {
       violated("it has output of batch " + std::to_string(out.batch()) + " instead of " + std::to_string(_batches));
     }
@@ -196,8 +199,10 @@ void remote_engine::log(const wire::ToHost& message, custom_call call) const {
   }
   for (const auto& line : message.log()) {
     const auto text = printable(line.text());
-    const auto severity = static_cast<wasm_log_severity>(line.severity());
-    const auto source = static_cast<wasm_log_source>(line.source());
+    // Hosts may rely on the values that there are.
+    const auto severity = line.severity() <= WASM_LOG_SEVERITY_ERROR ? static_cast<wasm_log_severity>(line.severity())
+                                                                     : WASM_LOG_SEVERITY_INFO;
+    const auto source = line.source() == WASM_LOG_SOURCE_LIBRARY ? WASM_LOG_SOURCE_LIBRARY : WASM_LOG_SOURCE_GUEST;
     try {
       _connection->config.log({severity, line.continues(), _wanted->transform.name, text, source, 0, call.engine(),
                                call.user_data()});

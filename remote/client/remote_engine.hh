@@ -39,6 +39,7 @@ class remote_engine final : public custom_engine {
     stream::message message;
     std::size_t record = 0;
     std::size_t byte = 0;
+    bool checked = false;
   };
 
   void begin(const batch_work& work);

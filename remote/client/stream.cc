@@ -273,10 +273,11 @@ void stream::OnReadDone(bool ok) {
 }
 
 void stream::OnDone(const grpc::Status& status) {
-  const auto self = std::move(_self);
+  std::shared_ptr<stream> self;  // Until the lock is free.
   promise waiter;
   {
     const std::lock_guard lock(_mutex);
+    self = std::move(_self);
     if (!_end) {
       _end = explain(status, _ready);
       _alarm.reset();

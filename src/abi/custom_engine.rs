@@ -49,12 +49,12 @@ pub unsafe extern "C" fn wasm_factory_create_custom(
     boundary(error, |scope| {
         // First of all, so that the data is dropped on every path.
         // SAFETY: the header says so. All zeros is valid.
-        let callbacks =
-            Callbacks::new(unsafe { take(engine, first_size!(wasm_custom_engine, memory_size), "engine")? });
+        let callbacks = unsafe { take(engine, first_size!(wasm_custom_engine, memory_size), "engine") };
         // SAFETY: as above.
-        let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config")? };
+        let config = unsafe { sized(config, first_size!(wasm_factory_config, env_count), "config") };
         // They are refused below. Their data is dropped at the end.
-        let _taken = Taken::new(scope, &config);
+        let _taken = config.as_ref().ok().map(|config| Taken::new(scope, config));
+        let (callbacks, config) = (Callbacks::new(callbacks?), config?);
         let runtime = &scope.handle(runtime, "runtime")?.runtime;
         let out = Out::new(factory, "factory")?;
         if !callbacks.is_complete() {

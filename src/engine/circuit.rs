@@ -201,8 +201,8 @@ impl Circuit {
 
     /// The guest failed. Whether the policy may lose a record, if it would, and start the guest again, which counts.
     pub fn go_on(&mut self, loses: bool, now: Duration) -> Result<(), Trip> {
-        if let State::HalfOpen(passed) = self.state {
-            return Err(Trip::HalfOpen(passed, self.thresholds.half_open_records));
+        if let Some(trip) = self.half_open() {
+            return Err(trip);
         }
         if loses && self.losses.as_ref().is_some_and(|losses| losses.is_full(self.position + 1)) {
             return Err(Trip::Losses(self.thresholds.lost_max, self.thresholds.lost_window));
@@ -215,6 +215,14 @@ impl Circuit {
             restarts.add(now);
         }
         Ok(())
+    }
+
+    /// What a failure does if the circuit is half-open.
+    pub fn half_open(&self) -> Option<Trip> {
+        match self.state {
+            State::HalfOpen(passed) => Some(Trip::HalfOpen(passed, self.thresholds.half_open_records)),
+            _ => None,
+        }
     }
 
     /// A record was lost.

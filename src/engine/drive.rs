@@ -298,7 +298,7 @@ impl ActivePoll<'_> {
     }
 
     /// The host has the block. Whether there is another one.
-    #[inline]
+    #[inline(always)]
     fn consume(&self, work: &mut Work) -> bool {
         if self.context.meter.has_topics() {
             self.context.meter.count_topics(work.output.block());

@@ -472,7 +472,7 @@ impl Entered<'_> {
     }
 
     /// The operation has completed.
-    #[inline]
+    #[inline(always)]
     fn end(&mut self, state: State) {
         self.seat.state.set(state);
         // The sink's drop is the host's code. It runs while the engine counts as busy. So it cannot release the engine

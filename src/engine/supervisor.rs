@@ -222,12 +222,12 @@ impl Supervisor {
         poll.engine.finish(poll.wakers);
         poll.seat.last_error.replace(Some(error.clone()));
         self.note_failure(poll.seat, false);
-        if self.policy.backoff.is_none() {
-            return Err(self.at_rest(error));
-        }
         if let Err(trip) = self.may_go_on(false) {
             let error = self.at_rest(error);
             return Err(self.open(poll, trip, error));
+        }
+        if self.policy.backoff.is_none() {
+            return Err(self.at_rest(error));
         }
         let ended = self.policy.backoff.as_mut().and_then(|backoff| backoff.wait(Duration::ZERO));
         poll.engine.context().meter.note_restarting();
@@ -249,6 +249,10 @@ impl Supervisor {
         self.note_passed(poll, Some(&error));
         let Some(guest) = &error.guest else { return Err(self.failed(poll.seat, error)) };
         if on_error == wasm_on_error::Fail || !error.status.is_guests() {
+            let error = match self.half_open() {
+                Some(trip) if error.status.is_guests() => self.open(poll, trip, error),
+                _ => error,
+            };
             return Err(self.failed(poll.seat, error));
         }
         let loses = guest.record.is_some();
@@ -304,7 +308,11 @@ impl Supervisor {
     /// The operation goes on behind what the guest had when it failed.
     fn note_progress(&mut self, poll: &SupervisedPoll<'_>) {
         if let Some(rest) = &mut self.rest {
-            poll.seat.attached.progress.set(Some(rest.progress_behind()));
+            let progress = rest.progress_behind();
+            if let Some(next) = progress.offset {
+                poll.engine.context().meter.note_next(next);
+            }
+            poll.seat.attached.progress.set(Some(progress));
         }
     }
 
@@ -358,6 +366,11 @@ impl Supervisor {
         let Some(circuit) = &mut self.policy.circuit else { return Ok(()) };
         let now = self.policy.backoff.as_ref().map_or(Duration::ZERO, Backoff::now);
         circuit.go_on(loses, now)
+    }
+
+    /// Why a failure opens a circuit that is half-open.
+    fn half_open(&self) -> Option<Trip> {
+        self.policy.circuit.as_ref().and_then(Circuit::half_open)
     }
 
     /// How long an open circuit is to stay open.

@@ -50,6 +50,8 @@ pub struct Batch {
     pub position: Position,
     /// What the clock shows before the first record.
     pub first_timestamp: i64,
+    /// Offset of the last of records that are in no batch: they may be anywhere.
+    pub last_offset: Option<i64>,
     /// How many records the whole batch has.
     count: u32,
     /// All batches of the operation if it has several.
@@ -107,8 +109,14 @@ impl Batch {
     fn step(&mut self, rules: Rules) -> Result<bool> {
         if self.stage == Stage::Unchecked {
             match self.input {
-                Input::Batch(bytes) => self.records.begin(bytes, self.taken, rules.max_batch_size, rules.check_crc)?,
-                Input::Records(records) => self.records.begin_records(records, self.taken, rules.max_batch_size)?,
+                Input::Batch(bytes) => {
+                    self.last_offset = None;
+                    self.records.begin(bytes, self.taken, rules.max_batch_size, rules.check_crc)?;
+                }
+                Input::Records(records) => {
+                    self.last_offset = records.last_offset();
+                    self.records.begin_records(records, self.taken, rules.max_batch_size)?;
+                }
             }
             self.stage = Stage::Checking;
         }

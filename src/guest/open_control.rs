@@ -94,8 +94,11 @@ impl Context {
     pub fn count_passed(&self) {
         let mut work = self.work.borrow_mut();
         self.observe(&mut work);
-        // A record in progress is still to be done.
-        let next = work.batch.latest_offset.wrapping_add(i64::from(!work.batch.in_record));
-        self.meter.pass(core::mem::take(&mut work.taken), work.output.take_accepted(), next);
+        self.meter.pass(core::mem::take(&mut work.taken), work.output.take_accepted());
+        if work.left_at.is_none()
+            && let Some(next) = work.batch.progress().offset
+        {
+            self.meter.note_next(next);
+        }
     }
 }

@@ -24,6 +24,7 @@ impl Progress {
 }
 
 /// The offset behind a batch, of which records may be missing at its end.
+#[inline]
 fn behind(header: &wasm_batch_header) -> i64 {
     header.base_offset.wrapping_add(i64::from(header.last_offset_delta)).wrapping_add(1)
 }
@@ -34,10 +35,17 @@ impl Batch {
         self.index().unwrap_or(self.ended)
     }
 
+    /// The offset behind all of it.
+    #[inline]
+    fn end_offset(&self) -> i64 {
+        self.last_offset.map_or_else(|| behind(&self.records.header), |last| last.wrapping_add(1))
+    }
+
     /// As if all output so far was delivered.
-    fn progress(&self) -> Progress {
+    #[inline]
+    pub(super) fn progress(&self) -> Progress {
         let batch = self.place();
-        let end = Some(behind(&self.records.header));
+        let end = Some(self.end_offset());
         match self.stage {
             Stage::None => Progress { batch: batch + 1, record: 0, offset: end },
             Stage::Unchecked | Stage::Checking | Stage::Refused => {
@@ -63,7 +71,7 @@ impl Batch {
         let batch = self.place();
         match self.records.peek().map(|next| next.offset) {
             Some(offset) => Progress { batch, record: self.taken, offset: Some(offset) },
-            None => Progress { batch: batch + 1, record: 0, offset: Some(behind(&self.records.header)) },
+            None => Progress { batch: batch + 1, record: 0, offset: Some(self.end_offset()) },
         }
     }
 }

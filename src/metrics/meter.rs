@@ -153,21 +153,22 @@ impl Meter {
 
     /// The host says from which offset the engine continues, unless it has progressed, and where the input ends.
     pub fn tell_offsets(&self, next: u64, end: u64) {
-        if self.counters.next_offset.get() == 0 {
-            self.counters.next_offset.set(next + 1);
-        }
+        self.counters.next_offset.set(self.counters.next_offset.get().max(next + 1));
         self.counters.end_offset.set(end + 1);
     }
 
     /// Forgets where the input ends.
     pub fn forget_offsets(&self) {
         self.counters.end_offset.set(0);
+        self.counters.next_offset.set(0);
     }
 
     /// The engine of `old` is replaced by this one, which continues where that was.
     pub fn continue_from(&self, old: &Self) {
         self.counters.next_offset.set(old.counters.next_offset.get());
         self.counters.end_offset.set(old.counters.end_offset.get());
+        // The lag is that of one of them.
+        old.counters.end_offset.set(0);
     }
 
     /// Whether output is counted by topic. The only topic has all output anyway.
@@ -231,12 +232,17 @@ impl Meter {
         self.counters.add(Counter::Cpu, ticks);
     }
 
-    /// Publishes input and output since the last call. The engine continues from `next`.
+    /// The engine continues from this offset.
     #[inline]
-    pub fn pass(&self, input: Passed, output: Passed, next: i64) {
+    pub fn note_next(&self, offset: i64) {
+        self.counters.next_offset.set((offset as u64).wrapping_add(1));
+    }
+
+    /// Publishes input and output since the last call.
+    #[inline]
+    pub fn pass(&self, input: Passed, output: Passed) {
         if input.records > 0 {
             self.counters.progressed.set(ticker::recent());
-            self.counters.next_offset.set((next as u64).wrapping_add(1));
         }
         self.records.set(self.records.get() + input.records);
         self.counters.add(Counter::RecordsIn, input.records);

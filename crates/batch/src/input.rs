@@ -79,6 +79,11 @@ impl wasm_field {
 pub struct LentRecords<'a>(&'a [wasm_record]);
 
 impl<'a> LentRecords<'a> {
+    /// Offset of the last record.
+    pub fn last_offset(&self) -> Option<i64> {
+        self.0.last().map(|record| record.offset)
+    }
+
     /// # Safety
     ///
     /// The bytes of all fields and the headers can be read and do not change for `'a`. What `check` refuses is exempt.

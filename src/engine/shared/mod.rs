@@ -96,6 +96,8 @@ impl SharedUser {
     /// The user has the turn: begins the first step.
     fn begin_turn(&mut self) -> Result<()> {
         self.take_turn();
+        // What another user's operation left is not this one's.
+        self.shared.context.meter.take_finished();
         let mut runner = self.shared.runner()?;
         let Some(operation) = &mut self.operation else { return Ok(()) };
         if self.shared.context.state.get() == State::Stopped {
@@ -208,8 +210,8 @@ impl Engine for SharedUser {
             if operation.runs
                 && let Ok(mut runner) = self.shared.runner()
             {
-                // The context goes to others.
-                if self.attached.progress.get().is_none() {
+                // The context goes to others. That of a new version which only starts knows nothing of this operation.
+                if !operation.ticket.is_start() && self.attached.progress.get().is_none() {
                     self.attached.progress.set(self.shared.context.progress());
                 }
                 runner.finish(wakers);

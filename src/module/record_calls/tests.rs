@@ -99,7 +99,7 @@ fn an_instruction_that_names_another_memory_outside_of_an_expansion_is_found() {
             assert!(check(&changed.module, &sites).is_err(), "{shorter:?} of {site:?}");
         }
     }
-    let two = "(memory 1) (memory 128 128 (pagesize 1)) (memory i64 0x8000_0000 0x8000_0000)";
+    let two = "(memory 1) (memory 192 192 (pagesize 1)) (memory i64 0x8000_0000 0x8000_0000)";
     let cases = [
         ("(func (drop (i32.load 1 (i32.const 0))))", "memory 1"),
         ("(func (drop (i32.load8_u 2 (i64.const 0))))", "memory 2"),
@@ -123,7 +123,7 @@ fn an_instruction_that_names_another_memory_outside_of_an_expansion_is_found() {
     let good = wat::parse_str(format!("(module {two} (export \"memory\" (memory 0)) (func (drop (memory.size))))"));
     check(&good.unwrap(), &[]).unwrap();
     for types in
-        ["", "(memory 1)", "(memory 1) (memory 1) (memory 1)", "(memory 1) (memory 128 (pagesize 1)) (memory i64 1 1)"]
+        ["", "(memory 1)", "(memory 1) (memory 1) (memory 1)", "(memory 1) (memory 192 (pagesize 1)) (memory i64 1 1)"]
     {
         assert!(check(&wat::parse_str(format!("(module {types} (memory 1))")).unwrap(), &[]).is_err(), "{types}");
     }
