@@ -20,6 +20,17 @@ namespace {
 
 const std::vector<std::string> five{"a", "b", "c", "d", "e"};
 
+/// A transform whose input topic has its name, with one output topic or none.
+wasm_factory_config described(wasm_slice name, const wasm_slice* topic = nullptr) {
+  wasm_factory_config config{};
+  config.size = sizeof(config);
+  config.name = name;
+  config.input_topic = name;
+  config.output_topics = topic;
+  config.output_topic_count = topic != nullptr ? 1 : 0;
+  return config;
+}
+
 TEST(CustomEngine, CopiesRecordsAsAGuestWould) {
   c_engine table;
   custom_bench b(table);
@@ -92,11 +103,7 @@ TEST(CustomEngine, WithoutCreateIsNotReleasedSinceNothingWasMade) {
     auto raw = table.table();
     raw.create = nullptr;
     const wasm_slice out = we::as_slice(std::string_view("out"));
-    wasm_factory_config config{};
-    config.size = sizeof(config);
-    config.name = we::as_slice(std::string_view("raw"));
-    config.output_topics = &out;
-    config.output_topic_count = 1;
+    const auto config = described(we::as_slice(std::string_view("raw")), &out);
     wasm_factory* made = nullptr;
     ASSERT_EQ(wasm_factory_create_custom(runtime.get(), &config, &raw, &made, nullptr), WASM_STATUS_OK);
     const we::factory factory(made);
@@ -126,7 +133,7 @@ TEST(CustomEngine, WhoseTableIsRefusedIsDroppedOnce) {
   wasm_factory* out = nullptr;
   const auto name = we::as_slice("t");
   const std::array<std::uint8_t, 1> code{0};
-  const wasm_factory_config good{sizeof(good), {}, name, name, nullptr, 0, nullptr, 0};
+  const auto good = described(name);
   wasm_factory_config with_module = good, nameless = good;
   with_module.module = we::as_slice(code);
   nameless.name = {};
@@ -153,7 +160,7 @@ TEST(CustomEngine, WhoseTableHasNoSizeIsNotReadAtAll) {
   const auto runtime = we::runtime::create().value();
   wasm_factory* out = nullptr;
   const auto name = we::as_slice("t");
-  const wasm_factory_config config{sizeof(config), {}, name, name, nullptr, 0, nullptr, 0};
+  const auto config = described(name);
   EXPECT_EQ(wasm_factory_create_custom(runtime.get(), &config, nullptr, &out, nullptr), WASM_STATUS_NULL_ARGUMENT);
   c_engine table;
   auto raw = table.table();
@@ -168,7 +175,7 @@ TEST(CustomEngine, NeedsNoCallbackButTransform) {
   const auto runtime = we::runtime::create().value();
   const auto name = we::as_slice("t");
   const wasm_slice topic = we::as_slice("out");
-  const wasm_factory_config config{sizeof(config), {}, name, name, &topic, 1, nullptr, 0};
+  const auto config = described(name, &topic);
   wasm_custom_engine raw{};
   raw.size = sizeof(raw);
   int mark = 0;

@@ -45,7 +45,7 @@ TEST_P(TransformLimit, HoldsWithinTheMemoryThatThereIs) {
 
 INSTANTIATE_TEST_SUITE_P(Modes, TransformLimit, testing::ValuesIn(every_mode), name_of);
 
-TEST(HostMemory, IsAsLargeAsTheLimitOfTheTransform) {
+TEST(HostMemoryLimit, IsAsLargeAsTheLimitOfTheTransform) {
   host_allocators host;
   wasm_runtime_config config{};
   config.memory_limit = of_runtime;

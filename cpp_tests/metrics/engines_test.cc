@@ -95,7 +95,7 @@ TEST(EngineStates, UsersOfASharedEngineAreOne) {
 
 // ---- Progress ----
 
-TEST(Progress, IsTheTimeSinceTheLastRecord) {
+TEST(ProgressMetrics, IsTheTimeSinceTheLastRecord) {
   bench b("c_identity");
   const auto since = [&] { return std::chrono::nanoseconds(only(b.runtime).raw.since_progress_ns); };
   b.run({"x"});
