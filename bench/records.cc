@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Records that are in no batch, beside the same records in a batch: nanoseconds of processor time per record, all ways
-// by turns, round by round. The median of the rounds counts. "batch" and "records" are without CRC. "pack + batch" packs
-// with the library's builder and transforms the batch. "parsed" has a sink that gets records taken apart.
+// by turns, round by round. The median of the rounds counts. "batch" and "records" are without CRC. "pack + batch"
+// packs with the library's builder and transforms the batch. "parsed" has a sink that gets records taken apart.
 //
 //   bench-records [--size BYTES] [--records COUNT] GUEST.wasm
 //   bench-records --only WAY ...    only this way, its instructions counted if this runs under callgrind

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A guest on a server beside the same guest here: over loopback TCP and over a unix socket, with batches of 1, 100 and
-// 1,000 records of 64 B and 1 KiB. The server is in a process of its own. All by turns, round by round: the medians of the
-// rounds count. What came out is counted.
+// 1,000 records of 64 B and 1 KiB. The server is in a process of its own. All by turns, round by round: the medians of
+// the rounds count. What came out is counted.
 //
 //   bench-remote SERVER GUEST.wasm         SERVER: remote_test_server
 #include "measure.hh"

@@ -19,7 +19,8 @@ class error_limit {
 
   /// Whether a run that took `records` may have lost `lost` of them.
   [[nodiscard]] bool allows(std::uint64_t lost, std::uint64_t records) const noexcept;
-  /// The number of records, if the user gave one: the run ends when more would be lost. A share is known at the end only.
+  /// The number of records, if the user gave one: the run ends when more would be lost. A share is known at the end
+  /// only.
   [[nodiscard]] std::optional<std::uint64_t> count() const noexcept { return _count; }
   /// `10`, `0.5%` or `none`.
   [[nodiscard]] const std::string& text() const noexcept { return _text; }

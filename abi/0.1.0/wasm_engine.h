@@ -10,7 +10,7 @@
 //   3. On each thread with engines: wasm_thread_prepare, wasm_engine_create, wasm_engine_set_policy (if any),
 //      wasm_engine_start. Poll the future.
 //   4. Per batch: wasm_engine_transform. Poll the future until it is ready. The sink receives the output meanwhile.
-//      wasm_payload_read takes records apart. wasm_batch_builder_create makes batches for hosts that have none.
+//      wasm_payload_read takes records apart. wasm_engine_transform_records is for hosts that have no batches.
 //   5. At the end, on the engine's thread: wasm_engine_release. Then release factory and runtime on any thread.
 //
 //   A host polls futures with wakers of its own (section Future) or lends its event loop (section Task). Either is
@@ -211,6 +211,9 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   // `wasm_work_write`: the output must go to the host first. Return `WASM_CALLBACK_RESULT_AGAIN` and write this
   // record in the next call.
   WASM_STATUS_OUTPUT_FULL = 13,
+  // `wasm_batch_builder_add`: the batch would exceed a limit of its `wasm_batch_config`. Finish it, reset the builder
+  // and add the record again.
+  WASM_STATUS_BATCH_FULL = 14,
   // The bytes do not begin with Wasm's magic number.
   WASM_STATUS_MODULE_NOT_WASM = 20,
   // The module is in the text format. Compile it to binary first.
@@ -254,6 +257,11 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   // The module may take too long or too much memory to be compiled. The message says what for. See
   // `compile_limit_factor` of `wasm_runtime_config`.
   WASM_STATUS_MODULE_TOO_COMPLEX = 39,
+  // To compile the module takes more than `compile_time_limit_ns` or `compile_memory_limit`. The message says which.
+  WASM_STATUS_MODULE_COMPILE_LIMIT = 40,
+  // The module imports something that the transform has no right to. The message lists the names and what would
+  // give the right: `allowed_imports` and `wasi_rights` of `wasm_factory_config`.
+  WASM_STATUS_MODULE_IMPORT_DENIED = 41,
   // The guest trapped. See `trap` of `wasm_error_info`.
   WASM_STATUS_GUEST_TRAP = 50,
   // The guest exited by itself: `proc_exit` or a return from `_start`. See `exit_code` of `wasm_error_info`.
@@ -275,6 +283,12 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   WASM_STATUS_OUTPUT_REJECTED = 60,
   // The engine was stopped or released while the operation was in progress.
   WASM_STATUS_CANCELLED = 61,
+  // The policy stopped the engine: a threshold of `wasm_engine_policy` was reached. The message has the counts and
+  // why the guest failed last. The record at which it failed is not lost.
+  WASM_STATUS_POLICY_THRESHOLD = 62,
+  // A custom engine lost what it runs on, such as its connection to another computer. No record is the cause, so no
+  // policy skips one. The error names the record from which to continue. The message has the reason.
+  WASM_STATUS_CUSTOM_ENGINE_LOST = 63,
   // The batch ends before its header or its length field says so.
   WASM_STATUS_BATCH_TRUNCATED = 70,
   // The batch's magic byte is not 2.
@@ -291,6 +305,8 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   WASM_STATUS_BATCH_TOO_LARGE = 76,
   // A control batch holds no records for a transform.
   WASM_STATUS_BATCH_CONTROL = 77,
+  // A record of `wasm_engine_transform_records` is invalid. The message has its index and says what is wrong.
+  WASM_STATUS_RECORD_INVALID = 78,
   // The library panicked. This is a defect. Please report it. The engine concerned cannot be used any more.
   WASM_STATUS_PANIC = 90,
   // The library panicked earlier while it used this engine. Release the engine.
@@ -307,6 +323,9 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   // The allocator refused memory. Nothing is wrong with the data or the module. A call that returns this had no
   // effect: try again later. A future that fails with it has undone its operation.
   WASM_STATUS_OUT_OF_MEMORY = 96,
+  // The compile helper could not be started, has ended without an answer or is of another version. The message says
+  // which. See `compile_helper` of `wasm_runtime_config`.
+  WASM_STATUS_COMPILE_HELPER_FAILED = 97,
 } wasm_status;
 
 // Why a guest trapped. The numbers are fixed, as with `wasm_status`.
@@ -376,7 +395,7 @@ typedef struct wasm_error_info {
   //
   // A line that begins with `panic: ` or `fatal error: ` (Go) or that is `thread … panicked at …` (Rust) is here
   // with the lines behind it up to an empty line or a note about backtraces. Otherwise this is the last line that is
-  // neither empty nor indented nor such a note.
+  // not indented, or the first one if all are. Empty lines and such notes do not count.
   wasm_slice guest_stderr;
   // Why a host call returned an error code to the guest last while it worked on the record, or outside of one.
   // UTF-8. For example `write_record returned -3: the record has 70000 bytes and output_buffer_limit is 65536`.
@@ -386,6 +405,12 @@ typedef struct wasm_error_info {
   uint64_t memory_size;
   // Bytes that the guest's memory was last refused to grow to while it worked on the record. 0 if it was not.
   uint64_t memory_wanted;
+  // Index of the batch in its `wasm_engine_transform_many`. Counted from 0. The batches before it have completed.
+  // The number of batches if all have and the guest could not be started again. 0 if there was one batch or none
+  // and with `WASM_STATUS_CANCELLED` and `WASM_STATUS_PANIC`.
+  uint64_t batch_index;
+  // With `WASM_STATUS_POLICY_THRESHOLD`: the status with which the guest failed last. Otherwise `WASM_STATUS_OK`.
+  wasm_status cause;
 } wasm_error_info;
 
 // A frame of a guest's call stack.
@@ -395,6 +420,18 @@ typedef struct wasm_frame {
   // Index of the function in the module's function index space.
   uint32_t function_index;
 } wasm_frame;
+
+// A place in the source of a guest.
+typedef struct wasm_location {
+  // `sizeof(wasm_location)`, set by the caller.
+  size_t size;
+  // The file's name as the compiler was given it. Empty if the place is not known. Lives as long as the error.
+  wasm_slice file;
+  // The line. Counted from 1. 0 if the place is not known.
+  uint32_t line;
+  // The column. Counted from 1. 0 if it is not known.
+  uint32_t column;
+} wasm_location;
 
 // The status of the call that reported the error. `WASM_STATUS_NULL_ARGUMENT` for NULL.
 wasm_status wasm_error_status(const wasm_error *error);
@@ -409,6 +446,12 @@ wasm_status wasm_error_get_info(const wasm_error *error, wasm_error_info *info);
 
 // Writes frame `index` to `frame`. Frame 0 is the innermost. `WASM_STATUS_INVALID_ARGUMENT` if there is no such frame.
 wasm_status wasm_error_frame(const wasm_error *error, size_t index, wasm_frame *frame);
+
+// Writes where the guest was in its source in frame `index` to `location`. The caller has set `location->size`. The
+// place is known if `debug_info` is set for the runtime and the module has debug information (DWARF) for that
+// function. In a frame with inlined functions this is the place in the innermost of them. Where the compiler says that
+// an instruction has no line, this is the line before. `WASM_STATUS_INVALID_ARGUMENT` if there is no such frame.
+wasm_status wasm_error_location(const wasm_error *error, size_t index, wasm_location *location);
 
 // Frees the error. Any thread. NULL does nothing.
 void wasm_error_release(wasm_error *error);
@@ -559,7 +602,7 @@ typedef struct wasm_runtime_config {
   // The precision depends on how soon the thread `wasm-ticker` gets a processor. If the process may use real-time
   // scheduling (CAP_SYS_NICE or RLIMIT_RTPRIO of 1 or more), that thread takes SCHED_FIFO with priority 1. Not so if
   // `avoid_real_time` is set or slices are shorter than 100,000. Otherwise it asks Linux for short slices of its
-  // own. It may run on the processors that are allowed for the thread that makes the first runtime.
+  // own. See `processors` for where it runs.
   uint64_t time_slice_ns;
   // Nanoseconds of processor time that a guest may use for one record or for its start. Time of the host functions
   // that it calls is included. Time in which the thread was preempted or blocked does not count, nor does time in
@@ -577,7 +620,9 @@ typedef struct wasm_runtime_config {
   // Bytes of a log line as the guest wrote it. Longer ones are cut into several. Bytes that are not UTF-8 take four
   // bytes each in the log. Default 8 KiB.
   uint64_t max_log_line;
-  // Threads that compile. They start with the first module. Default 1.
+  // Modules that are compiled at once. The threads that compile start with the first module: so many for a module
+  // that is compiled alone, and one more for each further one. A compilation that is given up no longer counts. Its
+  // threads end when it does. Up to eight of these run at a time. Further ones keep their place. Default 1.
   uint32_t compile_threads;
   // 1: the CRCs of batches are not checked. Default 0.
   uint32_t skip_crc_check;
@@ -600,7 +645,8 @@ typedef struct wasm_runtime_config {
   // unused pages are not touched. Default 64 KiB in the pool of the process.
   uint64_t keep_resident;
   // The host's memory for linear memories. In mode `WASM_MEMORY_MODE_THREAD_POOL` one block per thread. In mode
-  // `WASM_MEMORY_MODE_HOST` one block per engine of `memory_limit` bytes or of the maximum that the module declares.
+  // `WASM_MEMORY_MODE_HOST` one block per engine of the transform's `memory_limit` or of the maximum that the module
+  // declares.
   // NULL: the system's. The table is copied.
   const wasm_allocator *memory_allocator;
   // The host's memory for stacks in the same modes. It must be ordinary pages that can be protected. NULL: the
@@ -634,9 +680,38 @@ typedef struct wasm_runtime_config {
   uint64_t replay_seed;
   // What multiplies the limits of what is compiled. A module that would take too long or too much memory to compile
   // is refused with `WASM_STATUS_MODULE_TOO_COMPLEX`. By default the worst accepted module takes some 30 seconds of
-  // processor time and 1 GiB. Modules that compilers make take a small part of that. `UINT32_MAX`: there are no such
+  // processor time and 1 GiB. Most modules that compilers make take a small part of that. Large interpreters and
+  // databases come near to it or exceed it: docs/compile-limits.md has examples. `UINT32_MAX`: there are no such
   // limits, for hosts that compile only modules of their own. Default 1.
   uint32_t compile_limit_factor;
+  // 1: the frames of errors have file and line if the module has debug information (DWARF): see
+  // `wasm_error_location`. The code of such a module then takes a quarter more memory, also in the code cache and in
+  // artifacts. All other modules are compiled as without. Default 0.
+  uint32_t debug_info;
+  // The path of a program in whose processes modules are compiled, for hosts that take modules of strangers. The
+  // library ships one: `wasm-compile-helper`. Absolute. It must be of the library's version and is trusted as the
+  // library itself. Copied. Default empty: modules are compiled in this process.
+  //
+  // Each compilation has a process of its own. It has one socket and no environment but LD_LIBRARY_PATH. It ends
+  // with its compilation and at once if the compilation's future is released. `WASM_STATUS_MODULE_COMPILE_LIMIT` if
+  // it exceeds one of the two limits below. `WASM_STATUS_COMPILE_HELPER_FAILED` if it cannot do its work. It is a
+  // child of this process, which gets SIGCHLD for it. The library waits for it.
+  wasm_slice compile_helper;
+  // Nanoseconds of processor time that the helper may use for one module on all its threads. At least 10,000,000.
+  // Default 60,000,000,000.
+  uint64_t compile_time_limit_ns;
+  // Bytes of memory that the helper may have for one module beside what it has before: code, threads and the module
+  // itself. 64 MiB are enough for a module of 2 MB on one thread. At least 64 MiB. Default 2 GiB.
+  uint64_t compile_memory_limit;
+  // The processors on which the library's own threads run, as a list such as `0-3,8`. For the compile threads, the
+  // helper and the thread `wasm-ticker`, which all runtimes share: the first runtime decides. Copied. Default empty:
+  // all processors on which any thread of the process may run when the library's thread starts.
+  wasm_slice processors;
+  // 1: each record that a guest reads or writes is a call of this library. Default 0: the code for usual records is
+  // compiled into the guest where it calls for one. A small record then takes two thirds of the time. Guests see no
+  // difference. Memory mode PROCESS_POOL and processors other than x86-64 always have the calls. docs/security.md
+  // has what such code can access.
+  uint32_t host_record_calls;
 } wasm_runtime_config;
 
 // Makes a runtime. `config` may be NULL for the defaults. Its content is copied. Any thread. Any number of runtimes.
@@ -651,8 +726,14 @@ typedef struct wasm_runtime_config {
 // be started.
 wasm_status wasm_runtime_create(const wasm_runtime_config *config, wasm_runtime **runtime, wasm_error **error);
 
+// The compile helper as a whole program: for a host that has its own instead of `wasm-compile-helper`. The program's
+// `main` does nothing else and returns what this returns. Does not return if the library has started the program.
+// Otherwise returns 2.
+int wasm_runtime_compile_helper_main(void);
+
 // Validates a module without compiling it. Returns `WASM_STATUS_OK` or the `WASM_STATUS_MODULE_…` that a compilation
 // would report. The message has the details. Takes some 15 ms per megabyte on the calling thread. Any thread.
+// `wasm_factory_validate` also knows limits, rights and host functions of a factory.
 wasm_status wasm_runtime_validate(const wasm_runtime *runtime, wasm_slice module, wasm_error **error);
 
 // Describes a module as a JSON document. Also a module that is refused. Members: `size`, `abi_version`,
@@ -723,7 +804,7 @@ typedef struct wasm_thread_pool {
 // another size. `WASM_STATUS_INVALID_ARGUMENT` if engines are given in another memory mode.
 wasm_status wasm_thread_prepare(wasm_runtime *runtime, const wasm_thread_config *config, wasm_error **error);
 
-// Releases the calling thread's pool and the buffers that the thread keeps for batches and their output (up to 2 MiB).
+// Releases the calling thread's pool and the buffers that the thread keeps for batches and their output (up to 6 MiB).
 // `WASM_STATUS_INVALID_STATE` while engines use the pool. A thread without a pool is no error.
 wasm_status wasm_thread_release(wasm_runtime *runtime, wasm_error **error);
 
@@ -762,7 +843,87 @@ typedef struct wasm_env {
   wasm_slice value;
 } wasm_env;
 
-// A transform: its module and what the guest may know.
+// Functions that a transform may import.
+typedef struct wasm_allowed_import {
+  // The host module. Not `wasi_snapshot_preview1`, for which there is `wasi_rights`.
+  wasm_slice module;
+  // The function. Empty: all functions of the module.
+  wasm_slice function;
+} wasm_allowed_import;
+
+// The type of a value.
+typedef enum wasm_value_type WASM_ENGINE_ENUM_TYPE {
+  // A 32-bit integer. The guest's pointers and lengths have this type.
+  WASM_VALUE_TYPE_I32 = 0,
+  // A 64-bit integer.
+  WASM_VALUE_TYPE_I64 = 1,
+  // A 32-bit float.
+  WASM_VALUE_TYPE_F32 = 2,
+  // A 64-bit float.
+  WASM_VALUE_TYPE_F64 = 3,
+} wasm_value_type;
+
+// What a callback returns.
+typedef enum wasm_callback_result WASM_ENGINE_ENUM_TYPE {
+  // The call has completed.
+  WASM_CALLBACK_RESULT_DONE = 0,
+  // The call completes when the promise that the callback took from its `wasm_call` is settled.
+  WASM_CALLBACK_RESULT_PENDING = 1,
+  // The call failed. `wasm_call_fail` has given the reason.
+  WASM_CALLBACK_RESULT_FAILED = 2,
+  // Call again. Only for `transform` and `start` of a `wasm_custom_engine`. If `wasm_work_write` reported that the
+  // output is full, the host's sink gets the output first. Otherwise other tasks run first.
+  WASM_CALLBACK_RESULT_AGAIN = 3,
+} wasm_callback_result;
+
+// A value. The function's signature says which member is valid.
+typedef union wasm_value {
+  // With `WASM_VALUE_TYPE_I32`.
+  int32_t i32;
+  // With `WASM_VALUE_TYPE_I64`.
+  int64_t i64;
+  // With `WASM_VALUE_TYPE_F32`.
+  float f32;
+  // With `WASM_VALUE_TYPE_F64`.
+  double f64;
+} wasm_value;
+
+// A function of the host.
+typedef struct wasm_host_function {
+  // `sizeof(wasm_host_function)`.
+  size_t size;
+  // The module that guests import the function from. Not `redpanda_transform`, `redpanda_schema_registry` or
+  // `wasi_snapshot_preview1`.
+  wasm_slice module;
+  // The function's name in that module.
+  wasm_slice name;
+  // Types of the parameters. At most 32.
+  const wasm_value_type *params;
+  // Number of `params`.
+  size_t param_count;
+  // Types of the results. At most 16.
+  const wasm_value_type *results;
+  // Number of `results`.
+  size_t result_count;
+  // 1: `call` may return pending, which costs a little with each call. Otherwise 0.
+  uint32_t may_wait;
+  // The host's own.
+  void *data;
+  // Frees `data`. Called once: when the runtime or factory that has the function and everything made from it are gone
+  // or when the call fails that was given the function. May be NULL.
+  void (*drop)(void *data);
+  // The function. Reads `args`, writes `results` and returns a `wasm_callback_result`. Arguments and results are as
+  // in the signature. Failed ends the guest with `WASM_STATUS_HOST_FUNCTION_FAILED` and the text of
+  // `wasm_call_fail`.
+  //
+  // Called on the threads of engines and on the guests' stacks with `host_stack_size` bytes left. Several threads
+  // may call it at once. Its time counts as the guest's. It must not throw and must not block. Calls on its own
+  // engine return `WASM_STATUS_BUSY`.
+  wasm_callback_result (*call)(void *data, wasm_call *call, const wasm_value *args, wasm_value *results);
+} wasm_host_function;
+
+// A transform: its module, what the guest may know and what it may do. Zero in any field but `size`, `module`, `name`
+// and topics means the default.
 typedef struct wasm_factory_config {
   // `sizeof(wasm_factory_config)`.
   size_t size;
@@ -781,10 +942,108 @@ typedef struct wasm_factory_config {
   const wasm_env *env;
   // Number of `env`.
   size_t env_count;
+  // Limits of this transform within those of the runtime, which are the defaults: see `wasm_runtime_config` for what
+  // they mean. `WASM_STATUS_INVALID_ARGUMENT` for one above the runtime's. They are not in the compiled code:
+  // transforms that differ in them share it. Bytes of linear memory that one guest may have.
+  uint64_t memory_limit;
+  // Elements that all tables of one guest may have together.
+  uint64_t table_limit;
+  // Nanoseconds of processor time that a guest may use for one record or for its start.
+  uint64_t record_time_limit_ns;
+  // Bytes of output that one engine holds at most.
+  uint64_t output_buffer_limit;
+  // Lines per second that the guests of the transform may write to the log on each shard. If factories of one name
+  // differ in it, each line takes its own factory's share of the time.
+  uint32_t log_lines_per_second;
+  // Lines that they may write at once after a time with fewer lines.
+  uint32_t log_burst_lines;
+  // What the module may import of host modules and of `redpanda_schema_registry`. If there is a list, all else is
+  // denied: a module that imports it is refused with `WASM_STATUS_MODULE_IMPORT_DENIED`. `redpanda_transform` is
+  // always allowed. So a list of it alone denies all other host modules. NULL: everything is allowed.
+  const wasm_allowed_import *allowed_imports;
+  // Number of `allowed_imports`.
+  size_t allowed_import_count;
+  // What the module may import of WASI: bits of `wasm_wasi_right`. 0: everything.
+  uint32_t wasi_rights;
+  // Host functions of this factory in addition to those of its runtime: pointers to `function_count` of them. Their
+  // `data` is taken over in any case, also by calls that fail and for factories that a cache has already. It is
+  // dropped when the factory and everything made from it are gone. Names that the runtime has, modules of the library
+  // and names that are listed twice are `WASM_STATUS_INVALID_ARGUMENT`.
+  const wasm_host_function *const *functions;
+  // Number of `functions`.
+  size_t function_count;
 } wasm_factory_config;
 
+// What holds for a factory.
+typedef struct wasm_factory_info {
+  // `sizeof(wasm_factory_info)`, set by the caller.
+  size_t size;
+  // The transform's name. Valid as long as the factory.
+  wasm_slice name;
+  // Bytes of linear memory that one guest may have. The limits here are those that hold: the factory's own or the
+  // runtime's. 0 for what does not apply to custom engines.
+  uint64_t memory_limit;
+  // Elements that all tables of one guest may have together.
+  uint64_t table_limit;
+  // Nanoseconds of processor time that a guest may use for one record or for its start.
+  uint64_t record_time_limit_ns;
+  // Bytes of output that one engine holds at most.
+  uint64_t output_buffer_limit;
+  // Bytes of stack for a guest's own frames. Always the runtime's.
+  uint64_t guest_stack_size;
+  // Lines per second that the guests may write to the log on each shard.
+  uint32_t log_lines_per_second;
+  // Lines that they may write at once.
+  uint32_t log_burst_lines;
+  // Bits of `wasm_wasi_right`. 0: all.
+  uint32_t wasi_rights;
+  // 1: there is a list of `allowed_imports`. Otherwise 0.
+  uint32_t has_allowed_imports;
+  // 1: a factory of custom engines, which has no module and no code. Otherwise 0.
+  uint32_t is_custom;
+  // SHA-256 of the module.
+  uint8_t module_hash[32];
+  // Bytes of the module.
+  uint64_t module_size;
+  // Bytes of its machine code.
+  uint64_t code_size;
+  // Factories that have this code now, with this one. 1: it is not shared.
+  uint64_t code_factories;
+} wasm_factory_info;
+
+// What a guest may use of WASI: bits of `wasi_rights` in `wasm_factory_config`.
+//
+// A guest without a right is refused if it imports one of the functions. Nothing of WASI reaches the system here: there
+// are no files and no sockets, standard output and error are the host's log and sleeping returns at once. So most
+// hosts leave all rights. What guests of the published SDKs import, measured: C and C++ OUTPUT, and ENVIRONMENT if they
+// call `getenv`. Rust OUTPUT and ENVIRONMENT, with hash maps RANDOM, with `Instant` and `sleep` CLOCKS and SLEEP. Go
+// always ARGUMENTS, ENVIRONMENT, CLOCKS, RANDOM, OUTPUT and SLEEP.
+typedef enum wasm_wasi_right WASM_ENGINE_ENUM_TYPE {
+  // What every guest may: `proc_exit`, `proc_raise`, `sched_yield` and asking about its standard streams. Alone: no
+  // other right.
+  WASM_WASI_RIGHT_BASE = 1,
+  // The transform's name: `args_get`, `args_sizes_get`.
+  WASM_WASI_RIGHT_ARGUMENTS = 2,
+  // `env` and the topics: `environ_get`, `environ_sizes_get`.
+  WASM_WASI_RIGHT_ENVIRONMENT = 4,
+  // The record's timestamp and how long the guest has run: `clock_time_get`, `clock_res_get`.
+  WASM_WASI_RIGHT_CLOCKS = 8,
+  // Random numbers: `random_get`.
+  WASM_WASI_RIGHT_RANDOM = 16,
+  // Lines for the host's log: `fd_write`.
+  WASM_WASI_RIGHT_OUTPUT = 32,
+  // Sleeping: `poll_oneoff`.
+  WASM_WASI_RIGHT_SLEEP = 64,
+  // Functions for files and directories. All of them fail inside the guest.
+  WASM_WASI_RIGHT_FILES = 128,
+  // Functions for sockets. All of them fail inside the guest.
+  WASM_WASI_RIGHT_SOCKETS = 256,
+} wasm_wasi_right;
+
 // Compiles a transform. The content of `config` is copied. The module is validated and compiled on a compile thread of
-// the runtime or found in its code cache. Any thread.
+// the runtime or found in its code cache. Factories of a runtime whose modules are the same share the code, whatever
+// else differs in `config`: a module that is in memory is not compiled again and one that is being compiled is waited
+// for. Any thread.
 //
 // `future` becomes ready with a factory, which `wasm_future_take_factory` returns. Or it fails with a
 // `WASM_STATUS_MODULE_…`. Any thread may poll it but only one at a time. It may be released early. A compilation that
@@ -797,6 +1056,18 @@ wasm_status wasm_factory_create(const wasm_runtime *runtime,
                                 const wasm_factory_config *config,
                                 wasm_future **future,
                                 wasm_error **error);
+
+// Validates a module without compiling it for the factory that `wasm_factory_create` would make of `config`: against
+// its limits, its rights and its host functions too. Otherwise as `wasm_runtime_validate`. Of `functions` names and
+// types are read. Their `data` stays the host's. Any thread.
+//
+// `WASM_STATUS_MODULE_IMPORT_DENIED` if the transform has no right to an import. The message names the imports and the
+// rights. `WASM_STATUS_MODULE_MEMORY_LIMIT` and `WASM_STATUS_MODULE_TABLE_LIMIT` if the module starts larger than the
+// transform's limits. `WASM_STATUS_INVALID_ARGUMENT` and `WASM_STATUS_INVALID_UTF8` as of `wasm_factory_create`.
+wasm_status wasm_factory_validate(const wasm_runtime *runtime, const wasm_factory_config *config, wasm_error **error);
+
+// Writes what holds for a factory. The caller has set `info->size`. Any thread.
+wasm_status wasm_factory_get_info(const wasm_factory *factory, wasm_factory_info *info, wasm_error **error);
 
 // Another reference to the factory for another owner. Each reference is released. Any thread. NULL for NULL.
 wasm_factory *wasm_factory_clone(const wasm_factory *factory);
@@ -879,7 +1150,8 @@ wasm_status wasm_future_take_artifact(wasm_future *future, wasm_bytes **artifact
 // part of a batch that is no longer valid. The engine can be started again. The same holds for a user of a shared
 // engine, also before its turn. A replacement is dropped and the engine stays as it was. A compilation that has not
 // begun is left out. One that has begun continues and its result is dropped or kept by the factory cache that was
-// asked.
+// asked. It no longer counts as one of `compile_threads`: the next compilation begins at once on another thread,
+// unless eight such compilations run already. With `compile_helper` it ends at once.
 //
 // `WASM_STATUS_WRONG_THREAD` if a future of an engine is released on another thread. `WASM_STATUS_BUSY` from one of
 // the engine's own callbacks. Nothing is freed then.
@@ -916,19 +1188,6 @@ typedef struct wasm_engine_config {
   uint32_t shared;
 } wasm_engine_config;
 
-// What a callback returns.
-typedef enum wasm_callback_result WASM_ENGINE_ENUM_TYPE {
-  // The call has completed.
-  WASM_CALLBACK_RESULT_DONE = 0,
-  // The call completes when the promise that the callback took from its `wasm_call` is settled.
-  WASM_CALLBACK_RESULT_PENDING = 1,
-  // The call failed. `wasm_call_fail` has given the reason.
-  WASM_CALLBACK_RESULT_FAILED = 2,
-  // Call again. Only for `transform` and `start` of a `wasm_custom_engine`. If `wasm_work_write` reported that the
-  // output is full, the host's sink gets the output first. Otherwise other tasks run first.
-  WASM_CALLBACK_RESULT_AGAIN = 3,
-} wasm_callback_result;
-
 // One output record.
 typedef struct wasm_output_record {
   // Key, value and headers in the encoding of a Kafka record. `wasm_payload_read` parses them.
@@ -941,19 +1200,62 @@ typedef struct wasm_output_record {
   int64_t input_offset;
   // Timestamp of that input record in milliseconds since 1970.
   int64_t input_timestamp;
+  // Index of that input record in its batch, from 0. `UINT32_MAX` for what a guest writes before it takes a record:
+  // such output belongs to no record, and a guest that is started again within the batch may write it again. What a
+  // guest writes behind the last record belongs to that one.
+  uint32_t input_index;
+  // 0, 1, 2 … among the output records of that input record, also if they come in several blocks. So batch, index
+  // and ordinal identify an output record. A dead letter comes behind what the sink has of its record.
+  uint32_t ordinal;
 } wasm_output_record;
 
-// Receives the output of one `wasm_engine_transform`.
+// A key or a value: bytes or null.
+typedef struct wasm_field {
+  // The first byte. May be NULL when `size` is not positive.
+  const uint8_t *data;
+  // Number of bytes. −1 for null.
+  int64_t size;
+} wasm_field;
+
+// A header of a record.
+typedef struct wasm_header {
+  // The header's key. Must not be null.
+  wasm_field key;
+  // The header's value.
+  wasm_field value;
+} wasm_header;
+
+// A record's key, value and headers.
+typedef struct wasm_payload {
+  // The record's key.
+  wasm_field key;
+  // The record's value.
+  wasm_field value;
+  // The headers.
+  const wasm_header *headers;
+  // Number of headers.
+  size_t header_count;
+} wasm_payload;
+
+// One output record taken apart.
+typedef struct wasm_parsed_record {
+  // Key, value and headers. They point into the payload of `record`.
+  wasm_payload payload;
+  // The record as the callback `records` would get it.
+  wasm_output_record record;
+} wasm_parsed_record;
+
+// Receives the output of one `wasm_engine_transform`, `wasm_engine_transform_many` or `wasm_engine_transform_records`.
 typedef struct wasm_output_sink {
   // `sizeof(wasm_output_sink)`.
   size_t size;
   // The host's own.
   void *data;
-  // Frees `data`. Called exactly once for every sink that was passed to `wasm_engine_transform`, even if that call
-  // failed. On the engine's thread. May be NULL.
+  // Frees `data`. Called exactly once for every sink that was passed to a transform, even if that call failed. On
+  // the engine's thread. May be NULL.
   void (*drop)(void *data);
   // Takes a block of `count` records in the order in which the guest wrote them. `count` is at least 1. Returns a
-  // `wasm_callback_result`.
+  // `wasm_callback_result`. Of several batches it says with `wasm_call_output_batches` which record is whose.
   //
   // Called by `wasm_future_poll` on the engine's thread and on the host's own stack. The records and their
   // payloads are valid until the callback returns. If the callback takes the promise of `call` with
@@ -965,6 +1267,12 @@ typedef struct wasm_output_sink {
   // The callback must not throw. Functions that would change the state of the same engine return
   // `WASM_STATUS_BUSY`. So do polling and releasing a future of the engine.
   wasm_callback_result (*records)(void *data, const wasm_output_record *records, size_t count, wasm_call *call);
+  // As `records` with each record taken apart. Default NULL. If there is this callback, it gets all output and
+  // `records`, which then may be NULL, gets none. The array and the headers live as long as the payloads. They are
+  // in memory that the library takes for the block: some 90 bytes for a record and 32 for a header, which the thread
+  // keeps for the next block. If the allocator refuses that memory, the operation fails with
+  // `WASM_STATUS_OUT_OF_MEMORY` as it does without memory for the guest's output.
+  wasm_callback_result (*parsed)(void *data, const wasm_parsed_record *records, size_t count, wasm_call *call);
 } wasm_output_sink;
 
 // A batch for the guest and the destination of its output.
@@ -1046,7 +1354,7 @@ wasm_status wasm_engine_start(wasm_engine *engine, wasm_future **future, wasm_er
 // memory for it. In both cases nothing has reached the guest and the engine is idle as before.
 //
 // The output of an input record is delivered to the sink as a whole after the guest has finished that record: in one
-// block, or in several if it has more than 2,048 records. Only output that exceeds `output_buffer_limit` is delivered
+// block, or in several if it has more than 1,638 records. Only output that exceeds `output_buffer_limit` is delivered
 // in parts.
 //
 // `future` becomes ready when the guest asks for the next batch and the sink has all output. It fails with a
@@ -1103,39 +1411,156 @@ wasm_status wasm_engine_get_memory_size(const wasm_engine *engine, uint64_t *byt
 wasm_status wasm_engine_release(wasm_engine *engine, wasm_error **error);
 
 // ---------------------------------------------------------------------------------------------------------------------
+// Transform many
+//
+// Several batches in one call. When more than one batch waits for an engine, this takes a fraction of the time of one
+// `wasm_engine_transform` after the other: between two batches that are small the guest is not suspended.
+// ---------------------------------------------------------------------------------------------------------------------
+
+// Batches for the guest and the destination of their output.
+typedef struct wasm_transform_many_args {
+  // `sizeof(wasm_transform_many_args)`.
+  size_t size;
+  // The batches in the order in which the guest gets them. Each is as for `wasm_transform_args`: borrowed and
+  // unchanged until the operation has completed. The array itself is copied and need only live during the call.
+  const wasm_slice *batches;
+  // Number of batches. At least 1.
+  size_t batch_count;
+  // Receives the output of all batches as for `wasm_transform_args`. `wasm_call_output_batches` tells it apart. The
+  // sink is dropped once, after the last batch.
+  const wasm_output_sink *sink;
+  // The index of the first record of the first batch that the guest gets. Default 0. Of the other batches the guest
+  // gets all records.
+  uint32_t first_record;
+} wasm_transform_many_args;
+
+// Consecutive records of a block that belong to one batch.
+typedef struct wasm_output_batch {
+  // Index of the batch in the call. Counted from 0.
+  uint32_t batch;
+  // Number of records.
+  uint32_t record_count;
+} wasm_output_batch;
+
+// Gives the guest several record batches, one after the other, as one operation.
+//
+// Each batch is transformed as by `wasm_engine_transform` of its own: checked as a whole before the guest sees it,
+// announced to the guest by its own header, with time limits and a policy that count for its records. The operation is
+// one: it has one future, one sink and one turn of a shared engine. A hot swap comes before or after it. Time slices
+// are those of the polls: each yields when its slice has ended, however many batches that took.
+//
+// Output comes in the order of the batches. A block may have output of several. When a poll is ready or pending or has
+// failed, the sink has been given all output of the batches that have completed. A poll that yields in the middle of a
+// batch may leave some of it to a later one. Otherwise the first batch waits for the others of its time slice at most.
+//
+// The operation ends with the first failure. `batch_index` of `wasm_error_info` is the batch, and the message names
+// it. The batches before it have completed and the sink has their output. Those behind it have not been begun. If the
+// batch was refused, the engine is idle and the host continues behind it. If the guest failed, the engine is stopped.
+// Then the host starts it and continues with that batch and `first_record`, or behind it. With a policy the record is
+// skipped or becomes a dead letter, the guest starts again, and both the rest of its batch and the batches behind it
+// follow. When the sink fails, `batch_index` is the first batch of the block that was not taken.
+//
+// Errors of the call itself are those of `wasm_engine_transform`. `WASM_STATUS_INVALID_ARGUMENT` also if there is no
+// batch.
+wasm_status wasm_engine_transform_many(wasm_engine *engine,
+                                       const wasm_transform_many_args *args,
+                                       wasm_future **future,
+                                       wasm_error **error);
+
+// `wasm_engine_transform_many` and the first `wasm_future_poll` in one call, as `wasm_engine_transform_and_poll`.
+wasm_status wasm_engine_transform_many_and_poll(wasm_engine *engine,
+                                                const wasm_transform_many_args *args,
+                                                const wasm_waker *waker,
+                                                wasm_poll *state,
+                                                wasm_future **future,
+                                                wasm_error **error);
+
+// Writes where the records of a sink's block come from: `*count` runs of records at `*batches`, in the order of the
+// block. Their `record_count` add up to the block's. They are valid as long as the block. A batch without output is in
+// none. A block of `wasm_engine_transform` has one run, with batch 0.
+//
+// `WASM_STATUS_INVALID_ARGUMENT` if `call` is not that of an output sink.
+wasm_status wasm_call_output_batches(const wasm_call *call,
+                                     const wasm_output_batch **batches,
+                                     size_t *count,
+                                     wasm_error **error);
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Transform records
+//
+// Records instead of a batch. For hosts that have records and no Kafka batch: proxies, MQTT brokers, clients of NATS and
+// of Kafka. Nothing is packed, compressed or checked by a CRC. Everything else is as with `wasm_engine_transform`.
+// ---------------------------------------------------------------------------------------------------------------------
+
+// A record of a host that has no batch.
+typedef struct wasm_record {
+  // Key, value and headers.
+  wasm_payload payload;
+  // What the guest sees as the record's offset and what output and errors name it by. Any number in any order.
+  int64_t offset;
+  // Milliseconds since 1970. Any number in any order.
+  int64_t timestamp;
+  // The record's attributes. Kafka uses none.
+  uint8_t attributes;
+} wasm_record;
+
+// Records for the guest and the destination of their output.
+typedef struct wasm_transform_records_args {
+  // `sizeof(wasm_transform_records_args)`.
+  size_t size;
+  // The records in the order in which the guest gets them. The array, the headers and the bytes of all fields are
+  // borrowed. They must stay unchanged until the operation has completed, as the batch of `wasm_transform_args`.
+  const wasm_record *records;
+  // Number of records. At most 2,147,483,647. With 0 the guest gets a batch without records.
+  size_t record_count;
+  // Receives the output as for `wasm_transform_args`.
+  const wasm_output_sink *sink;
+  // The index of the first record that the guest gets. Default 0. As for `wasm_transform_args`. The records before it
+  // are not looked at.
+  uint32_t first_record;
+} wasm_transform_records_args;
+
+// Gives the guest records as if they were one batch.
+//
+// Polls encode the records before the guest sees any of them. That copies each record once into memory of the
+// thread's, in steps between which the poll may yield. All records together may take `max_batch_size` bytes. Of a
+// record that is key, value and headers with a byte or two for each length. An entry of 32 bytes for each of the first
+// 130,816 records comes on top.
+//
+// A record's offset and timestamp are passed to the guest, to the output and to errors as they are. They need not be
+// in an order and may be negative. The guest sees a batch header with these values: `base_offset` and `base_timestamp`
+// are those of the first record of the array, `last_offset_delta` is the last record's offset less `base_offset` but
+// at least 0 and at most 2,147,483,647, `max_timestamp` is the largest timestamp, `record_count` the number of records,
+// `attributes` is 0, and −1 stands for leader epoch, producer and sequence.
+//
+// `future` fails with `WASM_STATUS_RECORD_INVALID` if a record has a field that is NULL with a size, a size below −1, a
+// header whose key is null or headers that are NULL with a count. It fails with `WASM_STATUS_BATCH_TOO_LARGE` if the
+// records take more than `max_batch_size`. The message has the record's index. As with a batch that is refused nothing
+// has reached the guest and the engine is idle as before.
+//
+// Policies, restarts, hot swaps, shared and custom engines and metrics treat the records as a batch. A custom engine
+// gets an empty `batch` and reads the records with `wasm_work_next`.
+//
+// Errors of the call itself are those of `wasm_engine_transform`.
+wasm_status wasm_engine_transform_records(wasm_engine *engine,
+                                          const wasm_transform_records_args *args,
+                                          wasm_future **future,
+                                          wasm_error **error);
+
+// `wasm_engine_transform_records` and the first `wasm_future_poll` in one call, as `wasm_engine_transform_and_poll`.
+wasm_status wasm_engine_transform_records_and_poll(wasm_engine *engine,
+                                                   const wasm_transform_records_args *args,
+                                                   const wasm_waker *waker,
+                                                   wasm_poll *state,
+                                                   wasm_future **future,
+                                                   wasm_error **error);
+
+// ---------------------------------------------------------------------------------------------------------------------
 // Batch
 //
 // Record batches and record payloads in Kafka's encoding. Hosts that have batches already need only
 // `wasm_payload_read`, which parses output records.
 // ---------------------------------------------------------------------------------------------------------------------
-
-// A key or a value: bytes or null.
-typedef struct wasm_field {
-  // The first byte. May be NULL when `size` is not positive.
-  const uint8_t *data;
-  // Number of bytes. −1 for null.
-  int64_t size;
-} wasm_field;
-
-// A header of a record.
-typedef struct wasm_header {
-  // The header's key. Must not be null.
-  wasm_field key;
-  // The header's value.
-  wasm_field value;
-} wasm_header;
-
-// A record's key, value and headers.
-typedef struct wasm_payload {
-  // The record's key.
-  wasm_field key;
-  // The record's value.
-  wasm_field value;
-  // The headers.
-  const wasm_header *headers;
-  // Number of headers.
-  size_t header_count;
-} wasm_payload;
 
 // The fields of a batch header in wire order.
 typedef struct wasm_batch_header {
@@ -1192,6 +1617,13 @@ typedef struct wasm_batch_config {
   uint32_t append_time;
   // The broker's time in milliseconds since 1970. Used with `append_time`.
   int64_t append_timestamp;
+  // Bytes that the batch may have, its header of 61 bytes included, such as a topic's `max.message.bytes`. A record
+  // that does not fit in any more is refused with `WASM_STATUS_BATCH_FULL`. A record with which a batch of its own
+  // would be too large is refused with `WASM_STATUS_BATCH_TOO_LARGE`. Counted before compression. A batch that
+  // compression would make larger than this is not compressed. Default 0: 2,147,483,647.
+  uint64_t max_bytes;
+  // Records that the batch may have. Another one is refused with `WASM_STATUS_BATCH_FULL`. Default 0: no limit.
+  uint32_t max_records;
 } wasm_batch_config;
 
 // Reads the header at the front of `bytes`. More batches may follow at `total_size`. Checks that the whole batch is
@@ -1224,6 +1656,9 @@ wasm_status wasm_batch_builder_reset(wasm_batch_builder *builder, const wasm_bat
 // Adds a record. `offset` is its Kafka offset: at least one more than the last record's. −1 is the next one, or
 // `base_offset` for the first record.
 // `timestamp` is in milliseconds since 1970. `payload` is copied.
+//
+// After an error the builder is as before. `WASM_STATUS_BATCH_FULL` if the batch would exceed a limit of its config:
+// finish it, reset the builder and add the record again. `WASM_STATUS_BATCH_TOO_LARGE` if no batch can have the record.
 wasm_status wasm_batch_builder_add(wasm_batch_builder *builder,
                                    int64_t offset,
                                    int64_t timestamp,
@@ -1236,6 +1671,13 @@ wasm_status wasm_batch_builder_add_encoded(wasm_batch_builder *builder,
                                            int64_t timestamp,
                                            wasm_slice payload,
                                            wasm_error **error);
+
+// Writes what the batch would have if it were finished now: bytes before compression, its header of 61 bytes included,
+// and records. `record_count` may be NULL.
+wasm_status wasm_batch_builder_size(const wasm_batch_builder *builder,
+                                    uint64_t *bytes,
+                                    uint32_t *record_count,
+                                    wasm_error **error);
 
 // Packs the added records into a batch. `batch` gets a view that ends when the builder is next used or released. So a
 // builder whose batch is being transformed must not be used until that has completed. More records may be added
@@ -1259,12 +1701,14 @@ typedef struct wasm_executor {
   // The host's own.
   void *data;
   // Frees `data`. Called once when the task has ended or when spawning fails: on the thread that runs, releases or
-  // aborts the task and never while `schedule` runs. May be NULL.
+  // aborts the task, after the completion's `drop` and never while `schedule` runs. May be NULL.
   void (*drop)(void *data);
   // Takes ownership of a task. Must have `wasm_task_run` called with it once, later, on the future's thread. Called
   // on any thread: the one that spawns or runs the task, the one that settles or releases a promise or the one that
-  // stops or releases the engine, which is busy then. Must not throw and must not run the task itself. The end of a
-  // task waits until it has returned on every thread. So do not run or abort a task with a lock that it takes.
+  // stops or releases the engine, which is busy then. Must not throw and must not run the task itself. May release
+  // the task with `wasm_task_release` because the loop is gone: `drop` is called when this has returned. The end of
+  // a task waits until this has returned on every other thread. So do not run or abort a task with a lock that it
+  // takes.
   void (*schedule)(void *data, wasm_task *task);
 } wasm_executor;
 
@@ -1275,7 +1719,8 @@ typedef struct wasm_completion {
   // The host's own.
   void *data;
   // Frees `data`. Called once after `complete` or instead of it or when spawning fails: on the thread that runs,
-  // releases or aborts the task. May be NULL.
+  // releases or aborts the task. May be NULL. Running, releasing or aborting a task that another thread aborts waits
+  // for this call. So do not do that with a lock that it takes.
   void (*drop)(void *data);
   // Called at most once by `wasm_task_run` when no `schedule` of the task runs any more. Receives the operation's
   // status. Receives its error, owned, or NULL with `WASM_STATUS_OK`. Receives the future, owned, for
@@ -1314,9 +1759,9 @@ wasm_status wasm_future_spawn_abortable(wasm_future *future,
 wasm_status wasm_task_run(wasm_task *task, wasm_error **error);
 
 // Releases a scheduled task without running it because the loop ends. The operation is cancelled and `complete` is not
-// called. To be called on the future's thread. On another thread `WASM_STATUS_WRONG_THREAD`. `…_INVALID_STATE` if the
-// task is not scheduled. `…_BUSY` from one of the callbacks of its engine. Nothing happens in these cases. NULL does
-// nothing.
+// called. To be called on the future's thread or, for a compilation, on any thread. Also from within the task's own
+// `schedule`. On another thread `WASM_STATUS_WRONG_THREAD`. `…_INVALID_STATE` if the task is not scheduled. `…_BUSY`
+// from one of the callbacks of its engine. Nothing happens in these cases. NULL does nothing.
 wasm_status wasm_task_release(wasm_task *task, wasm_error **error);
 
 // Aborts a task because nobody wants its result or its loop goes. The operation is cancelled as by
@@ -1325,7 +1770,8 @@ wasm_status wasm_task_release(wasm_task *task, wasm_error **error);
 //
 // `completion.drop` and `executor.drop` are called before this returns, with two exceptions. If the executor has the
 // task, it must still run or release it. That does nothing but call `executor.drop`. If the task is being run, further
-// down the stack or on another thread, the operation is cancelled and both are called at the end of that run.
+// down the stack or on another thread, the operation is cancelled and both are called at the end of that run. All that
+// is called may release the handle.
 //
 // To be called on the future's thread or, for a compilation, on any thread. `WASM_STATUS_INVALID_STATE` if the task
 // has completed or was aborted before. Its completion may be further down the stack but is not on another thread.
@@ -1333,7 +1779,8 @@ wasm_status wasm_task_release(wasm_task *task, wasm_error **error);
 // task is not being run, from a callback of its engine. The task goes on in these two cases.
 wasm_status wasm_task_handle_abort(wasm_task_handle *handle, wasm_error **error);
 
-// Frees the handle. The task goes on. Allowed on any thread and at any time. NULL does nothing.
+// Frees the handle. The task goes on. Allowed on any thread and at any time but not while another thread is in
+// `wasm_task_handle_abort` with it. NULL does nothing.
 void wasm_task_handle_release(wasm_task_handle *handle);
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -1342,18 +1789,6 @@ void wasm_task_handle_release(wasm_task_handle *handle);
 // A promise lets a callback return before its work is done. The callback takes it from its `wasm_call`, returns
 // `WASM_CALLBACK_RESULT_PENDING` and settles it later on any thread.
 // ---------------------------------------------------------------------------------------------------------------------
-
-// A value. The function's signature says which member is valid.
-typedef union wasm_value {
-  // With `WASM_VALUE_TYPE_I32`.
-  int32_t i32;
-  // With `WASM_VALUE_TYPE_I64`.
-  int64_t i64;
-  // With `WASM_VALUE_TYPE_F32`.
-  float f32;
-  // With `WASM_VALUE_TYPE_F64`.
-  double f64;
-} wasm_value;
 
 // The rest of a host function after its promise was settled. It runs on the engine's thread and may use the guest's
 // memory.
@@ -1398,54 +1833,8 @@ void wasm_promise_release(wasm_promise *promise);
 // Host function
 //
 // Host functions are functions of the host that guests import and call. Register them on the runtime before it sees
-// its first module.
+// its first module, or give them to a factory.
 // ---------------------------------------------------------------------------------------------------------------------
-
-// The type of a value.
-typedef enum wasm_value_type WASM_ENGINE_ENUM_TYPE {
-  // A 32-bit integer. The guest's pointers and lengths have this type.
-  WASM_VALUE_TYPE_I32 = 0,
-  // A 64-bit integer.
-  WASM_VALUE_TYPE_I64 = 1,
-  // A 32-bit float.
-  WASM_VALUE_TYPE_F32 = 2,
-  // A 64-bit float.
-  WASM_VALUE_TYPE_F64 = 3,
-} wasm_value_type;
-
-// A function of the host.
-typedef struct wasm_host_function {
-  // `sizeof(wasm_host_function)`.
-  size_t size;
-  // The module that guests import the function from. Not `redpanda_transform`, `redpanda_schema_registry` or
-  // `wasi_snapshot_preview1`.
-  wasm_slice module;
-  // The function's name in that module.
-  wasm_slice name;
-  // Types of the parameters. At most 32.
-  const wasm_value_type *params;
-  // Number of `params`.
-  size_t param_count;
-  // Types of the results. At most 16.
-  const wasm_value_type *results;
-  // Number of `results`.
-  size_t result_count;
-  // 1: `call` may return pending, which costs a little with each call. Otherwise 0.
-  uint32_t may_wait;
-  // The host's own.
-  void *data;
-  // Frees `data`. Called once: when the runtime and everything made from it are gone or when
-  // `wasm_runtime_register_function` fails. May be NULL.
-  void (*drop)(void *data);
-  // The function. Reads `args`, writes `results` and returns a `wasm_callback_result`. Arguments and results are as
-  // in the signature. Failed ends the guest with `WASM_STATUS_HOST_FUNCTION_FAILED` and the text of
-  // `wasm_call_fail`.
-  //
-  // Called on the threads of engines and on the guests' stacks with `host_stack_size` bytes left. Several threads
-  // may call it at once. Its time counts as the guest's. It must not throw and must not block. Calls on its own
-  // engine return `WASM_STATUS_BUSY`.
-  wasm_callback_result (*call)(void *data, wasm_call *call, const wasm_value *args, wasm_value *results);
-} wasm_host_function;
 
 // Registers a function of the host that guests may import. `function` is copied. Its `data` is taken over in any case.
 // Any thread.
@@ -1533,9 +1922,18 @@ typedef struct wasm_timer {
 // transform is *ready*: for each record either the sink took the output, or the record was dropped and counted, or the
 // sink took it as a dead letter. A transform *failed* at a record that its error names (`has_record` of
 // `wasm_error_info`): the same holds for all records before that one. The sink has nothing of that record or of later
-// ones. A transform failed without naming a record, or it was cancelled: the same holds for the records up to the last
-// `input_offset` that the sink took. This happens if the sink fails, if the guest ends between two records or if it
+// ones. A transform failed without naming a record, or it was cancelled: the same holds for the records before the one
+// that `wasm_engine_get_progress` names. This happens if the sink fails, if the guest ends between two records or if it
 // does not start again. A guest that is started again has lost its state.
+//
+// Thresholds make the policy a *circuit breaker*. Before the policy loses more records, or starts the guest again more
+// often, than a threshold allows, it stops: the operation fails with `WASM_STATUS_POLICY_THRESHOLD` and the circuit is
+// *open*. The record at which the guest failed is not lost and the sink has nothing of it. All before it is delivered,
+// dropped and counted, or taken as dead letters. So progress is exact: the host continues from that record, or behind
+// it if the record may be lost. The next `wasm_engine_start` waits until `open_ns` have passed, if there is a timer,
+// and makes the circuit *half-open*. Then the first failure after which the policy would continue opens it again.
+// `half_open_records` records without one *close* it, and what happened before does not count any more. So it is after
+// a hot swap and with a new policy. Stopping and starting an engine changes nothing while its circuit is closed.
 typedef struct wasm_engine_policy {
   // `sizeof(wasm_engine_policy)`.
   size_t size;
@@ -1560,7 +1958,34 @@ typedef struct wasm_engine_policy {
   // lost record does not wait unless that start fails. NULL: no start is tried again and none waits. The table is
   // copied.
   const wasm_timer *timer;
+  // Records that may be lost, skipped or as dead letters, of any `lost_window` consecutive records since the circuit
+  // was last closed. Records of all batches count in the order in which this engine's guests took them, also over
+  // several batches in one call. Those that a cancelled transform took since its last loss do not. At most 65,535
+  // and less than `lost_window`. 0: the policy stops before the first loss.
+  uint32_t lost_max;
+  // 0: any number of records may be lost. `WASM_STATUS_INVALID_ARGUMENT` with `WASM_ON_ERROR_FAIL`: it loses none.
+  uint32_t lost_window;
+  // Restarts by the policy that may come in `restart_window_ns`: behind a lost record, between two records and after
+  // a start that failed. Starts by the host do not count. At most 65,535.
+  uint32_t restart_max;
+  // Records that close a half-open circuit. Default 100.
+  uint32_t half_open_records;
+  // Nanoseconds by `now` of the timer. 0: any number of restarts. `WASM_STATUS_INVALID_ARGUMENT` without a timer.
+  uint64_t restart_window_ns;
+  // Nanoseconds for which the circuit stays open. Default 60 s. Without a timer the host decides when it starts the
+  // engine again and any other value than 0 is `WASM_STATUS_INVALID_ARGUMENT`.
+  uint64_t open_ns;
 } wasm_engine_policy;
+
+// The state of a policy's circuit breaker.
+typedef enum wasm_circuit WASM_ENGINE_ENUM_TYPE {
+  // The policy continues after failures. Always without a threshold.
+  WASM_CIRCUIT_CLOSED = 0,
+  // A threshold was reached. The engine was stopped and has not been started again.
+  WASM_CIRCUIT_OPEN = 1,
+  // The engine was started again. The next failure opens the circuit and enough records without one close it.
+  WASM_CIRCUIT_HALF_OPEN = 2,
+} wasm_circuit;
 
 // Statistics of an engine since it was made.
 typedef struct wasm_engine_stats {
@@ -1574,9 +1999,16 @@ typedef struct wasm_engine_stats {
   uint64_t dead_lettered;
   // Consecutive failures as far as they delay starts. 0 without a timer.
   uint64_t failures;
+  // How often a threshold of the policy stopped the engine.
+  uint64_t stops;
+  // The state of the policy's circuit breaker.
+  wasm_circuit circuit;
 } wasm_engine_stats;
 
 // Sets what the engine does from now on when its guest fails. Without a policy every failure is up to the host.
+//
+// The memory of thresholds is taken here: 8 bytes for each of `lost_max` and `restart_max`. Nothing is done for a
+// record that is not lost.
 //
 // `WASM_STATUS_INVALID_STATE` if the engine is not stopped. The timer's `data` is taken over in any case except
 // `WASM_STATUS_INVALID_STRUCT_SIZE`, where it cannot be read. `now` and `sleep` are called on the engine's thread
@@ -1590,6 +2022,47 @@ wasm_status wasm_engine_get_stats(const wasm_engine *engine, wasm_engine_stats *
 // Writes why a start or a transform last failed under a policy. Also if the host was not told because the policy
 // continued. The error is owned by the host. NULL if nothing has failed under a policy yet.
 wasm_status wasm_engine_get_last_error(const wasm_engine *engine, wasm_error **last, wasm_error **error);
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Progress
+//
+// How far a transform has come: what a host checkpoints.
+// ---------------------------------------------------------------------------------------------------------------------
+
+// How far the last transform of an engine has come: the first input record whose output the sink does not have whole.
+//
+// For each record before that one the sink has accepted all output, or there was none, or a policy dropped the record,
+// or the sink has accepted the record as a dead letter. A block counts when its callback has returned done, or when a
+// poll has seen that its promise was resolved. Of the record itself and of those behind it the sink has nothing. One
+// exception: of a record whose output exceeds `output_buffer_limit` it may have a part. Another one: a guest that
+// writes before it takes a record or behind the last one.
+//
+// A host that stores this with the output that it has accepted loses no record and repeats none: it goes on with
+// `wasm_engine_transform_many` or `wasm_engine_transform` for batch `batch`, with `first_record` `record`, and the
+// batches behind it. Or it goes on reading at `next_offset`.
+typedef struct wasm_engine_progress {
+  // `sizeof(wasm_engine_progress)`, set by the caller.
+  size_t size;
+  // Index of the record's batch in the call. The number of batches when all have completed.
+  uint32_t batch;
+  // Index of the record in that batch. If it is the number of the batch's records, all of them are whole, but the
+  // guest has not asked for the next batch: go on with that one. Only what a guest writes behind its last record may
+  // be missing.
+  uint32_t record;
+  // The offset from which the input is to be read again: that of the record, or the one behind the last batch that
+  // has completed. It also passes offsets that compaction has left without a record.
+  int64_t next_offset;
+  // 1: `next_offset` is known. 0: the first batch is not checked yet or was refused, or there was no transform.
+  uint32_t has_offset;
+} wasm_engine_progress;
+
+// Writes how far the last transform of the engine has come. All fields are 0 before the first one. The caller has set
+// `progress->size`.
+//
+// Any time on the engine's thread: while the transform is pending or yields, in callbacks of the engine, after it is
+// ready, failed or cancelled, and while the engine is stopped. In the sink's callback its block does not count yet. The
+// numbers never go back during a transform.
+wasm_status wasm_engine_get_progress(const wasm_engine *engine, wasm_engine_progress *progress, wasm_error **error);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Custom engine
@@ -1617,7 +2090,8 @@ typedef struct wasm_input_record {
 // `start` and `transform` are steps. `wasm_future_poll` calls them and each returns a `wasm_callback_result`: done,
 // failed, again or pending with a promise from its call. When that promise is resolved on any thread, the same step is
 // called again with the same arguments until it returns done or failed. A rejected promise fails the step. Failures
-// have the status `WASM_STATUS_CUSTOM_ENGINE_FAILED` and stop the engine. Policies treat them as a guest's.
+// have the status `WASM_STATUS_CUSTOM_ENGINE_FAILED` and stop the engine. Policies treat them as a guest's. One that
+// is nobody's fault has `WASM_STATUS_CUSTOM_ENGINE_LOST`: see `wasm_call_lose_engine`.
 //
 // All callbacks but `drop` are called on the engine's thread. They must not throw or block because no time limit
 // applies to them. Functions that would change the state of the same engine return `WASM_STATUS_BUSY` there. Their
@@ -1660,7 +2134,9 @@ typedef struct wasm_custom_engine {
 
 // Makes a factory of engines that run the callbacks of `engine` instead of a guest. Any thread.
 //
-// `config` is as for `wasm_factory_create`, but it has no module and its environment is not used. `engine` is copied.
+// `config` is as for `wasm_factory_create`, but its environment is not used. Of the limits `output_buffer_limit` and
+// those of the log hold. `memory_limit` is what metrics tell. It has no module, no other limits, no rights and no host
+// functions: these are `WASM_STATUS_INVALID_ARGUMENT`. `engine` is copied.
 // Its `data` is taken over in any case except `WASM_STATUS_INVALID_STRUCT_SIZE`, where it cannot be read.
 // `WASM_STATUS_NULL_ARGUMENT` if `transform` is NULL. `WASM_STATUS_INVALID_ARGUMENT` and `WASM_STATUS_INVALID_UTF8`
 // for a module, names and topics.
@@ -1688,6 +2164,12 @@ wasm_status wasm_work_write(wasm_work *work, wasm_slice payload, uint32_t topic,
 // `WASM_STATUS_INVALID_ARGUMENT` in callbacks that are not a custom engine's. In `create` and `start` of a custom
 // engine there is no record and the index is ignored.
 wasm_status wasm_call_fail_record(wasm_call *call, uint32_t index, wasm_slice reason, wasm_error **error);
+
+// As `wasm_call_fail_record` in a custom engine that lost what it runs on, such as its connection to another computer.
+// The operation fails with `WASM_STATUS_CUSTOM_ENGINE_LOST` under every policy and no record is skipped. The error
+// names the record with index `index`: the host starts the engine again and continues from that record. Records before
+// it are finished. Output of the record itself is not delivered. In `start` a policy with a timer tries again.
+wasm_status wasm_call_lose_engine(wasm_call *call, uint32_t index, wasm_slice reason, wasm_error **error);
 
 // Rejects the promise of a custom engine's `transform` at the record with index `index` as `wasm_call_fail_record`.
 // Otherwise as `wasm_promise_reject`.
@@ -1814,9 +2296,18 @@ wasm_status wasm_runtime_precompile(const wasm_runtime *runtime,
                                     wasm_future **future,
                                     wasm_error **error);
 
+// As `wasm_runtime_precompile` for the module of `config`, which is validated as by `wasm_factory_validate`. For
+// modules that import host functions of their factory. An artifact has no limits, rights or functions in it: any
+// factory may load it whose functions may wait where these may. Of `functions` names and types are read. Their `data`
+// stays the host's. Any thread.
+wasm_status wasm_factory_precompile(const wasm_runtime *runtime,
+                                    const wasm_factory_config *config,
+                                    wasm_future **future,
+                                    wasm_error **error);
+
 // Makes a factory from an artifact instead of a module. As `wasm_factory_create`, but `module` in `config` is an
-// artifact. It is copied and it is checked and loaded on a compile thread. Its imports and limits are checked against
-// this runtime as its module's would be.
+// artifact. It is copied and it is checked and loaded on a compile thread. Its imports, limits and rights are checked
+// against this runtime and `config` as its module's would be.
 //
 // **The artifact is trusted. Its code is not verified.** Load only bytes from `wasm_future_take_artifact` that no one
 // else could have changed.
@@ -1906,7 +2397,7 @@ typedef struct wasm_factory_cache_stats {
   uint64_t joined;
   // Requests that found neither. Those without a module count too.
   uint64_t misses;
-  // Compilations that were begun. Those that failed count too.
+  // Compilations that were begun. Those that failed count too. So do those that got the code of another factory.
   uint64_t compilations;
   // Factories that were dropped because they were unused.
   uint64_t collected;
@@ -1921,7 +2412,8 @@ wasm_status wasm_factory_cache_create(const wasm_runtime *runtime,
                                       wasm_error **error);
 
 // Requests a factory by its key: any bytes that the host chooses. They are copied. If the key is empty, the key is the
-// SHA-256 of the module and everything else in `config`, with names in the same order.
+// SHA-256 of the module and everything else in `config`, with names in the same order. `functions` are the same if
+// they call the same functions with the same `data`.
 //
 // `future` is like that of `wasm_factory_create`. It is ready from the beginning if the factory is in the cache.
 // Otherwise the module is compiled as by `wasm_factory_create`. Other requests for the same key get their own futures
@@ -1930,7 +2422,8 @@ wasm_status wasm_factory_cache_create(const wasm_runtime *runtime,
 // is kept then and the next request compiles again. The factory is an ordinary one: it and its engines may outlive the
 // cache.
 //
-// With a key `config` may be NULL or its `module` empty. Then nothing else in it is read and nothing is compiled. If
+// With a key `config` may be NULL or its `module` empty. Then nothing else in it is read but `functions`, whose data is
+// taken over and dropped. Nothing is compiled. If
 // the factory is neither in the cache nor being compiled, the call returns `WASM_STATUS_NOT_CACHED` without a future.
 // Where time counts, ask like this first. A given module is hashed on the calling thread each time. That takes half a
 // millisecond per megabyte, or several without the processor's SHA-256 instructions.
@@ -1976,9 +2469,9 @@ typedef struct wasm_runtime_metrics {
   size_t size;
   // Engines that were made and not released yet.
   uint64_t engines;
-  // Compiled modules in memory and factories of custom engines.
+  // Factories, also those of custom engines.
   uint64_t factories;
-  // Bytes of their machine code.
+  // Bytes of machine code. Code that several factories share counts once.
   uint64_t executable_bytes;
   // Compilations that have ended. Those that failed count too, also modules that were refused before the
   // compilation.
@@ -2022,7 +2515,29 @@ typedef struct wasm_runtime_metrics {
   uint64_t factory_cache_misses;
   // Factories that factory caches dropped because they were unused.
   uint64_t factory_cache_collected;
+  // Compiled modules in memory. Factories that differ only in their configuration share one.
+  uint64_t modules;
+  // Factories that got the compiled module of another one: it was in memory or in compilation.
+  uint64_t shared_modules;
 } wasm_runtime_metrics;
+
+// Output to one topic.
+typedef struct wasm_topic_metrics {
+  // The topic's name. Empty: topics of engines that are gone beyond the first 256, together.
+  wasm_slice topic;
+  // Records of guests that sinks accepted. Dead letters are none of them.
+  uint64_t output_records;
+  // Bytes of their keys, values and headers.
+  uint64_t output_bytes;
+} wasm_topic_metrics;
+
+// Code that engines of a transform have.
+typedef struct wasm_code_metrics {
+  // SHA-256 of the module.
+  uint8_t sha256[32];
+  // Engines that have it now.
+  uint64_t engines;
+} wasm_code_metrics;
 
 // Records whose latency is in one range.
 typedef struct wasm_latency_bucket {
@@ -2042,7 +2557,8 @@ typedef struct wasm_error_count {
 } wasm_error_count;
 
 // One transform on one shard: the sum of all its engines there. Counters never decrease while one of these engines
-// exists.
+// exists. When the last one is released, the numbers stay until they were read once more, as text or by a snapshot. If
+// an engine is made before that, the counters continue. Of more than 1,024 such pairs the oldest are dropped unread.
 typedef struct wasm_transform_metrics {
   // `sizeof(wasm_transform_metrics)`, set by the caller.
   size_t size;
@@ -2056,7 +2572,7 @@ typedef struct wasm_transform_metrics {
   uint64_t cpu_ns;
   // Bytes of linear memory that the guests have.
   uint64_t memory_bytes;
-  // Bytes that the guests may have: `memory_limit` times `engines`.
+  // Bytes that the guests may have: the sum of their `memory_limit`.
   uint64_t memory_limit_bytes;
   // Records that guests took.
   uint64_t input_records;
@@ -2087,6 +2603,37 @@ typedef struct wasm_transform_metrics {
   uint64_t dead_lettered_records;
   // Batches that wait for a shared engine.
   uint64_t queued_batches;
+  // Of `engines`: not started yet or stopped by their hosts.
+  uint64_t engines_stopped;
+  // Their guests start.
+  uint64_t engines_starting;
+  // Their guests are started: they wait for a batch or work on one.
+  uint64_t engines_running;
+  // Their guests failed and start again or wait for that under a policy's backoff.
+  uint64_t engines_restarting;
+  // They were stopped by a failure.
+  uint64_t engines_failed;
+  // Circuits of policies that are open. Each user of a shared engine has its own.
+  uint64_t circuits_open;
+  // Those that are half-open.
+  uint64_t circuits_half_open;
+  // How often policies stopped engines with `WASM_STATUS_POLICY_THRESHOLD`.
+  uint64_t policy_stops;
+  // Nanoseconds since guests last took records or an engine was made: of the engine where it is shortest. Precise to
+  // some 20 ms. `UINT64_MAX` without engines.
+  uint64_t since_progress_ns;
+  // Records that engines have not taken of their input, for those whose hosts called `wasm_engine_set_end_offset`.
+  uint64_t lag_records;
+  // Whether there is such an engine.
+  bool has_lag;
+  // Output by topic: topics of current engines and of those that are gone.
+  const wasm_topic_metrics *topics;
+  // Number of `topics`.
+  size_t topic_count;
+  // The code of current engines. More than one during a hot swap. Custom engines have none.
+  const wasm_code_metrics *codes;
+  // Number of `codes`.
+  size_t code_count;
 } wasm_transform_metrics;
 
 // Writes the runtime's own numbers. The caller has set `metrics->size`. Any thread, also while engines run on others.
@@ -2095,7 +2642,7 @@ wasm_status wasm_runtime_get_metrics(const wasm_runtime *runtime, wasm_runtime_m
 // Writes all metrics as text in Prometheus's format (version 0.0.4). Serve it with `Content-Type: text/plain;
 // version=0.0.4`. `docs/metrics.md` lists them. Any thread, also while engines run on others.
 //
-// There are some 40 lines for each transform and shard. Their number is up to the host. All runtimes of a process use
+// There are some 60 lines for each transform and shard. Their number is up to the host. All runtimes of a process use
 // the same names. A host with several adds a label of its own. Release `text` with `wasm_bytes_release`.
 wasm_status wasm_runtime_metrics_text(const wasm_runtime *runtime, wasm_bytes **text, wasm_error **error);
 
@@ -2119,6 +2666,19 @@ wasm_status wasm_metrics_get(const wasm_metrics *metrics,
 
 // Writes the runtime's own numbers of the snapshot. The caller has set `runtime->size`.
 wasm_status wasm_metrics_get_runtime(const wasm_metrics *metrics, wasm_runtime_metrics *runtime, wasm_error **error);
+
+// Tells the library where the engine's input ends, for `lag_records`. `end_offset` is the offset that the input's next
+// record will have, such as the partition's high watermark. `next_offset` is the offset from which the engine
+// continues. It counts until the engine has taken a record. Then the offset of its last record does, or the one behind
+// it when the batch has completed. Cheap: a host may call this with each batch. -1 as `end_offset`: there is no lag
+// any more. A hot swap keeps both.
+//
+// `WASM_STATUS_INVALID_ARGUMENT` if an offset is otherwise negative. `WASM_STATUS_INVALID_STATE` for a user of a
+// shared engine.
+wasm_status wasm_engine_set_end_offset(wasm_engine *engine,
+                                       int64_t next_offset,
+                                       int64_t end_offset,
+                                       wasm_error **error);
 
 // Frees the snapshot. NULL does nothing.
 void wasm_metrics_release(wasm_metrics *metrics);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Limits of one transform within those of its runtime: what a config may say, what a factory tells, and what guests get.
+// Limits of one transform within those of its runtime: what a config may say, what a factory tells, and what guests
+// get.
 #include "support/cache.hh"
 #include "support/metrics.hh"
 

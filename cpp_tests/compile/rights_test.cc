@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a transform may import: host modules, the schema registry and WASI; refused by name, wherever the code comes from.
+// What a transform may import: host modules, the schema registry and WASI; refused by name, wherever the code comes
+// from.
 #include "support/cache.hh"
 #include "support/host_guest.hh"
 

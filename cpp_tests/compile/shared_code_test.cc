@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One code for many factories: those whose modules are the same compile it once, in any order, and it goes with the last.
+// One code for many factories: those whose modules are the same compile it once, in any order, and it goes with the
+// last.
 #include "support/cache.hh"
 #include "support/metrics.hh"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Host functions of one factory: guests of different factories call different ones by the same name, and data is dropped
-// exactly once, whatever becomes of the factory.
+// Host functions of one factory: guests of different factories call different ones by the same name, and data is
+// dropped exactly once, whatever becomes of the factory.
 #include "support/host_guest.hh"
 
 #include <gmock/gmock.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A transform's own memory limit in every memory mode: pools have memories of the runtime's size, and each guest gets its
-// own limit within them.
+// A transform's own memory limit in every memory mode: pools have memories of the runtime's size, and each guest gets
+// its own limit within them.
 #include "support/host_allocator.hh"
 
 using namespace memory_modes;

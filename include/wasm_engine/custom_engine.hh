@@ -41,8 +41,8 @@ class record_failure : public std::runtime_error {
   std::uint32_t _index;
 };
 
-/// Thrown by a custom engine that lost what it runs on. The record with index `index` is not finished and not the cause:
-/// no policy skips it. The operation fails with `WASM_STATUS_CUSTOM_ENGINE_LOST`.
+/// Thrown by a custom engine that lost what it runs on. The record with index `index` is not finished and not the
+/// cause: no policy skips it. The operation fails with `WASM_STATUS_CUSTOM_ENGINE_LOST`.
 class engine_lost : public std::runtime_error {
  public:
   engine_lost(std::uint32_t index, const std::string& why) : std::runtime_error(why), _index(index) {}

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Engines on another computer, where `wasm-transform serve` runs. To be linked with wasm_engine::remote, which needs gRPC.
+// Engines on another computer, where `wasm-transform serve` runs. To be linked with wasm_engine::remote, which needs
+// gRPC.
 //
-//     auto connection = we::remote_connection::create({.address = "transforms:7070", .tls = tls, .token = token}).value();
+//     auto connection = we::remote_connection::create({.address = "transforms:7070", .tls = tls, .token =
+// token}).value();
 //     auto factory = connection.create_factory(runtime, transform, {.bytes = module}).value();   // not compiled here
 //     auto engine = we::engine::create(factory).value();                                         // as any other engine
 //
@@ -63,8 +65,8 @@ struct remote_config {
   std::chrono::milliseconds connect_timeout{5'000};
   /// Time for a whole start: connecting, upload, compilation and the guest's own start.
   std::chrono::milliseconds start_timeout{60'000};
-  /// A server that says nothing for so long while a batch is in progress is lost. At least 100 ms. Servers say something
-  /// four times as often, also while a guest takes its time.
+  /// A server that says nothing for so long while a batch is in progress is lost. At least 100 ms. Servers say
+  /// something four times as often, also while a guest takes its time.
   std::chrono::milliseconds progress_timeout{30'000};
   /// Between two attempts to connect. They double and vary at random by a fifth.
   std::chrono::milliseconds backoff_min{100};

@@ -191,7 +191,8 @@ pub unsafe extern "C" fn wasm_batch_builder_reset(
 /// `timestamp` is in milliseconds since 1970. `payload` is copied.
 ///
 /// After an error the builder is as before. `WASM_STATUS_BATCH_FULL` if the batch would exceed a limit of its config:
-/// finish it, reset the builder and add the record again. `WASM_STATUS_BATCH_TOO_LARGE` if no batch can have the record.
+/// finish it, reset the builder and add the record again. `WASM_STATUS_BATCH_TOO_LARGE` if no batch can have the
+/// record.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_batch_builder_add(
     builder: *mut wasm_batch_builder,

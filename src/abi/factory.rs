@@ -92,8 +92,8 @@ pub struct wasm_factory_config {
     pub wasi_rights: u32,
     /// Host functions of this factory in addition to those of its runtime: pointers to `function_count` of them. Their
     /// `data` is taken over in any case, also by calls that fail and for factories that a cache has already. It is
-    /// dropped when the factory and everything made from it are gone. Names that the runtime has, modules of the library
-    /// and names that are listed twice are `WASM_STATUS_INVALID_ARGUMENT`.
+    /// dropped when the factory and everything made from it are gone. Names that the runtime has, modules of the
+    /// library and names that are listed twice are `WASM_STATUS_INVALID_ARGUMENT`.
     pub functions: *const *const wasm_host_function,
     /// Number of `functions`.
     pub function_count: usize,

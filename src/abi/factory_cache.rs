@@ -96,8 +96,8 @@ pub unsafe extern "C" fn wasm_factory_cache_create(
 /// is kept then and the next request compiles again. The factory is an ordinary one: it and its engines may outlive the
 /// cache.
 ///
-/// With a key `config` may be NULL or its `module` empty. Then nothing else in it is read but `functions`, whose data is
-/// taken over and dropped. Nothing is compiled. If
+/// With a key `config` may be NULL or its `module` empty. Then nothing else in it is read but `functions`, whose data
+/// is taken over and dropped. Nothing is compiled. If
 /// the factory is neither in the cache nor being compiled, the call returns `WASM_STATUS_NOT_CACHED` without a future.
 /// Where time counts, ask like this first. A given module is hashed on the calling thread each time. That takes half a
 /// millisecond per megabyte, or several without the processor's SHA-256 instructions.

@@ -40,8 +40,8 @@ pub struct wasm_host_function {
     pub may_wait: u32,
     /// The host's own.
     pub data: *mut c_void,
-    /// Frees `data`. Called once: when the runtime or factory that has the function and everything made from it are gone
-    /// or when the call fails that was given the function. May be NULL.
+    /// Frees `data`. Called once: when the runtime or factory that has the function and everything made from it are
+    /// gone or when the call fails that was given the function. May be NULL.
     pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
     /// The function. Reads `args`, writes `results` and returns a `wasm_callback_result`. Arguments and results are as
     /// in the signature. Failed ends the guest with `WASM_STATUS_HOST_FUNCTION_FAILED` and the text of

@@ -20,8 +20,8 @@ use std::time::Duration;
 /// sink took it as a dead letter. A transform *failed* at a record that its error names (`has_record` of
 /// `wasm_error_info`): the same holds for all records before that one. The sink has nothing of that record or of later
 /// ones. A transform failed without naming a record, or it was cancelled: the same holds for the records before the one
-/// that `wasm_engine_get_progress` names. This happens if the sink fails, if the guest ends between two records or if it
-/// does not start again. A guest that is started again has lost its state.
+/// that `wasm_engine_get_progress` names. This happens if the sink fails, if the guest ends between two records or if
+/// it does not start again. A guest that is started again has lost its state.
 ///
 /// Thresholds make the policy a *circuit breaker*. Before the policy loses more records, or starts the guest again more
 /// often, than a threshold allows, it stops: the operation fails with `WASM_STATUS_POLICY_THRESHOLD` and the circuit is

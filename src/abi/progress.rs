@@ -38,8 +38,8 @@ pub struct wasm_engine_progress {
 /// `progress->size`.
 ///
 /// Any time on the engine's thread: while the transform is pending or yields, in callbacks of the engine, after it is
-/// ready, failed or cancelled, and while the engine is stopped. In the sink's callback its block does not count yet. The
-/// numbers never go back during a transform.
+/// ready, failed or cancelled, and while the engine is stopped. In the sink's callback its block does not count yet.
+/// The numbers never go back during a transform.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_engine_get_progress(
     engine: *const wasm_engine,

@@ -1,5 +1,5 @@
-//! Records instead of a batch. For hosts that have records and no Kafka batch: proxies, MQTT brokers, clients of NATS and
-//! of Kafka. Nothing is packed, compressed or checked by a CRC. Everything else is as with `wasm_engine_transform`.
+//! Records instead of a batch. For hosts that have records and no Kafka batch: proxies, MQTT brokers, clients of NATS
+//! and of Kafka. Nothing is packed, compressed or checked by a CRC. Everything else is as with `wasm_engine_transform`.
 
 use super::engine::wasm_engine;
 use super::error::wasm_error;
@@ -28,8 +28,8 @@ pub struct wasm_transform_records_args {
     pub record_count: usize,
     /// Receives the output as for `wasm_transform_args`.
     pub sink: *const wasm_output_sink,
-    /// The index of the first record that the guest gets. Default 0. As for `wasm_transform_args`. The records before it
-    /// are not looked at.
+    /// The index of the first record that the guest gets. Default 0. As for `wasm_transform_args`. The records before
+    /// it are not looked at.
     pub first_record: u32,
 }
 
@@ -43,11 +43,12 @@ pub struct wasm_transform_records_args {
 /// A record's offset and timestamp are passed to the guest, to the output and to errors as they are. They need not be
 /// in an order and may be negative. The guest sees a batch header with these values: `base_offset` and `base_timestamp`
 /// are those of the first record of the array, `last_offset_delta` is the last record's offset less `base_offset` but
-/// at least 0 and at most 2,147,483,647, `max_timestamp` is the largest timestamp, `record_count` the number of records,
+/// at least 0 and at most 2,147,483,647, `max_timestamp` is the largest timestamp, `record_count` the number of
+/// records,
 /// `attributes` is 0, and −1 stands for leader epoch, producer and sequence.
 ///
-/// `future` fails with `WASM_STATUS_RECORD_INVALID` if a record has a field that is NULL with a size, a size below −1, a
-/// header whose key is null or headers that are NULL with a count. It fails with `WASM_STATUS_BATCH_TOO_LARGE` if the
+/// `future` fails with `WASM_STATUS_RECORD_INVALID` if a record has a field that is NULL with a size, a size below −1,
+/// a header whose key is null or headers that are NULL with a count. It fails with `WASM_STATUS_BATCH_TOO_LARGE` if the
 /// records take more than `max_batch_size`. The message has the record's index. As with a batch that is refused nothing
 /// has reached the guest and the engine is idle as before.
 ///

@@ -7,11 +7,11 @@ pub const WASI: &str = "wasi_snapshot_preview1";
 
 /// What a guest may use of WASI: bits of `wasi_rights` in `wasm_factory_config`.
 ///
-/// A guest without a right is refused if it imports one of the functions. Nothing of WASI reaches the system here: there
-/// are no files and no sockets, standard output and error are the host's log and sleeping returns at once. So most
-/// hosts leave all rights. What guests of the published SDKs import, measured: C and C++ OUTPUT, and ENVIRONMENT if they
-/// call `getenv`. Rust OUTPUT and ENVIRONMENT, with hash maps RANDOM, with `Instant` and `sleep` CLOCKS and SLEEP. Go
-/// always ARGUMENTS, ENVIRONMENT, CLOCKS, RANDOM, OUTPUT and SLEEP.
+/// A guest without a right is refused if it imports one of the functions. Nothing of WASI reaches the system here:
+/// there are no files and no sockets, standard output and error are the host's log and sleeping returns at once. So
+/// most hosts leave all rights. What guests of the published SDKs import, measured: C and C++ OUTPUT, and ENVIRONMENT
+/// if they call `getenv`. Rust OUTPUT and ENVIRONMENT, with hash maps RANDOM, with `Instant` and `sleep` CLOCKS and
+/// SLEEP. Go always ARGUMENTS, ENVIRONMENT, CLOCKS, RANDOM, OUTPUT and SLEEP.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum wasm_wasi_right {

@@ -39,8 +39,8 @@ pub enum wasm_status {
     /// `wasm_work_write`: the output must go to the host first. Return `WASM_CALLBACK_RESULT_AGAIN` and write this
     /// record in the next call.
     OutputFull = 13,
-    /// `wasm_batch_builder_add`: the batch would exceed a limit of its `wasm_batch_config`. Finish it, reset the builder
-    /// and add the record again.
+    /// `wasm_batch_builder_add`: the batch would exceed a limit of its `wasm_batch_config`. Finish it, reset the
+    /// builder and add the record again.
     BatchFull = 14,
 
     /// The bytes do not begin with Wasm's magic number.

@@ -2,9 +2,9 @@
 //! artifact or a cache entry the code is loaded.
 //!
 //! Whatever a compilation refuses is refused here as well, wherever the code comes from. The checks that depend on
-//! the runtime or the factory (limits, rights, host functions with their types and the functions that may wait) are made
-//! each time. They use the module itself or the outline that an artifact has. Whatever depends only on the bytes and on
-//! Wasmtime's configuration is part of the key. What has the same key is compiled once ([`codes`]).
+//! the runtime or the factory (limits, rights, host functions with their types and the functions that may wait) are
+//! made each time. They use the module itself or the outline that an artifact has. Whatever depends only on the bytes
+//! and on Wasmtime's configuration is part of the key. What has the same key is compiled once ([`codes`]).
 //!
 //! [`codes`]: crate::compile::codes
 

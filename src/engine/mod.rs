@@ -50,8 +50,8 @@ trait Engine {
     /// Begins a start. The engine is stopped.
     fn start(&mut self) -> Result<()>;
 
-    /// Begins to transform a batch, or records, from record `first` on. The engine is started and idle. After an error nothing has
-    /// begun. The batch is checked by the polls. If there are several, `batches` has all of them.
+    /// Begins to transform a batch, or records, from record `first` on. The engine is started and idle. After an error
+    /// nothing has begun. The batch is checked by the polls. If there are several, `batches` has all of them.
     fn transform(&mut self, input: Input<'static>, first: u32, batches: Option<Box<Batches>>) -> Result<()>;
 
     /// Begins to transform the rest of a batch from `take_batch` and the batches behind it.

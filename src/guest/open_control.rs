@@ -1,5 +1,5 @@
-//! The control of a guest that reads and writes records without a call: opened at the end of a call, observed by whoever
-//! wants to know how far the guest has come, and closed by whoever changes what the guest works on.
+//! The control of a guest that reads and writes records without a call: opened at the end of a call, observed by
+//! whoever wants to know how far the guest has come, and closed by whoever changes what the guest works on.
 
 use super::context::Context;
 use super::progress::Progress;

@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 
-from tool import GUEST_FAILED, TOOL, USAGE, ToolTest, guest, main
+from tool import GUEST_FAILED, RECORDS_LOST, TOOL, USAGE, ToolTest, guest, main
 
 
 class Serve(ToolTest):
@@ -44,7 +44,8 @@ class Serve(ToolTest):
         self.assertEqual(failed.lines, ["a"])
         self.assertIn("standard input:2: the guest failed at this record", failed.stderr)
         self.assertIn("guest-trap", failed.stderr)
-        skipped = self.run_guest("wat_traps", "--remote", address, "--on-error", "skip", stdin="a\nu\nb\n")
+        arguments = ("--remote", address, "--on-error", "skip")
+        skipped = self.run_guest("wat_traps", *arguments, stdin="a\nu\nb\n", code=RECORDS_LOST)
         self.assertEqual(skipped.lines, ["a", "b"])
 
     def test_modules_of_a_folder_and_a_token(self):
