@@ -21,7 +21,7 @@ demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
 
 test: setup library peers guests cpp lint test-docs test-rust test-header test-symbols test-abi test-bindings test-install \
-  test-wheel test-mosquitto test-daemon test-deb test-cpp
+  test-wheel test-mosquitto test-deb test-cpp
 
 # For every few minutes: less than three of them, with a warm target directory. Each suite once, but for what takes seconds
 # or has a program of its own.
@@ -194,13 +194,14 @@ test-rust: library
 test-cpp: cpp
 	cd $(CMAKE) && ctest --output-on-failure --no-tests=error -j 2
 
-# wasm-transformd, and its tests against Apache Kafka's own broker, which they start and stop.
+# wasm-transformd, and its tests against Apache Kafka's own broker, which they start and stop: some six minutes. Not part of
+# make test.
 DAEMON := $(BUILD)/daemon
 KAFKA  := $(or $(WASM_ENGINE_KAFKA),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wasm-engine/kafka)
 daemon: library
 	@scripts/setup.sh daemon
 	@mkdir -p $(BUILD)
-	@cmake -S . -B $(DAEMON) -G Ninja -DWASM_ENGINE_DAEMON=ON -DWASM_ENGINE_TOOL=OFF -DWASM_ENGINE_INSTALL=OFF \
+	@cmake -S . -B $(DAEMON) -G Ninja -DWASM_ENGINE_DAEMON=ON -DWASM_ENGINE_TOOL=OFF -DWASM_ENGINE_REMOTE=OFF -DWASM_ENGINE_INSTALL=OFF \
 	  -DWASM_ENGINE_LIBRARY=$(LIBRARY) >$(BUILD)/daemon.log || { cat $(BUILD)/daemon.log; exit 1; }
 	cmake --build $(DAEMON) --target wasm-transformd
 

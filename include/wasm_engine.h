@@ -211,8 +211,8 @@ typedef enum wasm_status WASM_ENGINE_ENUM_TYPE {
   // `wasm_work_write`: the output must go to the host first. Return `WASM_CALLBACK_RESULT_AGAIN` and write this
   // record in the next call.
   WASM_STATUS_OUTPUT_FULL = 13,
-  // `wasm_batch_builder_add`: the batch would exceed a limit of its `wasm_batch_config`. Finish it, reset the builder
-  // and add the record again.
+  // `wasm_batch_builder_add`: the batch would exceed a limit of its `wasm_batch_config`. Finish it, reset the
+  // builder and add the record again.
   WASM_STATUS_BATCH_FULL = 14,
   // The bytes do not begin with Wasm's magic number.
   WASM_STATUS_MODULE_NOT_WASM = 20,
@@ -909,8 +909,8 @@ typedef struct wasm_host_function {
   uint32_t may_wait;
   // The host's own.
   void *data;
-  // Frees `data`. Called once: when the runtime or factory that has the function and everything made from it are gone
-  // or when the call fails that was given the function. May be NULL.
+  // Frees `data`. Called once: when the runtime or factory that has the function and everything made from it are
+  // gone or when the call fails that was given the function. May be NULL.
   void (*drop)(void *data);
   // The function. Reads `args`, writes `results` and returns a `wasm_callback_result`. Arguments and results are as
   // in the signature. Failed ends the guest with `WASM_STATUS_HOST_FUNCTION_FAILED` and the text of
@@ -967,8 +967,8 @@ typedef struct wasm_factory_config {
   uint32_t wasi_rights;
   // Host functions of this factory in addition to those of its runtime: pointers to `function_count` of them. Their
   // `data` is taken over in any case, also by calls that fail and for factories that a cache has already. It is
-  // dropped when the factory and everything made from it are gone. Names that the runtime has, modules of the library
-  // and names that are listed twice are `WASM_STATUS_INVALID_ARGUMENT`.
+  // dropped when the factory and everything made from it are gone. Names that the runtime has, modules of the
+  // library and names that are listed twice are `WASM_STATUS_INVALID_ARGUMENT`.
   const wasm_host_function *const *functions;
   // Number of `functions`.
   size_t function_count;
@@ -1013,11 +1013,11 @@ typedef struct wasm_factory_info {
 
 // What a guest may use of WASI: bits of `wasi_rights` in `wasm_factory_config`.
 //
-// A guest without a right is refused if it imports one of the functions. Nothing of WASI reaches the system here: there
-// are no files and no sockets, standard output and error are the host's log and sleeping returns at once. So most
-// hosts leave all rights. What guests of the published SDKs import, measured: C and C++ OUTPUT, and ENVIRONMENT if they
-// call `getenv`. Rust OUTPUT and ENVIRONMENT, with hash maps RANDOM, with `Instant` and `sleep` CLOCKS and SLEEP. Go
-// always ARGUMENTS, ENVIRONMENT, CLOCKS, RANDOM, OUTPUT and SLEEP.
+// A guest without a right is refused if it imports one of the functions. Nothing of WASI reaches the system here:
+// there are no files and no sockets, standard output and error are the host's log and sleeping returns at once. So
+// most hosts leave all rights. What guests of the published SDKs import, measured: C and C++ OUTPUT, and ENVIRONMENT
+// if they call `getenv`. Rust OUTPUT and ENVIRONMENT, with hash maps RANDOM, with `Instant` and `sleep` CLOCKS and
+// SLEEP. Go always ARGUMENTS, ENVIRONMENT, CLOCKS, RANDOM, OUTPUT and SLEEP.
 typedef enum wasm_wasi_right WASM_ENGINE_ENUM_TYPE {
   // What every guest may: `proc_exit`, `proc_raise`, `sched_yield` and asking about its standard streams. Alone: no
   // other right.
@@ -1488,8 +1488,8 @@ wasm_status wasm_call_output_batches(const wasm_call *call,
 // ---------------------------------------------------------------------------------------------------------------------
 // Transform records
 //
-// Records instead of a batch. For hosts that have records and no Kafka batch: proxies, MQTT brokers, clients of NATS and
-// of Kafka. Nothing is packed, compressed or checked by a CRC. Everything else is as with `wasm_engine_transform`.
+// Records instead of a batch. For hosts that have records and no Kafka batch: proxies, MQTT brokers, clients of NATS
+// and of Kafka. Nothing is packed, compressed or checked by a CRC. Everything else is as with `wasm_engine_transform`.
 // ---------------------------------------------------------------------------------------------------------------------
 
 // A record of a host that has no batch.
@@ -1515,8 +1515,8 @@ typedef struct wasm_transform_records_args {
   size_t record_count;
   // Receives the output as for `wasm_transform_args`.
   const wasm_output_sink *sink;
-  // The index of the first record that the guest gets. Default 0. As for `wasm_transform_args`. The records before it
-  // are not looked at.
+  // The index of the first record that the guest gets. Default 0. As for `wasm_transform_args`. The records before
+  // it are not looked at.
   uint32_t first_record;
 } wasm_transform_records_args;
 
@@ -1530,11 +1530,12 @@ typedef struct wasm_transform_records_args {
 // A record's offset and timestamp are passed to the guest, to the output and to errors as they are. They need not be
 // in an order and may be negative. The guest sees a batch header with these values: `base_offset` and `base_timestamp`
 // are those of the first record of the array, `last_offset_delta` is the last record's offset less `base_offset` but
-// at least 0 and at most 2,147,483,647, `max_timestamp` is the largest timestamp, `record_count` the number of records,
+// at least 0 and at most 2,147,483,647, `max_timestamp` is the largest timestamp, `record_count` the number of
+// records,
 // `attributes` is 0, and −1 stands for leader epoch, producer and sequence.
 //
-// `future` fails with `WASM_STATUS_RECORD_INVALID` if a record has a field that is NULL with a size, a size below −1, a
-// header whose key is null or headers that are NULL with a count. It fails with `WASM_STATUS_BATCH_TOO_LARGE` if the
+// `future` fails with `WASM_STATUS_RECORD_INVALID` if a record has a field that is NULL with a size, a size below −1,
+// a header whose key is null or headers that are NULL with a count. It fails with `WASM_STATUS_BATCH_TOO_LARGE` if the
 // records take more than `max_batch_size`. The message has the record's index. As with a batch that is refused nothing
 // has reached the guest and the engine is idle as before.
 //
@@ -1658,7 +1659,8 @@ wasm_status wasm_batch_builder_reset(wasm_batch_builder *builder, const wasm_bat
 // `timestamp` is in milliseconds since 1970. `payload` is copied.
 //
 // After an error the builder is as before. `WASM_STATUS_BATCH_FULL` if the batch would exceed a limit of its config:
-// finish it, reset the builder and add the record again. `WASM_STATUS_BATCH_TOO_LARGE` if no batch can have the record.
+// finish it, reset the builder and add the record again. `WASM_STATUS_BATCH_TOO_LARGE` if no batch can have the
+// record.
 wasm_status wasm_batch_builder_add(wasm_batch_builder *builder,
                                    int64_t offset,
                                    int64_t timestamp,
@@ -1923,8 +1925,8 @@ typedef struct wasm_timer {
 // sink took it as a dead letter. A transform *failed* at a record that its error names (`has_record` of
 // `wasm_error_info`): the same holds for all records before that one. The sink has nothing of that record or of later
 // ones. A transform failed without naming a record, or it was cancelled: the same holds for the records before the one
-// that `wasm_engine_get_progress` names. This happens if the sink fails, if the guest ends between two records or if it
-// does not start again. A guest that is started again has lost its state.
+// that `wasm_engine_get_progress` names. This happens if the sink fails, if the guest ends between two records or if
+// it does not start again. A guest that is started again has lost its state.
 //
 // Thresholds make the policy a *circuit breaker*. Before the policy loses more records, or starts the guest again more
 // often, than a threshold allows, it stops: the operation fails with `WASM_STATUS_POLICY_THRESHOLD` and the circuit is
@@ -2060,8 +2062,8 @@ typedef struct wasm_engine_progress {
 // `progress->size`.
 //
 // Any time on the engine's thread: while the transform is pending or yields, in callbacks of the engine, after it is
-// ready, failed or cancelled, and while the engine is stopped. In the sink's callback its block does not count yet. The
-// numbers never go back during a transform.
+// ready, failed or cancelled, and while the engine is stopped. In the sink's callback its block does not count yet.
+// The numbers never go back during a transform.
 wasm_status wasm_engine_get_progress(const wasm_engine *engine, wasm_engine_progress *progress, wasm_error **error);
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -2422,8 +2424,8 @@ wasm_status wasm_factory_cache_create(const wasm_runtime *runtime,
 // is kept then and the next request compiles again. The factory is an ordinary one: it and its engines may outlive the
 // cache.
 //
-// With a key `config` may be NULL or its `module` empty. Then nothing else in it is read but `functions`, whose data is
-// taken over and dropped. Nothing is compiled. If
+// With a key `config` may be NULL or its `module` empty. Then nothing else in it is read but `functions`, whose data
+// is taken over and dropped. Nothing is compiled. If
 // the factory is neither in the cache nor being compiled, the call returns `WASM_STATUS_NOT_CACHED` without a future.
 // Where time counts, ask like this first. A given module is hashed on the calling thread each time. That takes half a
 // millisecond per megabyte, or several without the processor's SHA-256 instructions.

@@ -423,12 +423,9 @@ fn stopped(transform: &Description, trip: &Trip, next: &str, cause: Error) -> Er
          and replace it{what}\nIt failed with {failure}: {}",
         cause.message
     );
-    let guest = Some(cause.guest.map_or_else(Box::default, |guest| guest));
-    let guest = guest.map(|mut guest| {
-        guest.cause = Some(cause.status);
-        guest
-    });
-    Error { status: Status::PolicyThreshold, message, batch: cause.batch, guest }
+    let mut guest = cause.guest.unwrap_or_default();
+    guest.cause = Some(cause.status);
+    Error { status: Status::PolicyThreshold, message, batch: cause.batch, guest: Some(guest) }
 }
 
 impl SupervisedPoll<'_> {
