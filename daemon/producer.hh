@@ -44,8 +44,8 @@ class producer {
  private:
   void check_refused();
 
-  std::vector<kafka_topic> _topics;  // Freed before the client: see `close`.
   kafka_client _client;
+  std::vector<kafka_topic> _topics;  // Behind the client, so that they are freed first.
   kafka_queue _refused;  // Reports of records that the cluster did not take.
   bool _in_transaction = false;
 };
