@@ -33,6 +33,7 @@ struct arguments {
   std::string instance;
   std::string socket;
   std::string listen;
+  std::string state_directory;
   bool check = false;
   bool verbose = false;
 };
@@ -53,6 +54,8 @@ void parse(CLI::App& app, arguments& out) {
                  "transactions of the one before at once. No two may run with the same name. Default: random");
   app.add_option("--socket", out.socket, "A Unix socket for commands and state over HTTP");
   app.add_option("--listen", out.listen, "[ADDRESS:]PORT for the same. The address is 127.0.0.1 if there is none");
+  app.add_option("--state-dir", out.state_directory,
+                 "A directory for deployed modules. Without it they are forgotten when the process ends");
   app.add_flag("--check", out.check, "Only check the files");
   app.add_flag("--verbose", out.verbose, "Log more");
 }
@@ -84,7 +87,11 @@ int run(const arguments& given) {
     return 0;
   }
   asio::io_context main_loop{1};
-  server all(std::move(files), given.threads, given.instance.empty() ? random_instance() : given.instance, log);
+  server_options options{given.threads, given.instance.empty() ? random_instance() : given.instance, {}};
+  if (!given.state_directory.empty()) {
+    options.state_directory = given.state_directory;
+  }
+  server all(std::move(files), options, log);
   control commands(all, log);
   if (!given.socket.empty()) {
     serve_unix(main_loop, given.socket, commands);
