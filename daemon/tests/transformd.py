@@ -70,11 +70,11 @@ class Daemon:
     def log(self):
         return self.log_path.read_text(errors="replace")
 
-    def request(self, method, target):
+    def request(self, method, target, body=None):
         """The status and the body, decoded if it is JSON."""
         connection = UnixConnection(self.socket)
         try:
-            connection.request(method, target)
+            connection.request(method, target, body=body)
             answer = connection.getresponse()
             body = answer.read().decode()
             is_json = answer.getheader("Content-Type") == "application/json"
