@@ -25,6 +25,8 @@ void check(rd_kafka_error_t* e, const char* doing) {
   }
 }
 
+using error_handle = std::unique_ptr<rd_kafka_error_t, freeing<rd_kafka_error_destroy>>;
+
 /// The offsets of `at` in `partitions`. Blocks.
 offsets find_offsets(rd_kafka_t* client, const std::vector<partition_name>& partitions, position at) {
   offsets out;
@@ -195,10 +197,18 @@ std::optional<std::int64_t> consumer::lag(const partition_name& of, std::int64_t
 asio::awaitable<void> consumer::close(asio::thread_pool& pool) {
   _queue.reset();
   _nothing.reset();
-  _assigned.clear();
-  auto work = [client = std::make_shared<kafka_client>(std::move(_client))] {
+  offsets all;
+  for (const auto& name : std::exchange(_assigned, {})) {
+    all[name] = RD_KAFKA_OFFSET_INVALID;
+  }
+  const bool incremental = cooperative();
+  auto work = [client = std::make_shared<kafka_client>(std::move(_client)), all = std::move(all), incremental] {
     // An event of the group that could not be answered would be waited for.
-    (void)rd_kafka_assign(client->get(), nullptr);
+    if (incremental) {
+      const error_handle ignored(rd_kafka_incremental_unassign(client->get(), as_list(all).get()));
+    } else {
+      (void)rd_kafka_assign(client->get(), nullptr);
+    }
     (void)rd_kafka_consumer_close(client->get());
     client->reset();
   };

@@ -17,8 +17,8 @@ namespace transformd {
 
 namespace {
 
-/// What a record's frame takes beside what the guest wrote.
-constexpr std::size_t framing = 128;
+/// What a record takes beside what the guest wrote: its frame, and the short headers if it becomes a dead letter.
+constexpr std::size_t framing = 512;
 
 wasmengine::transform_config config_of(const transform_file& file) {
   wasmengine::transform_config out{file.name, file.input_topic, file.output_topics, file.env, file.limits};

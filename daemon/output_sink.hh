@@ -32,6 +32,7 @@ class output_sink {
   [[nodiscard]] const std::optional<kafka_error>& failure() const noexcept { return _failure; }
 
  private:
+  [[nodiscard]] bool produce(const wasm_parsed_record& record);
   std::size_t write(wasmengine::parsed_block block);
   asio::awaitable<void> finish(wasmengine::parsed_block rest, wasmengine::promise promise, std::shared_ptr<bool> alive);
 

@@ -153,10 +153,12 @@ asio::awaitable<void> worker::serve() {
   }
   _consumer.emplace(_loop.get_executor(), consumer_settings(_context.file), _context.file.input_topic, _wake, _client_log);
   _paused = false;
+  _joined = false;
   keep_alive();
   set_state(worker_state::running);
   while (!_stopping) {
     const bool drained = co_await take_events();
+    co_await seek_as_asked();
     co_await transform_waiting();
     if (clock::now() >= _commit_at) {
       co_await commit();
@@ -184,7 +186,12 @@ asio::awaitable<void> worker::obey() {
     co_await begin_guest();
     _context.log.write(severity::info, _label, fmt::format("worker {} runs the module {}", _index, _module->sha256));
   }
-  while (!_seeks.empty()) {
+}
+
+/// Before records that wait for the guest: it may be meant to pass over them.
+asio::awaitable<void> worker::seek_as_asked() {
+  // Before the group has said what this member has, nothing could be sought.
+  while (!_seeks.empty() && _joined) {
     const auto next = _seeks.front();
     _seeks.erase(_seeks.begin());
     co_await commit();
@@ -310,6 +317,7 @@ asio::awaitable<void> worker::rebalance(const rd_kafka_event_t& event) {
   }
   if (taken) {
     co_await _consumer->assign(_context.blocking, partitions, _context.file.start);
+    _joined = true;
     if (_paused) {
       _consumer->pause();
     }

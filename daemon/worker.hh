@@ -103,6 +103,7 @@ class worker {
   void keep_alive();
   asio::awaitable<void> obey();
   asio::awaitable<void> begin_guest();
+  asio::awaitable<void> seek_as_asked();
   asio::awaitable<void> seek_now(seek_request to);
   asio::awaitable<bool> take_events();
   asio::awaitable<void> handle(kafka_event event);
@@ -137,6 +138,7 @@ class worker {
   bool _stopping = false;
   bool _pause_asked = false;
   bool _paused = false;
+  bool _joined = false;  ///< The group has said what this member has.
   std::vector<seek_request> _seeks;
   std::uint64_t _pending_in = 0;  ///< Of this transaction, as all that are pending.
   std::uint64_t _pending_out = 0;
