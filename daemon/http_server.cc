@@ -4,6 +4,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/ip/address_v4.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/redirect_error.hpp>
@@ -53,7 +54,10 @@ bool is_foreign(const http::request<http::string_body>& request, bool on_loopbac
   }
   const auto field = request[http::field::host];
   const auto host = host_of({field.data(), field.size()});
-  return on_loopback && !host.empty() && host != "localhost" && host != "[::1]" && !host.starts_with("127.");
+  boost::system::error_code e;
+  const auto address = asio::ip::make_address_v4(host, e);
+  const bool own = host.empty() || host == "localhost" || host == "[::1]" || (!e && address.is_loopback());
+  return on_loopback && !own;
 }
 
 template <typename Protocol>
