@@ -15,6 +15,9 @@ namespace tool {
 using action = std::function<void()>;
 
 /// Adds a subcommand. The result is called after the command line was parsed.
+[[nodiscard]] action add_init(CLI::App& app);
+[[nodiscard]] action add_build(CLI::App& app);
+[[nodiscard]] action add_test(CLI::App& app);
 [[nodiscard]] action add_run(CLI::App& app);
 [[nodiscard]] action add_serve(CLI::App& app);
 [[nodiscard]] action add_validate(CLI::App& app);

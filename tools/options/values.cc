@@ -19,7 +19,8 @@ const char* const exit_codes =
     "  4  the guest failed or wrote what the output format cannot express; the output of the records before that is\n"
     "     kept, with several threads or partitions also that of some after it; not for records that --on-error loses\n"
     "  5  bad input data; output files are not written, standard output has the output before that\n"
-    "  6  --on-error lost more records than --max-errors allows; the output of the others is kept\n";
+    "  6  --on-error lost more records than --max-errors allows; the output of the others is kept\n"
+    "  7  test, diff, bench, replay: not as expected, such as a case that failed or outputs that differ\n";
 
 /// `64MiB`, `65536`.
 CLI::Validator size_value() { return CLI::AsSizeValue(false); }
