@@ -3,6 +3,7 @@
 
 #include "metrics.hh"
 #include "page.hh"
+#include "timestamp.hh"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -120,9 +121,13 @@ seek_request seek_of(std::string_view query) {
   }
   const auto to = parameter(query, "to");
   const auto offset = number(query, "offset");
-  const auto timestamp = number(query, "timestamp");
+  const auto time = parameter(query, "timestamp");
+  const auto timestamp = time ? parse_timestamp(std::string(*time)) : std::nullopt;
+  if (time && !timestamp) {
+    throw bad_request(fmt::format("timestamp is `{}`; it must be like 2026-01-01T00:00:00Z or milliseconds since 1970", *time));
+  }
   if ((to ? 1 : 0) + (offset ? 1 : 0) + (timestamp ? 1 : 0) != 1) {
-    throw bad_request("seek wants one of to=earliest, to=latest, offset=NUMBER and timestamp=MILLISECONDS");
+    throw bad_request("seek wants one of to=earliest, to=latest, offset=NUMBER and timestamp=TIME");
   }
   if (to && *to != "earliest" && *to != "latest") {
     throw bad_request(fmt::format("to is `{}`; it must be earliest or latest", *to));

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "yaml_reader.hh"
 
+#include "timestamp.hh"
+
 #include <algorithm>
 #include <array>
 #include <cctype>
 #include <cstdlib>
-#include <ctime>
 #include <fstream>
-#include <limits>
 #include <optional>
 #include <vector>
 
@@ -43,26 +43,6 @@ std::optional<std::uint64_t> scaled(std::string_view text, yaml_reader::words<st
     }
   }
   return std::nullopt;
-}
-
-/// 2026-01-01T00:00:00Z
-std::optional<std::int64_t> parse_date(const std::string& text) {
-  std::tm at{};
-  const char* rest = ::strptime(text.c_str(), "%Y-%m-%dT%H:%M:%S", &at);
-  if (rest == nullptr) {
-    return std::nullopt;
-  }
-  std::int64_t fraction = 0;
-  if (*rest == '.') {
-    std::int64_t digit = 100;
-    for (++rest; *rest >= '0' && *rest <= '9'; ++rest, digit /= 10) {
-      fraction += (*rest - '0') * digit;
-    }
-  }
-  if (std::string_view(rest) != "Z") {
-    return std::nullopt;
-  }
-  return std::int64_t{::timegm(&at)} * 1000 + fraction;
 }
 
 /// How many letters must be changed to get from one word to the other.
@@ -151,12 +131,8 @@ std::uint64_t yaml_reader::size(const YAML::Node& node, std::string_view name, s
 
 std::int64_t yaml_reader::timestamp(const YAML::Node& node, std::string_view name) const {
   const auto value = text(node, name);
-  if (const auto date = parse_date(value)) {
-    return *date;
-  }
-  if (const auto number = parse_quantity(value);
-      number && number->unit.empty() && number->count <= std::uint64_t{std::numeric_limits<std::int64_t>::max()}) {
-    return static_cast<std::int64_t>(number->count);
+  if (const auto at = parse_timestamp(value)) {
+    return *at;
   }
   fail(node.Mark(), fmt::format("{} is `{}`; it must be a time such as 2026-01-01T00:00:00Z or milliseconds since 1970", name,
                                 value));

@@ -66,18 +66,19 @@ class Positions(DaemonTest):
                 done = lambda count: daemon.wait_until(lambda: daemon.total(self.name, "records_in") == count, f"{count} records")
                 done(4)
                 for query, count in [("to=earliest", 8), ("offset=2", 10), ("offset=3&partition=0", 11),
-                                     ("timestamp=1700000001000", 14)]:
+                                     ("timestamp=1700000001000", 14),
+                                     ("timestamp=2023-11-14T22:13:23Z", 15)]:
                     status, answer = self.seek(daemon, query)
                     self.assertEqual(status, 202, answer)
                     done(count)
                 self.assertEqual(self.seek(daemon, "offset=0&partition=7")[0], 202)  # another worker's, perhaps
                 self.assertEqual(self.seek(daemon, "to=latest")[0], 202)
                 self.produce([(None, b"last")])
-                done(15)
+                done(16)
                 self.assertEqual(daemon.stop(), 0, daemon.log)
                 values = self.values()
-                self.assertEqual(len(values), 15)
-                self.assertEqual(values.count(b"1700000003000"), 5)
+                self.assertEqual(len(values), 16)
+                self.assertEqual(values.count(b"1700000003000"), 6)
                 self.assertEqual(values.count(b"last"), 1)
 
     def test_a_position_that_was_sought_is_the_groups(self):
@@ -102,7 +103,7 @@ class Positions(DaemonTest):
         self.topics(1)
         daemon = Daemon(self, self.write_file("c_identity", extra="workers: 1"))
         daemon.wait_ready()
-        for query, word in [("", "one of"), ("to=middle", "earliest or latest"), ("offset=-1", "from 0"), ("offset=x", "from 0"),
+        for query, word in [("", "one of"), ("to=middle", "earliest or latest"), ("offset=-1", "from 0"), ("offset=x", "from 0"), ("timestamp=now", "2026-01-01T00:00:00Z"),
                             ("offset=1&to=latest", "one of"), ("offset=1&partition=99999999999", "partition")]:
             status, answer = self.seek(daemon, query)
             self.assertEqual(status, 400, query)

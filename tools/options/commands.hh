@@ -23,5 +23,6 @@ using action = std::function<void()>;
 [[nodiscard]] action add_validate(CLI::App& app);
 [[nodiscard]] action add_inspect(CLI::App& app);
 [[nodiscard]] action add_precompile(CLI::App& app);
+[[nodiscard]] action add_ctl(CLI::App& app);
 
 }  // namespace tool
