@@ -2,6 +2,10 @@
 #include "options.hh"
 
 #include "exit_code.hh"
+#include "format_options.hh"
+#include "option_values.hh"
+#include "registry_options.hh"
+#include "suggestion.hh"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -28,17 +32,6 @@ constexpr const char* exit_codes =
     "  6  --on-error lost more records than --max-errors allows; the output of the others is kept\n";
 
 constexpr const char* about_run =
-    "Formats, one record a line:\n"
-    "  lines    The line is the value. Key and headers are null and are not written. A null value is written as an\n"
-    "           empty line.\n"
-    "  json     As lines, but lines must be JSON and --key-field names the member that is the key.\n"
-    "  records  As from `rpk topic consume --format json`: an object with topic, key, value, headers (of key and\n"
-    "           value), timestamp in ms, partition and offset. All of them may be absent. Key and values may be null.\n"
-    "           Output records have the timestamp and partition of the input record that they come from and no\n"
-    "           offset.\n"
-    "Blank lines are skipped in json and records. Records without a timestamp get the time at which they are read.\n"
-    "Those without an offset are counted from 0.\n"
-    "\n"
     "Threads: each has its own event loop and guest. A partition is always on the same thread. So are records with the\n"
     "same key that have no partition. Only their order is kept. With more than one thread or partition, lines of\n"
     "different partitions or keys come out in any order. Records that have neither are in no order on several\n"
@@ -64,47 +57,6 @@ constexpr const char* about_precompile =
     "The file is for this version of wasm-transform and for processors with at least the features of this one. `run`\n"
     "refuses it elsewhere. It is machine code: anyone who can change it can run any code as the user who runs it.\n"
     "\n";
-
-/// `64MiB`, `65536`.
-CLI::Validator size_value() { return CLI::AsSizeValue(false); }
-
-/// `3s`, `500ms`, to nanoseconds.
-CLI::Validator duration_value() {
-  static const std::map<std::string, double> units = {{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}};
-  return CLI::AsNumberWithUnit(units, CLI::AsNumberWithUnit::UNIT_REQUIRED, "TIME");
-}
-
-/// What Kafka allows. So a topic's name is also a file's.
-CLI::Validator topic_name() {
-  return {[](std::string& topic) -> std::string {
-            const bool legal = !topic.empty() && topic.size() <= 249 && topic != "." && topic != ".." &&
-                               std::all_of(topic.begin(), topic.end(), [](unsigned char c) {
-                                 return std::isalnum(c) != 0 || c == '.' || c == '_' || c == '-';
-                               });
-            return legal
-                       ? ""
-                       : fmt::format("\"{}\" is no topic name: letters, digits, '.', '_' and '-', at most 249", topic);
-          },
-          "TOPIC"};
-}
-
-CLI::Validator assignment() {
-  return {[](std::string& text) -> std::string {
-            const auto equals = text.find('=');
-            return equals != 0 && equals != text.npos ? "" : fmt::format("\"{}\" is not of the form NAME=VALUE", text);
-          },
-          "NAME=VALUE"};
-}
-
-/// The validator's name is what it allows, `a|b|c`, for the completions.
-template <typename T>
-CLI::Validator one_of(const std::map<std::string, T>& names) {
-  std::string all;
-  for (const auto& [name, value] : names) {
-    all += (all.empty() ? "" : "|") + name;
-  }
-  return CLI::CheckedTransformer(names, CLI::ignore_case).name(all);
-}
 
 void add_compile_helper(CLI::App& command, std::string& program) {
   command
@@ -167,8 +119,7 @@ struct parsed {
   double grace_ns = 10e9;
   std::vector<std::string> env;
   double record_timeout_ns = 3e9;
-  std::optional<std::string> schema_registry;
-  double schema_registry_timeout_ns = 5e9;
+  registry_options registry;
   std::optional<std::string> metrics_listen;
   std::optional<std::string> max_errors;
 };
@@ -187,14 +138,7 @@ void add_run(CLI::App& app, parsed& p) {
       ->option_text("DIR")
       ->excludes(file);
 
-  command.add_option("--format,-f", o.shape, "lines (the default), json or records, of input and output")
-      ->transform(one_of<format>({{"lines", format::lines}, {"json", format::json}, {"records", format::records}}))
-      ->option_text("FORMAT");
-  command.add_option("--key-field", o.key_field, "json: the top-level member that becomes the key")
-      ->option_text("NAME");
-  command.add_option("--encoding", o.text, "utf8 (the default), base64 or hex: of keys and values, in both directions")
-      ->transform(one_of<encoding>({{"utf8", encoding::utf8}, {"base64", encoding::base64}, {"hex", encoding::hex}}))
-      ->option_text("ENCODING");
+  add_formats(command, o);
 
   auto* on_error = command.add_option("--on-error", o.on_error,
                                       "What happens at a record at which the guest fails: fail ends the run (the "
@@ -257,17 +201,7 @@ void add_run(CLI::App& app, parsed& p) {
       ->check(CLI::Range(1, 1'000'000))
       ->option_text("N");
   add_rights(command, o.allowed);
-  auto* registry = command.add_option("--schema-registry", p.schema_registry,
-                                      "Where guests look up schemas: a Confluent-compatible registry such as "
-                                      "http://localhost:8081 or https://USER:PASSWORD@HOST, or memory: for one that is "
-                                      "empty at first (default: none)");
-  registry->option_text("URL");
-  command
-      .add_option("--schema-registry-timeout", p.schema_registry_timeout_ns,
-                  "Time for one response of the registry at most (default: 5s)")
-      ->transform(duration_value())
-      ->option_text("TIME")
-      ->needs(registry);
+  add_registry(command, p.registry);
   command.add_option("--threads,-j", o.threads, "Event loops, each with a guest of its own (default: 1)")
       ->check(CLI::Range(1, 256))
       ->option_text("N");
@@ -364,19 +298,10 @@ void add_serve(CLI::App& app, parsed& p) {
       ->option_text("[ADDR:]PORT");
 }
 
-[[noreturn]] void wrong(const std::string& message) {
-  throw failure(exit_code::usage, fmt::format("{}\nRun with --help for more information.", message));
-}
-
 /// Checks that the parser cannot do itself and options that follow from others.
 run_options complete(parsed& p) {
   auto& o = p.run;
-  if (!o.key_field.empty() && o.shape != format::json) {
-    wrong("--key-field goes with --format json only");
-  }
-  if (o.text != encoding::utf8 && o.shape == format::json) {
-    wrong("--encoding goes with --format lines and records only: JSON is UTF-8");
-  }
+  check_formats(o);
   if ((o.on_error == WASM_ON_ERROR_DEAD_LETTER) == o.dead_letters.empty()) {
     wrong("--on-error dead-letter and --dead-letter FILE go together");
   }
@@ -397,18 +322,10 @@ run_options complete(parsed& p) {
     wrong("--record-timeout must be from 1ms to a day");
   }
   o.record_timeout_ns = static_cast<std::uint64_t>(p.record_timeout_ns);
-  if (!o.remote.empty() && (!o.profile.empty() || !o.coredump.empty() || p.schema_registry)) {
+  if (!o.remote.empty() && (!o.profile.empty() || !o.coredump.empty() || p.registry.url)) {
     wrong("--remote goes without --profile, --coredump and --schema-registry");
   }
-  if (p.schema_registry == "memory:") {
-    o.schema_registry = memory_registry();
-  } else if (p.schema_registry) {
-    o.schema_registry = registry_address::parse(*p.schema_registry);
-  }
-  if (p.schema_registry_timeout_ns < 1e6 || p.schema_registry_timeout_ns > 3600e9) {
-    wrong("--schema-registry-timeout must be from 1ms to an hour");
-  }
-  o.schema_registry_timeout = std::chrono::milliseconds(static_cast<std::int64_t>(p.schema_registry_timeout_ns / 1e6));
+  complete_registry(p.registry, o);
   if (p.metrics_listen) {
     o.metrics_listen = listen_address::parse(*p.metrics_listen);
   }
@@ -486,7 +403,7 @@ void add_all(CLI::App& app, parsed& p) {
   add_memory_limit(precompile, p.precompile.memory_limit);
   add_compile_helper(precompile, p.precompile.compile_helper);
   app.footer(exit_codes);
-  app.get_subcommand("run")->footer(std::string(about_run) + exit_codes);
+  app.get_subcommand("run")->footer(std::string(about_formats) + about_run + exit_codes);
   validate.footer(exit_codes);
   inspect.footer(exit_codes);
   precompile.footer(std::string(about_precompile) + exit_codes);
@@ -514,7 +431,7 @@ std::optional<options> parse_options(int argc, char** argv) {
     app.exit(e);
     return std::nullopt;
   } catch (const CLI::ParseError& e) {
-    wrong(e.what());
+    wrong(explain(e, app, argc, argv));
   }
   if (app.got_subcommand("serve")) {
     return complete_serve(p);
