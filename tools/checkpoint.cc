@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <numeric>
 #include <unistd.h>
 
 namespace tool {
@@ -16,7 +17,13 @@ namespace tool {
 namespace {
 using nlohmann::json;
 constexpr int version = 1;
-constexpr std::chrono::seconds interval(1);
+// A disk does not mind that often, and a run that is killed has not much to do again.
+constexpr std::chrono::milliseconds interval(250);
+constexpr std::uint64_t much = 16U << 20;
+
+std::uint64_t bytes_of(const checkpoint_state& s) {
+  return std::accumulate(s.files.sizes.begin(), s.files.sizes.end(), std::uint64_t{0});
+}
 }  // namespace
 
 std::optional<checkpoint_state> checkpoint::read() const {
@@ -52,6 +59,10 @@ std::optional<checkpoint_state> checkpoint::read() const {
   }
 }
 
+bool checkpoint::is_due(const checkpoint_state& s) const noexcept {
+  return std::chrono::steady_clock::now() - _last >= interval || bytes_of(s) >= _bytes + much;
+}
+
 void checkpoint::write(const checkpoint_state& s, output_files& files) {
   // Only then may the checkpoint say that it is there.
   files.sync();
@@ -70,7 +81,8 @@ void checkpoint::write(const checkpoint_state& s, output_files& files) {
   file.write(state.dump() + '\n');
   file.sync();
   file.commit();
-  _next = std::chrono::steady_clock::now() + interval;
+  _last = std::chrono::steady_clock::now();
+  _bytes = bytes_of(s);
 }
 
 void checkpoint::remove() const {

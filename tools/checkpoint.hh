@@ -30,7 +30,7 @@ struct checkpoint_state {
   bool complete = false;             ///< The output is whole. Only its names are missing.
 };
 
-/// Writes at most one state a second, after the output that it tells of is on the disk. Used by one thread at a time.
+/// Writes a state now and then, after the output that it tells of is on the disk. Used by one thread at a time.
 class checkpoint {
  public:
   /// `run` describes the run: a checkpoint of another one is refused.
@@ -38,8 +38,8 @@ class checkpoint {
 
   /// What an earlier run left behind. None if there is no file. Throws `failure`.
   [[nodiscard]] std::optional<checkpoint_state> read() const;
-  /// Whether a state would be written now.
-  [[nodiscard]] bool is_due() const noexcept { return std::chrono::steady_clock::now() >= _next; }
+  /// Whether a state should be written: some time has passed since the last one, or there is much output since.
+  [[nodiscard]] bool is_due(const checkpoint_state& s) const noexcept;
   /// Throws `failure`.
   void write(const checkpoint_state& s, output_files& files);
   /// The run is done. Throws `failure`.
@@ -48,7 +48,8 @@ class checkpoint {
  private:
   std::string _path;
   std::string _run;
-  std::chrono::steady_clock::time_point _next = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point _last = std::chrono::steady_clock::now();
+  std::uint64_t _bytes = 0;  ///< Of the files when the last state was written.
 };
 
 }  // namespace tool

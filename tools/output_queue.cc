@@ -114,7 +114,7 @@ void output_queue::write(const std::vector<item>& items) {
       _state.emplace(checkpoint_state{std::get<run_progress>(i), _files.get(), {}, false});
     }
   }
-  if (_checkpoint != nullptr && _checkpoint->is_due()) {
+  if (_state && _checkpoint->is_due(*_state)) {
     write_checkpoint(false);
   }
 }

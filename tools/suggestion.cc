@@ -68,22 +68,15 @@ std::vector<std::string> commands_of(const CLI::App& command) {
   return names;
 }
 
-/// The values that an option takes, if it takes only some: its validator's name lists them as `a|b|c`.
+/// The values that an option takes, if it takes only some: `one_of` names its validator after them.
 std::vector<std::string> values_of(const CLI::Option& option) {
-  std::vector<std::string> values;
-  std::string type = option.get_type_name();
-  if (const auto colon = type.rfind(':'); colon != type.npos) {
-    type = type.substr(colon + 1);
+  try {
+    // CLI11 gives validators no other way to be looked at.
+    const auto values = CLI::detail::split(const_cast<CLI::Option&>(option).get_validator(0)->get_name(), '|');
+    return values.size() > 1 ? values : std::vector<std::string>();
+  } catch (const CLI::OptionNotFound&) {  // no validator
+    return {};
   }
-  if (type.find('|') == type.npos) {
-    return values;
-  }
-  for (std::size_t at = 0; at <= type.size();) {
-    const auto stop = std::min(type.find('|', at), type.size());
-    values.push_back(type.substr(at, stop - at));
-    at = stop + 1;
-  }
-  return values;
 }
 
 std::string meant(const std::optional<std::string>& name) {
@@ -150,12 +143,25 @@ std::string explain_value(const CLI::App& command, int argc, const char* const* 
   return {};
 }
 
+/// An option that is given more often than it takes values, or without one.
+std::string explain_number(const CLI::App& command) {
+  for (const auto* option : command.get_options()) {
+    if (option->get_expected_max() == 0 || option->get_items_expected_max() > 1) {
+      continue;
+    }
+    if (option->count() > 1) {
+      return fmt::format("{} is given {} times, but takes one value", option->get_name(), option->count());
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& names) {
   std::optional<std::string> best;
   // A third of the letters may be wrong.
-  std::size_t least = std::max<std::size_t>(1, word.size() / 3) + 1;
+  std::size_t least = std::max<std::size_t>(1, (word.size() + 1) / 3) + 1;
   for (const auto& name : names) {
     if (const auto d = distance(word, name); d < least) {
       least = d;
@@ -185,6 +191,14 @@ std::string explain(const CLI::ParseError& e, const CLI::App& app, int argc, con
     text = explain_extra(command, argc, argv);
     if (text.empty()) {
       text = explain_value(command, argc, argv);
+    }
+  }
+  if (dynamic_cast<const CLI::ArgumentMismatch*>(&e) != nullptr) {
+    text = explain_number(command);
+    const std::string_view what = e.what();
+    constexpr std::string_view end = " missing";
+    if (const auto at = what.find(": 1 required "); text.empty() && at != what.npos && what.ends_with(end)) {
+      text = fmt::format("{} takes a value, which is missing", what.substr(0, at));
     }
   }
   return text.empty() ? std::string(e.what()) : text;
