@@ -243,6 +243,16 @@ bool transform_file::module_is_remote() const noexcept {
   return module.starts_with("http://") || module.starts_with("https://");
 }
 
+std::string transform_file::module_shown() const {
+  if (!module_is_remote()) {
+    return module;
+  }
+  const auto host = module.find("//") + 2;
+  const auto path = module.find('/', host);
+  const auto at = module.substr(0, path).rfind('@');
+  return at == std::string::npos || at < host ? module : module.substr(0, host) + module.substr(at + 1);
+}
+
 std::vector<std::string> transform_file::written_topics() const {
   auto all = output_topics;
   if (!dead_letter_topic.empty()) {

@@ -52,6 +52,8 @@ struct transform_file {
   std::chrono::milliseconds commit_interval{100};
   std::size_t workers = 0;  ///< 0: one for each event loop.
 
+  /// `module` for people: without the user and the password of an address.
+  [[nodiscard]] std::string module_shown() const;
   /// Whether `module` is an address.
   [[nodiscard]] bool module_is_remote() const noexcept;
   /// All topics that are written to, dead letters last.

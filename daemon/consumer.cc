@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "consumer.hh"
 
+#include <algorithm>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -30,12 +31,6 @@ using error_handle = std::unique_ptr<rd_kafka_error_t, freeing<rd_kafka_error_de
 /// The offsets of `at` in `partitions`. Blocks.
 offsets find_offsets(rd_kafka_t* client, const std::vector<partition_name>& partitions, position at) {
   offsets out;
-  if (at.at == position::kind::offset) {
-    for (const auto& name : partitions) {
-      out[name] = at.value;
-    }
-    return out;
-  }
   if (at.at == position::kind::timestamp) {
     for (const auto& name : partitions) {
       out[name] = at.value;
@@ -49,13 +44,19 @@ offsets find_offsets(rd_kafka_t* client, const std::vector<partition_name>& part
   }
   for (const auto& name : partitions) {
     auto& offset = out.try_emplace(name, RD_KAFKA_OFFSET_INVALID).first->second;
-    if (offset < 0) {
-      // Also if there is no record as late as that.
-      std::int64_t low = 0;
-      std::int64_t high = 0;
-      check(rd_kafka_query_watermark_offsets(client, name.topic.c_str(), name.partition, &low, &high, patience_ms),
-            "cannot read the ends of a partition");
-      offset = at.at == position::kind::earliest ? low : high;
+    if (offset >= 0) {
+      continue;
+    }
+    std::int64_t low = 0;
+    std::int64_t high = 0;
+    check(rd_kafka_query_watermark_offsets(client, name.topic.c_str(), name.partition, &low, &high, patience_ms),
+          "cannot read the ends of a partition");
+    switch (at.at) {
+      case position::kind::earliest: offset = low; break;
+      // An offset that is not there would send librdkafka to the other end.
+      case position::kind::offset: offset = std::clamp(at.value, low, high); break;
+      case position::kind::latest:
+      case position::kind::timestamp: offset = high; break;  // There is no record as late as that.
     }
   }
   return out;
@@ -67,6 +68,7 @@ void begin_at(rd_kafka_t* client, rd_kafka_topic_partition_list_t& list, positio
   check(rd_kafka_committed(client, known.get(), patience_ms), "cannot read the group's positions");
   std::vector<partition_name> fresh;
   for (const auto& p : std::span(known->elems, static_cast<std::size_t>(known->cnt))) {
+    check(p.err, "cannot read the group's position");
     if (p.offset < 0) {
       fresh.push_back({p.topic, p.partition});
     }

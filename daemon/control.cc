@@ -67,7 +67,7 @@ json as_json(const transform_status& t, const transform_file& file) {
            {"output_topics", file.output_topics},
            {"group", file.group},
            {"guarantee", file.delivery == guarantee::exactly_once ? "exactly-once" : "at-least-once"},
-           {"module", file.module},
+           {"module", file.module_shown()},
            {"module_sha256", t.module_sha256},
            {"workers", json::array()}};
   if (!t.error.empty()) {
@@ -79,15 +79,31 @@ json as_json(const transform_status& t, const transform_file& file) {
   return out;
 }
 
+/// `%3A` is a colon.
+std::string decoded(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    unsigned char byte = 0;
+    if (text[i] == '%' && i + 2 < text.size() &&
+        std::from_chars(text.data() + i + 1, text.data() + i + 3, byte, 16).ptr == text.data() + i + 3) {
+      out += static_cast<char>(byte);
+      i += 2;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
 /// The value of `name=` in a query.
-std::optional<std::string_view> parameter(std::string_view query, std::string_view name) {
+std::optional<std::string> parameter(std::string_view query, std::string_view name) {
   while (!query.empty()) {
     const auto end = query.find('&');
     const auto item = query.substr(0, end);
     query = end == std::string_view::npos ? std::string_view() : query.substr(end + 1);
     const auto equals = item.find('=');
     if (equals != std::string_view::npos && item.substr(0, equals) == name) {
-      return item.substr(equals + 1);
+      return decoded(item.substr(equals + 1));
     }
   }
   return std::nullopt;
@@ -122,7 +138,7 @@ seek_request seek_of(std::string_view query) {
   const auto to = parameter(query, "to");
   const auto offset = number(query, "offset");
   const auto time = parameter(query, "timestamp");
-  const auto timestamp = time ? parse_timestamp(std::string(*time)) : std::nullopt;
+  const auto timestamp = time ? parse_timestamp(*time) : std::nullopt;
   if (time && !timestamp) {
     throw bad_request(fmt::format("timestamp is `{}`; it must be like 2026-01-01T00:00:00Z or milliseconds since 1970", *time));
   }
@@ -150,8 +166,7 @@ constexpr std::int64_t longest_wait_s = 60;
 }  // namespace
 
 std::uint64_t control::largest_body(std::string_view method, std::string_view path) noexcept {
-  // The runtime's limit for modules.
-  return method == "POST" && path.starts_with(prefix) && path.ends_with("/deploy") ? 64U << 20 : 64U << 10;
+  return method == "POST" && path.starts_with(prefix) && path.ends_with("/deploy") ? largest_module : 64U << 10;
 }
 
 asio::awaitable<http_answer> control::answer(http_request request) {

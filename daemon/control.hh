@@ -18,7 +18,7 @@ namespace transformd {
 struct http_request {
   std::string_view method;
   std::string_view path;   ///< Without the query.
-  std::string_view query;  ///< Behind the `?`. Values are not decoded: none needs it.
+  std::string_view query;  ///< Behind the `?`. Not decoded.
   std::vector<std::uint8_t> body;
 };
 
@@ -36,6 +36,8 @@ class control {
   /// Some requests take a while: a deployed module is compiled, and a log is followed. What `request` views must live as
   /// long. Does not throw.
   asio::awaitable<http_answer> answer(http_request request);
+
+  static constexpr std::uint64_t largest_module = 64U << 20;  ///< The library's limit.
 
   /// Bytes that a request with this method and path may have.
   [[nodiscard]] static std::uint64_t largest_body(std::string_view method, std::string_view path) noexcept;

@@ -20,6 +20,7 @@
 
 #include <chrono>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -68,13 +69,25 @@ asio::awaitable<void> converse(typename Protocol::socket socket, control& c, boo
     for (;;) {
       stream.expires_after(patience);
       http::request_parser<http::string_body> parser;
+      // Of any request. What this one may have is known after its header.
+      parser.body_limit(control::largest_module);
       co_await http::async_read_header(stream, buffer, parser, asio::use_awaitable);
       auto& request = parser.get();
       const std::string_view method(request.method_string().data(), request.method_string().size());
       const std::string_view target(request.target().data(), request.target().size());
       const auto mark = target.find('?');
       const auto path = target.substr(0, mark);
-      parser.body_limit(control::largest_body(method, path));
+      const auto largest = control::largest_body(method, path);
+      if (parser.content_length().value_or(0) > largest) {
+        http::response<http::string_body> refusal(http::status::payload_too_large, request.version());
+        refusal.set(http::field::content_type, "application/json");
+        refusal.keep_alive(false);
+        refusal.body() = "{\"error\": \"the body is too large\"}\n";
+        refusal.prepare_payload();
+        co_await http::async_write(stream, refusal, asio::use_awaitable);
+        break;
+      }
+      parser.body_limit(largest);
       stream.expires_after(patience_with_bodies);
       co_await http::async_read(stream, buffer, parser, asio::use_awaitable);
       http_answer given;
@@ -83,7 +96,7 @@ asio::awaitable<void> converse(typename Protocol::socket socket, control& c, boo
       } else {
         http_request asked{method, path, mark == std::string_view::npos ? std::string_view() : target.substr(mark + 1),
                            {request.body().begin(), request.body().end()}};
-        request.body() = {};
+        std::string().swap(request.body());
         stream.expires_never();
         given = co_await c.answer(std::move(asked));
       }

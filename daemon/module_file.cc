@@ -41,7 +41,13 @@ std::size_t take_bytes(const char* bytes, std::size_t, std::size_t size, void* o
   }
 }
 
-std::vector<std::uint8_t> download(const std::string& url) {
+int look(void* give_up, curl_off_t, curl_off_t, curl_off_t, curl_off_t) noexcept {
+  return static_cast<const std::atomic<bool>*>(give_up)->load() ? 1 : 0;
+}
+
+std::vector<std::uint8_t> download(const transform_file& file, const std::atomic<bool>& give_up) {
+  const auto& url = file.module;
+  const auto shown = file.module_shown();
   static const auto initialized = curl_global_init(CURL_GLOBAL_DEFAULT);
   const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> easy(curl_easy_init(), curl_easy_cleanup);
   if (initialized != CURLE_OK || !easy) {
@@ -61,12 +67,15 @@ std::vector<std::uint8_t> download(const std::string& url) {
   curl_easy_setopt(easy.get(), CURLOPT_USERAGENT, "wasm-transformd");
   curl_easy_setopt(easy.get(), CURLOPT_WRITEFUNCTION, take_bytes);
   curl_easy_setopt(easy.get(), CURLOPT_WRITEDATA, &out);
+  curl_easy_setopt(easy.get(), CURLOPT_NOPROGRESS, 0L);
+  curl_easy_setopt(easy.get(), CURLOPT_XFERINFOFUNCTION, look);
+  curl_easy_setopt(easy.get(), CURLOPT_XFERINFODATA, &give_up);
   const auto code = curl_easy_perform(easy.get());
   if (code == CURLE_WRITE_ERROR) {
-    throw config_error(fmt::format("the module {} has more than {} MiB", url, largest_module >> 20));
+    throw config_error(fmt::format("the module {} has more than {} MiB", shown, largest_module >> 20));
   }
   if (code != CURLE_OK) {
-    throw config_error(fmt::format("cannot get the module {}: {}", url, why[0] != '\0' ? why.data() : curl_easy_strerror(code)));
+    throw config_error(fmt::format("cannot get the module {}: {}", shown, why[0] != '\0' ? why.data() : curl_easy_strerror(code)));
   }
   return out;
 }
@@ -86,11 +95,11 @@ std::string sha256(std::span<const std::uint8_t> bytes) {
   return text;
 }
 
-std::vector<std::uint8_t> read_module(const transform_file& file) {
-  auto module = file.module_is_remote() ? download(file.module) : read_path(file.module);
+std::vector<std::uint8_t> read_module(const transform_file& file, const std::atomic<bool>& give_up) {
+  auto module = file.module_is_remote() ? download(file, give_up) : read_path(file.module);
   if (file.module_sha256) {
     if (const auto digest = sha256(module); digest != *file.module_sha256) {
-      throw config_error(fmt::format("the module {} has the SHA-256 {}; {} wants {}", file.module, digest, file.path.string(),
+      throw config_error(fmt::format("the module {} has the SHA-256 {}; {} wants {}", file.module_shown(), digest, file.path.string(),
                                      *file.module_sha256));
     }
   }

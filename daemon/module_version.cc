@@ -53,23 +53,24 @@ asio::awaitable<wasmengine::engine> start_guest(asio::io_context& loop, const mo
 }
 
 module_history::module_history(const transform_file& file, const wasmengine::runtime& runtime, asio::thread_pool& blocking,
-                               std::optional<state_directory> state)
-    : _file(file), _runtime(runtime), _blocking(blocking), _state(std::move(state)) {}
+                               logger& log, std::optional<state_directory> state)
+    : _file(file), _runtime(runtime), _blocking(blocking), _log(log), _state(std::move(state)) {}
 
-asio::awaitable<module_ptr> module_history::load(asio::io_context& loop) {
+asio::awaitable<module_ptr> module_history::load(asio::io_context& loop, const std::atomic<bool>& give_up) {
   struct found {
     std::vector<std::uint8_t> module;
     std::string sha256;
     std::exception_ptr refused;
     std::optional<state_directory::modules> deployed;
   };
-  auto work = [this] {
+  auto work = [this, &give_up] {
     found out;
     try {
-      out.module = read_module(_file);
+      out.module = read_module(_file, give_up);
       out.sha256 = sha256(out.module);
     } catch (const config_error&) {
       out.refused = std::current_exception();
+      out.sha256 = _file.module_sha256.value_or("");
     }
     if (_state) {
       out.deployed = _state->load(out.sha256);
@@ -81,7 +82,11 @@ asio::awaitable<module_ptr> module_history::load(asio::io_context& loop) {
     _file_sha256 = all.deployed->file_sha256;
     _current = co_await compile(loop, std::move(all.deployed->current));
     if (!all.deployed->previous.empty()) {
-      _previous = co_await compile(loop, std::move(all.deployed->previous));
+      try {
+        _previous = co_await compile(loop, std::move(all.deployed->previous));
+      } catch (const std::exception& e) {
+        _log.write(severity::warn, _file.name, fmt::format("there is no rollback: the module before is refused: {}", e.what()));
+      }
     }
     co_return _current;
   }
@@ -126,6 +131,9 @@ asio::awaitable<module_ptr> module_history::compile(asio::io_context& loop, std:
   out->sha256 = co_await off_loop(_blocking, std::move(digest));
   auto compilation = _runtime.compile(out->bytes, config_of(_file));
   out->factory = (co_await wasmengine::async_wait(std::move(compilation).value(), loop.get_executor(), asio::use_awaitable)).value();
+  if (!_state) {
+    out->bytes = {};
+  }
   co_return out;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "config.hh"
+#include "log.hh"
 #include "off_loop.hh"
 #include "state_directory.hh"
 
@@ -11,6 +12,7 @@
 
 #include <boost/asio/io_context.hpp>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -21,7 +23,7 @@ namespace transformd {
 
 /// A module that compiled.
 struct module_version {
-  std::vector<std::uint8_t> bytes;
+  std::vector<std::uint8_t> bytes;  ///< Empty if nothing is kept on disk.
   std::string sha256;
   wasmengine::factory factory;
 };
@@ -32,11 +34,11 @@ using module_ptr = std::shared_ptr<const module_version>;
 class module_history {
  public:
   /// All but `state` outlive this. Without `state` what is deployed ends with the process.
-  module_history(const transform_file& file, const wasmengine::runtime& runtime, asio::thread_pool& blocking,
+  module_history(const transform_file& file, const wasmengine::runtime& runtime, asio::thread_pool& blocking, logger& log,
                  std::optional<state_directory> state);
 
   /// At the start of the transform: the deployed module or the file's.
-  asio::awaitable<module_ptr> load(asio::io_context& loop);
+  asio::awaitable<module_ptr> load(asio::io_context& loop, const std::atomic<bool>& give_up);
   /// Compiles `module` and starts a guest once. It is the current one then.
   asio::awaitable<module_ptr> deploy(asio::io_context& loop, std::vector<std::uint8_t> module);
   /// Back to the module before, which then has the current one as its own before.
@@ -52,6 +54,7 @@ class module_history {
   const transform_file& _file;
   const wasmengine::runtime& _runtime;
   asio::thread_pool& _blocking;
+  logger& _log;
   const std::optional<state_directory> _state;
   std::string _file_sha256;
   module_ptr _current;

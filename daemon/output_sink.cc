@@ -92,6 +92,11 @@ asio::awaitable<void> output_sink::finish(wasmengine::parsed_block rest, wasmeng
       rest = rest.subspan(write(rest));
     }
     (void)promise.resolve();
+  } catch (const kafka_error& e) {
+    if (*alive) {
+      _failure = e;
+    }
+    (void)promise.reject(e.what());
   } catch (const std::exception& e) {
     (void)promise.reject(e.what());
   }

@@ -78,6 +78,9 @@ std::size_t blocking_threads(const std::vector<transform_file>& files, std::size
 
 server::server(std::vector<transform_file> files, const server_options& options, logger& log)
     : _runtime(make_runtime(files, log)), _blocking(blocking_threads(files, options.threads)) {
+  if (options.state_directory) {
+    _state_lock.emplace(*options.state_directory);
+  }
   for (std::uint32_t shard = 0; shard < options.threads; ++shard) {
     _loops.emplace_back(_runtime, shard);
   }

@@ -46,6 +46,7 @@ class server {
   [[nodiscard]] const wasmengine::runtime& runtime() const noexcept { return _runtime; }
 
  private:
+  std::optional<directory_lock> _state_lock;
   wasmengine::runtime _runtime;
   asio::thread_pool _blocking;
   std::map<std::string, std::unique_ptr<transform>, std::less<>> _transforms;

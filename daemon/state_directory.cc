@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "state_directory.hh"
 
+#include "yaml_reader.hh"  // config_error
+
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,16 +18,23 @@ namespace {
 
 namespace fs = std::filesystem;
 
+[[noreturn]] void fail(const fs::path& path) { throw std::system_error(errno, std::generic_category(), path.string()); }
+
 template <typename Bytes>
 std::optional<Bytes> read(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) {
-    return std::nullopt;
+    if (errno == ENOENT) {
+      return std::nullopt;
+    }
+    fail(path);
   }
-  return Bytes(std::istreambuf_iterator<char>(file), {});
+  Bytes out(std::istreambuf_iterator<char>(file), {});
+  if (file.bad()) {
+    fail(path);
+  }
+  return out;
 }
-
-[[noreturn]] void fail(const fs::path& path) { throw std::system_error(errno, std::generic_category(), path.string()); }
 
 /// Closes at the end.
 struct descriptor {
@@ -69,11 +79,26 @@ std::span<const std::uint8_t> bytes_of(const std::string& text) {
 
 }  // namespace
 
+directory_lock::directory_lock(const fs::path& root) {
+  fs::create_directories(root);
+  const auto path = root / "lock";
+  _fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (_fd < 0) {
+    fail(path);
+  }
+  if (::flock(_fd, LOCK_EX | LOCK_NB) != 0) {
+    ::close(_fd);
+    throw config_error(fmt::format("another process has the directory {}", root.string()));
+  }
+}
+
+directory_lock::~directory_lock() { ::close(_fd); }
+
 std::optional<state_directory::modules> state_directory::load(const std::string& file_sha256) const {
   const auto then = read<std::string>(_path / "file.sha256");
   auto current = read<std::vector<std::uint8_t>>(_path / "current.wasm");
   auto previous = read<std::vector<std::uint8_t>>(_path / "previous.wasm");
-  if (!then || !current || !previous || (!file_sha256.empty() && *then != file_sha256)) {
+  if (!then || !current || !previous || (!file_sha256.empty() && !then->empty() && *then != file_sha256)) {
     return std::nullopt;
   }
   return modules{std::move(*current), std::move(*previous), *then};
@@ -89,7 +114,9 @@ void state_directory::store(std::span<const std::uint8_t> current, std::span<con
   commit(_path / "previous.wasm");
   commit(_path / "current.wasm");
   commit(_path / "file.sha256");
-  sync(_path, descriptor(_path, O_RDONLY | O_DIRECTORY));
+  for (const auto& directory : {_path, _path.parent_path()}) {
+    sync(directory, descriptor(directory, O_RDONLY | O_DIRECTORY));
+  }
 }
 
 }  // namespace transformd

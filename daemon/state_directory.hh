@@ -12,6 +12,18 @@
 
 namespace transformd {
 
+/// Keeps other processes out of a directory as long as it exists.
+class directory_lock {
+ public:
+  /// Makes the directory if it is not there. Throws `config_error` if another process has it.
+  explicit directory_lock(const std::filesystem::path& root);
+  directory_lock(directory_lock&&) = delete;
+  ~directory_lock();
+
+ private:
+  int _fd;
+};
+
 /// One transform's part of `--state-dir`. Each call blocks.
 ///
 /// `NAME/current.wasm` is the module that runs, `NAME/previous.wasm` the one before and `NAME/file.sha256` the SHA-256 of
@@ -26,11 +38,11 @@ class state_directory {
 
   state_directory(const std::filesystem::path& root, const std::string& transform) : _path(root / transform) {}
 
-  /// What was deployed while the file's module was the one with `file_sha256`. With an empty one: the last deployed.
-  /// Nothing if there is no such.
+  /// What was deployed while the file's module was the one with `file_sha256`. If either is not known: the last
+  /// deployed. Nothing if there is no such. Throws if it cannot be read.
   [[nodiscard]] std::optional<modules> load(const std::string& file_sha256) const;
 
-  /// Keeps two modules. Throws if they cannot be written; what was there before is still there then.
+  /// Keeps two modules. Throws if they cannot be written.
   void store(std::span<const std::uint8_t> current, std::span<const std::uint8_t> previous, const std::string& file_sha256) const;
 
  private:

@@ -25,7 +25,9 @@ std::optional<std::int64_t> parse_date(const std::string& text) {
   if (std::string_view(rest) != "Z") {
     return std::nullopt;
   }
-  return std::int64_t{::timegm(&at)} * 1000 + fraction;
+  const auto seconds = std::int64_t{::timegm(&at)};
+  // Kafka takes negative ones for something else.
+  return seconds < 0 ? std::nullopt : std::optional(seconds * 1000 + fraction);
 }
 
 }  // namespace

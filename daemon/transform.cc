@@ -25,8 +25,8 @@ transform::transform(transform_file file, const wasmengine::runtime& runtime, st
     : _file(std::move(file)),
       _loops(loops),
       _log(log),
-      _shared{_file, blocking, log, std::move(instance), [this] { stop([] {}); }},
-      _modules(_file, runtime, blocking, std::move(state)) {
+      _shared{_file, blocking, log, std::move(instance), [this] { end_workers([] {}); }},
+      _modules(_file, runtime, blocking, log, std::move(state)) {
   if (!_file.log_topic.empty()) {
     _log_topic = std::make_shared<log_topic>(_file, _log);
     _log.forward(_file.name, [to = _log_topic](const log_entry& line) { to->write(line); });
@@ -60,7 +60,7 @@ asio::awaitable<void> transform::load_and_run() {
   try {
     auto module = _modules.current();
     if (!module) {
-      module = co_await _modules.load(_loops.front().context());
+      module = co_await _modules.load(_loops.front().context(), _give_up);
     }
     begin_workers(module);
   } catch (const std::exception& e) {
@@ -127,8 +127,10 @@ asio::awaitable<void> transform::rollback() {
 
 /// Runs `change` on the first loop and gives its module to the workers. The caller's loop goes on.
 asio::awaitable<void> transform::change_module(std::function<asio::awaitable<module_ptr>()> change) {
+  std::size_t stops = 0;
   {
     const std::lock_guard lock(_mutex);
+    stops = _stops;
     if (_closed || _changing) {
       throw config_error(_closed ? "the daemon stops" : "its module is being changed already");
     }
@@ -142,14 +144,17 @@ asio::awaitable<void> transform::change_module(std::function<asio::awaitable<mod
     bool idle = false;
     {
       const std::lock_guard lock(_mutex);
+      _sha256 = module->sha256;
+      // Who asked to stop in the meantime meant this, too.
+      const bool wanted = !_closed && stops == _stops;
       // Only this coroutine is left: the workers have ended.
-      idle = _going == 1 && !_closed;
+      idle = _going == 1 && wanted;
       if (idle) {
         _stopping = false;
         _places.clear();
       } else {
         _changing = false;
-        _sha256 = module->sha256;
+        _restart = _stopping && wanted;
       }
     }
     if (idle) {
@@ -175,12 +180,13 @@ void transform::fail(const std::string& why) {
     _state = "failed";
     _error = why;
   }
-  stop([] {});
+  end_workers([] {});
 }
 
 /// A coroutine has ended.
 void transform::leave() {
   std::vector<std::function<void()>> told;
+  bool restart = false;
   {
     const std::lock_guard lock(_mutex);
     if (--_going > 0 || !_stopping) {
@@ -190,6 +196,10 @@ void transform::leave() {
       _state = "stopped";
     }
     told.swap(_when_stopped);
+    restart = std::exchange(_restart, false);
+  }
+  if (restart) {
+    (void)start();
   }
   for (const auto& done : told) {
     done();
@@ -217,6 +227,15 @@ void transform::on_workers(std::function<void(worker&)> f) {
 void transform::stop(std::function<void()> done) {
   {
     const std::lock_guard lock(_mutex);
+    ++_stops;
+    _restart = false;
+  }
+  end_workers(std::move(done));
+}
+
+void transform::end_workers(std::function<void()> done) {
+  {
+    const std::lock_guard lock(_mutex);
     _stopping = true;
   }
   on_workers([](worker& w) { w.stop(); });
@@ -238,6 +257,7 @@ void transform::close(std::function<void()> done) {
     const std::lock_guard lock(_mutex);
     _closed = true;
   }
+  _give_up = true;
   stop(std::move(done));
 }
 

@@ -10,6 +10,7 @@
 #include "module_version.hh"
 #include "worker.hh"
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -68,6 +69,7 @@ class transform {
   asio::awaitable<void> change_module(std::function<asio::awaitable<module_ptr>()> change);
   void begin_workers(const module_ptr& module);
   void on_workers(std::function<void(worker&)> f);
+  void end_workers(std::function<void()> done);
   void fail(const std::string& why);
   void leave();
 
@@ -78,6 +80,7 @@ class transform {
   module_history _modules;  ///< Used on the first loop, by one coroutine at a time.
   std::shared_ptr<log_topic> _log_topic;
   std::vector<std::unique_ptr<place>> _places;
+  std::atomic<bool> _give_up = false;  ///< The daemon ends: a download does, too.
 
   mutable std::mutex _mutex;
   std::string _state = "stopped";
@@ -87,6 +90,8 @@ class transform {
   bool _stopping = false;
   bool _closed = false;
   bool _paused = false;
+  bool _restart = false;        ///< It has a new module and begins again when all have ended.
+  std::size_t _stops = 0;       ///< How often it was asked to stop.
   std::size_t _going = 0;  ///< Coroutines that have not ended.
   std::vector<std::function<void()>> _when_stopped;
 };

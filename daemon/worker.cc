@@ -96,7 +96,9 @@ asio::awaitable<void> worker::run() {
     _context.log.write(severity::warn, _label, fmt::format("begins again in {} ms: {}", delay.count(), why));
     set_state(worker_state::retrying, why);
     const auto until = clock::now() + delay;
-    while (!_stopping && clock::now() < until) {
+    // Another module or another position may be the cure.
+    const auto cured = [&] { return _module_is_new || (pause && !_seeks.empty()); };
+    while (!_stopping && !cured() && clock::now() < until) {
       co_await _wake.wait_until(until);
     }
     retry = std::min(retry * 2, longest_retry);
@@ -192,26 +194,32 @@ asio::awaitable<void> worker::obey() {
 asio::awaitable<void> worker::seek_as_asked() {
   // Before the group has said what this member has, nothing could be sought.
   while (!_seeks.empty() && _joined) {
-    const auto next = _seeks.front();
-    _seeks.erase(_seeks.begin());
     co_await commit();
-    co_await seek_now(next);
+    if (!co_await seek_now(_seeks.front())) {
+      break;
+    }
+    _seeks.erase(_seeks.begin());
   }
 }
 
 /// Goes on somewhere else. The new position is committed: the next member begins there, too.
-asio::awaitable<void> worker::seek_now(seek_request to) {
-  auto found = co_await _consumer->find(_context.blocking, to.to, to.partition);
+/// False if the cluster does not allow it now: it is tried again.
+asio::awaitable<bool> worker::seek_now(seek_request to) {
+  const auto found = co_await _consumer->find(_context.blocking, to.to, to.partition);
   if (found.empty()) {
-    co_return;
+    _context.log.write(severity::info, _label, fmt::format("worker {} has no partition to seek in", _index));
+    co_return true;
   }
-  co_await commit_offsets(found);
+  if (!co_await try_commit(found)) {
+    co_return false;
+  }
   for (const auto& [name, offset] : found) {
     _committed[name] = offset;
     _context.log.write(severity::info, _label, fmt::format("{}/{} goes on at {}", name.topic, name.partition, offset));
   }
+  // All partitions: records of the others wait for the guest, too.
   _waiting.clear();
-  co_await _consumer->seek(_context.blocking, std::move(found));
+  co_await _consumer->seek(_context.blocking, _committed);
   publish_partitions();
 }
 
@@ -414,21 +422,7 @@ asio::awaitable<void> worker::commit() {
   if (_next.empty()) {
     co_return;
   }
-  std::optional<kafka_error> refused;
-  try {
-    co_await commit_offsets(_next);
-  } catch (const kafka_error& e) {
-    if (e.fatal()) {
-      throw;
-    }
-    if (is_final(e)) {
-      throw final_failure(fmt::format("{}: raise max.message.bytes of the topic or limit the output (limits: output)", e.what()));
-    }
-    refused = e;
-  }
-  if (refused) {
-    _context.log.write(severity::warn, _label, refused->what());
-    co_await rewind();
+  if (!co_await try_commit(_next)) {
     co_return;
   }
   for (const auto& [name, offset] : _next) {
@@ -444,6 +438,27 @@ asio::awaitable<void> worker::commit() {
     _status.dead_lettered += std::exchange(_pending_letters, 0);
   }
   publish_partitions();
+}
+
+/// False if the cluster refuses them: everything since the last commit is done again.
+asio::awaitable<bool> worker::try_commit(offsets next) {
+  std::optional<kafka_error> refused;
+  try {
+    co_await commit_offsets(std::move(next));
+  } catch (const kafka_error& e) {
+    if (e.fatal()) {
+      throw;
+    }
+    if (is_final(e)) {
+      throw final_failure(fmt::format("{}: raise max.message.bytes of the topic or limit the output (limits: output)", e.what()));
+    }
+    refused = e;
+  }
+  if (refused) {
+    _context.log.write(severity::warn, _label, refused->what());
+    co_await rewind();
+  }
+  co_return !refused;
 }
 
 /// Commits these and, with exactly-once, the output of the transaction, which it begins if there is none.
@@ -471,6 +486,10 @@ asio::awaitable<void> worker::rewind() {
   {
     const std::lock_guard lock(_mutex);
     ++_status.aborts;
+  }
+  if (_context.file.max_errors) {
+    // What was lost comes again and would count twice.
+    co_await begin_guest();
   }
   co_await _consumer->seek(_context.blocking, _committed);
 }

@@ -104,13 +104,14 @@ class worker {
   asio::awaitable<void> obey();
   asio::awaitable<void> begin_guest();
   asio::awaitable<void> seek_as_asked();
-  asio::awaitable<void> seek_now(seek_request to);
+  asio::awaitable<bool> seek_now(seek_request to);
   asio::awaitable<bool> take_events();
   asio::awaitable<void> handle(kafka_event event);
   asio::awaitable<void> rebalance(const rd_kafka_event_t& event);
   asio::awaitable<void> transform_waiting();
   asio::awaitable<void> transform(std::span<const input_buffer::item> records);
   asio::awaitable<void> commit();
+  asio::awaitable<bool> try_commit(offsets next);
   asio::awaitable<void> commit_offsets(offsets next);
   asio::awaitable<void> rewind();
   void count_losses();

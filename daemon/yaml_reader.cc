@@ -98,7 +98,7 @@ std::string yaml_reader::text(const YAML::Node& node, std::string_view name) con
 std::string yaml_reader::topic(const YAML::Node& node, std::string_view name) const {
   auto value = text(node, name);
   const auto legal = [](unsigned char c) { return std::isalnum(c) != 0 || c == '.' || c == '_' || c == '-'; };
-  if (value.empty() || value.size() > 249 || !std::ranges::all_of(value, legal)) {
+  if (value.empty() || value == "." || value == ".." || value.size() > 249 || !std::ranges::all_of(value, legal)) {
     fail(node.Mark(), fmt::format("{}: `{}` is no name of a topic: 1 to 249 letters, digits, `.`, `_` and `-`", name, value));
   }
   return value;

@@ -29,13 +29,15 @@ core_packages=(
   libgtest-dev libgmock-dev valgrind wabt  # test; wabt has wat2wasm and wasm-objdump
   libcli11-dev nlohmann-json3-dev libfmt-dev
   libcurl4-openssl-dev                     # the command-line tool's client of schema registries
+  libsimdjson-dev zlib1g-dev               # its parser of JSON and its gzip
   libboost-dev                             # headers only, for boost/timer/progress_display.hpp and Boost.Asio
   libuv1-dev                               # for the tests of the libuv adapter
   prometheus curl                          # test; promtool judges the metrics, curl fetches them
   bindgen libclang1-22 python3-cffi swig   # test; they read the header
   abigail-tools                            # test; abidw reads the ABI
   python3-pip python3-setuptools python3-venv python3-wheel  # build and test; the Python wheel
-  libzstd-dev liblz4-dev libxxhash-dev     # test; they are in one program with the static library
+  libzstd-dev liblz4-dev libxxhash-dev     # test; they are in one program with the static library. The tool
+                                           # reads Zstandard
   man-db fish zsh                          # test; they read the tool's manual page and completions
   debhelper elfutils lintian xz-utils libmosquitto-dev mosquitto-dev  # packages
 )

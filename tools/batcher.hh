@@ -1,35 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Records become batches and batches go to workers.
+// Lines of the input on their way to workers.
 #pragma once
 
-#include "record.hh"
-
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <unordered_map>
+#include <string>
+#include <string_view>
 #include <vector>
 
 namespace tool {
 
-/// A batch on its way to a worker. It is compressed there.
-struct input_batch {
-  /// Where a record came from.
-  struct origin {
-    std::int64_t offset;
-    std::uint64_t line;
-    std::size_t size;  ///< Bytes of key, value and headers.
-  };
-  wasmengine::batch_builder records;
-  std::vector<origin> origins;  ///< By index in the batch; offsets and lines ascend.
-  std::optional<std::int32_t> partition;
+/// Where something in the input ends: what a checkpoint needs to go on behind it.
+struct input_place {
+  std::uint64_t position = 0;  ///< Bytes of the decompressed input.
+  std::uint64_t line = 0;      ///< Lines of it.
+  std::uint64_t records = 0;   ///< Records of it.
 };
 
-/// Collects records until a batch is full. Used by one thread.
-///
-/// Records of a partition always go to the same worker. So do records with the same key that have no partition. Records
-/// without both go to all workers in turn, a batch each.
+/// Some of the input for a worker, which makes records of it.
+struct input_batch {
+  /// A line of text, or one of Kafka's batches.
+  struct part {
+    std::size_t begin;       ///< In `text`.
+    std::size_t size;
+    std::uint64_t line;      ///< Number of the line. Of a batch that of its first record. From 1.
+    std::uint64_t index;     ///< Of the first record among all of the input. From 0.
+    std::uint32_t records;   ///< 1 for a line.
+    input_place end;
+  };
+  std::string text;  ///< The parts one behind the other, and behind them what `line_reader::padding` says.
+  std::vector<part> parts;
+
+  [[nodiscard]] std::string_view text_of(const part& p) const noexcept {
+    return std::string_view(text).substr(p.begin, p.size);
+  }
+};
+
+/// Collects lines until a batch is full. Used by one thread.
 class batcher {
  public:
   /// Gives a batch to a worker, given by its number.
@@ -37,35 +47,31 @@ class batcher {
 
   struct settings {
     std::size_t workers = 1;
-    std::size_t batch_size = 1000;
-    wasm_compression compression = WASM_COMPRESSION_NONE;
+    std::size_t batch_size = 1000;  ///< Records.
   };
 
   batcher(const settings& s, deliver_function deliver);
 
-  /// Adds the record of input line `line`. Throws `failure` if no batch can hold it.
-  void add(const record& r, std::uint64_t line);
+  /// Adds a part: its text, and all but `begin` and `size` of `p`. Parts with the same `route` go to the same worker.
+  /// Those without one go to all workers in turn, a batch each.
+  void add(std::string_view text, input_batch::part p, std::optional<std::size_t> route);
 
   /// Delivers what there is, full or not.
   void flush();
 
  private:
   struct lane {
-    std::size_t worker = 0;
     input_batch batch;
-    std::size_t bytes = 0;
+    std::size_t records = 0;
   };
 
-  lane& lane_of(const record& r);
-  void deliver(lane& from);
+  void deliver(std::size_t worker);
 
   settings _settings;
   deliver_function _deliver;
-  std::vector<lane> _by_worker;  ///< Records without a partition.
-  std::unordered_map<std::int32_t, lane> _by_partition;
-  std::size_t _turn = 0;   ///< The worker for records without partition and key.
-  std::size_t _bytes = 0;  ///< In all lanes.
-  std::int64_t _count = 0;
+  std::vector<lane> _lanes;  ///< By worker.
+  std::size_t _turn = 0;     ///< The worker for what has no route.
+  std::size_t _usual = 0;    ///< Bytes of the last batch.
 };
 
 }  // namespace tool

@@ -35,6 +35,9 @@ class console {
   explicit console(bool lines);
   ~console() { clear(); }
 
+  /// Shows no progress from now on: the terminal shows the output.
+  void hide_progress() noexcept { _terminal = false; }
+
   /// On a terminal shows the current activity until `clear` or until there is something else to show.
   void status(const std::string& text);
   /// Removes status and progress bar from the terminal.
@@ -57,7 +60,7 @@ class console {
   void show(const std::string& text);
   std::string take();
 
-  const bool _terminal;
+  bool _terminal;
   const bool _progress_lines;
   bool _status = false;
   std::optional<progress_bar> _bar;

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <iterator>
 #include <optional>
 #include <pthread.h>
 #include <utility>
@@ -74,7 +75,7 @@ struct http_registry::functions {
   static wasm_callback_result ask(void* data, wasm_call* call, Make&& make) noexcept {
     try {
       auto& registry = *static_cast<http_registry*>(data);
-      std::unique_ptr<request> r = make(request::target{registry._address, registry._timeout});
+      std::unique_ptr<request> r = make(request::target{registry._address, registry._timeout, registry._retry});
       wasmengine::detail::call([&](wasm_error** e) { return wasm_call_promise(call, r->promise(), e); }).value();
       registry.submit(std::move(r));
       return WASM_CALLBACK_RESULT_PENDING;
@@ -100,8 +101,8 @@ struct http_registry::functions {
   }
 };
 
-http_registry::http_registry(registry_address address, std::chrono::milliseconds timeout)
-    : _address(std::move(address)), _timeout(timeout) {
+http_registry::http_registry(registry_address address, std::chrono::milliseconds timeout, std::chrono::milliseconds retry)
+    : _address(std::move(address)), _timeout(timeout), _retry(retry) {
   static const auto initialized = curl_global_init(CURL_GLOBAL_DEFAULT);
   _multi = initialized == CURLE_OK ? curl_multi_init() : nullptr;
   if (_multi == nullptr) {
@@ -157,16 +158,18 @@ void http_registry::run() noexcept {
       }
     }
     begin_submitted();
+    begin_waiting();
     int running = 0;
     curl_multi_perform(_multi, &running);
     end_finished();
     // Until there is something to read or write, until a timeout or until `curl_multi_wakeup`.
-    curl_multi_poll(_multi, nullptr, 0, 60'000, nullptr);
+    curl_multi_poll(_multi, nullptr, 0, milliseconds_to_wait(), nullptr);
   }
   for (const auto& r : _in_progress) {
     curl_multi_remove_handle(_multi, r->easy());
   }
   _in_progress.clear();
+  _waiting.clear();
 }
 
 void http_registry::begin_submitted() noexcept {
@@ -186,6 +189,33 @@ void http_registry::begin_submitted() noexcept {
   }
 }
 
+/// Begins requests again whose pause is over.
+void http_registry::begin_waiting() noexcept {
+  const auto now = std::chrono::steady_clock::now();
+  for (auto at = _waiting.begin(); at != _waiting.end();) {
+    const auto next = std::next(at);
+    if ((*at)->when() <= now) {
+      if (curl_multi_add_handle(_multi, (*at)->easy()) == CURLM_OK) {
+        _in_progress.splice(_in_progress.end(), _waiting, at);
+      } else {
+        (*at)->finish(CURLE_OUT_OF_MEMORY);
+        _waiting.erase(at);
+      }
+    }
+    at = next;
+  }
+}
+
+int http_registry::milliseconds_to_wait() const noexcept {
+  constexpr std::int64_t longest = 60'000;
+  std::int64_t wait = longest;
+  for (const auto& r : _waiting) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(r->when() - std::chrono::steady_clock::now());
+    wait = std::clamp<std::int64_t>(left.count(), 0, wait);
+  }
+  return static_cast<int>(wait);
+}
+
 void http_registry::end_finished() noexcept {
   int left = 0;
   while (const auto* message = curl_multi_info_read(_multi, &left)) {
@@ -193,6 +223,10 @@ void http_registry::end_finished() noexcept {
     const auto code = message->data.result;  // gone with the handle
     const auto at = std::find_if(_in_progress.begin(), _in_progress.end(), [&](const auto& r) { return r->easy() == easy; });
     curl_multi_remove_handle(_multi, easy);
+    if ((*at)->tries_again(code)) {
+      _waiting.splice(_waiting.end(), _in_progress, at);
+      continue;
+    }
     (*at)->finish(code);
     _in_progress.erase(at);
   }

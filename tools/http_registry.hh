@@ -23,6 +23,8 @@ struct registry_address {
   std::string user;
   std::string password;
   bool has_user = false;
+  std::string token;    ///< A bearer token. Empty for none.
+  std::string ca_file;  ///< Authorities to trust, PEM. Empty for the system's.
 
   /// Reads `http://user:password@host:8081/path`. Throws `failure`.
   [[nodiscard]] static registry_address parse(const std::string& url);
@@ -34,7 +36,8 @@ struct registry_address {
 /// It must outlive the runtimes that use it and everything made from them.
 class http_registry {
  public:
-  http_registry(registry_address address, std::chrono::milliseconds timeout);
+  /// `timeout` is for one request. One to a registry that is down is tried again for the time `retry`.
+  http_registry(registry_address address, std::chrono::milliseconds timeout, std::chrono::milliseconds retry);
   http_registry(http_registry&&) = delete;
   ~http_registry();
 
@@ -49,12 +52,16 @@ class http_registry {
   void submit(std::unique_ptr<request> r);
   void run() noexcept;
   void begin_submitted() noexcept;
+  void begin_waiting() noexcept;
   void end_finished() noexcept;
+  [[nodiscard]] int milliseconds_to_wait() const noexcept;
 
   const registry_address _address;
   const std::chrono::milliseconds _timeout;
+  const std::chrono::milliseconds _retry;
   CURLM* _multi;
   requests _in_progress;  ///< On the thread only.
+  requests _waiting;      ///< On the thread only: those that are tried again later.
   std::mutex _mutex;
   requests _submitted;
   bool _stopping = false;

@@ -12,6 +12,7 @@
 #include <limits>
 #include <list>
 #include <new>
+#include <random>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -25,6 +26,7 @@ using nlohmann::json;
 constexpr std::size_t longest_answer = 16U << 20;
 constexpr std::size_t longest_excerpt = 300;
 constexpr long most_redirects = 5;
+constexpr std::chrono::milliseconds longest_pause(2000);
 constexpr const char* media_type = "application/vnd.schemaregistry.v1+json";
 
 using curl_text = std::unique_ptr<char, decltype(&curl_free)>;
@@ -158,7 +160,9 @@ http_registry::request::request(kind what, const target& to, const std::string& 
     : _kind(what),
       _id(id),
       _has_user(to.address.has_user),
+      _has_token(!to.address.token.empty()),
       _timeout(to.timeout),
+      _give_up(std::chrono::steady_clock::now() + to.retry),
       _url(to.address.base + path),
       _body(std::move(body)) {
   prepare(to.address);
@@ -181,13 +185,35 @@ auto http_registry::request::create(const target& to, std::string_view subject, 
       kind::create, to, fmt::format("/subjects/{}/versions", escape(subject)), 0, post_body(schema)));
 }
 
+bool http_registry::request::tries_again(CURLcode code) noexcept {
+  const auto status = this->status();
+  const bool is_down = code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_GOT_NOTHING ||
+                       code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_OPERATION_TIMEDOUT ||
+                       (code == CURLE_OK && (status == 429 || status == 502 || status == 503 || status == 504));
+  const auto now = std::chrono::steady_clock::now();
+  if (!is_down || _too_long || now + _pause > _give_up) {
+    return false;
+  }
+  // Between a half of the pause and all of it, so that many hosts do not come at once.
+  thread_local std::minstd_rand random(std::random_device{}());
+  const auto half = _pause.count() / 2;
+  _when = now + std::chrono::milliseconds(half + std::uniform_int_distribution<std::int64_t>(0, half)(random));
+  _pause = std::min(2 * _pause, longest_pause);
+  _answer.clear();
+  _received = 0;
+  _error[0] = '\0';
+  ++_tries;
+  return true;
+}
+
 void http_registry::request::finish(CURLcode code) noexcept {
   try {
     try {
       check_transfer(code);
       settle(read());
     } catch (const refused& e) {
-      reject(fmt::format("{} {}{}: {}", method(), _url, redirected(), e.what()));
+      reject(fmt::format("{} {}{}: {}{}", method(), _url, redirected(), e.what(),
+                         _tries > 1 ? fmt::format(", after {} attempts", _tries) : ""));
     }
   } catch (...) {
     // Out of memory: the promise is dropped, which counts as rejected.
@@ -220,6 +246,14 @@ void http_registry::request::prepare(const registry_address& address) {
     set(easy, CURLOPT_HTTPAUTH, static_cast<long>(CURLAUTH_BASIC));
     set(easy, CURLOPT_USERNAME, address.user.c_str());
     set(easy, CURLOPT_PASSWORD, address.password.c_str());
+  }
+  if (_has_token) {
+    // Not sent to where a redirect may lead: curl keeps this one to the first host.
+    set(easy, CURLOPT_HTTPAUTH, static_cast<long>(CURLAUTH_BEARER));
+    set(easy, CURLOPT_XOAUTH2_BEARER, address.token.c_str());
+  }
+  if (!address.ca_file.empty()) {
+    set(easy, CURLOPT_CAINFO, address.ca_file.c_str());
   }
   add_header(fmt::format("Accept: {}, application/json", media_type));
   if (_body) {
@@ -309,8 +343,10 @@ json http_registry::request::read() const {
   }
   auto why = fmt::format("HTTP status {}", status);
   if (status == 401) {
-    why += _has_user ? " (user or password is wrong)"
-                     : " (credentials go into the URL: --schema-registry http://USER:PASSWORD@HOST)";
+    why += _has_user    ? " (user or password is wrong)"
+           : _has_token ? " (the token is wrong)"
+                        : " (credentials: --schema-registry-user, --schema-registry-token-file, or in the URL: "
+                          "--schema-registry http://USER:PASSWORD@HOST)";
   }
   if (answer.is_object() && answer.contains("error_code") && answer["error_code"].is_number_integer()) {
     why += fmt::format(", error {}", answer["error_code"].dump());

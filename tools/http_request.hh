@@ -22,11 +22,13 @@ namespace tool {
 /// One request from a guest's call to the response. The constructor may throw the reason of a failure.
 class http_registry::request {
  public:
-  /// The registry and the time limit.
+  /// The registry and the time limits.
   struct target {
     const registry_address& address;  ///< Copied.
     std::chrono::milliseconds timeout;
+    std::chrono::milliseconds retry;
   };
+  using time_point = std::chrono::steady_clock::time_point;
 
   [[nodiscard]] static std::unique_ptr<request> schema_by_id(const target& to, std::int32_t id);
   /// Version -1 is the latest.
@@ -38,6 +40,10 @@ class http_registry::request {
 
   [[nodiscard]] CURL* easy() const noexcept { return _easy.get(); }
   [[nodiscard]] wasm_promise** promise() noexcept { return _promise.out(); }
+
+  /// Whether the request is to be tried again at `when`: the registry is down, and the time for that is not over.
+  [[nodiscard]] bool tries_again(CURLcode code) noexcept;
+  [[nodiscard]] time_point when() const noexcept { return _when; }
 
   /// Settles the promise.
   void finish(CURLcode code) noexcept;
@@ -67,7 +73,12 @@ class http_registry::request {
   const kind _kind;
   const std::int32_t _id;
   const bool _has_user;
+  const bool _has_token;
   const std::chrono::milliseconds _timeout;
+  const time_point _give_up;
+  std::chrono::milliseconds _pause{100};
+  time_point _when;
+  int _tries = 1;
   const std::string _url;
   const std::optional<std::string> _body;
   wasmengine::handle<wasm_promise, wasm_promise_release> _promise;

@@ -6,57 +6,81 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <cstring>
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <sys/stat.h>
-#include <system_error>
-#include <unistd.h>
 #include <utility>
 
 namespace tool {
 
 namespace {
-constexpr std::size_t first_size = 256U << 10;
-constexpr int idle_ms = 20;
+
+constexpr std::size_t first_size = 1U << 20;
+constexpr std::string_view utf8_mark("\xef\xbb\xbf");
+
+std::string_view without_return(std::string_view line) {
+  return line.ends_with('\r') ? line.substr(0, line.size() - 1) : line;
+}
+
 }  // namespace
 
-line_reader::line_reader(descriptor input, std::function<void()> on_idle)
-    : _input(std::move(input)),
-      _interrupt(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      _on_idle(std::move(on_idle)),
-      _buffer(first_size) {
-  if (_interrupt.get() < 0) {
-    throw std::system_error(errno, std::generic_category(), "eventfd");
-  }
-  struct stat status {};
-  if (::fstat(_input.get(), &status) == 0 && S_ISREG(status.st_mode)) {
-    _total = static_cast<std::uint64_t>(status.st_size);
-  }
-}
+line_reader::line_reader(input_stream& input, char delimiter, framing frame)
+    : _input(input), _delimiter(delimiter), _framing(frame), _buffer(first_size + padding) {}
 
 std::optional<std::string_view> line_reader::next() {
   for (;;) {
-    const char* const from = _buffer.data() + _scanned;
-    const auto* newline = static_cast<const char*>(std::memchr(from, '\n', _end - _scanned));
-    if (newline == nullptr) {
-      _scanned = _end;
+    auto stop = find_end();
+    if (!stop) {
       if (fill()) {
         continue;
       }
-      if (_begin == _end) {
+      if (_begin == _end || _input.interrupted()) {
         return std::nullopt;
       }
+      // The last line may lack its delimiter.
+      stop = _scanned = _end;
+      ++_lines_within;
     }
-    // The last line may lack its newline.
-    const auto stop = newline == nullptr ? _end : static_cast<std::size_t>(newline - _buffer.data());
-    const std::string_view line(_buffer.data() + _begin, stop - _begin);
-    _begin = _scanned = std::min(stop + 1, _end);
-    ++_line;
-    _bytes += line.size() + 1;
+    std::string_view line(_buffer.data() + _begin, *stop - _begin);
+    _line = _next_line;
+    _next_line += std::exchange(_lines_within, 0);
+    _position += _scanned - _begin;
+    _begin = _part = _scanned;
+    _quoted = _within = false;
+    if (std::exchange(_skip_mark, false) && line.starts_with(utf8_mark)) {
+      line.remove_prefix(utf8_mark.size());
+    }
     return line;
+  }
+}
+
+/// The end of the line that begins at `_begin`, if that was read. `_scanned` is behind the delimiter then.
+std::optional<std::size_t> line_reader::find_end() {
+  for (;;) {
+    const char* const from = _buffer.data() + _scanned;
+    const auto* found = static_cast<const char*>(std::memchr(from, _delimiter, _end - _scanned));
+    if (found == nullptr) {
+      if (_framing == framing::quotes) {
+        _quoted ^= std::count(from, static_cast<const char*>(_buffer.data() + _end), '"') % 2 != 0;
+      }
+      _scanned = _end;
+      return std::nullopt;
+    }
+    ++_lines_within;
+    const auto stop = static_cast<std::size_t>(found - _buffer.data());
+    _scanned = stop + 1;
+    if (_framing == framing::quotes) {
+      _quoted ^= std::count(from, found, '"') % 2 != 0;
+      if (_quoted) {
+        continue;
+      }
+    } else if (_framing == framing::objects) {
+      const auto line = without_return({_buffer.data() + _part, stop - _part});
+      _part = _scanned;
+      _within = _within ? line != "}" : line == "{";
+      if (_within) {
+        continue;
+      }
+    }
+    return stop;
   }
 }
 
@@ -65,47 +89,29 @@ bool line_reader::fill() {
   if (_begin > 0) {
     std::memmove(_buffer.data(), _buffer.data() + _begin, _end - _begin);
     _scanned -= _begin;
+    _part -= _begin;
     _end -= _begin;
     _begin = 0;
   }
   if (_end > max_line) {
+    _line = _next_line;
     throw failure(exit_code::bad_input, fmt::format("the line is longer than {} MiB", max_line >> 20));
   }
-  if (_end == _buffer.size()) {
+  if (_end + padding == _buffer.size()) {
     _buffer.resize(2 * _buffer.size());
   }
-  for (;;) {
-    if (!wait()) {
-      _begin = _scanned = _end = 0;
-      return false;
-    }
-    const auto got = ::read(_input.get(), _buffer.data() + _end, _buffer.size() - _end);
-    if (got >= 0) {
-      _end += static_cast<std::size_t>(got);
-      return got > 0;
-    }
-    if (errno != EINTR && errno != EAGAIN) {
-      throw failure(exit_code::bad_input, fmt::format("cannot read on: {}", std::strerror(errno)));
-    }
-  }
+  const auto got = _input.read(_buffer.data() + _end, _buffer.size() - padding - _end);
+  _end += got;
+  return got > 0;
 }
 
-/// Waits for input. False if interrupted.
-bool line_reader::wait() {
-  std::array<pollfd, 2> polled{{{_input.get(), POLLIN, 0}, {_interrupt.get(), POLLIN, 0}}};
-  int ready = 0;
-  for (int timeout = idle_ms; ready <= 0;) {
-    ready = ::poll(polled.data(), polled.size(), timeout);
-    if (ready == 0) {
-      _on_idle();
-      timeout = -1;
-    } else if (ready < 0 && errno != EINTR) {
-      throw std::system_error(errno, std::generic_category(), "poll");
-    }
-  }
-  return polled[1].revents == 0;
+void line_reader::skip_to(std::uint64_t position, std::uint64_t lines) {
+  const auto buffered = std::min<std::uint64_t>(position - _position, _end - _begin);
+  _begin += buffered;
+  _scanned = _part = _begin;
+  _input.skip(position - _position - buffered);
+  _position = position;
+  _next_line = lines + 1;
 }
-
-void line_reader::interrupt() noexcept { (void)::eventfd_write(_interrupt.get(), 1); }
 
 }  // namespace tool

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lines of a file or a pipe or a terminal.
+// Lines of the input.
 #pragma once
 
-#include <atomic>
+#include "input_stream.hh"
+
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string_view>
 #include <vector>
-
-#include "file.hh"
 
 namespace tool {
 
@@ -18,38 +16,52 @@ namespace tool {
 class line_reader {
  public:
   static constexpr std::size_t max_line = 64U << 20;
+  /// Bytes behind a line that may be read, though not used: what the parser of JSON needs.
+  static constexpr std::size_t padding = 64;
 
-  /// `on_idle` is called when there is no input at the moment, before the reader waits for more.
-  line_reader(descriptor input, std::function<void()> on_idle);
+  /// Where a line ends.
+  enum class framing {
+    delimiter,  ///< At each delimiter.
+    quotes,     ///< As `delimiter`, but not within double quotes: CSV.
+    objects,    ///< As `delimiter`, but a line that is only `{` goes on to one that is only `}`: what `rpk` prints.
+  };
 
-  /// The next line without its newline. Valid until the next call. None at the end or after `interrupt`. Throws
-  /// `failure`.
+  explicit line_reader(input_stream& input, char delimiter = '\n', framing frame = framing::delimiter);
+
+  /// The next line without its delimiter. Valid until the next call. None at the end. Throws `failure`.
   [[nodiscard]] std::optional<std::string_view> next();
 
-  /// Number of the last line, from 1.
-  [[nodiscard]] std::uint64_t line() const noexcept { return _line; }
-  /// Bytes of the lines so far. Any thread.
-  [[nodiscard]] std::uint64_t bytes() const noexcept { return _bytes; }
-  /// Size of the input in bytes if it is a file. Any thread.
-  [[nodiscard]] std::optional<std::uint64_t> total() const noexcept { return _total; }
+  /// Goes on from a place that `end_position` was at when `lines` lines had been read. Throws `failure`.
+  void skip_to(std::uint64_t position, std::uint64_t lines);
+  /// Leaves out the mark of UTF-8 at the beginning of the input.
+  void skip_mark() { _skip_mark = true; }
 
-  /// Ends the input, also while the reader waits for it. Any thread.
-  void interrupt() noexcept;
+  /// Number of the last line's first line, from 1. CSV and objects may have several in one.
+  [[nodiscard]] std::uint64_t line() const noexcept { return _line; }
+  /// Number of lines up to the end of the last line.
+  [[nodiscard]] std::uint64_t end_line() const noexcept { return _next_line - 1; }
+  /// Where the next line begins in the decompressed input.
+  [[nodiscard]] std::uint64_t end_position() const noexcept { return _position; }
 
  private:
   bool fill();
-  bool wait();
+  std::optional<std::size_t> find_end();
 
-  descriptor _input;
-  descriptor _interrupt;
-  std::function<void()> _on_idle;
+  input_stream& _input;
+  char _delimiter;
+  framing _framing;
   std::vector<char> _buffer;
   std::size_t _begin = 0;    // of the next line
-  std::size_t _scanned = 0;  // up to here there is no newline
+  std::size_t _scanned = 0;  // up to here there is no end of the line
+  std::size_t _part = 0;     // where the last of an object's lines begins
   std::size_t _end = 0;      // of what was read
+  bool _quoted = false;      // at `_scanned`
+  bool _within = false;      // an object at `_scanned`
+  std::uint64_t _lines_within = 0;
   std::uint64_t _line = 0;
-  std::atomic<std::uint64_t> _bytes = 0;
-  std::optional<std::uint64_t> _total;
+  std::uint64_t _next_line = 1;
+  std::uint64_t _position = 0;
+  bool _skip_mark = false;
 };
 
 }  // namespace tool

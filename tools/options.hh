@@ -3,6 +3,7 @@
 // The command line.
 #pragma once
 
+#include "decompressor.hh"
 #include "encoding.hh"
 #include "error_limit.hh"
 #include "http_registry.hh"
@@ -36,8 +37,21 @@ struct run_options {
   error_limit max_errors;
   std::string cache_directory;
   format shape = format::lines;
+  std::optional<format> input_shape;   ///< Instead of `shape`.
+  std::optional<format> output_shape;  ///< Likewise.
   encoding text = encoding::utf8;
+  char delimiter = '\n';
+  char separator = ',';              ///< csv
+  std::vector<std::string> columns;  ///< csv: of the output. Empty: those of the input, or of the first record.
+  input_codec codec = input_codec::automatic;
+  bool uncommitted = false;  ///< batches: also records whose transactions were aborted or are open.
   std::string key_field;
+  std::string headers_field;
+  std::string output_key_field;
+  std::string output_headers_field;
+  bool origin = false;  ///< Output says whose it is.
+  wasm_compression output_compression = WASM_COMPRESSION_NONE;
+  std::string checkpoint;  ///< File.
   std::string name;
   std::optional<std::string> input_topic;
   std::vector<std::string> output_topics;
@@ -50,6 +64,7 @@ struct run_options {
   rights allowed;
   std::variant<std::monostate, memory_registry, registry_address> schema_registry;
   std::chrono::milliseconds schema_registry_timeout{5000};
+  std::chrono::milliseconds schema_registry_retry{10'000};
   std::size_t threads = 1;
   std::optional<listen_address> metrics_listen;
   std::string coredump;  ///< File, or directory, for the core dump of a guest that fails.
@@ -61,6 +76,9 @@ struct run_options {
   std::string remote;       ///< Address of a server that runs the guest. Empty: here.
   std::string remote_ca;    ///< File.
   std::string remote_token; ///< File.
+
+  [[nodiscard]] format input_format() const noexcept { return input_shape.value_or(shape); }
+  [[nodiscard]] format output_format() const noexcept { return output_shape.value_or(shape); }
 };
 
 /// Of `serve`.

@@ -5,17 +5,25 @@
 
 #include "file.hh"
 
+#include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace tool {
 
-/// A file being written. It has a temporary name until `commit`. It is removed if that is not called.
+/// A file being written.
 class output_file {
  public:
-  /// `-` is standard output. Throws `failure`.
-  explicit output_file(const std::string& path);
+  enum class mode {
+    replace,    ///< Has a temporary name until `commit`. It is removed if that is not called.
+    append,     ///< Has its name from the beginning and keeps what is in it.
+    resumable,  ///< As `replace`, but its temporary name is known and it is not removed.
+  };
+
+  /// `-` is standard output. A `secret` can be read by its owner only. Throws `failure`.
+  explicit output_file(const std::string& path, mode how = mode::replace, bool secret = false);
   output_file(output_file&&) noexcept = default;
   output_file& operator=(output_file&&) = delete;
   ~output_file();
@@ -27,10 +35,23 @@ class output_file {
   /// Removes the temporary file. It may still be written to.
   void remove() noexcept;
 
+  /// Bytes in the file.
+  [[nodiscard]] std::uint64_t size() const noexcept { return _size; }
+  /// Cuts the file to a size that it had. Throws `failure`.
+  void cut(std::uint64_t size);
+  /// Waits until the bytes are on the disk. Throws `failure`.
+  void sync();
+  /// Whether it is what a terminal shows.
+  [[nodiscard]] bool is_terminal() const noexcept;
+
  private:
+  void open_plain(int flags);
+
   std::string _path;
-  std::string _temporary;  ///< Empty for what is written in place: standard output, devices, pipes.
+  std::string _temporary;  ///< Empty for what is written in place: standard output, devices, pipes, `append`.
+  mode _mode;
   descriptor _file;
+  std::uint64_t _size = 0;
 };
 
 /// The files of all output topics.
@@ -40,12 +61,25 @@ class output_files {
     std::string file = "-";
     std::string directory;  ///< If not empty: a file per topic in it, instead of `file`.
     std::string suffix;     ///< Of those files' names, after the topic's.
-    std::string dead_letters = {};  ///< If not empty: a file for records of no topic.
+    std::string dead_letters = {};  ///< If not empty: a file for records of no topic, which is appended to.
+    bool resumable = false;
+    bool batches = false;             ///< Kafka's batches: their offsets are counted here.
+    std::function<std::string()> header = {};  ///< What each topic's file begins with.
+  };
+
+  /// What a checkpoint has of the files.
+  struct state {
+    std::vector<std::uint64_t> sizes;
+    friend bool operator==(const state&, const state&) = default;
   };
 
   output_files(const settings& s, const std::vector<std::string>& topics);
+  /// Gives resumable files that are complete their names, as far as they have none. Throws `failure`.
+  static void finish(const settings& s, const std::vector<std::string>& topics);
 
   [[nodiscard]] std::size_t count() const noexcept { return _files.size(); }
+  /// Number of the topics, which is that of the dead letters.
+  [[nodiscard]] std::size_t topics() const noexcept { return _topics; }
   /// Whether it is the number of a topic and not of the dead letters.
   [[nodiscard]] bool is_topic(std::size_t topic) const noexcept { return topic < _topics; }
   /// Number of the file for a topic's records. Dead letters have the number behind the last topic's.
@@ -55,14 +89,29 @@ class output_files {
     }
     return _file_per_topic ? topic : 0;
   }
-  void write(std::size_t file, std::string_view bytes) { _files[file].write(bytes); }
+  void write(std::size_t file, std::string_view bytes);
   void commit();
   void remove() noexcept;
 
+  [[nodiscard]] state get() const;
+  /// Cuts the files to what they had. Throws `failure`.
+  void set(const state& s);
+  void sync();
+  /// Whether a terminal shows some of the output.
+  [[nodiscard]] bool on_terminal() const noexcept;
+
  private:
+  [[nodiscard]] bool has_topics(std::size_t file) const noexcept { return file < (_file_per_topic ? _topics : 1); }
+  void begin(std::size_t file);
+  void number(std::size_t file, std::string& batches);
+
   std::size_t _topics;
   bool _file_per_topic;
+  bool _batches;
+  std::function<std::string()> _header;
   std::vector<output_file> _files;
+  std::vector<bool> _begun;
+  std::vector<std::int64_t> _next_offset;
 };
 
 }  // namespace tool

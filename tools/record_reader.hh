@@ -4,14 +4,14 @@
 #pragma once
 
 #include "encoding.hh"
+#include "json_reader.hh"
 #include "record.hh"
-
-#include <nlohmann/json.hpp>
 
 #include <deque>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace tool {
 
@@ -21,26 +21,41 @@ class record_reader {
   struct settings {
     format shape = format::lines;
     encoding text = encoding::utf8;
-    std::string key_field;                   ///< json: the member that is the key. Empty for null keys.
+    std::string key_field;      ///< json, csv: the member that is the key. Empty for null keys.
+    std::string headers_field;  ///< json: the member that has the headers. Empty for none.
     std::optional<std::string> input_topic;  ///< records: the required topic if they have one.
+    char separator = ',';                    ///< csv
+    const std::vector<std::string>* columns = nullptr;  ///< csv: their names.
   };
 
   explicit record_reader(settings s) : _settings(std::move(s)) {}
 
-  /// The record. Lives until the next call and as long as `line`. None for a blank line between JSON lines. Throws
+  /// Whether the line has no record: a blank one of JSON or CSV.
+  [[nodiscard]] static bool is_blank(format shape, std::string_view line) noexcept {
+    return shape != format::lines && line.find_first_not_of(" \t\r\n") == line.npos;
+  }
+
+  /// The record. Lives until `clear` and as long as `line`, behind which `line_reader::padding` can be read. Throws
   /// `failure` with a message that does not name the line.
-  [[nodiscard]] std::optional<record> read(std::string_view line);
+  [[nodiscard]] record read(std::string_view line);
+  /// Ends the lives of records.
+  void clear() noexcept { _owned.clear(); }
 
  private:
   record read_json(std::string_view line);
-  record read_record(std::string_view line);
-  void parse(std::string_view line);
-  wasmengine::field text_member(const nlohmann::json& object, const char* name);
-  std::string_view decoded(std::string_view text, const char* what);
+  record read_object(std::string_view line);
+  record read_row(std::string_view line);
+  std::string_view keep(std::string text) { return _owned.emplace_back(std::move(text)); }
+  std::string_view decoded(std::string_view text, encoding from, const char* what);
+  std::string_view decoded(std::string_view text, const char* what) { return decoded(text, _settings.text, what); }
+  wasmengine::field text_of(json_value value, const char* name);
+  void read_headers(json_value headers, record& to);
+  void read_flat_headers(json_value headers, record& to);
+  void check_topic(const wasmengine::field& topic) const;
 
   settings _settings;
-  nlohmann::json _parsed;
-  std::deque<std::string> _decoded;
+  json_reader _json;
+  std::deque<std::string> _owned;
 };
 
 }  // namespace tool

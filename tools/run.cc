@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Threads of a run. The main thread shows progress. One reads lines and makes batches of them. The workers have event
-// loops with engines. One writes output. Between them are bounded queues. One more sends requests to a schema registry
-// over HTTP if there is one. One more serves metrics if that is asked for.
+// Threads of a run. The main thread shows progress. One finds lines in the input. The workers have event loops with
+// engines: they make records of the lines and text of the output. One writes that. Between them are bounded queues. One
+// more sends requests to a schema registry over HTTP if there is one. One more serves metrics if that is asked for.
 #include "run.hh"
 
-#include "batcher.hh"
+#include "checkpoint.hh"
 #include "console.hh"
+#include "csv_columns.hh"
 #include "diagnosis.hh"
 #include "event_loop.hh"
 #include "exit_code.hh"
 #include "file.hh"
 #include "http_registry.hh"
-#include "line_reader.hh"
+#include "input_reader.hh"
+#include "input_stream.hh"
+#include "interruption.hh"
 #include "metrics_server.hh"
 #include "output_files.hh"
 #include "output_queue.hh"
@@ -24,14 +27,16 @@
 #include "worker.hh"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
-#include <atomic>
+#include <algorithm>
 #include <chrono>
-#include <csignal>
 #include <deque>
 #include <filesystem>
+#include <functional>
 #include <limits>
 #include <optional>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -40,19 +45,6 @@ namespace tool {
 namespace {
 
 using clock = std::chrono::steady_clock;
-
-std::atomic<int> signal_caught = 0;
-static_assert(std::atomic<int>::is_always_lock_free);
-
-/// From here on SIGINT and SIGTERM leave time to remove unfinished files.
-void catch_signals() {
-  struct sigaction action {};
-  action.sa_handler = [](int number) { signal_caught = number; };
-  action.sa_flags = SA_RESTART | SA_RESETHAND;
-  ::sigemptyset(&action.sa_mask);
-  ::sigaction(SIGINT, &action, nullptr);
-  ::sigaction(SIGTERM, &action, nullptr);
-}
 
 task compile(event_loop& loop, const wasmengine::runtime& runtime, const run_options& o, wasmengine::factory& factory) {
   const auto module = read_module(o.guest);
@@ -99,7 +91,7 @@ void set_schema_registry(const wasmengine::runtime& runtime, const run_options& 
   wasm_error* error = nullptr;
   auto status = WASM_STATUS_OK;
   if (const auto* address = std::get_if<registry_address>(&o.schema_registry)) {
-    table = http.emplace(*address, o.schema_registry_timeout).table();
+    table = http.emplace(*address, o.schema_registry_timeout, o.schema_registry_retry).table();
   } else if (std::holds_alternative<memory_registry>(o.schema_registry)) {
     status = wasm_schema_registry_in_memory(&table, &error);
   } else {
@@ -110,73 +102,6 @@ void set_schema_registry(const wasmengine::runtime& runtime, const run_options& 
   }
   if (status != WASM_STATUS_OK) {
     throw wasmengine::error(status, error);
-  }
-}
-
-/// The body of the reading thread.
-class reading {
- public:
-  reading(const run_options& o, descriptor input, failures& failed, std::string input_name, std::deque<worker>& workers,
-          traffic& passed)
-      : _passed(passed),
-        _failed(failed),
-        _input_name(std::move(input_name)),
-        _workers(workers),
-        _records({o.shape, o.text, o.key_field, o.input_topic}),
-        _batches({workers.size(), o.batch_size, o.compression},
-                 [this](std::size_t worker, input_batch batch) { _workers[worker].input().push(std::move(batch)); }),
-        _lines(std::move(input), [this] { _batches.flush(); }) {}
-
-  [[nodiscard]] line_reader& lines() noexcept { return _lines; }
-
-  void run() noexcept {
-    try {
-      read();
-      _batches.flush();
-    } catch (const std::exception& e) {
-      _failed.add(_lines.line(), failure(exit_code::other, e.what()));
-    }
-    for (auto& w : _workers) {
-      w.input().close();
-    }
-  }
-
- private:
-  void read() {
-    std::uint64_t line = 1;
-    try {
-      for (; !_failed.any(); ++line) {
-        const auto text = _lines.next();
-        if (!text) {
-          return;
-        }
-        if (const auto record = _records.read(*text)) {
-          // Before the record is in a batch. No other thread writes.
-          auto& read = _passed.records_read;
-          read.store(read.load(std::memory_order_relaxed) + 1, std::memory_order_release);
-          _batches.add(*record, line);
-        }
-      }
-    } catch (const failure& e) {
-      _failed.add(line, failure(e.code(), fmt::format("{}:{}: {}", _input_name, line, printable(e.what()))));
-    }
-  }
-
-  traffic& _passed;
-  failures& _failed;
-  const std::string _input_name;
-  std::deque<worker>& _workers;
-  record_reader _records;
-  batcher _batches;
-  line_reader _lines;
-};
-
-/// Ends the process with the signal that it received after unfinished files were removed.
-void obey_signal(console& out, output_files& files) {
-  if (const int number = signal_caught; number != 0) {
-    out.clear();
-    files.remove();
-    ::raise(number);
   }
 }
 
@@ -201,12 +126,94 @@ void diagnose(const run_options& o, const std::deque<worker>& workers, const fai
   }
 }
 
+/// What makes the run another one if it changes: for checkpoints.
+std::string description(const run_options& o) {
+  const auto module = read_module(o.guest);
+  nlohmann::json run{{"the module", fmt::format("{:016x}", std::hash<std::string_view>{}(
+                                                               {reinterpret_cast<const char*>(module.data()), module.size()}))},
+                     {"the input", o.input},
+                     {"--output", o.output},
+                     {"--output-dir", o.output_directory},
+                     {"--dead-letter", o.dead_letters},
+                     {"--on-error", o.on_error},
+                     {"--output-topic", o.output_topics},
+                     {"--format", {o.input_format(), o.output_format()}},
+                     {"--encoding", o.text},
+                     {"--delimiter", std::string(1, o.delimiter)},
+                     {"--columns", o.columns},
+                     {"--origin", o.origin},
+                     {"--env", o.env}};
+  return run.dump();
+}
+
+const char* suffix_of(format shape) {
+  return shape == format::lines     ? ".txt"
+         : shape == format::csv     ? ".csv"
+         : shape == format::batches ? ".log"
+                                    : ".ndjson";
+}
+
+output_files::settings files_of(const run_options& o, const csv_columns& columns) {
+  output_files::settings s{o.output, o.output_directory, suffix_of(o.output_format()), o.dead_letters};
+  s.resumable = !o.checkpoint.empty();
+  s.batches = o.output_format() == format::batches;
+  if (o.output_format() == format::csv) {
+    s.header = [&columns] { return columns.header(); };
+  }
+  return s;
+}
+
+record_writer writer_of(const run_options& o, csv_columns& columns) {
+  record_writer::settings s;
+  s.shape = o.output_format();
+  s.topics = o.output_topics;
+  s.delimiter = o.delimiter;
+  s.columns = &columns;
+  s.text = o.output_format() == format::json || o.output_format() == format::csv ? encoding::utf8 : o.text;
+  s.key_field = o.output_key_field;
+  s.headers_field = o.output_headers_field;
+  s.origin = o.origin;
+  return record_writer(std::move(s));
+}
+
+/// Dead letters are records with the topic that they came from. Its number is the one behind the last topic's.
+record_writer letter_writer_of(const run_options& o) {
+  record_writer::settings s;
+  s.shape = format::records;
+  s.text = o.text;
+  s.topics = o.output_topics;
+  s.topics.push_back(o.input_topic.value_or("input"));
+  s.any_bytes = true;
+  return record_writer(std::move(s));
+}
+
+/// The end of a run that was interrupted: what is unfinished is removed, and the process ends by the signal.
+[[noreturn]] void obey(int signal, console& out, output_files& files) {
+  out.clear();
+  files.remove();
+  interruption::end(signal);
+}
+
 }  // namespace
 
 void run(const run_options& o) {
   console out(o.progress);
   auto input = open_input(o.input);
   const std::string input_name = o.input == "-" ? "standard input" : o.input;
+
+  csv_columns columns(o.separator, o.origin);
+  std::optional<checkpoint> saved;
+  std::optional<checkpoint_state> earlier;
+  if (!o.checkpoint.empty()) {
+    saved.emplace(o.checkpoint, description(o));
+    earlier = saved->read();
+    if (earlier && earlier->complete) {
+      output_files::finish(files_of(o, columns), o.output_topics);
+      saved->remove();
+      out.print("wasm-transform: the run before had done everything\n");
+      return;
+    }
+  }
 
   const auto compile_begin = clock::now();
   out.status("compiling the module …");
@@ -229,25 +236,48 @@ void run(const run_options& o) {
   const auto begin = clock::now();
   out.clear();
 
-  catch_signals();
-  output_files files({o.output, o.output_directory, o.shape == format::lines ? ".txt" : ".ndjson", o.dead_letters},
-                     o.output_topics);
-  output_queue output(files);
+  interruption signals;
+  output_files files(files_of(o, columns), o.output_topics);
+  if (saved) {
+    auto state = files.get();
+    std::fill_n(state.sizes.begin(), o.output_directory.empty() ? 1 : o.output_topics.size(), 0);
+    files.set(earlier ? earlier->files : state);
+  }
+  if (files.on_terminal()) {
+    out.hide_progress();
+  }
   failures failed;
-  const record_writer writer(o.shape, o.text, o.output_topics);
-  // Their number is the one behind the last topic's. They name the topic that they came from.
-  auto topics = o.output_topics;
-  topics.push_back(o.input_topic.value_or("input"));
-  const record_writer letters(format::records, o.text, topics, "a dead letter has");
-  line_reader* lines = nullptr;
-  shared common{runtime, factory, o.on_error, o.max_errors, writer, letters, files, output, failed, input_name,
-                [&lines] { lines->interrupt(); }, !o.profile.empty()};
+  const auto writer = writer_of(o, columns);
+  const auto letters = letter_writer_of(o);
+  std::vector<std::string> input_columns;
+  const record_reader::settings shape{o.input_format(), o.input_format() == format::json ? encoding::utf8 : o.text,
+                                      o.key_field,      o.headers_field, o.input_topic, o.separator, &input_columns};
+  input_reader* reading = nullptr;
+  input_stream stream(std::move(input), o.codec, [&reading] { reading->flush(); });
+  const auto stop_reading = [&stream] { stream.interrupt(); };
+  output_queue output(files, stop_reading);
+  if (saved) {
+    output.set_checkpoint(*saved, [&columns] { return columns.known() ? columns.names() : std::vector<std::string>(); });
+  }
+  const auto done_before = earlier ? earlier->progress : run_progress();
+  shared common{runtime, factory, o.on_error, o.max_errors, shape, o.compression,
+                o.output_format() == format::batches ? std::optional(o.output_compression) : std::nullopt, writer, letters,
+                files, output, failed, o.name, input_name, stop_reading, !o.profile.empty(), done_before};
+  common.passed.lost = done_before.lost;
   std::deque<worker> workers;
   for (std::size_t i = 0; i < o.threads; ++i) {
     workers.emplace_back(common, static_cast<std::uint32_t>(i));
   }
-  reading reader(o, std::move(input), failed, input_name, workers, common.passed);
-  lines = &reader.lines();
+  input_reader reader({input_name, o.delimiter, o.uncommitted, o.batch_size, done_before}, shape, input_columns, stream,
+                      workers, failed, common.passed);
+  reading = &reader;
+  if (!o.columns.empty()) {
+    columns.set(o.columns);
+  } else if (earlier && !earlier->columns.empty()) {
+    columns.set(earlier->columns);
+  } else if (o.input_format() == format::csv) {
+    reader.set_on_columns([&] { columns.set(input_columns); });
+  }
 
   std::thread write_thread([&] { output.run(); });
   std::thread rest([&] {
@@ -265,34 +295,67 @@ void run(const run_options& o) {
   });
   throughput pace(clock::now());
   out.run([&] {
-    obey_signal(out, files);
+    if (signals.take()) {
+      stream.interrupt();
+      for (auto& w : workers) {
+        w.interrupt();
+      }
+    }
+    if (signals.is_overdue()) {
+      // A thread waits for somebody who does not read our output. What was written is there.
+      out.print("wasm-transform: the run does not end: somebody does not take its output\n");
+      obey(interruption::signal(), out, files);
+    }
     const bool is_new = pace.update(common.passed, failed.count(), clock::now());
-    return console::progress{lines->bytes(), common.passed.records_in, lines->total(), pace.line(), is_new};
+    return console::progress{stream.bytes(), common.passed.records_in, stream.total(), pace.line(), is_new};
   });
   rest.join();
 
+  const int signal = interruption::signal();
   auto error = output.error() ? output.error() : failed.first();
-  // After bad input the output is useless. After a guest's failure it is complete up to there.
-  if (!error || error->code() == exit_code::guest_failed || error->code() == exit_code::records_lost) {
-    files.commit();
-  }
-  try {
-    diagnose(o, workers, failed, out);
-  } catch (const failure& e) {
-    if (error) {
-      out.print(fmt::format("wasm-transform: {}\n", e.what()));
-    } else {
-      error = e;
+  const auto attempt = [&](const auto& f) {
+    try {
+      f();
+    } catch (const failure& e) {
+      if (error) {
+        out.print(fmt::format("wasm-transform: {}\n", e.what()));
+      } else {
+        error = e;
+      }
     }
+  };
+  // After bad input the output is useless. After a guest's failure it is complete up to there.
+  const bool is_useful = !error || error->code() == exit_code::guest_failed || error->code() == exit_code::records_lost;
+  if (saved && !output.error()) {
+    const bool is_complete = !error && signal == 0;
+    attempt([&] { output.write_checkpoint(is_complete); });
+    if (is_complete) {
+      attempt([&] { files.commit(); });
+      attempt([&] { saved->remove(); });
+    }
+  } else if (!saved && is_useful && signal == 0) {
+    attempt([&] { files.commit(); });
+  }
+  attempt([&] { diagnose(o, workers, failed, out); });
+  if (!reader.remarks().empty()) {
+    out.print(fmt::format("wasm-transform: {}: {}", input_name, reader.remarks()));
   }
   statistics sum;
   for (const auto& w : workers) {
     sum.merge(w.counted());
   }
   out.print(report(sum, {o.threads, failed.count(), begin - compile_begin, clock::now() - begin}));
-  if (!error && !o.max_errors.allows(sum.lost(), sum.records_in)) {
+  if (signal != 0) {
+    if (saved) {
+      out.print(fmt::format("wasm-transform: the same command goes on from {}\n", o.checkpoint));
+    }
+    obey(signal, out, files);
+  }
+  const auto lost = sum.lost() + done_before.lost;
+  const auto records = sum.records_in + done_before.records_in;
+  if (!error && !o.max_errors.allows(lost, records)) {
     error = failure(exit_code::records_lost, fmt::format("{} of {} records were lost and --max-errors allows {}",
-                                                         grouped(sum.lost()), grouped(sum.records_in), o.max_errors.text()));
+                                                         grouped(lost), grouped(records), o.max_errors.text()));
   }
   if (error) {
     throw failure(*error);

@@ -6,12 +6,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <ctime>
 #include <exception>
 #include <limits>
-#include <span>
 #include <utility>
-#include <vector>
 
 namespace tool {
 
@@ -24,10 +23,10 @@ constexpr std::size_t most_bytes_of_a_call = 64U << 10;
 constexpr std::uint64_t most_counted_losses = 65'535;
 
 /// Ends the run at the record that would be lost beyond what the user allows. With several workers each allows as many.
-wasmengine::policy policy_of(wasm_on_error on_error, const error_limit& limit) {
+wasmengine::policy policy_of(wasm_on_error on_error, const error_limit& limit, std::uint64_t lost) {
   wasmengine::policy policy{.on_error = on_error};
   if (const auto count = limit.count(); count && *count <= most_counted_losses) {
-    policy.lost_max = static_cast<std::uint32_t>(*count);
+    policy.lost_max = static_cast<std::uint32_t>(*count - std::min(*count, lost));
     policy.lost_window = std::numeric_limits<std::uint32_t>::max();
   }
   return policy;
@@ -55,31 +54,6 @@ std::string details(const wasmengine::error& e) {
 }
 
 }  // namespace
-
-void failures::add(std::uint64_t line, const failure& what, std::optional<wasmengine::error> why) {
-  const std::lock_guard lock(_mutex);
-  ++_count;
-  if (line < _first_line) {
-    _first = what;
-    _first_error = std::move(why);
-    _first_line = line;
-  }
-}
-
-std::size_t failures::count() const {
-  const std::lock_guard lock(_mutex);
-  return _count;
-}
-
-std::optional<failure> failures::first() const {
-  const std::lock_guard lock(_mutex);
-  return _first;
-}
-
-std::optional<wasmengine::error> failures::first_error() const {
-  const std::lock_guard lock(_mutex);
-  return _first_error;
-}
 
 /// A guest that could not be started.
 class start_failure : public failure {
@@ -114,70 +88,8 @@ class profiling {
   std::string& _profile;
 };
 
-/// Turns the output of the first batches of `all` into lines.
-class worker::sink {
- public:
-  sink(shared& s, statistics& counted, const std::deque<input_batch>& all) : _shared(s), _counted(counted), _all(all) {}
-
-  /// Called while the engine is polled. An exception fails the transform.
-  wasm_callback_result operator()(wasmengine::output_block block, wasmengine::output_call call) {
-    std::vector<std::string> lines(_shared.files.count());
-    wasmengine::for_each_batch(block, call.batches(), [&](std::uint32_t batch, wasmengine::output_block records) {
-      for (auto raw = records.begin(); raw != records.end() && !_error; ++raw) {
-        const wasmengine::output_record record(*raw);
-        // After a failure what came before is written.
-        write(batch, record, lines[_shared.files.file_of(record.topic())]);
-      }
-    });
-    bool room = true;
-    for (std::size_t file = 0; file < lines.size(); ++file) {
-      if (!lines[file].empty()) {
-        room = _shared.output.submit(file, std::move(lines[file])) && room;
-      }
-    }
-    if (_error) {
-      return WASM_CALLBACK_RESULT_FAILED;
-    }
-    if (room) {
-      return WASM_CALLBACK_RESULT_DONE;
-    }
-    auto promise = call.later().value();
-    _shared.output.when_room(std::move(promise));
-    return WASM_CALLBACK_RESULT_PENDING;
-  }
-
-  /// Why the sink failed and at which input record of which batch.
-  [[nodiscard]] const std::optional<failure>& error() const noexcept { return _error; }
-  [[nodiscard]] std::int64_t offset() const noexcept { return _at; }
-  [[nodiscard]] std::size_t batch() const noexcept { return _batch; }
-
- private:
-  void write(std::size_t batch, const wasmengine::output_record& record, std::string& lines) {
-    const auto before = lines.size();
-    try {
-      const bool letter = !_shared.files.is_topic(record.topic());
-      (letter ? _shared.letter_writer : _shared.writer).write(record, _all[batch].partition, lines);
-      if (letter) {
-        return;
-      }
-    } catch (const failure& e) {
-      lines.resize(before);
-      _error = e;
-      _at = record.input_offset();
-      _batch = batch;
-      return;
-    }
-    ++_counted.records_out;
-    _counted.bytes_out += record.payload().size();
-  }
-
-  shared& _shared;
-  statistics& _counted;
-  const std::deque<input_batch>& _all;
-  std::optional<failure> _error;
-  std::int64_t _at = 0;
-  std::size_t _batch = 0;
-};
+worker::worker(shared& s, std::uint32_t shard)
+    : _shared(s), _shard(shard), _reader(s.input), _done(s.begin.place), _first_record(s.begin.records_behind) {}
 
 void worker::run() noexcept {
   const auto begin = thread_cpu_time();
@@ -194,17 +106,30 @@ void worker::run() noexcept {
     fail(0, failure(exit_code::other, e.what()));
   }
   _input.abandon();
+  _engine.reset();
   _counted.cpu_time = thread_cpu_time() - begin;
 }
 
+void worker::interrupt() noexcept {
+  _interrupted = true;
+  _loop.post([](void* self) noexcept { static_cast<worker*>(self)->stop_engine(); }, this);
+}
+
+void worker::stop_engine() noexcept {
+  if (_engine) {
+    // The operation in progress is told by its next poll.
+    (void)_engine->stop();
+  }
+}
+
 task worker::serve() {
-  auto engine = wasmengine::engine::create(_shared.factory).value();
-  engine.set_policy(policy_of(_shared.on_error, _shared.max_errors)).value();
+  _engine.emplace(wasmengine::engine::create(_shared.factory).value());
+  _engine->set_policy(policy_of(_shared.on_error, _shared.max_errors, _shared.begin.lost)).value();
   std::optional<profiling> profile;
   if (_shared.profile) {
-    profile.emplace(engine, _profile);
+    profile.emplace(*_engine, _profile);
   }
-  co_await start(engine);
+  co_await start();
   for (;;) {
     auto waiting = co_await _input.pop_all();
     if (waiting.empty()) {
@@ -212,37 +137,202 @@ task worker::serve() {
     }
     for (;;) {
       // After a failure the input before it is still finished. Nothing else is begun.
-      std::erase_if(waiting, [line = _shared.failed.first_line()](const input_batch& batch) {
-        return batch.origins.front().line > line;
+      std::erase_if(waiting, [this, line = _shared.failed.first_line()](const input_batch& batch) {
+        return _interrupted || batch.parts.front().line > line;
       });
       if (waiting.empty()) {
+        _next_part = 0;
         break;
       }
-      if (engine.state().value() == WASM_ENGINE_STATE_STOPPED) {
-        co_await start(engine);
+      if (_engine->state().value() == WASM_ENGINE_STATE_STOPPED) {
+        co_await start();
       }
-      const auto line = waiting.front().origins.front().line;
-      co_await transform(engine, waiting);
-      note_losses(engine);
-      note_traffic();
-      check_losses(line);
-      _counted.guest_memory = std::max(_counted.guest_memory, engine.memory_size().value());
+      co_await step(waiting);
+      _counted.guest_memory = std::max(_counted.guest_memory, _engine->memory_size().value());
     }
   }
-  note_last_loss(engine);
+  note_last_loss();
 }
 
-void worker::note_losses(const wasmengine::engine& engine) {
-  const auto tally = engine.stats().value();
-  _counted.skipped = tally.skipped;
-  _counted.dead_letters = tally.dead_lettered;
+task worker::start() {
+  if (const auto started = co_await wasmengine::on(_loop, _engine->start().value()); !started && !_interrupted) {
+    throw start_failure(started.err());
+  }
+  _counted.guest_memory = std::max(_counted.guest_memory, _engine->memory_size().value());
 }
 
-void worker::note_last_loss(const wasmengine::engine& engine) {
-  if (const auto last = engine.last_error().value(); last && _counted.skipped + _counted.dead_letters > 0) {
+/// Makes records of the first batch that waits and of those that are small with it, up to the first line that is none.
+/// Transforms them. Removes what is done.
+task worker::step(std::deque<input_batch>& waiting) {
+  guest_input records;
+  records.clear({_done, _first_record});
+  _reader.clear();
+  std::optional<bad_line> bad;
+  std::size_t batch = 0;
+  std::size_t part = _next_part;
+  for (; batch < waiting.size() && !bad; ++batch) {
+    const auto& from = waiting[batch];
+    if (batch > 0 && (records.bytes() + from.text.size() > most_bytes_of_a_call || _shared.failed.any())) {
+      break;
+    }
+    for (part = batch == 0 ? _next_part : 0; part < from.parts.size(); ++part) {
+      const auto text = from.text_of(from.parts[part]);
+      if (_shared.input.shape == format::batches) {
+        records.add_raw(from, part);
+        continue;
+      }
+      try {
+        records.add(_reader.read(text), from, part);
+      } catch (const failure& e) {
+        bad = bad_line{&from.parts[part], std::string(text), e.what()};
+        break;
+      }
+    }
+  }
+  const auto line = waiting.front().parts.front().line;
+  bool failed = false;
+  if (!records.empty()) {
+    const auto before = _shared.failed.count();
+    co_await transform(records);
+    note_losses();
+    failed = _shared.failed.count() != before || _interrupted;
+  }
+  if (bad && !failed) {
+    co_await lose(*bad);
+    failed = _shared.failed.any() && _shared.failed.first_line() <= bad->part->line;
+    _done = bad->part->end;
+    mark({_done, 0});
+  }
+  note_traffic();
+  check_losses(line);
+  // Of the last batch that was begun there may be lines left behind the one that is no record.
+  const auto over = failed ? std::max<std::size_t>(batch, 1) : bad ? batch - 1 : batch;
+  _next_part = bad && !failed ? part + 1 : 0;
+  _counted.batches += over;
+  waiting.erase(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(over));
+  if (!waiting.empty() && _next_part == waiting.front().parts.size()) {
+    _next_part = 0;
+    ++_counted.batches;
+    waiting.pop_front();
+  }
+}
+
+task worker::transform(guest_input& records) {
+  if (_shared.compression != WASM_COMPRESSION_NONE && _shared.input.shape != format::batches) {
+    if (const auto refused = records.pack(_shared.compression)) {
+      fail(refused->line, failure(exit_code::bad_input, fmt::format("{}:{}: {}", _shared.input_name, refused->line, refused->why)));
+      co_return;
+    }
+  }
+  // What comes before a block has been submitted: its output is whole.
+  const auto before_block = [&] {
+    const auto at = _engine->progress().value();
+    mark(records.place_of(at.batch, at.record));
+  };
+  output_sink output({_shared.writer, _shared.letter_writer, _shared.files, _shared.output, _shared.output_batches},
+                     _counted, records, before_block);
+  const auto begin = std::chrono::steady_clock::now();
+  auto operation = records.transform(*_engine, output);
+  wasmengine::result<void> done;
+  if (operation) {
+    done = co_await wasmengine::on(_loop, std::move(*operation));
+  } else {
+    done = operation.err();
+  }
+  const auto time = std::chrono::steady_clock::now() - begin;
+  if (done) {
+    for (std::size_t i = 0; i < records.batches(); ++i) {
+      count(records, i, records.records_of(i));
+    }
+    _counted.latency.add(static_cast<std::uint64_t>(time.count()) / records.records(), records.records());
+    _done = records.place_of(records.batches(), 0).place;
+    _first_record = 0;
+    mark({_done, 0});
+    co_return;
+  }
+  const auto at = _engine->progress().value();
+  for (std::size_t i = 0; i < at.batch && i < records.batches(); ++i) {
+    count(records, i, records.records_of(i));
+  }
+  if (at.batch < records.batches()) {
+    count(records, at.batch, std::min<std::size_t>(at.record, records.records_of(at.batch)));
+  }
+  mark(records.place_of(at.batch, at.record));
+  if (!_interrupted) {
+    fail_transform(records, output, done.err());
+  }
+}
+
+/// A line that is no record ends the run, or it is lost as a record is at which the guest fails.
+task worker::lose(const bad_line& bad) {
+  const auto line = bad.part->line;
+  const auto where = fmt::format("{}:{}: {}", _shared.input_name, line, printable(bad.why));
+  if (_shared.on_error == WASM_ON_ERROR_FAIL) {
+    fail(line, failure(exit_code::bad_input, where));
+    co_return;
+  }
+  if (const auto most = _shared.max_errors.count(); most && _shared.passed.lost + (lost() - _told.lost) >= *most) {
+    ++_lost_lines;
+    fail(line, failure(exit_code::records_lost,
+                       fmt::format("{}, and --max-errors allows no more than {} lost records", where, grouped(*most))));
+    co_return;
+  }
+  if (_shared.on_error == WASM_ON_ERROR_DEAD_LETTER) {
+    const auto file = _shared.files.file_of(_shared.files.topics());
+    std::string letter;
+    write_letter(bad, letter);
+    if (!_shared.output.submit(file, std::move(letter))) {
+      co_await _shared.output.room(_loop);
+    }
+  }
+  ++_lost_lines;
+  ++_counted.records_in;
+  _last_lost_line = where;
+  note_losses();
+}
+
+/// The line as it is, with what is wrong with it in the headers that the library gives dead letters.
+void worker::write_letter(const bad_line& bad, std::string& out) const {
+  const auto offset = std::to_string(bad.part->index);
+  const auto line = std::to_string(bad.part->line);
+  const auto why = bad.why.substr(0, 1024);
+  std::vector<wasm_header> headers;
+  const auto add = [&headers](std::string_view key, std::string_view value) {
+    headers.push_back({wasmengine::payload::raw(key), wasmengine::payload::raw(value)});
+  };
+  add("wasm-transform", _shared.transform);
+  add("wasm-offset", offset);
+  add("wasm-error", "bad-input");
+  add("wasm-error-message", why);
+  add("wasm-line", line);
+  written_record r;
+  r.value = bad.text;
+  r.headers = headers;
+  r.topic = static_cast<std::uint32_t>(_shared.files.topics());
+  r.timestamp = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+                    .count();
+  _shared.letter_writer.write(r, out);
+}
+
+std::uint64_t worker::lost() const {
+  const auto tally = _engine->stats().value();
+  return tally.skipped + tally.dead_lettered + _lost_lines;
+}
+
+void worker::note_losses() {
+  const auto tally = _engine->stats().value();
+  const bool letters = _shared.on_error == WASM_ON_ERROR_DEAD_LETTER;
+  _counted.skipped = tally.skipped + (letters ? 0 : _lost_lines);
+  _counted.dead_letters = tally.dead_lettered + (letters ? _lost_lines : 0);
+}
+
+void worker::note_last_loss() {
+  if (const auto last = _engine->last_error().value(); last && _counted.lost() > _lost_lines) {
     const auto text = details(*last);
     _counted.last_loss = text.substr(0, text.find('\n'));
     _last_loss = last;
+  } else if (_lost_lines > 0) {
+    _counted.last_loss = _last_lost_line;
   }
 }
 
@@ -256,7 +346,7 @@ void worker::note_traffic() {
   add(_shared.passed.bytes_in, c.bytes_in, _told.bytes_in);
   add(_shared.passed.records_out, c.records_out, _told.records_out);
   add(_shared.passed.bytes_out, c.bytes_out, _told.bytes_out);
-  add(_shared.passed.lost, c.skipped + c.dead_letters, _told.lost);
+  add(_shared.passed.lost, c.lost(), _told.lost);
 }
 
 /// All workers together may have lost more than each of them may.
@@ -268,63 +358,14 @@ void worker::check_losses(std::uint64_t line) {
   }
 }
 
-task worker::start(wasmengine::engine& engine) {
-  if (const auto started = co_await wasmengine::on(_loop, engine.start().value()); !started) {
-    throw start_failure(started.err());
-  }
-  _counted.guest_memory = std::max(_counted.guest_memory, engine.memory_size().value());
+void worker::mark(const guest_input::place_type& at) {
+  _shared.output.mark({at.place, at.records_behind, _shared.begin.records_in + _counted.records_in, _shared.begin.lost + lost()});
 }
 
-/// Transforms the first batch and those that are small with it. Removes what has completed or failed.
-task worker::transform(wasmengine::engine& engine, std::deque<input_batch>& waiting) {
-  std::vector<std::span<const std::uint8_t>> batches;
-  std::size_t bytes = 0;
-  std::size_t records = 0;
-  for (auto& batch : waiting) {
-    for (const auto& o : batch.origins) {
-      bytes += o.size;
-    }
-    if (!batches.empty() && bytes > most_bytes_of_a_call) {
-      break;
-    }
-    batches.push_back(batch.records.finish().value());
-    records += batch.origins.size();
-  }
-  sink output(_shared, _counted, waiting);
-
-  const auto begin = std::chrono::steady_clock::now();
-  auto operation = engine.transform_many(batches, output);
-  wasmengine::result<void> done;
-  if (operation) {
-    done = co_await wasmengine::on(_loop, std::move(*operation));
-  } else {
-    done = operation.err();
-  }
-  const auto time = std::chrono::steady_clock::now() - begin;
-  // A batch that failed is over, too.
-  std::size_t over = batches.size();
-  if (!done) {
-    const auto failed = output.error() ? output.batch() : static_cast<std::size_t>(done.err().batch());
-    over = std::min(failed, batches.size() - 1);
-    fail_transform(waiting[over], output, done.err());
-  }
-  for (std::size_t i = 0; i < over; ++i) {
-    count(waiting[i], waiting[i].origins.size());
-  }
-  if (done) {
-    _counted.latency.add(static_cast<std::uint64_t>(time.count()) / records, records);
-  }
-  const auto gone = std::min(over + (done ? 0 : 1), waiting.size());
-  waiting.erase(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(gone));
-}
-
-/// The first `records` of the batch have completed.
-void worker::count(const input_batch& batch, std::size_t records) {
-  _counted.batches += 1;
-  _counted.records_in += records;
-  for (std::size_t i = 0; i < records; ++i) {
-    _counted.bytes_in += batch.origins[i].size;
-  }
+/// The first records of a batch have completed.
+void worker::count(const guest_input& records, std::size_t batch, std::size_t records_done) {
+  _counted.records_in += records_done - (batch == 0 ? std::min<std::size_t>(records.first_record(), records_done) : 0);
+  _counted.bytes_in += records.bytes_of(batch, records_done);
 }
 
 void worker::fail(std::uint64_t line, const failure& what, std::optional<wasmengine::error> why) {
@@ -333,38 +374,46 @@ void worker::fail(std::uint64_t line, const failure& what, std::optional<wasmeng
 }
 
 /// Names the record by its line of input and by its Kafka coordinates.
-void worker::fail_transform(const input_batch& batch, const sink& output, const wasmengine::error& e) {
-  const auto& origins = batch.origins;
-  auto at = origins.end();
+void worker::fail_transform(const guest_input& records, const output_sink& output, const wasmengine::error& e) {
+  const auto batch = output.error() ? output.batch() : static_cast<std::size_t>(e.batch());
+  const bool is_raw = _shared.input.shape == format::batches;
+  std::optional<std::size_t> index;
+  std::int64_t offset = 0;
   if (output.error()) {
-    at = std::find_if(origins.begin(), origins.end(), [&](const auto& o) { return o.offset == output.offset(); });
-  } else if (const auto record = e.record(); record && record->index < origins.size()) {
-    at = origins.begin() + record->index;
+    index = output.index();
+    offset = output.offset();
+  } else if (const auto record = e.record()) {
+    index = record->index;
+    offset = record->offset;
   }
-  const auto name = [&](std::uint64_t line) { return fmt::format("{}:{}", _shared.input_name, line); };
+  const auto name = [&](std::uint64_t line) {
+    return is_raw ? fmt::format("{}: record {}", _shared.input_name, line) : fmt::format("{}:{}", _shared.input_name, line);
+  };
   const bool too_many = e.status() == WASM_STATUS_POLICY_THRESHOLD;
   const bool by_guest = e.status() >= WASM_STATUS_GUEST_TRAP && e.status() < WASM_STATUS_OUTPUT_REJECTED;
-  const auto code = too_many ? exit_code::records_lost : by_guest ? exit_code::guest_failed : exit_code::other;
+  const bool by_input = is_raw && e.status() >= WASM_STATUS_BATCH_TRUNCATED && e.status() <= WASM_STATUS_BATCH_TOO_LARGE;
+  const auto code = too_many   ? exit_code::records_lost
+                    : by_guest ? exit_code::guest_failed
+                    : by_input ? exit_code::bad_input
+                               : exit_code::other;
   const char* const who = by_guest || too_many ? "the guest" : "the transform";
-  if (at == origins.end()) {
-    count(batch, 0);
-    fail(origins.front().line,
-         failure(code, fmt::format("{}: {} failed with the batch of lines {} to {}\n  {}", name(origins.front().line),
-                                   who, origins.front().line, origins.back().line, details(e))),
+  if (!index || batch >= records.batches() || *index >= records.records_of(batch)) {
+    const auto from = records.origin_of(std::min(batch, records.batches() - 1), 0);
+    fail(from.line, failure(code, fmt::format("{}: {} failed with the batch of {} {} to {}\n  {}", name(from.first_line), who,
+                                              is_raw ? "records" : "lines", from.first_line, from.last_line, details(e))),
          e);
     return;
   }
-  const auto index = static_cast<std::size_t>(at - origins.begin());
-  count(batch, index);
+  const auto from = records.origin_of(batch, *index, offset);
   const auto where = fmt::format("{}offset {}, index {} in a batch of {}",
-                                 batch.partition ? fmt::format("partition {}, ", *batch.partition) : "", at->offset,
-                                 index, origins.size());
+                                 from.partition ? fmt::format("partition {}, ", *from.partition) : "", from.offset,
+                                 from.in_batch, from.batch_size);
   if (output.error()) {
     const auto& refused = *output.error();
-    fail(at->line, failure(refused.code(), fmt::format("{}: {} ({})", name(at->line), refused.what(), where)));
+    fail(from.line, failure(refused.code(), fmt::format("{}: {} ({})", name(from.line), refused.what(), where)));
   } else {
-    fail(at->line,
-         failure(code, fmt::format("{}: {} failed at this record ({})\n  {}", name(at->line), who, where, details(e))), e);
+    fail(from.line,
+         failure(code, fmt::format("{}: {} failed at this record ({})\n  {}", name(from.line), who, where, details(e))), e);
   }
 }
 

@@ -7,8 +7,11 @@
 #include "channel.hh"
 #include "error_limit.hh"
 #include "event_loop.hh"
-#include "exit_code.hh"
+#include "failures.hh"
+#include "guest_input.hh"
 #include "output_queue.hh"
+#include "output_sink.hh"
+#include "record_reader.hh"
 #include "record_writer.hh"
 #include "report.hh"
 #include "task.hh"
@@ -19,36 +22,11 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
-#include <limits>
-#include <mutex>
+#include <functional>
 #include <optional>
 #include <string>
-#include <thread>
 
 namespace tool {
-
-/// The failure of a run. Of several failures the one at the first line of input counts. Any thread.
-class failures {
- public:
-  /// `line` 0 is before all input. `why` is the library's error if there is one.
-  void add(std::uint64_t line, const failure& what, std::optional<wasmengine::error> why = {});
-
-  /// The line of the first failure. The greatest number if there is none.
-  [[nodiscard]] std::uint64_t first_line() const noexcept { return _first_line; }
-  [[nodiscard]] bool any() const noexcept { return first_line() != none; }
-  [[nodiscard]] std::size_t count() const;
-  [[nodiscard]] std::optional<failure> first() const;
-  /// The library's error of that failure.
-  [[nodiscard]] std::optional<wasmengine::error> first_error() const;
-
- private:
-  static constexpr auto none = std::numeric_limits<std::uint64_t>::max();
-  mutable std::mutex _mutex;
-  std::atomic<std::uint64_t> _first_line = none;
-  std::optional<failure> _first;
-  std::optional<wasmengine::error> _first_error;
-  std::size_t _count = 0;
-};
 
 /// What the workers of a run share.
 struct shared {
@@ -56,22 +34,28 @@ struct shared {
   const wasmengine::factory& factory;
   wasm_on_error on_error;
   const error_limit& max_errors;
+  const record_reader::settings& input;
+  wasm_compression compression;  ///< Of the batches that are packed for guests.
+  /// Of the batches that are written. None for text.
+  std::optional<wasm_compression> output_batches;
   const record_writer& writer;
   const record_writer& letter_writer;
   const output_files& files;
   output_queue& output;
   failures& failed;
+  std::string transform;             ///< Its name.
   std::string input_name;            ///< For messages.
   std::function<void()> on_failure;  ///< Any thread.
   bool profile = false;              ///< Whether guests are profiled.
+  run_progress begin = {};           ///< What an earlier run has done.
   traffic passed = {};
 };
 
-/// Takes batches from a channel and sends the guest's output to the output queue. Small batches that wait together go
-/// to the guest in one call.
+/// Takes lines from a channel, makes records of them and sends the guest's output to the output queue. Small batches
+/// that wait together go to the guest in one call.
 class worker {
  public:
-  worker(shared& s, std::uint32_t shard) : _shared(s), _shard(shard) {}
+  worker(shared& s, std::uint32_t shard);
   worker(worker&&) = delete;
 
   /// Called on another thread than `run`.
@@ -79,6 +63,9 @@ class worker {
 
   /// The body of the worker's thread. Does not throw.
   void run() noexcept;
+  /// Ends the batch in progress. Nothing else is begun. Any thread, once.
+  void interrupt() noexcept;
+
   /// After `run`.
   [[nodiscard]] const statistics& counted() const noexcept { return _counted; }
   /// After `run`: the guest's profile as JSON if there is one.
@@ -87,23 +74,43 @@ class worker {
   [[nodiscard]] const std::optional<wasmengine::error>& last_loss() const noexcept { return _last_loss; }
 
  private:
-  class sink;
+  /// A line that is no record.
+  struct bad_line {
+    const input_batch::part* part;
+    std::string text;
+    std::string why;
+  };
 
   task serve();
-  task start(wasmengine::engine& engine);
-  void note_losses(const wasmengine::engine& engine);
-  void note_last_loss(const wasmengine::engine& engine);
+  task start();
+  task step(std::deque<input_batch>& waiting);
+  task transform(guest_input& records);
+  task lose(const bad_line& bad);
+  void write_letter(const bad_line& bad, std::string& out) const;
+  void stop_engine() noexcept;
+
+  void note_losses();
+  void note_last_loss();
   void note_traffic();
   void check_losses(std::uint64_t line);
-  task transform(wasmengine::engine& engine, std::deque<input_batch>& waiting);
-  void count(const input_batch& batch, std::size_t records);
+  [[nodiscard]] std::uint64_t lost() const;
+  void mark(const guest_input::place_type& at);
+  void count(const guest_input& records, std::size_t batch, std::size_t records_done);
   void fail(std::uint64_t line, const failure& what, std::optional<wasmengine::error> why = {});
-  void fail_transform(const input_batch& batch, const sink& output, const wasmengine::error& e);
+  void fail_transform(const guest_input& records, const output_sink& output, const wasmengine::error& e);
 
   shared& _shared;
   const std::uint32_t _shard;
   event_loop _loop;
   channel<input_batch> _input{_loop, 4};
+  std::optional<wasmengine::engine> _engine;
+  record_reader _reader;
+  std::size_t _next_part = 0;         ///< Of the first batch that waits: up to here it is done.
+  input_place _done;                  ///< Up to here the input is done.
+  std::uint32_t _first_record;        ///< So many of Kafka's next batch are done.
+  std::uint64_t _lost_lines = 0;
+  std::string _last_lost_line;
+  std::atomic<bool> _interrupted = false;
   statistics _counted;
   struct {
     std::uint64_t records_in = 0;

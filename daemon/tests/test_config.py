@@ -44,7 +44,8 @@ class Config(unittest.TestCase):
         self.assert_refused(self.with_members("name: again\n"), "t.yaml:6:", "`name` is there twice")
         self.assert_refused(self.with_members("guarantee: twice\n"), "t.yaml:6:", "exactly-once, at-least-once")
         self.assert_refused(self.with_members("a: [1\n"), "t.yaml:")
-        self.assert_refused(self.with_members(name="'a b'"), "t.yaml:1:", "no name of a topic")
+        for name in ("'a b'", "..", "."):
+            self.assert_refused(self.with_members(name=name), "t.yaml:1:", "no name of a topic")
         self.assert_refused(self.with_members("commit-interval: 4m\n"), "t.yaml:6:", "at most 180 s")
         self.assert_refused(self.with_members("commit-interval: 0s\n"), "t.yaml:6:")
         self.assert_refused(self.with_members("commit-interval: 99999999999999999999s\n"), "t.yaml:6:")
@@ -65,7 +66,7 @@ class Config(unittest.TestCase):
         for extra in good:
             self.assertEqual(self.check(self.with_members(extra + "\n")), (0, ""), extra)
         bad = [("start: {}", "start is earliest"), ("start: {offset: -1}", "from 0"), ("start: {offset: 1, timestamp: 2}", "start is"),
-               ("start: {timestamp: 2026-01-01}", "2026-01-01T00:00:00Z"), ("start: {at: 1}", "offset, timestamp"),
+               ("start: {timestamp: 2026-01-01}", "2026-01-01T00:00:00Z"), ("start: {timestamp: \"1969-01-01T00:00:00Z\"}", "since 1970"), ("start: {at: 1}", "offset, timestamp"),
                ("max-errors: {records: 3, of: 100}", "otherwise no record is lost"),
                ("on-error: skip\nmax-errors: {records: 3}", "has no `of`"),
                ("on-error: skip\nmax-errors: {records: 3, of: 3}", "less than `of`"),

@@ -6,10 +6,11 @@ import hashlib
 import http.server
 import pathlib
 import shutil
+import subprocess
 import threading
 import unittest
 
-from transformd import Daemon, DaemonTest, guest
+from transformd import DAEMON, Daemon, DaemonTest, UnixConnection, guest
 
 # Writes each record as many times as its value's first digit says.
 TEE = pathlib.Path(guest("c_tee"))
@@ -88,6 +89,34 @@ class Deploy(DaemonTest):
         self.assertEqual(self.values(), [b"boom"])
         self.assertEqual(daemon.transform(self.name)["state"], "running")
         self.assertNotIn("error", daemon.transform(self.name))
+
+    def test_a_large_module(self):
+        daemon = self.begin()
+        daemon.wait_ready()
+        status, answer = self.deploy(daemon, guest("go_identity"))
+        self.assertEqual(status, 202, answer)
+        self.wait_module(daemon, guest("go_identity"))
+        self.send(daemon, b"by Go")
+        self.assertEqual(self.values(), [b"by Go"])
+
+    def test_bodies_that_are_too_large_are_refused(self):
+        daemon = self.begin()
+        for target, size in [("pause", 1 << 17), ("deploy", (64 << 20) + 1)]:
+            connection = UnixConnection(daemon.socket)
+            self.addCleanup(connection.close)
+            connection.putrequest("POST", f"/transforms/{self.name}/{target}")
+            connection.putheader("Content-Length", str(size))
+            connection.endheaders()
+            self.assertEqual(connection.getresponse().status, 413)
+
+    def test_two_processes_cannot_share_a_state_directory(self):
+        state = str(self.directory / "state")
+        first = self.begin(arguments=("--state-dir", state))
+        first.wait_ready()
+        done = subprocess.run([DAEMON, str(self.directory / f"{self.name}.yaml"), "--state-dir", state], capture_output=True,
+                              text=True, timeout=20)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("another process", done.stderr)
 
     def test_a_module_that_never_compiled_is_replaced_too(self):
         daemon = self.begin("wat_no_abi")

@@ -81,6 +81,35 @@ class Positions(DaemonTest):
                 self.assertEqual(values.count(b"1700000003000"), 6)
                 self.assertEqual(values.count(b"last"), 1)
 
+    def test_a_seek_in_one_partition_loses_nothing_of_the_others(self):
+        self.topics(2)
+        count = 30_000
+        self.produce([(f"k{i % 20}", f"{i:06}") for i in range(count)])
+        daemon = Daemon(self, self.write_file("rust_identity", extra="workers: 1"))
+        daemon.wait_until(lambda: daemon.total(self.name, "records_in") > 0, "it has begun")
+        for _ in range(20):
+            self.assertEqual(self.seek(daemon, "to=earliest&partition=0")[0], 202)
+        daemon.wait_until(lambda: [p["lag"] for w in daemon.transform(self.name)["workers"] for p in w["partitions"]] == [0, 0],
+                          "everything is done")
+        by_partition = self.read()
+        self.assertEqual({m.value() for records in by_partition.values() for m in records},
+                         {f"{i:06}".encode() for i in range(count)})
+        # Nothing of the other partition came twice. Equal keys are in partitions of the same number.
+        self.assertEqual(len(by_partition[1]), len({m.value() for m in by_partition[1]}))
+
+    def test_an_offset_that_is_not_there_is_the_nearest_one(self):
+        self.topics(1)
+        self.produce([(None, f"{i}") for i in range(3)])
+        daemon = Daemon(self, self.write_file("c_identity", extra="start: {offset: 100}\nworkers: 1"))
+        daemon.wait_until(lambda: [p["position"] for w in daemon.transform(self.name)["workers"] for p in w["partitions"]] == [3]
+                          or daemon.total(self.name, "records_in") > 0, "the end")
+        self.produce([(None, b"3")])
+        daemon.wait_until(lambda: daemon.total(self.name, "records_in") == 1, "the new record")
+        self.assertEqual(self.seek(daemon, "offset=1000")[0], 202)
+        self.produce([(None, b"4")])
+        daemon.wait_until(lambda: daemon.total(self.name, "records_in") == 2, "the newer record")
+        self.assertEqual(self.values(), [b"3", b"4"])
+
     def test_a_position_that_was_sought_is_the_groups(self):
         self.topics(1)
         self.produce([(None, f"{i}") for i in range(5)])

@@ -28,7 +28,7 @@ constexpr int follow_s = 30;
 /// Sums a counter over a transform's workers.
 std::uint64_t total(const json& transform, const char* name) {
   std::uint64_t sum = 0;
-  for (const auto& w : transform["workers"]) {
+  for (const auto& w : transform.at("workers")) {
     sum += w.value(name, std::uint64_t{0});
   }
   return sum;
@@ -37,10 +37,10 @@ std::uint64_t total(const json& transform, const char* name) {
 std::string lag(const json& transform) {
   std::uint64_t sum = 0;
   bool known = false;
-  for (const auto& w : transform["workers"]) {
-    for (const auto& p : w["partitions"]) {
-      if (p["lag"].is_number()) {
-        sum += p["lag"].get<std::uint64_t>();
+  for (const auto& w : transform.at("workers")) {
+    for (const auto& p : w.at("partitions")) {
+      if (p.at("lag").is_number()) {
+        sum += p.at("lag").get<std::uint64_t>();
         known = true;
       }
     }
@@ -79,7 +79,7 @@ constexpr std::size_t digest_shown = 12;
 void print_list(const json& answer) {
   table t;
   t.add({"NAME", "STATE", "IN", "OUT", "LOST", "LAG", "MODULE"});
-  for (const auto& one : answer["transforms"]) {
+  for (const auto& one : answer.at("transforms")) {
     t.add({one.value("name", ""), one.value("state", ""), std::to_string(total(one, "records_in")),
            std::to_string(total(one, "records_out")), std::to_string(total(one, "skipped") + total(one, "dead_lettered")),
            lag(one), one.value("module_sha256", "").substr(0, digest_shown)});
@@ -91,7 +91,7 @@ std::string number_or_dash(const json& value) { return value.is_number() ? value
 
 void print_status(const json& one) {
   std::string outputs;
-  for (const auto& topic : one["output_topics"]) {
+  for (const auto& topic : one.at("output_topics")) {
     outputs += (outputs.empty() ? "" : ", ") + topic.get<std::string>();
   }
   table t;
@@ -108,22 +108,22 @@ void print_status(const json& one) {
   table partitions;
   partitions.add({"TOPIC", "PARTITION", "POSITION", "LAG", "WORKER", "STATE"});
   std::size_t worker = 0;
-  for (const auto& w : one["workers"]) {
-    for (const auto& p : w["partitions"]) {
-      partitions.add({p.value("topic", ""), p["partition"].dump(), number_or_dash(p["position"]), number_or_dash(p["lag"]),
+  for (const auto& w : one.at("workers")) {
+    for (const auto& p : w.at("partitions")) {
+      partitions.add({p.value("topic", ""), p.at("partition").dump(), number_or_dash(p.at("position")), number_or_dash(p.at("lag")),
                       std::to_string(worker), w.value("state", "")});
     }
     ++worker;
   }
   fmt::print("\n");
   partitions.print();
-  for (const auto& w : one["workers"]) {
+  for (const auto& w : one.at("workers")) {
     if (w.contains("error")) {
-      fmt::print("\n{}\n", printable(w["error"].get_ref<const std::string&>()));
+      fmt::print("\n{}\n", printable(w.at("error").get_ref<const std::string&>()));
     }
   }
   if (one.contains("error")) {
-    fmt::print("\n{}\n", printable(one["error"].get_ref<const std::string&>()));
+    fmt::print("\n{}\n", printable(one.at("error").get_ref<const std::string&>()));
   }
 }
 
@@ -135,7 +135,7 @@ void print_line(const json& line, bool as_json) {
   const auto ms = line.value("time_ms", std::int64_t{0});
   fmt::print("{:%Y-%m-%dT%H:%M:%S}.{:03}Z {:5} {}{}\n", fmt::gmtime(static_cast<std::time_t>(ms / 1000)), ms % 1000,
              line.value("level", ""), line.value("source", "") == "guest" ? "(guest) " : "",
-             printable(line["text"].get_ref<const std::string&>()));
+             printable(line.at("text").get_ref<const std::string&>()));
 }
 
 void print_logs(const daemon_client& to, const std::string& path, const ctl_options& o) {
@@ -147,9 +147,16 @@ void print_logs(const daemon_client& to, const std::string& path, const ctl_opti
   std::uint64_t from = 0;
   for (;;) {
     const auto answer = to.get(fmt::format("{}/logs?from={}&since={}&wait={}", path, from, since, from > 0 ? follow_s : 0));
-    for (const auto& line : answer["lines"]) {
+    for (const auto& line : answer.at("lines")) {
       print_line(line, o.json);
       from = line.value("number", from) + 1;
+    }
+    if (o.follow && answer.at("lines").empty() && from > 1) {
+      // Numbers begin again with the daemon.
+      const auto all = to.get(path + "/logs").at("lines");
+      if (all.empty() || all.back().value("number", from) + 1 < from) {
+        from = 0;
+      }
     }
     if (!o.follow) {
       return;
@@ -215,12 +222,27 @@ void ask(const daemon_client& to, const ctl_options& o) {
 }  // namespace
 
 void ctl(const ctl_options& o) {
+  if (o.daemons.size() == 1) {
+    return ask(daemon_client(o.daemons.front()), o);
+  }
+  // One that refuses does not keep the others from it.
+  std::optional<failure> first;
   for (const auto& address : o.daemons) {
-    const daemon_client to(address);
-    if (o.daemons.size() > 1 && !o.json) {
+    if (!o.json) {
       fmt::print("{}:\n", address);
     }
-    ask(to, o);
+    try {
+      ask(daemon_client(address), o);
+    } catch (const failure& e) {
+      const failure named(e.code(), fmt::format("{}: {}", address, e.what()));
+      if (first) {
+        fmt::print(stderr, "wasm-transform: {}\n", first->what());
+      }
+      first = named;
+    }
+  }
+  if (first) {
+    throw failure(*first);
   }
 }
 

@@ -44,7 +44,8 @@ std::string reason(const std::string& body, long status) {
 
 exit_code code_of(long status) {
   constexpr long conflict = 409;
-  return status == conflict ? exit_code::other : exit_code::usage;
+  constexpr long own_fault = 500;
+  return status == conflict || status >= own_fault ? exit_code::other : exit_code::usage;
 }
 
 }  // namespace
@@ -87,6 +88,7 @@ json daemon_client::ask(const std::string& target, const std::string_view* body)
   curl_easy_setopt(easy.get(), CURLOPT_USERAGENT, "wasm-transform");
   curl_easy_setopt(easy.get(), CURLOPT_WRITEFUNCTION, take_bytes);
   curl_easy_setopt(easy.get(), CURLOPT_WRITEDATA, &answer);
+  curl_easy_setopt(easy.get(), CURLOPT_NOPROXY, "localhost,127.0.0.1,::1");
   if (!_socket.empty()) {
     curl_easy_setopt(easy.get(), CURLOPT_UNIX_SOCKET_PATH, _socket.c_str());
   }
@@ -106,7 +108,7 @@ json daemon_client::ask(const std::string& target, const std::string_view* body)
     throw failure(code_of(status), reason(answer, status));
   }
   auto parsed = json::parse(answer, nullptr, false);
-  if (parsed.is_discarded()) {
+  if (!parsed.is_object()) {
     throw failure(exit_code::other, fmt::format("what answers at {} is no wasm-transformd", _address));
   }
   return parsed;

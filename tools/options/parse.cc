@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "../options.hh"
+#include "../suggestion.hh"
 
 #include "commands.hh"
 #include "values.hh"
@@ -47,7 +48,7 @@ std::optional<action> parse_options(int argc, char** argv) {
     app.exit(e);
     return std::nullopt;
   } catch (const CLI::ParseError& e) {
-    wrong(e.what());
+    wrong(explain(e, app, argc, argv));
   }
   const auto all = app.get_subcommands(std::function<bool(CLI::App*)>{});
   for (std::size_t i = 0; i < all.size(); ++i) {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "commands.hh"
+#include "formats.hh"
+#include "registry.hh"
 #include "values.hh"
 
 #include "../run.hh"
@@ -16,17 +18,6 @@ namespace tool {
 namespace {
 
 constexpr const char* about_run =
-    "Formats, one record a line:\n"
-    "  lines    The line is the value. Key and headers are null and are not written. A null value is written as an\n"
-    "           empty line.\n"
-    "  json     As lines, but lines must be JSON and --key-field names the member that is the key.\n"
-    "  records  As from `rpk topic consume --format json`: an object with topic, key, value, headers (of key and\n"
-    "           value), timestamp in ms, partition and offset. All of them may be absent. Key and values may be null.\n"
-    "           Output records have the timestamp and partition of the input record that they come from and no\n"
-    "           offset.\n"
-    "Blank lines are skipped in json and records. Records without a timestamp get the time at which they are read.\n"
-    "Those without an offset are counted from 0.\n"
-    "\n"
     "Threads: each has its own event loop and guest. A partition is always on the same thread. So are records with the\n"
     "same key that have no partition. Only their order is kept. With more than one thread or partition, lines of\n"
     "different partitions or keys come out in any order. Records that have neither are in no order on several\n"
@@ -52,8 +43,7 @@ struct parsed {
   run_options run;
   std::vector<std::string> env;
   double record_timeout_ns = 3e9;
-  std::optional<std::string> schema_registry;
-  double schema_registry_timeout_ns = 5e9;
+  registry_options registry;
   std::optional<std::string> metrics_listen;
   std::optional<std::string> max_errors;
 };
@@ -71,14 +61,7 @@ void add_options(CLI::App& command, parsed& p) {
       ->option_text("DIR")
       ->excludes(file);
 
-  command.add_option("--format,-f", o.shape, "lines (the default), json or records, of input and output")
-      ->transform(one_of<format>({{"lines", format::lines}, {"json", format::json}, {"records", format::records}}))
-      ->option_text("FORMAT");
-  command.add_option("--key-field", o.key_field, "json: the top-level member that becomes the key")
-      ->option_text("NAME");
-  command.add_option("--encoding", o.text, "utf8 (the default), base64 or hex: of keys and values, in both directions")
-      ->transform(one_of<encoding>({{"utf8", encoding::utf8}, {"base64", encoding::base64}, {"hex", encoding::hex}}))
-      ->option_text("ENCODING");
+  add_formats(command, o);
 
   auto* on_error = command.add_option("--on-error", o.on_error,
                                       "What happens at a record at which the guest fails: fail ends the run (the "
@@ -141,17 +124,7 @@ void add_options(CLI::App& command, parsed& p) {
       ->check(CLI::Range(1, 1'000'000))
       ->option_text("N");
   add_rights(command, o.allowed);
-  auto* registry = command.add_option("--schema-registry", p.schema_registry,
-                                      "Where guests look up schemas: a Confluent-compatible registry such as "
-                                      "http://localhost:8081 or https://USER:PASSWORD@HOST, or memory: for one that is "
-                                      "empty at first (default: none)");
-  registry->option_text("URL");
-  command
-      .add_option("--schema-registry-timeout", p.schema_registry_timeout_ns,
-                  "Time for one response of the registry at most (default: 5s)")
-      ->transform(duration_value())
-      ->option_text("TIME")
-      ->needs(registry);
+  add_registry(command, p.registry);
   command.add_option("--threads,-j", o.threads, "Event loops, each with a guest of its own (default: 1)")
       ->check(CLI::Range(1, 256))
       ->option_text("N");
@@ -190,12 +163,7 @@ void add_options(CLI::App& command, parsed& p) {
 /// Checks that the parser cannot do itself and options that follow from others.
 run_options complete(parsed& p) {
   auto& o = p.run;
-  if (!o.key_field.empty() && o.shape != format::json) {
-    wrong("--key-field goes with --format json only");
-  }
-  if (o.text != encoding::utf8 && o.shape == format::json) {
-    wrong("--encoding goes with --format lines and records only: JSON is UTF-8");
-  }
+  check_formats(o);
   if ((o.on_error == WASM_ON_ERROR_DEAD_LETTER) == o.dead_letters.empty()) {
     wrong("--on-error dead-letter and --dead-letter FILE go together");
   }
@@ -216,18 +184,10 @@ run_options complete(parsed& p) {
     wrong("--record-timeout must be from 1ms to a day");
   }
   o.record_timeout_ns = static_cast<std::uint64_t>(p.record_timeout_ns);
-  if (!o.remote.empty() && (!o.profile.empty() || !o.coredump.empty() || p.schema_registry)) {
+  if (!o.remote.empty() && (!o.profile.empty() || !o.coredump.empty() || p.registry.url)) {
     wrong("--remote goes without --profile, --coredump and --schema-registry");
   }
-  if (p.schema_registry == "memory:") {
-    o.schema_registry = memory_registry();
-  } else if (p.schema_registry) {
-    o.schema_registry = registry_address::parse(*p.schema_registry);
-  }
-  if (p.schema_registry_timeout_ns < 1e6 || p.schema_registry_timeout_ns > 3600e9) {
-    wrong("--schema-registry-timeout must be from 1ms to an hour");
-  }
-  o.schema_registry_timeout = std::chrono::milliseconds(static_cast<std::int64_t>(p.schema_registry_timeout_ns / 1e6));
+  complete_registry(p.registry, o);
   if (p.metrics_listen) {
     o.metrics_listen = listen_address::parse(*p.metrics_listen);
   }
@@ -262,7 +222,7 @@ action add_run(CLI::App& app) {
   auto& command = *app.add_subcommand("run", "Runs records through a guest.");
   auto p = std::make_shared<parsed>();
   add_options(command, *p);
-  command.footer(std::string(about_run) + exit_codes);
+  command.footer(std::string(about_formats) + about_run + exit_codes);
   return [p] { run(complete(*p)); };
 }
 

@@ -4,6 +4,7 @@
 import base64
 import http.server
 import json
+import ssl
 import threading
 import urllib.parse
 
@@ -21,7 +22,7 @@ class RegistryError(Exception):
 class Registry:
     """Runs until the test ends. `requests` has all of them, as (method, path, parsed body)."""
 
-    def __init__(self, test, user=None, misbehave=None):
+    def __init__(self, test, user=None, misbehave=None, tls=None):
         self.user = user
         self.misbehave = misbehave  # called with the request handler, instead of answering
         self.requests = []
@@ -45,6 +46,10 @@ class Registry:
                 pass
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls:  # files of a certificate and its key
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._server.stopping = threading.Event()
         self._server.daemon_threads = True
         self._server.block_on_close = False

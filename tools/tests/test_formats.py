@@ -103,9 +103,6 @@ class Records(ToolTest):
         stamp = self.run_records("c_identity", [{"value": "x"}]).records[0]["timestamp"]
         self.assertTrue(before - 1 <= stamp <= time.time() * 1000 + 1)
 
-    def test_unknown_members_are_ignored(self):
-        self.assertEqual(self.run_records("c_identity", [{"value": "x", "epoch": 5}]).records[0]["value"], "x")
-
     def test_encodings_of_keys_values_and_headers(self):
         raw = bytes([0, 255, 10])
         for name, encode in (("base64", lambda b: base64.b64encode(b).decode()), ("hex", bytes.hex)):

@@ -191,11 +191,12 @@ FOUND = 'schema 1: Schema { schema: "\\"string\\"", format: Avro, references: []
 FAILED = "schema 1: error: writing record failed with errno: -2"
 
 
-class Client(ToolTest):
+class ClientTest(ToolTest):
     """With a guest that looks up schema 1 for each record `sr`, and keeps nothing when that fails."""
 
     def look_up(self, url, *arguments, records=1):
-        ended = self.run_guest("rust_sr_unused", "--schema-registry", url, *arguments, stdin="sr\n" * records)
+        retry = [] if "--schema-registry-retry" in arguments else ["--schema-registry-retry", "0s"]
+        ended = self.run_guest("rust_sr_unused", "--schema-registry", url, *retry, *arguments, stdin="sr\n" * records)
         self.assertEqual(len(ended.lines), records)
         return ended
 
@@ -213,6 +214,8 @@ class Client(ToolTest):
         self.assertLess(len(ended.stderr), 3000)
         return ended.stderr
 
+
+class Client(ClientTest):
     def test_none(self):
         ended = self.run_guest("rust_sr_unused", stdin="sr\n")
         self.assertEqual(ended.lines, ["schema 1: error: writing record failed with errno: -1"])
@@ -284,8 +287,8 @@ class Client(ToolTest):
         ended = self.look_up(registry.url)
         self.assertEqual(ended.lines, [FAILED])
         self.assertIn(
-            "HTTP status 401 (credentials go into the URL: --schema-registry http://USER:PASSWORD@HOST), error 401: "
-            "Unauthorized\n", ended.stderr,
+            "HTTP status 401 (credentials: --schema-registry-user, --schema-registry-token-file, or in the URL: "
+            "--schema-registry http://USER:PASSWORD@HOST), error 401: Unauthorized\n", ended.stderr,
         )  # fmt: skip
         ended = self.look_up(f"http://me:secret@{registry.address}")
         self.assertIn("HTTP status 401 (user or password is wrong), error 401: Unauthorized\n", ended.stderr)
@@ -343,6 +346,126 @@ class Client(ToolTest):
                 time.sleep(0.01)
             running.send_signal(signal.SIGTERM)
             self.assertEqual(running.wait(timeout=4), -signal.SIGTERM)
+
+
+class Retries(ClientTest):
+    """A registry that is down is tried again before the guest is told."""
+
+    LONG = ["--schema-registry-retry", "60s"]
+
+    def test_until_it_is_up(self):
+        replies = [answers(503, b""), hangs_up, answers(429, b""), answers(502, b"x"), answers(504, b""), answers(200, SCHEMA)]
+        registry = Registry(self, misbehave=lambda handler: replies.pop(0)(handler))
+        ended = self.look_up(registry.url, *self.LONG)
+        self.assertEqual(ended.lines, [FOUND])
+        self.assertEqual(len(registry.requests), 6)
+        self.assertNotIn("schema registry", ended.stderr)
+
+    def test_a_registry_that_starts_later(self):
+        with socket.socket() as reserved:
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            reserved.bind(("127.0.0.1", 0))
+            port = reserved.getsockname()[1]
+            with subprocess.Popen(
+                [TOOL, "run", guest("rust_sr_unused"), "--schema-registry", f"http://127.0.0.1:{port}",
+                 "--schema-registry-retry", "60s"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            ) as running:  # fmt: skip
+                running.stdin.write(b"sr\n")
+                running.stdin.close()
+                time.sleep(1)
+                reserved.listen()
+                for _ in range(20):
+                    connection, _ = reserved.accept()
+                    with connection:
+                        if connection.recv(65536):
+                            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(SCHEMA)}\r\nConnection: close\r\n\r\n"
+                            connection.sendall(head.encode() + SCHEMA)
+                            break
+                self.assertEqual(running.stdout.read().decode().splitlines(), [FOUND])
+                self.assertEqual(running.wait(timeout=60), 0)
+
+    def test_not_what_it_refuses(self):
+        for status in (400, 401, 404, 409, 422, 500):
+            registry = Registry(self, misbehave=answers(status, b""))
+            self.assertEqual(self.look_up(registry.url, *self.LONG).lines, [FAILED])
+            self.assertEqual(len(registry.requests), 1, status)
+
+    def test_not_for_ever(self):
+        registry = Registry(self, misbehave=answers(503, b""))
+        ended = self.look_up(registry.url, "--schema-registry-retry", "500ms")
+        self.assertEqual(ended.lines, [FAILED])
+        self.assertRegex(ended.stderr, r"HTTP status 503, after \d+ attempts")
+        self.assertGreater(len(registry.requests), 1)
+
+    def test_an_interrupt_does_not_wait(self):
+        registry = Registry(self, misbehave=answers(503, b""))
+        with subprocess.Popen(
+            [TOOL, "run", guest("rust_sr_unused"), "--schema-registry", registry.url, "--schema-registry-retry", "1m"],
+            stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+        ) as running:  # fmt: skip
+            running.stdin.write(b"sr\n")
+            running.stdin.flush()
+            deadline = time.monotonic() + 60
+            while not registry.requests and time.monotonic() < deadline:
+                time.sleep(0.01)
+            running.send_signal(signal.SIGTERM)
+            self.assertEqual(running.wait(timeout=20), -signal.SIGTERM)
+
+
+class Secrets(ToolTest):
+    def look_up(self, url, *arguments, environment=None, code=0):
+        ended = subprocess.run(
+            [TOOL, "run", guest("rust_sr_unused"), "--schema-registry", url, "--schema-registry-retry", "0s", *map(str, arguments)],
+            input=b"sr\n", capture_output=True, env={**os.environ, **(environment or {})}, timeout=60, check=False,
+        )  # fmt: skip
+        self.assertEqual(ended.returncode, code, ended.stderr)
+        return ended.stdout.decode().splitlines(), ended.stderr.decode()
+
+    def test_a_password_from_a_file_or_the_environment(self):
+        registry = Registry(self, user="me:geheim")
+        registry.register("s", '"string"')
+        path = self.write("password", "geheim\n")
+        user = ["--schema-registry-user", "me"]
+        self.assertEqual(self.look_up(registry.url, *user, "--schema-registry-password-file", path)[0], [FOUND])
+        self.assertEqual(
+            self.look_up(registry.url, *user, environment={"WASM_TRANSFORM_REGISTRY_PASSWORD": "geheim"})[0], [FOUND]
+        )
+        self.assertEqual(
+            self.look_up(f"http://me@{registry.address}", "--schema-registry-password-file", path)[0], [FOUND]
+        )
+        lines, shown = self.look_up(registry.url, *user, environment={"WASM_TRANSFORM_REGISTRY_PASSWORD": "falsch"})
+        self.assertEqual(lines, [FAILED])
+        self.assertNotIn("falsch", shown)
+        for wrong in (["--schema-registry-password-file", path], [*user, "--schema-registry-token-file", path]):
+            self.look_up(registry.url, *wrong, code=USAGE)
+        self.look_up(f"http://me:x@{registry.address}", *user, code=USAGE)
+
+    def test_a_token(self):
+        def needs_token(handler):
+            good = handler.headers.get("Authorization") == "Bearer geheim"
+            send(handler, 200 if good else 401, SCHEMA if good else b"")
+
+        registry = Registry(self, misbehave=needs_token)
+        path = self.write("token", "geheim\n")
+        self.assertEqual(self.look_up(registry.url, "--schema-registry-token-file", path)[0], [FOUND])
+        self.assertEqual(self.look_up(registry.url, environment={"WASM_TRANSFORM_REGISTRY_TOKEN": "geheim"})[0], [FOUND])
+        lines, shown = self.look_up(registry.url, environment={"WASM_TRANSFORM_REGISTRY_TOKEN": "falsch"})
+        self.assertEqual(lines, [FAILED])
+        self.assertIn("HTTP status 401 (the token is wrong)", shown)
+        self.assertNotIn("falsch", shown)
+
+    def test_an_authority(self):
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "key",
+             "-out", "ca", "-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"],
+            cwd=self.directory, capture_output=True, check=True,
+        )  # fmt: skip
+        registry = Registry(self, misbehave=answers(200, SCHEMA), tls=(self.directory / "ca", self.directory / "key"))
+        url = f"https://{registry.address}"
+        lines, shown = self.look_up(url)
+        self.assertEqual(lines, [FAILED])
+        self.assertIn("certificate", shown)
+        self.assertEqual(self.look_up(url, "--schema-registry-ca", self.directory / "ca")[0], [FOUND])
 
 
 class Usage(ToolTest):

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a guest gets in one call, and where each of its records came from.
+#pragma once
+
+#include "batcher.hh"
+#include "record.hh"
+
+#include <wasm_engine/wasm_engine.hh>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace tool {
+
+/// Records as they are, records that are packed into batches, or batches of the input. Used by one thread. Its memory
+/// is used again.
+class guest_input {
+ public:
+  /// Where a record came from.
+  struct origin {
+    std::int64_t offset;
+    std::uint64_t line;
+    std::uint64_t index;  ///< Among all records of the input.
+    std::optional<std::int32_t> partition;
+    std::size_t in_batch;    ///< Index in the batch that was collected.
+    std::size_t batch_size;  ///< Of that.
+    std::uint64_t first_line;  ///< Of that.
+    std::uint64_t last_line;
+  };
+  /// What a checkpoint says of the input.
+  struct place_type {
+    input_place place;
+    std::uint32_t records_behind = 0;
+  };
+
+  /// Begins anew. `before` is where the records begin.
+  void clear(const place_type& before);
+
+  /// Adds a record, which is borrowed. `all` is the batch that `part` is of.
+  void add(const record& r, const input_batch& all, std::size_t part);
+  /// Adds one of Kafka's batches, which is borrowed.
+  void add_raw(const input_batch& all, std::size_t part);
+  /// A record that no batch can have, and why.
+  struct refused {
+    std::uint64_t line;
+    std::string why;
+  };
+  /// Packs the records into batches.
+  [[nodiscard]] std::optional<refused> pack(wasm_compression compression);
+
+  [[nodiscard]] bool empty() const noexcept { return records() == 0; }
+  [[nodiscard]] std::size_t records() const noexcept { return _records; }
+  [[nodiscard]] std::size_t bytes() const noexcept { return _bytes; }
+  /// The index of the first record that the guest gets.
+  [[nodiscard]] std::uint32_t first_record() const noexcept { return _first_record; }
+
+  /// Begins the operation.
+  template <typename Sink>
+  [[nodiscard]] wasmengine::result<wasmengine::future> transform(wasmengine::engine& engine, Sink& sink) {
+    if (_batches.empty()) {
+      return engine.transform_records(_list.all(), sink);
+    }
+    return engine.transform_many(_batches, sink, _first_record);
+  }
+
+  /// Batches of the call. Records that are not packed are one.
+  [[nodiscard]] std::size_t batches() const noexcept { return _groups.size(); }
+  [[nodiscard]] std::size_t records_of(std::size_t batch) const noexcept { return _groups[batch].records; }
+  /// Bytes of keys, values and headers of a batch's first records, or of Kafka's batch.
+  [[nodiscard]] std::size_t bytes_of(std::size_t batch, std::size_t records) const;
+  /// The record with this index in this batch. Of Kafka's batches the offset must be known.
+  [[nodiscard]] origin origin_of(std::size_t batch, std::size_t index, std::int64_t offset = 0) const;
+  /// Where the input ends whose first records these are.
+  [[nodiscard]] place_type place_of(std::size_t batch, std::size_t records) const;
+
+ private:
+  struct item {
+    origin from;
+    std::size_t size;
+    input_place end;
+  };
+  struct group {
+    std::size_t first;    ///< Index in `_items`. Of Kafka's batches too, which have one item each.
+    std::size_t records;
+    bool raw;
+  };
+
+  place_type _before;
+  std::vector<item> _items;
+  std::vector<group> _groups;
+  wasmengine::record_list _list;
+  std::vector<wasmengine::batch_builder> _builders;
+  std::vector<std::span<const std::uint8_t>> _batches;
+  std::size_t _records = 0;
+  std::size_t _bytes = 0;
+  std::uint32_t _first_record = 0;
+  std::int64_t _now = 0;  ///< The time of records that have none.
+};
+
+}  // namespace tool

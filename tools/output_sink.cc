@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "output_sink.hh"
+
+#include <utility>
+
+namespace tool {
+
+wasm_callback_result output_sink::operator()(wasmengine::parsed_block block, wasmengine::output_call call) {
+  std::vector<std::string> files(_to.files.count());
+  std::size_t next = 0;
+  for (const auto& run : call.batches()) {
+    for (std::size_t i = 0; i < run.record_count && !_error; ++i, ++next) {
+      const auto& record = block[next];
+      // After a failure what came before is written.
+      if (!_to.batches || !_to.files.is_topic(record.record.topic)) {
+        write(run.batch, record, files[_to.files.file_of(record.record.topic)]);
+      }
+    }
+  }
+  if (_to.batches) {
+    pack(block, files);
+  }
+  _before_block();
+  bool room = true;
+  for (std::size_t file = 0; file < files.size(); ++file) {
+    if (!files[file].empty()) {
+      room = _to.output.submit(file, std::move(files[file])) && room;
+    }
+  }
+  if (_error) {
+    return WASM_CALLBACK_RESULT_FAILED;
+  }
+  if (room) {
+    return WASM_CALLBACK_RESULT_DONE;
+  }
+  auto promise = call.later().value();
+  _to.output.when_room(std::move(promise));
+  return WASM_CALLBACK_RESULT_PENDING;
+}
+
+void output_sink::write(std::size_t batch, const wasm_parsed_record& record, std::string& lines) {
+  const auto& raw = record.record;
+  written_record r;
+  r.key = wasmengine::payload::view(record.payload.key);
+  r.value = wasmengine::payload::view(record.payload.value);
+  r.headers = {record.payload.headers, record.payload.header_count};
+  r.topic = raw.topic;
+  r.timestamp = raw.input_timestamp;
+  r.offset = raw.input_offset;
+  r.ordinal = raw.ordinal;
+  if (raw.input_index != wasmengine::output_record::no_record) {
+    const auto from = _records.origin_of(batch, raw.input_index, raw.input_offset);
+    r.partition = from.partition;
+    r.index = from.index;
+  }
+  const auto before = lines.size();
+  const bool letter = !_to.files.is_topic(raw.topic);
+  try {
+    (letter ? _to.letter_writer : _to.writer).write(r, lines);
+  } catch (const failure& e) {
+    lines.resize(before);
+    _error = e;
+    _offset = raw.input_offset;
+    _index = raw.input_index;
+    _batch = batch;
+    return;
+  }
+  if (!letter) {
+    ++_counted.records_out;
+    _counted.bytes_out += raw.payload_size;
+  }
+}
+
+/// A batch for each topic of the block. The files give them their offsets.
+void output_sink::pack(wasmengine::parsed_block block, std::vector<std::string>& files) {
+  wasmengine::topic_batches all({.compression = *_to.batches, .max_bytes = 64U << 20},
+                                [&](std::uint32_t topic, std::span<const std::uint8_t> batch) {
+                                  files[_to.files.file_of(topic)] += wasmengine::as_text(wasmengine::as_slice(batch));
+                                });
+  for (const auto& record : block) {
+    if (_to.files.is_topic(record.record.topic)) {
+      all.add(wasmengine::output_record(record.record)).value();
+      ++_counted.records_out;
+      _counted.bytes_out += record.record.payload_size;
+    }
+  }
+  all.flush().value();
+}
+
+}  // namespace tool

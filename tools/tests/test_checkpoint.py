@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs that are killed and go on: --checkpoint."""
+
+import gzip
+import json
+import random
+import signal
+import subprocess
+import time
+
+from kafka import batch
+from tool import DONE, GUEST_FAILED, RECORDS_LOST, TOOL, USAGE, ToolTest, guest, main
+
+
+class Checkpoint(ToolTest):
+    def command(self, name, *arguments):
+        return [TOOL, "run", guest(name), *map(str, arguments), "--checkpoint", "state"]
+
+    def start(self, name, *arguments):
+        return subprocess.Popen(
+            self.command(name, *arguments), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, cwd=self.directory,
+        )  # fmt: skip
+
+    def size(self, outputs):
+        """Bytes of output so far, whether it has its names or not."""
+        paths = [self.directory / (output + end) for output in outputs for end in ("", ".partial")]
+        return sum(path.stat().st_size for path in paths if path.exists())
+
+    def kill_and_go_on(self, name, arguments, outputs, number, code, times=6):
+        """Kills the command when its output has grown by a random part of what it will be, and lets it end at last."""
+        random.seed(5)
+        kills = went_on = 0
+        while True:
+            before = self.size(outputs)
+            with self.start(name, *arguments) as running:
+                wanted = before + random.uniform(0, self.total / 3)
+                # What was cut has to grow again.
+                deadline = time.monotonic() + 100
+                while kills < times and running.poll() is None and self.size(outputs) < wanted:
+                    self.assertLess(time.monotonic(), deadline)
+                    time.sleep(0.002)
+                if kills < times and running.poll() is None:
+                    running.send_signal(number)
+                running.wait(timeout=100)
+            if running.returncode != -number:
+                self.assertEqual(running.returncode, code)
+                break
+            kills += 1
+            state = self.directory / "state"
+            went_on += state.exists() and json.loads(state.read_text())["position"] > 0
+        self.assertGreater(kills, 0, "a run that is not killed shows nothing")
+        self.assertGreater(went_on, 0, "nor does one that begins anew")
+
+    def same_as_uninterrupted(self, name, *arguments, outputs=("out",), code=DONE, number=signal.SIGKILL):
+        """Whether the outputs are byte by byte those of a run that nobody kills."""
+        plain = [TOOL, "run", guest(name), *map(str, arguments)]
+        subprocess.run(plain, cwd=self.directory, stderr=subprocess.DEVNULL, check=False)
+        wanted = {output: (self.directory / output).read_bytes() for output in outputs}
+        self.total = sum(map(len, wanted.values()))
+        for output in outputs:
+            (self.directory / output).unlink()
+        self.kill_and_go_on(name, arguments, outputs, number, code)
+        for output in outputs:
+            self.assertTrue(wanted[output] == (self.directory / output).read_bytes(), output)
+        self.assertFalse([f for f in self.files() if f == "state" or f.endswith(".partial")])
+
+    def big(self, lines=400_000):
+        return "".join(f'{{"n":{i},"pad":"{"x" * (i % 700)}"}}\n' for i in range(lines)).encode()
+
+    def test_killed_at_random_moments(self):
+        self.write("in", self.big())
+        self.same_as_uninterrupted("c_identity", "in", "-f", "json", "-o", "out")
+
+    def test_from_compressed_input(self):
+        self.write("in", gzip.compress(self.big(), 1))
+        self.same_as_uninterrupted("c_identity", "in", "-f", "json", "-o", "out")
+
+    def test_interrupted(self):
+        self.write("in", self.big())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.same_as_uninterrupted("c_identity", "in", "-f", "json", "-o", "out", number=number)
+
+    def test_with_lost_records(self):
+        lines = ["boom" if i % 97 == 0 else "nonsense" if i % 89 == 0 else '{"value":"%d","timestamp":1}' % i for i in range(30_000)]
+        lines = ['{"value":"boom","timestamp":1}' if line == "boom" else line for line in lines]
+        self.write("in", "\n".join(lines) + "\n")
+        arguments = ["in", "-f", "records", "-o", "out", "--batch-size", "50", "--on-error"]
+        self.same_as_uninterrupted("rust_panic", *arguments, "skip", code=RECORDS_LOST)
+        # A letter of a line that is no record has the time at which it was read.
+        self.write("in", "\n".join(line for line in lines if line != "nonsense") + "\n")
+        self.same_as_uninterrupted(
+            "rust_panic", *arguments, "dead-letter", "--dead-letter", "dead", outputs=("out", "dead"), code=RECORDS_LOST
+        )
+
+    def test_from_csv_to_csv(self):
+        self.write("in", "id,text\n" + "".join(f'{i},"a ""b""\n{"y" * (i % 300)}"\n' for i in range(200_000)))
+        self.same_as_uninterrupted("c_identity", "in", "-f", "csv", "--origin", "-o", "out")
+
+    def test_from_batches_to_a_file_for_each_topic(self):
+        one = batch(0, [(None, b"t:%s\n%d %s" % (b"ab"[i % 2 : i % 2 + 1], i, b"z" * 400)) for i in range(500)])
+        self.write("in", one * 1000)
+        self.same_as_uninterrupted(
+            "c_route", "in", "--input-format", "batches", "--output-format", "records", "--origin", "--output-dir", "d",
+            "--output-topic", "a", "--output-topic", "b", outputs=("d/a.ndjson", "d/b.ndjson"),
+        )  # fmt: skip
+
+    def test_a_guest_that_fails_is_tried_again_at_that_record(self):
+        self.write("in", "a\nb\nboom\nc\n")
+        for _ in range(2):
+            ended = self.tool(*self.command("rust_panic", "in", "-o", "out")[1:], code=GUEST_FAILED)
+            self.assertIn("in:3: the guest failed at this record (offset 2,", ended.stderr)
+            self.assertEqual(self.files(), ["in", "out.partial", "state"])
+            self.assertEqual((self.directory / "out.partial").read_text(), "a\nb\n")
+
+    def test_what_is_another_run_is_refused(self):
+        self.write("in", "a\nboom\n")
+        self.write("in2", "a\nboom\n")
+        self.tool(*self.command("rust_panic", "in", "-o", "out")[1:], code=GUEST_FAILED)
+        for name, arguments, why in (
+            ("c_identity", ["in", "-o", "out"], "the module has changed"),
+            ("rust_panic", ["in2", "-o", "out"], "the input has changed"),
+            ("rust_panic", ["in", "-o", "out2"], "--output has changed"),
+            ("rust_panic", ["in", "-o", "out", "--output-format", "records"], "--format has changed"),
+            ("rust_panic", ["in", "-o", "out", "--env", "A=B"], "--env has changed"),
+        ):
+            ended = self.tool(*self.command(name, *arguments)[1:], code=USAGE)
+            self.assertIn(f"the checkpoint state is of another run: {why}; remove it to begin anew", ended.stderr)
+        self.assertEqual((self.directory / "out.partial").read_text(), "a\n")
+        (self.directory / "out.partial").write_text("")
+        ended = self.tool(*self.command("rust_panic", "in", "-o", "out")[1:], code=USAGE)
+        self.assertIn("out.partial has 0 bytes, but the checkpoint says 2", ended.stderr)
+        self.write("state", "{")
+        self.assertIn("the checkpoint state is", self.tool(*self.command("rust_panic", "in", "-o", "out")[1:], code=USAGE).stderr)
+
+    def test_a_run_that_was_killed_when_only_names_were_missing(self):
+        self.write("in", "a\nboom\n")
+        self.tool(*self.command("rust_panic", "in", "-o", "out")[1:], code=GUEST_FAILED)
+        state = json.loads((self.directory / "state").read_text())
+        self.write("state", json.dumps({**state, "complete": True}))
+        self.tool(*self.command("rust_panic", "in", "-o", "out")[1:])
+        self.assertEqual((self.directory / "out").read_text(), "a\n")
+        self.assertEqual(self.files(), ["in", "out"])
+
+    def test_usage(self):
+        self.write("in", "")
+        for arguments, message in (
+            (["-o", "out"], "an INPUT that is a file"),
+            (["in"], "--output FILE or --output-dir"),
+            (["in", "-o", "out", "-j", "2"], "one thread"),
+            (["in", "-o", "out", "--output-format", "batches"], "without --output-format batches"),
+            (["in", "-o", "out", "--on-error", "dead-letter", "--dead-letter", "-"], "a --dead-letter that is a file"),
+        ):
+            self.assertIn(message, self.tool(*self.command("c_identity", *arguments)[1:], code=USAGE).stderr)
+
+
+if __name__ == "__main__":
+    main()
