@@ -44,14 +44,34 @@ void write_line(const rd_kafka_t* client, int level, const char* facility, const
   if (std::string_view(facility) == "CONFWARN") {
     return;
   }
-  const auto& log = *static_cast<client_log*>(rd_kafka_opaque(client));
   static constexpr std::array<severity, 8> severities{severity::error, severity::error, severity::error, severity::error,
                                                       severity::warn,  severity::info,  severity::info,  severity::debug};
-  log.to.write(severities.at(static_cast<std::size_t>(std::clamp(level, 0, 7))), log.transform,
-               std::string("librdkafka: ") + facility + ": " + text);
+  static_cast<client_log*>(rd_kafka_opaque(client))
+      ->write(severities.at(static_cast<std::size_t>(std::clamp(level, 0, 7))),
+              std::string("librdkafka: ") + facility + ": " + text);
 }
 
 }  // namespace
+
+void client_log::write(severity level, std::string_view text) {
+  _to.write(level, _transform, text);
+  // "FAIL" is about a connection, whatever its level. "ERROR" only counts brokers: the line before says what is wrong with them.
+  const bool tells = level == severity::error || text.starts_with("librdkafka: FAIL");
+  if (tells && text.find(" brokers are down") == std::string_view::npos) {
+    const std::lock_guard lock(_mutex);
+    _last_error = text;
+  }
+}
+
+std::string client_log::last_error() const {
+  const std::lock_guard lock(_mutex);
+  return _last_error;
+}
+
+void client_log::forget() {
+  const std::lock_guard lock(_mutex);
+  _last_error.clear();
+}
 
 void check_setting(const std::string& name, const std::string& value) {
   const settings_handle scratch(rd_kafka_conf_new());

@@ -126,8 +126,16 @@ void worker::seek(seek_request to) {
 }
 
 worker_status worker::status() const {
-  const std::lock_guard lock(_mutex);
-  return _status;
+  std::unique_lock lock(_mutex);
+  auto out = _status;
+  lock.unlock();
+  // A call that waits for the cluster waits for a minute and then says no more than that.
+  if (out.state == worker_state::starting || out.state == worker_state::retrying) {
+    if (const auto why = _client_log.last_error(); !why.empty()) {
+      out.error += (out.error.empty() ? "" : ". ") + why;
+    }
+  }
+  return out;
 }
 
 /// From joining the group to leaving it.
@@ -137,6 +145,9 @@ asio::awaitable<void> worker::session() {
     co_await serve();
   } catch (...) {
     thrown = std::current_exception();
+  }
+  if (_consumer) {
+    _client_log.forget();  // It was connected: what came before is not the reason.
   }
   co_await close();
   if (thrown) {
@@ -148,13 +159,12 @@ asio::awaitable<void> worker::serve() {
   set_state(worker_state::starting);
   co_await begin_guest();
   _producer.emplace(producer_settings(_context.file, _context.instance, _index), _context.file.written_topics(), _client_log);
-  if (exactly_once()) {
-    co_await _producer->initialize(_context.blocking);
-  }
+  co_await _producer->initialize(_context.blocking, _stopping);
   _consumer.emplace(_loop.get_executor(), consumer_settings(_context.file), _context.file.input_topic, _wake, _client_log);
   _paused = false;
   _joined = false;
   keep_alive();
+  _client_log.forget();
   set_state(worker_state::running);
   while (!_stopping) {
     const bool drained = co_await take_events();
