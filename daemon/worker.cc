@@ -290,8 +290,7 @@ asio::awaitable<bool> worker::take_events() {
       continue;
     }
     if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-      _context.log.write(severity::warn, _label,
-                         fmt::format("{}: {}", _context.file.input_topic, rd_kafka_message_errstr(message)));
+      complain(message->err, fmt::format("{}: {}", _context.file.input_topic, rd_kafka_message_errstr(message)));
       continue;
     }
     _committed.try_emplace(partition_of(*message), message->offset);
@@ -309,7 +308,24 @@ asio::awaitable<void> worker::handle(kafka_event event) {
       if (code == RD_KAFKA_RESP_ERR__FATAL) {
         throw kafka_error(code, text);
       }
-      _context.log.write(severity::warn, _label, text);
+      complain(code, text);
+      break;
+    }
+    default: break;
+  }
+}
+
+/// What cannot be read is told in the state, too: it would look like a topic in which nothing comes.
+void worker::complain(rd_kafka_resp_err_t code, const std::string& text) {
+  _context.log.write(severity::warn, _label, text);
+  switch (code) {
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED: {
+      const std::lock_guard lock(_mutex);
+      _status.error = text;
       break;
     }
     default: break;
@@ -363,6 +379,9 @@ asio::awaitable<void> worker::rebalance(const rd_kafka_event_t& event) {
   {
     const std::lock_guard lock(_mutex);
     ++_status.rebalances;
+    if (taken && partitions.cnt > 0) {
+      _status.error.clear();
+    }
   }
   publish_partitions();
 }
