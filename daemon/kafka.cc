@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <future>
 #include <string_view>
+#include <thread>
 
 namespace transformd {
 
@@ -93,6 +96,19 @@ kafka_client make_client(rd_kafka_type_t type, const client_settings& settings, 
   }
   (void)raw.release();
   return client;
+}
+
+void destroy(kafka_client client) {
+  constexpr std::chrono::seconds patience{20};
+  // What is left behind has no log to write to.
+  rd_kafka_set_log_level(client.get(), 0);
+  std::promise<void> done;
+  const auto when_done = done.get_future();
+  std::thread([client = std::move(client), done = std::move(done)]() mutable {
+    client.reset();
+    done.set_value();
+  }).detach();
+  (void)when_done.wait_for(patience);
 }
 
 }  // namespace transformd

@@ -100,4 +100,8 @@ class client_log {
 [[nodiscard]] kafka_client make_client(rd_kafka_type_t type, const client_settings& settings, int events,
                                        client_log& log);
 
+/// Destroys a client. Blocks, but not for ever: librdkafka does not end some clients whose topics or brokers went away. Such
+/// a one is left behind with its threads.
+void destroy(kafka_client client);
+
 }  // namespace transformd

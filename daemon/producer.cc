@@ -195,7 +195,7 @@ asio::awaitable<void> producer::close(asio::thread_pool& pool) {
   _refused.reset();
   auto work = [client = std::make_shared<kafka_client>(std::move(_client))] {
     (void)rd_kafka_purge(client->get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-    client->reset();
+    destroy(std::move(*client));
   };
   co_await off_loop(pool, std::move(work));
 }
