@@ -123,9 +123,12 @@ asio::awaitable<void> consumer::assign(asio::thread_pool& pool, const rd_kafka_t
 }
 
 void consumer::unassign(const rd_kafka_topic_partition_list_t& removed) {
-  // A pause would come back with the partition.
-  const partition_list resumed(rd_kafka_topic_partition_list_copy(&removed));
-  (void)rd_kafka_resume_partitions(_client.get(), resumed.get());
+  if (_paused) {
+    // A pause would come back with the partition. Not otherwise: up to 2.3 librdkafka keeps what is resumed though its topic is
+    // gone, and does not let go of the client then.
+    const partition_list resumed(rd_kafka_topic_partition_list_copy(&removed));
+    (void)rd_kafka_resume_partitions(_client.get(), resumed.get());
+  }
   if (cooperative()) {
     check(rd_kafka_incremental_unassign(_client.get(), &removed), "cannot give partitions up");
     for (int i = 0; i < removed.cnt; ++i) {
@@ -138,6 +141,7 @@ void consumer::unassign(const rd_kafka_topic_partition_list_t& removed) {
 }
 
 void consumer::pause() {
+  _paused = true;
   offsets all;
   for (const auto& name : _assigned) {
     all[name] = RD_KAFKA_OFFSET_INVALID;
@@ -146,6 +150,7 @@ void consumer::pause() {
 }
 
 void consumer::resume() {
+  _paused = false;
   offsets all;
   for (const auto& name : _assigned) {
     all[name] = RD_KAFKA_OFFSET_INVALID;
@@ -212,7 +217,7 @@ asio::awaitable<void> consumer::close(asio::thread_pool& pool) {
       (void)rd_kafka_assign(client->get(), nullptr);
     }
     (void)rd_kafka_consumer_close(client->get());
-    client->reset();
+    destroy(std::move(*client));
   };
   co_await off_loop(pool, std::move(work));
 }

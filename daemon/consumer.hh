@@ -68,6 +68,7 @@ class consumer {
   std::optional<event_queue> _queue;
   kafka_queue _nothing;
   std::set<partition_name> _assigned;
+  bool _paused = false;
 };
 
 }  // namespace transformd

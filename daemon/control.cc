@@ -292,7 +292,7 @@ http_answer control::ready() const {
       why += fmt::format("{}: {}{}\n", t.name, t.state, t.error.empty() ? "" : ": " + t.error);
     }
     for (const auto& w : t.workers) {
-      if (w.state == worker_state::starting || w.state == worker_state::retrying) {
+      if (w.state == worker_state::starting || w.state == worker_state::retrying || (t.state == "running" && !w.error.empty())) {
         why += fmt::format("{}: {}{}\n", t.name, name_of(w.state), w.error.empty() ? "" : ": " + w.error);
       }
     }

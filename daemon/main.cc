@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <random>
@@ -101,6 +102,8 @@ int run(const arguments& given) {
     const auto bound = serve_tcp(main_loop, address, port, commands);
     log.write(severity::info, "", fmt::format("listens on http://{}:{}", address, bound));
   }
+  // A log or a client that went away is an error of `write`.
+  std::signal(SIGPIPE, SIG_IGN);
   asio::signal_set signals(main_loop, SIGTERM, SIGINT);
   signals.async_wait([&](const boost::system::error_code& e, int) {
     if (!e) {

@@ -128,8 +128,16 @@ void worker::seek(seek_request to) {
 }
 
 worker_status worker::status() const {
-  const std::lock_guard lock(_mutex);
-  return _status;
+  std::unique_lock lock(_mutex);
+  auto out = _status;
+  lock.unlock();
+  // A call that waits for the cluster waits for a minute and then says no more than that.
+  if (out.state == worker_state::starting || out.state == worker_state::retrying) {
+    if (const auto why = _client_log.last_error(); !why.empty()) {
+      out.error += (out.error.empty() ? "" : ". ") + why;
+    }
+  }
+  return out;
 }
 
 /// From joining the group to leaving it.
@@ -139,6 +147,9 @@ asio::awaitable<void> worker::session() {
     co_await serve();
   } catch (...) {
     thrown = std::current_exception();
+  }
+  if (_consumer) {
+    _client_log.forget();  // It was connected: what came before is not the reason.
   }
   co_await close();
   if (thrown) {
@@ -150,13 +161,12 @@ asio::awaitable<void> worker::serve() {
   set_state(worker_state::starting);
   co_await begin_guest();
   _producer.emplace(producer_settings(_context.file, _context.instance, _index), _context.file.written_topics(), _client_log);
-  if (exactly_once()) {
-    co_await _producer->initialize(_context.blocking);
-  }
+  co_await _producer->initialize(_context.blocking, _stopping);
   _consumer.emplace(_loop.get_executor(), consumer_settings(_context.file), _context.file.input_topic, _wake, _client_log);
   _paused = false;
   _joined = false;
   keep_alive();
+  _client_log.forget();
   set_state(worker_state::running);
   while (!_stopping) {
     const bool drained = co_await take_events();
@@ -288,8 +298,7 @@ asio::awaitable<bool> worker::take_events() {
       continue;
     }
     if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-      _context.log.write(severity::warn, _label,
-                         fmt::format("{}: {}", _context.file.input_topic, rd_kafka_message_errstr(message)));
+      complain(message->err, fmt::format("{}: {}", _context.file.input_topic, rd_kafka_message_errstr(message)));
       continue;
     }
     _committed.try_emplace(partition_of(*message), message->offset);
@@ -307,7 +316,24 @@ asio::awaitable<void> worker::handle(kafka_event event) {
       if (code == RD_KAFKA_RESP_ERR__FATAL) {
         throw kafka_error(code, text);
       }
-      _context.log.write(severity::warn, _label, text);
+      complain(code, text);
+      break;
+    }
+    default: break;
+  }
+}
+
+/// What cannot be read is told in the state, too: it would look like a topic in which nothing comes.
+void worker::complain(rd_kafka_resp_err_t code, const std::string& text) {
+  _context.log.write(severity::warn, _label, text);
+  switch (code) {
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED: {
+      const std::lock_guard lock(_mutex);
+      _status.error = text;
       break;
     }
     default: break;
@@ -361,6 +387,9 @@ asio::awaitable<void> worker::rebalance(const rd_kafka_event_t& event) {
   {
     const std::lock_guard lock(_mutex);
     ++_status.rebalances;
+    if (taken && partitions.cnt > 0) {
+      _status.error.clear();
+    }
   }
   publish_partitions();
 }

@@ -47,7 +47,7 @@ struct partition_status {
 /// A worker as others see it.
 struct worker_status {
   worker_state state = worker_state::starting;
-  std::string error;  ///< Why it failed or tries again.
+  std::string error;  ///< Why it failed, tries again or has nothing to read.
   std::string module_sha256;
   std::vector<partition_status> partitions;
   std::uint64_t records_in = 0;   ///< Committed.
@@ -107,6 +107,7 @@ class worker {
   asio::awaitable<bool> seek_now(seek_request to);
   asio::awaitable<bool> take_events();
   asio::awaitable<void> handle(kafka_event event);
+  void complain(rd_kafka_resp_err_t code, const std::string& text);
   asio::awaitable<void> rebalance(const rd_kafka_event_t& event);
   asio::awaitable<void> transform_waiting();
   asio::awaitable<void> transform(std::span<const input_buffer::item> records);
