@@ -318,7 +318,7 @@ impl ActivePoll<'_> {
     }
 
     /// Whether the host has finished with the block that it wanted time for.
-    #[cold]
+    #[inline(never)]
     fn poll_delivery(&self, taking: &mut Option<Waiting>, waker: &mut Waker) -> Result<bool> {
         let settled = match taking {
             Some(waiting) => waiting.poll(|| waker.take()),

@@ -75,9 +75,10 @@ pub struct wasm_output_sink {
     >,
     /// As `records` with each record taken apart. Default NULL. If there is this callback, it gets all output and
     /// `records`, which then may be NULL, gets none. The array and the headers live as long as the payloads. They are
-    /// in memory that the library takes for the block: some 90 bytes for a record and 32 for a header, which the thread
-    /// keeps for the next block. If the allocator refuses that memory, the operation fails with
-    /// `WASM_STATUS_OUT_OF_MEMORY` as it does without memory for the guest's output.
+    /// in memory that the library takes for the block: some 90 bytes for a record and 32 for a header. The thread keeps
+    /// up to 0.5 MiB of it for the next block. Many headers are taken apart in steps between which the poll may yield.
+    /// If the allocator refuses that memory, the operation fails with `WASM_STATUS_OUT_OF_MEMORY` as it does without
+    /// memory for the guest's output.
     pub parsed: Option<
         unsafe extern "C" fn(
             data: *mut c_void,
