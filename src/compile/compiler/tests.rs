@@ -273,12 +273,15 @@ fn foreign_artifacts_are_refused_with_the_difference() {
     for (config, what) in [
         (
             Config { trap_mode: wasm_trap_mode::Checks, ..Config::default() },
-            "memory_mode ON_DEMAND and trap_mode CHECKS. This",
+            "memory_mode ON_DEMAND, host_record_calls 0 and trap_mode CHECKS. This",
         ),
         (Config { memory_mode: wasm_memory_mode::ThreadPool, ..Config::default() }, "memory_mode THREAD_POOL"),
     ] {
         refused(made(&config), what);
-        refused(made(&config), "This is x86_64-linux with memory_mode ON_DEMAND and trap_mode SIGNALS");
+        refused(
+            made(&config),
+            "This is x86_64-linux with memory_mode ON_DEMAND, host_record_calls 0 and trap_mode SIGNALS",
+        );
     }
 }
 
