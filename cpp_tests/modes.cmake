@@ -32,8 +32,11 @@ set(MODE_FILES
   record_calls/modules_test.cc
   record_calls/payloads_test.cc
   record_calls/watched_test.cc
+  records/offsets_test.cc
+  records/parsed_output_test.cc
   records/transform_records_test.cc
   replace/combined_test.cc
+  replace/progress_test.cc
   shared/failure_test.cc
   shared/order_test.cc
   shared/random_test.cc

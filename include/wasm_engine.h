@@ -740,6 +740,11 @@ wasm_status wasm_runtime_validate(const wasm_runtime *runtime, wasm_slice module
 // `schema_registry_abi_version`, `language`, `producers`, `functions`, `code_size`, `data_segments`, `has_names`,
 // `memories`, `imports`, `exports` and `refused`. The last one is null or has `status` and `message`. Any thread.
 //
+// Also describes an artifact. Its document has a member `artifact` that says how the artifact was made: `library`,
+// `wasmtime`, `rewriting`, `target`, `settings`, `module` (SHA-256 of the module) and `module_size`. The settings are
+// text, as `memory_mode ON_DEMAND, host_record_calls 0 and trap_mode SIGNALS`. Damaged bytes are
+// `WASM_STATUS_MODULE_ARTIFACT_DAMAGED`.
+//
 // `json` gets text. Release it with `wasm_bytes_release`.
 wasm_status wasm_runtime_inspect(const wasm_runtime *runtime, wasm_slice module, wasm_bytes **json, wasm_error **error);
 
@@ -1269,9 +1274,10 @@ typedef struct wasm_output_sink {
   wasm_callback_result (*records)(void *data, const wasm_output_record *records, size_t count, wasm_call *call);
   // As `records` with each record taken apart. Default NULL. If there is this callback, it gets all output and
   // `records`, which then may be NULL, gets none. The array and the headers live as long as the payloads. They are
-  // in memory that the library takes for the block: some 90 bytes for a record and 32 for a header, which the thread
-  // keeps for the next block. If the allocator refuses that memory, the operation fails with
-  // `WASM_STATUS_OUT_OF_MEMORY` as it does without memory for the guest's output.
+  // in memory that the library takes for the block: some 90 bytes for a record and 32 for a header. The thread keeps
+  // up to 0.5 MiB of it for the next block. Many headers are taken apart in steps between which the poll may yield.
+  // If the allocator refuses that memory, the operation fails with `WASM_STATUS_OUT_OF_MEMORY` as it does without
+  // memory for the guest's output.
   wasm_callback_result (*parsed)(void *data, const wasm_parsed_record *records, size_t count, wasm_call *call);
 } wasm_output_sink;
 

@@ -85,11 +85,17 @@ TEST(StepsOfABatch, ThatIsRefusedLeaveTheEngineAsItWas) {
   auto batch = large(WASM_COMPRESSION_NONE);
   batch.back() ^= 1;
   recorder out;
-  auto operation = b.engine.transform(batch, out).value();
-  EXPECT_EQ(operation.poll().value(), WASM_POLL_YIELDED) << "the CRC of 32 MiB takes a while";
-  EXPECT_EQ(b.state(), WASM_ENGINE_STATE_TRANSFORMING);
-  EXPECT_EQ(finish(operation).status, WASM_STATUS_BATCH_CRC);
-  EXPECT_EQ(b.state(), WASM_ENGINE_STATE_IDLE);
+  // The thread that ends slices may come late on a busy machine.
+  bool yielded = false;
+  for (int i = 0; i < 50 && !yielded; ++i) {
+    auto operation = b.engine.transform(batch, out).value();
+    const auto polled = operation.poll();
+    yielded = polled && *polled == WASM_POLL_YIELDED;
+    EXPECT_EQ(b.state(), yielded ? WASM_ENGINE_STATE_TRANSFORMING : WASM_ENGINE_STATE_IDLE);
+    EXPECT_EQ(yielded ? finish(operation).status : polled.err().status(), WASM_STATUS_BATCH_CRC);
+    EXPECT_EQ(b.state(), WASM_ENGINE_STATE_IDLE);
+  }
+  EXPECT_TRUE(yielded) << "the CRC of 32 MiB takes a while";
   EXPECT_TRUE(works(b));
 }
 

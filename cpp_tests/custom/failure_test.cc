@@ -214,7 +214,7 @@ TEST(CustomEngineFailure, NamesNoRecordInOtherCalls) {
   c_engine table;
   held_promise step;
   table.on_start = [&](wasm_call* call) { return step.take(call); };
-  custom_bench b(table);
+  custom_bench b(table, unhurried);
   auto started = b.engine.start().value();
   EXPECT_EQ(started.poll().value(), WASM_POLL_PENDING);
   const wasm_value one{.i32 = 1};
@@ -258,7 +258,7 @@ void ends_in_the_middle(bool of_start, end how) {
   } else {
     table.on_transform = [&](wasm_slice, std::uint32_t, wasm_work*, wasm_call* call) { return wait(call); };
   }
-  custom_bench b(table);
+  custom_bench b(table, unhurried);
   auto operation = b.engine.start().value();
   const auto batch = built(five);
   c_sink sink([](output_block, wasm_call*) { return WASM_CALLBACK_RESULT_DONE; });
@@ -313,7 +313,7 @@ TEST(CustomEngineEnd, ATransformGivenUp) { ends_in_the_middle(false, end::releas
 
 TEST(CustomEngineEnd, IsNoneForABatchWhoseSinkStillHasABlock) {
   c_engine table;
-  custom_bench b(table);
+  custom_bench b(table, unhurried);
   ASSERT_TRUE(succeeded(b.start()));
   pending_sink sink;
   sink.on_drop = [&] {

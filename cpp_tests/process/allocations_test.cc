@@ -6,6 +6,8 @@
 #include "process/process.hh"
 #include "support/bench.hh"
 
+#include <wasm_engine/records.hh>
+
 #include <gmock/gmock.h>
 
 #include <linux/filter.h>
@@ -16,6 +18,7 @@
 #include <csignal>
 #include <cstddef>
 #include <cstdlib>
+#include <span>
 #include <string_view>
 
 using namespace testing_support;
@@ -75,17 +78,26 @@ struct host {
     return settled;
   }
 
-  /// Transforms a batch; false if anything goes wrong.
-  bool transform(wasm_engine* engine, wasm_slice batch) {
-    const wasm_output_sink sink{sizeof(sink), this, [](void*) {},
-                                [](void* self, const wasm_output_record*, std::size_t count, wasm_call*) {
-                                  static_cast<host*>(self)->records += count;
-                                  return WASM_CALLBACK_RESULT_DONE;
-                                },
-                                nullptr};
+  /// Transforms a batch, or records if there are any; false if anything goes wrong.
+  bool transform(wasm_engine* engine, wasm_slice batch, std::span<const wasm_record> given, bool apart) {
+    wasm_output_sink sink{sizeof(sink), this, [](void*) {},
+                          [](void* self, const wasm_output_record*, std::size_t count, wasm_call*) {
+                            static_cast<host*>(self)->records += count;
+                            return WASM_CALLBACK_RESULT_DONE;
+                          },
+                          nullptr};
+    if (apart) {
+      sink.parsed = [](void* self, const wasm_parsed_record*, std::size_t count, wasm_call*) {
+        static_cast<host*>(self)->records += count;
+        return WASM_CALLBACK_RESULT_DONE;
+      };
+    }
     wasm_future* future = nullptr;
     const wasm_transform_args args{sizeof(args), batch, &sink, 0};
-    if (wasm_engine_transform(engine, &args, &future, nullptr) != WASM_STATUS_OK) {
+    const wasm_transform_records_args of_records{sizeof(of_records), given.data(), given.size(), &sink, 0};
+    const auto begun = given.empty() ? wasm_engine_transform(engine, &args, &future, nullptr)
+                                     : wasm_engine_transform_records(engine, &of_records, &future, nullptr);
+    if (begun != WASM_STATUS_OK) {
       return false;
     }
     const wasm_waker waker{this, [](void* self) { ++static_cast<host*>(self)->wakes; }, [](void*) {}};
@@ -101,12 +113,17 @@ struct host {
   }
 };
 
+/// What the host gives, and how it wants the output.
+enum class exchange { batches, batches_apart, records, records_apart };
+
 struct shape {
   const char* name;
   const char* guest;
   answers how;
   std::size_t records;
   std::size_t value_size;
+  exchange kind = exchange::batches;
+  std::size_t headers = 0;
 };
 
 std::ostream& operator<<(std::ostream& out, const shape& s) { return out << s.name; }
@@ -138,7 +155,22 @@ class running {
     EXPECT_TRUE(process::threads_become(ticker));
     EXPECT_TRUE(succeeded(finish(_engine.start())));
     // The guest that calls the host does so for values that begin with w.
-    _batch = built(std::vector<std::string>(s.records, std::string(s.value_size, 'w')));
+    _value.assign(s.value_size, 'w');
+    auto builder = wasmengine::batch_builder::create({100}).value();
+    wasmengine::payload p{std::nullopt, _value, {}};
+    for (std::size_t i = 0; i < s.headers; ++i) {
+      p.headers.push_back({"h", "v"});
+    }
+    for (std::size_t i = 0; i < s.records; ++i) {
+      builder.add(0, p).value();
+      if (s.kind == exchange::records || s.kind == exchange::records_apart) {
+        _records.add(p, static_cast<std::int64_t>(i), 0);
+      }
+    }
+    const auto batch = builder.finish().value();
+    _batch.assign(batch.begin(), batch.end());
+    _given = _records.all();
+    _apart = s.kind == exchange::batches_apart || s.kind == exchange::records_apart;
     EXPECT_EQ(transform(20), 0) << "warms up";
     host.records = 0;
     host.calls = 0;
@@ -148,7 +180,7 @@ class running {
   int transform(int times) {
     int failed = 0;
     for (int i = 0; i < times; ++i) {
-      failed += host.transform(_engine.get(), wasmengine::as_slice(_batch)) ? 0 : 1;
+      failed += host.transform(_engine.get(), wasmengine::as_slice(_batch), _given, _apart) ? 0 : 1;
     }
     return failed;
   }
@@ -157,7 +189,11 @@ class running {
 
  private:
   wasmengine::engine _engine;
+  std::string _value;
   kafka::bytes _batch;
+  wasmengine::record_list _records;
+  std::span<const wasm_record> _given;
+  bool _apart = false;
 };
 
 class DataPathAllocations : public testing::TestWithParam<shape> {};
@@ -198,6 +234,12 @@ INSTANTIATE_TEST_SUITE_P(
                     // More than one engine may hold: it comes in several blocks.
                     shape{"AThousandLargeRecords", "c_identity", answers::no_call, 1'000, 4'096},
                     shape{"TheRustSdk", "rust_identity", answers::no_call, 10, 128},
+                    shape{"OneRecordWithoutABatch", "c_identity", answers::no_call, 1, 128, exchange::records},
+                    shape{"RecordsWithoutABatch", "c_identity", answers::no_call, 1'000, 128, exchange::records, 2},
+                    // As much as is encoded without a list that grows.
+                    shape{"LargeRecordsWithoutABatch", "c_identity", answers::no_call, 50, 4'096, exchange::records},
+                    shape{"OutputTakenApart", "c_identity", answers::no_call, 1'000, 128, exchange::batches_apart},
+                    shape{"RecordsTakenApart", "c_identity", answers::no_call, 1'000, 128, exchange::records_apart, 2},
                     shape{"AHostFunctionThatAnswersAtOnce", "t_later", answers::at_once, 10, 128},
                     shape{"AHostFunctionThatSuspends", "t_later", answers::suspended, 10, 128}),
     [](const auto& s) { return std::string(s.param.name); });

@@ -239,6 +239,39 @@ scenario transforms(const char* name, const char* guest, std::function<kafka::by
   return {name, with(guest, std::move(batch), engine_too), [](world& w) { return w.transform(); }, work};
 }
 
+/// Values of `size` bytes with so many headers each, given as records or as a batch.
+enum class given { as_records, as_a_batch };
+scenario takes_apart(const char* name, given how, std::size_t count, std::size_t size, std::size_t headers,
+                     bool apart = true) {
+  const auto prepare = [=](world& w) {
+    w.values.assign(count, std::string(size, 'x'));
+    shortage::we::payload p;
+    for (std::size_t i = 0; i < headers; ++i) {
+      p.headers.push_back({"h", std::nullopt});
+    }
+    auto builder = shortage::we::batch_builder::create({100}).value();
+    for (const auto& value : w.values) {
+      p.value = value;
+      if (how == given::as_records) {
+        w.given.add(p, 7, 0);
+      } else {
+        builder.add(0, p).value();
+      }
+    }
+    const auto made = builder.finish().value();
+    w.batch.assign(made.begin(), made.end());
+    w.takes_apart = apart;
+    engine_too(w);
+  };
+  return {name, with("c_identity", small, prepare),
+          // None is lost.
+          [=](world& w) {
+            const auto status = w.transform();
+            return status == WASM_STATUS_OK && w.records != count ? wasm_status{WASM_STATUS_INTERNAL} : status;
+          },
+          work};
+}
+
 scenario decompresses(const char* name, wasm_compression codec) {
   return transforms(name, "c_identity", [codec] { return built(many_values(400, 600), {100, codec}); });
 }
@@ -316,6 +349,12 @@ const std::vector<scenario> scenarios{
     transforms("TransformsMuch", "c_identity", [] { return built(many_values(400, 600)); }),
     transforms("TransformsOneLargeRecord", "c_identity", [] { return built({std::string(300'000, 'x')}); }),
     transforms("TransformsByRust", "rust_identity", [] { return built(many_values(40, 600)); }),
+    takes_apart("TransformsRecords", given::as_records, 2, 10, 0, false),
+    takes_apart("TransformsManyRecords", given::as_records, 400, 600, 1, false),
+    takes_apart("TransformsALargeRecordOfMany", given::as_records, 3, 100'000, 1'000, false),
+    takes_apart("TakesOutputApart", given::as_a_batch, 20, 10, 2),
+    takes_apart("TakesManyHeadersApart", given::as_a_batch, 2, 10, 6'000),
+    takes_apart("TakesRecordsApart", given::as_records, 3'000, 100, 1),
     decompresses("DecompressesGzip", WASM_COMPRESSION_GZIP),
     decompresses("DecompressesSnappy", WASM_COMPRESSION_SNAPPY),
     decompresses("DecompressesLz4", WASM_COMPRESSION_LZ4),

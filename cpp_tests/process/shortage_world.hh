@@ -7,7 +7,10 @@
 
 #include <unistd.h>
 
+#include <wasm_engine/records.hh>
+
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -28,6 +31,9 @@ struct world {
 
   kafka::bytes module;
   kafka::bytes batch;
+  we::record_list given;            ///< Records that are transformed instead of the batch.
+  std::deque<std::string> values;   ///< What they point to.
+  bool takes_apart = false;         ///< The sink wants output taken apart.
   bool answers_later = false;
 
   std::size_t records = 0;
@@ -195,15 +201,28 @@ struct world {
 
   wasm_status transform() {
     records = 0;
-    const wasm_output_sink sink{sizeof(sink), this, [](void*) {},
-                                [](void* self, const wasm_output_record*, std::size_t count, wasm_call*) {
-                                  static_cast<world*>(self)->records += count;
-                                  return wasm_callback_result{WASM_CALLBACK_RESULT_DONE};
-                                },
-                                nullptr};
-    const wasm_transform_args args{sizeof(args), we::as_slice(batch), &sink, 0};
+    wasm_output_sink sink{sizeof(sink), this, [](void*) {}, nullptr, nullptr};
+    if (takes_apart) {
+      sink.parsed = [](void* self, const wasm_parsed_record*, std::size_t count, wasm_call*) {
+        static_cast<world*>(self)->records += count;
+        return wasm_callback_result{WASM_CALLBACK_RESULT_DONE};
+      };
+    } else {
+      sink.records = [](void* self, const wasm_output_record*, std::size_t count, wasm_call*) {
+        static_cast<world*>(self)->records += count;
+        return wasm_callback_result{WASM_CALLBACK_RESULT_DONE};
+      };
+    }
     wasm_future* future = nullptr;
-    const auto begun = call([&](auto e) { return wasm_engine_transform(engine, &args, &future, e); });
+    const auto begun = call([&](auto e) {
+      if (!given.empty()) {
+        const auto all = given.all();
+        const wasm_transform_records_args args{sizeof(args), all.data(), all.size(), &sink, 0};
+        return wasm_engine_transform_records(engine, &args, &future, e);
+      }
+      const wasm_transform_args args{sizeof(args), we::as_slice(batch), &sink, 0};
+      return wasm_engine_transform(engine, &args, &future, e);
+    });
     return begun == WASM_STATUS_OK ? end(future, finish(future)) : begun;
   }
 
@@ -226,6 +245,10 @@ struct world {
     wasm_bytes_release(std::exchange(bytes, nullptr));
     wasm_engine_release(std::exchange(engine, nullptr), nullptr);
     wasm_factory_release(std::exchange(factory, nullptr));
+    if (runtime != nullptr) {
+      // What the thread keeps for the next batch is no leak, and not always the same.
+      (void)wasm_thread_release(runtime, nullptr);
+    }
     wasm_runtime_release(std::exchange(runtime, nullptr));
   }
 

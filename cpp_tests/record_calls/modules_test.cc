@@ -5,9 +5,13 @@
 #include "support/large_module.hh"
 #include "support/record_engines.hh"
 
+#include <gmock/gmock.h>
+
 #include <random>
 
 using namespace record_calls;
+using testing::AllOf;
+using testing::HasSubstr;
 
 namespace {
 
@@ -134,6 +138,9 @@ TEST(RecordModules, AsArtifactsAreRefusedOrRun) {
     auto making = from->runtime.precompile(module("p_guest")).value();
     we::drive(making).value();
     const auto artifact = making.take().value();
+    const auto told = from->runtime.inspect(artifact.bytes()).value();
+    const std::string setting = from == &with_calls ? "host_record_calls 1 " : "host_record_calls 0 ";
+    EXPECT_THAT(told, AllOf(HasSubstr("\"settings\":"), HasSubstr(setting)));
     for (auto* to : {&with_calls, &expanded}) {
       auto loading = to->runtime.load(artifact.bytes(), with_topics({"out"})).value();
       const auto loaded = we::drive(loading);
@@ -145,6 +152,7 @@ TEST(RecordModules, AsArtifactsAreRefusedOrRun) {
         EXPECT_EQ(to->output_records, 20U);
       } else {
         EXPECT_EQ(loaded.err().status(), WASM_STATUS_MODULE_ARTIFACT_INCOMPATIBLE);
+        EXPECT_THAT(loaded.err().what(), AllOf(HasSubstr("host_record_calls 0 "), HasSubstr("host_record_calls 1 ")));
       }
     }
   }

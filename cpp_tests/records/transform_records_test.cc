@@ -2,6 +2,7 @@
 //
 // Records that are in no batch: what comes out is what comes out of a batch of them, whatever happens in between.
 #include "support/custom.hh"
+#include "support/given_records.hh"
 #include "support/many.hh"
 #include "support/policy.hh"
 #include "support/shared.hh"
@@ -18,61 +19,11 @@ using testing::SizeIs;
 
 namespace {
 
-/// Records and what they point to.
-struct given_records {
-  explicit given_records(const std::vector<std::string>& values) {
-    for (const auto& v : values) {
-      add({std::nullopt, v, {}}, 100 + static_cast<std::int64_t>(content.size()), 1000);
-    }
-  }
-  explicit given_records(kafka::batch b) {
-    for (auto& r : b.records) {
-      add(std::move(r.content), b.base_offset + r.offset_delta, b.base_timestamp + r.timestamp_delta);
-    }
-  }
-  given_records(const given_records&) = delete;
-  given_records& operator=(const given_records&) = delete;
-
-  void add(kafka::payload p, std::int64_t offset, std::int64_t timestamp) {
-    content.push_back(std::move(p));
-    const auto& kept = content.back();
-    we::payload view{kept.key, kept.value, {}};
-    for (const auto& [k, v] : kept.headers) {
-      view.headers.push_back({k, v});
-    }
-    list.add(view, offset, timestamp);
-  }
-  std::span<const wasm_record> all() { return list.all(); }
-
-  std::deque<kafka::payload> content;
-  we::record_list list;
-};
-
-wasm_status begin_records(const we::engine& engine, std::span<const wasm_record> records, c_sink& sink,
-                          wasm_future** future, std::uint32_t first = 0, wasm_error** error = nullptr) {
-  const auto raw = sink.raw();
-  const wasm_transform_records_args args{sizeof(args), records.data(), records.size(), &raw, first};
-  return wasm_engine_transform_records(engine.get(), &args, future, error);
-}
-
 bool same(const std::vector<output>& some, const std::vector<output>& others) {
   return std::equal(some.begin(), some.end(), others.begin(), others.end(), [](const output& a, const output& b) {
     return a.topic == b.topic && a.input_offset == b.input_offset && a.input_timestamp == b.input_timestamp &&
            a.content == b.content;
   });
-}
-
-kafka::field random_field(std::mt19937& random, bool may_be_large) {
-  switch (random() % 5) {
-    case 0:
-      return std::nullopt;
-    case 1:
-      return "";
-    default: {
-      const std::size_t size = may_be_large && random() % 50 == 0 ? 70'000 : random() % 200;
-      return std::string(size, static_cast<char>('a' + random() % 26));
-    }
-  }
 }
 
 TEST(TransformRecords, GivesWhatABatchOfThemGives) {
@@ -385,134 +336,6 @@ TEST(TransformRecords, MisuseHasAStatusAndDropsTheSink) {
   EXPECT_EQ(wasm_engine_transform_records(b.engine.get(), nullptr, nullptr, nullptr), WASM_STATUS_NULL_ARGUMENT);
   EXPECT_EQ(b.state(), WASM_ENGINE_STATE_IDLE);
   EXPECT_TRUE(works(b));
-}
-
-// ---- Output taken apart ----
-
-/// Takes records apart by hand and compares with what the library says.
-struct parsed_recorder {
-  std::vector<kafka::payload> records;
-  std::vector<std::int64_t> offsets;
-
-  void operator()(we::parsed_block block) {
-    for (const auto& r : block) {
-      kafka::payload p;
-      const auto text = [](wasm_field f) {
-        const auto view = we::payload::view(f);
-        return view ? kafka::field(std::string(*view)) : std::nullopt;
-      };
-      p.key = text(r.payload.key);
-      p.value = text(r.payload.value);
-      for (std::size_t i = 0; i < r.payload.header_count; ++i) {
-        p.headers.emplace_back(*text(r.payload.headers[i].key), text(r.payload.headers[i].value));
-      }
-      EXPECT_EQ(p, kafka::payload::decode({r.record.payload, r.record.payload_size}));
-      records.push_back(std::move(p));
-      offsets.push_back(r.record.input_offset);
-    }
-  }
-};
-
-TEST(ParsedOutput, IsWhatTheEncodedRecordsSay) {
-  bench b("c_identity");
-  ASSERT_TRUE(succeeded(b.start()));
-  std::mt19937 random(5);
-  given_records records(std::vector<std::string>{});
-  for (int i = 0; i < 5000; ++i) {
-    kafka::payload p{random_field(random, true), random_field(random, false), {}};
-    for (auto n = random() % 4; n > 0; --n) {
-      p.headers.emplace_back("k" + std::to_string(n), random_field(random, false));
-    }
-    records.add(std::move(p), i, 0);
-  }
-  for (int round = 0; round < 2; ++round) {
-    parsed_recorder out;
-    ASSERT_TRUE(succeeded(finish(b.engine.transform_records(records.all(), out))));
-    EXPECT_TRUE(std::equal(out.records.begin(), out.records.end(), records.content.begin(), records.content.end()));
-  }
-  parsed_recorder plain, of_many;
-  const auto batch = built({"a", "b"});
-  ASSERT_TRUE(succeeded(finish(b.engine.transform(batch, plain))));
-  EXPECT_THAT(plain.offsets, ElementsAre(100, 101));
-  const batches all{batch, batch};
-  ASSERT_TRUE(succeeded(finish(b.engine.transform_many(all, of_many))));
-  EXPECT_THAT(of_many.offsets, ElementsAre(100, 101, 100, 101));
-}
-
-TEST(ParsedOutput, ADeadLetterComesTakenApart) {
-  policed p(WASM_ON_ERROR_DEAD_LETTER);
-  ASSERT_TRUE(succeeded(p.start()));
-  given_records records({"k1", "u1", "k1"});
-  parsed_recorder out;
-  EXPECT_TRUE(succeeded(finish(p.engine.transform_records(records.all(), out))));
-  ASSERT_THAT(out.records, SizeIs(3));
-  EXPECT_EQ(out.records[1].value, "u1");
-  EXPECT_EQ(out.records[1].headers.front().first, "wasm-transform");
-}
-
-TEST(ParsedOutput, ABlockStaysWhileTheSinkWaitsAndUntilItIsDropped) {
-  for (const bool stops : {false, true}) {
-    bench b("c_identity");
-    ASSERT_TRUE(succeeded(b.start()));
-    struct world {
-      we::parsed_block block;
-      wasm_promise* promise = nullptr;
-      parsed_recorder read;
-      int drops = 0;
-    } w;
-    const wasm_output_sink raw{
-        sizeof(raw), &w,
-        [](void* data) {
-          auto& me = *static_cast<world*>(data);
-          ++me.drops;
-          if (me.promise != nullptr) {
-            me.read(me.block);
-          }
-        },
-        [](void*, const wasm_output_record*, std::size_t, wasm_call*) -> wasm_callback_result {
-          ADD_FAILURE() << "the other callback gets everything";
-          return WASM_CALLBACK_RESULT_FAILED;
-        },
-        [](void* data, const wasm_parsed_record* records, std::size_t count, wasm_call* call) -> wasm_callback_result {
-          auto& me = *static_cast<world*>(data);
-          me.block = {records, count};
-          EXPECT_EQ(wasm_call_promise(call, &me.promise, nullptr), WASM_STATUS_OK);
-          return WASM_CALLBACK_RESULT_PENDING;
-        }};
-    given_records records({"a", "b"});
-    const wasm_transform_records_args args{sizeof(args), records.all().data(), 2, &raw, 0};
-    we::future operation;
-    ASSERT_EQ(wasm_engine_transform_records(b.engine.get(), &args, operation.out(), nullptr), WASM_STATUS_OK);
-    ASSERT_EQ(operation.poll().value(), WASM_POLL_PENDING);
-    // Another engine of the thread takes its own memory meanwhile.
-    bench other("c_identity");
-    ASSERT_TRUE(succeeded(other.start()));
-    given_records others({"x", "y", "z"});
-    parsed_recorder out;
-    ASSERT_TRUE(succeeded(finish(other.engine.transform_records(others.all(), out))));
-    if (stops) {
-      EXPECT_TRUE(succeeded(finish(b.engine.stop())));
-    } else {
-      w.read(w.block);
-      EXPECT_EQ(wasm_promise_resolve(w.promise, nullptr), WASM_STATUS_OK);
-      wasm_promise_release(std::exchange(w.promise, nullptr));
-      EXPECT_TRUE(succeeded(finish(operation)));
-    }
-    EXPECT_EQ(w.drops, 1);
-    ASSERT_THAT(w.read.records, SizeIs(2));
-    EXPECT_EQ(w.read.records[1].value, "b");
-    wasm_promise_release(w.promise);
-  }
-}
-
-TEST(ParsedOutput, ASinkThatFailsFailsTheTransform) {
-  bench b("c_identity");
-  ASSERT_TRUE(succeeded(b.start()));
-  given_records records({"a"});
-  auto sink = [](we::parsed_block) { throw std::runtime_error("no room"); };
-  const auto end = finish(b.engine.transform_records(records.all(), sink));
-  EXPECT_EQ(end.status, WASM_STATUS_OUTPUT_REJECTED);
-  EXPECT_THAT(end.message(), HasSubstr("no room"));
 }
 
 }  // namespace

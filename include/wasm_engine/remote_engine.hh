@@ -65,8 +65,8 @@ struct remote_config {
   std::chrono::milliseconds connect_timeout{5'000};
   /// Time for a whole start: connecting, upload, compilation and the guest's own start.
   std::chrono::milliseconds start_timeout{60'000};
-  /// A server that says nothing for so long while a batch is in progress is lost. At least 100 ms. Servers say
-  /// something four times as often, also while a guest takes its time.
+  /// A server is lost if for so long nothing comes from it and no piece of the batch goes out to it while a batch is in
+  /// progress. At least 100 ms. Servers say something four times as often, also while a guest takes its time.
   std::chrono::milliseconds progress_timeout{30'000};
   /// Between two attempts to connect. They double and vary at random by a fifth.
   std::chrono::milliseconds backoff_min{100};
@@ -77,7 +77,8 @@ struct remote_config {
   std::size_t max_message = 16U << 20;
   /// Bytes of output for one batch at most, with 32 more for each record. A server that sends more is lost.
   std::uint64_t max_batch_output = 1U << 30;
-  /// The most that guests may have. 0: what the server gives. A start fails if the server cannot keep it.
+  /// The most that guests may have. 0: what the server gives. The lowest of these, of the transform's own limits and of
+  /// the server's holds.
   std::uint64_t memory_limit = 0;
   std::uint64_t record_time_limit_ns = 0;
   /// Takes log lines of guests. Called on the engines' threads while their futures are polled.

@@ -176,12 +176,20 @@ result<factory> remote_connection::create_factory(const runtime& r, const transf
     variable.set_value(value);
   }
   const auto& config = _shared->config;
-  open.mutable_limits()->set_memory(config.memory_limit);
-  open.mutable_limits()->set_record_time_ns(config.record_time_limit_ns);
+  // The lower one of the connection's and the transform's. 0 stands for neither.
+  const auto lower = [](std::uint64_t a, std::uint64_t b) { return a == 0 ? b : b == 0 ? a : std::min(a, b); };
+  auto& limits = *open.mutable_limits();
+  limits.set_memory(lower(config.memory_limit, t.limits.memory));
+  limits.set_record_time_ns(lower(config.record_time_limit_ns, static_cast<std::uint64_t>(t.limits.record_time.count())));
+  limits.set_output_buffer(t.limits.output_buffer);
   open.set_alive_interval_ms(static_cast<std::uint32_t>(
       std::clamp<std::int64_t>(config.progress_timeout.count() / 4, 25, std::numeric_limits<std::int32_t>::max())));
   wanted->module = std::move(module);
-  return create_custom_factory(r, t, [s = _shared, wanted]() -> std::unique_ptr<custom_engine> {
+  // These are the server's to keep.
+  auto local = t;
+  local.limits.memory = 0;
+  local.limits.record_time = {};
+  return create_custom_factory(r, local, [s = _shared, wanted]() -> std::unique_ptr<custom_engine> {
     return std::make_unique<remote::remote_engine>(s, wanted);
   });
 }

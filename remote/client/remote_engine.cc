@@ -13,9 +13,12 @@ namespace wasmengine::remote {
 
 namespace {
 
+/// Messages and lines of logs that a step takes. A server that sends them without end holds up no other task.
+constexpr int steps = 256;
+
 /// What the server says about a failure, with its status.
 std::string describe(const wire::Failure& f) {
-  const auto text = printable(f.message());
+  const auto text = printable_lines(f.message());
   return f.status() == 0 ? text : wasm_status_name(static_cast<wasm_status>(f.status())) + (": " + text);
 }
 
@@ -37,8 +40,8 @@ wasm_callback_result remote_engine::start(custom_call call) {
     _tries_again = !once;
     _stream = stream::open(_connection, _wanted, {_connect_until, _start_until}, false);
   }
-  while (auto message = _stream->take()) {
-    log(*message, call);
+  int budget = steps;
+  while (const auto* const message = next(call, budget)) {
     if (message->has_failure()) {
       tell(message->failure());
       start_failed("the remote guest did not start: " + describe(message->failure()),
@@ -48,20 +51,16 @@ wasm_callback_result remote_engine::start(custom_call call) {
       violated("there is output before the guest is ready");
     }
     if (message->has_ready()) {
-      const auto& ready = message->ready();
-      if (ready.version() < oldest_version || ready.version() > newest_version) {
-        violated("it chose version " + std::to_string(ready.version()) + " of the protocol, which this host does not speak");
-      }
-      const auto& hash = _wanted->open.open().module_sha256();
-      if (!hash.empty() && ready.module_sha256() != hash) {
-        violated("it runs another module than the one that was asked for");
-      }
-      _max_batch = ready.limits().batch();
-      _memory_size = ready.memory_size();
+      accept(message->ready());
+      _current = {};
       _stream->expect_nothing();
       ++_connection->counted.starts;
       return WASM_CALLBACK_RESULT_DONE;
     }
+    _current = {};
+  }
+  if (budget == 0) {
+    return WASM_CALLBACK_RESULT_AGAIN;
   }
   if (const auto end = _stream->end()) {
     if (end->why == stream_end::kind::unreachable && now < _connect_until && std::exchange(_tries_again, false)) {
@@ -79,6 +78,25 @@ wasm_callback_result remote_engine::start(custom_call call) {
   return WASM_CALLBACK_RESULT_PENDING;
 }
 
+void remote_engine::accept(const wire::Ready& ready) {
+  const auto& open = _wanted->open.open();
+  if (ready.version() < oldest_version || ready.version() > newest_version) {
+    violated("it chose version " + std::to_string(ready.version()) + " of the protocol, which this host does not speak");
+  }
+  if (!open.module_sha256().empty() && ready.module_sha256() != open.module_sha256()) {
+    violated("it runs another module than the one that was asked for");
+  }
+  const auto keeps = [](std::uint64_t most, std::uint64_t has) { return most == 0 || (has != 0 && has <= most); };
+  const auto &wanted = open.limits(), &limits = ready.limits();
+  if (!keeps(wanted.memory(), limits.memory()) || !keeps(wanted.record_time_ns(), limits.record_time_ns()) ||
+      !keeps(wanted.output_buffer(), limits.output_buffer())) {
+    violated("its guest may have more than the limits that were asked for");
+  }
+  _takes_pieces = ready.version() >= pieces_version;
+  _max_batch = limits.batch();
+  _memory_size = ready.memory_size();
+}
+
 void remote_engine::begin(const batch_work& work) {
   const auto batch = work.batch();
   const auto header = read_batch_header(batch).value();
@@ -92,7 +110,7 @@ void remote_engine::begin(const batch_work& work) {
     throw std::runtime_error(place() + "the batch has " + std::to_string(batch.size()) + " bytes and the server takes " +
                              std::to_string(_max_batch));
   }
-  _stream->send(++_batches, batch, work.first_record());
+  _stream->send(++_batches, batch, work.first_record(), _takes_pieces);
   _stream->expect_progress();
 }
 
@@ -100,15 +118,9 @@ wasm_callback_result remote_engine::transform(const batch_work& work, custom_cal
   if (!_progress) {
     begin(work);
   }
-  for (;;) {
-    if (!_current.message) {
-      _current = {_stream->take()};
-      if (!_current.message) {
-        break;
-      }
-      log(*_current.message, call);
-    }
-    const auto& message = *_current.message;
+  int budget = steps;
+  while (const auto* const found = next(call, budget)) {
+    const auto& message = *found;
     if (message.has_ready()) {
       violated("it is ready twice");
     }
@@ -129,6 +141,9 @@ wasm_callback_result remote_engine::transform(const batch_work& work, custom_cal
       return WASM_CALLBACK_RESULT_DONE;
     }
     _current = {};
+  }
+  if (budget == 0) {
+    return WASM_CALLBACK_RESULT_AGAIN;
   }
   if (const auto end = _stream->end()) {
     lose(end->text);
@@ -193,22 +208,42 @@ bool remote_engine::write_output(const batch_work& work) {
   return true;
 }
 
-void remote_engine::log(const wire::ToHost& message, custom_call call) const {
+const wire::ToHost* remote_engine::next(custom_call call, int& budget) {
+  if (budget == 0) {
+    return nullptr;
+  }
+  if (!_current.message) {
+    _current = {_stream->take()};
+    if (!_current.message) {
+      return nullptr;
+    }
+  }
+  --budget;
+  const auto& lines = _current.message->log();
+  for (; _current.line < lines.size(); ++_current.line) {
+    if (budget == 0) {
+      return nullptr;
+    }
+    --budget;
+    log(lines[_current.line], call);
+  }
+  return _current.message.get();
+}
+
+void remote_engine::log(const wire::LogLine& line, custom_call call) const {
   if (!_connection->config.log) {
     return;
   }
-  for (const auto& line : message.log()) {
-    const auto text = printable(line.text());
-    // Hosts may rely on the values that there are.
-    const auto severity = line.severity() <= WASM_LOG_SEVERITY_ERROR ? static_cast<wasm_log_severity>(line.severity())
-                                                                     : WASM_LOG_SEVERITY_INFO;
-    const auto source = line.source() == WASM_LOG_SOURCE_LIBRARY ? WASM_LOG_SOURCE_LIBRARY : WASM_LOG_SOURCE_GUEST;
-    try {
-      _connection->config.log({severity, line.continues(), _wanted->transform.name, text, source, 0, call.engine(),
-                               call.user_data()});
-    } catch (...) {
-      // As with guests: a log that fails ends nothing.
-    }
+  const auto text = printable(line.text());
+  // Hosts may rely on the values that there are.
+  const auto severity = line.severity() <= WASM_LOG_SEVERITY_ERROR ? static_cast<wasm_log_severity>(line.severity())
+                                                                   : WASM_LOG_SEVERITY_INFO;
+  const auto source = line.source() == WASM_LOG_SOURCE_LIBRARY ? WASM_LOG_SOURCE_LIBRARY : WASM_LOG_SOURCE_GUEST;
+  try {
+    _connection->config.log({severity, line.continues(), _wanted->transform.name, text, source, 0, call.engine(),
+                             call.user_data()});
+  } catch (...) {
+    // As with guests: a log that fails ends nothing.
   }
 }
 
@@ -218,12 +253,12 @@ void remote_engine::tell(const wire::Failure& f) const {
   }
   remote_failure told{_wanted->transform.name,
                       static_cast<wasm_status>(f.status()),
-                      printable(f.message()),
+                      printable_lines(f.message()),
                       f.has_record_index() ? std::optional(record_position{f.record_index(), f.record_offset()}) : std::nullopt,
                       static_cast<wasm_trap>(f.trap()),
                       f.has_exit_code() ? std::optional(f.exit_code()) : std::nullopt,
                       {},
-                      printable(f.guest_stderr())};
+                      printable_lines(f.guest_stderr())};
   for (const auto& frame : f.frames()) {
     told.frames.push_back({frame.index(), printable(frame.function()), printable(frame.file()), frame.line(), frame.column()});
   }
@@ -276,6 +311,7 @@ void remote_engine::stop() noexcept {
   _unreachable.clear();
   _batches = 0;
   _max_batch = 0;
+  _takes_pieces = false;
   _progress.reset();
   _current = {};
   _memory_size = 0;

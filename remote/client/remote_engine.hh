@@ -37,6 +37,7 @@ class remote_engine final : public custom_engine {
   /// A message that is being written and how far it is.
   struct position {
     stream::message message;
+    int line = 0;  ///< Of the log.
     std::size_t record = 0;
     std::size_t byte = 0;
     bool checked = false;
@@ -45,7 +46,12 @@ class remote_engine final : public custom_engine {
   void begin(const batch_work& work);
   /// Writes what is left of the output in the current message. False if there is no room.
   bool write_output(const batch_work& work);
-  void log(const wire::ToHost& message, custom_call call) const;
+  /// Takes the next message unless there is a current one, and logs some lines of it. The message when all are logged.
+  /// Null if there is none yet, or if other tasks should run first: then `budget` is 0.
+  const wire::ToHost* next(custom_call call, int& budget);
+  void log(const wire::LogLine& line, custom_call call) const;
+  /// The server is ready: checks what it says and keeps it.
+  void accept(const wire::Ready& ready);
   [[noreturn]] void start_failed(const std::string& why, bool lost);
   [[noreturn]] void fail(const wire::Failure& failure);
   [[noreturn]] void lose(const std::string& why);
@@ -62,6 +68,7 @@ class remote_engine final : public custom_engine {
   std::string _unreachable;  ///< Why the first attempt to connect failed.
   std::uint64_t _batches = 0;  ///< Of this stream.
   std::uint64_t _max_batch = 0;
+  bool _takes_pieces = false;
   std::optional<progress> _progress;
   position _current;
   std::uint64_t _memory_size = 0;

@@ -44,7 +44,19 @@ stream_end explain(const grpc::Status& status, bool ready) {
   }
 }
 
-std::size_t size_of(const wire::ToHost& m) { return m.ByteSizeLong() + sizeof(m); }
+/// Bytes that a message takes in memory, about. On the wire an empty line of a log has two and an offset one.
+std::size_t size_of(const wire::ToHost& m) {
+  const auto elements = [](int count, std::size_t size) { return static_cast<std::size_t>(count) * size; };
+  const auto& out = m.output();
+  return m.ByteSizeLong() + sizeof(m) + elements(m.log_size(), sizeof(wire::LogLine) + sizeof(std::string)) +
+         elements(out.sizes_size() + out.topics_size(), sizeof(std::uint32_t)) +
+         elements(out.offsets_size(), sizeof(std::int64_t)) +
+         elements(m.failure().frames_size(), sizeof(wire::Frame) + 2 * sizeof(std::string));
+}
+
+bool is_bloated(const wire::ToHost& m) {
+  return m.log_size() > max_log_lines || m.failure().frames_size() > max_frames;
+}
 
 }  // namespace
 
@@ -72,24 +84,30 @@ std::shared_ptr<stream> stream::open(std::shared_ptr<connection> host,
   return s;
 }
 
-void stream::send(std::uint64_t number, std::span<const std::uint8_t> batch, std::uint32_t first_record) {
-  auto m = std::make_unique<wire::ToServer>();
-  auto& b = *m->mutable_batch();
+void stream::send(std::uint64_t number, std::span<const std::uint8_t> batch, std::uint32_t first_record,
+                  bool in_pieces) {
+  std::deque<std::unique_ptr<wire::ToServer>> pieces;
+  const auto first_size = in_pieces ? std::min(chunk_size, batch.size()) : batch.size();
+  auto& b = *pieces.emplace_back(std::make_unique<wire::ToServer>())->mutable_batch();
   b.set_number(number);
-  b.set_batch(batch.data(), batch.size());
+  b.set_batch(batch.data(), first_size);
   b.set_first_record(first_record);
+  if (first_size < batch.size()) {
+    b.set_size(batch.size());
+  }
+  for (auto rest = batch.subspan(first_size); !rest.empty(); rest = rest.subspan(std::min(chunk_size, rest.size()))) {
+    auto& chunk = *pieces.emplace_back(std::make_unique<wire::ToServer>())->mutable_chunk();
+    chunk.set_data(rest.data(), std::min(chunk_size, rest.size()));
+  }
   ++_connection->counted.batches;
   _connection->counted.bytes_sent += batch.size();
   const std::lock_guard lock(_mutex);
   if (_end || !_hold) {
     return;
   }
-  if (_writing) {
-    // `Open` or the module's last piece. A server that is ready has them all the same.
-    _queued = std::move(m);
-  } else {
-    begin_write(std::move(m));
-  }
+  // `Open` or the module's last piece may still be on its way. A server that is ready has them all the same.
+  _queued = std::move(pieces);
+  write_more();
 }
 
 stream::message stream::take() {
@@ -216,11 +234,21 @@ void stream::OnWriteDone(bool ok) {
   if (!ok || _end) {
     return;  // `OnDone` says why
   }
-  if (_queued) {
-    begin_write(std::move(_queued));
-  } else {
-    upload_more();
+  _heard = clock::now();  // a piece has gone out
+  write_more();
+}
+
+void stream::write_more() {
+  if (_writing) {
+    return;
   }
+  if (_queued.empty()) {
+    upload_more();
+    return;
+  }
+  auto next = std::move(_queued.front());
+  _queued.pop_front();
+  begin_write(std::move(next));
 }
 
 void stream::OnReadInitialMetadataDone(bool ok) {
@@ -248,6 +276,9 @@ void stream::OnReadDone(bool ok) {
         _uploaded = 0;
         upload_more();
       }
+    }
+    if (is_bloated(*m)) {
+      end_with({kind::lost, "the server broke the protocol: a message has more lines or frames than one may have"});
     }
     if (!_end) {
       _connection->counted.bytes_received += m->output().payloads().size();

@@ -46,8 +46,8 @@ class stream final : public grpc::ClientBidiReactor<wire::ToServer, wire::ToHost
 
   // ---- The engine's thread ----
 
-  /// Sends a batch. The bytes are copied.
-  void send(std::uint64_t number, std::span<const std::uint8_t> batch, std::uint32_t first_record);
+  /// Sends a batch, in pieces if the server knows them. The bytes are copied.
+  void send(std::uint64_t number, std::span<const std::uint8_t> batch, std::uint32_t first_record, bool in_pieces);
   /// The next message. None if there is none yet or none will come.
   message take();
   /// Why it ended. None as long as there are messages.
@@ -74,6 +74,7 @@ class stream final : public grpc::ClientBidiReactor<wire::ToServer, wire::ToHost
   // All of these with the mutex.
   void begin_read();
   void begin_write(std::unique_ptr<wire::ToServer> next);
+  void write_more();
   void upload_more();
   void release_hold();
   void end_with(stream_end end);
@@ -92,7 +93,7 @@ class stream final : public grpc::ClientBidiReactor<wire::ToServer, wire::ToHost
   std::deque<message> _inbox;
   std::size_t _inbox_bytes = 0;
   std::unique_ptr<wire::ToServer> _writing;  ///< What gRPC sends.
-  std::unique_ptr<wire::ToServer> _queued;   ///< What comes behind it.
+  std::deque<std::unique_ptr<wire::ToServer>> _queued;  ///< What comes behind it.
   std::optional<std::size_t> _uploaded;      ///< Bytes of the module that were sent if the server wants it.
   promise _waiter;
   std::optional<stream_end> _end;

@@ -37,6 +37,9 @@ void check(const server_config& c) {
   if (c.listen.empty()) {
     throw std::runtime_error("there is no address to listen on");
   }
+  if (c.buffer_bytes < c.max_batch + message_overhead) {
+    throw std::runtime_error("buffer_bytes must be at least max_batch and 64 KiB more");
+  }
   if (c.insecure) {
     return;
   }
@@ -61,7 +64,9 @@ std::size_t most_streams(const server_config& c) {
 
 }  // namespace
 
-class server::service final : public wire::Engines::CallbackService {
+/// `Metrics` gets its message as bytes, which are not parsed for a host without the token.
+class server::service final
+    : public wire::Engines::WithCallbackMethod_Run<wire::Engines::WithRawCallbackMethod_Metrics<wire::Engines::Service>> {
  public:
   explicit service(core& c) : _core(c), _most_streams(most_streams(c.config)) {}
 
@@ -81,14 +86,18 @@ class server::service final : public wire::Engines::CallbackService {
     return session::accept(_core, context->peer());
   }
 
-  grpc::ServerUnaryReactor* Metrics(grpc::CallbackServerContext* context, const wire::MetricsRequest*,
-                                    wire::MetricsText* reply) override {
+  grpc::ServerUnaryReactor* Metrics(grpc::CallbackServerContext* context, const grpc::ByteBuffer*,
+                                    grpc::ByteBuffer* reply) override {
     auto* const reactor = context->DefaultReactor();
     auto status = _core.refusal(*context);
     if (!status) {
-      reply->set_text(_core.metrics());
+      // Nothing that is in the message counts in this version.
+      wire::MetricsText metrics;
+      metrics.set_text(_core.metrics());
+      bool owned = false;
+      status = grpc::SerializationTraits<wire::MetricsText>::Serialize(metrics, reply, &owned);
     }
-    reactor->Finish(status.value_or(grpc::Status::OK));
+    reactor->Finish(*status);
     return reactor;
   }
 
@@ -117,6 +126,9 @@ server::server(server_config config) {
   builder.SetMaxSendMessageSize(-1);
   // A batch need not wait for the host to hear that its first part has come.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1 << 20);
+  grpc::ResourceQuota quota("wasm-transform serve");
+  quota.Resize(c.buffer_bytes);
+  builder.SetResourceQuota(quota);
   // An address that another process has is an error.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.RegisterService(_service.get());

@@ -41,7 +41,10 @@ struct server_config {
   std::uint64_t record_time_limit_ns = 3'000'000'000;
   std::uint64_t output_buffer_limit = 1U << 20;
   std::uint64_t max_batch = 16U << 20;
+  /// Bytes that gRPC holds for all connections, of hosts that are not known yet, too. What does not fit is refused.
+  std::uint64_t buffer_bytes = 512U << 20;
   std::size_t window = 1U << 20;  ///< Bytes of output of an engine that wait to be sent before the guest waits.
+  /// For `Open`, and for each piece of a module and of a batch.
   std::chrono::milliseconds handshake_timeout{30'000};
   std::string compile_helper = {};  ///< Path. Empty: modules are compiled in this process.
   std::string cache_directory = {};  ///< Of compiled modules. Empty: none.

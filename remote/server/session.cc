@@ -16,48 +16,12 @@ using cause = wire::Failure;
 constexpr std::size_t message_size = 256U << 10;
 constexpr std::size_t most_log_bytes = 256U << 10;
 
-transform_config describe(const wire::Open& open) {
-  transform_config t{open.name(), open.input_topic(), {open.output_topics().begin(), open.output_topics().end()}, {}};
-  for (const auto& v : open.env()) {
-    t.env.emplace_back(v.name(), v.value());
-  }
-  return t;
-}
-
-/// What makes a compiled transform the same: module and description.
-std::string key_of(const std::string& hash, const wire::Open& open) {
-  wire::Open same;
-  same.set_module_sha256(hash);
-  same.set_name(open.name());
-  same.set_input_topic(open.input_topic());
-  *same.mutable_output_topics() = open.output_topics();
-  *same.mutable_env() = open.env();
-  return same.SerializeAsString();
-}
-
 /// Refusals of modules and descriptions come again. Shortages may pass.
 wire::Failure::Cause cause_of(wasm_status status) {
   return status >= WASM_STATUS_PANIC ? cause::CAUSE_SERVER : cause::CAUSE_REFUSED;
 }
 
-grpc::Status violation(const char* what) { return {grpc::StatusCode::INVALID_ARGUMENT, what}; }
-
 }  // namespace
-
-/// Awaits the next message.
-struct session::reading {
-  session& s;
-
-  [[nodiscard]] bool await_ready() const noexcept { return s._received || s._reads_ended || s._drains; }
-  void await_suspend(std::coroutine_handle<> waiter) const noexcept { s._reader = waiter; }
-  [[nodiscard]] std::unique_ptr<wire::ToServer> await_resume() const {
-    auto message = std::move(s._received);
-    if (message) {
-      s.read_more();
-    }
-    return message;
-  }
-};
 
 struct session::sink {
   session& s;
@@ -72,7 +36,8 @@ session* session::accept(core& c, std::string peer) {
   return s.get();
 }
 
-session::session(core& c, shard& s, std::string peer) : _core(c), _shard(s), _peer(std::move(peer)) {
+session::session(core& c, shard& s, std::string peer)
+    : _core(c), _shard(s), _peer(std::move(peer)), _out(*this, c.config.window) {
   ++_core.counted.streams;  // `streams` was counted when the call was let in
 }
 
@@ -85,7 +50,7 @@ void session::begin() {
   }
   read_more();
   _work = serve();
-  _work.start(
+  _work.run(
       [](void* me) noexcept {
         // Not at once: the coroutine still runs.
         static_cast<session*>(me)->_shard.events.call([s = static_cast<session*>(me)->shared_from_this()] { s->ended(); });
@@ -93,15 +58,15 @@ void session::begin() {
       this);
 }
 
-task session::serve() {
+task<> session::serve() {
   try {
     const auto first = co_await next();
     if (!first) {
-      finish(_drains ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "the server shuts down") : grpc::Status::OK);
+      _out.finish(_drains ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "the server shuts down") : grpc::Status::OK);
       co_return;
     }
     if (!first->has_open()) {
-      finish(violation("the first message is not Open"));
+      violation("the first message is not Open");
       co_return;
     }
     const wire::Open& open = first->open();
@@ -111,80 +76,11 @@ task session::serve() {
       fail(cause::CAUSE_REFUSED, *why);
       co_return;
     }
-
-    // The module: by name, by content, or uploaded.
-    auto hash = open.module_sha256();
-    module_bytes module;
-    if (!open.module_name().empty()) {
-      const auto named = _core.store.by_name(open.module_name());
-      if (named && (hash.empty() || hash == named->hash)) {
-        hash = named->hash;
-        module = named->bytes;
-      } else if (hash.empty() || open.module_size() == 0) {
-        fail(cause::CAUSE_REFUSED, named ? "the module \"" + open.module_name() + "\" here has other content, with SHA-256 " + hex(named->hash)
-                                         : "there is no module \"" + open.module_name() + "\" here");
-        co_return;
-      }
-    }
-    const auto key = key_of(hash, open);
-    auto compiling = _core.cache.get(key);
-    if (!compiling) {
-      if (!module) {
-        module = _core.store.by_hash(hash);
-      }
-      if (!module) {
-        if (!_core.config.uploads || open.module_size() == 0) {
-          fail(cause::CAUSE_REFUSED, "there is no module with SHA-256 " + hex(hash) + " here" +
-                                         (_core.config.uploads ? "" : " and uploads are not allowed"));
-          co_return;
-        }
-        auto room = _core.store.reserve(open.module_size());
-        if (!room) {
-          fail(cause::CAUSE_SERVER, "there is no room for a module of " + std::to_string(open.module_size()) + " bytes");
-          co_return;
-        }
-        auto ask = std::make_unique<wire::ToHost>();
-        ask->mutable_need_module();
-        send(std::move(ask));
-        std::vector<std::uint8_t> bytes;
-        while (bytes.size() < open.module_size()) {
-          const auto piece = co_await next();
-          if (!piece) {
-            fail(cause::CAUSE_SERVER, "the upload ended early");
-            co_return;
-          }
-          const auto& data = piece->chunk().data();
-          if (!piece->has_chunk() || data.empty() || data.size() > max_chunk_size || data.size() > open.module_size() - bytes.size()) {
-            finish(violation("a piece of the module was expected"));
-            co_return;
-          }
-          _since = clock::now();
-          bytes.insert(bytes.end(), data.begin(), data.end());
-        }
-        if (sha256(bytes) != hash) {
-          fail(cause::CAUSE_REFUSED, "the module that was uploaded has another SHA-256 than Open says");
-          co_return;
-        }
-        ++_core.counted.uploads;
-        _core.log(_peer + " uploaded a module of " + std::to_string(bytes.size()) + " bytes, SHA-256 " + hex(hash));
-        module = _core.store.add(hash, std::move(bytes), std::move(*room));
-      }
-      if (!_core.has_room_for_module()) {
-        fail(cause::CAUSE_SERVER, "the server has as many modules as it may have");
-        co_return;
-      }
-      compiling = _core.cache.get(key, *module, describe(open));
-      if (!compiling) {
-        fail(cause_of(compiling.err().status()), compiling.err());
-        co_return;
-      }
-    }
-    _phase = phase::working;
-    if (const auto compiled = co_await on(_shard.events, *compiling); !compiled) {
-      fail(cause_of(compiled.err().status()), compiled.err());
+    auto found = co_await deploy(open);
+    if (!found) {
       co_return;
     }
-    auto made = engine::create(compiling.value().take().value());
+    auto made = engine::create(std::move(found->compiled));
     if (!made) {
       fail(cause::CAUSE_SERVER, made.err());
       co_return;
@@ -196,89 +92,105 @@ task session::serve() {
       fail(status >= WASM_STATUS_PANIC ? cause::CAUSE_SERVER : cause::CAUSE_GUEST, started.err());
       co_return;
     }
-    {
-      auto message = std::make_unique<wire::ToHost>();
-      auto& ready = *message->mutable_ready();
-      ready.set_version(std::min(open.version(), newest_version));
-      ready.set_library(std::string(version()));
-      ready.set_module_sha256(hash);
-      auto& limits = *ready.mutable_limits();
-      limits.set_memory(_core.config.memory_limit);
-      limits.set_record_time_ns(_core.config.record_time_limit_ns);
-      limits.set_output_buffer(_core.config.output_buffer_limit);
-      limits.set_batch(_core.config.max_batch);
-      ready.set_memory_size(guest.memory_size().value());
-      send(std::move(message));
-    }
-    sink output{*this};
-    for (;;) {
-      _phase = phase::idle;
-      const auto message = co_await next();
-      if (!message) {
-        break;
-      }
-      _phase = phase::working;
-      _since = clock::now();
-      if (!message->has_batch() || message->batch().number() != _batch + 1) {
-        finish(violation("the next batch was expected"));
-        co_return;
-      }
-      const auto& wanted = message->batch();
-      ++_batch;
-      ++_core.counted.batches;
-      const auto bytes = std::span(reinterpret_cast<const std::uint8_t*>(wanted.batch().data()), wanted.batch().size());
-      if (const auto header = read_batch_header(bytes)) {
-        _base_offset = header->base_offset;
-      }
-      auto transforming = guest.transform_from(bytes, wanted.first_record(), output);
-      if (!transforming) {
-        fail(cause::CAUSE_GUEST, transforming.err());
-        co_return;
-      }
-      if (const auto done = co_await on(_shard.events, std::move(*transforming)); !done) {
-        send_output();
-        fail(cause::CAUSE_GUEST, done.err());
-        co_return;
-      }
-      auto last = _output ? std::move(_output) : std::make_unique<wire::ToHost>();
-      last->mutable_done()->set_batch(_batch);
-      last->mutable_done()->set_memory_size(guest.memory_size().value());
-      send(std::move(last));
-    }
-    if (_drains) {
-      fail(cause::CAUSE_SERVER, "the server shuts down");
-    } else {
-      finish(grpc::Status::OK);
+    auto message = std::make_unique<wire::ToHost>();
+    auto& ready = *message->mutable_ready();
+    ready.set_version(std::min(open.version(), newest_version));
+    ready.set_library(std::string(version()));
+    ready.set_module_sha256(found->hash);
+    *ready.mutable_limits() = found->limits;
+    ready.set_memory_size(guest.memory_size().value());
+    send(std::move(message));
+    while (co_await transform(guest)) {
     }
   } catch (const std::exception& e) {
     _core.log(_peer + ", transform \"" + printable(_name) + "\": " + printable(e.what()));
-    finish({grpc::StatusCode::INTERNAL, e.what()});
+    _out.finish({grpc::StatusCode::INTERNAL, e.what()});
   }
+}
+
+task<bool> session::transform(engine& guest) {
+  _phase = phase::idle;
+  const auto message = co_await next();
+  if (!message) {
+    if (_drains) {
+      fail(cause::CAUSE_SERVER, "the server shuts down");
+    } else {
+      _out.finish(grpc::Status::OK);
+    }
+    co_return false;
+  }
+  _since = clock::now();
+  if (!message->has_batch() || message->batch().number() != _batch + 1) {
+    violation("the next batch was expected");
+    co_return false;
+  }
+  auto& wanted = *message->mutable_batch();
+  if (wanted.size() > wanted.batch().size()) {
+    const bool is_whole = co_await receive_rest(wanted);
+    if (!is_whole) {
+      co_return false;
+    }
+  }
+  _phase = phase::working;
+  ++_batch;
+  ++_core.counted.batches;
+  const auto bytes = std::span(reinterpret_cast<const std::uint8_t*>(wanted.batch().data()), wanted.batch().size());
+  if (const auto header = read_batch_header(bytes)) {
+    _base_offset = header->base_offset;
+  }
+  sink output{*this};
+  auto transforming = guest.transform_from(bytes, wanted.first_record(), output);
+  if (!transforming) {
+    fail(cause::CAUSE_GUEST, transforming.err());
+    co_return false;
+  }
+  if (const auto done = co_await on(_shard.events, std::move(*transforming)); !done) {
+    send_output();
+    fail(cause::CAUSE_GUEST, done.err());
+    co_return false;
+  }
+  auto last = _output ? std::move(_output) : std::make_unique<wire::ToHost>();
+  last->mutable_done()->set_batch(_batch);
+  last->mutable_done()->set_memory_size(guest.memory_size().value());
+  send(std::move(last));
+  co_return true;
+}
+
+task<bool> session::receive_rest(wire::Batch& batch) {
+  if (batch.size() > _core.config.max_batch) {
+    _out.finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "the batch has more bytes than the server takes"});
+    co_return false;
+  }
+  _phase = phase::receiving;
+  auto& bytes = *batch.mutable_batch();
+  while (bytes.size() < batch.size()) {
+    const auto piece = co_await next();
+    if (!piece) {
+      fail(cause::CAUSE_SERVER, _drains ? "the server shuts down" : "the batch ended early");
+      co_return false;
+    }
+    const auto& data = piece->chunk().data();
+    if (!piece->has_chunk() || data.empty() || data.size() > max_chunk_size || data.size() > batch.size() - bytes.size()) {
+      violation("a piece of the batch was expected");
+      co_return false;
+    }
+    bytes.append(data);
+    _since = clock::now();
+    if (_alive.count() > 0 && _since - _said >= _alive && !_out.is_sending()) {
+      send(std::make_unique<wire::ToHost>());
+    }
+  }
+  co_return true;
 }
 
 session::reading session::next() { return {*this}; }
 
-std::optional<std::string> session::examine(const wire::Open& open) const {
-  const auto& c = _core.config;
-  if (open.version() < oldest_version || open.oldest_version() > newest_version || open.oldest_version() > open.version()) {
-    return "the host speaks versions " + std::to_string(open.oldest_version()) + " to " + std::to_string(open.version()) +
-           " of the protocol and the server " + std::to_string(oldest_version) + " to " + std::to_string(newest_version);
+std::unique_ptr<wire::ToServer> session::reading::await_resume() const {
+  auto message = std::move(s._received);
+  if (message) {
+    s.read_more();
   }
-  if (!open.module_sha256().empty() && open.module_sha256().size() != hash_size) {
-    return "the module's SHA-256 does not have 32 bytes";
-  }
-  if (open.module_sha256().empty() && open.module_name().empty()) {
-    return "no module is named";
-  }
-  const auto exceeds = [](std::uint64_t most, std::uint64_t has) { return most != 0 && most < has; };
-  const auto& most = open.limits();
-  if (exceeds(most.memory(), c.memory_limit) || exceeds(most.record_time_ns(), c.record_time_limit_ns) ||
-      exceeds(most.output_buffer(), c.output_buffer_limit)) {
-    return "guests here may have " + std::to_string(c.memory_limit) + " bytes of memory, " +
-           std::to_string(c.record_time_limit_ns) + " ns for a record and " + std::to_string(c.output_buffer_limit) +
-           " bytes of output, and the host wants less";
-  }
-  return std::nullopt;
+  return message;
 }
 
 wasm_callback_result session::deliver(output_block block, output_call call) {
@@ -311,26 +223,17 @@ wasm_callback_result session::deliver(output_block block, output_call call) {
       }
     }
   }
-  {
-    const std::lock_guard lock(_mutex);
-    if (_broken || _outgoing_bytes < _core.config.window) {
-      return WASM_CALLBACK_RESULT_DONE;
-    }
+  if (_out.has_room()) {
+    return WASM_CALLBACK_RESULT_DONE;
   }
   send_output();
-  auto later = call.later().value();
-  const std::lock_guard lock(_mutex);
-  if (_broken || _outgoing_bytes < _core.config.window) {
-    later.resolve().value();
-  } else {
-    _room = std::move(later);
-  }
+  _out.wait_for_room(call.later().value());
   return WASM_CALLBACK_RESULT_PENDING;
 }
 
 void session::log(const log_line& line) {
   // A host that does not read must not make this grow.
-  if (_log_bytes > most_log_bytes) {
+  if (_log_bytes > most_log_bytes || _log.log_size() == max_log_lines) {
     return;
   }
   auto& out = *_log.add_log();
@@ -353,17 +256,11 @@ void session::send(std::unique_ptr<wire::ToHost> message) {
     _log.clear_log();
     _log_bytes = 0;
   }
-  _since = clock::now();
-  const std::lock_guard lock(_mutex);
-  if (_broken || _finished || _status) {
-    return;
-  }
-  _outgoing_bytes += message->ByteSizeLong();
-  _outgoing.push_back(std::move(message));
-  if (!_writing) {
-    begin_write();
-  }
+  _since = _said = clock::now();
+  _out.send(std::move(message));
 }
+
+void session::violation(const char* what) { _out.finish({grpc::StatusCode::INVALID_ARGUMENT, what}); }
 
 void session::fail(wire::Failure::Cause why, const std::string& text) {
   auto message = std::make_unique<wire::ToHost>();
@@ -374,8 +271,10 @@ void session::fail(wire::Failure::Cause why, const std::string& text) {
     _core.log(_peer + ", transform \"" + printable(_name) + "\" refused: " + printable(text));
   }
   send(std::move(message));
-  finish(grpc::Status::OK);
+  _out.finish(grpc::Status::OK);
 }
+
+void session::fail(const error& e) { fail(cause_of(e.status()), e); }
 
 void session::fail(wire::Failure::Cause why, const error& e) {
   auto message = std::make_unique<wire::ToHost>();
@@ -405,28 +304,27 @@ void session::fail(wire::Failure::Cause why, const error& e) {
   }
   _core.log(_peer + ", transform \"" + printable(_name) + "\": " + e.status_name() + ": " + printable(e.what()));
   send(std::move(message));
-  finish(grpc::Status::OK);
+  _out.finish(grpc::Status::OK);
 }
 
 bool session::tick() {
   const auto idle_for = clock::now() - _since;
-  if (_phase == phase::opening && idle_for > _core.config.handshake_timeout) {
-    abort({grpc::StatusCode::DEADLINE_EXCEEDED, "nothing was asked for in time"});
+  const bool waits = _phase == phase::opening || _phase == phase::receiving;
+  if (waits && idle_for > _core.config.handshake_timeout) {
+    const bool receives = _phase == phase::receiving;
+    abort({grpc::StatusCode::DEADLINE_EXCEEDED, receives ? "the rest of the batch did not come in time" : "nothing was asked for in time"});
   } else if (_phase == phase::working && ((_alive.count() > 0 && idle_for >= _alive) || _log.log_size() > 0)) {
-    {
-      const std::lock_guard lock(_mutex);
-      if (_writing) {
-        return true;  // the host does not read
-      }
+    if (_out.is_sending()) {
+      return true;  // the host does not read
     }
     send(std::make_unique<wire::ToHost>());
   }
-  return _phase == phase::opening || _phase == phase::working;
+  return _phase != phase::idle && _phase != phase::ended;
 }
 
 void session::drain() {
   _drains = true;
-  if (_phase == phase::idle || _phase == phase::opening) {
+  if (_phase != phase::working) {
     if (const auto waiter = std::exchange(_reader, nullptr)) {
       waiter.resume();
     }
@@ -457,8 +355,8 @@ void session::abort(const grpc::Status& status) {
     return;
   }
   _reader = nullptr;
-  finish(status);
-  _work = task();  // ends what is in progress
+  _out.finish(status);
+  _work = task<>();  // ends what is in progress
   ended();
 }
 
@@ -467,7 +365,7 @@ void session::ended() {
     return;
   }
   _phase = phase::ended;
-  _work = task();
+  _work = task<>();
   --_shard.load;
   _shard.sessions.erase(shared_from_this());
 }
@@ -476,55 +374,12 @@ void session::OnReadDone(bool ok) {
   _shard.events.call([s = shared_from_this(), ok] { s->received(ok); });
 }
 
-void session::OnWriteDone(bool ok) {
-  promise room;
-  {
-    const std::lock_guard lock(_mutex);
-    _writing = false;
-    _outgoing_bytes -= _outgoing.front()->ByteSizeLong();
-    _outgoing.pop_front();
-    if (!ok) {
-      _broken = true;
-      _outgoing.clear();
-      _outgoing_bytes = 0;
-    }
-    if (!_outgoing.empty()) {
-      begin_write();
-    } else if (_status && !std::exchange(_finished, true)) {
-      Finish(*_status);
-    }
-    if (_outgoing_bytes <= _core.config.window / 2) {
-      room = std::move(_room);
-      _room = promise();
-    }
-  }
-  if (room) {
-    (void)room.resolve();
-  }
-}
+void session::OnWriteDone(bool ok) { _out.sent(ok); }
 
 void session::OnCancel() {
   _shard.events.call([s = shared_from_this()] { s->abort(grpc::Status::CANCELLED); });
 }
 
 void session::OnDone() { const auto last = std::move(_self); }
-
-void session::finish(const grpc::Status& status) {
-  const std::lock_guard lock(_mutex);
-  if (_finished || _status) {
-    return;
-  }
-  if (_outgoing.empty() && !_writing) {
-    _finished = true;
-    Finish(status);
-  } else {
-    _status = status;
-  }
-}
-
-void session::begin_write() {
-  _writing = true;
-  StartWrite(_outgoing.front().get());
-}
 
 }  // namespace wasmengine::remote

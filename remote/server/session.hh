@@ -5,13 +5,11 @@
 #pragma once
 
 #include "core.hh"
-#include "task.hh"
+#include "outbox.hh"
 
 #include <chrono>
 #include <coroutine>
-#include <deque>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 
@@ -37,8 +35,22 @@ class session final : public grpc::ServerBidiReactor<wire::ToServer, wire::ToHos
 
  private:
   using clock = std::chrono::steady_clock;
-  enum class phase { opening, working, idle, ended };
-  struct reading;
+  /// `receiving`: the rest of a batch comes.
+  enum class phase { opening, idle, receiving, working, ended };
+  /// What a host asked for.
+  struct deployed {
+    factory compiled;
+    std::string hash;
+    wire::Limits limits;
+  };
+  /// Awaits the next message.
+  struct reading {
+    session& s;
+
+    [[nodiscard]] bool await_ready() const noexcept { return s._received || s._reads_ended || s._drains; }
+    void await_suspend(std::coroutine_handle<> waiter) const noexcept { s._reader = waiter; }
+    [[nodiscard]] std::unique_ptr<wire::ToServer> await_resume() const;
+  };
   struct sink;
 
   session(core& c, shard& s, std::string peer);
@@ -53,34 +65,46 @@ class session final : public grpc::ServerBidiReactor<wire::ToServer, wire::ToHos
   // ---- The loop's thread ----
 
   void begin();
-  task serve();
+  task<> serve();
+  /// Serves the next batch. False when the stream ends.
+  task<bool> transform(engine& guest);
+  /// The rest of a batch that comes in pieces. False when the stream ends.
+  task<bool> receive_rest(wire::Batch& batch);
   void read_more();
   void received(bool ok);
   /// The next message of the host. Null at the end of the stream and when the server shuts down.
   [[nodiscard]] reading next();
-  /// What is wrong with what the host asks for. None if nothing is.
-  [[nodiscard]] std::optional<std::string> examine(const wire::Open& open) const;
   wasm_callback_result deliver(output_block block, output_call call);
   void send(std::unique_ptr<wire::ToHost> message);
   void send_output();
+  /// The host broke the protocol.
+  void violation(const char* what);
   void fail(wire::Failure::Cause cause, const std::string& why);
   void fail(wire::Failure::Cause cause, const error& why);
+  void fail(const error& why);
   void abort(const grpc::Status& status);
   void ended();
 
-  // ---- Any thread ----
+  // In deploy.cc.
 
-  void finish(const grpc::Status& status);
-  void begin_write();  // with the mutex
+  /// What is wrong with what the host asks for. None if nothing is.
+  [[nodiscard]] static std::optional<std::string> examine(const wire::Open& open);
+  /// What the guest may have.
+  [[nodiscard]] wire::Limits limits_of(const wire::Open& open) const;
+  /// The compiled transform. None after a failure, which was sent.
+  task<std::optional<deployed>> deploy(const wire::Open& open);
+  /// The module from the host. Null after a failure, which was sent.
+  task<module_bytes> upload(const wire::Open& open);
 
   core& _core;
   shard& _shard;
   const std::string _peer;
   std::shared_ptr<session> _self;  ///< gRPC's reference.
 
-  task _work;
+  task<> _work;
   phase _phase = phase::opening;
-  clock::time_point _since = clock::now();  ///< When the phase began or something was sent last.
+  clock::time_point _since = clock::now();  ///< When the phase began, or something came or was sent last.
+  clock::time_point _said = _since;         ///< When something was sent last.
   std::unique_ptr<wire::ToServer> _incoming;
   std::unique_ptr<wire::ToServer> _received;
   bool _reads_ended = false;
@@ -93,15 +117,7 @@ class session final : public grpc::ServerBidiReactor<wire::ToServer, wire::ToHos
   std::unique_ptr<wire::ToHost> _output;  ///< Not sent yet: what ends the batch may go with it.
   wire::ToHost _log;
   std::size_t _log_bytes = 0;
-
-  std::mutex _mutex;
-  std::deque<std::unique_ptr<wire::ToHost>> _outgoing;
-  std::size_t _outgoing_bytes = 0;
-  bool _writing = false;
-  bool _broken = false;    ///< Nothing can be sent any more.
-  bool _finished = false;  ///< gRPC was told the end.
-  std::optional<grpc::Status> _status;  ///< The end, as soon as everything was sent.
-  promise _room;                        ///< Of the sink that waits.
+  outbox _out;
 };
 
 }  // namespace wasmengine::remote

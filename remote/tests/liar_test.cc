@@ -5,6 +5,8 @@
 #include "protocol.hh"
 #include "support.hh"
 
+#include <grpcpp/generic/generic_stub.h>
+
 using namespace remote_tests;
 using testing::AllOf;
 using testing::AnyOf;
@@ -141,6 +143,8 @@ std::vector<lie> lies() {
   all.push_back({"FailsWithoutARecord", answers([](auto& m) { put(m, {1}); m.mutable_failure()->set_cause(wire::Failure::CAUSE_GUEST); m.mutable_failure()->set_status(50); m.mutable_failure()->set_message("why"); }), "the remote guest is gone: guest-trap: why", 0, 1});
   all.push_back({"SendsALargeMessage", answers([](auto& m) { m.mutable_output()->mutable_payloads()->resize(2U << 20); }), "a limit was exceeded"});
   all.push_back({"SendsOutputWithoutEnd", [](auto& s) { be_ready(s); wire::ToServer b; s.Read(&b); wire::ToHost m; put(m, std::vector<std::int64_t>(100, 0)); while (s.Write(m)) {} return grpc::Status::OK; }, broke + "it has more output for a batch than max_batch_output allows"});
+  all.push_back({"HasTooManyLines", answers([](auto& m) { for (int i = 0; i <= we::remote::max_log_lines; ++i) { m.add_log(); } }), broke + "a message has more lines or frames"});
+  all.push_back({"HasTooManyFrames", answers([](auto& m) { for (int i = 0; i <= we::remote::max_frames; ++i) { m.mutable_failure()->add_frames(); } }), broke + "a message has more lines or frames"});
   // The last one is for a server that has sent all output of a record, which the host cannot know.
   all.push_back({"IsLostBehindTheLastRecord", [](auto& s) { be_ready(s); wire::ToServer b; s.Read(&b); send(s, [](auto& m) { put(m, {0, 1, 2}); }); return grpc::Status::OK; }, "the server ended the stream", 2, 2});
   return all;
@@ -168,7 +172,7 @@ TEST(RemoteLiarAtTheStart, IsToldApart) {
   };
   EXPECT_THAT(start_fails(first([](auto& m) { m.mutable_done(); }), lost), HasSubstr("output before the guest is ready"));
   EXPECT_THAT(start_fails(first([](auto& m) { put(m, {0}); }), lost), HasSubstr("output before the guest is ready"));
-  EXPECT_THAT(start_fails(first([](auto& m) { m.mutable_ready()->set_version(2); }), lost), HasSubstr("it chose version 2"));
+  EXPECT_THAT(start_fails(first([](auto& m) { m.mutable_ready()->set_version(3); }), lost), HasSubstr("it chose version 3"));
   EXPECT_THAT(start_fails(first([](auto& m) { m.mutable_ready()->set_version(1); }), lost), HasSubstr("another module"));
   EXPECT_THAT(start_fails([](auto& s) { wire::ToHost m; m.mutable_need_module(); s.Write(m); s.Write(m); return until_the_end(s); }, lost),
               HasSubstr("it asks for the module and should not"));
@@ -177,6 +181,64 @@ TEST(RemoteLiarAtTheStart, IsToldApart) {
   EXPECT_THAT(start_fails([](auto&) { return grpc::Status::OK; }, lost), HasSubstr("the server ended the stream"));
   EXPECT_THAT(start_fails([](auto&) { return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "what?"); }, WASM_STATUS_CUSTOM_ENGINE_FAILED),
               HasSubstr("no wasm-transform serve, or one of another version"));
+}
+
+TEST(RemoteLiarAtTheStart, GivesMoreThanWasAskedFor) {
+  for (const bool tells : {false, true}) {
+    liar s([=](auto& stream) {
+      wire::ToServer open;
+      stream.Read(&open);
+      send(stream, [&](auto& m) {
+        m.mutable_ready()->set_version(1);
+        m.mutable_ready()->set_module_sha256(open.open().module_sha256());
+        m.mutable_ready()->mutable_limits()->set_memory(tells ? 2U << 20 : 0);
+      });
+      return until_the_end(stream);
+    });
+    remote_bench b({.address = s.address(), .memory_limit = 1U << 20}, {.bytes = module("c_identity")});
+    const auto end = b.start();
+    EXPECT_EQ(end.status, WASM_STATUS_CUSTOM_ENGINE_LOST);
+    EXPECT_THAT(end.message(), HasSubstr("its guest may have more than the limits that were asked for"));
+  }
+}
+
+// Lines without end: the operation does not end by itself, and takes some of them in each poll.
+TEST(RemoteFlood, OfLinesHoldsUpNoOtherTask) {
+  for (const bool at_start : {false, true}) {
+    liar s([=](auto& stream) {
+      if (!at_start) {
+        be_ready(stream);
+        wire::ToServer batch;
+        stream.Read(&batch);
+      }
+      wire::ToHost m;
+      for (int i = 0; i < 1'000; ++i) {
+        m.add_log()->set_text("line");
+      }
+      while (stream.Write(m)) {
+      }
+      return grpc::Status::OK;
+    });
+    remote_bench b(s.address(), "c_identity");
+    recorder out;
+    if (!at_start) {
+      ASSERT_TRUE(succeeded(b.start()));
+    }
+    const auto batch = built({"a"});
+    auto operation = at_start ? b.engine.start().value() : b.engine.transform(batch, out).value();
+    waker_tally wakers;
+    std::size_t lines = 0;
+    EXPECT_TRUE(eventually([&] {
+      const auto waker = wakers.give();
+      const auto polled = operation.poll(&waker);
+      EXPECT_TRUE(polled && *polled != WASM_POLL_READY);
+      const auto now = b.log->all().size();
+      EXPECT_LE(now - lines, 256U) << "lines of one poll";
+      lines = now;
+      return lines > 5'000;
+    }));
+    operation = we::future();
+  }
 }
 
 /// A host that follows a script of raw messages.
@@ -233,10 +295,10 @@ struct raw_host {
 TEST(RemoteVersion, OfAnotherRangeIsRefusedAndANewerHostGetsTheServers) {
   served s;
   raw_host newer(s.address());
-  newer.open([](auto& o) { o.set_version(3), o.set_oldest_version(2); });
+  newer.open([](auto& o) { o.set_version(4), o.set_oldest_version(3); });
   auto refused = newer.read();
   EXPECT_EQ(refused.failure().cause(), wire::Failure::CAUSE_REFUSED);
-  EXPECT_THAT(refused.failure().message(), HasSubstr("the host speaks versions 2 to 3 of the protocol and the server 1 to 1"));
+  EXPECT_THAT(refused.failure().message(), HasSubstr("the host speaks versions 3 to 4 of the protocol and the server 1 to 2"));
   EXPECT_TRUE(newer.end().ok());
   raw_host none(s.address());
   none.open([](auto& o) { o.set_version(0), o.set_oldest_version(0); });
@@ -246,7 +308,7 @@ TEST(RemoteVersion, OfAnotherRangeIsRefusedAndANewerHostGetsTheServers) {
   EXPECT_TRUE(both.read().has_need_module());
   both.upload(raw_host::code());
   const auto ready = both.read();
-  EXPECT_EQ(ready.ready().version(), 1U);
+  EXPECT_EQ(ready.ready().version(), 2U);
   EXPECT_EQ(ready.ready().module_sha256(), we::remote::sha256(module("c_identity")));
   both.batch(1, built({"x"}));
   const auto done = both.read();
@@ -312,6 +374,12 @@ TEST(RemoteServer, RefusesHostsThatBreakTheProtocol) {
   raw_host no_module(s.address());
   no_module.open([](auto& o) { o.set_module_sha256(""); });
   EXPECT_THAT(no_module.read().failure().message(), HasSubstr("no module is named"));
+  raw_host bloated(s.address());
+  bloated.open([](auto& o) { o.set_library(std::string(2U << 20, 'x')); });
+  EXPECT_EQ(bloated.end().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED) << "more than a batch may have";
+  raw_host chatty(s.address());
+  chatty.open([](auto& o) { o.set_library(std::string((1U << 20) + 1, 'x')); });
+  EXPECT_THAT(chatty.read().failure().message(), HasSubstr("Open has more than 1048576 bytes"));
   raw_host huge(s.address());
   huge.open([](auto& o) { o.set_module_sha256(std::string(32, 'h')), o.set_module_size(UINT64_MAX); });
   EXPECT_THAT(huge.read().failure().message(), HasSubstr("no room"));
@@ -341,6 +409,124 @@ TEST(RemoteServer, EndsStreamsThatAskForNothing) {
   std::this_thread::sleep_for(600ms);
   patient.batch(1, built({"x"}));
   EXPECT_TRUE(patient.read().has_done()) << "one that has started may be idle";
+}
+
+/// A raw host whose guest has started.
+struct started_host : raw_host {
+  explicit started_host(const std::string& address) : raw_host(address) {
+    open([](auto& o) { o.set_version(2), o.set_alive_interval_ms(20); });
+    if (read().has_need_module()) {
+      upload(code());
+      EXPECT_TRUE(read().has_ready());
+    }
+  }
+  /// The first bytes of a batch that has `size`.
+  void begin_batch(std::size_t size, std::string first) {
+    wire::ToServer m;
+    m.mutable_batch()->set_number(1);
+    m.mutable_batch()->set_batch(std::move(first));
+    m.mutable_batch()->set_size(size);
+    stream->Write(m);
+  }
+};
+
+TEST(RemotePieces, OfABatchAreOneBatch) {
+  served s;
+  const auto batch = built(numbered(1'000, 100));
+  const std::string bytes(batch.begin(), batch.end());
+  for (const std::size_t size : {std::size_t{1}, std::size_t{1'000}, bytes.size() - 1, bytes.size()}) {
+    started_host h(s.address());
+    h.begin_batch(bytes.size(), size == 1 ? "" : bytes.substr(0, size));
+    for (std::size_t at = size == 1 ? 0 : size; at < bytes.size(); at += 50'000) {
+      h.upload(bytes.substr(at, 50'000));
+    }
+    int records = 0;
+    for (bool done = false; !done;) {
+      const auto m = h.read();
+      ASSERT_FALSE(m.has_failure()) << m.failure().message();
+      records += m.output().sizes_size();
+      done = m.has_done();
+    }
+    EXPECT_EQ(records, 1'000);
+  }
+}
+
+TEST(RemotePieces, ThatDoNotFitAreRefused) {
+  auto config = on_loopback();
+  config.max_batch = 1U << 20;
+  config.handshake_timeout = 300ms;
+  served s(config);
+  const auto ends = [&](grpc::StatusCode code, const std::function<void(started_host&)>& does) {
+    started_host h(s.address());
+    does(h);
+    EXPECT_EQ(h.end().error_code(), code);
+  };
+  const auto invalid = grpc::StatusCode::INVALID_ARGUMENT;
+  ends(grpc::StatusCode::RESOURCE_EXHAUSTED, [](auto& h) { h.begin_batch((1U << 20) + 1, "x"); });
+  ends(grpc::StatusCode::RESOURCE_EXHAUSTED, [](auto& h) { h.begin_batch(UINT64_MAX, "x"); });
+  ends(invalid, [](auto& h) { h.begin_batch(10, "x"), h.upload(""); });
+  ends(invalid, [](auto& h) { h.begin_batch(10, "x"), h.upload("0123456789"); });
+  ends(invalid, [](auto& h) { h.begin_batch(10, "x"), h.batch(2, built({"x"})); });
+  ends(grpc::StatusCode::DEADLINE_EXCEEDED, [](auto& h) { h.begin_batch(10, "x"); });
+  {
+    started_host gone(s.address());
+    gone.begin_batch(10, "x");
+    gone.stream->WritesDone();
+    EXPECT_THAT(gone.read().failure().message(), HasSubstr("the batch ended early"));
+  }
+  EXPECT_TRUE(eventually([&] { return s.running.streams() == 0; }));
+}
+
+// A server of the first version gets batches whole.
+TEST(RemotePieces, AreNotSentToAServerThatDoesNotKnowThem) {
+  std::atomic<std::size_t> size = 0, given = 0;
+  liar s([&](auto& stream) {
+    be_ready(stream);
+    wire::ToServer m;
+    stream.Read(&m);
+    size = m.batch().batch().size();
+    given = m.batch().size();
+    send(stream, [](auto& out) { out.mutable_done()->set_batch(1); });
+    return until_the_end(stream);
+  });
+  remote_bench b(s.address(), "c_identity");
+  ASSERT_TRUE(succeeded(b.start()));
+  recorder out;
+  const auto batch = built({std::string(1U << 20, 'x')});
+  EXPECT_TRUE(succeeded(b.transform(batch, out)));
+  EXPECT_EQ(size, batch.size());
+  EXPECT_EQ(given, 0U);
+}
+
+// The token comes before the message: nothing of it is looked at.
+TEST(RemoteMetrics, AskedForWithoutATokenAreRefusedWhateverTheMessageIs) {
+  auto config = on_loopback();
+  config.token = "a secret";
+  served s(config);
+  const auto channel = grpc::CreateChannel(s.address(), grpc::InsecureChannelCredentials());
+  grpc::GenericStub stub(channel);
+  const auto ask = [&](const std::string& bytes, const std::string& token) {
+    grpc::ClientContext context;
+    if (!token.empty()) {
+      context.AddMetadata("authorization", "Bearer " + token);
+    }
+    const grpc::Slice slice(bytes);
+    const grpc::ByteBuffer request(&slice, 1);
+    grpc::ByteBuffer reply;
+    grpc::Status status;
+    grpc::CompletionQueue done;
+    auto call = stub.PrepareUnaryCall(&context, "/wasm_remote.v1.Engines/Metrics", request, &done);
+    call->StartCall();
+    call->Finish(&reply, &status, nullptr);
+    void* tag = nullptr;
+    bool ok = false;
+    EXPECT_TRUE(done.Next(&tag, &ok) && ok);
+    return status;
+  };
+  const std::string garbage = "\xff\xff\xff this is no message";
+  EXPECT_EQ(ask(garbage, "").error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_EQ(ask(garbage, "another").error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_TRUE(ask("", "a secret").ok());
 }
 
 }  // namespace

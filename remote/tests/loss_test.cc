@@ -2,6 +2,7 @@
 //
 // Servers that are killed, stopped, slow to come or not there: how operations end, and that each record's output comes
 // once when the host goes on.
+#include "slow_link.hh"
 #include "support.hh"
 
 #include <csignal>
@@ -161,6 +162,39 @@ TEST(RemoteSilence, OfAGuestThatTakesItsTimeIsNoneOfTheServers) {
   const auto end = b.transform(built({"a", "loop"}), out);  // longer than the host would wait
   EXPECT_EQ(end.status, WASM_STATUS_CUSTOM_ENGINE_FAILED) << end.message();
   EXPECT_THAT(end.message(), HasSubstr("guest-timeout"));
+}
+
+/// A batch that a link takes seconds for.
+kafka::bytes large_batch() { return built(numbered(420, 10'000)); }
+
+// Four times as long as the host waits for a word of the server.
+TEST(RemoteSilence, IsNotTheTimeThatSendingALargeBatchTakes) {
+  served s;
+  const slow_link link(s.address(), 10U << 10);
+  remote_bench b(brisk(link.address()), {.bytes = module("c_identity")});
+  ASSERT_TRUE(succeeded(b.start()));
+  std::size_t bytes = 0;
+  auto sink = [&](we::output_block block) {
+    for (const auto& r : block) {
+      bytes += r.payload_size;
+    }
+  };
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_TRUE(succeeded(b.transform(large_batch(), sink)));
+  EXPECT_GT(std::chrono::steady_clock::now() - begun, 2s) << "longer than progress_timeout";
+  EXPECT_GT(bytes, 4U << 20);
+}
+
+TEST(RemoteSilence, OfALinkThatStopsInTheMiddleOfABatchEndsIt) {
+  served s;
+  const slow_link link(s.address(), 100U << 10, 1U << 20);
+  remote_bench b(brisk(link.address()), {.bytes = module("c_identity")});
+  ASSERT_TRUE(succeeded(b.start()));
+  recorder out;
+  const auto end = b.transform(large_batch(), out);
+  EXPECT_EQ(end.status, WASM_STATUS_CUSTOM_ENGINE_LOST);
+  EXPECT_THAT(end.message(), HasSubstr("the server said nothing for 1 s"));
+  EXPECT_EQ(end.why->record()->index, 0U);
 }
 
 TEST(RemoteConnecting, ToNobodyEndsAtOnceOrInTime) {

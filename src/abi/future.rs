@@ -30,6 +30,8 @@ pub struct wasm_future {
 }
 
 struct FutureState {
+    /// The engine whose operation this is. It keeps the future's memory. None for a compilation.
+    engine: Option<Rc<wasm_engine>>,
     source: FutureSource,
     result: Option<Product>,
 }
@@ -91,25 +93,14 @@ impl<T: Made> Job for Pending<Result<T>, Waker> {
 enum FutureSource {
     /// A compile thread.
     Job(Box<dyn Job>),
-    /// An operation of an engine.
-    Operation { engine: Rc<wasm_engine>, number: u64 },
-    /// A hot swap of an engine.
-    Replacement { engine: Rc<wasm_engine>, state: Rc<ReplacementState> },
+    /// The operation of the engine with this number.
+    Operation(u64),
+    /// A hot swap of the engine.
+    Replacement(Rc<ReplacementState>),
     /// The operation has completed: the next poll is ready.
-    Ready { engine: Option<Rc<wasm_engine>> },
+    Ready,
     /// The operation has completed and must not be polled again.
-    Completed { engine: Option<Rc<wasm_engine>> },
-}
-
-impl FutureSource {
-    /// The engine, which keeps the future's memory.
-    fn into_engine(self) -> Option<Rc<wasm_engine>> {
-        match self {
-            Self::Job(_) => None,
-            Self::Operation { engine, .. } | Self::Replacement { engine, .. } => Some(engine),
-            Self::Ready { engine } | Self::Completed { engine } => engine,
-        }
-    }
+    Completed,
 }
 
 impl wasm_future {
@@ -121,40 +112,38 @@ impl wasm_future {
 
     /// For a factory that is available already.
     pub(crate) fn compiled(compiled: Arc<Compiled>) -> *mut Self {
-        Self::of_no_thread(FutureSource::Ready { engine: None }, Some(Product::Factory(compiled)))
+        Self::of_no_thread(FutureSource::Ready, Some(Product::Factory(compiled)))
     }
 
     fn of_no_thread(source: FutureSource, result: Option<Product>) -> *mut Self {
-        Box::into_raw(Box::new(Self { thread: None, inner: RefCell::new(FutureState { source, result }) }))
+        Box::into_raw(Box::new(Self {
+            thread: None,
+            inner: RefCell::new(FutureState { engine: None, source, result }),
+        }))
     }
 
     /// For operation `number` of an engine. Without a number the operation has completed already.
     #[inline]
     pub(crate) fn operation(engine: Rc<wasm_engine>, number: Option<u64>) -> *mut Self {
-        let spare = engine.spare.take();
-        let source = match number {
-            Some(number) => FutureSource::Operation { engine, number },
-            None => FutureSource::Ready { engine: Some(engine) },
-        };
-        Self::reuse(spare, source)
+        Self::of_engine(engine, number.map_or(FutureSource::Ready, FutureSource::Operation))
     }
 
     /// For the replacement of an engine.
     pub(crate) fn replacement(engine: Rc<wasm_engine>, state: Rc<ReplacementState>) -> *mut Self {
-        let spare = engine.spare.take();
-        Self::reuse(spare, FutureSource::Replacement { engine, state })
+        Self::of_engine(engine, FutureSource::Replacement(state))
     }
 
     /// Each batch has a future. So each engine keeps the memory of one.
     #[inline]
-    fn reuse(spare: Option<Box<Self>>, source: FutureSource) -> *mut Self {
-        let future = match spare {
+    fn of_engine(engine: Rc<wasm_engine>, source: FutureSource) -> *mut Self {
+        let future = match engine.spare.take() {
             Some(mut future) => {
-                future.inner.get_mut().source = source;
+                let inner = future.inner.get_mut();
+                (inner.engine, inner.source) = (Some(engine), source);
                 future
             }
             None => {
-                let inner = RefCell::new(FutureState { source, result: None });
+                let inner = RefCell::new(FutureState { engine: Some(engine), source, result: None });
                 Box::new(Self { thread: Some(ThreadMark::current()), inner })
             }
         };
@@ -174,7 +163,7 @@ impl wasm_future {
     /// Refuses a future that has completed or is not this thread's.
     pub(crate) fn check_in_progress(&self) -> Result<()> {
         match self.enter()?.source {
-            FutureSource::Completed { .. } => Err(completed()),
+            FutureSource::Completed => Err(completed()),
             _ => Ok(()),
         }
     }
@@ -189,39 +178,39 @@ impl wasm_future {
     #[inline]
     fn poll(&self, waker: Waker) -> Result<wasm_poll> {
         let mut inner = self.enter()?;
-        let inner = &mut *inner;
-        match &inner.source {
-            FutureSource::Operation { engine, number } => {
-                let polled = engine.engine.poll(*number, waker);
-                if has_completed(&polled) && !engine.engine.is_in_progress(*number) {
-                    inner.source = FutureSource::Completed { engine: Some(engine.clone()) };
+        let FutureState { engine, source, result } = &mut *inner;
+        match (&*source, &*engine) {
+            (&FutureSource::Operation(number), Some(engine)) => {
+                let polled = engine.engine.poll(number, waker);
+                if has_completed(&polled) && !engine.engine.is_in_progress(number) {
+                    *source = FutureSource::Completed;
                 }
                 polled
             }
-            FutureSource::Replacement { engine, state } => {
+            (FutureSource::Replacement(state), Some(engine)) => {
                 let polled = engine.engine.poll_replacement(state, waker);
                 if has_completed(&polled) && !state.is_in_progress() {
-                    inner.source = FutureSource::Completed { engine: Some(engine.clone()) };
+                    *source = FutureSource::Completed;
                 }
                 polled
             }
-            FutureSource::Job(job) => match job.poll(waker) {
+            (FutureSource::Job(job), _) => match job.poll(waker) {
                 None => Ok(wasm_poll::Pending),
                 Some(outcome) => {
-                    inner.source = FutureSource::Completed { engine: None };
-                    inner.result = Some(outcome?);
-                    inner.source = FutureSource::Ready { engine: None };
+                    *source = FutureSource::Completed;
+                    *result = Some(outcome?);
+                    *source = FutureSource::Ready;
                     Ok(wasm_poll::Ready)
                 }
             },
-            FutureSource::Ready { engine } => {
+            (FutureSource::Ready, _) => {
                 // A future with a result stays ready until the result is taken.
-                if inner.result.is_none() {
-                    inner.source = FutureSource::Completed { engine: engine.clone() };
+                if result.is_none() {
+                    *source = FutureSource::Completed;
                 }
                 Ok(wasm_poll::Ready)
             }
-            FutureSource::Completed { .. } => Err(completed()),
+            _ => Err(completed()),
         }
     }
 
@@ -236,7 +225,7 @@ impl wasm_future {
         }
         match inner.result.take().map(take) {
             Some(Ok(taken)) => {
-                inner.source = FutureSource::Completed { engine: None };
+                inner.source = FutureSource::Completed;
                 return Ok(taken);
             }
             Some(Err(other)) => inner.result = Some(other),
@@ -369,18 +358,17 @@ pub unsafe extern "C" fn wasm_future_release(future: *mut wasm_future, error: *m
         {
             // Cancelling runs callbacks. Their calls on this future return busy.
             let inner = scope.handle(future, "future")?.enter()?;
-            match &inner.source {
-                FutureSource::Operation { engine, number } => engine.engine.cancel(*number)?,
-                FutureSource::Replacement { engine, state } => engine.engine.cancel_replacement(state)?,
+            match (&inner.source, &inner.engine) {
+                (FutureSource::Operation(number), Some(engine)) => engine.engine.cancel(*number)?,
+                (FutureSource::Replacement(state), Some(engine)) => engine.engine.cancel_replacement(state)?,
                 _ => {}
             }
         }
         // SAFETY: the header says that the future came from the library and is released once.
         let mut future = unsafe { Box::from_raw(future) };
         let inner = future.inner.get_mut();
-        inner.result = None;
-        let source = core::mem::replace(&mut inner.source, FutureSource::Completed { engine: None });
-        if let Some(engine) = source.into_engine() {
+        (inner.result, inner.source) = (None, FutureSource::Completed);
+        if let Some(engine) = inner.engine.take() {
             engine.spare.set(Some(future));
         }
         Ok(())

@@ -143,7 +143,7 @@ pub(crate) use first_size;
 ///
 /// `pointer` is NULL or points to a struct whose first field is its size in bytes as a `size_t`. `T` is valid with all
 /// bytes zero.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn sized<T: Copy>(pointer: *const T, minimum: usize, name: &str) -> Result<T> {
     if pointer.is_null() {
         return Err(null(name));
@@ -156,6 +156,18 @@ pub(crate) unsafe fn sized<T: Copy>(pointer: *const T, minimum: usize, name: &st
         // SAFETY: its size says that it is a whole `T`. It is aligned like its first field, which is enough for `T`.
         return Ok(unsafe { pointer.read() });
     }
+    // SAFETY: as here.
+    unsafe { sized_otherwise(pointer, size, minimum, name) }
+}
+
+/// Reads a struct of another version.
+///
+/// # Safety
+///
+/// As of `sized`. The pointer is not NULL and `size` is what the first field says.
+#[cold]
+#[inline(never)]
+unsafe fn sized_otherwise<T: Copy>(pointer: *const T, size: usize, minimum: usize, name: &str) -> Result<T> {
     if size < minimum {
         return Err(Error::new(
             wasm_status::InvalidStructSize,

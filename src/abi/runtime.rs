@@ -385,6 +385,11 @@ pub unsafe extern "C" fn wasm_runtime_validate(
 /// `schema_registry_abi_version`, `language`, `producers`, `functions`, `code_size`, `data_segments`, `has_names`,
 /// `memories`, `imports`, `exports` and `refused`. The last one is null or has `status` and `message`. Any thread.
 ///
+/// Also describes an artifact. Its document has a member `artifact` that says how the artifact was made: `library`,
+/// `wasmtime`, `rewriting`, `target`, `settings`, `module` (SHA-256 of the module) and `module_size`. The settings are
+/// text, as `memory_mode ON_DEMAND, host_record_calls 0 and trap_mode SIGNALS`. Damaged bytes are
+/// `WASM_STATUS_MODULE_ARTIFACT_DAMAGED`.
+///
 /// `json` gets text. Release it with `wasm_bytes_release`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_runtime_inspect(

@@ -11,8 +11,9 @@
 use crate::base::config::Config;
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
-use crate::base::text::{hex, printable};
-use crate::compile::code_cache::key::{self, KeyInputs, REWRITING, digest};
+use crate::base::text::hex;
+use crate::compile::artifacts::{self, check_origin, check_waits, incompatible, refuse_flaw, settings, target};
+use crate::compile::code_cache::key::{self, KeyInputs, digest};
 use crate::compile::compilation::Compilation;
 use crate::compile::link::Linked;
 use crate::compile::request::FactoryRequest;
@@ -20,7 +21,7 @@ use crate::compile::rewriting::Rewritten;
 use crate::compile::runtime::Shared;
 use crate::guest::program::Code;
 use crate::metrics::code_cache::CodeCacheEvent;
-use crate::module::artifact::{Artifact, Defect, Digest, FORMAT, Head};
+use crate::module::artifact::{Artifact, Digest, Head};
 use crate::module::data_image::DataImage;
 use crate::module::elements;
 use crate::module::inspect::{ItemKind, Summary};
@@ -34,17 +35,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
-use wasm_encoder::{CodeSection, RawSection, SectionId};
-use wasmparser::{Parser, Payload};
 use wasmtime::error::Context as _;
 use wasmtime::{Engine, Module};
-
-/// This library's version.
-const LIBRARY: &str = env!("CARGO_PKG_VERSION");
-/// Wasmtime's.
-const WASMTIME: &str = env!("WASMTIME_VERSION");
-/// Both in words.
-pub const VERSIONS: &str = concat!("version ", env!("CARGO_PKG_VERSION"), " with Wasmtime ", env!("WASMTIME_VERSION"));
 
 /// A module with its SHA-256, which is taken once.
 #[derive(Clone, Copy)]
@@ -191,7 +183,7 @@ pub fn compile_elsewhere(compilers: &Compilers, config: &Config, module: &[u8], 
     let code = compilers.serialized(module, &rewritten).map_err(|e| uncompiled(&e))?;
     let inputs = KeyInputs { waits, ..ingredients(&compilers.engine, config, Source::new(module, None)) };
     let Rewritten { wrappers, lines, image, .. } = &rewritten;
-    write(config, module, &inputs, wrappers, lines, image.as_ref(), &code)
+    artifacts::write(config, module, &inputs, wrappers, lines, image.as_ref(), &code)
 }
 
 /// Loads an artifact.
@@ -309,8 +301,9 @@ fn compile_now(
         let code = shared.metrics.compiling(|| compile_here(shared, linked, module, request))?;
         let serialized = code.module.serialize().map_err(|e| unwritten(&e));
         let Parts { wrappers, lines, image, .. } = &code;
-        let artifact =
-            serialized.and_then(|bytes| write(&shared.config, module, inputs, wrappers, lines, image.as_ref(), &bytes));
+        let artifact = serialized.and_then(|bytes| {
+            artifacts::write(&shared.config, module, inputs, wrappers, lines, image.as_ref(), &bytes)
+        });
         return Ok((code, artifact));
     };
     shared.metrics.compiling(|| {
@@ -351,11 +344,7 @@ fn uncompiled(e: &wasmtime::Error) -> Error {
 }
 
 fn unwritten(e: &wasmtime::Error) -> Error {
-    if refusal::is_refusal(e) { Error::out_of_memory() } else { broken(e) }
-}
-
-fn broken(e: &dyn core::fmt::Display) -> Error {
-    Error::new(Status::ModuleCompile, format!("the compiled module could not be turned into an artifact: {e:#}"))
+    if refusal::is_refusal(e) { Error::out_of_memory() } else { artifacts::unwritten(e) }
 }
 
 /// Wasmtime's module from code that was compiled before.
@@ -387,145 +376,6 @@ fn waits(summary: &Summary, linked: &Linked, request: &FactoryRequest) -> Vec<u8
         _ => 0,
     };
     summary.imports.iter().map(|import| of(import.kind, &import.module, &import.name)).collect()
-}
-
-/// An artifact of the new code.
-fn write(
-    config: &Config,
-    module: &[u8],
-    inputs: &KeyInputs<'_>,
-    wrappers: &Wrappers,
-    lines: &Lines,
-    image: Option<&DataImage>,
-    code: &[u8],
-) -> Result<Vec<u8>> {
-    let head = Head {
-        wasmtime: WASMTIME.into(),
-        library: LIBRARY.into(),
-        rewriting: REWRITING,
-        target: target(),
-        settings: settings(config),
-        key: inputs.key(),
-        module: inputs.module,
-        module_size: inputs.module_size,
-        waits: inputs.waits.to_vec(),
-        wrappers: wrappers.clone(),
-        lines: lines.clone(),
-        image: image.cloned(),
-        outline: outline(module).map_err(|e| broken(&e))?,
-    };
-    Ok(Artifact::write(&head, code))
-}
-
-/// A module's interface without its code and data. `validate::check` has the same result for it.
-fn outline(module: &[u8]) -> Result<Vec<u8>, wasmparser::BinaryReaderError> {
-    const KEPT: [SectionId; 6] = [
-        SectionId::Type,
-        SectionId::Import,
-        SectionId::Function,
-        SectionId::Table,
-        SectionId::Memory,
-        SectionId::Export,
-    ];
-    /// No locals and `end`.
-    const EMPTY_BODY: [u8; 2] = [0, 0x0b];
-    let mut out = wasm_encoder::Module::new();
-    for payload in Parser::new(0).parse_all(module) {
-        let payload = payload?;
-        if let Payload::CodeSectionStart { count, .. } = payload {
-            // Functions cannot be read without bodies.
-            let mut code = CodeSection::new();
-            for _ in 0..count {
-                code.raw(&EMPTY_BODY);
-            }
-            out.section(&code);
-        } else if let Some((id, range)) = payload.as_section()
-            && KEPT.iter().any(|&kept| u8::from(kept) == id)
-        {
-            out.section(&RawSection { id, data: &module[range] });
-        }
-    }
-    Ok(out.finish())
-}
-
-fn target() -> String {
-    format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)
-}
-
-/// The settings that code depends on, as text for messages about an artifact that does not fit.
-fn settings(config: &Config) -> String {
-    use crate::base::config::{wasm_memory_mode as Mode, wasm_trap_mode as Traps};
-    let memory = match config.memory_mode {
-        Mode::OnDemand => "ON_DEMAND".to_owned(),
-        Mode::ThreadPool => "THREAD_POOL".to_owned(),
-        Mode::Host => "HOST".to_owned(),
-        Mode::ProcessPool => {
-            format!("PROCESS_POOL (pool_engines {}, memory_limit {})", config.pool_engines, config.memory_limit)
-        }
-    };
-    let traps = match config.trap_mode {
-        Traps::Signals => "SIGNALS",
-        Traps::Checks => "CHECKS",
-    };
-    format!("memory_mode {memory} and trap_mode {traps}")
-}
-
-fn incompatible(why: impl core::fmt::Display) -> Error {
-    Error::new(
-        Status::ModuleArtifactIncompatible,
-        format!("the artifact does not fit this runtime: compile its module again. The reason: {why}"),
-    )
-}
-
-fn refuse_flaw(flaw: Defect) -> Error {
-    match flaw {
-        Defect::Foreign => Error::new(
-            Status::ModuleArtifactDamaged,
-            "this is not an artifact of wasm_runtime_precompile: a module is for wasm_factory_create",
-        ),
-        Defect::Damaged(why) => {
-            Error::new(Status::ModuleArtifactDamaged, format!("the artifact is damaged: {why}. Create it again"))
-        }
-        Defect::Format(format) => {
-            incompatible(format!("it has format {format} but this version of the library has {FORMAT}"))
-        }
-    }
-}
-
-/// Versions and the kind of machine. Wasmtime itself compares only the first number of a version.
-fn check_origin(head: &Head) -> Result<()> {
-    if head.wasmtime != WASMTIME {
-        let theirs = printable(&head.wasmtime);
-        return Err(incompatible(format!("it was made by Wasmtime {theirs} and this is Wasmtime {WASMTIME}")));
-    }
-    if (head.library.as_str(), head.rewriting) != (LIBRARY, REWRITING) {
-        return Err(incompatible(format!(
-            "it was made by version {} of this library with rewriting {}. This is {LIBRARY} with \
-             rewriting {REWRITING}",
-            printable(&head.library),
-            head.rewriting
-        )));
-    }
-    if head.target != target() {
-        return Err(incompatible(format!("it was made for {} and this is {}", printable(&head.target), target())));
-    }
-    Ok(())
-}
-
-/// Refuses code that was rewritten for other host functions than those of this runtime and factory.
-fn check_waits(summary: &Summary, ours: &[u8], theirs: &[u8]) -> Result<()> {
-    if ours == theirs {
-        return Ok(());
-    }
-    let differs = summary.imports.iter().zip(ours.iter().zip(theirs)).find(|(_, (ours, theirs))| ours != theirs);
-    Err(incompatible(match differs {
-        Some((import, (&ours, _))) => {
-            let name = printable(&format!("{}.{}", import.module, import.name));
-            let (here, there) = if ours > 0 { ("may wait", "might not") } else { ("may not wait", "might") };
-            format!("host function {name} {here} here but {there} where it was made")
-        }
-        None => "it has another number of imports".to_owned(),
-    }))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use crate::base::config::{Config, wasm_memory_mode, wasm_signal_check, wasm_trap
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
 use crate::base::text::printable;
+use crate::compile::artifacts;
 use crate::compile::code_cache::Cache;
 use crate::compile::codes::Codes;
 use crate::compile::compiler::Compilers;
@@ -18,6 +19,7 @@ use crate::guest::program::Code;
 use crate::host::log::Sink;
 use crate::host::schema_registry::SchemaRegistry;
 use crate::metrics::registry::MetricsRegistry;
+use crate::module::artifact::MAGIC;
 use crate::module::elements;
 use crate::module::inspect::Summary;
 use crate::module::validate::{self, Bounds};
@@ -141,9 +143,12 @@ impl Runtime {
         self.shared.validate(module, request)
     }
 
-    /// Describes a module, even a refused one.
+    /// Describes a module, even a refused one, or an artifact.
     pub fn inspect(&self, module: &[u8]) -> Result<Value> {
         let _lease = lease(module)?;
+        if module.starts_with(MAGIC) {
+            return artifacts::inspect(module);
+        }
         let (summary, _) = Summary::read(module);
         let mut document = summary.to_json();
         document["refused"] = match self.shared.validate(module, &FactoryRequest::of_runtime(&self.shared.config)) {

@@ -14,7 +14,7 @@ use crate::guest::instance::GuestEnd;
 use crate::guest::program::Program;
 use crate::guest::work::Work;
 use crate::host::call::{Ended, Settled, Waiting};
-use crate::host::sink::OutputSink;
+use crate::host::sink::{OutputSink, wasm_output_record};
 use crate::host::waker::Waker;
 use crate::system::memory::creators;
 use core::task::Poll as TaskPoll;
@@ -36,8 +36,8 @@ pub enum Next {
     HostCall,
     /// Output goes to the host.
     Deliver(Then),
-    /// The host has not finished with a block of output.
-    Delivering(Waiting, Then),
+    /// The host has not finished with a block of output. Its promise is in the runner: this is moved with each step.
+    Delivering(Then),
 }
 
 /// What comes after the host has the output.
@@ -52,8 +52,18 @@ pub enum Then {
     Yield,
     /// The operation fails because its next batch was refused.
     Refuse(Box<Error>),
-    /// The operation has completed. Boxed because this is moved with each step.
+    /// The operation has completed. Boxed for the same reason.
     End(Result<(), Box<Error>>),
+}
+
+/// How far the available output has come.
+enum Delivered {
+    /// The host has all of it.
+    All,
+    /// The host needs time for a block.
+    Waits(Waiting),
+    /// The slice has ended while a block was taken apart.
+    SliceOver,
 }
 
 /// One poll of the guest's thread time: from the poll's beginning to its end.
@@ -75,19 +85,24 @@ impl Drop for ActivePoll<'_> {
 impl Runner {
     /// Drives the operation until it completes or has to wait.
     #[inline]
-    pub(super) fn drive(&mut self, sink: Option<&OutputSink>, waker: Waker) -> Result<wasm_poll> {
-        let Self { compiled, context, body, instance, next } = self;
+    pub(super) fn drive(&mut self, sink: Option<&OutputSink>, waker: &mut Waker) -> Result<wasm_poll> {
+        let Self { compiled, context, body, instance, next, taking } = self;
         context.run_time.begin_turn();
         context.meter.begin_turn();
-        ActivePoll { compiled, context, instance, sink }.drive(body, next, waker)
+        ActivePoll { compiled, context, instance, sink }.drive(body, next, taking, waker)
     }
 }
 
 impl ActivePoll<'_> {
     /// If an error ends this, the next operation begins with `Run`. `later` is left as that unless the batch was
-    /// refused.
-    fn drive(&self, body: &mut Option<Body>, later: &mut Next, waker: Waker) -> Result<wasm_poll> {
-        let mut waker = Some(waker);
+    /// refused. `taking` has the promise of a block that the host has not finished with.
+    fn drive(
+        &self,
+        body: &mut Option<Body>,
+        later: &mut Next,
+        taking: &mut Option<Waiting>,
+        waker: &mut Waker,
+    ) -> Result<wasm_poll> {
         let mut next = core::mem::take(later);
         loop {
             let then = match next {
@@ -132,33 +147,35 @@ impl ActivePoll<'_> {
                     None => return Ok(wasm_poll::Yielded),
                 },
                 Next::HostCall => {
-                    if !poll_host_call(self.context, &mut waker) {
+                    if !poll_host_call(self.context, waker) {
                         *later = next;
                         return Ok(wasm_poll::Pending);
                     }
                     Then::Run
                 }
                 Next::Deliver(then) => match self.deliver()? {
-                    Some(waiting) => {
-                        next = Next::Delivering(waiting, then);
+                    Delivered::All => then,
+                    Delivered::Waits(waiting) => {
+                        *taking = Some(waiting);
+                        next = Next::Delivering(then);
                         continue;
                     }
-                    None => then,
+                    Delivered::SliceOver => {
+                        *later = Next::Deliver(then);
+                        return Ok(wasm_poll::Yielded);
+                    }
                 },
-                Next::Delivering(waiting, then) => match waiting.poll(|| waker.take().unwrap_or_else(Waker::none)) {
-                    None => {
-                        *later = Next::Delivering(waiting, then);
+                Next::Delivering(then) => {
+                    if !self.poll_delivery(taking, waker)? {
+                        *later = Next::Delivering(then);
                         return Ok(wasm_poll::Pending);
                     }
-                    Some(Settled::Rejected(why)) => return Err(self.rejected(&why)),
-                    Some(_) => {
-                        if self.consume(&mut self.context.work()) {
-                            next = Next::Deliver(then);
-                            continue;
-                        }
-                        then
+                    if self.consume(&mut self.context.work()) {
+                        next = Next::Deliver(then);
+                        continue;
                     }
-                },
+                    then
+                }
             };
             match then {
                 Then::Run => next = Next::Run,
@@ -271,30 +288,66 @@ impl ActivePoll<'_> {
         Ok(Next::failed(self.context, fault::explain(ended, self.context, code)))
     }
 
-    /// Delivers the available output to the host. A promise if the host needs time for it.
+    /// Delivers the available output to the host.
     #[inline]
-    fn deliver(&self) -> Result<Option<Waiting>> {
+    fn deliver(&self) -> Result<Delivered> {
         let mut work = self.context.work();
-        let (false, Some(sink)) = (work.output.is_empty(), self.sink) else { return Ok(None) };
+        let (false, Some(sink)) = (work.output.is_empty(), self.sink) else { return Ok(Delivered::All) };
         loop {
             work.prepare_block();
             drop(work);
             // Lent, not taken: the callback may ask for the progress.
             let seen = self.context.see();
             let (records, batches) = seen.block();
+            if sink.wants_parts() && !self.take_apart(sink, records)? {
+                return Ok(Delivered::SliceOver);
+            }
             let ended = sink.accept(records, batches);
             drop(seen);
-            match ended? {
+            match ended {
                 Ended::Done => {
                     work = self.context.work();
                     if !self.consume(&mut work) {
-                        return Ok(None);
+                        return Ok(Delivered::All);
                     }
                 }
-                Ended::Pending(waiting) => return Ok(Some(waiting)),
+                Ended::Pending(waiting) => return Ok(Delivered::Waits(waiting)),
                 Ended::Failed(why) => return Err(self.rejected(&why)),
             }
         }
+    }
+
+    /// Whether the host has finished with the block that it wanted time for.
+    #[inline(never)]
+    fn poll_delivery(&self, taking: &mut Option<Waiting>, waker: &mut Waker) -> Result<bool> {
+        let settled = match taking {
+            Some(waiting) => waiting.poll(|| waker.take()),
+            None => return Err(Error::new(Status::Internal, "the promise of a block is lost")),
+        };
+        if settled.is_some() {
+            *taking = None;
+        }
+        match settled {
+            None => Ok(false),
+            Some(Settled::Rejected(why)) => Err(self.rejected(&why)),
+            Some(_) => {
+                if let Some(sink) = self.sink {
+                    sink.consume();
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Takes a block apart for a sink that wants that. False if the slice has ended before.
+    #[cold]
+    fn take_apart(&self, sink: &OutputSink, records: &[wasm_output_record]) -> Result<bool> {
+        while !sink.take_apart(records)? {
+            if self.context.run_time.turn_is_over() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The host has the block. Whether there is another one.
@@ -327,9 +380,9 @@ pub fn not_started(compiled: &Compiled, why: Error) -> Error {
 
 /// Whether the host call that the guest waits for is settled. Promise and result stay where the host function finds
 /// them.
-fn poll_host_call(context: &Context, waker: &mut Option<Waker>) -> bool {
+fn poll_host_call(context: &Context, waker: &mut Waker) -> bool {
     let HostCall::Waiting(waiting) = context.host_call.take() else { return true };
-    match waiting.poll(|| waker.take().unwrap_or_else(Waker::none)) {
+    match waiting.poll(|| waker.take()) {
         None => {
             context.host_call.set(HostCall::Waiting(waiting));
             false

@@ -8,6 +8,7 @@ mod body;
 pub mod circuit;
 mod dead_letter;
 mod drive;
+mod entered;
 pub mod policy;
 mod profile;
 mod replacement;
@@ -59,8 +60,9 @@ trait Engine {
 
     /// Drives the operation. `sink` gets the output of a transform. After an error the operation has completed and the
     /// engine is stopped, unless the call had no effect. If the batch was refused, the engine is idle. `wakers` are
-    /// woken when the seat is left.
-    fn poll(&mut self, sink: Option<&OutputSink>, waker: Waker, wakers: &mut Wakers) -> Result<wasm_poll>;
+    /// woken when the seat is left. `waker` is taken if the operation waits. By reference because it passes several
+    /// callers.
+    fn poll(&mut self, sink: Option<&OutputSink>, waker: &mut Waker, wakers: &mut Wakers) -> Result<wasm_poll>;
 
     /// Takes the batch of a transform that failed with the records that were not taken.
     fn take_batch(&mut self) -> Box<Batch>;

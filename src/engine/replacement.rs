@@ -1,7 +1,8 @@
 //! Hot swap: a new version is started beside the engine's guest and replaces it between two operations.
 
 use super::Engine;
-use super::seat::{EngineKind, Entered, Seat, poison};
+use super::entered::{Entered, poison};
+use super::seat::{EngineKind, Seat};
 use super::wakers::WakerSlot;
 use crate::base::error::{Error, Result};
 use crate::base::state::{wasm_engine_state as State, wasm_poll};
@@ -120,12 +121,12 @@ impl Entered<'_> {
         };
         let mut waker = Some(waker);
         if !replacement.is_due {
-            let waker = waker.take().unwrap_or_else(Waker::none);
+            let mut waker = waker.take().unwrap_or_else(Waker::none);
             // A panic is one of the new version. The engine that is there goes on.
             self.poisons = false;
             let guard = PoisonOnPanic(replacement.engine.context().clone());
             let polled = match guard.0.poisoned.get() {
-                false => replacement.engine.poll(None, waker, &mut self.wakers),
+                false => replacement.engine.poll(None, &mut waker, &mut self.wakers),
                 true => Err(Error::new(Status::Poisoned, "the new version is unusable after a panic")),
             };
             drop(guard);

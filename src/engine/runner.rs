@@ -14,6 +14,7 @@ use crate::guest::batches::Batches;
 use crate::guest::context::Context;
 use crate::guest::custom::Instance;
 use crate::guest::program::Program;
+use crate::host::call::Waiting;
 use crate::host::sink::OutputSink;
 use crate::host::waker::Waker;
 use crate::metrics::counters::Condition;
@@ -32,6 +33,8 @@ pub struct Runner {
     pub(super) instance: Option<Rc<Instance>>,
     /// What comes next in the operation.
     pub(super) next: Next,
+    /// The promise of a block of output that the host has not finished with.
+    pub(super) taking: Option<Waiting>,
 }
 
 impl Runner {
@@ -48,7 +51,7 @@ impl Runner {
         };
         let meter = shared.metrics.join(&compiled.transform, code)?;
         let context = Context::new(compiled.transform.clone(), &shared.config, shared.log.clone(), meter);
-        Ok(Self { compiled, context: Rc::new(context), body: None, instance, next: Next::Run })
+        Ok(Self { compiled, context: Rc::new(context), body: None, instance, next: Next::Run, taking: None })
     }
 
     /// Whether a start or a transform is in progress.
@@ -80,6 +83,7 @@ impl Runner {
         self.context.flush_log();
         self.context.forget();
         drop(self.context.host_call.take());
+        drop(self.taking.take());
         self.next = Next::Run;
     }
 }
@@ -135,7 +139,7 @@ impl Engine for Runner {
     }
 
     #[inline]
-    fn poll(&mut self, sink: Option<&OutputSink>, waker: Waker, _: &mut Wakers) -> Result<wasm_poll> {
+    fn poll(&mut self, sink: Option<&OutputSink>, waker: &mut Waker, _: &mut Wakers) -> Result<wasm_poll> {
         self.check_run()?;
         let outcome = self.drive(sink, waker);
         self.context.count_passed();

@@ -6,6 +6,7 @@
 
 use super::attached::Attached;
 use super::circuit::wasm_circuit;
+use super::entered::Entered;
 use super::replacement::Replacement;
 use super::runner::Runner;
 use super::shared::SharedUser;
@@ -18,14 +19,12 @@ use crate::base::status::wasm_status as Status;
 use crate::base::thread_mark::ThreadMark;
 use crate::batch::input::Input;
 use crate::compile::factory::Compiled;
-use crate::guest::batch::Batch;
 use crate::guest::batches::Batches;
 use crate::guest::context::Context;
 use crate::guest::progress::Progress;
 use crate::host::sink::OutputSink;
 use crate::host::waker::Waker;
-use crate::metrics::counters::Condition;
-use core::cell::{Cell, RefCell, RefMut};
+use core::cell::{Cell, RefCell};
 use core::ffi::c_void;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -76,7 +75,7 @@ pub(super) struct SeatState {
     /// A new version that is to replace the engine.
     pub(super) replacement: Option<Box<Replacement>>,
     /// Destination of the output of the transform in progress.
-    sink: Option<OutputSink>,
+    pub(super) sink: Option<OutputSink>,
 }
 
 /// The gate and what can be asked without passing it.
@@ -99,38 +98,6 @@ pub struct Seat {
     pub(super) new_context: RefCell<Option<Rc<Context>>>,
     /// Borrowed as long as a call is inside.
     inside: RefCell<SeatState>,
-}
-
-/// A call that has passed the gate. Wakers are called when it leaves.
-pub(super) struct Entered<'a> {
-    pub(super) seat: &'a Seat,
-    pub(super) inside: RefMut<'a, SeatState>,
-    /// A panic during this call makes the engine unusable. False if the thread was panicking before.
-    pub(super) poisons: bool,
-    /// After `inside` so that the gate is open again when they are called.
-    pub(super) wakers: Wakers,
-}
-
-impl Drop for Entered<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.poisons && std::thread::panicking() {
-            poison(&self.inside.context);
-        }
-    }
-}
-
-/// Marks the engine of a context as unusable after a panic. Its operation has ended, so it lets go of the host's batch.
-#[cold]
-pub(super) fn poison(context: &Context) {
-    context.poisoned.set(true);
-    // What had borrowed it was dropped before, by the same panic.
-    if let Some(mut work) = context.try_work() {
-        work.note_progress();
-        work.batch = Batch::default();
-    }
-    context.meter.fail(Status::Panic);
-    context.meter.note(Condition::Failed);
 }
 
 impl Seat {
@@ -372,7 +339,7 @@ impl Seat {
     /// Drives operation `number`. After an error the operation has completed and the engine is stopped, unless the call
     /// had no effect or the batch was refused.
     #[inline]
-    pub fn poll(&self, number: u64, waker: Waker) -> Result<wasm_poll> {
+    pub fn poll(&self, number: u64, mut waker: Waker) -> Result<wasm_poll> {
         let mut entered = self.enter()?;
         if !self.is_in_progress(number) {
             return Err(Error::new(
@@ -380,7 +347,9 @@ impl Seat {
                 "the engine was stopped or released before this operation had completed",
             ));
         }
-        let polled = entered.drive(waker);
+        let polled = entered.drive(&mut waker);
+        // Its drop is the host's code. The engine counts as busy.
+        drop(waker);
         match &polled {
             Ok(wasm_poll::Ready) => entered.end(State::Idle),
             Ok(_) => {}
@@ -444,68 +413,6 @@ impl Drop for Seat {
     fn drop(&mut self) {
         // It was closed when its host released it unless that panicked.
         let _ = self.close();
-    }
-}
-
-impl Entered<'_> {
-    #[inline]
-    fn drive(&mut self, waker: Waker) -> Result<wasm_poll> {
-        if self.inside.supervisor.is_some() {
-            return self.supervise(waker);
-        }
-        let SeatState { engine, sink, .. } = &mut *self.inside;
-        engine.poll(sink.as_ref(), waker, &mut self.wakers)
-    }
-
-    /// As `drive` under a policy.
-    fn supervise(&mut self, waker: Waker) -> Result<wasm_poll> {
-        let waits = self.inside.supervisor.as_ref().is_some_and(|supervisor| supervisor.waits_to_start());
-        // A new version starts instead of a guest that waits or cannot start.
-        let replaced = waits && self.replace();
-        let SeatState { engine, supervisor: Some(supervisor), sink, .. } = &mut *self.inside else {
-            return Err(Error::new(Status::Internal, "the policy is gone"));
-        };
-        if replaced {
-            return Ok(supervisor.go_on(self.seat, engine.as_mut()));
-        }
-        supervisor.poll(self.seat, engine.as_mut(), sink.as_ref(), waker, &mut self.wakers)
-    }
-
-    /// The operation has completed.
-    #[inline(always)]
-    fn end(&mut self, state: State) {
-        self.seat.state.set(state);
-        // The sink's drop is the host's code. It runs while the engine counts as busy. So it cannot release the engine
-        // during this call.
-        let sink = self.inside.sink.take();
-        drop(sink);
-        let SeatState { engine, supervisor, .. } = &mut *self.inside;
-        if let Some(supervisor) = supervisor {
-            supervisor.end();
-        }
-        engine.finish(&mut self.wakers);
-    }
-
-    #[cold]
-    fn fail(&mut self, error: &Error) {
-        if self.inside.supervisor.is_some() {
-            self.seat.last_error.replace(Some(error.clone()));
-        }
-        self.stop();
-        // The guest of a shared engine may run for others.
-        let context = &self.inside.context;
-        if context.state.get() == State::Stopped {
-            context.meter.note(Condition::Failed);
-        }
-    }
-
-    /// Stops the engine in any state.
-    fn stop(&mut self) {
-        self.seat.keep_progress();
-        // First, because the engine's stop runs callbacks that may ask for the state.
-        self.seat.state.set(State::Stopped);
-        self.inside.engine.stop();
-        self.end(State::Stopped);
     }
 }
 

@@ -36,6 +36,8 @@ enum Phase {
     Starting,
     /// The engine transforms.
     Transforming,
+    /// A dead letter is taken apart for the sink, a step in each poll.
+    TakeApart(DeadLetter, Option<u32>),
     /// The host has not finished with a dead letter. It reads the letter until then.
     DeadLetter(Waiting, #[allow(dead_code)] DeadLetter, Option<u32>),
 }
@@ -135,7 +137,7 @@ impl Supervisor {
         seat: &Seat,
         engine: &mut dyn Engine,
         sink: Option<&OutputSink>,
-        waker: Waker,
+        waker: &mut Waker,
         wakers: &mut Wakers,
     ) -> Result<wasm_poll> {
         let mut poll = SupervisedPoll { seat, engine, sink, wakers };
@@ -146,7 +148,7 @@ impl Supervisor {
                 let ended = self.policy.backoff.as_mut().and_then(|backoff| backoff.wait(least));
                 self.wait(&poll, ended)
             }
-            Phase::Waiting(waiting) => match waiting.poll(|| waker) {
+            Phase::Waiting(waiting) => match waiting.poll(|| waker.take()) {
                 None => Ok(wasm_poll::Pending),
                 // The host refused to wait: the guest stays stopped.
                 Some(Settled::Rejected(why)) => Err(self.at_rest(not_waited(poll.seat, &why))),
@@ -178,13 +180,26 @@ impl Supervisor {
                 }
                 other => other,
             },
-            Phase::DeadLetter(waiting, _, batch) => match waiting.poll(|| waker) {
+            Phase::TakeApart(..) => match core::mem::take(&mut self.phase) {
+                Phase::TakeApart(letter, batch) => {
+                    self.phase = self.deliver_letter(&poll, letter, batch)?;
+                    if matches!(self.phase, Phase::StartNow) {
+                        self.note_progress(&poll);
+                    }
+                    Ok(wasm_poll::Yielded)
+                }
+                _ => Err(Error::new(Status::Internal, "the dead letter is lost")),
+            },
+            Phase::DeadLetter(waiting, _, batch) => match waiting.poll(|| waker.take()) {
                 None => Ok(wasm_poll::Pending),
                 Some(Settled::Rejected(why)) => {
                     let batch = *batch;
                     Err(self.not_taken(&poll, batch, &why))
                 }
                 Some(_) => {
+                    if let Some(sink) = poll.sink {
+                        sink.consume();
+                    }
                     self.note_dead_letter(&poll);
                     self.note_progress(&poll);
                     self.phase = Phase::StartNow;
@@ -280,7 +295,7 @@ impl Supervisor {
         poll.engine.finish(poll.wakers);
         self.rest = Some(rest);
         // A dead letter that the sink has not taken yet is not lost.
-        if !matches!(next, Phase::DeadLetter(..)) {
+        if matches!(next, Phase::StartNow) {
             self.note_progress(poll);
         }
         self.phase = next;
@@ -291,17 +306,27 @@ impl Supervisor {
     fn send_dead_letter(&mut self, poll: &SupervisedPoll<'_>, batch: &Batch, error: &Error) -> Result<Phase> {
         let letter = DeadLetter::new(&poll.engine.compiled().transform, batch, error)
             .map_err(|e| self.failed(poll.seat, e.in_batch(batch.index())))?;
+        self.deliver_letter(poll, letter, batch.index())
+    }
+
+    /// Gives the sink a dead letter, or takes some of it apart before.
+    fn deliver_letter(&mut self, poll: &SupervisedPoll<'_>, letter: DeadLetter, batch: Option<u32>) -> Result<Phase> {
         let Some(sink) = poll.sink else {
             return Err(self.failed(poll.seat, Error::new(Status::Internal, "a transform without a sink")));
         };
-        let ended = sink.accept(letter.block(), letter.batches());
-        match ended.map_err(|e| self.failed(poll.seat, e.in_batch(batch.index())))? {
+        let is_ready = !sink.wants_parts() || {
+            sink.take_apart(letter.block()).map_err(|e| self.failed(poll.seat, e.in_batch(batch)))?
+        };
+        if !is_ready {
+            return Ok(Phase::TakeApart(letter, batch));
+        }
+        match sink.accept(letter.block(), letter.batches()) {
             Ended::Done => {
                 self.note_dead_letter(poll);
                 Ok(Phase::StartNow)
             }
-            Ended::Pending(waiting) => Ok(Phase::DeadLetter(waiting, letter, batch.index())),
-            Ended::Failed(why) => Err(self.not_taken(poll, batch.index(), &why)),
+            Ended::Pending(waiting) => Ok(Phase::DeadLetter(waiting, letter, batch)),
+            Ended::Failed(why) => Err(self.not_taken(poll, batch, &why)),
         }
     }
 
@@ -429,7 +454,7 @@ fn stopped(transform: &Description, trip: &Trip, next: &str, cause: Error) -> Er
 }
 
 impl SupervisedPoll<'_> {
-    fn poll(&mut self, waker: Waker) -> Result<wasm_poll> {
+    fn poll(&mut self, waker: &mut Waker) -> Result<wasm_poll> {
         self.engine.poll(self.sink, waker, self.wakers)
     }
 }

@@ -61,10 +61,13 @@ pub struct Batch {
 }
 
 /// Refuses a first record that a batch does not have. The header has the number.
+#[inline(always)]
 pub fn check_first(input: Input<'_>, first: u32) -> Result<()> {
-    if first == 0 {
-        return Ok(());
-    }
+    if first == 0 { Ok(()) } else { check_later(input, first) }
+}
+
+#[cold]
+fn check_later(input: Input<'_>, first: u32) -> Result<()> {
     let count = match input {
         // Bytes that are no batch fail later as what they are.
         Input::Batch(bytes) => {

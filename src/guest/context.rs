@@ -124,6 +124,8 @@ pub struct Context {
     last_words: LastWords,
     /// The last refusal of a host call and where the guest was.
     refusal: RefCell<Option<(Place, Refusal)>>,
+    /// There are last words or a refusal.
+    has_said: Cell<bool>,
     max_log_line: usize,
     log: RefCell<[LineBuffer; 2]>,
     sink: Arc<dyn Sink>,
@@ -158,6 +160,7 @@ impl Context {
             refused_growth: Cell::new(None),
             last_words: LastWords::default(),
             refusal: RefCell::default(),
+            has_said: Cell::new(false),
             max_log_line: config.max_log_line,
             transform,
             log: RefCell::new([lines(wasm_log_severity::Info), lines(wasm_log_severity::Warn)]),
@@ -206,9 +209,12 @@ impl Context {
     }
 
     /// Another batch or guest begins: what was said before has no meaning.
+    #[inline]
     pub fn forget(&self) {
-        self.last_words.forget();
-        *self.refusal.borrow_mut() = None;
+        if self.has_said.take() {
+            self.last_words.forget();
+            *self.refusal.borrow_mut() = None;
+        }
     }
 
     /// The guest's transform.
@@ -331,6 +337,7 @@ impl Context {
             self.warn(&line);
         }
         *self.refusal.borrow_mut() = Some((self.place(), refusal));
+        self.has_said.set(true);
     }
 
     /// Logs a line of the library about this guest.
@@ -359,6 +366,7 @@ impl Context {
         if piece.severity == wasm_log_severity::Warn {
             // Before the limit: what is not logged can still be told with an error.
             self.last_words.note(piece.bytes, piece.continues, self.place());
+            self.has_said.set(true);
         }
         self.emit(wasm_log_source::Guest, piece);
     }

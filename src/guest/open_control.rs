@@ -96,7 +96,7 @@ impl Context {
         self.observe(&mut work);
         self.meter.pass(core::mem::take(&mut work.taken), work.output.take_accepted());
         if work.left_at.is_none()
-            && let Some(next) = work.batch.progress().offset
+            && let Some(next) = work.batch.next_offset()
         {
             self.meter.note_next(next);
         }

@@ -2,11 +2,12 @@
 //! block by block.
 
 use super::control::Control;
-use super::output_block::{BLOCK_SIZE, Block, ENTRY, Origin};
+use super::output_block::{BLOCK_SIZE, Block, ENTRY, FreeBlocks, Origin};
 use crate::batch::entries::Segment;
 use crate::host::sink::wasm_output_record;
 use crate::metrics::meter::Passed;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 /// What happened to a record that a guest wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,6 @@ pub enum Pushed {
 /// parts.
 ///
 /// Payloads never move. So the records point to them from the beginning.
-#[derive(Debug)]
 pub struct OutputBuffer {
     /// The block that fills.
     block: Option<Box<Block>>,
@@ -43,6 +43,8 @@ pub struct OutputBuffer {
     /// Bytes that the block may have, as the limit counts them.
     block_size: usize,
     limit: usize,
+    /// Where blocks come from and go to.
+    free: Rc<FreeBlocks>,
 }
 
 /// A front part of the buffer.
@@ -67,6 +69,7 @@ impl OutputBuffer {
             accepted: Passed::default(),
             block_size: BLOCK_SIZE.min(limit),
             limit,
+            free: FreeBlocks::of_thread(),
         }
     }
 
@@ -113,12 +116,12 @@ impl OutputBuffer {
         if self.full.len() == self.full.capacity() && self.full.try_reserve(1).is_err() {
             return Pushed::OutOfMemory;
         }
-        let Some(mut block) = Block::take(size) else { return Pushed::OutOfMemory };
+        let Some(mut block) = self.free.take(size) else { return Pushed::OutOfMemory };
         // A record as large as the limit may be the only one.
         let Some(()) = block.push(payload, topic, origin, usize::MAX) else { return Pushed::OutOfMemory };
         if let Some(before) = self.block.replace(block) {
             if before.count == 0 {
-                before.give_back();
+                self.free.give_back(before);
             } else {
                 self.hold(self.held + before.size());
                 self.full.push_back(before);
@@ -162,7 +165,7 @@ impl OutputBuffer {
         while self.full.len() > blocks {
             let before = self.full.pop_back();
             if let Some(block) = core::mem::replace(&mut self.block, before) {
-                block.give_back();
+                self.free.give_back(block);
             }
         }
         match &mut self.block {
@@ -279,7 +282,7 @@ impl OutputBuffer {
         let Some(mut block) = self.full.pop_front() else { return Passed::default() };
         self.hold(self.held - block.size());
         let passed = block.consume(block.count, block.end);
-        block.give_back();
+        self.free.give_back(block);
         passed
     }
 
@@ -293,7 +296,7 @@ impl OutputBuffer {
     #[inline]
     pub fn prepare(&mut self) -> Option<Segment> {
         if self.block.is_none() {
-            self.block = Block::take(0);
+            self.block = self.free.take(0);
         }
         self.block.as_mut()?.segment.take()
     }
@@ -305,7 +308,7 @@ impl OutputBuffer {
             && let Some(mut block) = self.block.take()
         {
             block.keep(segment);
-            block.give_back();
+            self.free.give_back(block);
         }
     }
 
@@ -315,7 +318,7 @@ impl OutputBuffer {
             block.keep(segment);
         }
         for block in self.full.drain(..).chain(self.block.take()) {
-            block.give_back();
+            self.free.give_back(block);
         }
         self.hold(0);
         self.finished = Extent::default();

@@ -6,7 +6,8 @@ use crate::batch::entries::{self, Segment};
 use crate::batch::{chunk, fallible};
 use crate::host::sink::wasm_output_record;
 use crate::metrics::meter::Passed;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 /// Records with their payloads. A delivery of this size costs nothing per record. It stays in a core's second-level
 /// cache between the guest's write and the host's read.
@@ -63,31 +64,93 @@ pub struct Origin {
     pub position: Position,
 }
 
-thread_local! {
+/// The blocks that a thread keeps. Each engine of the thread refers to them: in a library that is loaded at run time an
+/// access to thread-local memory is a call, and each batch would need two.
+#[derive(Default)]
+pub struct FreeBlocks {
+    /// The one that was given back last. Nearly always there is no other.
+    last: Cell<Option<Box<Block>>>,
     #[allow(clippy::vec_box)] // moved with each batch
-    static FREE: RefCell<Vec<Box<Block>>> = const { RefCell::new(Vec::new()) };
+    others: RefCell<Vec<Box<Block>>>,
+}
+
+thread_local! {
+    static FREE: Rc<FreeBlocks> = Rc::default();
 }
 
 /// Frees the blocks that this thread keeps.
 pub fn release_kept() {
-    let _ = FREE.try_with(|free| free.take());
+    let _ = FREE.try_with(|free| (free.last.take(), free.others.take()));
 }
 
 /// How many blocks this thread keeps.
 #[cfg(test)]
 pub fn kept() -> usize {
-    FREE.with(|free| free.borrow().len())
+    FREE.with(|free| {
+        let last = free.last.take();
+        let count = usize::from(last.is_some()) + free.others.borrow().len();
+        free.last.set(last);
+        count
+    })
 }
 
-impl Block {
+impl FreeBlocks {
+    /// This thread's. At the thread's very end nothing is kept beyond the engine.
+    pub fn of_thread() -> Rc<Self> {
+        FREE.try_with(Rc::clone).unwrap_or_default()
+    }
+
     /// An empty block with room for a payload of `size` bytes. None if the allocator refuses it.
-    pub fn take(size: usize) -> Option<Box<Self>> {
-        let kept = |free: &RefCell<Vec<_>>| free.try_borrow_mut().ok().and_then(|mut free| free.pop());
+    #[inline]
+    pub fn take(&self, size: usize) -> Option<Box<Block>> {
         if size <= chunk::SIZE
-            && let Ok(Some(block)) = FREE.try_with(kept)
+            && let Some(block) = self.last.take()
         {
             return Some(block);
         }
+        self.take_other(size)
+    }
+
+    #[cold]
+    fn take_other(&self, size: usize) -> Option<Box<Block>> {
+        if size <= chunk::SIZE
+            && let Ok(mut others) = self.others.try_borrow_mut()
+            && let Some(block) = others.pop()
+        {
+            return Some(block);
+        }
+        Block::new(size)
+    }
+
+    /// Keeps a block for the next batch unless it is an unusual one or there are enough.
+    #[inline]
+    pub fn give_back(&self, mut block: Box<Block>) {
+        block.clear();
+        if !block.is_usual() {
+            if let Some(segment) = block.segment.take() {
+                entries::give_back(segment);
+            }
+            return;
+        }
+        if let Some(other) = self.last.replace(Some(block)) {
+            self.keep_other(other);
+        }
+    }
+
+    #[cold]
+    fn keep_other(&self, block: Box<Block>) {
+        if let Ok(mut others) = self.others.try_borrow_mut()
+            && others.len() + 1 < MOST_KEPT
+            && fallible::reserve(&mut others, 1).is_ok()
+        {
+            others.push(block);
+        }
+    }
+}
+
+impl Block {
+    /// As `FreeBlocks::take`.
+    fn new(size: usize) -> Option<Box<Self>> {
         let (count, size) = if size > chunk::SIZE { (1, size) } else { (MOST_RECORDS, chunk::SIZE) };
         let mut records = chunk::reserved(count).ok()?;
         records.resize(count, NO_RECORD);
@@ -125,26 +188,6 @@ impl Block {
         {
             entries::give_back(other);
         }
-    }
-
-    /// Gives the block to the thread.
-    #[inline]
-    pub fn give_back(mut self: Box<Self>) {
-        self.clear();
-        if !self.is_usual() {
-            if let Some(segment) = self.segment.take() {
-                entries::give_back(segment);
-            }
-            return;
-        }
-        let _ = FREE.try_with(|free| {
-            if let Ok(mut free) = free.try_borrow_mut()
-                && free.len() < MOST_KEPT
-                && fallible::reserve(&mut free, 1).is_ok()
-            {
-                free.push(self);
-            }
-        });
     }
 
     /// Appends a record if there is room.

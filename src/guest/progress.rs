@@ -41,8 +41,14 @@ impl Batch {
         self.last_offset.map_or_else(|| behind(&self.records.header), |last| last.wrapping_add(1))
     }
 
-    /// As if all output so far was delivered.
+    /// The offset to go on from, as if all output so far was delivered.
     #[inline]
+    pub(super) fn next_offset(&self) -> Option<i64> {
+        // Nearly always: the batch has ended.
+        if self.stage == Stage::None { Some(self.end_offset()) } else { self.progress().offset }
+    }
+
+    /// As if all output so far was delivered.
     pub(super) fn progress(&self) -> Progress {
         let batch = self.place();
         let end = Some(self.end_offset());

@@ -48,15 +48,20 @@ impl Work {
 
     /// Opens the control if records are left that are worth it. Output too if records have a topic and their block has
     /// room.
-    #[inline]
+    #[inline(always)]
     pub fn open(&mut self, control: &Control, has_topic: bool) -> bool {
+        self.batch.records.entries.left_here() >= FEWEST && self.open_for_many(control, has_topic)
+    }
+
+    #[inline(never)]
+    fn open_for_many(&mut self, control: &Control, has_topic: bool) -> bool {
         // Output before the first record is the host's business.
         let Batch { stage: Stage::Announced, in_record: true, records, input, position, .. } = &self.batch else {
             return false;
         };
         // A host may have asked for memory at addresses of 57 bits.
         let reached = input.batch().as_ptr_range().end.addr() <= NATIVE_BYTES;
-        if records.entries.left_here() < FEWEST || records.largest_payload > LARGEST || !reached {
+        if records.largest_payload > LARGEST || !reached {
             return false;
         }
         control.next.set(records.entries.address());

@@ -310,6 +310,18 @@ impl wasm_call {
         self.schema.take()
     }
 
+    /// As `ended` if the callback was done and did nothing else, as nearly every sink. Otherwise gives the call back.
+    #[inline(always)]
+    pub fn ended_at_once(self, answer: u32) -> Result<Ended, Self> {
+        let Self { waiting: None, failure: None, schema: None, .. } = &self else { return Err(self) };
+        if answer != wasm_callback_result::Done as u32 {
+            return Err(self);
+        }
+        // There is nothing to be dropped.
+        core::mem::forget(self);
+        Ok(Ended::Done)
+    }
+
     /// Reads a callback's result. `who` names the callback for the message.
     pub fn ended(&mut self, answer: u32, who: &str) -> Ended {
         const DONE: u32 = wasm_callback_result::Done as u32;

@@ -75,9 +75,10 @@ pub struct wasm_output_sink {
     >,
     /// As `records` with each record taken apart. Default NULL. If there is this callback, it gets all output and
     /// `records`, which then may be NULL, gets none. The array and the headers live as long as the payloads. They are
-    /// in memory that the library takes for the block: some 90 bytes for a record and 32 for a header, which the thread
-    /// keeps for the next block. If the allocator refuses that memory, the operation fails with
-    /// `WASM_STATUS_OUT_OF_MEMORY` as it does without memory for the guest's output.
+    /// in memory that the library takes for the block: some 90 bytes for a record and 32 for a header. The thread keeps
+    /// up to 0.5 MiB of it for the next block. Many headers are taken apart in steps between which the poll may yield.
+    /// If the allocator refuses that memory, the operation fails with `WASM_STATUS_OUT_OF_MEMORY` as it does without
+    /// memory for the guest's output.
     pub parsed: Option<
         unsafe extern "C" fn(
             data: *mut c_void,
@@ -123,39 +124,68 @@ impl OutputSink {
         self.sink.records.is_some() || self.sink.parsed.is_some()
     }
 
-    /// Hands a block over. `batches` says how many of its records belong to which batch. Fails if there is no memory
-    /// to take the records apart.
+    /// Whether the host wants records taken apart. Then `take_apart` must have ended before `accept`.
     #[inline]
-    pub fn accept(&self, records: &[wasm_output_record], batches: &[wasm_output_batch]) -> Result<Ended> {
-        if self.sink.parsed.is_some() {
-            return self.accept_parsed(records, batches);
+    pub fn wants_parts(&self) -> bool {
+        self.sink.parsed.is_some()
+    }
+
+    /// Takes some of a block apart. True when all of it is. The same block must come until then. Fails if there is no
+    /// memory for that.
+    #[inline(never)]
+    pub fn take_apart(&self, records: &[wasm_output_record]) -> Result<bool> {
+        let mut block = self.block.0.take().unwrap_or_else(ParsedBlock::take);
+        let is_whole = block.step(records)?;
+        self.block.0.set(Some(block));
+        Ok(is_whole)
+    }
+
+    /// The host has a block that it did not take at once.
+    #[inline]
+    pub fn consume(&self) {
+        if self.wants_parts() {
+            self.reuse();
+        }
+    }
+
+    /// Frees what a large block had. Keeps what others had for the next one.
+    #[inline(never)]
+    fn reuse(&self) {
+        self.block.0.set(self.block.0.take().and_then(ParsedBlock::reuse));
+    }
+
+    /// Hands a block over. `batches` says how many of its records belong to which batch.
+    #[inline]
+    pub fn accept(&self, records: &[wasm_output_record], batches: &[wasm_output_batch]) -> Ended {
+        if self.wants_parts() {
+            return self.accept_parsed(batches);
         }
         let Some(callback) = self.sink.records else {
-            return Ok(Ended::Failed("the output sink has no callback".into()));
+            return Ended::Failed("the output sink has no callback".into());
         };
         let mut call = wasm_call::of_sink(batches);
         // SAFETY: the host passed function and data together and allowed calls on this thread until `drop`. The
         // records are a slice that outlives the call. So does `call`.
         let answer = unsafe { callback(self.sink.data, records.as_ptr(), records.len(), &raw mut call) };
-        Ok(call.ended(answer, SINK))
+        call.ended_at_once(answer).unwrap_or_else(|mut call| call.ended(answer, SINK))
     }
 
     #[inline(never)]
-    fn accept_parsed(&self, records: &[wasm_output_record], batches: &[wasm_output_batch]) -> Result<Ended> {
-        let Some(callback) = self.sink.parsed else {
-            return Ok(Ended::Failed("the output sink has no callback".into()));
+    fn accept_parsed(&self, batches: &[wasm_output_batch]) -> Ended {
+        let (Some(callback), Some(block)) = (self.sink.parsed, self.block.0.take()) else {
+            return Ended::Failed("the output sink has no callback".into());
         };
-        let mut block = self.block.0.take().unwrap_or_else(ParsedBlock::take);
-        let (first, count) = match block.parse(records) {
-            Ok(parsed) => (parsed.as_ptr(), parsed.len()),
-            Err(refused) => return Err(refused),
-        };
+        let (first, count) = (block.records().as_ptr(), block.records().len());
         // The block is on the heap: it may be read after this has returned.
         self.block.0.set(Some(block));
         let mut call = wasm_call::of_sink(batches);
         // SAFETY: as in `accept`. The block stays in place until the next one or until the sink is dropped.
         let answer = unsafe { callback(self.sink.data, first, count, &raw mut call) };
-        Ok(call.ended(answer, SINK))
+        let ended = call.ended(answer, SINK);
+        if matches!(ended, Ended::Done) {
+            self.reuse();
+        }
+        ended
     }
 }
 

@@ -50,6 +50,15 @@ impl Waker {
     }
 }
 
+impl Waker {
+    /// Takes the waker and leaves one for a host that does not want to be woken.
+    #[inline]
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        core::mem::replace(self, Self::none())
+    }
+}
+
 impl Wake for Waker {
     fn wake(self) {
         let waker = self.0.into_inner();

@@ -216,7 +216,8 @@ impl Meter {
     #[inline]
     pub fn end_turn(&self, long: Option<u64>) {
         let spent = if self.timed.replace(true) {
-            clock::ticks().wrapping_sub(self.since.get())
+            // Counters of two processors may differ by a little.
+            clock::ticks().saturating_sub(self.since.get())
         } else if let Some(nanoseconds) = long {
             self.untimed.set(0);
             clock::from_nanoseconds(nanoseconds)

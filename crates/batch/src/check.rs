@@ -77,6 +77,9 @@ impl Check {
     /// There is nothing to be checked. Frees what steps need.
     #[inline(always)]
     pub fn end(&mut self) {
+        if matches!(self.stage, Stage::Idle) {
+            return;
+        }
         self.stage = Stage::Idle;
         self.digest = None;
         self.headers = None;
@@ -109,10 +112,13 @@ impl<'a> Records<'a> {
     /// bytes are not one batch. After an error there is no batch.
     #[inline]
     pub fn begin(&mut self, batch: &'a [u8], first: u32, limit: usize, check_crc: bool) -> Result<()> {
-        self.end();
-        if self.regions.count() > 0 {
+        if self.begun {
+            self.end();
+        }
+        if !self.regions.is_empty() {
             self.regions.clear();
         }
+        self.begun = true;
         if batch.len() > limit {
             return Err(Error::new(
                 Kind::TooLarge,

@@ -24,6 +24,7 @@ pub enum wasm_compression {
 
 impl wasm_compression {
     /// The codec of a code from a batch header or from C.
+    #[inline]
     pub fn from_code(code: u32) -> Option<Self> {
         [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd].into_iter().find(|&c| c as u32 == code)
     }

@@ -110,7 +110,11 @@ impl Entries {
     /// None if there are as many segments as a batch may have.
     #[inline(always)]
     pub fn room(&mut self, most: usize) -> Result<Option<&mut [Entry]>> {
-        if (self.front.is_none() || self.filled == PER_SEGMENT) && !self.add()? {
+        if self.front.is_none()
+            && let Some(spare) = self.spare.take()
+        {
+            self.begin_with(spare);
+        } else if (self.front.is_none() || self.filled == PER_SEGMENT) && !self.add()? {
             return Ok(None);
         }
         let Some(last) = self.others.back_mut().or(self.front.as_mut()) else { return Ok(None) };
@@ -121,12 +125,7 @@ impl Entries {
     /// Adds a segment. False if there is none to be had beside those that are there.
     fn add(&mut self) -> Result<bool> {
         if self.front.is_none() {
-            self.front = Some(match self.spare.take() {
-                Some(segment) => segment,
-                None => take()?,
-            });
-            // Nothing is read before `begin`: the segment has entries of other batches.
-            self.next = usize::MAX;
+            self.begin_with(take()?);
         } else {
             if self.others.len() + 1 == MOST_SEGMENTS || fallible::reserve_back(&mut self.others).is_err() {
                 return Ok(false);
@@ -134,9 +133,17 @@ impl Entries {
             let Ok(segment) = take() else { return Ok(false) };
             self.end_last();
             self.others.push_back(segment);
+            self.filled = 0;
         }
-        self.filled = 0;
         Ok(true)
+    }
+
+    /// The first segment.
+    #[inline(always)]
+    fn begin_with(&mut self, segment: Segment) {
+        self.front = Some(segment);
+        // Nothing is read before `begin`: the segment has entries of other batches.
+        (self.filled, self.next) = (0, usize::MAX);
     }
 
     /// So many entries of the room were written.

@@ -106,6 +106,7 @@ impl wasm_batch_header {
 
     /// Refuses counts that contradict each other. Call this after the CRC check. A damaged batch would otherwise be
     /// reported as badly built.
+    #[inline]
     pub fn check_counts(&self) -> Result<()> {
         if self.record_count < 0 || self.last_offset_delta < 0 && self.record_count > 0 {
             return Err(Error::new(

@@ -213,6 +213,16 @@ impl<'a> Headers<'a> {
     pub fn encoded(&self) -> &'a [u8] {
         self.rest.rest()
     }
+
+    /// Where they begin if `payload` is what they are of. With that and their number `at` goes on later.
+    pub fn position(&self, payload: &[u8]) -> usize {
+        payload.len() - self.rest.left()
+    }
+
+    /// The last `left` headers of a payload, which begin at `position`.
+    pub fn at(payload: &'a [u8], position: usize, left: usize) -> Self {
+        Self { rest: Cursor::at(payload, position), left }
+    }
 }
 
 impl<'a> Iterator for Headers<'a> {

@@ -37,6 +37,8 @@ pub struct Records<'a> {
     pub(crate) batch: &'a [u8],
     /// Records without a batch.
     pub(crate) lent: LentRecords<'a>,
+    /// A batch or records have begun and not ended.
+    pub(crate) begun: bool,
     /// The batch is being checked.
     pub(crate) check: Check,
     /// The decompressed part of a compressed batch after its header.
@@ -55,11 +57,12 @@ impl<'a> Records<'a> {
     /// There is nothing to be read any more. `free_some` follows after a large batch, else the next one frees it.
     #[inline]
     pub fn end(&mut self) {
+        self.begun = false;
         self.batch = &[];
         self.lent = LentRecords::default();
         self.check.end();
         // A large batch is freed by `free_some`.
-        if self.regions.count() > 0 && self.regions.count() <= FREED_AT_ONCE {
+        if !self.regions.is_empty() && self.regions.count() <= FREED_AT_ONCE {
             self.regions.clear();
         }
         self.entries.clear();
@@ -70,7 +73,7 @@ impl<'a> Records<'a> {
     /// Takes a step in freeing what a batch that has ended leaves. True if nothing is left.
     #[inline]
     pub fn free_some(&mut self) -> bool {
-        self.regions.count() == 0 || self.regions.free_some()
+        self.regions.is_empty() || self.regions.free_some()
     }
 
     /// The region with this index: of `regions`, or the batch after its header.

@@ -5,11 +5,14 @@ use crate::base::config::{wasm_memory_mode, wasm_trap_mode};
 use crate::base::description::Description;
 use crate::base::limits::TransformLimits;
 use crate::base::rights::{AllowedImport, Rights};
+use crate::compile::artifacts::outline;
 use crate::compile::code_cache::DEFAULT_MAX_BYTES;
+use crate::compile::code_cache::key::REWRITING;
 use crate::compile::runtime::Runtime;
 use crate::guest::host_function::{Callback, HostFunction};
 use crate::host::log::Line;
 use crate::metrics::snapshot::RuntimeMetrics;
+use crate::module::artifact::FORMAT;
 use crate::system::memory::allocators::Allocators;
 use core::ffi::c_void;
 use std::sync::Arc;
@@ -208,6 +211,30 @@ fn a_hit_is_refused_if_a_compilation_would_be() {
 }
 
 #[test]
+fn an_artifact_tells_how_it_was_made() {
+    for by_calls in [false, true] {
+        let config = Config { expands_record_calls: !by_calls, ..Config::default() };
+        let bytes = made(&config);
+        let told = runtime(Config::default()).inspect(&bytes).unwrap();
+        let of_module = runtime(Config::default()).inspect(&module(GUEST)).unwrap();
+        assert_eq!((&told["imports"], &told["exports"]), (&of_module["imports"], &of_module["exports"]));
+        let artifact = &told["artifact"];
+        let settings = artifact["settings"].as_str().unwrap();
+        assert!(
+            settings.contains(if by_calls { "host_record_calls 1 " } else { "host_record_calls 0 " }),
+            "{settings}"
+        );
+        assert_eq!(artifact["module_size"], module(GUEST).len());
+        assert!(told["refused"].is_null() && of_module["artifact"].is_null());
+        let other = changed(&bytes, |head, _| head.target = "riscv64-linux".into());
+        let told = runtime(Config::default()).inspect(&other).unwrap();
+        assert!(told["refused"]["message"].as_str().unwrap().contains("riscv64-linux"));
+    }
+    let damaged = made(&Config::default()).split_off(9);
+    assert!(runtime(Config::default()).inspect(&[&crate::module::artifact::MAGIC[..], &damaged].concat()).is_err());
+}
+
+#[test]
 fn foreign_artifacts_are_refused_with_the_difference() {
     let bytes = made(&Config::default());
     let shared = runtime(Config::default()).shared;
@@ -246,12 +273,15 @@ fn foreign_artifacts_are_refused_with_the_difference() {
     for (config, what) in [
         (
             Config { trap_mode: wasm_trap_mode::Checks, ..Config::default() },
-            "memory_mode ON_DEMAND and trap_mode CHECKS. This",
+            "memory_mode ON_DEMAND, host_record_calls 0 and trap_mode CHECKS. This",
         ),
         (Config { memory_mode: wasm_memory_mode::ThreadPool, ..Config::default() }, "memory_mode THREAD_POOL"),
     ] {
         refused(made(&config), what);
-        refused(made(&config), "This is x86_64-linux with memory_mode ON_DEMAND and trap_mode SIGNALS");
+        refused(
+            made(&config),
+            "This is x86_64-linux with memory_mode ON_DEMAND, host_record_calls 0 and trap_mode SIGNALS",
+        );
     }
 }
 

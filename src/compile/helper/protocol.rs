@@ -17,7 +17,7 @@
 use crate::base::config::{CompileHelperConfig, Config, wasm_memory_mode, wasm_trap_mode};
 use crate::base::status::wasm_status as Status;
 use crate::batch::fallible;
-use crate::compile::compiler;
+use crate::compile::artifacts;
 use serde_json::{Value, json};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -68,7 +68,7 @@ impl Request {
     pub fn head(&self) -> Vec<u8> {
         let Config { memory_limit, table_limit, guest_stack, host_stack, pool_engines, .. } = self.config;
         let head = json!({
-            "library": compiler::VERSIONS,
+            "library": artifacts::VERSIONS,
             "memory_mode": self.config.memory_mode as u32,
             "trap_mode": self.config.trap_mode as u32,
             "memory_limit": memory_limit,
@@ -92,7 +92,7 @@ impl Request {
     /// Reads a head. The second value is the number of threads that compile. The error says what is wrong.
     pub fn read(head: &[u8]) -> Result<(Self, usize), String> {
         let head: Value = serde_json::from_slice(head).map_err(|e| format!("could not read the request: {e}"))?;
-        let (theirs, ours) = (head["library"].as_str().unwrap_or("unknown"), compiler::VERSIONS);
+        let (theirs, ours) = (head["library"].as_str().unwrap_or("unknown"), artifacts::VERSIONS);
         if theirs != ours {
             return Err(format!("has {ours} and the host has {theirs}: install both from one package"));
         }
@@ -346,7 +346,7 @@ mod tests {
     fn requests_that_are_not_this_versions_are_refused() {
         let head = String::from_utf8(request().head()).unwrap();
         for (from, to, why) in [
-            (compiler::VERSIONS, "version 9", "the host has version 9: install both from one package"),
+            (artifacts::VERSIONS, "version 9", "the host has version 9: install both from one package"),
             ("\"waits\"", "\"later\"", "found no waits in the request"),
             ("\"memory_mode\":3", "\"memory_mode\":4", "found no memory_mode"),
             ("\"threads\":", "\"threads\":-", "found no threads"),

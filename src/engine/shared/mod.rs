@@ -156,7 +156,7 @@ impl Engine for SharedUser {
         self.wait(WaitingBatch::Rest(batch));
     }
 
-    fn poll(&mut self, sink: Option<&OutputSink>, waker: Waker, wakers: &mut Wakers) -> Result<wasm_poll> {
+    fn poll(&mut self, sink: Option<&OutputSink>, waker: &mut Waker, wakers: &mut Wakers) -> Result<wasm_poll> {
         let Some(QueuedOperation { ticket, runs, .. }) = &self.operation else {
             return Err(Error::new(Status::Internal, "an operation is in progress, but there is none"));
         };
@@ -165,7 +165,7 @@ impl Engine for SharedUser {
             return Ok(wasm_poll::Ready);
         }
         if !self.shared.is_first(ticket) {
-            ticket.waker.set(waker);
+            ticket.waker.set(waker.take());
             return Ok(wasm_poll::Pending);
         }
         if !*runs {

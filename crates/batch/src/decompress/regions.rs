@@ -18,6 +18,8 @@ const GROWTH: usize = 32 << 10;
 #[derive(Debug, Default)]
 pub struct Regions {
     parts: Vec<Vec<Region>>,
+    /// Regions in all parts.
+    count: usize,
     /// Bytes that came so far.
     total: usize,
     limit: usize,
@@ -83,7 +85,7 @@ impl Regions {
 
     /// Gives the memory back.
     pub fn clear(&mut self) {
-        self.total = 0;
+        (self.total, self.count) = (0, 0);
         match &mut self.parts[..] {
             // What a few regions need is kept: records without a batch have them each time.
             [few] if few.capacity() <= FREED_AT_ONCE => few.clear(),
@@ -97,7 +99,10 @@ impl Regions {
         let mut freed = 0;
         while let Some(part) = self.parts.last_mut() {
             match part.pop() {
-                Some(region) => freed += region.bytes().len(),
+                Some(region) => {
+                    freed += region.bytes().len();
+                    self.count -= 1;
+                }
                 None => drop(self.parts.pop()),
             }
             if freed >= FREED_AT_ONCE * chunk::SIZE {
@@ -107,9 +112,16 @@ impl Regions {
         self.parts.is_empty()
     }
 
+    /// Whether there are none.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// How many there are.
+    #[inline(always)]
     pub fn count(&self) -> usize {
-        self.parts.last().map_or(0, |last| (self.parts.len() - 1) * PART + last.len())
+        self.count
     }
 
     /// What is in the region with this index.
@@ -146,6 +158,7 @@ impl Regions {
         if let Some(last) = self.parts.last_mut() {
             fallible::reserve(last, 1).map_err(|_| chunk::refused(PART * size_of::<Region>()))?;
             last.push(region);
+            self.count += 1;
         }
         Ok(())
     }
