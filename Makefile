@@ -199,7 +199,7 @@ test-cpp: cpp
 	cd $(CMAKE) && ctest --output-on-failure --no-tests=error -j 2
 
 # wasm-transformd, and its tests against Apache Kafka's own broker, which they start and stop. test-daemon-quick takes two
-# minutes, test-daemon a quarter of an hour.
+# to three minutes, test-daemon some twenty.
 DAEMON_BUILD := $(BUILD)/daemon
 KAFKA  := $(or $(WASM_ENGINE_KAFKA),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wasm-engine/kafka)
 daemon: library
