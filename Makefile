@@ -12,7 +12,7 @@ PEERS   := $(CARGO_TARGET_DIR)/peers
   static deb deb-symbols tarball test-deb test-packages newcomer reproducible peers guests configure tool cpp header clean \
   lint docs test-docs test-rust test-header test-symbols test-abi test-bindings test-cpp test-sanitized renew-instructions \
   abi-baseline licences deny advisories mosquitto test-mosquitto bench-mosquitto \
-  daemon test-daemon test-cluster \
+  daemon test-daemon-quick test-daemon test-cluster bench-kafka bench-kafka-page demo-kafka \
   soak bench bench-quick bench-pages bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
   bench-cache bench-crc bench-stall bench-failures bench-record-calls bench-codecs bench-many bench-records bench-preempted \
   bench-remote faults-memory
@@ -74,9 +74,13 @@ wheel: library
 test-wheel: setup guests wheel
 	cd scripts/tests && WHEEL=$(BUILD)/wheel GUESTS=$(GUESTS) python3 -B -m unittest -q test_wheel
 
-# Debian's packages, and an archive for others, in build/packages. deb-symbols writes down exports that are new.
+# Debian's packages, and an archive for others, in build/packages. deb-symbols writes down exports that are new. DAEMON=ON: with
+# wasm-transformd, which takes minutes more.
 PACKAGES := $(BUILD)/packages
+DAEMON   ?= OFF
+export DAEMON
 deb: setup static
+	$(if $(filter ON,$(DAEMON)),@scripts/setup.sh daemon)
 	scripts/deb.sh $(LIBRARY) $(PACKAGES)
 deb-symbols: setup static
 	scripts/deb.sh $(LIBRARY) $(PACKAGES) --new-symbols
@@ -194,22 +198,28 @@ test-rust: library
 test-cpp: cpp
 	cd $(CMAKE) && ctest --output-on-failure --no-tests=error -j 2
 
-# wasm-transformd, and its tests against Apache Kafka's own broker, which they start and stop: some six minutes. Not part of
-# make test.
-DAEMON := $(BUILD)/daemon
+# wasm-transformd, and its tests against Apache Kafka's own broker, which they start and stop. test-daemon-quick takes two
+# to three minutes, test-daemon some twenty.
+DAEMON_BUILD := $(BUILD)/daemon
 KAFKA  := $(or $(WASM_ENGINE_KAFKA),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wasm-engine/kafka)
 daemon: library
 	@scripts/setup.sh daemon
 	@mkdir -p $(BUILD)
-	@cmake -S . -B $(DAEMON) -G Ninja -DWASM_ENGINE_DAEMON=ON -DWASM_ENGINE_TOOL=OFF -DWASM_ENGINE_REMOTE=OFF -DWASM_ENGINE_INSTALL=OFF \
+	@cmake -S . -B $(DAEMON_BUILD) -G Ninja -DWASM_ENGINE_DAEMON=ON -DWASM_ENGINE_TOOL=OFF -DWASM_ENGINE_REMOTE=OFF -DWASM_ENGINE_INSTALL=OFF \
 	  -DWASM_ENGINE_LIBRARY=$(LIBRARY) >$(BUILD)/daemon.log || { cat $(BUILD)/daemon.log; exit 1; }
-	cmake --build $(DAEMON) --target wasm-transformd
+	cmake --build $(DAEMON_BUILD) --target wasm-transformd
 
-IN_KAFKA = WASM_TRANSFORMD=$(DAEMON)/daemon/wasm-transformd WASM_ENGINE_GUESTS=$(GUESTS) KAFKA_LIB=$(KAFKA)/lib \
+IN_KAFKA = WASM_TRANSFORMD=$(DAEMON_BUILD)/daemon/wasm-transformd WASM_ENGINE_GUESTS=$(GUESTS) KAFKA_LIB=$(KAFKA)/lib \
   $(KAFKA)/venv/bin/python -B
+QUICK_DAEMON_TESTS := test_config test_exactly_once test_control
+test-daemon-quick: daemon guests
+	@scripts/setup.sh kafka
+	cd daemon/tests && $(IN_KAFKA) -m unittest -q $(QUICK_DAEMON_TESTS)
+
+# All files of tests, each with a broker of its own, and a short run of the cluster.
 test-daemon: daemon guests
 	@scripts/setup.sh kafka
-	cd daemon/tests && $(IN_KAFKA) -m unittest test_config test_exactly_once test_control
+	cd daemon/tests && for file in test_*.py; do $(IN_KAFKA) -m unittest -q $${file%.py} || exit; done
 	cd daemon/tests && $(IN_KAFKA) cluster.py --seconds 120
 
 # Three brokers, three daemons and faults at random, for ten minutes.
@@ -217,6 +227,26 @@ SECONDS ?= 600
 test-cluster: daemon guests
 	@scripts/setup.sh kafka
 	cd daemon/tests && $(IN_KAFKA) cluster.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+# The daemon beside librdkafka alone and beside Kafka Streams: a quarter of an hour. ARGUMENTS='--rounds 1 --scale 0.3' is shorter.
+bench-kafka: daemon guests
+	@scripts/setup.sh kafka
+	@scripts/setup.sh kafka-streams
+	cmake --build $(DAEMON_BUILD) --target kafka-copy
+	KAFKA_LIB=$(KAFKA)/lib $(KAFKA)/venv/bin/python -B daemon/bench/bench.py --daemon $(DAEMON_BUILD)/daemon/wasm-transformd \
+	  --copy $(DAEMON_BUILD)/daemon/bench/kafka-copy --streams $(KAFKA)/streams --guest $(GUESTS)/c_identity.wasm \
+	  --out $(BUILD)/bench-kafka $(ARGUMENTS)
+
+# Writes the figures of the last `make bench-kafka` into the page.
+bench-kafka-page:
+	python3 daemon/bench/report.py $(BUILD)/bench-kafka/results.json docs/transformd.md
+
+# A broker, the daemon with two transforms, the demo's data, what comes out.
+DEMO_VENV = $(or $(WASM_ENGINE_VENV),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wasm-engine/venv)
+demo-kafka: setup daemon guests
+	@scripts/setup.sh kafka
+	@KAFKA_LIB=$(KAFKA)/lib $(KAFKA)/venv/bin/python -B daemon/demo.py $(DAEMON_BUILD)/daemon/wasm-transformd $(GUESTS) \
+	  $(DEMO_VENV)/lib/python3.*/site-packages/vega_datasets/_data/cars.json
 
 # The suites once more, compiled with AddressSanitizer and UndefinedBehaviorSanitizer: some ten minutes. Before changes
 # of unsafe code, of ownership or of the C++ layer are handed in.

@@ -121,8 +121,9 @@ asio::awaitable<void> producer::abort(asio::thread_pool& pool) {
       return rd_kafka_abort_transaction(client, static_cast<int>(time.count()));
     });
   };
-  co_await off_loop(pool, std::move(work));
+  // If that fails, too, the cluster aborts it when its time is over.
   _in_transaction = false;
+  co_await off_loop(pool, std::move(work));
 }
 
 bool producer::produce(std::size_t index, const wasm_payload& record, std::int64_t timestamp) {

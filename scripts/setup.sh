@@ -12,6 +12,7 @@
 #                              as a service, which listens on the loopback only
 #   scripts/setup.sh daemon    what wasm-transformd is built with
 #   scripts/setup.sh kafka     Apache Kafka's broker, by Maven, and a client of others, for the daemon's tests
+#   scripts/setup.sh kafka-streams  what `make bench-kafka` has beside the daemon, by Maven
 #   scripts/setup.sh all       core, guests and remote (the default)
 #
 # System packages come from apt. Some of them are only unpacked, into $WASM_ENGINE_UNPACKED (default:
@@ -185,16 +186,16 @@ download_wheels() {
   echo "$*" >"$stamp"
 }
 
-# download_jars POM makes $kafka/lib hold the jars that it names, with all that these need.
+# download_jars POM DIRECTORY makes $kafka/DIRECTORY hold the jars that it names, with all that these need.
 download_jars() {
-  [ "$(cat "$kafka/.pom" 2>/dev/null)" != "$(cat "$1")" ] || return 0
+  [ "$(cat "$kafka/$2.pom" 2>/dev/null)" != "$(cat "$1")" ] || return 0
   command -v java >/dev/null || install_packages default-jre-headless
   command -v mvn >/dev/null || install_packages maven
-  say "downloading Apache Kafka (Maven, to $kafka)"
-  rm -rf "$kafka/lib"
+  say "downloading Apache Kafka (Maven, to $kafka/$2)"
+  rm -rf "${kafka:?}/$2"
   mkdir -p "$kafka"
-  quietly mvn -B -q -f "$1" dependency:copy-dependencies -DoutputDirectory="$kafka/lib" || die "Maven couldn't download Kafka"
-  cp "$1" "$kafka/.pom"
+  quietly mvn -B -q -f "$1" dependency:copy-dependencies -DoutputDirectory="$kafka/$2" || die "Maven couldn't download Kafka"
+  cp "$1" "$kafka/$2.pom"
 }
 
 # Debian's packages put another cargo in /usr/bin, meant for the guests only.
@@ -223,8 +224,12 @@ case "${1:-all}" in
   daemon) install_packages "${daemon_packages[@]}" ;;
   kafka)
     install_packages "${daemon_packages[@]}"
-    download_jars "$(dirname "$0")/../daemon/tests/pom.xml"
+    download_jars "$(dirname "$0")/../daemon/tests/pom.xml" lib
     venv=$kafka/venv install_pip "${kafka_pip[@]}"
+    ;;
+  kafka-streams)
+    download_jars "$(dirname "$0")/../daemon/bench/pom.xml" streams
+    command -v javac >/dev/null || install_packages default-jdk-headless
     ;;
   remote) install_packages "${remote_packages[@]}" ;;
   deny) install_cargo "$deny" ;;
@@ -243,6 +248,6 @@ case "${1:-all}" in
     download_wheels "${wheel_pip[@]}"
     install_pip "${guest_pip[@]}"
     ;;
-  *) echo "usage: $0 [core|guests|remote|bench|daemon|deny|docs|kafka|mosquitto|packages|all]" >&2; exit 2 ;;
+  *) echo "usage: $0 [core|guests|remote|bench|daemon|deny|docs|kafka|kafka-streams|mosquitto|packages|all]" >&2; exit 2 ;;
 esac
 check_host_cargo

@@ -243,7 +243,8 @@ def main():
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     Chaos.options = parser.parse_args()
     print(f"seed {Chaos.options.seed}", flush=True)
-    result = unittest.TextTestRunner(verbosity=2).run(Chaos())
+    # A suite, because that starts the cluster of the class.
+    result = unittest.TextTestRunner(verbosity=2).run(unittest.TestSuite([Chaos()]))
     passed = result.wasSuccessful()
     print(f"cluster: {int(passed)} passed, {int(not passed)} failed")
     sys.exit(not passed)

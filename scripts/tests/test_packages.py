@@ -18,6 +18,10 @@ PACKAGES = Path(os.environ["PACKAGES"])
 GUESTS = Path(os.environ["GUESTS"])
 NAMES = {"libwasm-engine0", "libwasm-engine0-dbgsym", "libwasm-engine-dev", "mosquitto-plugin-wasm-engine",
          "mosquitto-plugin-wasm-engine-dbgsym", "wasm-transform", "wasm-transform-dbgsym"}
+# `make deb DAEMON=ON`.
+DAEMON = os.environ.get("DAEMON") == "ON"
+if DAEMON:
+    NAMES |= {"wasm-transformd", "wasm-transformd-dbgsym"}
 # What must be in no file that ships.
 OF_THIS_MACHINE = [str(ROOT), str(Path.home() / ".cargo"), str(Path.home() / ".rustup")]
 
@@ -86,6 +90,28 @@ class Contents(unittest.TestCase):
         # The notices that go with what is inside.
         notices = [path.name for path in ROOT.glob("THIRD-PARTY*")]
         has("libwasm-engine0", *(rf"usr/share/doc/libwasm-engine0/{re.escape(name)}(\.gz)?" for name in notices))
+
+    @unittest.skipUnless(DAEMON, "made without wasm-transformd")
+    def test_the_daemon(self):
+        base = Path(self.directory.name) / "wasm-transformd"
+        for name in ("usr/bin/wasm-transformd", "usr/share/man/man8/wasm-transformd.8.gz",
+                     "usr/share/wasm-transformd/transform.schema.json", "lib/systemd/system/wasm-transformd.service",
+                     "etc/default/wasm-transformd"):
+            self.assertIn(name, self.files["wasm-transformd"])
+        self.assertTrue((base / "etc/wasm-transformd").is_dir())
+        # Of a file that is edited: an upgrade keeps it.
+        run("dpkg-deb", "-e", packages()["wasm-transformd"], base / "DEBIAN")
+        self.assertEqual((base / "DEBIAN/conffiles").read_text().split(), ["/etc/default/wasm-transformd"])
+        depends = run("dpkg-deb", "-f", packages()["wasm-transformd"], "Depends")
+        self.assertRegex(depends, r"libwasm-engine0 \(>= 0\.\d+\.\d+\)")
+        self.assertRegex(depends, r"librdkafka1 \(>= \d")
+        page = subprocess.run(["zcat", base / "usr/share/man/man8/wasm-transformd.8.gz"], text=True, capture_output=True, check=True)
+        self.assertIn("\\-\\-socket", page.stdout)
+        unit = (base / "lib/systemd/system/wasm-transformd.service").read_text()
+        for line in ("Type=notify", "DynamicUser=yes", "RuntimeDirectory=wasm-transformd", "NoNewPrivileges=yes"):
+            self.assertIn(line + "\n", unit)
+        # It would forbid what compiled modules are.
+        self.assertNotIn("\nMemoryDenyWriteExecute=yes", unit)
 
     def test_what_depends_on_what(self):
         depends = {name: run("dpkg-deb", "-f", path, "Depends") for name, path in packages().items()}
@@ -199,6 +225,29 @@ class NewSystem(unittest.TestCase):
             done
             cat received""")
         self.assertEqual(got, "clean/7 2 copies\n" * 2)
+
+    @unittest.skipUnless(DAEMON, "made without wasm-transformd")
+    def test_the_daemon(self):
+        """There is no systemd in the system: its command is run by hand, and what it checks by systemd's own tool."""
+        packages = "./libwasm-engine0_*.deb ./wasm-transformd_*.deb"
+        self.inside(f"apt-get install -y --no-install-recommends {packages} >log 2>&1 || {{ cat log; exit 1; }}")
+        etc = self.system / "etc/wasm-transformd"
+        (etc / "orders.yaml").write_text("name: orders\ninput-topic: in\noutput-topics: [out]\nmodule: c_tee.wasm\n"
+                                         "brokers: 127.0.0.1:1\nclient: {sasl.password: '${PASSWORD}'}\n")
+        shutil.copy(GUESTS / "c_tee.wasm", etc)
+        self.assertEqual(self.inside("PASSWORD=x wasm-transformd --check /etc/wasm-transformd/*.yaml"), "")
+        self.inside("""
+            mkdir -p /run/wasm-transformd /var/lib/wasm-transformd
+            start=$(sed -n 's/^ExecStart=//p' /lib/systemd/system/wasm-transformd.service)
+            PASSWORD=x sh -c "$start" 2>log &
+            tries=0
+            until test -S /run/wasm-transformd/control; do
+              tries=$((tries + 1))
+              [ $tries -lt 300 ] && kill -0 $! || { cat log >&2; exit 1; }
+              sleep 0.1
+            done
+            kill $!
+            wait $! || { cat log >&2; exit 1; }""")
 
     def test_the_archive(self):
         self.inside("mkdir -p opt && tar -xJf *.tar.xz -C opt --strip-components=1")
