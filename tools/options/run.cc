@@ -136,8 +136,8 @@ void add_options(CLI::App& command, parsed& p) {
                   "If the guest fails, where its core dump goes; in a directory it is NAME.coredump (default: none)")
       ->option_text("FILE|DIR");
   command
-      .add_option("--profile", o.profile, "Where the guest's profile goes, JSON for https://profiler.firefox.com (default: "
-                                          "none)")
+      .add_option("--profile", o.profile, "Where the guest's profile goes, JSON for https://profiler.firefox.com, or a "
+                                          "flame graph if the name ends with .svg (default: none)")
       ->option_text("FILE");
   command.add_flag("--debug-info", o.debug_info,
                    "Errors name file and line of the guest's source if the module has debug information");
