@@ -67,7 +67,7 @@ void show(const case_result& r, const test_options& o, bool coloured) {
     return;
   }
   const auto word = r.passed() ? in_colour(coloured, colour::green, "ok") : in_colour(coloured, colour::red, "FAILED");
-  fmt::print(stderr, "{} {} ({} ms)\n{}", word, r.name, r.time.count() / 1'000'000, indented(r.message));
+  fmt::print(stderr, "{} {} ({} ms)\n{}", word, r.name, r.time.count() / 1'000'000, indented(coloured ? r.coloured : r.message));
 }
 
 void write_reports(const subject& s, const std::vector<case_result>& results, const test_options& o) {
@@ -88,19 +88,11 @@ void test_once(const test_options& o) {
   const auto cases = read_cases(directory, o.names);
   const scratch_directory scratch;
   const bool coloured = has_colours(STDERR_FILENO);
-  const case_settings settings{compile_once(s.module, scratch.path()), s.arguments, scratch.path(), o.update, coloured};
+  const case_settings settings{compile_once(s.module, scratch.path()), s.arguments, scratch.path(), o.update};
   std::vector<case_result> results;
   for (const auto& one : cases) {
     results.push_back(run_case(one, settings));
     show(results.back(), o, coloured);
-  }
-  for (auto& one : results) {
-    // Reports are no terminals.
-    if (coloured && !one.passed() && (o.json || !o.junit.empty())) {
-      auto plain = settings;
-      plain.coloured = false;
-      one = run_case(*std::find_if(cases.begin(), cases.end(), [&one](const auto& c) { return c.name == one.name; }), plain);
-    }
   }
   write_reports(s, results, o);
   const auto failed = std::count_if(results.begin(), results.end(), [](const auto& r) { return !r.passed(); });
