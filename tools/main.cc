@@ -16,6 +16,7 @@
 namespace {
 
 int end(tool::exit_code code, const std::string& message, bool as_json) {
+  (void)std::fflush(stdout);  // what came before is shown before
   if (as_json) {
     fmt::print(stderr, "{}\n", tool::error_json(code, message));
   } else {
