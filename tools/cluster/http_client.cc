@@ -81,14 +81,16 @@ http_answer send(const http_address& to, const char* method, const std::string& 
     set(easy, CURLOPT_CAINFO, to.ca.c_str());
   }
   if (const auto code = curl_easy_perform(easy); code != CURLE_OK) {
-    throw failure(exit_code::other, fmt::format("{} {}: {}", method, url, printable(why[0] != '\0' ? why.data() : curl_easy_strerror(code))));
+    const char* text = why[0] != '\0' ? why.data() : curl_easy_strerror(code);
+    throw failure(exit_code::other, fmt::format("{} {}: {}", method, url, printable(text)));
   }
   curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &answer.status);
   return answer;
 }
 
 std::string url_escaped(const std::string& text) {
-  const std::unique_ptr<char, decltype(&curl_free)> escaped(curl_easy_escape(nullptr, text.data(), static_cast<int>(text.size())), curl_free);
+  const std::unique_ptr<char, decltype(&curl_free)> escaped(
+      curl_easy_escape(nullptr, text.data(), static_cast<int>(text.size())), curl_free);
   if (!escaped) {
     throw std::bad_alloc();
   }

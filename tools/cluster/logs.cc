@@ -114,7 +114,8 @@ void logs(const logs_options& o) {
     positions.push_back(at);
   }
   if (positions.empty()) {
-    throw failure(exit_code::other, fmt::format("there is no topic {}: the cluster has no transforms, or data_transforms_enabled is off", topic));
+    throw failure(exit_code::other,
+                  fmt::format("there is no topic {}: the cluster has no transforms, or data_transforms_enabled is off", topic));
   }
   std::size_t begin = o.tail && *o.tail < lines.size() ? lines.size() - *o.tail : 0;
   for (;;) {

@@ -119,7 +119,8 @@ void expect_success(const http_answer& answer, const std::string& what) {
   const auto why = said.is_object() && said.contains("message") && said.at("message").is_string() ? said.at("message").get<std::string>()
                                                                                                     : answer.body.substr(0, 300);
   const char* help = answer.status == 401 || answer.status == 403 ? "; see --user and --password-file" : "";
-  throw failure(exit_code::other, fmt::format("{}: the broker answered {}{}{}{}", what, answer.status, why.empty() ? "" : ": ", printable(why), help));
+  throw failure(exit_code::other, fmt::format("{}: the broker answered {}{}{}{}", what, answer.status, why.empty() ? "" : ": ",
+                                              printable(why), help));
 }
 
 void deploy(const deploy_options& o) {
@@ -128,7 +129,8 @@ void deploy(const deploy_options& o) {
   const auto module = read_module(path);
   const auto runtime = wasmengine::runtime::create().value();
   if (const auto accepted = runtime.validate(module); !accepted) {
-    throw failure(exit_code::module_refused, fmt::format("{}: {}: {}", path, accepted.err().status_name(), printable(accepted.err().what())));
+    throw failure(exit_code::module_refused,
+                  fmt::format("{}: {}: {}", path, accepted.err().status_name(), printable(accepted.err().what())));
   }
   const auto warnings = broker_warnings(p, module, o.limits);
   for (const auto& warning : warnings) {

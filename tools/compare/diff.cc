@@ -213,9 +213,9 @@ void diff(const diff_options& o) {
   }
   const bool same_end = c.before.ended.code == c.after.ended.code;
   if (c.first || !same_end) {
-    throw failure(exit_code::different, c.first ? fmt::format("the outputs differ from record {} on; {} records are the same", c.first->record,
-                                                              grouped(c.same))
-                                                : "the outputs are the same and the ends differ");
+    throw failure(exit_code::different,
+                  c.first ? fmt::format("the outputs differ from record {} on; {} records are the same", c.first->record, grouped(c.same))
+                          : "the outputs are the same and the ends differ");
   }
   if (!o.json) {
     fmt::print("\nthe outputs are the same\n");

@@ -71,7 +71,8 @@ std::string read_if_there(const fs::path& file) {
   return fs::exists(file, ignored) ? read_text(file) : "";
 }
 
-replayed replay_one(const ordered_json& letter, const std::string& module, const replay_options& o, const fs::path& scratch, std::string& output) {
+replayed replay_one(const ordered_json& letter, const std::string& module, const replay_options& o, const fs::path& scratch,
+                    std::string& output) {
   replayed r{header(letter, "wasm-offset", o.text), header(letter, "wasm-error", o.text), "", "", 0};
   const auto input = scratch / "record";
   const auto out = scratch / "out";
@@ -105,8 +106,8 @@ replayed replay_one(const ordered_json& letter, const std::string& module, const
 void print(const replayed& r, std::size_t number, bool coloured) {
   const auto place = r.offset.empty() ? fmt::format("dead letter {}", number) : fmt::format("offset {}", r.offset);
   if (r.now.empty()) {
-    fmt::print("{} {}: {} record{} out; it was {}\n", in_colour(coloured, colour::green, "ok    "), place, r.outputs, r.outputs == 1 ? "" : "s",
-               r.before.empty() ? "not said why" : r.before);
+    fmt::print("{} {}: {} record{} out; it was {}\n", in_colour(coloured, colour::green, "ok    "), place, r.outputs,
+               r.outputs == 1 ? "" : "s", r.before.empty() ? "not said why" : r.before);
     return;
   }
   // Without the frames of the stack, and indented below.

@@ -40,7 +40,9 @@ opened open(std::span<const std::uint8_t> file) {
 
 /// Sections of an ELF file of 64 bits, little-endian.
 void add_elf(std::span<const std::uint8_t> elf, module_sizes& sizes) {
-  const auto at = [elf](std::uint64_t offset) { return byte_reader(offset <= elf.size() ? elf.subspan(static_cast<std::size_t>(offset)) : elf.subspan(elf.size())); };
+  const auto at = [elf](std::uint64_t offset) {
+    return byte_reader(elf.subspan(static_cast<std::size_t>(std::min<std::uint64_t>(offset, elf.size()))));
+  };
   auto header = at(0);
   if (header.text(4) != "\x7f" "ELF") {
     sizes.sections.push_back({"code", elf.size()});

@@ -64,7 +64,9 @@ std::shared_ptr<secret> add_cluster(CLI::App& command, cluster_options& o, const
       ->check(CLI::ExistingFile)
       ->option_text("FILE")
       ->needs(user);
-  command.add_option("--ca", o.address.ca, "Trusts this authority, PEM (default: the system's)")->check(CLI::ExistingFile)->option_text("FILE");
+  command.add_option("--ca", o.address.ca, "Trusts this authority, PEM (default: the system's)")
+      ->check(CLI::ExistingFile)
+      ->option_text("FILE");
   return password;
 }
 
@@ -105,9 +107,13 @@ action add_deploy(CLI::App& app) {
   command.add_option("--directory", o->directory, "The project (default: the current directory)")
       ->check(CLI::ExistingDirectory)
       ->option_text("DIR");
-  command.add_option("--guest", o->guest, "The module (default: the one that `build` made)")->check(CLI::ExistingFile)->option_text("FILE");
+  command.add_option("--guest", o->guest, "The module (default: the one that `build` made)")
+      ->check(CLI::ExistingFile)
+      ->option_text("FILE");
   command.add_option("--name", o->name, "Its name (default: that of transform.json)")->option_text("NAME");
-  command.add_option("--input-topic", o->input_topic, "Its input (default: that of transform.json)")->check(topic_name())->option_text("TOPIC");
+  command.add_option("--input-topic", o->input_topic, "Its input (default: that of transform.json)")
+      ->check(topic_name())
+      ->option_text("TOPIC");
   command.add_option("--output-topic", o->output_topics, "An output; repeat for more (default: those of transform.json)")
       ->check(topic_name())
       ->option_text("TOPIC")
@@ -116,8 +122,10 @@ action add_deploy(CLI::App& app) {
       ->check(assignment())
       ->option_text("NAME=VALUE")
       ->allow_extra_args(false);
-  command.add_option("--from", o->from, "Where it begins: latest, earliest, +N from the start, -N from the end, or @MILLISECONDS since 1970 "
-                                        "(default: latest)")
+  command
+      .add_option("--from", o->from,
+                  "Where it begins: latest, earliest, +N from the start, -N from the end, or @MILLISECONDS since 1970 (default: "
+                  "latest)")
       ->option_text("WHERE");
   const auto password = add_cluster(command, o->cluster, "--admin", "http://localhost:9644");
   command.add_option("--broker-memory", o->limits.memory, "What the cluster gives a transform (default: 2MiB)")
