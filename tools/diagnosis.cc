@@ -2,6 +2,7 @@
 #include "diagnosis.hh"
 
 #include "exit_code.hh"
+#include "flame_graph.hh"
 #include "output_files.hh"
 
 #include <fmt/format.h>
@@ -52,7 +53,7 @@ void write_profile(const std::string& path, const std::vector<std::string>& prof
     all["threads"].push_back(std::move(thread));
   }
   output_file file(path);
-  file.write(all.dump());
+  file.write(path.ends_with(".svg") ? flame_graph(all) : all.dump());
   file.commit();
 }
 

@@ -1,17 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "error_json.hh"
 #include "exit_code.hh"
 #include "options.hh"
+#include "terminal.hh"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <string>
+#include <string_view>
+#include <unistd.h>
 
 namespace {
 
-int end(tool::exit_code code, const char* message) {
-  fmt::print(stderr, "wasm-transform: {}\n", message);
+int end(tool::exit_code code, const std::string& message, bool as_json) {
+  (void)std::fflush(stdout);  // what came before is shown before
+  if (as_json) {
+    fmt::print(stderr, "{}\n", tool::error_json(code, message));
+  } else {
+    const bool coloured = tool::has_colours(STDERR_FILENO);
+    fmt::print(stderr, "{} {}\n", tool::in_colour(coloured, tool::colour::red, "wasm-transform:"), message);
+  }
   return static_cast<int>(code);
+}
+
+/// Whether programs read what the tool writes. Also of a command line that could not be parsed.
+bool wants_json(int argc, char** argv) {
+  return std::any_of(argv, argv + argc, [](const char* argument) { return std::string_view(argument) == "--json"; });
 }
 
 }  // namespace
@@ -23,8 +40,8 @@ int main(int argc, char** argv) {
     }
     return static_cast<int>(tool::exit_code::done);
   } catch (const tool::failure& e) {
-    return end(e.code(), e.what());
+    return end(e.code(), e.what(), wants_json(argc, argv));
   } catch (const std::exception& e) {
-    return end(tool::exit_code::other, e.what());
+    return end(tool::exit_code::other, e.what(), wants_json(argc, argv));
   }
 }

@@ -73,6 +73,8 @@ struct run_options {
   bool debug_info = false;
   std::string compile_helper;  ///< Program.
   bool progress = false;  ///< Also where standard error is no terminal.
+  bool json = false;   ///< The summary, and an error.
+  bool quiet = false;  ///< No summary.
   std::string remote;       ///< Address of a server that runs the guest. Empty: here.
   std::string remote_ca;    ///< File.
   std::string remote_token; ///< File.

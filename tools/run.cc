@@ -23,6 +23,7 @@
 #include "record_writer.hh"
 #include "remote.hh"
 #include "report.hh"
+#include "summary_json.hh"
 #include "traffic.hh"
 #include "worker.hh"
 
@@ -344,7 +345,12 @@ void run(const run_options& o) {
   for (const auto& w : workers) {
     sum.merge(w.counted());
   }
-  out.print(report(sum, {o.threads, failed.count(), begin - compile_begin, clock::now() - begin}));
+  const summary all{o.threads, failed.count(), begin - compile_begin, clock::now() - begin};
+  if (o.json) {
+    out.print(summary_json(sum, all));
+  } else if (!o.quiet) {
+    out.print(report(sum, all));
+  }
   if (signal != 0) {
     if (saved) {
       out.print(fmt::format("wasm-transform: the same command goes on from {}\n", o.checkpoint));

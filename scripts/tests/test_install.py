@@ -150,6 +150,8 @@ class Installed(Case):
         for name in ("man/man1/wasm-transform.1", "bash-completion/completions/wasm-transform",
                      "zsh/site-functions/_wasm-transform", "fish/vendor_completions.d/wasm-transform.fish"):
             self.assertIn("wasm-transform", (self.prefix / "share" / name).read_text())
+        run(tool, "init", "--language", "c", "--directory", self.scratch / "project", "project")
+        self.assertTrue((self.scratch / "project/src/transform_guest.h").exists())
 
     def test_debug_information_only_when_named(self):
         debug = self.libraries / ".debug/libwasm_engine.so.debug"

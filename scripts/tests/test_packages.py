@@ -82,6 +82,7 @@ class Contents(unittest.TestCase):
             r"usr/share/doc/libwasm-engine-dev/examples/c_epoll/main\.c(\.gz)?")
         has("wasm-transform", r"usr/bin/wasm-transform", r"usr/share/man/man1/wasm-transform\.1\.gz",
             r"usr/share/bash-completion/completions/wasm-transform",
+            r"usr/share/wasm-engine/templates/(c/src/transform\.c|go/transform/abi\.go|js-guest/glue\.c)",
             r"usr/share/zsh/vendor-completions/_wasm-transform",
             r"usr/share/fish/vendor_completions\.d/wasm-transform\.fish")
         has("mosquitto-plugin-wasm-engine", library + r"mosquitto/mosquitto_wasm\.so",

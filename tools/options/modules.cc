@@ -19,6 +19,9 @@ namespace {
 constexpr const char* about_precompile =
     "The file is for this version of wasm-transform and for processors with at least the features of this one. `run`\n"
     "refuses it elsewhere. It is machine code: anyone who can change it can run any code as the user who runs it.\n"
+    "\n"
+    "Examples:\n"
+    "  wasm-transform precompile guest.wasm -o guest.cwasm && wasm-transform run guest.cwasm < lines.txt\n"
     "\n";
 
 }  // namespace
@@ -29,7 +32,11 @@ action add_validate(CLI::App& app) {
   add_guest(command, o->guest);
   add_memory_limit(command, o->memory_limit);
   add_rights(command, o->allowed);
-  command.footer(exit_codes);
+  command.footer(std::string("Examples:\n"
+                             "  wasm-transform validate guest.wasm\n"
+                             "  wasm-transform validate guest.wasm --allow none --wasi output,environment\n"
+                             "\n") +
+                 exit_codes);
   return [o] { validate(*o); };
 }
 
@@ -38,7 +45,13 @@ action add_inspect(CLI::App& app) {
   auto o = std::make_shared<inspect_options>();
   add_guest(command, o->guest);
   command.add_flag("--json", o->json, "As JSON");
-  command.footer(exit_codes);
+  command.footer(std::string("Of a file that ends with .cwasm: what it was compiled for and by, and its sections.\n"
+                             "\n"
+                             "Examples:\n"
+                             "  wasm-transform inspect guest.wasm\n"
+                             "  wasm-transform inspect guest.wasm --json | jq '.function_sizes[:5]'\n"
+                             "\n") +
+                 exit_codes);
   return [o] { inspect(*o); };
 }
 

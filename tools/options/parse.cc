@@ -16,7 +16,9 @@ namespace {
 constexpr const char* about = "Runs WebAssembly data transforms on records, outside of a broker.\n";
 
 /// In the order of --help and of the manual page.
-constexpr std::array commands = {add_init, add_build, add_test, add_run, add_serve, add_validate, add_inspect, add_precompile, add_ctl};
+constexpr std::array commands = {add_init,   add_build,    add_test,    add_run,  add_diff,  add_bench,  add_replay,
+                                 add_inspect, add_validate, add_precompile, add_deploy, add_list, add_logs, add_pause,
+                                 add_resume, add_delete,   add_ctl,    add_serve};
 
 /// The actions are in the order of `commands`, which is that of the subcommands.
 std::vector<action> add_all(CLI::App& app) {

@@ -36,6 +36,12 @@ constexpr const char* about_run =
     "belong to you or root and must not be writable by others. A guest whose name ends with .cwasm is the output of\n"
     "`wasm-transform precompile`. It is machine code: run none that you do not trust like a program.\n"
     "\n"
+    "Examples:\n"
+    "  wasm-transform run guest.wasm lines.txt > out.txt\n"
+    "  wasm-transform run guest.wasm topic.ndjson --format records -o out.ndjson --env LEVEL=2\n"
+    "  wasm-transform run guest.wasm lines.txt --on-error dead-letter --dead-letter dead.ndjson --max-errors 1%\n"
+    "  wasm-transform run guest.wasm lines.txt --profile profile.svg --quiet > /dev/null\n"
+    "\n"
     "Output files get their names when they are complete. Guests' output and a summary go to standard error.\n"
     "\n";
 
@@ -128,6 +134,8 @@ void add_options(CLI::App& command, parsed& p) {
   command.add_option("--threads,-j", o.threads, "Event loops, each with a guest of its own (default: 1)")
       ->check(CLI::Range(1, 256))
       ->option_text("N");
+  command.add_flag("--json", o.json, "Writes the summary and an error as JSON, a line each, to standard error");
+  command.add_flag("--quiet,-q", o.quiet, "Writes no summary");
   command.add_flag("--progress", o.progress,
                    "Shows records per second, errors and lag while it runs, also where standard error is no terminal: a "
                    "line each second");
@@ -136,8 +144,8 @@ void add_options(CLI::App& command, parsed& p) {
                   "If the guest fails, where its core dump goes; in a directory it is NAME.coredump (default: none)")
       ->option_text("FILE|DIR");
   command
-      .add_option("--profile", o.profile, "Where the guest's profile goes, JSON for https://profiler.firefox.com (default: "
-                                          "none)")
+      .add_option("--profile", o.profile, "Where the guest's profile goes, JSON for https://profiler.firefox.com, or a "
+                                          "flame graph if the name ends with .svg (default: none)")
       ->option_text("FILE");
   command.add_flag("--debug-info", o.debug_info,
                    "Errors name file and line of the guest's source if the module has debug information");

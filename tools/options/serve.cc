@@ -112,6 +112,11 @@ action add_serve(CLI::App& app) {
   auto& command = *app.add_subcommand("serve", "Runs guests for hosts on other computers, over gRPC.");
   auto p = std::make_shared<parsed>();
   add_options(command, *p);
+  command.footer(std::string("Examples:\n"
+                             "  wasm-transform serve --allow-uploads\n"
+                             "  wasm-transform serve --listen 0.0.0.0:7070 --tls-cert cert.pem --tls-key key.pem --token-file token\n"
+                             "\n") +
+                 exit_codes);
   return [p] { serve(complete(*p)); };
 }
 

@@ -65,7 +65,8 @@ std::string optimize(const fs::path& module) {
 void check(const fs::path& module) {
   const auto runtime = wasmengine::runtime::create().value();
   if (const auto accepted = runtime.validate(read_module(module)); !accepted) {
-    throw failure(exit_code::module_refused, fmt::format("{}: {}: {}", module.string(), accepted.err().status_name(), printable(accepted.err().what())));
+    throw failure(exit_code::module_refused, fmt::format("{}: {}: {}", module.string(), accepted.err().status_name(),
+                                                         printable(accepted.err().what())));
   }
 }
 

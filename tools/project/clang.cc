@@ -22,7 +22,8 @@ constexpr int oldest = 14;
 std::vector<std::string> candidates(bool plus) {
   const std::string base = plus ? "clang++" : "clang";
   std::vector<std::string> all;
-  if (const char* given = std::getenv(plus ? "CXX" : "CC"); given != nullptr && std::string_view(given).find("clang") != std::string_view::npos) {
+  const char* given = std::getenv(plus ? "CXX" : "CC");
+  if (given != nullptr && std::string_view(given).find("clang") != std::string_view::npos) {
     all.emplace_back(given);
   }
   if (const char* sdk = std::getenv("WASI_SDK_PATH"); sdk != nullptr && *sdk != '\0') {

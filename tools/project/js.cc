@@ -88,7 +88,8 @@ void write_scripts(const project& p, const fs::path& to) {
   std::string text = "#include \"scripts.h\"\n\nconst struct script scripts[] = {\n";
   for (const auto& source : sources(p, {".js", ".mjs"})) {
     const auto script = read_text(p.directory / source);
-    text += fmt::format("{{{}, {}, {}}},\n", c_string(fs::path(source).lexically_relative("src").string()), c_string(script), script.size());
+    const auto name = fs::path(source).lexically_relative("src").string();
+    text += fmt::format("{{{}, {}, {}}},\n", c_string(name), c_string(script), script.size());
   }
   text += "{0, 0, 0}};\n";
   output_file file(to);
@@ -103,7 +104,8 @@ toolchain js_toolchain(const project& p, const build_settings& s) {
   const auto quickjs = find_quickjs();
   const auto glue = templates() / "js-guest";
   if (!fs::exists(p.directory / "src/transform.js")) {
-    throw failure(exit_code::usage, fmt::format("{}/src/transform.js is not there: a transform in JavaScript begins in it", p.directory.string()));
+    throw failure(exit_code::usage,
+                  fmt::format("{}/src/transform.js is not there: a transform in JavaScript begins in it", p.directory.string()));
   }
   const auto version = quickjs.parent_path().filename().string();
   const auto cache = home_or("XDG_CACHE_HOME", ".cache") / "wasm-transform" /
@@ -140,7 +142,8 @@ toolchain js_toolchain(const project& p, const build_settings& s) {
   link.arguments.insert(link.arguments.end(), {"-std=c11", "-Wall", "-Wextra", "-I" + glue.string(), "-isystem", quickjs.string(),
                                                "build/scripts.c", glue / "glue.c"});
   link.arguments.insert(link.arguments.end(), objects.begin(), objects.end());
-  link.arguments.insert(link.arguments.end(), {s.debug ? "-g" : "-Wl,--strip-debug", "-Wl,--stack-first", "-Wl,-z,stack-size=1048576", "-o", t.made});
+  link.arguments.insert(link.arguments.end(), {s.debug ? "-g" : "-Wl,--strip-debug", "-Wl,--stack-first",
+                                               "-Wl,-z,stack-size=1048576", "-o", t.made});
   t.steps.push_back(std::move(link));
   return t;
 }

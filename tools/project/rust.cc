@@ -118,8 +118,9 @@ toolchain rust_toolchain(const project& p, const build_settings& s) {
     build.environment.emplace_back("RUSTC_BOOTSTRAP", "1");
     build.arguments.insert(build.arguments.end(), {"-Z", "build-std=std,panic_abort"});
     if (!has_dependencies(p)) {
-      build.arguments.insert(build.arguments.end(), {"--offline", "--config", "source.crates-io.replace-with=\"std\"", "--config",
-                                                     fmt::format("source.std.directory=\"{}\"", (found.library_source / "vendor").string())});
+      const auto vendored = fmt::format("source.std.directory=\"{}\"", (found.library_source / "vendor").string());
+      build.arguments.insert(build.arguments.end(),
+                             {"--offline", "--config", "source.crates-io.replace-with=\"std\"", "--config", vendored});
     }
     t.name += ", with the standard library from its sources";
   }

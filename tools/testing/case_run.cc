@@ -65,7 +65,7 @@ case_result run_case(const test_case& one, const case_settings& s) {
   const auto out = s.scratch / (one.name + ".out");
   const auto dead = s.scratch / (one.name + ".dead");
   const auto ended = run_child(command_of(one, s, out, dead));
-  case_result result{one.name, judge_end(one, ended), ended.time};
+  case_result result{one.name, judge_end(one, ended), "", ended.time};
   const auto output = read_if_there(out);
   const auto letters = split_lines(read_if_there(dead));
   if (s.update && result.message.empty()) {
@@ -77,12 +77,14 @@ case_result run_case(const test_case& one, const case_settings& s) {
     }
     return result;
   }
-  if (const auto difference = line_diff(one.output, output, s.coloured); !difference.empty()) {
-    result.message += fmt::format("{} (-) and what came out (+) differ:\n{}", one.file(".out").string(), difference);
-  }
-  if (one.dead_letters) {
-    result.message += compare_dead_letters(*one.dead_letters, letters);
-  }
+  const auto letter_difference = one.dead_letters ? compare_dead_letters(*one.dead_letters, letters) : "";
+  const auto told = [&](bool coloured) {
+    const auto difference = line_diff(one.output, output, coloured);
+    const auto head = fmt::format("{} (-) and what came out (+) differ:\n", one.file(".out").string());
+    return result.message + (difference.empty() ? "" : head + difference) + letter_difference;
+  };
+  result.coloured = told(true);
+  result.message = told(false);
   return result;
 }
 

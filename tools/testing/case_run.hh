@@ -14,6 +14,7 @@ namespace tool {
 struct case_result {
   std::string name;
   std::string message;  ///< Why it failed. Empty: it passed.
+  std::string coloured; ///< The same for a terminal.
   std::chrono::nanoseconds time{0};
 
   [[nodiscard]] bool passed() const noexcept { return message.empty(); }
@@ -25,7 +26,6 @@ struct case_settings {
   std::vector<std::string> arguments;  ///< Of `run`, before those of a case.
   std::filesystem::path scratch;       ///< A directory for what comes out.
   bool update = false;                 ///< Writes down what comes out.
-  bool coloured = false;
 };
 
 [[nodiscard]] case_result run_case(const test_case& one, const case_settings& s);

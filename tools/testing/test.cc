@@ -5,8 +5,8 @@
 #include "report.hh"
 #include "watch.hh"
 
-#include "../child.hh"
 #include "../exit_code.hh"
+#include "../guest_run.hh"
 #include "../output_files.hh"
 #include "../project/build.hh"
 #include "../scratch.hh"
@@ -54,19 +54,6 @@ subject build_subject(const test_options& o) {
   return s;
 }
 
-/// Compiled once for all cases.
-std::string compile(const std::string& module, const fs::path& scratch) {
-  const auto compiled = scratch / "guest.cwasm";
-  child_command command;
-  command.arguments = {own_path(), "precompile", module, "--output", compiled};
-  if (const auto done = run_child(command); done.code != 0) {
-    auto why = done.errors;
-    why.erase(0, why.starts_with("wasm-transform: ") ? 16 : 0);
-    throw failure(static_cast<exit_code>(done.code), why.substr(0, why.find_last_not_of('\n') + 1));
-  }
-  return compiled;
-}
-
 std::string indented(const std::string& text) {
   std::string out;
   for (const auto& line : split_lines(text)) {
@@ -80,7 +67,7 @@ void show(const case_result& r, const test_options& o, bool coloured) {
     return;
   }
   const auto word = r.passed() ? in_colour(coloured, colour::green, "ok") : in_colour(coloured, colour::red, "FAILED");
-  fmt::print(stderr, "{} {} ({} ms)\n{}", word, r.name, r.time.count() / 1'000'000, indented(r.message));
+  fmt::print(stderr, "{} {} ({} ms)\n{}", word, r.name, r.time.count() / 1'000'000, indented(coloured ? r.coloured : r.message));
 }
 
 void write_reports(const subject& s, const std::vector<case_result>& results, const test_options& o) {
@@ -101,19 +88,11 @@ void test_once(const test_options& o) {
   const auto cases = read_cases(directory, o.names);
   const scratch_directory scratch;
   const bool coloured = has_colours(STDERR_FILENO);
-  const case_settings settings{compile(s.module, scratch.path()), s.arguments, scratch.path(), o.update, coloured};
+  const case_settings settings{compile_once(s.module, scratch.path()), s.arguments, scratch.path(), o.update};
   std::vector<case_result> results;
   for (const auto& one : cases) {
     results.push_back(run_case(one, settings));
     show(results.back(), o, coloured);
-  }
-  for (auto& one : results) {
-    // Reports are no terminals.
-    if (coloured && !one.passed() && (o.json || !o.junit.empty())) {
-      auto plain = settings;
-      plain.coloured = false;
-      one = run_case(*std::find_if(cases.begin(), cases.end(), [&one](const auto& c) { return c.name == one.name; }), plain);
-    }
   }
   write_reports(s, results, o);
   const auto failed = std::count_if(results.begin(), results.end(), [](const auto& r) { return !r.passed(); });

@@ -42,7 +42,8 @@ test_case read_case(const fs::path& directory, const std::string& name) {
   one.dead_letters = settings_of(one.file(".dead"));
   one.failure = settings_of(one.file(".fail"));
   if (one.dead_letters && one.failure) {
-    throw failure(exit_code::usage, fmt::format("{0}.dead and {0}.fail are for different policies: a case has one of them", one.base.string()));
+    throw failure(exit_code::usage,
+                  fmt::format("{0}.dead and {0}.fail are for different policies: a case has one of them", one.base.string()));
   }
   return one;
 }

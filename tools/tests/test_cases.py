@@ -3,12 +3,13 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import time
 import xml.etree.ElementTree
 
-from tool import DIFFERENT, MODULE_REFUSED, TOOL, USAGE, ToolTest, guest, main
+from tool import DIFFERENT, MODULE_REFUSED, TOOL, USAGE, ToolTest, guest, main, read_terminal
 
 
 class Cases(ToolTest):
@@ -102,6 +103,25 @@ class Cases(ToolTest):
         results = json.loads(ended.bytes)
         self.assertEqual((results["passed"], results["failed"]), (1, 1))
         self.assertEqual([case["passed"] for case in results["cases"]], [False, True])
+
+    def test_colours_on_a_terminal(self):
+        self.case("one", in_="a\n", out="b\n")
+
+        def shown(**env):
+            ours, theirs = pty.openpty()
+            tool = subprocess.Popen([TOOL, "test", "--guest", guest("c_identity"), "--junit", "junit.xml"], cwd=self.directory,
+                                    stderr=theirs, env=os.environ | {"TERM": "xterm", "NO_COLOR": ""} | env)
+            os.close(theirs)
+            text = read_terminal(ours)
+            self.assertEqual(tool.wait(timeout=60), DIFFERENT)
+            return text
+
+        coloured = shown()
+        for text in ("\033[31mFAILED\033[0m one", "\033[31m    1 - b\033[0m", "\033[32m    1 + a\033[0m", "\033[31mwasm-transform:\033[0m 1 of 1"):
+            self.assertIn(text, coloured)
+        self.assertNotIn("\\x1b", (self.directory / "junit.xml").read_text())
+        for plain in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+            self.assertNotIn("\033", shown(**plain))
 
     def test_there_must_be_cases(self):
         self.assertIn("there are no cases in", self.cases(code=USAGE).stderr)

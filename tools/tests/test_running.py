@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 
-from tool import DONE, TOOL, ToolTest, guest, main, read_terminal
+from tool import DONE, RECORDS_LOST, TOOL, USAGE, ToolTest, guest, main, read_terminal
 
 
 class Files(ToolTest):
@@ -275,6 +275,23 @@ class Shown(ToolTest):
         self.assertEqual(output, b"a\nb\nc\n")
         self.assertRegex(shown, r"\d records …")
         self.assertNotIn("|----|", shown)
+
+
+class Summary(ToolTest):
+    def test_as_json(self):
+        ended = self.run_guest("c_tee", "--json", stdin="2a\n2b\n")
+        summary = json.loads(ended.stderr)
+        self.assertEqual((summary["records_in"], summary["bytes_in"], summary["records_out"], summary["errors"]), (2, 4, 4, 0))
+        self.assertLessEqual(summary["latency_ns"]["p50"], summary["latency_ns"]["max"])
+        ended = self.run_guest("rust_panic", "--json", "--on-error", "skip", stdin="a\nboom\n", code=RECORDS_LOST)
+        summary, error = (json.loads(line) for line in ended.stderr.splitlines() if line.startswith("{"))
+        self.assertEqual((summary["skipped"], summary["errors"], error["exit_code"]), (1, 1, RECORDS_LOST))
+        self.assertIn("guest-trap", summary["last_loss"])
+        error = json.loads(self.tool("run", "nothing.wasm", "--json", code=USAGE).stderr)
+        self.assertIn("nothing.wasm", error["error"])
+
+    def test_quiet(self):
+        self.assertEqual(self.run_guest("c_identity", "--quiet", stdin="a\n").stderr, "")
 
 
 if __name__ == "__main__":
