@@ -13,7 +13,7 @@
 
 namespace tool {
 
-/// Where something in the input ends: what a checkpoint needs to go on behind it.
+/// A place in the input: what a checkpoint needs to go on there.
 struct input_place {
   std::uint64_t position = 0;  ///< Bytes of the decompressed input.
   std::uint64_t line = 0;      ///< Lines of it.
@@ -29,7 +29,7 @@ struct input_batch {
     std::uint64_t line;      ///< Number of the line. Of a batch that of its first record. From 1.
     std::uint64_t index;     ///< Of the first record among all of the input. From 0.
     std::uint32_t records;   ///< 1 for a line.
-    input_place end;
+    input_place before;      ///< Behind what comes before it.
   };
   std::string text;  ///< The parts one behind the other, and behind them what `line_reader::padding` says.
   std::vector<part> parts;

@@ -21,6 +21,7 @@ wasm_callback_result output_sink::operator()(wasmengine::parsed_block block, was
     pack(block, files);
   }
   _before_block();
+  _settled = false;
   bool room = true;
   for (std::size_t file = 0; file < files.size(); ++file) {
     if (!files[file].empty()) {
@@ -31,6 +32,7 @@ wasm_callback_result output_sink::operator()(wasmengine::parsed_block block, was
     return WASM_CALLBACK_RESULT_FAILED;
   }
   if (room) {
+    _settled = true;
     return WASM_CALLBACK_RESULT_DONE;
   }
   auto promise = call.later().value();

@@ -254,6 +254,9 @@ void run(const run_options& o) {
                                       o.key_field,      o.headers_field, o.input_topic, o.separator, &input_columns};
   input_reader* reading = nullptr;
   input_stream stream(std::move(input), o.codec, [&reading] { reading->flush(); });
+  if (saved && !stream.total()) {
+    throw failure(exit_code::usage, "--checkpoint goes with an INPUT that is a file");
+  }
   const auto stop_reading = [&stream] { stream.interrupt(); };
   output_queue output(files, stop_reading);
   if (saved) {
@@ -262,7 +265,7 @@ void run(const run_options& o) {
   const auto done_before = earlier ? earlier->progress : run_progress();
   shared common{runtime, factory, o.on_error, o.max_errors, shape, o.compression,
                 o.output_format() == format::batches ? std::optional(o.output_compression) : std::nullopt, writer, letters,
-                files, output, failed, o.name, input_name, stop_reading, !o.profile.empty(), done_before};
+                files, output, failed, o.name, input_name, stop_reading, !o.profile.empty(), saved.has_value(), done_before};
   common.passed.lost = done_before.lost;
   std::deque<worker> workers;
   for (std::size_t i = 0; i < o.threads; ++i) {
