@@ -242,6 +242,10 @@ void run(const run_options& o) {
     auto state = files.get();
     std::fill_n(state.sizes.begin(), o.output_directory.empty() ? 1 : o.output_topics.size(), 0);
     files.set(earlier ? earlier->files : state);
+    if (!earlier) {
+      // So that the dead letters of a run that is killed at once are not written twice.
+      saved->write({{}, state, {}, false}, files);
+    }
   }
   if (files.on_terminal()) {
     out.hide_progress();
