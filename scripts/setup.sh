@@ -49,7 +49,7 @@ guest_packages=(
   rustc-web cargo-web rust-web-src rust-web-llvm
   wabt
 )
-bench_packages=(python3-matplotlib linux-perf
+bench_packages=(python3-matplotlib linux-perf jq kcat
   libbrotli1 libc-ares2 libicu72 libnghttp2-14 libuv1  # libnode wants these, and the JavaScript of the last three
   node-acorn node-cjs-module-lexer node-undici)
 # Node as a library. Its headers cannot be installed beside those of a Node that is not Debian's.

@@ -6,6 +6,7 @@
 #include "run.hh"
 
 #include "checkpoint.hh"
+#include "code_cache.hh"
 #include "console.hh"
 #include "csv_columns.hh"
 #include "diagnosis.hh"
@@ -77,11 +78,7 @@ wasmengine::runtime make_runtime(const run_options& o, console& out) {
     throw failure(exit_code::usage, printable(made.err().what()));
   }
   auto runtime = std::move(made).value();
-  if (!o.cache_directory.empty()) {
-    if (const auto set = runtime.set_code_cache({o.cache_directory}); !set) {
-      throw failure(exit_code::usage, fmt::format("--cache-dir: {}", printable(set.err().what())));
-    }
-  }
+  use_code_cache(runtime, o.cache_directory);
   return runtime;
 }
 
@@ -121,7 +118,10 @@ void diagnose(const run_options& o, const std::deque<worker>& workers, const fai
     }
     if (why && why->coredump()) {
       const auto file = write_coredump(o.coredump, o.name, *why);
-      out.print(fmt::format("wasm-transform: the guest's core dump is in {}\n", file));
+      out.print(fmt::format("wasm-transform: the guest's core dump is in {}\n"
+                            "wasm-transform: it holds all of the guest's memory, with records and environment: only you can "
+                            "read it\n",
+                            file));
     }
   }
 }
