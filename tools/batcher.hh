@@ -71,7 +71,8 @@ class batcher {
   deliver_function _deliver;
   std::vector<lane> _lanes;  ///< By worker.
   std::size_t _turn = 0;     ///< The worker for what has no route.
-  std::size_t _usual = 0;    ///< Bytes of the last batch.
+  std::size_t _usual_bytes = 0;  ///< Of the last batch, as its parts.
+  std::size_t _usual_parts = 0;
 };
 
 }  // namespace tool

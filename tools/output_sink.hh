@@ -48,6 +48,7 @@ class output_sink {
   [[nodiscard]] std::size_t batch() const noexcept { return _batch; }
 
  private:
+  void reserve(wasmengine::parsed_block block, std::vector<std::string>& files) const;
   void write(std::size_t batch, const wasm_parsed_record& record, std::string& lines);
   void pack(wasmengine::parsed_block block, std::vector<std::string>& files);
 

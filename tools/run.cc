@@ -267,7 +267,9 @@ void run(const run_options& o) {
     output.set_checkpoint(*saved, [&columns] { return columns.known() ? columns.names() : std::vector<std::string>(); });
   }
   const auto done_before = earlier ? earlier->progress : run_progress();
-  shared common{runtime, factory, o.on_error, o.max_errors, shape, o.compression,
+  // Engines on other computers get batches.
+  const bool packs = o.compression != WASM_COMPRESSION_NONE || !o.remote.empty();
+  shared common{runtime, factory, o.on_error, o.max_errors, shape, packs, o.compression,
                 o.output_format() == format::batches ? std::optional(o.output_compression) : std::nullopt, writer, letters,
                 files, output, failed, o.name, input_name, stop_reading, !o.profile.empty(), saved.has_value(), done_before};
   common.passed.lost = done_before.lost;

@@ -236,7 +236,7 @@ task worker::step(std::deque<input_batch>& waiting) {
 
 /// `mark_done` is called with the number of records that are done.
 task worker::transform(guest_input& records, const std::function<void(std::size_t)>& mark_done) {
-  if (_shared.compression != WASM_COMPRESSION_NONE && _shared.input.shape != format::batches) {
+  if (_shared.packs && _shared.input.shape != format::batches) {
     if (const auto refused = records.pack(_shared.compression)) {
       fail(refused->line, failure(exit_code::bad_input, fmt::format("{}:{}: {}", _shared.input_name, refused->line, refused->why)));
       co_return;

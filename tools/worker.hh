@@ -35,7 +35,8 @@ struct shared {
   wasm_on_error on_error;
   const error_limit& max_errors;
   const record_reader::settings& input;
-  wasm_compression compression;  ///< Of the batches that are packed for guests.
+  bool packs;                    ///< Whether guests get records in batches. It costs, but an engine may want it.
+  wasm_compression compression;  ///< Of those.
   /// Of the batches that are written. None for text.
   std::optional<wasm_compression> output_batches;
   const record_writer& writer;

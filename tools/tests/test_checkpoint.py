@@ -148,7 +148,7 @@ class Checkpoint(ToolTest):
             (["-o", "out"], "an INPUT that is a file"),
             (["in"], "--output FILE or --output-dir"),
             (["in", "-o", "out", "-j", "2"], "one thread"),
-            (["in", "-o", "out", "--output-format", "batches"], "without --compression and --output-format batches"),
+            (["in", "-o", "out", "--output-format", "batches"], "without --remote, --compression and --output-format batches"),
             (["in", "-o", "out", "--on-error", "dead-letter", "--dead-letter", "-"], "a --dead-letter that is a file"),
         ):
             self.assertIn(message, self.tool(*self.command("c_identity", *arguments)[1:], code=USAGE).stderr)
