@@ -33,6 +33,7 @@ core_packages=(
   libboost-dev                             # headers only, for boost/timer/progress_display.hpp and Boost.Asio
   libuv1-dev                               # for the tests of the libuv adapter
   prometheus curl                          # test; promtool judges the metrics, curl fetches them
+  zstd openssl                             # test; what the tool reads, and whom it trusts
   bindgen libclang1-22 python3-cffi swig   # test; they read the header
   abigail-tools                            # test; abidw reads the ABI
   python3-pip python3-setuptools python3-venv python3-wheel  # build and test; the Python wheel

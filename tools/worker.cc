@@ -206,23 +206,21 @@ task worker::step(std::deque<input_batch>& waiting) {
   const auto& first = waiting.front();
   const auto line = first.parts.front().line;
   records.set_first_record(static_cast<std::uint32_t>(resume > before ? resume - before : 0));
-  bool failed = false;
+  _failed = false;
   if (records.records() > records.first_record()) {
-    const auto failures_before = _shared.failed.count();
     co_await transform(records, [&](std::size_t done) { mark(first.parts.front().before, before + done); });
     note_losses();
-    failed = _shared.failed.count() != failures_before || _interrupted;
   }
-  if (bad && !failed) {
+  if (bad && !_failed && !_interrupted) {
     co_await lose(*bad);
-    failed = _shared.failed.any() && _shared.failed.first_line() <= bad->part->line;
-    if (!failed) {
+    if (!_failed) {
       mark(first.parts.front().before, part + 1);
     }
   }
   note_traffic();
   check_losses(line);
   // Of the last batch that was begun there may be lines left behind the one that is no record.
+  const bool failed = _failed || _interrupted;
   const auto over = failed ? std::max<std::size_t>(batch, 1) : bad ? batch - 1 : batch;
   _next_part = bad && !failed ? part + 1 : 0;
   _counted.batches += over;
@@ -238,7 +236,8 @@ task worker::step(std::deque<input_batch>& waiting) {
 task worker::transform(guest_input& records, const std::function<void(std::size_t)>& mark_done) {
   if (_shared.packs && _shared.input.shape != format::batches) {
     if (const auto refused = records.pack(_shared.compression)) {
-      fail(refused->line, failure(exit_code::bad_input, fmt::format("{}:{}: {}", _shared.input_name, refused->line, refused->why)));
+      const auto why = fmt::format("{}:{}: {}", _shared.input_name, refused->line, refused->why);
+      fail(refused->line, failure(exit_code::bad_input, why));
       co_return;
     }
   }
@@ -392,6 +391,7 @@ void worker::count(const guest_input& records, std::size_t batch, std::size_t re
 }
 
 void worker::fail(std::uint64_t line, const failure& what, std::optional<wasmengine::error> why) {
+  _failed = true;
   _shared.failed.add(line, what, std::move(why));
   _shared.on_failure();
 }

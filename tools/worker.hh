@@ -109,6 +109,7 @@ class worker {
   record_reader _reader;
   std::size_t _next_part = 0;  ///< Of the first batch that waits: up to here it is done.
   std::uint64_t _resume;       ///< So many records of the first batch an earlier run has done.
+  bool _failed = false;        ///< This worker, in the step in progress.
   std::uint64_t _lost_lines = 0;
   std::string _last_lost_line;
   std::atomic<bool> _interrupted = false;
