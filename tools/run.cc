@@ -139,11 +139,22 @@ std::string description(const run_options& o) {
                      {"--output-topic", o.output_topics},
                      {"--format", {o.input_format(), o.output_format()}},
                      {"--encoding", o.text},
-                     {"--delimiter", std::string(1, o.delimiter)},
+                     {"--delimiter", static_cast<int>(o.delimiter)},
+                     {"--separator", static_cast<int>(o.separator)},
                      {"--columns", o.columns},
+                     {"--key-field", o.key_field},
+                     {"--headers-field", o.headers_field},
+                     {"--output-key-field", o.output_key_field},
+                     {"--output-headers-field", o.output_headers_field},
+                     {"--input-compression", o.codec},
+                     {"--uncommitted", o.uncommitted},
                      {"--origin", o.origin},
+                     {"--batch-size", o.batch_size},
+                     {"--input-topic", o.input_topic.value_or("")},
+                     {"--name", o.name},
                      {"--env", o.env}};
-  return run.dump();
+  // Names of files may have any bytes.
+  return run.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 const char* suffix_of(format shape) {
