@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "consumer.hh"
 
+#include <algorithm>
+#include <span>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace transformd {
 
@@ -23,24 +26,63 @@ void check(rd_kafka_error_t* e, const char* doing) {
   }
 }
 
-/// Commits the end of the partitions in which the group has no position. Writes it into the list, too.
-void begin_at_end(rd_kafka_t* client, rd_kafka_topic_partition_list_t& list) {
-  const partition_list known(rd_kafka_topic_partition_list_copy(&list));
-  check(rd_kafka_committed(client, known.get(), patience_ms), "cannot read the group's positions");
-  offsets ends;
-  for (int i = 0; i < list.cnt; ++i) {
-    auto& p = list.elems[i];
-    if (known->elems[i].offset >= 0) {
+using error_handle = std::unique_ptr<rd_kafka_error_t, freeing<rd_kafka_error_destroy>>;
+
+/// The offsets of `at` in `partitions`. Blocks.
+offsets find_offsets(rd_kafka_t* client, const std::vector<partition_name>& partitions, position at) {
+  offsets out;
+  if (at.at == position::kind::timestamp) {
+    for (const auto& name : partitions) {
+      out[name] = at.value;
+    }
+    const auto list = as_list(out);
+    check(rd_kafka_offsets_for_times(client, list.get(), patience_ms), "cannot find offsets by time");
+    for (const auto& p : std::span(list->elems, static_cast<std::size_t>(list->cnt))) {
+      check(p.err, "cannot find an offset by time");
+      out[{p.topic, p.partition}] = p.offset;
+    }
+  }
+  for (const auto& name : partitions) {
+    auto& offset = out.try_emplace(name, RD_KAFKA_OFFSET_INVALID).first->second;
+    if (offset >= 0) {
       continue;
     }
     std::int64_t low = 0;
-    check(rd_kafka_query_watermark_offsets(client, p.topic, p.partition, &low, &p.offset, patience_ms),
-          "cannot read the end of a partition");
-    ends[{p.topic, p.partition}] = p.offset;
+    std::int64_t high = 0;
+    check(rd_kafka_query_watermark_offsets(client, name.topic.c_str(), name.partition, &low, &high, patience_ms),
+          "cannot read the ends of a partition");
+    switch (at.at) {
+      case position::kind::earliest: offset = low; break;
+      // An offset that is not there would send librdkafka to the other end.
+      case position::kind::offset: offset = std::clamp(at.value, low, high); break;
+      case position::kind::latest:
+      case position::kind::timestamp: offset = high; break;  // There is no record as late as that.
+    }
   }
-  if (!ends.empty()) {
-    check(rd_kafka_commit(client, as_list(ends).get(), 0), "cannot commit offsets");
+  return out;
+}
+
+/// Commits `start` for the partitions in which the group has no position. Writes it into the list, too.
+void begin_at(rd_kafka_t* client, rd_kafka_topic_partition_list_t& list, position start) {
+  const partition_list known(rd_kafka_topic_partition_list_copy(&list));
+  check(rd_kafka_committed(client, known.get(), patience_ms), "cannot read the group's positions");
+  std::vector<partition_name> fresh;
+  for (const auto& p : std::span(known->elems, static_cast<std::size_t>(known->cnt))) {
+    check(p.err, "cannot read the group's position");
+    if (p.offset < 0) {
+      fresh.push_back({p.topic, p.partition});
+    }
   }
+  if (fresh.empty()) {
+    return;
+  }
+  const auto found = find_offsets(client, fresh, start);
+  for (auto& p : std::span(list.elems, static_cast<std::size_t>(list.cnt))) {
+    if (const auto at = found.find({p.topic, p.partition}); at != found.end()) {
+      p.offset = at->second;
+    }
+  }
+  check(rd_kafka_commit(client, as_list(found).get(), 0), "cannot commit offsets");
 }
 
 }  // namespace
@@ -63,10 +105,10 @@ bool consumer::cooperative() const noexcept {
 }
 
 asio::awaitable<void> consumer::assign(asio::thread_pool& pool, const rd_kafka_topic_partition_list_t& added,
-                                       bool at_end) {
+                                       position start) {
   const partition_list from(rd_kafka_topic_partition_list_copy(&added));
-  if (at_end && added.cnt > 0) {
-    auto work = [client = _client.get(), list = from.get()] { begin_at_end(client, *list); };
+  if (start.at != position::kind::earliest && added.cnt > 0) {
+    auto work = [client = _client.get(), list = from.get(), start] { begin_at(client, *list, start); };
     co_await off_loop(pool, std::move(work));
   }
   if (cooperative()) {
@@ -81,9 +123,12 @@ asio::awaitable<void> consumer::assign(asio::thread_pool& pool, const rd_kafka_t
 }
 
 void consumer::unassign(const rd_kafka_topic_partition_list_t& removed) {
-  // A pause would come back with the partition.
-  const partition_list resumed(rd_kafka_topic_partition_list_copy(&removed));
-  (void)rd_kafka_resume_partitions(_client.get(), resumed.get());
+  if (_paused) {
+    // A pause would come back with the partition. Not otherwise: up to 2.3 librdkafka keeps what is resumed though its topic is
+    // gone, and does not let go of the client then.
+    const partition_list resumed(rd_kafka_topic_partition_list_copy(&removed));
+    (void)rd_kafka_resume_partitions(_client.get(), resumed.get());
+  }
   if (cooperative()) {
     check(rd_kafka_incremental_unassign(_client.get(), &removed), "cannot give partitions up");
     for (int i = 0; i < removed.cnt; ++i) {
@@ -96,6 +141,7 @@ void consumer::unassign(const rd_kafka_topic_partition_list_t& removed) {
 }
 
 void consumer::pause() {
+  _paused = true;
   offsets all;
   for (const auto& name : _assigned) {
     all[name] = RD_KAFKA_OFFSET_INVALID;
@@ -104,6 +150,7 @@ void consumer::pause() {
 }
 
 void consumer::resume() {
+  _paused = false;
   offsets all;
   for (const auto& name : _assigned) {
     all[name] = RD_KAFKA_OFFSET_INVALID;
@@ -123,6 +170,17 @@ asio::awaitable<void> consumer::seek(asio::thread_pool& pool, offsets to) {
     };
     co_await off_loop(pool, std::move(work));
   }
+}
+
+asio::awaitable<offsets> consumer::find(asio::thread_pool& pool, position at, std::optional<std::int32_t> partition) {
+  std::vector<partition_name> names;
+  for (const auto& name : _assigned) {
+    if (!partition || *partition == name.partition) {
+      names.push_back(name);
+    }
+  }
+  auto work = [client = _client.get(), names = std::move(names), at] { return find_offsets(client, names, at); };
+  co_return co_await off_loop(pool, std::move(work));
 }
 
 asio::awaitable<void> consumer::commit(asio::thread_pool& pool, offsets next) {
@@ -146,12 +204,20 @@ std::optional<std::int64_t> consumer::lag(const partition_name& of, std::int64_t
 asio::awaitable<void> consumer::close(asio::thread_pool& pool) {
   _queue.reset();
   _nothing.reset();
-  _assigned.clear();
-  auto work = [client = std::make_shared<kafka_client>(std::move(_client))] {
+  offsets all;
+  for (const auto& name : std::exchange(_assigned, {})) {
+    all[name] = RD_KAFKA_OFFSET_INVALID;
+  }
+  const bool incremental = cooperative();
+  auto work = [client = std::make_shared<kafka_client>(std::move(_client)), all = std::move(all), incremental] {
     // An event of the group that could not be answered would be waited for.
-    (void)rd_kafka_assign(client->get(), nullptr);
+    if (incremental) {
+      const error_handle ignored(rd_kafka_incremental_unassign(client->get(), as_list(all).get()));
+    } else {
+      (void)rd_kafka_assign(client->get(), nullptr);
+    }
     (void)rd_kafka_consumer_close(client->get());
-    client->reset();
+    destroy(std::move(*client));
   };
   co_await off_loop(pool, std::move(work));
 }

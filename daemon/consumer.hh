@@ -6,7 +6,9 @@
 #include "event_queue.hh"
 #include "kafka.hh"
 #include "off_loop.hh"
+#include "position.hh"
 
+#include <cstdint>
 #include <optional>
 #include <set>
 #include <string>
@@ -28,9 +30,9 @@ class consumer {
 
   /// Whether the partitions of a revocation belong to others already.
   [[nodiscard]] bool assignment_lost() const noexcept { return rd_kafka_assignment_lost(_client.get()) != 0; }
-  /// Takes partitions as an event of the group says. With `at_end` those in which the group has no position begin at
-  /// their end, which becomes the position: otherwise the next member would begin at a later end.
-  asio::awaitable<void> assign(asio::thread_pool& pool, const rd_kafka_topic_partition_list_t& added, bool at_end);
+  /// Takes partitions as an event of the group says. Those in which the group has no position begin at `start`, which
+  /// becomes the position: the next member must not begin at a later end.
+  asio::awaitable<void> assign(asio::thread_pool& pool, const rd_kafka_topic_partition_list_t& added, position start);
   /// Gives partitions up.
   void unassign(const rd_kafka_topic_partition_list_t& removed);
   /// What is assigned.
@@ -41,6 +43,9 @@ class consumer {
 
   /// Goes on at these offsets. What was fetched from behind them is dropped. Takes a moment.
   asio::awaitable<void> seek(asio::thread_pool& pool, offsets to);
+
+  /// The offsets of `at` in what is assigned: in one partition or in all.
+  asio::awaitable<offsets> find(asio::thread_pool& pool, position at, std::optional<std::int32_t> partition);
 
   /// Commits offsets outside of a transaction.
   asio::awaitable<void> commit(asio::thread_pool& pool, offsets next);
@@ -63,6 +68,7 @@ class consumer {
   std::optional<event_queue> _queue;
   kafka_queue _nothing;
   std::set<partition_name> _assigned;
+  bool _paused = false;
 };
 
 }  // namespace transformd

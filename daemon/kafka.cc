@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <future>
 #include <string_view>
+#include <thread>
 
 namespace transformd {
 
@@ -44,14 +47,34 @@ void write_line(const rd_kafka_t* client, int level, const char* facility, const
   if (std::string_view(facility) == "CONFWARN") {
     return;
   }
-  const auto& log = *static_cast<client_log*>(rd_kafka_opaque(client));
   static constexpr std::array<severity, 8> severities{severity::error, severity::error, severity::error, severity::error,
                                                       severity::warn,  severity::info,  severity::info,  severity::debug};
-  log.to.write(severities.at(static_cast<std::size_t>(std::clamp(level, 0, 7))), log.transform,
-               std::string("librdkafka: ") + facility + ": " + text);
+  static_cast<client_log*>(rd_kafka_opaque(client))
+      ->write(severities.at(static_cast<std::size_t>(std::clamp(level, 0, 7))),
+              std::string("librdkafka: ") + facility + ": " + text);
 }
 
 }  // namespace
+
+void client_log::write(severity level, std::string_view text) {
+  _to.write(level, _transform, text);
+  // "FAIL" is about a connection, whatever its level. "ERROR" only counts brokers: the line before says what is wrong with them.
+  const bool tells = level == severity::error || text.starts_with("librdkafka: FAIL");
+  if (tells && text.find(" brokers are down") == std::string_view::npos) {
+    const std::lock_guard lock(_mutex);
+    _last_error = text;
+  }
+}
+
+std::string client_log::last_error() const {
+  const std::lock_guard lock(_mutex);
+  return _last_error;
+}
+
+void client_log::forget() {
+  const std::lock_guard lock(_mutex);
+  _last_error.clear();
+}
 
 void check_setting(const std::string& name, const std::string& value) {
   const settings_handle scratch(rd_kafka_conf_new());
@@ -73,6 +96,19 @@ kafka_client make_client(rd_kafka_type_t type, const client_settings& settings, 
   }
   (void)raw.release();
   return client;
+}
+
+void destroy(kafka_client client) {
+  constexpr std::chrono::seconds patience{20};
+  // What is left behind has no log to write to.
+  rd_kafka_set_log_level(client.get(), 0);
+  std::promise<void> done;
+  const auto when_done = done.get_future();
+  std::thread([client = std::move(client), done = std::move(done)]() mutable {
+    client.reset();
+    done.set_value();
+  }).detach();
+  (void)when_done.wait_for(patience);
 }
 
 }  // namespace transformd

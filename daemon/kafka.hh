@@ -10,9 +10,12 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <tuple>
+#include <utility>
 
 namespace transformd {
 
@@ -75,14 +78,30 @@ using client_settings = std::map<std::string, std::string>;
 /// Whether librdkafka has a setting of this name. Throws `kafka_error` if it refuses the value.
 void check_setting(const std::string& name, const std::string& value);
 
-/// Where the lines of clients go.
-struct client_log {
-  logger& to;
-  std::string transform;
+/// Where the lines of clients go. Any thread.
+class client_log {
+ public:
+  client_log(logger& to, std::string transform) : _to(to), _transform(std::move(transform)) {}
+  client_log(client_log&&) = delete;
+
+  void write(severity level, std::string_view text);
+  /// The last error since `forget`: why a client does not get through to the cluster. Empty if there is none.
+  [[nodiscard]] std::string last_error() const;
+  void forget();
+
+ private:
+  logger& _to;
+  const std::string _transform;
+  mutable std::mutex _mutex;
+  std::string _last_error;
 };
 
 /// A client. `events` are those that its queues deliver. `log` outlives the client. Throws `kafka_error`.
 [[nodiscard]] kafka_client make_client(rd_kafka_type_t type, const client_settings& settings, int events,
                                        client_log& log);
+
+/// Destroys a client. Blocks, but not for ever: librdkafka does not end some clients whose topics or brokers went away. Such
+/// a one is left behind with its threads.
+void destroy(kafka_client client);
 
 }  // namespace transformd

@@ -5,7 +5,9 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -27,7 +29,7 @@ struct log_entry {
 
 [[nodiscard]] std::string_view name_of(severity level) noexcept;
 
-/// Any thread.
+/// Any thread. A line that standard error does not take at once is not written there.
 class logger {
  public:
   /// Lines below `least` are dropped.
@@ -35,16 +37,32 @@ class logger {
 
   void write(severity level, std::string_view transform, std::string_view text, bool guest = false);
 
+  /// Gives each line of a transform's guests to `to` as well, on the thread that writes it. Empty: no more.
+  void forward(const std::string& transform, std::function<void(const log_entry&)> to);
+
+  /// Calls `f` when the next line of the transform is written, on that thread, unless the result has been dropped.
+  [[nodiscard]] std::shared_ptr<const std::function<void()>> on_next_line(const std::string& transform, std::function<void()> f);
+
   /// The lines of a transform that are still kept, from line `from` on.
   [[nodiscard]] std::vector<log_entry> recent(const std::string& transform, std::uint64_t from) const;
 
  private:
   static constexpr std::size_t kept_lines = 1000;
 
+  struct lines {
+    std::deque<log_entry> recent;
+    std::shared_ptr<const std::function<void(const log_entry&)>> forward;
+    std::vector<std::weak_ptr<const std::function<void()>>> waiting;
+  };
+
+  void print(const std::string& line);
+  [[nodiscard]] lines& of(std::string_view transform);
+
   const severity _least;
   mutable std::mutex _mutex;
   std::uint64_t _written = 0;
-  std::map<std::string, std::deque<log_entry>, std::less<>> _recent;
+  std::uint64_t _unwritten = 0;  ///< Lines that standard error did not take since the last that it took.
+  std::map<std::string, lines, std::less<>> _of;
 };
 
 }  // namespace transformd

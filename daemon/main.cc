@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <random>
@@ -33,6 +34,7 @@ struct arguments {
   std::string instance;
   std::string socket;
   std::string listen;
+  std::string state_directory;
   bool check = false;
   bool verbose = false;
 };
@@ -53,6 +55,8 @@ void parse(CLI::App& app, arguments& out) {
                  "transactions of the one before at once. No two may run with the same name. Default: random");
   app.add_option("--socket", out.socket, "A Unix socket for commands and state over HTTP");
   app.add_option("--listen", out.listen, "[ADDRESS:]PORT for the same. The address is 127.0.0.1 if there is none");
+  app.add_option("--state-dir", out.state_directory,
+                 "A directory for deployed modules. Without it they are forgotten when the process ends");
   app.add_flag("--check", out.check, "Only check the files");
   app.add_flag("--verbose", out.verbose, "Log more");
 }
@@ -84,7 +88,11 @@ int run(const arguments& given) {
     return 0;
   }
   asio::io_context main_loop{1};
-  server all(std::move(files), given.threads, given.instance.empty() ? random_instance() : given.instance, log);
+  server_options options{given.threads, given.instance.empty() ? random_instance() : given.instance, {}};
+  if (!given.state_directory.empty()) {
+    options.state_directory = given.state_directory;
+  }
+  server all(std::move(files), options, log);
   control commands(all, log);
   if (!given.socket.empty()) {
     serve_unix(main_loop, given.socket, commands);
@@ -94,6 +102,8 @@ int run(const arguments& given) {
     const auto bound = serve_tcp(main_loop, address, port, commands);
     log.write(severity::info, "", fmt::format("listens on http://{}:{}", address, bound));
   }
+  // A log or a client that went away is an error of `write`.
+  std::signal(SIGPIPE, SIG_IGN);
   asio::signal_set signals(main_loop, SIGTERM, SIGINT);
   signals.async_wait([&](const boost::system::error_code& e, int) {
     if (!e) {

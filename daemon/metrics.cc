@@ -50,6 +50,10 @@ std::string metrics_text(const server& s) {
       fmt::format_to(to, "wasm_transformd_{}{{transform=\"{}\"}} {}\n", c.name, t.name, sum);
     }
   }
+  head(out, "log_lines_dropped_total", "Lines of guests for which the log topic's client had no room.", "counter");
+  for (const auto& t : all) {
+    fmt::format_to(to, "wasm_transformd_log_lines_dropped_total{{transform=\"{}\"}} {}\n", t.name, t.log_lines_dropped);
+  }
   head(out, "lag", "Records behind the committed position of a partition, as far as it is known.", "gauge");
   for (const auto& t : all) {
     for (const auto& w : t.workers) {

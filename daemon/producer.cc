@@ -50,7 +50,8 @@ std::size_t size_of(const wasm_field& f) { return f.size < 0 ? 0 : static_cast<s
 producer::producer(const client_settings& settings, const std::vector<std::string>& topics, client_log& log)
     // Reports that nobody takes would hold up the flush of a transaction.
     : _client(make_client(RD_KAFKA_PRODUCER, settings, settings.contains("transactional.id") ? 0 : RD_KAFKA_EVENT_DR, log)),
-      _refused(rd_kafka_queue_get_main(_client.get())) {
+      _refused(rd_kafka_queue_get_main(_client.get())),
+      _transactional(settings.contains("transactional.id")) {
   for (const auto& topic : topics) {
     _topics.emplace_back(rd_kafka_topic_new(_client.get(), topic.c_str(), nullptr));
     if (!_topics.back()) {
@@ -59,13 +60,38 @@ producer::producer(const client_settings& settings, const std::vector<std::strin
   }
 }
 
-asio::awaitable<void> producer::initialize(asio::thread_pool& pool) {
-  auto work = [client = _client.get()] {
-    until_done("cannot begin to use transactions", [client](milliseconds time) {
-      return rd_kafka_init_transactions(client, static_cast<int>(time.count()));
-    });
+asio::awaitable<void> producer::initialize(asio::thread_pool& pool, const bool& stopping) {
+  // In short steps: whoever wants the process to end does not wait for a cluster that is away.
+  static constexpr int step_ms = 500;
+  auto step = [client = _client.get(), topic = _topics.front().get(), transactional = _transactional] {
+    if (transactional) {
+      return rd_kafka_init_transactions(client, step_ms);
+    }
+    const rd_kafka_metadata_t* found = nullptr;
+    const auto code = rd_kafka_metadata(client, 0, topic, &found, step_ms);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      rd_kafka_metadata_destroy(found);
+      return static_cast<rd_kafka_error_t*>(nullptr);
+    }
+    return rd_kafka_error_new(code, "%s", rd_kafka_err2str(code));
   };
-  co_await off_loop(pool, std::move(work));
+  for (const auto deadline = clock::now() + patience;;) {
+    const auto begun = clock::now();
+    rd_kafka_error_t* e = co_await off_loop(pool, step);
+    if (e == nullptr) {
+      co_return;
+    }
+    const kafka_error error("cannot reach the cluster", e);
+    const bool waits = error.retriable() || error.code() == RD_KAFKA_RESP_ERR__TRANSPORT ||
+                       error.code() == RD_KAFKA_RESP_ERR__TIMED_OUT;
+    if (!waits || stopping || clock::now() >= deadline) {
+      throw error;
+    }
+    if (clock::now() - begun < milliseconds(step_ms)) {
+      auto pause = [] { std::this_thread::sleep_for(milliseconds(100)); };
+      co_await off_loop(pool, std::move(pause));
+    }
+  }
 }
 
 void producer::begin() {
@@ -169,7 +195,7 @@ asio::awaitable<void> producer::close(asio::thread_pool& pool) {
   _refused.reset();
   auto work = [client = std::make_shared<kafka_client>(std::move(_client))] {
     (void)rd_kafka_purge(client->get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-    client->reset();
+    destroy(std::move(*client));
   };
   co_await off_loop(pool, std::move(work));
 }

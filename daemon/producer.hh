@@ -20,8 +20,9 @@ class producer {
   /// `settings` has `transactional.id` for a transactional one. `topics` are those of `produce`. Throws `kafka_error`.
   producer(const client_settings& settings, const std::vector<std::string>& topics, client_log& log);
 
-  /// Gets the producer its epoch. An older producer with the same `transactional.id` is fenced from then on.
-  asio::awaitable<void> initialize(asio::thread_pool& pool);
+  /// Reaches the cluster. A transactional producer gets its epoch: an older one with the same `transactional.id` is
+  /// fenced from then on. Throws after a minute without success, or soon after `stopping` has become true.
+  asio::awaitable<void> initialize(asio::thread_pool& pool, const bool& stopping);
 
   /// Whether `begin` was called and neither `commit` nor `abort` since.
   [[nodiscard]] bool in_transaction() const noexcept { return _in_transaction; }
@@ -47,6 +48,7 @@ class producer {
   kafka_client _client;
   std::vector<kafka_topic> _topics;  // Behind the client, so that they are freed first.
   kafka_queue _refused;  // Reports of records that the cluster did not take.
+  const bool _transactional;
   bool _in_transaction = false;
 };
 

@@ -10,19 +10,28 @@
 #include <boost/asio/thread_pool.hpp>
 
 #include <deque>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace transformd {
 
+/// Of a process.
+struct server_options {
+  std::size_t threads = 1;  ///< Event loops.
+  std::string instance;     ///< Different in each process of a group.
+  std::optional<std::filesystem::path> state_directory;
+};
+
 /// Any thread. The set of transforms does not change.
 class server {
  public:
   /// Throws what the library throws.
-  server(std::vector<transform_file> files, std::size_t threads, std::string instance, logger& log);
+  server(std::vector<transform_file> files, const server_options& options, logger& log);
   server(server&&) = delete;
   /// After `stop` has completed.
   ~server();
@@ -37,6 +46,7 @@ class server {
   [[nodiscard]] const wasmengine::runtime& runtime() const noexcept { return _runtime; }
 
  private:
+  std::optional<directory_lock> _state_lock;
   wasmengine::runtime _runtime;
   asio::thread_pool _blocking;
   std::map<std::string, std::unique_ptr<transform>, std::less<>> _transforms;

@@ -1,48 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "transform.hh"
 
-#include <wasm_engine/asio.hh>
-
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
-#include <array>
 #include <exception>
-#include <fstream>
-#include <iterator>
-#include <span>
 #include <utility>
 
 namespace transformd {
-
-namespace {
-
-std::vector<std::uint8_t> read_module(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    throw config_error(fmt::format("cannot read the module {}", path.string()));
-  }
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::string sha256(std::span<const std::uint8_t> bytes) {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned int size = 0;
-  if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1) {
-    throw std::runtime_error("SHA-256 failed");
-  }
-  std::string text;
-  for (unsigned int i = 0; i < size; ++i) {
-    text += fmt::format("{:02x}", digest[i]);
-  }
-  return text;
-}
-
-}  // namespace
 
 /// A worker, which lives on its loop.
 struct transform::place {
@@ -53,61 +21,79 @@ struct transform::place {
 };
 
 transform::transform(transform_file file, const wasmengine::runtime& runtime, std::deque<event_loop>& loops,
-                     asio::thread_pool& blocking, logger& log, std::string instance)
+                     asio::thread_pool& blocking, logger& log, std::string instance, std::optional<state_directory> state)
     : _file(std::move(file)),
-      _runtime(runtime),
       _loops(loops),
       _log(log),
-      _shared{_file, {}, blocking, log, std::move(instance), [this] { stop([] {}); }} {}
-
-transform::~transform() = default;
-
-void transform::start() {
-  {
-    const std::lock_guard lock(_mutex);
-    ++_going;
+      _shared{_file, blocking, log, std::move(instance), [this] { end_workers([] {}); }},
+      _modules(_file, runtime, blocking, log, std::move(state)) {
+  if (!_file.log_topic.empty()) {
+    _log_topic = std::make_shared<log_topic>(_file, _log);
+    _log.forward(_file.name, [to = _log_topic](const log_entry& line) { to->write(line); });
   }
-  asio::co_spawn(_loops.front().context(), compile_and_run(), asio::detached);
 }
 
-asio::awaitable<void> transform::compile_and_run() {
+transform::~transform() {
+  if (_log_topic) {
+    _log.forward(_file.name, {});
+  }
+}
+
+bool transform::start() {
+  {
+    const std::lock_guard lock(_mutex);
+    if (_closed || _changing || _going > 0) {
+      return false;
+    }
+    _changing = true;
+    _stopping = false;
+    _error.clear();
+    _state = "compiling";
+    _places.clear();  // No coroutine is left that knows them.
+    ++_going;
+  }
+  asio::co_spawn(_loops.front().context(), load_and_run(), asio::detached);
+  return true;
+}
+
+asio::awaitable<void> transform::load_and_run() {
   try {
-    const auto module = read_module(_file.module);
-    const auto digest = sha256(module);
+    auto module = _modules.current();
+    if (!module) {
+      module = co_await _modules.load(_loops.front().context(), _give_up);
+    }
+    begin_workers(module);
+  } catch (const std::exception& e) {
     {
       const std::lock_guard lock(_mutex);
-      _sha256 = digest;
+      _changing = false;
     }
-    if (_file.module_sha256 && *_file.module_sha256 != digest) {
-      throw config_error(fmt::format("the module {} has the SHA-256 {}; {} wants {}", _file.module.string(), digest,
-                                     _file.path.string(), *_file.module_sha256));
-    }
-    auto compilation = _runtime.compile(module, {.name = _file.name,
-                                                 .input_topic = _file.input_topic,
-                                                 .output_topics = _file.output_topics,
-                                                 .env = _file.env});
-    _shared.factory = (co_await wasmengine::async_wait(std::move(compilation).value(),
-                                                       _loops.front().context().get_executor(), asio::use_awaitable))
-                          .value();
-    const std::lock_guard lock(_mutex);
-    if (!_stopping) {
-      _state = "running";
-      const auto count = _file.workers != 0 ? _file.workers : _loops.size();
-      for (std::size_t i = 0; i < count; ++i) {
-        auto& at = *_places.emplace_back(std::make_unique<place>(_loops[i % _loops.size()], i));
-        ++_going;
-        asio::co_spawn(at.loop.context(), run_worker(at), asio::detached);
-      }
-    }
-  } catch (const std::exception& e) {
     fail(e.what());
   }
   leave();
 }
 
-asio::awaitable<void> transform::run_worker(place& at) {
+/// Starts workers unless the transform is being stopped. The caller is a coroutine that ends.
+void transform::begin_workers(const module_ptr& module) {
+  const std::lock_guard lock(_mutex);
+  _changing = false;
+  _sha256 = module->sha256;
+  if (_stopping) {
+    return;
+  }
+  _state = "running";
+  _error.clear();
+  const auto count = _file.workers != 0 ? _file.workers : _loops.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    auto& at = *_places.emplace_back(std::make_unique<place>(_loops[i % _loops.size()], i));
+    ++_going;
+    asio::co_spawn(at.loop.context(), run_worker(at, module), asio::detached);
+  }
+}
+
+asio::awaitable<void> transform::run_worker(place& at, module_ptr module) {
   try {
-    auto made = std::make_unique<worker>(_shared, at.loop.context(), at.index);
+    auto made = std::make_unique<worker>(_shared, at.loop.context(), at.index, std::move(module));
     worker* member = made.get();
     {
       const std::lock_guard lock(_mutex);
@@ -127,6 +113,66 @@ asio::awaitable<void> transform::run_worker(place& at) {
   leave();
 }
 
+asio::awaitable<void> transform::deploy(std::vector<std::uint8_t> module) {
+  auto change = [this, module = std::move(module)]() mutable {
+    return _modules.deploy(_loops.front().context(), std::move(module));
+  };
+  co_await change_module(std::move(change));
+}
+
+asio::awaitable<void> transform::rollback() {
+  auto change = [this] { return _modules.rollback(); };
+  co_await change_module(std::move(change));
+}
+
+/// Runs `change` on the first loop and gives its module to the workers. The caller's loop goes on.
+asio::awaitable<void> transform::change_module(std::function<asio::awaitable<module_ptr>()> change) {
+  std::size_t stops = 0;
+  {
+    const std::lock_guard lock(_mutex);
+    stops = _stops;
+    if (_closed || _changing) {
+      throw config_error(_closed ? "the daemon stops" : "its module is being changed already");
+    }
+    _changing = true;
+    ++_going;
+  }
+  std::exception_ptr refused;
+  try {
+    const auto module = co_await asio::co_spawn(_loops.front().context(), change(), asio::use_awaitable);
+    _log.write(severity::info, _file.name, fmt::format("has the module {}", module->sha256));
+    bool idle = false;
+    {
+      const std::lock_guard lock(_mutex);
+      _sha256 = module->sha256;
+      // Who asked to stop in the meantime meant this, too.
+      const bool wanted = !_closed && stops == _stops;
+      // Only this coroutine is left: the workers have ended.
+      idle = _going == 1 && wanted;
+      if (idle) {
+        _stopping = false;
+        _places.clear();
+      } else {
+        _changing = false;
+        _restart = _stopping && wanted;
+      }
+    }
+    if (idle) {
+      begin_workers(module);
+    } else {
+      on_workers([module](worker& w) { w.deploy(module); });
+    }
+  } catch (...) {
+    refused = std::current_exception();
+    const std::lock_guard lock(_mutex);
+    _changing = false;
+  }
+  leave();
+  if (refused) {
+    std::rethrow_exception(refused);
+  }
+}
+
 void transform::fail(const std::string& why) {
   _log.write(severity::error, _file.name, why);
   {
@@ -134,12 +180,13 @@ void transform::fail(const std::string& why) {
     _state = "failed";
     _error = why;
   }
-  stop([] {});
+  end_workers([] {});
 }
 
 /// A coroutine has ended.
 void transform::leave() {
   std::vector<std::function<void()>> told;
+  bool restart = false;
   {
     const std::lock_guard lock(_mutex);
     if (--_going > 0 || !_stopping) {
@@ -149,48 +196,93 @@ void transform::leave() {
       _state = "stopped";
     }
     told.swap(_when_stopped);
+    restart = std::exchange(_restart, false);
+  }
+  if (restart) {
+    (void)start();
   }
   for (const auto& done : told) {
     done();
   }
 }
 
+/// Calls `f` for each worker on its loop. The mutex must not be held.
+void transform::on_workers(std::function<void(worker&)> f) {
+  const auto shared = std::make_shared<std::function<void(worker&)>>(std::move(f));
+  const std::lock_guard lock(_mutex);
+  for (const auto& at : _places) {
+    ++_going;
+    asio::post(at->loop.context(), [this, &at = *at, shared] {
+      {
+        const std::lock_guard inner(_mutex);
+        if (at.member) {
+          (*shared)(*at.member);
+        }
+      }
+      leave();
+    });
+  }
+}
+
 void transform::stop(std::function<void()> done) {
   {
     const std::lock_guard lock(_mutex);
+    ++_stops;
+    _restart = false;
+  }
+  end_workers(std::move(done));
+}
+
+void transform::end_workers(std::function<void()> done) {
+  {
+    const std::lock_guard lock(_mutex);
     _stopping = true;
-    for (const auto& at : _places) {
-      asio::post(at->loop.context(), [this, &at = *at] {
-        const std::lock_guard inner(_mutex);
-        if (at.member) {
-          at.member->stop();
-        }
-      });
-    }
+  }
+  on_workers([](worker& w) { w.stop(); });
+  {
+    const std::lock_guard lock(_mutex);
     if (_going > 0) {
       _when_stopped.push_back(std::move(done));
       return;
+    }
+    if (_state != "failed") {
+      _state = "stopped";
     }
   }
   done();
 }
 
-void transform::pause(bool paused) {
-  const std::lock_guard lock(_mutex);
-  _paused = paused;
-  for (const auto& at : _places) {
-    asio::post(at->loop.context(), [this, &at = *at] {
-      const std::lock_guard inner(_mutex);
-      if (at.member) {
-        at.member->pause(_paused);
-      }
-    });
+void transform::close(std::function<void()> done) {
+  {
+    const std::lock_guard lock(_mutex);
+    _closed = true;
   }
+  _give_up = true;
+  stop(std::move(done));
+}
+
+void transform::pause(bool paused) {
+  {
+    const std::lock_guard lock(_mutex);
+    _paused = paused;
+  }
+  on_workers([paused](worker& w) { w.pause(paused); });
+}
+
+bool transform::seek(seek_request to) {
+  {
+    const std::lock_guard lock(_mutex);
+    if (_stopping || _places.empty()) {
+      return false;
+    }
+  }
+  on_workers([to](worker& w) { w.seek(to); });
+  return true;
 }
 
 transform_status transform::status() const {
   const std::lock_guard lock(_mutex);
-  transform_status out{_file.name, _state, _error, _sha256, {}};
+  transform_status out{_file.name, _state, _error, _sha256, _log_topic ? _log_topic->dropped() : 0, {}};
   for (const auto& at : _places) {
     out.workers.push_back(at->member ? at->member->status() : at->last);
     if (out.workers.back().state == worker_state::failed) {

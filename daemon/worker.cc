@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker.hh"
 
+#include "client_settings.hh"
+#include "final_failure.hh"
+#include "output_sink.hh"
+
 #include <wasm_engine/asio.hh>
 
 #include <boost/asio/co_spawn.hpp>
@@ -20,50 +24,18 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// Records that are given to the guest at once: one poll of the queue.
-constexpr std::size_t most_waiting = 1000;
-constexpr std::size_t most_waiting_bytes = 1U << 20;
-
 /// Delays before a worker begins again.
 constexpr milliseconds shortest_retry{100};
 constexpr milliseconds longest_retry{10'000};
 
-/// A failure after which the worker does not begin again: the transform is wrong and not the cluster.
-class final_failure : public std::runtime_error {
+/// More records were lost than the transform's file allows.
+class too_many_lost : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-wasmengine::field field_of(const void* bytes, std::size_t size) {
-  if (bytes == nullptr) {
-    return std::nullopt;
-  }
-  return std::string_view(static_cast<const char*>(bytes), size);
-}
-
-/// Adds a record that is borrowed.
-void add(wasmengine::record_list& to, const rd_kafka_message_t& message) {
-  rd_kafka_timestamp_type_t kind{};
-  const auto timestamp = rd_kafka_message_timestamp(&message, &kind);
-  const auto key = field_of(message.key, message.key_len);
-  const auto value = field_of(message.payload, message.len);
-  rd_kafka_headers_t* headers = nullptr;
-  if (rd_kafka_message_headers(&message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    return to.add(key, value, message.offset, timestamp);
-  }
-  wasmengine::payload all{key, value, {}};
-  const char* name = nullptr;
-  const void* content = nullptr;
-  std::size_t size = 0;
-  for (std::size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &content, &size) == RD_KAFKA_RESP_ERR_NO_ERROR; ++i) {
-    all.headers.push_back({name, field_of(content, size)});
-  }
-  to.add(all, message.offset, timestamp);
-}
-
-partition_name name_of(const rd_kafka_message_t& message) {
-  return {rd_kafka_topic_name(message.rkt), message.partition};
-}
+/// Whether the cluster will say the same again.
+bool is_final(const kafka_error& e) { return e.code() == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; }
 
 }  // namespace
 
@@ -79,115 +51,21 @@ std::string_view name_of(worker_state state) noexcept {
   return "unknown";
 }
 
-/// Writes the guest's output to the cluster.
-class worker::sink {
- public:
-  sink(producer& to, asio::io_context& loop, asio::thread_pool& blocking, std::size_t topics, std::uint64_t& written)
-      : _to(to), _loop(loop), _blocking(blocking), _topics(topics), _written(written) {}
-
-  wasm_callback_result operator()(wasmengine::parsed_block block, wasmengine::output_call call) {
-    if (const auto done = write(block); done == block.size()) {
-      return WASM_CALLBACK_RESULT_DONE;
-    } else {
-      block = block.subspan(done);
-    }
-    // There is no room: the guest waits and the loop goes on. The block stays until the promise is settled.
-    asio::co_spawn(_loop, finish(block, call.later().value(), _alive), asio::detached);
-    return WASM_CALLBACK_RESULT_PENDING;
-  }
-
- private:
-  std::size_t write(wasmengine::parsed_block block) {
-    std::size_t done = 0;
-    for (const auto& record : block) {
-      if (!_to.produce(record.record.topic, record.payload, record.record.input_timestamp)) {
-        break;
-      }
-      _written += record.record.topic < _topics ? 1 : 0;
-      ++done;
-    }
-    return done;
-  }
-
-  asio::awaitable<void> finish(wasmengine::parsed_block rest, wasmengine::promise promise, std::shared_ptr<bool> alive) {
-    try {
-      while (*alive && !rest.empty()) {
-        co_await _to.make_room(_blocking);
-        if (!*alive) {
-          co_return;
-        }
-        rest = rest.subspan(write(rest));
-      }
-      (void)promise.resolve();
-    } catch (const std::exception& e) {
-      (void)promise.reject(e.what());
-    }
-  }
-
-  /// The operation may end while `finish` waits.
-  struct life {
-    life() = default;
-    life(life&&) = delete;
-    ~life() { *alive = false; }
-    std::shared_ptr<bool> alive = std::make_shared<bool>(true);
-  };
-
-  producer& _to;
-  asio::io_context& _loop;
-  asio::thread_pool& _blocking;
-  const std::size_t _topics;
-  std::uint64_t& _written;
-  life _life;
-  std::shared_ptr<bool>& _alive = _life.alive;
-};
-
-worker::worker(worker_context& context, asio::io_context& loop, std::size_t index)
+worker::worker(worker_context& context, asio::io_context& loop, std::size_t index, module_ptr module)
     : _context(context),
       _loop(loop),
       _index(index),
       _label(context.file.name),
       _client_log{context.log, _label},
-      _wake(loop.get_executor()) {}
-
-client_settings worker::consumer_settings() const {
-  client_settings out{{"partition.assignment.strategy", "cooperative-sticky"},
-                      {"queued.max.messages.kbytes", "16384"}};
-  for (const auto& [name, value] : _context.file.client) {
-    out[name] = value;
-  }
-  out["group.id"] = _context.file.group;
-  out["enable.auto.commit"] = "false";
-  out["enable.auto.offset.store"] = "false";
-  out["isolation.level"] = "read_committed";
-  out["auto.offset.reset"] = _context.file.from_earliest ? "earliest" : "latest";
-  return out;
-}
-
-client_settings worker::producer_settings() const {
-  // The partitioner of Kafka's own client: equal keys stay together whoever writes them.
-  client_settings out{{"partitioner", "murmur2_random"}, {"linger.ms", "5"}, {"delivery.report.only.error", "true"},
-                      {"queue.buffering.max.kbytes", "65536"}};
-  if (exactly_once()) {
-    // A worker that is killed leaves its transaction open for so long, and readers wait for it.
-    out["transaction.timeout.ms"] =
-        fmt::format("{}", std::max(milliseconds(15'000), 4 * _context.file.commit_interval).count());
-  }
-  for (const auto& [name, value] : _context.file.client) {
-    out[name] = value;
-  }
-  out["enable.idempotence"] = "true";
-  if (exactly_once()) {
-    const auto& file = _context.file;
-    out["transactional.id"] = fmt::format("{}.{}.{}.{}", file.group, file.name, _context.instance, _index);
-  }
-  return out;
-}
+      _wake(loop.get_executor()),
+      _module(std::move(module)) {}
 
 asio::awaitable<void> worker::run() {
   auto retry = shortest_retry;
   while (!_stopping) {
     std::string why;
     bool final = false;
+    std::optional<milliseconds> pause;
     const auto began = clock::now();
     try {
       co_await session();
@@ -195,6 +73,10 @@ asio::awaitable<void> worker::run() {
     } catch (const final_failure& e) {
       why = e.what();
       final = true;
+    } catch (const too_many_lost& e) {
+      why = e.what();
+      pause = _context.file.max_errors->retry_after;
+      final = !pause;
     } catch (const std::exception& e) {
       why = e.what();
     }
@@ -210,10 +92,13 @@ asio::awaitable<void> worker::run() {
     if (clock::now() - began > longest_retry) {
       retry = shortest_retry;
     }
-    _context.log.write(severity::warn, _label, fmt::format("begins again in {} ms: {}", retry.count(), why));
+    const auto delay = pause.value_or(retry);
+    _context.log.write(severity::warn, _label, fmt::format("begins again in {} ms: {}", delay.count(), why));
     set_state(worker_state::retrying, why);
-    const auto until = clock::now() + retry;
-    while (!_stopping && clock::now() < until) {
+    const auto until = clock::now() + delay;
+    // Another module or another position may be the cure.
+    const auto cured = [&] { return _module_is_new || (pause && !_seeks.empty()); };
+    while (!_stopping && !cured() && clock::now() < until) {
       co_await _wake.wait_until(until);
     }
     retry = std::min(retry * 2, longest_retry);
@@ -231,9 +116,28 @@ void worker::pause(bool paused) {
   _wake.notify();
 }
 
+void worker::deploy(module_ptr module) {
+  _module = std::move(module);
+  _module_is_new = true;
+  _wake.notify();
+}
+
+void worker::seek(seek_request to) {
+  _seeks.push_back(to);
+  _wake.notify();
+}
+
 worker_status worker::status() const {
-  const std::lock_guard lock(_mutex);
-  return _status;
+  std::unique_lock lock(_mutex);
+  auto out = _status;
+  lock.unlock();
+  // A call that waits for the cluster waits for a minute and then says no more than that.
+  if (out.state == worker_state::starting || out.state == worker_state::retrying) {
+    if (const auto why = _client_log.last_error(); !why.empty()) {
+      out.error += (out.error.empty() ? "" : ". ") + why;
+    }
+  }
+  return out;
 }
 
 /// From joining the group to leaving it.
@@ -244,6 +148,9 @@ asio::awaitable<void> worker::session() {
   } catch (...) {
     thrown = std::current_exception();
   }
+  if (_consumer) {
+    _client_log.forget();  // It was connected: what came before is not the reason.
+  }
   co_await close();
   if (thrown) {
     std::rethrow_exception(thrown);
@@ -252,27 +159,23 @@ asio::awaitable<void> worker::session() {
 
 asio::awaitable<void> worker::serve() {
   set_state(worker_state::starting);
-  co_await start_guest();
-  _producer.emplace(producer_settings(), _context.file.written_topics(), _client_log);
-  if (exactly_once()) {
-    co_await _producer->initialize(_context.blocking);
-  }
-  _consumer.emplace(_loop.get_executor(), consumer_settings(), _context.file.input_topic, _wake, _client_log);
+  co_await begin_guest();
+  _producer.emplace(producer_settings(_context.file, _context.instance, _index), _context.file.written_topics(), _client_log);
+  co_await _producer->initialize(_context.blocking, _stopping);
+  _consumer.emplace(_loop.get_executor(), consumer_settings(_context.file), _context.file.input_topic, _wake, _client_log);
   _paused = false;
+  _joined = false;
   keep_alive();
+  _client_log.forget();
   set_state(worker_state::running);
   while (!_stopping) {
     const bool drained = co_await take_events();
+    co_await seek_as_asked();
     co_await transform_waiting();
     if (clock::now() >= _commit_at) {
       co_await commit();
     }
-    if (_pause_asked != _paused) {
-      co_await commit();
-      _pause_asked ? _consumer->pause() : _consumer->resume();
-      _paused = _pause_asked;
-      set_state(_paused ? worker_state::paused : worker_state::running);
-    }
+    co_await obey();
     // librdkafka wakes the loop only when an empty queue gets something.
     if (drained) {
       co_await _wake.wait_until(std::min(_commit_at, clock::now() + std::chrono::seconds(1)));
@@ -280,6 +183,54 @@ asio::awaitable<void> worker::serve() {
     }
   }
   co_await commit();
+}
+
+/// Does what others have asked for. It falls between two transactions.
+asio::awaitable<void> worker::obey() {
+  if (_pause_asked != _paused) {
+    co_await commit();
+    _pause_asked ? _consumer->pause() : _consumer->resume();
+    _paused = _pause_asked;
+    set_state(_paused ? worker_state::paused : worker_state::running);
+  }
+  if (_module_is_new) {
+    co_await commit();
+    co_await begin_guest();
+    _context.log.write(severity::info, _label, fmt::format("worker {} runs the module {}", _index, _module->sha256));
+  }
+}
+
+/// Before records that wait for the guest: it may be meant to pass over them.
+asio::awaitable<void> worker::seek_as_asked() {
+  // Before the group has said what this member has, nothing could be sought.
+  while (!_seeks.empty() && _joined) {
+    co_await commit();
+    if (!co_await seek_now(_seeks.front())) {
+      break;
+    }
+    _seeks.erase(_seeks.begin());
+  }
+}
+
+/// Goes on somewhere else. The new position is committed: the next member begins there, too.
+/// False if the cluster does not allow it now: it is tried again.
+asio::awaitable<bool> worker::seek_now(seek_request to) {
+  const auto found = co_await _consumer->find(_context.blocking, to.to, to.partition);
+  if (found.empty()) {
+    _context.log.write(severity::info, _label, fmt::format("worker {} has no partition to seek in", _index));
+    co_return true;
+  }
+  if (!co_await try_commit(found)) {
+    co_return false;
+  }
+  for (const auto& [name, offset] : found) {
+    _committed[name] = offset;
+    _context.log.write(severity::info, _label, fmt::format("{}/{} goes on at {}", name.topic, name.partition, offset));
+  }
+  // All partitions: records of the others wait for the guest, too.
+  _waiting.clear();
+  co_await _consumer->seek(_context.blocking, _committed);
+  publish_partitions();
 }
 
 /// While a transaction takes its time the group must not take the worker for dead.
@@ -305,7 +256,6 @@ asio::awaitable<void> worker::close() {
     }
   }
   _waiting.clear();
-  _waiting_bytes = 0;
   _committed.clear();
   _next.clear();
   _commit_at = clock::time_point::max();
@@ -322,20 +272,19 @@ asio::awaitable<void> worker::close() {
   publish_partitions();
 }
 
-asio::awaitable<void> worker::start_guest() {
-  _engine = wasmengine::engine::create(_context.factory).value();
+/// Starts a guest of the current module in place of the one that there was.
+asio::awaitable<void> worker::begin_guest() {
+  const auto module = _module;
+  _module_is_new = false;
+  _engine = co_await start_guest(_loop, *module, _context.file);
   _seen_skipped = _seen_letters = 0;
-  _engine.set_policy({.on_error = _context.file.on_error}).value();
-  const auto started =
-      co_await wasmengine::async_wait(_engine.start().value(), _loop.get_executor(), asio::use_awaitable);
-  if (!started) {
-    throw final_failure(fmt::format("the guest failed when it was started: {}", started.err().what()));
-  }
+  const std::lock_guard lock(_mutex);
+  _status.module_sha256 = module->sha256;
 }
 
 /// Takes what the consumer's queue has, as far as the guest gets it at once. Whether the queue is empty.
 asio::awaitable<bool> worker::take_events() {
-  while (_waiting.size() < most_waiting && _waiting_bytes < most_waiting_bytes) {
+  while (!_waiting.full()) {
     auto event = _consumer->poll();
     if (!event) {
       co_return true;
@@ -349,13 +298,11 @@ asio::awaitable<bool> worker::take_events() {
       continue;
     }
     if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-      _context.log.write(severity::warn, _label,
-                         fmt::format("{}: {}", _context.file.input_topic, rd_kafka_message_errstr(message)));
+      complain(message->err, fmt::format("{}: {}", _context.file.input_topic, rd_kafka_message_errstr(message)));
       continue;
     }
-    _committed.try_emplace(name_of(*message), message->offset);
-    _waiting_bytes += message->len + message->key_len;
-    _waiting.push_back({std::move(event), message});
+    _committed.try_emplace(partition_of(*message), message->offset);
+    _waiting.add(std::move(event), *message);
   }
   co_return false;
 }
@@ -369,7 +316,24 @@ asio::awaitable<void> worker::handle(kafka_event event) {
       if (code == RD_KAFKA_RESP_ERR__FATAL) {
         throw kafka_error(code, text);
       }
-      _context.log.write(severity::warn, _label, text);
+      complain(code, text);
+      break;
+    }
+    default: break;
+  }
+}
+
+/// What cannot be read is told in the state, too: it would look like a topic in which nothing comes.
+void worker::complain(rd_kafka_resp_err_t code, const std::string& text) {
+  _context.log.write(severity::warn, _label, text);
+  switch (code) {
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED: {
+      const std::lock_guard lock(_mutex);
+      _status.error = text;
       break;
     }
     default: break;
@@ -386,7 +350,8 @@ asio::awaitable<void> worker::rebalance(const rd_kafka_event_t& event) {
     names += fmt::format(" {}/{}", partitions.elems[i].topic, partitions.elems[i].partition);
   }
   if (taken) {
-    co_await _consumer->assign(_context.blocking, partitions, !_context.file.from_earliest);
+    co_await _consumer->assign(_context.blocking, partitions, _context.file.start);
+    _joined = true;
     if (_paused) {
       _consumer->pause();
     }
@@ -422,6 +387,9 @@ asio::awaitable<void> worker::rebalance(const rd_kafka_event_t& event) {
   {
     const std::lock_guard lock(_mutex);
     ++_status.rebalances;
+    if (taken && partitions.cnt > 0) {
+      _status.error.clear();
+    }
   }
   publish_partitions();
 }
@@ -431,19 +399,17 @@ asio::awaitable<void> worker::transform_waiting() {
   if (_waiting.empty()) {
     co_return;
   }
-  const auto key = [](const input& i) { return std::pair(i.message->rkt, i.message->partition); };
-  std::ranges::stable_sort(_waiting, {}, key);
-  for (auto first = _waiting.begin(); first != _waiting.end();) {
-    const auto last = std::find_if(first, _waiting.end(), [&](const input& i) { return key(i) != key(*first); });
-    co_await transform(&*first, static_cast<std::size_t>(last - first));
-    first = last;
+  _waiting.sort();
+  for (std::size_t i = 0; i < _waiting.size();) {
+    const auto records = _waiting.partition(i);
+    co_await transform(records);
+    i += records.size();
   }
   _waiting.clear();
-  _waiting_bytes = 0;
 }
 
 /// Records of one partition.
-asio::awaitable<void> worker::transform(const input* first, std::size_t count) {
+asio::awaitable<void> worker::transform(std::span<const input_buffer::item> records) {
   if (exactly_once() && !_producer->in_transaction()) {
     _producer->begin();
   }
@@ -451,22 +417,26 @@ asio::awaitable<void> worker::transform(const input* first, std::size_t count) {
     _commit_at = clock::now() + _context.file.commit_interval;
   }
   _records.clear();
-  for (const auto* i = first; i != first + count; ++i) {
-    add(_records, *i->message);
+  for (const auto& i : records) {
+    add_record(_records, *i.message);
   }
-  sink output(*_producer, _loop, _context.blocking, _context.file.output_topics.size(), _pending_out);
+  output_sink output(*_producer, _loop, _context.blocking, _context.file.output_topics.size(), _pending_out);
   const auto done = co_await wasmengine::async_wait(_engine.transform_records(_records.all(), output).value(),
                                                     _loop.get_executor(), asio::use_awaitable);
   count_losses();
   if (!done) {
     const auto text = fmt::format("{}: {}", done.err().status_name(), done.err().what());
-    if (done.err().status() == WASM_STATUS_OUTPUT_REJECTED) {
-      throw kafka_error(RD_KAFKA_RESP_ERR__FAIL, text);
+    if (output.failure() && !is_final(*output.failure())) {
+      throw kafka_error(*output.failure());
+    }
+    if (done.err().status() == WASM_STATUS_POLICY_THRESHOLD) {
+      throw too_many_lost(text);
     }
     throw final_failure(text);
   }
-  _next[name_of(*first->message)] = first[count - 1].message->offset + 1;
-  _pending_in += count;
+  const auto& last = *records.back().message;
+  _next[partition_of(last)] = last.offset + 1;
+  _pending_in += records.size();
 }
 
 void worker::count_losses() {
@@ -481,23 +451,7 @@ asio::awaitable<void> worker::commit() {
   if (_next.empty()) {
     co_return;
   }
-  std::optional<kafka_error> refused;
-  try {
-    if (exactly_once()) {
-      co_await _producer->commit(_context.blocking, _next, _consumer->group());
-    } else {
-      co_await _producer->flush(_context.blocking);
-      co_await _consumer->commit(_context.blocking, _next);
-    }
-  } catch (const kafka_error& e) {
-    if (e.fatal()) {
-      throw;
-    }
-    refused = e;
-  }
-  if (refused) {
-    _context.log.write(severity::warn, _label, refused->what());
-    co_await rewind();
+  if (!co_await try_commit(_next)) {
     co_return;
   }
   for (const auto& [name, offset] : _next) {
@@ -515,6 +469,40 @@ asio::awaitable<void> worker::commit() {
   publish_partitions();
 }
 
+/// False if the cluster refuses them: everything since the last commit is done again.
+asio::awaitable<bool> worker::try_commit(offsets next) {
+  std::optional<kafka_error> refused;
+  try {
+    co_await commit_offsets(std::move(next));
+  } catch (const kafka_error& e) {
+    if (e.fatal()) {
+      throw;
+    }
+    if (is_final(e)) {
+      throw final_failure(fmt::format("{}: raise max.message.bytes of the topic or limit the output (limits: output)", e.what()));
+    }
+    refused = e;
+  }
+  if (refused) {
+    _context.log.write(severity::warn, _label, refused->what());
+    co_await rewind();
+  }
+  co_return !refused;
+}
+
+/// Commits these and, with exactly-once, the output of the transaction, which it begins if there is none.
+asio::awaitable<void> worker::commit_offsets(offsets next) {
+  if (exactly_once()) {
+    if (!_producer->in_transaction()) {
+      _producer->begin();
+    }
+    co_await _producer->commit(_context.blocking, std::move(next), _consumer->group());
+  } else {
+    co_await _producer->flush(_context.blocking);
+    co_await _consumer->commit(_context.blocking, std::move(next));
+  }
+}
+
 /// Drops everything since the last commit and takes the records again.
 asio::awaitable<void> worker::rewind() {
   _commit_at = clock::time_point::max();
@@ -522,12 +510,15 @@ asio::awaitable<void> worker::rewind() {
     co_await _producer->abort(_context.blocking);
   }
   _waiting.clear();
-  _waiting_bytes = 0;
   _next.clear();
   _pending_in = _pending_out = _pending_skipped = _pending_letters = 0;
   {
     const std::lock_guard lock(_mutex);
     ++_status.aborts;
+  }
+  if (_context.file.max_errors) {
+    // What was lost comes again and would count twice.
+    co_await begin_guest();
   }
   co_await _consumer->seek(_context.blocking, _committed);
 }

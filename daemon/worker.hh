@@ -8,9 +8,12 @@
 
 #include "config.hh"
 #include "consumer.hh"
+#include "input_buffer.hh"
 #include "log.hh"
+#include "module_version.hh"
 #include "notification.hh"
 #include "off_loop.hh"
+#include "position.hh"
 #include "producer.hh"
 
 #include <wasm_engine/wasm_engine.hh>
@@ -23,6 +26,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -43,7 +47,8 @@ struct partition_status {
 /// A worker as others see it.
 struct worker_status {
   worker_state state = worker_state::starting;
-  std::string error;  ///< Why it failed or tries again.
+  std::string error;  ///< Why it failed, tries again or has nothing to read.
+  std::string module_sha256;
   std::vector<partition_status> partitions;
   std::uint64_t records_in = 0;   ///< Committed.
   std::uint64_t records_out = 0;  ///< Committed, without dead letters.
@@ -57,17 +62,22 @@ struct worker_status {
 /// What all workers of a transform share. Outlives them.
 struct worker_context {
   const transform_file& file;
-  wasmengine::factory factory;
   asio::thread_pool& blocking;
   logger& log;
-  std::string instance;                   ///< Different in each process of a group.
-  std::function<void()> on_failed;        ///< A worker will not go on. On its loop's thread.
+  std::string instance;             ///< Different in each process of a group.
+  std::function<void()> on_failed;  ///< A worker will not go on. On its loop's thread.
+};
+
+/// A place to go on at.
+struct seek_request {
+  position to;
+  std::optional<std::int32_t> partition;  ///< None: all that the worker has.
 };
 
 /// Made, used and destroyed on the loop's thread but for `status`.
 class worker {
  public:
-  worker(worker_context& context, asio::io_context& loop, std::size_t index);
+  worker(worker_context& context, asio::io_context& loop, std::size_t index, module_ptr module);
   worker(worker&&) = delete;
 
   /// Until `stop` or a failure that trying again would not mend. Does not throw.
@@ -76,38 +86,39 @@ class worker {
   void stop();
   /// Takes no records any more, or takes them again, from the next transaction on.
   void pause(bool paused);
+  /// Runs this module from the next transaction on.
+  void deploy(module_ptr module);
+  /// Goes on there from the next transaction on. It is committed as the group's position.
+  void seek(seek_request to);
 
   /// Any thread.
   [[nodiscard]] worker_status status() const;
 
  private:
-  class sink;
   using clock = notification::clock;
-
-  /// A record that waits for the guest. `event` owns `message`.
-  struct input {
-    kafka_event event;
-    const rd_kafka_message_t* message;
-  };
 
   asio::awaitable<void> session();
   asio::awaitable<void> serve();
   asio::awaitable<void> close();
   void keep_alive();
-  asio::awaitable<void> start_guest();
+  asio::awaitable<void> obey();
+  asio::awaitable<void> begin_guest();
+  asio::awaitable<void> seek_as_asked();
+  asio::awaitable<bool> seek_now(seek_request to);
   asio::awaitable<bool> take_events();
   asio::awaitable<void> handle(kafka_event event);
+  void complain(rd_kafka_resp_err_t code, const std::string& text);
   asio::awaitable<void> rebalance(const rd_kafka_event_t& event);
   asio::awaitable<void> transform_waiting();
-  asio::awaitable<void> transform(const input* first, std::size_t count);
+  asio::awaitable<void> transform(std::span<const input_buffer::item> records);
   asio::awaitable<void> commit();
+  asio::awaitable<bool> try_commit(offsets next);
+  asio::awaitable<void> commit_offsets(offsets next);
   asio::awaitable<void> rewind();
   void count_losses();
   void set_state(worker_state state, std::string error = {});
   void publish_partitions();
   [[nodiscard]] bool exactly_once() const noexcept { return _context.file.delivery == guarantee::exactly_once; }
-  [[nodiscard]] client_settings consumer_settings() const;
-  [[nodiscard]] client_settings producer_settings() const;
 
   worker_context& _context;
   asio::io_context& _loop;
@@ -118,16 +129,19 @@ class worker {
   std::shared_ptr<asio::steady_timer> _alive;
   std::optional<consumer> _consumer;
   std::optional<producer> _producer;
+  module_ptr _module;
+  bool _module_is_new = false;  ///< The guest is still one of the module before.
   wasmengine::engine _engine;
   wasmengine::record_list _records;
-  std::vector<input> _waiting;
-  std::size_t _waiting_bytes = 0;
+  input_buffer _waiting;
   offsets _committed;  ///< Where each partition goes on after an abort.
   offsets _next;       ///< Where it goes on after a commit, as far as it differs.
   clock::time_point _commit_at = clock::time_point::max();
   bool _stopping = false;
   bool _pause_asked = false;
   bool _paused = false;
+  bool _joined = false;  ///< The group has said what this member has.
+  std::vector<seek_request> _seeks;
   std::uint64_t _pending_in = 0;  ///< Of this transaction, as all that are pending.
   std::uint64_t _pending_out = 0;
   std::uint64_t _seen_skipped = 0;  ///< What the engine's statistics had when they were last read.

@@ -59,7 +59,7 @@ remote_packages=(libgrpc++-dev libprotobuf-dev libssl-dev openssl protobuf-compi
 mosquitto_packages=(mosquitto mosquitto-dev libmosquitto-dev mosquitto-clients)
 mosquitto_pip=(paho-mqtt==2.1.0)
 daemon_packages=(cmake ninja-build g++ pkg-config librdkafka-dev libyaml-cpp-dev libsystemd-dev libssl-dev libboost-dev
-  libcli11-dev nlohmann-json3-dev libfmt-dev)
+  libcurl4-openssl-dev libcli11-dev nlohmann-json3-dev libfmt-dev)
 kafka_pip=(confluent-kafka==2.16.1)
 deny=cargo-deny@0.20.2
 docs_packages=(doxygen graphviz)

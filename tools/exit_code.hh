@@ -17,6 +17,7 @@ enum class exit_code : int {
   guest_failed = 4,
   bad_input = 5,
   records_lost = 6,
+  different = 7,  ///< Of `test`, `diff`, `bench` and `replay`: not as expected.
 };
 
 /// Ends the tool with a message for the user.

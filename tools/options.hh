@@ -8,6 +8,7 @@
 #include "error_limit.hh"
 #include "http_registry.hh"
 #include "metrics_server.hh"
+#include "options/commands.hh"
 #include "record.hh"
 #include "rights.hh"
 
@@ -19,10 +20,6 @@
 #include <utility>
 #include <variant>
 #include <vector>
-
-namespace CLI {
-class App;
-}
 
 namespace tool {
 
@@ -133,10 +130,9 @@ inline constexpr std::uint64_t output_buffer_limit = 64U << 20;
 /// by accident.
 inline constexpr const char* compiled_suffix = ".cwasm";
 
-using options = std::variant<run_options, serve_options, validate_options, inspect_options, precompile_options>;
-
-/// Reads the command line. Throws `failure`. Empty if help was asked for. It has been printed then.
-[[nodiscard]] std::optional<options> parse_options(int argc, char** argv);
+/// Reads the command line. Throws `failure`. The result runs its command. Empty if help was asked for. It has been printed
+/// then.
+[[nodiscard]] std::optional<action> parse_options(int argc, char** argv);
 
 /// Shows what can be on the command line, for its manual.
 void visit_options(const std::function<void(CLI::App&)>& visit);

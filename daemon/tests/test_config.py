@@ -44,7 +44,8 @@ class Config(unittest.TestCase):
         self.assert_refused(self.with_members("name: again\n"), "t.yaml:6:", "`name` is there twice")
         self.assert_refused(self.with_members("guarantee: twice\n"), "t.yaml:6:", "exactly-once, at-least-once")
         self.assert_refused(self.with_members("a: [1\n"), "t.yaml:")
-        self.assert_refused(self.with_members(name="'a b'"), "t.yaml:1:", "no name of a topic")
+        for name in ("'a b'", "..", "."):
+            self.assert_refused(self.with_members(name=name), "t.yaml:1:", "no name of a topic")
         self.assert_refused(self.with_members("commit-interval: 4m\n"), "t.yaml:6:", "at most 180 s")
         self.assert_refused(self.with_members("commit-interval: 0s\n"), "t.yaml:6:")
         self.assert_refused(self.with_members("commit-interval: 99999999999999999999s\n"), "t.yaml:6:")
@@ -56,6 +57,30 @@ class Config(unittest.TestCase):
         self.assert_refused(self.with_members(output_topics="[]"), "t.yaml:3:")
         self.assert_refused("[]\n", "t.yaml:1:", "must be a map")
         self.assert_refused("", "t.yaml", "must be a map")
+
+    def test_members_with_members(self):
+        good = ["start: {offset: 5}", "start: {timestamp: 1767225600000}", 'start: {timestamp: "2026-01-01T00:00:00.250Z"}',
+                "on-error: skip\nmax-errors: {records: 3, of: 100, retry-after: 1m}",
+                "limits: {memory: 16MiB, table: 100, record-time: 500ms, output: 4KiB, log-rate: 10}",
+                "imports: []", "imports: [redpanda_schema_registry, m.f]", "wasi: []", "wasi: [clocks, random]", "log-topic: logs"]
+        for extra in good:
+            self.assertEqual(self.check(self.with_members(extra + "\n")), (0, ""), extra)
+        bad = [("start: {}", "start is earliest"), ("start: {offset: -1}", "from 0"), ("start: {offset: 1, timestamp: 2}", "start is"),
+               ("start: {timestamp: 2026-01-01}", "2026-01-01T00:00:00Z"), ("start: {timestamp: \"1969-01-01T00:00:00Z\"}", "since 1970"), ("start: {at: 1}", "offset, timestamp"),
+               ("max-errors: {records: 3, of: 100}", "otherwise no record is lost"),
+               ("on-error: skip\nmax-errors: {records: 3}", "has no `of`"),
+               ("on-error: skip\nmax-errors: {records: 3, of: 3}", "less than `of`"),
+               ("limits: {memory: 16MB}", "16MB"), ("limits: {memory: 1KiB}", "from 65536"), ("limits: {memory: 5GiB}", "to 4294967296"),
+               ("limits: {memory: 99999999999999999999GiB}", "memory"), ("limits: {stack: 1}", "no member `stack`"),
+               ("limits: 5", "must be a map"), ("imports: all", "must be a list"), ("wasi: [clock]", "clocks"),
+               ("log-topic: a b", "no name of a topic"), ("env: {A: 1, A: 2}", "`A` is there twice")]
+        for extra, word in bad:
+            self.assert_refused(self.with_members(extra + "\n"), "t.yaml:", word)
+
+    def test_a_module_with_an_address_needs_its_sha256(self):
+        self.assert_refused(self.with_members(module="https://example.com/m.wasm"), "t.yaml:4:", "module-sha256")
+        text = self.with_members(f"module-sha256: {'a' * 64}\n", module="https://example.com/m.wasm")
+        self.assertEqual(self.check(text), (0, ""))
 
     def test_what_is_missing_is_named(self):
         for member in GOOD:

@@ -29,6 +29,10 @@ def unique(name):
     return f"{name}-{uuid.uuid4().hex[:8]}"
 
 
+def numbered(count, keys=50, first=0):
+    return [(f"key-{i % keys}", f"{i:08}") for i in range(first, first + count)]
+
+
 class UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
@@ -45,14 +49,16 @@ class UnixConnection(http.client.HTTPConnection):
 class Daemon:
     """A process of wasm-transformd. Killed at the end if it is still there."""
 
-    def __init__(self, test, *files, arguments=()):
+    def __init__(self, test, *files, arguments=(), threads=2, stderr=None, environment=()):
+        """`stderr` is a file descriptor for the log if the test does not want to read it."""
         self.directory = pathlib.Path(tempfile.mkdtemp(dir=test.directory))
         self.socket = self.directory / "control"
         self.log_path = self.directory / "log"
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [DAEMON, *map(str, files), "--socket", str(self.socket), "--threads", "2", *arguments],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                [DAEMON, *map(str, files), "--socket", str(self.socket), "--threads", str(threads), *arguments],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log if stderr is None else stderr,
+                env={**os.environ, **dict(environment)})
         test.addCleanup(self.kill)
 
     def kill(self):
@@ -70,11 +76,11 @@ class Daemon:
     def log(self):
         return self.log_path.read_text(errors="replace")
 
-    def request(self, method, target):
+    def request(self, method, target, body=None):
         """The status and the body, decoded if it is JSON."""
         connection = UnixConnection(self.socket)
         try:
-            connection.request(method, target)
+            connection.request(method, target, body=body)
             answer = connection.getresponse()
             body = answer.read().decode()
             is_json = answer.getheader("Content-Type") == "application/json"
@@ -102,6 +108,18 @@ class Daemon:
                 raise AssertionError(f"not within {seconds} s: {what}\n{self.log[-6000:]}")
             time.sleep(0.05)
 
+    def wait_assigned(self, name, *each):
+        """Until the workers have so many partitions each, in any order. A rebalance commits: none is due after it."""
+        self.wait_until(lambda: sorted(len(w["partitions"]) for w in self.transform(name)["workers"]) == sorted(each),
+                        f"workers with {each} partitions")
+
+    def status(self, what):
+        """A line of /proc/PID/status: `VmRSS` in KiB, `Threads`."""
+        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith(f"{what}:"):
+                return int(line.split()[1])
+        raise KeyError(what)
+
     def wait_ready(self):
         self.wait_until(lambda: self.request("GET", "/readyz")[0] == 200, "ready")
 
@@ -110,10 +128,11 @@ class DaemonTest(unittest.TestCase):
     """Tests that share a broker."""
 
     NODES = 1
+    SECURE = False
 
     @classmethod
     def setUpClass(cls):
-        cls.cluster = cls.enterClassContext(Cluster(cls.NODES))
+        cls.cluster = cls.enterClassContext(Cluster(cls.NODES, cls.SECURE))
 
     def setUp(self):
         directory = tempfile.TemporaryDirectory()
@@ -123,20 +142,32 @@ class DaemonTest(unittest.TestCase):
         self.input = f"{self.name}-in"
         self.output = f"{self.name}-out"
 
+    def committed(self, topic=None, group=None):
+        """The group's position in each partition, 0 where it has none."""
+        topic = topic or self.input
+        consumer = Consumer({"bootstrap.servers": self.cluster.bootstrap, "group.id": group or f"wasm-transform-{self.name}"})
+        try:
+            partitions = [TopicPartition(topic, p) for p in self.end_offsets(topic)]
+            return {p.partition: max(p.offset, 0) for p in consumer.committed(partitions, timeout=60)}
+        finally:
+            consumer.close()
+
     def topics(self, partitions=4):
         self.cluster.create_topic(self.input, partitions)
         self.cluster.create_topic(self.output, partitions)
 
-    def write_file(self, module="rust_identity", extra="", name=None, client=()):
+    def write_file(self, module="rust_identity", extra="", name=None, client=(), brokers=None, topics=None):
+        """`topics` are input and output if they are not the test's."""
         name = name or self.name
         path = self.directory / f"{name}.yaml"
         settings = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 500, **dict(client)}
+        source, target = topics or (self.input, self.output)
         path.write_text(f"""\
 name: {name}
-input-topic: {self.input}
-output-topics: [{self.output}]
+input-topic: {source}
+output-topics: [{target}]
 module: {guest(module)}
-brokers: {self.cluster.bootstrap}
+brokers: {brokers or self.cluster.bootstrap}
 client:
 {chr(10).join(f"  {key}: {value}" for key, value in settings.items())}
 {extra}
@@ -195,3 +226,15 @@ client:
     def values(self, topic=None, **how):
         """The values of all records, sorted."""
         return sorted(m.value() for records in self.read(topic, **how).values() for m in records)
+
+    def check_once_and_in_order(self, count, keys=50):
+        by_partition = self.read()
+        values = sorted(m.value() for records in by_partition.values() for m in records)
+        self.assertEqual(len(values), count)
+        self.assertEqual(values, [f"{i:08}".encode() for i in range(count)])
+        for records in by_partition.values():
+            last = {}
+            for message in records:
+                self.assertLess(last.get(message.key(), b""), message.value(), "in order per key")
+                last[message.key()] = message.value()
+        self.assertLessEqual(len({m.key() for records in by_partition.values() for m in records}), keys)

@@ -13,7 +13,10 @@
  *       (void)context;
  *       tg_write(record);
  *     }
- *     void _start(void) { tg_run(on_record, NULL); }
+ *     TG_MAIN(on_record, NULL)
+ *
+ * A host begins a transform in _start. With a C library that function is the library's own and calls main. With
+ * -ffreestanding -nostdlib there is none, and the program has it. TG_MAIN defines the right one.
  */
 #ifndef TRANSFORM_GUEST_H
 #define TRANSFORM_GUEST_H
@@ -323,6 +326,14 @@ __attribute__((noreturn)) TG_API void tg_run(tg_on_record on_record, void *conte
     }
   }
 }
+
+#if __STDC_HOSTED__
+#define TG_MAIN(on_record, context) \
+  int main(void) { tg_run(on_record, context); }
+#else
+#define TG_MAIN(on_record, context) \
+  void _start(void) { tg_run(on_record, context); }
+#endif
 
 #ifdef __cplusplus
 }

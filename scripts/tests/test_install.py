@@ -127,7 +127,7 @@ class Installed(Case):
         for what, why in (
             ("wasm_engine 0.2 CONFIG REQUIRED", "version"),
             ("wasm_engine 1.0 CONFIG REQUIRED", "version"),
-            ("wasm_engine CONFIG REQUIRED COMPONENTS tokio", "there are the components asio, libuv and seastar"),
+            ("wasm_engine CONFIG REQUIRED COMPONENTS tokio", "there are the components asio, libuv, remote and seastar"),
         ):
             said = self.configure(self.project(f"find_package({what})\n"), self.find, fails=True)
             self.assertIn(why, " ".join(said.split()))

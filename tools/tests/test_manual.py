@@ -16,7 +16,7 @@ from tool import TOOL, ToolTest, main
 
 MANUAL = pathlib.Path(os.environ["WASM_TRANSFORM_MANUAL"])
 PAGE, BASH, ZSH, FISH = (MANUAL / f"wasm-transform.{end}" for end in ("1", "bash", "zsh", "fish"))
-COMMANDS = ("run", "serve", "validate", "inspect", "precompile")
+COMMANDS = ("init", "build", "test", "run", "serve", "validate", "inspect", "precompile")
 
 
 def run(*command):

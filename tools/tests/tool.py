@@ -11,7 +11,7 @@ import unittest
 TOOL = os.environ["WASM_TRANSFORM"]
 GUESTS = pathlib.Path(os.environ["WASM_ENGINE_GUESTS"])
 
-DONE, OTHER, USAGE, MODULE_REFUSED, GUEST_FAILED, BAD_INPUT, RECORDS_LOST = range(7)
+DONE, OTHER, USAGE, MODULE_REFUSED, GUEST_FAILED, BAD_INPUT, RECORDS_LOST, DIFFERENT = range(8)
 
 
 def guest(name):
@@ -58,12 +58,13 @@ class ToolTest(unittest.TestCase):
         self.addCleanup(directory.cleanup)
         self.directory = pathlib.Path(directory.name)
 
-    def tool(self, *arguments, stdin=b"", code=DONE):
-        """Runs the tool in the test's directory, and checks its exit code."""
+    def tool(self, *arguments, stdin=b"", code=DONE, env=None, cwd="."):
+        """Runs the tool in the test's directory or below, and checks its exit code. `env` is beside the environment."""
         if isinstance(stdin, str):
             stdin = stdin.encode()
         ended = subprocess.run(
-            [TOOL, *map(str, arguments)], input=stdin, capture_output=True, cwd=self.directory, timeout=120, check=False
+            [TOOL, *map(str, arguments)], input=stdin, capture_output=True, cwd=self.directory / cwd, timeout=240, check=False,
+            env=os.environ | (env or {}),
         )
         outcome = Outcome(ended.returncode, ended.stdout, ended.stderr)
         self.assertEqual(outcome.code, code, outcome.stderr)

@@ -1,35 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "options.hh"
+#include "commands.hh"
+#include "formats.hh"
+#include "registry.hh"
+#include "values.hh"
 
-#include "exit_code.hh"
-#include "format_options.hh"
-#include "option_values.hh"
-#include "registry_options.hh"
-#include "suggestion.hh"
+#include "../run.hh"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <filesystem>
-#include <iostream>
-#include <map>
+#include <memory>
 #include <set>
 
 namespace tool {
 
 namespace {
-
-constexpr const char* exit_codes =
-    "Exit codes:\n"
-    "  0  done\n"
-    "  1  any other failure, such as a full disk\n"
-    "  2  wrong usage\n"
-    "  3  the module was refused\n"
-    "  4  the guest failed or wrote what the output format cannot express; the output of the records before that is\n"
-    "     kept, with several threads or partitions also that of some after it; not for records that --on-error loses\n"
-    "  5  bad input data; output files are not written, standard output has the output before that\n"
-    "  6  --on-error lost more records than --max-errors allows; the output of the others is kept\n";
 
 constexpr const char* about_run =
     "Threads: each has its own event loop and guest. A partition is always on the same thread. So are records with the\n"
@@ -56,70 +42,8 @@ constexpr const char* about_run =
     "ends the run with summary, profile and dead letters. A second one ends it at once.\n"
     "\n";
 
-constexpr const char* about_precompile =
-    "The file is for this version of wasm-transform and for processors with at least the features of this one. `run`\n"
-    "refuses it elsewhere. It is machine code: anyone who can change it can run any code as the user who runs it.\n"
-    "\n";
-
-void add_compile_helper(CLI::App& command, std::string& program) {
-  command
-      .add_option("--compile-helper", program,
-                  "Compiles the module in a process of its own, which may take 60 s of processor time and 2 GiB: the path "
-                  "of wasm-compile-helper (default: none)")
-      ->option_text("PATH");
-}
-
-void add_guest(CLI::App& command, std::string& guest) {
-  command.add_option("GUEST", guest, "The module, such as transform.wasm")
-      ->required()
-      ->check(CLI::ExistingFile)
-      ->option_text("FILE");
-}
-
-void add_memory_limit(CLI::App& command, std::uint64_t& limit) {
-  command.add_option("--memory-limit", limit, "Linear memory of one guest at most, such as 64MiB (the default)")
-      ->transform(size_value())
-      ->option_text("SIZE");
-}
-
-void add_rights(CLI::App& command, rights& allowed) {
-  static const std::map<std::string, wasm_wasi_right> names = {
-      {"none", WASM_WASI_RIGHT_BASE},   {"arguments", WASM_WASI_RIGHT_ARGUMENTS}, {"environment", WASM_WASI_RIGHT_ENVIRONMENT},
-      {"clocks", WASM_WASI_RIGHT_CLOCKS}, {"random", WASM_WASI_RIGHT_RANDOM},       {"output", WASM_WASI_RIGHT_OUTPUT},
-      {"sleep", WASM_WASI_RIGHT_SLEEP},   {"files", WASM_WASI_RIGHT_FILES},         {"sockets", WASM_WASI_RIGHT_SOCKETS}};
-  command
-      .add_option("--allow", allowed.allow,
-                  "What the module may import beside records and WASI, such as redpanda_schema_registry or "
-                  "MODULE.FUNCTION; repeat for more, none for nothing (default: everything)")
-      ->option_text("MODULE[.FUNCTION]")
-      ->allow_extra_args(false);
-  command
-      .add_option_function<std::vector<std::string>>(
-          "--wasi",
-          [&allowed](const std::vector<std::string>& words) {
-            for (const auto& word : words) {
-              const auto found = names.find(word);
-              if (found == names.end()) {
-                throw CLI::ValidationError("--wasi", fmt::format("\"{}\" is no right", word));
-              }
-              allowed.wasi |= found->second;
-            }
-          },
-          "What the module may import of WASI: a list of arguments, environment, clocks, random, output, sleep, files "
-          "and sockets, or none (default: all)")
-      ->delimiter(',')
-      ->option_text("LIST")
-      ->allow_extra_args(false);
-}
-
 struct parsed {
   run_options run;
-  validate_options validate;
-  inspect_options inspect;
-  precompile_options precompile;
-  serve_options serve;
-  double serve_record_timeout_ns = 3e9;
-  double grace_ns = 10e9;
   std::vector<std::string> env;
   double record_timeout_ns = 3e9;
   registry_options registry;
@@ -127,8 +51,7 @@ struct parsed {
   std::optional<std::string> max_errors;
 };
 
-void add_run(CLI::App& app, parsed& p) {
-  auto& command = *app.add_subcommand("run", "Runs records through a guest.");
+void add_options(CLI::App& command, parsed& p) {
   auto& o = p.run;
   add_guest(command, o.guest);
   command.add_option("INPUT", o.input, "Where records come from; - is standard input (the default)")
@@ -241,67 +164,6 @@ void add_run(CLI::App& app, parsed& p) {
       ->option_text("[ADDR:]PORT");
 }
 
-void add_serve(CLI::App& app, parsed& p) {
-  auto& command = *app.add_subcommand("serve", "Runs guests for hosts on other computers, over gRPC.");
-  auto& o = p.serve;
-  command
-      .add_option("--listen", o.listen,
-                  "Where hosts connect: ADDRESS:PORT, with PORT 0 any that is free, or unix:/PATH; repeat for more (default: "
-                  "127.0.0.1:7070)")
-      ->option_text("ADDRESS")
-      ->allow_extra_args(false);
-  command.add_option("--module-dir", o.module_directory, "The files NAME.wasm in it are the modules that hosts can name")
-      ->check(CLI::ExistingDirectory)
-      ->option_text("DIR");
-  command.add_flag("--allow-uploads", o.uploads, "Hosts may upload modules");
-  auto* certificate = command.add_option("--tls-cert", o.tls_certificate, "The server's certificate with its chain, PEM");
-  certificate->check(CLI::ExistingFile)->option_text("FILE");
-  auto* key = command.add_option("--tls-key", o.tls_key, "Its key, PEM");
-  key->check(CLI::ExistingFile)->option_text("FILE")->needs(certificate);
-  certificate->needs(key);
-  command.add_option("--tls-client-ca", o.tls_client_ca, "Hosts must have a certificate of this authority, PEM")
-      ->check(CLI::ExistingFile)
-      ->option_text("FILE")
-      ->needs(certificate);
-  command.add_option("--token-file", o.token_file, "Hosts must send the token that is the file's one line")
-      ->check(CLI::ExistingFile)
-      ->option_text("FILE");
-  command.add_flag("--insecure", o.insecure, "Also without TLS and without a token on addresses that others can reach");
-  command.add_option("--threads,-j", o.threads, "Event loops (default: one per core)")
-      ->check(CLI::Range(1, 1024))
-      ->option_text("N");
-  command.add_option("--max-streams", o.max_streams, "Engines at a time (default: 1000)")
-      ->check(CLI::Range(1, 10'000'000))
-      ->option_text("N");
-  command.add_option("--max-modules", o.max_modules, "Compiled transforms at a time (default: 1000)")
-      ->check(CLI::Range(1, 10'000'000))
-      ->option_text("N");
-  add_memory_limit(command, o.memory_limit);
-  command.add_option("--max-memory", o.max_memory, "Linear memory of all guests, such as 8GiB: fewer engines (default: no limit)")
-      ->transform(size_value())
-      ->option_text("SIZE");
-  command.add_option("--upload-memory", o.upload_memory, "Uploaded modules that are kept (default: 256MiB)")
-      ->transform(size_value())
-      ->option_text("SIZE");
-  command.add_option("--max-batch", o.max_batch, "A batch as it comes (default: 16MiB)")
-      ->transform(size_value())
-      ->option_text("SIZE");
-  command
-      .add_option("--record-timeout", p.serve_record_timeout_ns, "Time for one record at most, such as 500ms (default: 3s)")
-      ->transform(duration_value())
-      ->option_text("TIME");
-  command
-      .add_option("--grace", p.grace_ns, "At SIGTERM, time for batches that are in progress (default: 10s)")
-      ->transform(duration_value())
-      ->option_text("TIME");
-  command.add_option("--cache-dir", o.cache_directory, "Keeps compiled modules in this directory, for the next time")
-      ->option_text("DIR");
-  add_compile_helper(command, o.compile_helper);
-  command
-      .add_option("--metrics-listen", p.metrics_listen, "Serves http://ADDR:PORT/metrics for Prometheus (default: none)")
-      ->option_text("[ADDR:]PORT");
-}
-
 /// Checks that the parser cannot do itself and options that follow from others.
 run_options complete(parsed& p) {
   auto& o = p.run;
@@ -358,101 +220,14 @@ run_options complete(parsed& p) {
   return o;
 }
 
-serve_options complete_serve(parsed& p) {
-  auto& o = p.serve;
-  if (o.listen.empty()) {
-    o.listen.emplace_back("127.0.0.1:7070");
-  }
-  if (p.serve_record_timeout_ns < 1e6 || p.serve_record_timeout_ns > 86'400e9) {
-    wrong("--record-timeout must be from 1ms to a day");
-  }
-  o.record_timeout_ns = static_cast<std::uint64_t>(p.serve_record_timeout_ns);
-  if (p.grace_ns < 0 || p.grace_ns > 86'400e9) {
-    wrong("--grace must be at most a day");
-  }
-  o.grace = std::chrono::milliseconds(static_cast<std::int64_t>(p.grace_ns / 1e6));
-  if (o.memory_limit < (64U << 10) || o.memory_limit > (std::uint64_t{4} << 30)) {
-    wrong("--memory-limit must be from 64KiB to 4GiB");
-  }
-  if (o.max_memory != 0 && o.max_memory < o.memory_limit) {
-    wrong("--max-memory must be at least --memory-limit");
-  }
-  if (o.max_batch < 1024 || o.max_batch > (1U << 30)) {
-    wrong("--max-batch must be from 1KiB to 1GiB");
-  }
-  if (p.metrics_listen) {
-    o.metrics_listen = listen_address::parse(*p.metrics_listen);
-  }
-  return o;
-}
-
-void add_all(CLI::App& app, parsed& p) {
-  app.name("wasm-transform");
-  app.set_version_flag("--version", std::string(wasm_library_version()));
-  app.require_subcommand(1);
-  add_run(app, p);
-  add_serve(app, p);
-  auto& validate = *app.add_subcommand("validate", "Validates a module: whether it would be accepted and if not, why.");
-  add_guest(validate, p.validate.guest);
-  add_memory_limit(validate, p.validate.memory_limit);
-  add_rights(validate, p.validate.allowed);
-  auto& inspect = *app.add_subcommand("inspect", "Describes a module, also one that would be refused.");
-  add_guest(inspect, p.inspect.guest);
-  inspect.add_flag("--json", p.inspect.json, "As JSON");
-  auto& precompile = *app.add_subcommand("precompile", "Compiles a module to a file that `run` starts at once.");
-  add_guest(precompile, p.precompile.guest);
-  precompile.add_option("--output,-o", p.precompile.output, "The compiled module, such as transform.cwasm")
-      ->required()
-      ->option_text("FILE");
-  add_memory_limit(precompile, p.precompile.memory_limit);
-  add_compile_helper(precompile, p.precompile.compile_helper);
-  app.footer(exit_codes);
-  app.get_subcommand("run")->footer(std::string(about_formats) + about_run + exit_codes);
-  validate.footer(exit_codes);
-  inspect.footer(exit_codes);
-  precompile.footer(std::string(about_precompile) + exit_codes);
-}
-
-constexpr const char* about = "Runs WebAssembly data transforms on records, outside of a broker.\n";
-
 }  // namespace
 
-void visit_options(const std::function<void(CLI::App&)>& visit) {
-  parsed p;
-  CLI::App app{about};
-  add_all(app, p);
-  visit(app);
-}
-
-std::optional<options> parse_options(int argc, char** argv) {
-  parsed p;
-  CLI::App app{about};
-  add_all(app, p);
-
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& e) {
-    app.exit(e);
-    return std::nullopt;
-  } catch (const CLI::ParseError& e) {
-    wrong(explain(e, app, argc, argv));
-  }
-  if (app.got_subcommand("serve")) {
-    return complete_serve(p);
-  }
-  if (app.got_subcommand("validate")) {
-    return p.validate;
-  }
-  if (app.got_subcommand("inspect")) {
-    return p.inspect;
-  }
-  if (app.got_subcommand("precompile")) {
-    if (!p.precompile.output.ends_with(compiled_suffix)) {
-      wrong(fmt::format("--output must end with {}, by which `run` knows compiled modules", compiled_suffix));
-    }
-    return p.precompile;
-  }
-  return complete(p);
+action add_run(CLI::App& app) {
+  auto& command = *app.add_subcommand("run", "Runs records through a guest.");
+  auto p = std::make_shared<parsed>();
+  add_options(command, *p);
+  command.footer(std::string(about_formats) + about_run + exit_codes);
+  return [p] { run(complete(*p)); };
 }
 
 }  // namespace tool

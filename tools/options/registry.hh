@@ -3,7 +3,7 @@
 // The options of `run` that are about the schema registry.
 #pragma once
 
-#include "options.hh"
+#include "../options.hh"
 
 #include <optional>
 #include <string>

@@ -3,7 +3,7 @@
 // The options of `run` that are about formats.
 #pragma once
 
-#include "options.hh"
+#include "../options.hh"
 
 namespace CLI {
 class App;

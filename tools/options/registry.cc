@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "registry_options.hh"
+#include "registry.hh"
 
-#include "file.hh"
-#include "option_values.hh"
+#include "values.hh"
+
+#include "../file.hh"
 
 #include <cstdlib>
 

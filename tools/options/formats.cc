@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "format_options.hh"
+#include "formats.hh"
 
-#include "option_values.hh"
+#include "values.hh"
 
 #include <fmt/format.h>
 

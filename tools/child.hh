@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Other programs: compilers, and the tool itself for what shall fail apart.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace tool {
+
+/// A command and where it runs.
+struct child_command {
+  std::vector<std::string> arguments;  ///< The program first.
+  std::string directory;               ///< Empty: ours.
+  std::vector<std::pair<std::string, std::string>> environment;  ///< Beside ours. An empty value removes a variable.
+  std::string input;                   ///< A file for standard input. Empty: none.
+  bool shows_errors = false;           ///< Standard error is ours and is not captured.
+};
+
+/// How it ended.
+struct child_result {
+  int code = 0;                      ///< Of a signal: 128 and its number.
+  std::string output;                ///< Of standard output.
+  std::string errors;                ///< Of standard error.
+  std::chrono::nanoseconds time{0};      ///< Wall clock.
+  std::chrono::nanoseconds cpu_time{0};  ///< Of its processor, in user mode and in the kernel.
+  std::uint64_t memory = 0;          ///< Resident at most, in bytes.
+};
+
+/// Runs a command to its end. Throws `failure` if the program cannot be started.
+[[nodiscard]] child_result run_child(const child_command& command);
+
+/// The path of a program that is on PATH, or that is one.
+[[nodiscard]] std::optional<std::string> find_program(const std::string& name);
+
+/// The path of this tool.
+[[nodiscard]] const std::string& own_path();
+
+}  // namespace tool
