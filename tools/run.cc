@@ -151,7 +151,6 @@ std::string description(const run_options& o) {
                      {"--origin", o.origin},
                      {"--batch-size", o.batch_size},
                      {"--input-topic", o.input_topic.value_or("")},
-                     {"--name", o.name},
                      {"--env", o.env}};
   // Names of files may have any bytes.
   return run.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
