@@ -15,7 +15,7 @@ PEERS   := $(CARGO_TARGET_DIR)/peers
   daemon test-daemon-quick test-daemon test-cluster bench-kafka bench-kafka-page demo-kafka \
   soak bench bench-quick bench-pages bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
   bench-cache bench-crc bench-stall bench-failures bench-record-calls bench-codecs bench-many bench-records bench-preempted \
-  bench-remote faults-memory
+  bench-remote bench-tool faults-memory
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
@@ -345,6 +345,12 @@ bench-many: setup configure
 bench-records: setup configure
 	cmake --build $(CMAKE) --target bench-records
 	$(foreach size,64 1024,$(CMAKE)/bench/bench-records --size $(size) $(GUESTS)/c_identity.wasm &&) true
+
+# The command-line tool beside jq and kcat on one file.
+bench-tool: setup configure
+	@scripts/setup.sh bench
+	cmake --build $(CMAKE) --target wasm-transform
+	scripts/bench_tool.py $(CMAKE)/tools/wasm-transform $(GUESTS)/c_identity.wasm
 
 bench-preempted: setup configure
 	cmake --build $(CMAKE) --target bench-preempted

@@ -204,9 +204,11 @@ asio::awaitable<void> worker::obey() {
 asio::awaitable<void> worker::seek_as_asked() {
   // Before the group has said what this member has, nothing could be sought.
   while (!_seeks.empty() && _joined) {
+    const auto next = _seeks.front();
     co_await commit();
-    if (!co_await seek_now(_seeks.front())) {
-      break;
+    const bool done = co_await seek_now(next);
+    if (!done) {
+      co_return;
     }
     _seeks.erase(_seeks.begin());
   }
@@ -220,7 +222,8 @@ asio::awaitable<bool> worker::seek_now(seek_request to) {
     _context.log.write(severity::info, _label, fmt::format("worker {} has no partition to seek in", _index));
     co_return true;
   }
-  if (!co_await try_commit(found)) {
+  const bool committed = co_await try_commit(found);
+  if (!committed) {
     co_return false;
   }
   for (const auto& [name, offset] : found) {
@@ -451,7 +454,8 @@ asio::awaitable<void> worker::commit() {
   if (_next.empty()) {
     co_return;
   }
-  if (!co_await try_commit(_next)) {
+  const bool committed = co_await try_commit(_next);
+  if (!committed) {
     co_return;
   }
   for (const auto& [name, offset] : _next) {

@@ -34,6 +34,7 @@ core_packages=(
   libboost-dev                             # headers only, for boost/timer/progress_display.hpp and Boost.Asio
   libuv1-dev                               # for the tests of the libuv adapter
   prometheus curl                          # test; promtool judges the metrics, curl fetches them
+  zstd openssl                             # test; what the tool reads, and whom it trusts
   bindgen libclang1-22 python3-cffi swig   # test; they read the header
   abigail-tools                            # test; abidw reads the ABI
   python3-pip python3-setuptools python3-venv python3-wheel  # build and test; the Python wheel
@@ -50,7 +51,7 @@ guest_packages=(
   rustc-web cargo-web rust-web-src rust-web-llvm
   wabt
 )
-bench_packages=(python3-matplotlib linux-perf
+bench_packages=(python3-matplotlib linux-perf jq kcat
   libbrotli1 libc-ares2 libicu72 libnghttp2-14 libuv1  # libnode wants these, and the JavaScript of the last three
   node-acorn node-cjs-module-lexer node-undici)
 # Node as a library. Its headers cannot be installed beside those of a Node that is not Debian's.

@@ -89,7 +89,7 @@ std::optional<std::span<const std::uint8_t>> batch_reader::next() {
       }
       throw failure(exit_code::bad_input,
                     h.magic < 2 ? fmt::format("the batch has version {}: only version 2 is read, which Kafka has written "
-                                              "since 0.11",
+                                              "since 0.11, and no segment of Redpanda, which has other headers",
                                               h.magic)
                                 : "there is no record batch of Kafka here");
     }

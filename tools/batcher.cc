@@ -8,8 +8,8 @@
 namespace tool {
 
 namespace {
-/// A batch is also full at this size.
-constexpr std::size_t full_batch = 1U << 20;
+/// A batch is also full at this size. It and its output then fit into the caches of a processor.
+constexpr std::size_t full_batch = 256U << 10;
 }  // namespace
 
 batcher::batcher(const settings& s, deliver_function deliver)
@@ -19,8 +19,9 @@ void batcher::add(std::string_view text, input_batch::part p, std::optional<std:
   const auto worker = route ? *route % _settings.workers : _turn;
   auto& to = _lanes[worker];
   auto& all = to.batch.text;
-  if (all.capacity() == 0) {
-    all.reserve(_usual + line_reader::padding);
+  if (to.batch.parts.empty()) {
+    all.reserve(_usual_bytes + line_reader::padding);
+    to.batch.parts.reserve(_usual_parts);
   }
   p.begin = all.size();
   p.size = text.size();
@@ -38,7 +39,8 @@ void batcher::add(std::string_view text, input_batch::part p, std::optional<std:
 void batcher::deliver(std::size_t worker) {
   auto& from = _lanes[worker];
   auto& all = from.batch.text;
-  _usual = all.size() + all.size() / 8;
+  _usual_bytes = all.size() + all.size() / 8;
+  _usual_parts = from.batch.parts.size();
   all.reserve(all.size() + line_reader::padding);
   from.records = 0;
   _deliver(worker, std::exchange(from.batch, {}));

@@ -13,7 +13,7 @@
 
 namespace tool {
 
-/// Where something in the input ends: what a checkpoint needs to go on behind it.
+/// A place in the input: what a checkpoint needs to go on there.
 struct input_place {
   std::uint64_t position = 0;  ///< Bytes of the decompressed input.
   std::uint64_t line = 0;      ///< Lines of it.
@@ -29,7 +29,7 @@ struct input_batch {
     std::uint64_t line;      ///< Number of the line. Of a batch that of its first record. From 1.
     std::uint64_t index;     ///< Of the first record among all of the input. From 0.
     std::uint32_t records;   ///< 1 for a line.
-    input_place end;
+    input_place before;      ///< Behind what comes before it.
   };
   std::string text;  ///< The parts one behind the other, and behind them what `line_reader::padding` says.
   std::vector<part> parts;
@@ -71,7 +71,8 @@ class batcher {
   deliver_function _deliver;
   std::vector<lane> _lanes;  ///< By worker.
   std::size_t _turn = 0;     ///< The worker for what has no route.
-  std::size_t _usual = 0;    ///< Bytes of the last batch.
+  std::size_t _usual_bytes = 0;  ///< Of the last batch, as its parts.
+  std::size_t _usual_parts = 0;
 };
 
 }  // namespace tool

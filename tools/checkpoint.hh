@@ -14,10 +14,11 @@
 
 namespace tool {
 
-/// Up to where the input is done.
+/// Up to where the input is done. Who goes on reads from `place` and so makes the same batches again. Messages name
+/// records by their place in a batch.
 struct run_progress {
-  input_place place;               ///< What is before it is done.
-  std::uint32_t records_behind = 0;  ///< So many of Kafka's batch behind it are done too.
+  input_place place;                 ///< Where a batch begins. What is before it is done.
+  std::uint64_t records_behind = 0;  ///< So many records behind it are done too.
   std::uint64_t records_in = 0;    ///< Records done, and of those the lost ones.
   std::uint64_t lost = 0;
 };

@@ -64,7 +64,8 @@ std::string write_coredump(const std::string& path, const std::string& name, con
   }
   const auto target =
       std::filesystem::is_directory(path) ? (std::filesystem::path(path) / (file_name(name) + ".coredump")).string() : path;
-  output_file file(target);
+  // The guest's memory has records in it, and its environment, which may have secrets.
+  output_file file(target, output_file::mode::replace, true);
   file.write({reinterpret_cast<const char*>(dump->data()), dump->size()});
   file.commit();
   return target;

@@ -34,8 +34,7 @@ wasmengine::payload payload_of(const wasm_payload& raw) {
 
 }  // namespace
 
-void guest_input::clear(const place_type& before) {
-  _before = before;
+void guest_input::clear() {
   _items.clear();
   _groups.clear();
   _list.clear();
@@ -51,8 +50,7 @@ void guest_input::add(const record& r, const input_batch& all, std::size_t part)
   const auto offset = r.offset ? *r.offset : static_cast<std::int64_t>(p.index);
   const auto size = size_of(r.payload);
   _items.push_back({{offset, p.line, p.index, r.partition, part, all.parts.size(), all.parts.front().line, all.parts.back().line},
-                    size,
-                    p.end});
+                    size});
   _list.add(r.payload, offset, r.timestamp.value_or(_now));
   ++_records;
   _bytes += size;
@@ -64,11 +62,8 @@ void guest_input::add(const record& r, const input_batch& all, std::size_t part)
 
 void guest_input::add_raw(const input_batch& all, std::size_t part) {
   const auto& p = all.parts[part];
-  if (_groups.empty()) {
-    _first_record = _before.records_behind;
-  }
   _groups.push_back({_items.size(), p.records, true});
-  _items.push_back({{0, p.line, p.index, {}, 0, p.records, p.line, p.line + p.records - 1}, p.size, p.end});
+  _items.push_back({{0, p.line, p.index, {}, 0, p.records, p.line, p.line + p.records - 1}, p.size});
   _batches.push_back(wasmengine::as_bytes(wasmengine::as_slice(all.text_of(p))));
   _records += p.records;
   _bytes += p.size;
@@ -123,14 +118,12 @@ guest_input::origin guest_input::origin_of(std::size_t batch, std::size_t index,
   return from;
 }
 
-guest_input::place_type guest_input::place_of(std::size_t batch, std::size_t records) const {
-  if (batch == _groups.size()) {
-    return _items.empty() ? _before : place_type{_items.back().end, 0};
+std::size_t guest_input::records_before(std::size_t batch, std::size_t index) const noexcept {
+  std::size_t sum = index;
+  for (std::size_t i = 0; i < batch && i < _groups.size(); ++i) {
+    sum += _groups[i].records;
   }
-  const auto& g = _groups[batch];
-  const auto done = g.first + (g.raw ? 0 : records);
-  const auto before = done == 0 ? _before : place_type{_items[done - 1].end, 0};
-  return {before.place, g.raw ? static_cast<std::uint32_t>(records) : 0};
+  return std::min(sum, _records);
 }
 
 }  // namespace tool

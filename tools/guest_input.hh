@@ -32,14 +32,8 @@ class guest_input {
     std::uint64_t first_line;  ///< Of that.
     std::uint64_t last_line;
   };
-  /// What a checkpoint says of the input.
-  struct place_type {
-    input_place place;
-    std::uint32_t records_behind = 0;
-  };
-
-  /// Begins anew. `before` is where the records begin.
-  void clear(const place_type& before);
+  /// Begins anew.
+  void clear();
 
   /// Adds a record, which is borrowed. `all` is the batch that `part` is of.
   void add(const record& r, const input_batch& all, std::size_t part);
@@ -56,14 +50,15 @@ class guest_input {
   [[nodiscard]] bool empty() const noexcept { return records() == 0; }
   [[nodiscard]] std::size_t records() const noexcept { return _records; }
   [[nodiscard]] std::size_t bytes() const noexcept { return _bytes; }
-  /// The index of the first record that the guest gets.
+  /// The index of the first record that the guest gets. Those before it are done.
   [[nodiscard]] std::uint32_t first_record() const noexcept { return _first_record; }
+  void set_first_record(std::uint32_t index) noexcept { _first_record = index; }
 
   /// Begins the operation.
   template <typename Sink>
   [[nodiscard]] wasmengine::result<wasmengine::future> transform(wasmengine::engine& engine, Sink& sink) {
     if (_batches.empty()) {
-      return engine.transform_records(_list.all(), sink);
+      return engine.transform_records(_list.all(), sink, _first_record);
     }
     return engine.transform_many(_batches, sink, _first_record);
   }
@@ -75,14 +70,13 @@ class guest_input {
   [[nodiscard]] std::size_t bytes_of(std::size_t batch, std::size_t records) const;
   /// The record with this index in this batch. Of Kafka's batches the offset must be known.
   [[nodiscard]] origin origin_of(std::size_t batch, std::size_t index, std::int64_t offset = 0) const;
-  /// Where the input ends whose first records these are.
-  [[nodiscard]] place_type place_of(std::size_t batch, std::size_t records) const;
+  /// The number of records up to this one.
+  [[nodiscard]] std::size_t records_before(std::size_t batch, std::size_t index) const noexcept;
 
  private:
   struct item {
     origin from;
     std::size_t size;
-    input_place end;
   };
   struct group {
     std::size_t first;    ///< Index in `_items`. Of Kafka's batches too, which have one item each.
@@ -90,7 +84,6 @@ class guest_input {
     bool raw;
   };
 
-  place_type _before;
   std::vector<item> _items;
   std::vector<group> _groups;
   wasmengine::record_list _list;

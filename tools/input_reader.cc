@@ -36,7 +36,8 @@ input_reader::input_reader(const settings& s, const record_reader::settings& sha
       _has_routes(workers.size() > 1 && (has_objects(shape.shape) || !shape.key_field.empty())),
       _batches({workers.size(), s.batch_size},
                [this](std::size_t worker, input_batch batch) { _workers[worker].input().push(std::move(batch)); }),
-      _index(s.begin.place.records) {}
+      _index(s.begin.place.records),
+      _before(s.begin.place) {}
 
 void input_reader::run() noexcept {
   try {
@@ -83,7 +84,8 @@ void input_reader::read_lines() {
     _line = lines.line();
     if (!record_reader::is_blank(_shape.shape, *text)) {
       const auto index = _index++;
-      add(*text, {0, 0, _line, index, 1, {lines.end_position(), lines.end_line(), _index}});
+      add(*text, {0, 0, _line, index, 1, _before});
+      _before = {lines.end_position(), lines.end_line(), _index};
     }
     _line = lines.end_line() + 1;
   }
@@ -116,7 +118,8 @@ void input_reader::read_batches() {
     const auto index = _index;
     _index += batches.records();
     add(wasmengine::as_text(wasmengine::as_slice(*batch)),
-        {0, 0, index + 1, index, batches.records(), {batches.end_position(), 0, _index}});
+        {0, 0, index + 1, index, batches.records(), _before});
+    _before = {batches.end_position(), 0, _index};
   }
   _remarks = batches.remarks();
 }

@@ -67,6 +67,7 @@ class input_reader {
   std::string _remarks;
   std::uint64_t _line = 0;
   std::uint64_t _index;
+  input_place _before;  ///< Behind what was added last.
 };
 
 }  // namespace tool

@@ -18,8 +18,9 @@ interruption::interruption() {
   ::sigemptyset(&action.sa_mask);
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
     struct sigaction old {};
-    // What the process was started to ignore stays ignored: nohup.
-    if (::sigaction(number, nullptr, &old) == 0 && old.sa_handler != SIG_IGN) {
+    // nohup starts programs that ignore this one. A shell in the background may do so with SIGINT, which is sent on
+    // purpose then.
+    if (number != SIGHUP || (::sigaction(number, nullptr, &old) == 0 && old.sa_handler != SIG_IGN)) {
       ::sigaction(number, &action, nullptr);
     }
   }

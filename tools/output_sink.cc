@@ -7,6 +7,7 @@ namespace tool {
 
 wasm_callback_result output_sink::operator()(wasmengine::parsed_block block, wasmengine::output_call call) {
   std::vector<std::string> files(_to.files.count());
+  reserve(block, files);
   std::size_t next = 0;
   for (const auto& run : call.batches()) {
     for (std::size_t i = 0; i < run.record_count && !_error; ++i, ++next) {
@@ -21,6 +22,7 @@ wasm_callback_result output_sink::operator()(wasmengine::parsed_block block, was
     pack(block, files);
   }
   _before_block();
+  _settled = false;
   bool room = true;
   for (std::size_t file = 0; file < files.size(); ++file) {
     if (!files[file].empty()) {
@@ -31,11 +33,24 @@ wasm_callback_result output_sink::operator()(wasmengine::parsed_block block, was
     return WASM_CALLBACK_RESULT_FAILED;
   }
   if (room) {
+    _settled = true;
     return WASM_CALLBACK_RESULT_DONE;
   }
   auto promise = call.later().value();
   _to.output.when_room(std::move(promise));
   return WASM_CALLBACK_RESULT_PENDING;
+}
+
+/// So that the text need not be moved while it grows.
+void output_sink::reserve(wasmengine::parsed_block block, std::vector<std::string>& files) const {
+  constexpr std::size_t around = 16;
+  std::vector<std::size_t> sizes(files.size());
+  for (const auto& record : block) {
+    sizes[_to.files.file_of(record.record.topic)] += record.record.payload_size + around;
+  }
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    files[i].reserve(sizes[i]);
+  }
 }
 
 void output_sink::write(std::size_t batch, const wasm_parsed_record& record, std::string& lines) {

@@ -39,6 +39,8 @@ class output_sink {
   /// Called while the engine is polled. An exception fails the transform.
   wasm_callback_result operator()(wasmengine::parsed_block block, wasmengine::output_call call);
 
+  /// Whether it has finished with all blocks that it got: the engine's progress counts them.
+  [[nodiscard]] bool is_settled() const noexcept { return _settled; }
   /// Why the sink failed and at which input record of which batch.
   [[nodiscard]] const std::optional<failure>& error() const noexcept { return _error; }
   [[nodiscard]] std::int64_t offset() const noexcept { return _offset; }
@@ -46,6 +48,7 @@ class output_sink {
   [[nodiscard]] std::size_t batch() const noexcept { return _batch; }
 
  private:
+  void reserve(wasmengine::parsed_block block, std::vector<std::string>& files) const;
   void write(std::size_t batch, const wasm_parsed_record& record, std::string& lines);
   void pack(wasmengine::parsed_block block, std::vector<std::string>& files);
 
@@ -53,6 +56,7 @@ class output_sink {
   statistics& _counted;
   const guest_input& _records;
   std::function<void()> _before_block;
+  bool _settled = true;
   std::optional<failure> _error;
   std::int64_t _offset = 0;
   std::size_t _index = 0;

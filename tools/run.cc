@@ -6,6 +6,7 @@
 #include "run.hh"
 
 #include "checkpoint.hh"
+#include "code_cache.hh"
 #include "console.hh"
 #include "csv_columns.hh"
 #include "diagnosis.hh"
@@ -78,11 +79,7 @@ wasmengine::runtime make_runtime(const run_options& o, console& out) {
     throw failure(exit_code::usage, printable(made.err().what()));
   }
   auto runtime = std::move(made).value();
-  if (!o.cache_directory.empty()) {
-    if (const auto set = runtime.set_code_cache({o.cache_directory}); !set) {
-      throw failure(exit_code::usage, fmt::format("--cache-dir: {}", printable(set.err().what())));
-    }
-  }
+  use_code_cache(runtime, o.cache_directory);
   return runtime;
 }
 
@@ -122,7 +119,10 @@ void diagnose(const run_options& o, const std::deque<worker>& workers, const fai
     }
     if (why && why->coredump()) {
       const auto file = write_coredump(o.coredump, o.name, *why);
-      out.print(fmt::format("wasm-transform: the guest's core dump is in {}\n", file));
+      out.print(fmt::format("wasm-transform: the guest's core dump is in {}\n"
+                            "wasm-transform: it holds all of the guest's memory, with records and environment: only you can "
+                            "read it\n",
+                            file));
     }
   }
 }
@@ -140,11 +140,21 @@ std::string description(const run_options& o) {
                      {"--output-topic", o.output_topics},
                      {"--format", {o.input_format(), o.output_format()}},
                      {"--encoding", o.text},
-                     {"--delimiter", std::string(1, o.delimiter)},
+                     {"--delimiter", static_cast<int>(o.delimiter)},
+                     {"--separator", static_cast<int>(o.separator)},
                      {"--columns", o.columns},
+                     {"--key-field", o.key_field},
+                     {"--headers-field", o.headers_field},
+                     {"--output-key-field", o.output_key_field},
+                     {"--output-headers-field", o.output_headers_field},
+                     {"--input-compression", o.codec},
+                     {"--uncommitted", o.uncommitted},
                      {"--origin", o.origin},
+                     {"--batch-size", o.batch_size},
+                     {"--input-topic", o.input_topic.value_or("")},
                      {"--env", o.env}};
-  return run.dump();
+  // Names of files may have any bytes.
+  return run.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 const char* suffix_of(format shape) {
@@ -243,6 +253,10 @@ void run(const run_options& o) {
     auto state = files.get();
     std::fill_n(state.sizes.begin(), o.output_directory.empty() ? 1 : o.output_topics.size(), 0);
     files.set(earlier ? earlier->files : state);
+    if (!earlier) {
+      // So that the dead letters of a run that is killed at once are not written twice.
+      saved->write({{}, state, {}, false}, files);
+    }
   }
   if (files.on_terminal()) {
     out.hide_progress();
@@ -255,15 +269,20 @@ void run(const run_options& o) {
                                       o.key_field,      o.headers_field, o.input_topic, o.separator, &input_columns};
   input_reader* reading = nullptr;
   input_stream stream(std::move(input), o.codec, [&reading] { reading->flush(); });
+  if (saved && !stream.total()) {
+    throw failure(exit_code::usage, "--checkpoint goes with an INPUT that is a file");
+  }
   const auto stop_reading = [&stream] { stream.interrupt(); };
   output_queue output(files, stop_reading);
   if (saved) {
     output.set_checkpoint(*saved, [&columns] { return columns.known() ? columns.names() : std::vector<std::string>(); });
   }
   const auto done_before = earlier ? earlier->progress : run_progress();
-  shared common{runtime, factory, o.on_error, o.max_errors, shape, o.compression,
+  // Engines on other computers get batches.
+  const bool packs = o.compression != WASM_COMPRESSION_NONE || !o.remote.empty();
+  shared common{runtime, factory, o.on_error, o.max_errors, shape, packs, o.compression,
                 o.output_format() == format::batches ? std::optional(o.output_compression) : std::nullopt, writer, letters,
-                files, output, failed, o.name, input_name, stop_reading, !o.profile.empty(), done_before};
+                files, output, failed, o.name, input_name, stop_reading, !o.profile.empty(), saved.has_value(), done_before};
   common.passed.lost = done_before.lost;
   std::deque<worker> workers;
   for (std::size_t i = 0; i < o.threads; ++i) {

@@ -89,7 +89,7 @@ class profiling {
 };
 
 worker::worker(shared& s, std::uint32_t shard)
-    : _shared(s), _shard(shard), _reader(s.input), _done(s.begin.place), _first_record(s.begin.records_behind) {}
+    : _shared(s), _shard(shard), _reader(s.input), _resume(s.begin.records_behind) {}
 
 void worker::run() noexcept {
   const auto begin = thread_cpu_time();
@@ -165,47 +165,62 @@ task worker::start() {
 /// Transforms them. Removes what is done.
 task worker::step(std::deque<input_batch>& waiting) {
   guest_input records;
-  records.clear({_done, _first_record});
+  records.clear();
   _reader.clear();
+  const auto resume = std::exchange(_resume, 0);
+  std::size_t before = _next_part;  // records of the first batch before those of this step
   std::optional<bad_line> bad;
   std::size_t batch = 0;
   std::size_t part = _next_part;
   for (; batch < waiting.size() && !bad; ++batch) {
     const auto& from = waiting[batch];
-    if (batch > 0 && (records.bytes() + from.text.size() > most_bytes_of_a_call || _shared.failed.any())) {
+    // With checkpoints the same input makes the same calls.
+    const bool fits = !_shared.checkpoints && records.bytes() + from.text.size() <= most_bytes_of_a_call;
+    if (batch > 0 && (!fits || _shared.failed.any())) {
       break;
     }
     for (part = batch == 0 ? _next_part : 0; part < from.parts.size(); ++part) {
-      const auto text = from.text_of(from.parts[part]);
+      const auto& p = from.parts[part];
+      const auto text = from.text_of(p);
       if (_shared.input.shape == format::batches) {
-        records.add_raw(from, part);
+        if (before + p.records <= resume) {
+          before += p.records;
+        } else {
+          records.add_raw(from, part);
+        }
         continue;
       }
       try {
         records.add(_reader.read(text), from, part);
       } catch (const failure& e) {
-        bad = bad_line{&from.parts[part], std::string(text), e.what()};
+        if (part < resume) {
+          records.clear();
+          before = part + 1;
+          continue;
+        }
+        bad = bad_line{&p, std::string(text), e.what()};
         break;
       }
     }
   }
-  const auto line = waiting.front().parts.front().line;
-  bool failed = false;
-  if (!records.empty()) {
-    const auto before = _shared.failed.count();
-    co_await transform(records);
+  const auto& first = waiting.front();
+  const auto line = first.parts.front().line;
+  records.set_first_record(static_cast<std::uint32_t>(resume > before ? resume - before : 0));
+  _failed = false;
+  if (records.records() > records.first_record()) {
+    co_await transform(records, [&](std::size_t done) { mark(first.parts.front().before, before + done); });
     note_losses();
-    failed = _shared.failed.count() != before || _interrupted;
   }
-  if (bad && !failed) {
+  if (bad && !_failed && !_interrupted) {
     co_await lose(*bad);
-    failed = _shared.failed.any() && _shared.failed.first_line() <= bad->part->line;
-    _done = bad->part->end;
-    mark({_done, 0});
+    if (!_failed) {
+      mark(first.parts.front().before, part + 1);
+    }
   }
   note_traffic();
   check_losses(line);
   // Of the last batch that was begun there may be lines left behind the one that is no record.
+  const bool failed = _failed || _interrupted;
   const auto over = failed ? std::max<std::size_t>(batch, 1) : bad ? batch - 1 : batch;
   _next_part = bad && !failed ? part + 1 : 0;
   _counted.batches += over;
@@ -217,20 +232,24 @@ task worker::step(std::deque<input_batch>& waiting) {
   }
 }
 
-task worker::transform(guest_input& records) {
-  if (_shared.compression != WASM_COMPRESSION_NONE && _shared.input.shape != format::batches) {
+/// `mark_done` is called with the number of records that are done.
+task worker::transform(guest_input& records, const std::function<void(std::size_t)>& mark_done) {
+  if (_shared.packs && _shared.input.shape != format::batches) {
     if (const auto refused = records.pack(_shared.compression)) {
-      fail(refused->line, failure(exit_code::bad_input, fmt::format("{}:{}: {}", _shared.input_name, refused->line, refused->why)));
+      const auto why = fmt::format("{}:{}: {}", _shared.input_name, refused->line, refused->why);
+      fail(refused->line, failure(exit_code::bad_input, why));
       co_return;
     }
   }
   // What comes before a block has been submitted: its output is whole.
-  const auto before_block = [&] {
-    const auto at = _engine->progress().value();
-    mark(records.place_of(at.batch, at.record));
+  const auto mark_progress = [&] {
+    if (_shared.checkpoints) {
+      const auto at = _engine->progress().value();
+      mark_done(std::max<std::size_t>(records.records_before(at.batch, at.record), records.first_record()));
+    }
   };
   output_sink output({_shared.writer, _shared.letter_writer, _shared.files, _shared.output, _shared.output_batches},
-                     _counted, records, before_block);
+                     _counted, records, mark_progress);
   const auto begin = std::chrono::steady_clock::now();
   auto operation = records.transform(*_engine, output);
   wasmengine::result<void> done;
@@ -245,9 +264,7 @@ task worker::transform(guest_input& records) {
       count(records, i, records.records_of(i));
     }
     _counted.latency.add(static_cast<std::uint64_t>(time.count()) / records.records(), records.records());
-    _done = records.place_of(records.batches(), 0).place;
-    _first_record = 0;
-    mark({_done, 0});
+    mark_done(records.records());
     co_return;
   }
   const auto at = _engine->progress().value();
@@ -257,7 +274,9 @@ task worker::transform(guest_input& records) {
   if (at.batch < records.batches()) {
     count(records, at.batch, std::min<std::size_t>(at.record, records.records_of(at.batch)));
   }
-  mark(records.place_of(at.batch, at.record));
+  if (output.is_settled()) {
+    mark_progress();
+  }
   if (!_interrupted) {
     fail_transform(records, output, done.err());
   }
@@ -358,8 +377,11 @@ void worker::check_losses(std::uint64_t line) {
   }
 }
 
-void worker::mark(const guest_input::place_type& at) {
-  _shared.output.mark({at.place, at.records_behind, _shared.begin.records_in + _counted.records_in, _shared.begin.lost + lost()});
+void worker::mark(const input_place& place, std::size_t records_behind) {
+  if (_shared.checkpoints) {
+    _shared.output.mark(
+        {place, records_behind, _shared.begin.records_in + _counted.records_in, _shared.begin.lost + lost()});
+  }
 }
 
 /// The first records of a batch have completed.
@@ -369,6 +391,7 @@ void worker::count(const guest_input& records, std::size_t batch, std::size_t re
 }
 
 void worker::fail(std::uint64_t line, const failure& what, std::optional<wasmengine::error> why) {
+  _failed = true;
   _shared.failed.add(line, what, std::move(why));
   _shared.on_failure();
 }

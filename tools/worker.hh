@@ -35,7 +35,8 @@ struct shared {
   wasm_on_error on_error;
   const error_limit& max_errors;
   const record_reader::settings& input;
-  wasm_compression compression;  ///< Of the batches that are packed for guests.
+  bool packs;                    ///< Whether guests get records in batches. It costs, but an engine may want it.
+  wasm_compression compression;  ///< Of those.
   /// Of the batches that are written. None for text.
   std::optional<wasm_compression> output_batches;
   const record_writer& writer;
@@ -47,6 +48,7 @@ struct shared {
   std::string input_name;            ///< For messages.
   std::function<void()> on_failure;  ///< Any thread.
   bool profile = false;              ///< Whether guests are profiled.
+  bool checkpoints = false;          ///< Whether it is noted how far the run has come.
   run_progress begin = {};           ///< What an earlier run has done.
   traffic passed = {};
 };
@@ -84,7 +86,7 @@ class worker {
   task serve();
   task start();
   task step(std::deque<input_batch>& waiting);
-  task transform(guest_input& records);
+  task transform(guest_input& records, const std::function<void(std::size_t)>& mark_done);
   task lose(const bad_line& bad);
   void write_letter(const bad_line& bad, std::string& out) const;
   void stop_engine() noexcept;
@@ -94,7 +96,7 @@ class worker {
   void note_traffic();
   void check_losses(std::uint64_t line);
   [[nodiscard]] std::uint64_t lost() const;
-  void mark(const guest_input::place_type& at);
+  void mark(const input_place& place, std::size_t records_behind);
   void count(const guest_input& records, std::size_t batch, std::size_t records_done);
   void fail(std::uint64_t line, const failure& what, std::optional<wasmengine::error> why = {});
   void fail_transform(const guest_input& records, const output_sink& output, const wasmengine::error& e);
@@ -105,9 +107,9 @@ class worker {
   channel<input_batch> _input{_loop, 4};
   std::optional<wasmengine::engine> _engine;
   record_reader _reader;
-  std::size_t _next_part = 0;         ///< Of the first batch that waits: up to here it is done.
-  input_place _done;                  ///< Up to here the input is done.
-  std::uint32_t _first_record;        ///< So many of Kafka's next batch are done.
+  std::size_t _next_part = 0;  ///< Of the first batch that waits: up to here it is done.
+  std::uint64_t _resume;       ///< So many records of the first batch an earlier run has done.
+  bool _failed = false;        ///< This worker, in the step in progress.
   std::uint64_t _lost_lines = 0;
   std::string _last_lost_line;
   std::atomic<bool> _interrupted = false;

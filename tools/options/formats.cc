@@ -197,8 +197,8 @@ void check_formats(run_options& o) {
   if (o.threads > 1) {
     wrong("--checkpoint goes with one thread: several write output in any order");
   }
-  if (out == format::batches) {
-    wrong("--checkpoint goes without --output-format batches");
+  if (!o.remote.empty() || o.compression != WASM_COMPRESSION_NONE || out == format::batches) {
+    wrong("--checkpoint goes without --remote, --compression and --output-format batches");
   }
 }
 

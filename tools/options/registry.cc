@@ -11,8 +11,8 @@ namespace tool {
 
 namespace {
 
-constexpr const char* password_variable = "WASM_TRANSFORM_REGISTRY_PASSWORD";
-constexpr const char* token_variable = "WASM_TRANSFORM_REGISTRY_TOKEN";
+constexpr const char* password_variable = "SCHEMA_REGISTRY_PASSWORD";
+constexpr const char* token_variable = "SCHEMA_REGISTRY_TOKEN";
 
 /// Of the file if one is named, or of the environment. Empty if there is none.
 std::string secret(const std::string& file, const char* variable) {
@@ -46,7 +46,7 @@ void add_registry(CLI::App& command, registry_options& r) {
       ->needs(registry);
   command
       .add_option("--schema-registry-user", r.user,
-                  "The user. The password is $WASM_TRANSFORM_REGISTRY_PASSWORD or in a file (also: USER:PASSWORD@ in the "
+                  "The user. The password is $SCHEMA_REGISTRY_PASSWORD or in a file (also: USER:PASSWORD@ in the "
                   "URL, which others can see)")
       ->option_text("USER")
       ->needs(registry);
@@ -56,7 +56,7 @@ void add_registry(CLI::App& command, registry_options& r) {
       ->needs(registry);
   command
       .add_option("--schema-registry-token-file", r.token_file,
-                  "The bearer token is the file's one line (default: $WASM_TRANSFORM_REGISTRY_TOKEN, if any)")
+                  "The bearer token is the file's one line (default: $SCHEMA_REGISTRY_TOKEN, if any)")
       ->check(CLI::ExistingFile)
       ->option_text("FILE")
       ->needs(registry);

@@ -25,8 +25,10 @@ constexpr const char* about_run =
     "\n"
     "A guest that fails at a record (it traps, exits, takes too long, hits a limit) ends the run unless --on-error says\n"
     "to continue: the guest is started again and the batch continues behind that record. Dead letters are in the format\n"
-    "records whatever --format says. They have the topic that they came from and the details in added headers:\n"
-    "wasm-transform, wasm-offset, wasm-error, wasm-error-message and, if the guest wrote to standard error, wasm-stderr.\n"
+    "records whatever --format says, with NAME_base64 for what is not UTF-8. They are appended to the file as records\n"
+    "are lost. They have the topic that they came from and the details in added headers: wasm-transform, wasm-offset,\n"
+    "wasm-error, wasm-error-message and, if the guest wrote to standard error, wasm-stderr. A line that is no record is\n"
+    "lost in the same way: it is the value then, wasm-error is bad-input, and wasm-line is its number.\n"
     "\n"
     "Each record that is lost that way, dropped or a dead letter, is an error of the summary. Any such record makes the\n"
     "exit code 6, after all input was read. --max-errors N allows N: the run ends before one more is lost, with several\n"
@@ -42,7 +44,8 @@ constexpr const char* about_run =
     "  wasm-transform run guest.wasm lines.txt --on-error dead-letter --dead-letter dead.ndjson --max-errors 1%\n"
     "  wasm-transform run guest.wasm lines.txt --profile profile.svg --quiet > /dev/null\n"
     "\n"
-    "Output files get their names when they are complete. Guests' output and a summary go to standard error.\n"
+    "Output files get their names when they are complete. Guests' output and a summary go to standard error. A signal\n"
+    "ends the run with summary, profile and dead letters. A second one ends it at once.\n"
     "\n";
 
 struct parsed {
@@ -63,21 +66,22 @@ void add_options(CLI::App& command, parsed& p) {
   file->option_text("FILE");
   command
       .add_option("--output-dir", o.output_directory,
-                  "Where they go, in a file per topic: TOPIC.txt, or TOPIC.ndjson (.jsonl if that is too long)")
+                  "Where they go, in a file per topic: TOPIC.txt, .csv, .log for batches, or .ndjson (.jsonl if that is too long)")
       ->option_text("DIR")
       ->excludes(file);
 
   add_formats(command, o);
 
   auto* on_error = command.add_option("--on-error", o.on_error,
-                                      "What happens at a record at which the guest fails: fail ends the run (the "
-                                      "default), skip drops it, dead-letter writes it to a file of its own");
+                                      "What happens at a record at which the guest fails, and at a line that is no "
+                                      "record: fail ends the run (the default), skip drops it, dead-letter writes it to a "
+                                      "file of its own");
   on_error
       ->transform(one_of<wasm_on_error>({{"fail", WASM_ON_ERROR_FAIL},
                                          {"skip", WASM_ON_ERROR_SKIP},
                                          {"dead-letter", WASM_ON_ERROR_DEAD_LETTER}}))
       ->option_text("WHAT");
-  command.add_option("--dead-letter", o.dead_letters, "Where dead letters go; - is standard output")
+  command.add_option("--dead-letter", o.dead_letters, "Where dead letters go, behind what is there; - is standard output")
       ->option_text("FILE")
       ->needs(on_error);
   command

@@ -54,8 +54,7 @@ class Checkpoint(ToolTest):
 
     def same_as_uninterrupted(self, name, *arguments, outputs=("out",), code=DONE, number=signal.SIGKILL):
         """Whether the outputs are byte by byte those of a run that nobody kills."""
-        plain = [TOOL, "run", guest(name), *map(str, arguments)]
-        subprocess.run(plain, cwd=self.directory, stderr=subprocess.DEVNULL, check=False)
+        subprocess.run(self.command(name, *arguments), cwd=self.directory, stderr=subprocess.DEVNULL, check=False)
         wanted = {output: (self.directory / output).read_bytes() for output in outputs}
         self.total = sum(map(len, wanted.values()))
         for output in outputs:
@@ -82,15 +81,16 @@ class Checkpoint(ToolTest):
             self.same_as_uninterrupted("c_identity", "in", "-f", "json", "-o", "out", number=number)
 
     def test_with_lost_records(self):
-        lines = ["boom" if i % 97 == 0 else "nonsense" if i % 89 == 0 else '{"value":"%d","timestamp":1}' % i for i in range(30_000)]
-        lines = ['{"value":"boom","timestamp":1}' if line == "boom" else line for line in lines]
-        self.write("in", "\n".join(lines) + "\n")
-        arguments = ["in", "-f", "records", "-o", "out", "--batch-size", "50", "--on-error"]
-        self.same_as_uninterrupted("rust_panic", *arguments, "skip", code=RECORDS_LOST)
+        record = '{"value":"%s","timestamp":1}'
+        lines = [record % ("u" if i % 97 == 0 else f"{i}{'x' * 1000}") for i in range(40_000)]
         # A letter of a line that is no record has the time at which it was read.
-        self.write("in", "\n".join(line for line in lines if line != "nonsense") + "\n")
+        bad = ["nonsense" if i % 89 == 0 else line for i, line in enumerate(lines)]
+        arguments = ["in", "-f", "records", "-o", "out", "--batch-size", "50", "--on-error"]
+        self.write("in", "\n".join(bad) + "\n")
+        self.same_as_uninterrupted("wat_traps", *arguments, "skip", code=RECORDS_LOST)
+        self.write("in", "\n".join(lines) + "\n")
         self.same_as_uninterrupted(
-            "rust_panic", *arguments, "dead-letter", "--dead-letter", "dead", outputs=("out", "dead"), code=RECORDS_LOST
+            "wat_traps", *arguments, "dead-letter", "--dead-letter", "dead", outputs=("out", "dead"), code=RECORDS_LOST
         )
 
     def test_from_csv_to_csv(self):
@@ -148,7 +148,7 @@ class Checkpoint(ToolTest):
             (["-o", "out"], "an INPUT that is a file"),
             (["in"], "--output FILE or --output-dir"),
             (["in", "-o", "out", "-j", "2"], "one thread"),
-            (["in", "-o", "out", "--output-format", "batches"], "without --output-format batches"),
+            (["in", "-o", "out", "--output-format", "batches"], "without --remote, --compression and --output-format batches"),
             (["in", "-o", "out", "--on-error", "dead-letter", "--dead-letter", "-"], "a --dead-letter that is a file"),
         ):
             self.assertIn(message, self.tool(*self.command("c_identity", *arguments)[1:], code=USAGE).stderr)

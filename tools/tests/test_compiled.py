@@ -12,6 +12,11 @@ class Cache(ToolTest):
     def entries(self):
         return [name for name in self.files() if name.startswith("cache/")]
 
+    def test_advice_is_never_to_change_tmp(self):
+        ended = self.run_guest("c_identity", "--cache-dir", "/tmp", code=USAGE)
+        self.assertIn("everybody can write to /tmp: name a directory of your own", ended.stderr)
+        self.assertNotIn("chmod", ended.stderr)
+
     def test_what_was_compiled_is_kept_and_used(self):
         first = self.run_guest("c_identity", "--cache-dir", "cache", stdin=INPUT)
         (entry,) = self.entries()

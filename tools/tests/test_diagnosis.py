@@ -28,6 +28,14 @@ class CoreDumps(ToolTest):
         self.assert_core_dump("dump")
         self.assertIn(b"u and", (self.directory / "dump").read_bytes())
 
+    def test_is_for_its_owner_only_and_says_what_it_holds(self):
+        for before in (None, 0o644):
+            if before:
+                (self.directory / "dump").chmod(before)
+            ended = self.run_guest("wat_traps", "--coredump", "dump", stdin="u\n", code=GUEST_FAILED)
+            self.assertIn("it holds all of the guest's memory, with records and environment", ended.stderr)
+            self.assertEqual((self.directory / "dump").stat().st_mode & 0o777, 0o600)
+
     def test_in_a_directory_has_the_transforms_name(self):
         (self.directory / "dumps").mkdir()
         for name in ("mine", "../mine/too"):

@@ -55,7 +55,7 @@ class ManualPage(unittest.TestCase):
 
     def test_what_the_help_says_below_its_options(self):
         flat = " ".join(self.text.split())
-        for text in ("Blank lines are skipped in json", "5 bad input data; output files", "1 any other failure"):
+        for text in ("Blank lines are skipped in all but lines", "5 bad input data; output files", "1 any other failure"):
             self.assertIn(text, flat)
         # Once, and not with every command.
         self.assertEqual(flat.count("any other failure"), 1)
@@ -86,10 +86,10 @@ class Bash(ToolTest):
         self.write("guest.wasm", "")
         (self.directory / "guests").mkdir()
         self.assertEqual(self.completed("run", "gu"), ["guest.wasm", "guests"])
-        self.assertEqual(self.completed("run", "--format", ""), ["json", "lines", "records"])
+        self.assertEqual(self.completed("run", "--format", ""), ["batches", "csv", "json", "lines", "records"])
         self.assertEqual(self.completed("run", "-f", "r"), ["records"])
         self.assertEqual(self.completed("run", "--format", "=", "l"), ["lines"])
-        self.assertEqual(self.completed("run", "--format", "="), ["json", "lines", "records"])
+        self.assertEqual(self.completed("run", "--format", "="), ["batches", "csv", "json", "lines", "records"])
         self.assertEqual(self.completed("run", "x.wasm", "--output-dir", ""), ["guests"])
         self.assertEqual(self.completed("precompile", "-o", "guest."), ["guest.wasm"])
         self.assertEqual(self.completed("run", "--name", ""), [])
@@ -108,7 +108,7 @@ class Fish(ToolTest):
         for command in COMMANDS:
             options = sorted(name for pair in options_of(command) for name in pair if name.startswith("--"))
             self.assertEqual(self.completed(f"wasm-transform {command} --"), options)
-        self.assertEqual(self.completed("wasm-transform run --format "), ["json", "lines", "records"])
+        self.assertEqual(self.completed("wasm-transform run --format "), ["batches", "csv", "json", "lines", "records"])
         self.write("guest.wasm", "")
         self.assertEqual(self.completed("wasm-transform run gu"), ["guest.wasm"])
         self.assertEqual(self.completed("wasm-transform run --output gu"), ["guest.wasm"])

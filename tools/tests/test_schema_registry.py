@@ -428,12 +428,12 @@ class Secrets(ToolTest):
         user = ["--schema-registry-user", "me"]
         self.assertEqual(self.look_up(registry.url, *user, "--schema-registry-password-file", path)[0], [FOUND])
         self.assertEqual(
-            self.look_up(registry.url, *user, environment={"WASM_TRANSFORM_REGISTRY_PASSWORD": "geheim"})[0], [FOUND]
+            self.look_up(registry.url, *user, environment={"SCHEMA_REGISTRY_PASSWORD": "geheim"})[0], [FOUND]
         )
         self.assertEqual(
             self.look_up(f"http://me@{registry.address}", "--schema-registry-password-file", path)[0], [FOUND]
         )
-        lines, shown = self.look_up(registry.url, *user, environment={"WASM_TRANSFORM_REGISTRY_PASSWORD": "falsch"})
+        lines, shown = self.look_up(registry.url, *user, environment={"SCHEMA_REGISTRY_PASSWORD": "falsch"})
         self.assertEqual(lines, [FAILED])
         self.assertNotIn("falsch", shown)
         for wrong in (["--schema-registry-password-file", path], [*user, "--schema-registry-token-file", path]):
@@ -448,8 +448,8 @@ class Secrets(ToolTest):
         registry = Registry(self, misbehave=needs_token)
         path = self.write("token", "geheim\n")
         self.assertEqual(self.look_up(registry.url, "--schema-registry-token-file", path)[0], [FOUND])
-        self.assertEqual(self.look_up(registry.url, environment={"WASM_TRANSFORM_REGISTRY_TOKEN": "geheim"})[0], [FOUND])
-        lines, shown = self.look_up(registry.url, environment={"WASM_TRANSFORM_REGISTRY_TOKEN": "falsch"})
+        self.assertEqual(self.look_up(registry.url, environment={"SCHEMA_REGISTRY_TOKEN": "geheim"})[0], [FOUND])
+        lines, shown = self.look_up(registry.url, environment={"SCHEMA_REGISTRY_TOKEN": "falsch"})
         self.assertEqual(lines, [FAILED])
         self.assertIn("HTTP status 401 (the token is wrong)", shown)
         self.assertNotIn("falsch", shown)
