@@ -6,6 +6,8 @@
 #include "http_server.hh"
 #include "log.hh"
 
+#include "../tools/exit_code.hh"
+
 #include <CLI/CLI.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -35,6 +37,7 @@ struct arguments {
   std::string socket;
   std::string listen;
   std::string state_directory;
+  tool::registry_options registry;
   bool check = false;
   bool verbose = false;
 };
@@ -57,6 +60,7 @@ void parse(CLI::App& app, arguments& out) {
   app.add_option("--listen", out.listen, "[ADDRESS:]PORT for the same. The address is 127.0.0.1 if there is none");
   app.add_option("--state-dir", out.state_directory,
                  "A directory for deployed modules. Without it they are forgotten when the process ends");
+  tool::add_registry(app, out.registry);
   app.add_flag("--check", out.check, "Only check the files");
   app.add_flag("--verbose", out.verbose, "Log more");
 }
@@ -88,7 +92,8 @@ int run(const arguments& given) {
     return 0;
   }
   asio::io_context main_loop{1};
-  server_options options{given.threads, given.instance.empty() ? random_instance() : given.instance, {}};
+  server_options options{given.threads, given.instance.empty() ? random_instance() : given.instance, {},
+                         tool::complete_registry(given.registry)};
   if (!given.state_directory.empty()) {
     options.state_directory = given.state_directory;
   }
@@ -136,6 +141,9 @@ int main(int argc, char** argv) {
   } catch (const transformd::config_error& e) {
     std::fprintf(stderr, "wasm-transformd: %s\n", e.what());
     return 2;
+  } catch (const tool::failure& e) {
+    std::fprintf(stderr, "wasm-transformd: %s\n", e.what());
+    return static_cast<int>(e.code());
   } catch (const std::exception& e) {
     std::fprintf(stderr, "wasm-transformd: %s\n", e.what());
     return 1;

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <utility>
+#include <variant>
 
 namespace transformd {
 
@@ -65,6 +66,15 @@ wasmengine::runtime make_runtime(std::vector<transform_file>& files, logger& log
       .value();
 }
 
+void set_registry(const wasmengine::runtime& runtime, const tool::registry_choice& choice,
+                  std::optional<tool::http_registry>& http) {
+  if (const auto* address = std::get_if<tool::registry_address>(&choice.which)) {
+    runtime.set_schema_registry(http.emplace(*address, choice.timeout, choice.retry).table()).value();
+  } else if (std::holds_alternative<tool::memory_registry>(choice.which)) {
+    runtime.set_schema_registry_in_memory().value();
+  }
+}
+
 /// Each worker has at most one blocking call in progress, and one more while it waits for room. Modules are read on one.
 std::size_t blocking_threads(const std::vector<transform_file>& files, std::size_t loops) {
   std::size_t workers = 0;
@@ -81,6 +91,7 @@ server::server(std::vector<transform_file> files, const server_options& options,
   if (options.state_directory) {
     _state_lock.emplace(*options.state_directory);
   }
+  set_registry(_runtime, options.registry, _registry);
   for (std::uint32_t shard = 0; shard < options.threads; ++shard) {
     _loops.emplace_back(_runtime, shard);
   }

@@ -7,6 +7,8 @@
 #include "log.hh"
 #include "transform.hh"
 
+#include "../tools/options/registry.hh"
+
 #include <boost/asio/thread_pool.hpp>
 
 #include <deque>
@@ -25,6 +27,7 @@ struct server_options {
   std::size_t threads = 1;  ///< Event loops.
   std::string instance;     ///< Different in each process of a group.
   std::optional<std::filesystem::path> state_directory;
+  tool::registry_choice registry;
 };
 
 /// Any thread. The set of transforms does not change.
@@ -47,6 +50,7 @@ class server {
 
  private:
   std::optional<directory_lock> _state_lock;
+  std::optional<tool::http_registry> _registry;  // Outlives the runtime.
   wasmengine::runtime _runtime;
   asio::thread_pool _blocking;
   std::map<std::string, std::unique_ptr<transform>, std::less<>> _transforms;

@@ -209,7 +209,8 @@ check_host_cargo() {
   fi
 }
 
-# Cargo keeps the sources of a crate that carries QuickJS, for JavaScript of wasm-transform. Without them its tests are skipped.
+# Cargo keeps the sources of a crate that carries QuickJS, for JavaScript of wasm-transform. Without them its tests are
+# skipped.
 fetch_quickjs() {
   compgen -G "${CARGO_HOME:-$HOME/.cargo}/registry/src/*/rquickjs-sys-*/quickjs" >/dev/null ||
     quietly cargo info "$quickjs" || say "warning: $quickjs could not be fetched: there will be no JavaScript"

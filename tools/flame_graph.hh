@@ -9,8 +9,8 @@
 
 namespace tool {
 
-/// SVG of a profile in the format of the Firefox Profiler, with all its threads. Names and shares show when the pointer rests
-/// on a bar. Throws `failure` if it is no such profile.
+/// SVG of a profile in the format of the Firefox Profiler, with all its threads. Names and shares show when the pointer
+/// rests on a bar. Throws `failure` if it is no such profile.
 [[nodiscard]] std::string flame_graph(const nlohmann::json& profile);
 
 }  // namespace tool

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `run` and `precompile` as processes, for the commands that compare what guests do: a guest that takes much, or never ends,
-// leaves nothing behind.
+// `run` and `precompile` as processes, for the commands that compare what guests do: a guest that takes much, or never
+// ends, leaves nothing behind.
 #pragma once
 
 #include "child.hh"
@@ -12,8 +12,8 @@
 
 namespace tool {
 
-/// Compiles a module into `scratch`, once for several runs, and returns the file. A compiled module stays as it is. Throws
-/// `failure` as `precompile` does.
+/// Compiles a module into `scratch`, once for several runs, and returns the file. A compiled module stays as it is.
+/// Throws `failure` as `precompile` does.
 [[nodiscard]] std::string compile_once(const std::string& module, const std::filesystem::path& scratch);
 
 /// Runs a guest with options of `run`. Its standard error is captured.

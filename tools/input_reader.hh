@@ -20,8 +20,8 @@
 
 namespace tool {
 
-/// Finds lines or Kafka's batches in the input and gives them to workers. They parse them. With several workers it looks
-/// for partition and key of each, which belong to one worker.
+/// Finds lines or Kafka's batches in the input and gives them to workers. They parse them. With several workers it
+/// looks for partition and key of each, which belong to one worker.
 class input_reader {
  public:
   struct settings {

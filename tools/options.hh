@@ -6,9 +6,9 @@
 #include "decompressor.hh"
 #include "encoding.hh"
 #include "error_limit.hh"
-#include "http_registry.hh"
 #include "metrics_server.hh"
 #include "options/commands.hh"
+#include "options/registry.hh"
 #include "record.hh"
 #include "rights.hh"
 
@@ -22,9 +22,6 @@
 #include <vector>
 
 namespace tool {
-
-/// A schema registry in memory. Empty at first.
-struct memory_registry {};
 
 /// Of `run`.
 struct run_options {
@@ -62,9 +59,7 @@ struct run_options {
   std::uint64_t record_timeout_ns = 3'000'000'000;
   wasmengine::transform_limits limits;  ///< Of the transform, beside those of the runtime.
   rights allowed;
-  std::variant<std::monostate, memory_registry, registry_address> schema_registry;
-  std::chrono::milliseconds schema_registry_timeout{5000};
-  std::chrono::milliseconds schema_registry_retry{10'000};
+  registry_choice schema_registry;
   std::size_t threads = 1;
   std::optional<listen_address> metrics_listen;
   std::string coredump;  ///< File, or directory, for the core dump of a guest that fails.
@@ -132,8 +127,8 @@ inline constexpr std::uint64_t output_buffer_limit = 64U << 20;
 /// by accident.
 inline constexpr const char* compiled_suffix = ".cwasm";
 
-/// Reads the command line. Throws `failure`. The result runs its command. Empty if help was asked for. It has been printed
-/// then.
+/// Reads the command line. Throws `failure`. The result runs its command. Empty if help was asked for. It has been
+/// printed then.
 [[nodiscard]] std::optional<action> parse_options(int argc, char** argv);
 
 /// Shows what can be on the command line, for its manual.

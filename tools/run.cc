@@ -88,9 +88,9 @@ void set_schema_registry(const wasmengine::runtime& runtime, const run_options& 
   wasm_schema_registry table{};
   wasm_error* error = nullptr;
   auto status = WASM_STATUS_OK;
-  if (const auto* address = std::get_if<registry_address>(&o.schema_registry)) {
-    table = http.emplace(*address, o.schema_registry_timeout, o.schema_registry_retry).table();
-  } else if (std::holds_alternative<memory_registry>(o.schema_registry)) {
+  if (const auto* address = std::get_if<registry_address>(&o.schema_registry.which)) {
+    table = http.emplace(*address, o.schema_registry.timeout, o.schema_registry.retry).table();
+  } else if (std::holds_alternative<memory_registry>(o.schema_registry.which)) {
     status = wasm_schema_registry_in_memory(&table, &error);
   } else {
     return;

@@ -2,9 +2,10 @@
 """Limits, rights and records that are too large."""
 
 import json
+import subprocess
 import unittest
 
-from transformd import Daemon, DaemonTest
+from transformd import DAEMON, Daemon, DaemonTest
 
 
 class Limits(DaemonTest):
@@ -84,6 +85,20 @@ class Limits(DaemonTest):
             self.assertIn("max.message.bytes", error)
             self.assertIn("too large", error)
             daemon.kill()
+
+    def test_guests_have_the_schema_registry(self):
+        self.topics(1)
+        path = self.write_file("rust_avro", extra="workers: 1\nenv: {SUBJECT: readings}")
+        without = Daemon(self, path)
+        without.wait_until(lambda: without.transform(self.name)["state"] == "failed" or
+                           any(w["state"] == "failed" for w in without.transform(self.name)["workers"]), "it wants a registry")
+        without.kill()
+        daemon = Daemon(self, path, arguments=("--schema-registry", "memory:"))
+        daemon.wait_ready()
+        self.assertEqual(daemon.stop(), 0, daemon.log)
+        refused = subprocess.run([DAEMON, str(path), "--schema-registry", "ftp://x"], capture_output=True, text=True, timeout=20)
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("--schema-registry", refused.stderr)
 
     def test_log_lines_go_to_a_topic(self):
         self.topics(1)

@@ -170,8 +170,8 @@ pub fn check_waits(summary: &Summary, ours: &[u8], theirs: &[u8]) -> Result<()> 
     }))
 }
 
-/// Describes an artifact as `wasm_runtime_inspect` does a module: what its interface says, and how it was made. Fails if
-/// the bytes are none.
+/// Describes an artifact as `wasm_runtime_inspect` does a module: what its interface says, and how it was made. Fails
+/// if the bytes are none.
 pub fn inspect(bytes: &[u8]) -> Result<Value> {
     let copy = fallible::copy_large(bytes).map_err(|_| Error::out_of_memory())?;
     let artifact = Artifact::read(copy).map_err(refuse_flaw)?;

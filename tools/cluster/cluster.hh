@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `wasm-transform deploy`, `list`, `pause`, `resume`, `delete` and `logs`: transforms of a Redpanda cluster, by its admin API
-// and, for logs, its HTTP Proxy.
+// `wasm-transform deploy`, `list`, `pause`, `resume`, `delete` and `logs`: transforms of a Redpanda cluster, by its
+// admin API and, for logs, its HTTP Proxy.
 #pragma once
 
 #include "broker_limits.hh"

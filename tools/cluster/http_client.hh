@@ -23,8 +23,8 @@ struct http_answer {
   std::string body;
 };
 
-/// Sends a request and returns what was answered, whatever its status. A broker may send it on to another one, which gets
-/// the password only if it has the same name. Throws `failure` if there was no answer.
+/// Sends a request and returns what was answered, whatever its status. A broker may send it on to another one, which
+/// gets the password only if it has the same name. Throws `failure` if there was no answer.
 [[nodiscard]] http_answer send(const http_address& to, const char* method, const std::string& path, const std::string& body,
                                const std::vector<std::string>& headers);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Redpanda writes what transforms print to the topic _redpanda.transform_logs: the key is the transform's name and the value
-// is a LogRecord of OpenTelemetry as JSON. The HTTP Proxy reads topics.
+// Redpanda writes what transforms print to the topic _redpanda.transform_logs: the key is the transform's name and the
+// value is a LogRecord of OpenTelemetry as JSON. The HTTP Proxy reads topics.
 #include "cluster.hh"
 
 #include "../encoding.hh"

@@ -6,6 +6,7 @@
 #include "../file.hh"
 
 #include <cstdlib>
+#include <utility>
 
 namespace tool {
 
@@ -66,25 +67,24 @@ void add_registry(CLI::App& command, registry_options& r) {
       ->needs(registry);
 }
 
-void complete_registry(const registry_options& r, run_options& o) {
+registry_choice complete_registry(const registry_options& r) {
   if (r.timeout_ns < 1e6 || r.timeout_ns > 3600e9) {
     wrong("--schema-registry-timeout must be from 1ms to an hour");
   }
   if (r.retry_ns < 0 || r.retry_ns > 86'400e9) {
     wrong("--schema-registry-retry must be at most a day");
   }
-  o.schema_registry_timeout = to_ms(r.timeout_ns);
-  o.schema_registry_retry = to_ms(r.retry_ns);
+  registry_choice out{{}, to_ms(r.timeout_ns), to_ms(r.retry_ns)};
   if (!r.url) {
-    return;
+    return out;
   }
   const bool has_secrets = !r.user.empty() || !r.password_file.empty() || !r.token_file.empty() || !r.ca_file.empty();
   if (*r.url == "memory:") {
     if (has_secrets) {
       wrong("--schema-registry memory: goes without user, password, token and authority");
     }
-    o.schema_registry = memory_registry();
-    return;
+    out.which = memory_registry();
+    return out;
   }
   auto address = registry_address::parse(*r.url);
   if (!r.user.empty()) {
@@ -106,7 +106,8 @@ void complete_registry(const registry_options& r, run_options& o) {
     wrong("--schema-registry-token-file goes without a user");
   }
   address.ca_file = r.ca_file;
-  o.schema_registry = std::move(address);
+  out.which = std::move(address);
+  return out;
 }
 
 }  // namespace tool

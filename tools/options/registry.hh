@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The options of `run` that are about the schema registry.
+// Options about the schema registry: of `run` and of wasm-transformd.
 #pragma once
 
-#include "../options.hh"
+#include "../http_registry.hh"
 
+#include <chrono>
 #include <optional>
 #include <string>
+#include <variant>
 
 namespace CLI {
 class App;
@@ -14,6 +16,17 @@ class App;
 
 namespace tool {
 
+/// A schema registry in memory. Empty at first.
+struct memory_registry {};
+
+/// Where guests look up schemas.
+struct registry_choice {
+  std::variant<std::monostate, memory_registry, registry_address> which;  ///< None: guests have no registry.
+  std::chrono::milliseconds timeout{5000};
+  std::chrono::milliseconds retry{10'000};
+};
+
+/// What the command line says.
 struct registry_options {
   std::optional<std::string> url;
   double timeout_ns = 5e9;
@@ -27,6 +40,6 @@ struct registry_options {
 void add_registry(CLI::App& command, registry_options& r);
 
 /// Reads the secrets that the options name. Throws `failure`.
-void complete_registry(const registry_options& r, run_options& o);
+[[nodiscard]] registry_choice complete_registry(const registry_options& r);
 
 }  // namespace tool

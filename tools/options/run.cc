@@ -199,7 +199,7 @@ run_options complete(parsed& p) {
   if (!o.remote.empty() && (!o.profile.empty() || !o.coredump.empty() || p.registry.url)) {
     wrong("--remote goes without --profile, --coredump and --schema-registry");
   }
-  complete_registry(p.registry, o);
+  o.schema_registry = complete_registry(p.registry);
   if (p.metrics_listen) {
     o.metrics_listen = listen_address::parse(*p.metrics_listen);
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Rust: rustup's toolchains with the target added, Debian's with a standard library for it, and Debian's that makes one of
-// its sources.
+// Rust: rustup's toolchains with the target added, Debian's with a standard library for it, and Debian's that makes one
+// of its sources.
 #include "toolchain.hh"
 
 #include "../exit_code.hh"

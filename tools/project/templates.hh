@@ -7,8 +7,8 @@
 
 namespace tool {
 
-/// The directory with a folder for each language: beside the tool in a build tree, in share/wasm-engine/templates of what is
-/// installed, or what WASM_TRANSFORM_TEMPLATES says. Throws `failure`.
+/// The directory with a folder for each language: beside the tool in a build tree, in share/wasm-engine/templates of
+/// what is installed, or what WASM_TRANSFORM_TEMPLATES says. Throws `failure`.
 [[nodiscard]] std::filesystem::path templates();
 
 }  // namespace tool

@@ -8,8 +8,8 @@
 
 namespace tool {
 
-/// Lines that are missing begin with `-`, those that are too much with `+`, three around them with a blank. Empty if the
-/// texts are the same. `coloured` for a terminal.
+/// Lines that are missing begin with `-`, those that are too much with `+`, three around them with a blank. Empty if
+/// the texts are the same. `coloured` for a terminal.
 [[nodiscard]] std::string line_diff(std::string_view expected, std::string_view actual, bool coloured);
 
 }  // namespace tool

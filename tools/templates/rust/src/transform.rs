@@ -226,8 +226,8 @@ fn next_record(buffer: &mut [u8]) -> WrittenRecord<'_> {
     WrittenRecord { record, timestamp }
 }
 
-// A payload is: key, value, the number of headers, and a key and a value for each. Each key and value is a length, where -1
-// is null, and that many bytes. Numbers are zigzag varints.
+// A payload is: key, value, the number of headers, and a key and a value for each. Each key and value is a length,
+// where -1 is null, and that many bytes. Numbers are zigzag varints.
 
 fn decode(mut from: &[u8]) -> Option<BorrowedRecord<'_>> {
     let (key, value) = (get_sized(&mut from)?, get_sized(&mut from)?);
