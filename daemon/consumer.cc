@@ -2,6 +2,7 @@
 #include "consumer.hh"
 
 #include <algorithm>
+#include <cstdlib>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -24,6 +25,12 @@ void check(rd_kafka_error_t* e, const char* doing) {
   if (e != nullptr) {
     throw kafka_error(doing, e);
   }
+}
+
+/// Whether the group knows this member.
+bool has_member_id(const rd_kafka_t* client) {
+  const std::unique_ptr<char, decltype(&std::free)> id(rd_kafka_memberid(client), std::free);
+  return id && *id != '\0';
 }
 
 using error_handle = std::unique_ptr<rd_kafka_error_t, freeing<rd_kafka_error_destroy>>;
@@ -120,6 +127,7 @@ asio::awaitable<void> consumer::assign(asio::thread_pool& pool, const rd_kafka_t
   for (int i = 0; i < added.cnt; ++i) {
     _assigned.insert({added.elems[i].topic, added.elems[i].partition});
   }
+  _joined = true;
 }
 
 void consumer::unassign(const rd_kafka_topic_partition_list_t& removed) {
@@ -209,7 +217,8 @@ asio::awaitable<void> consumer::close(asio::thread_pool& pool) {
     all[name] = RD_KAFKA_OFFSET_INVALID;
   }
   const bool incremental = cooperative();
-  auto work = [client = std::make_shared<kafka_client>(std::move(_client)), all = std::move(all), incremental] {
+  const bool joining = !_joined && has_member_id(_client.get());
+  auto work = [client = std::make_shared<kafka_client>(std::move(_client)), all = std::move(all), incremental, joining] {
     // An event of the group that could not be answered would be waited for.
     if (incremental) {
       const error_handle ignored(rd_kafka_incremental_unassign(client->get(), as_list(all).get()));
@@ -217,7 +226,13 @@ asio::awaitable<void> consumer::close(asio::thread_pool& pool) {
       (void)rd_kafka_assign(client->get(), nullptr);
     }
     (void)rd_kafka_consumer_close(client->get());
-    destroy(std::move(*client));
+    if (joining) {
+      // Older librdkafka, Debian's 2.0 too, aborts when a member is destroyed before it got its first assignment. So this one
+      // is left behind.
+      (void)client->release();
+    } else {
+      destroy(std::move(*client));
+    }
   };
   co_await off_loop(pool, std::move(work));
 }

@@ -35,6 +35,8 @@ class consumer {
   asio::awaitable<void> assign(asio::thread_pool& pool, const rd_kafka_topic_partition_list_t& added, position start);
   /// Gives partitions up.
   void unassign(const rd_kafka_topic_partition_list_t& removed);
+  /// Whether the group has said what this member has, be it nothing.
+  [[nodiscard]] bool joined() const noexcept { return _joined; }
   /// What is assigned.
   [[nodiscard]] const std::set<partition_name>& assigned() const noexcept { return _assigned; }
 
@@ -69,6 +71,7 @@ class consumer {
   kafka_queue _nothing;
   std::set<partition_name> _assigned;
   bool _paused = false;
+  bool _joined = false;
 };
 
 }  // namespace transformd

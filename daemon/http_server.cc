@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -69,8 +70,8 @@ asio::awaitable<void> converse(typename Protocol::socket socket, control& c, boo
     for (;;) {
       stream.expires_after(patience);
       http::request_parser<http::string_body> parser;
-      // Of any request. What this one may have is known after its header.
-      parser.body_limit(control::largest_module);
+      // What it may have is known after its header.
+      parser.body_limit(std::numeric_limits<std::uint64_t>::max());
       co_await http::async_read_header(stream, buffer, parser, asio::use_awaitable);
       auto& request = parser.get();
       const std::string_view method(request.method_string().data(), request.method_string().size());

@@ -164,7 +164,6 @@ asio::awaitable<void> worker::serve() {
   co_await _producer->initialize(_context.blocking, _stopping);
   _consumer.emplace(_loop.get_executor(), consumer_settings(_context.file), _context.file.input_topic, _wake, _client_log);
   _paused = false;
-  _joined = false;
   keep_alive();
   _client_log.forget();
   set_state(worker_state::running);
@@ -203,7 +202,7 @@ asio::awaitable<void> worker::obey() {
 /// Before records that wait for the guest: it may be meant to pass over them.
 asio::awaitable<void> worker::seek_as_asked() {
   // Before the group has said what this member has, nothing could be sought.
-  while (!_seeks.empty() && _joined) {
+  while (!_seeks.empty() && _consumer->joined()) {
     const auto next = _seeks.front();
     co_await commit();
     const bool done = co_await seek_now(next);
@@ -234,6 +233,7 @@ asio::awaitable<bool> worker::seek_now(seek_request to) {
   _waiting.clear();
   co_await _consumer->seek(_context.blocking, _committed);
   publish_partitions();
+  co_return true;
 }
 
 /// While a transaction takes its time the group must not take the worker for dead.
@@ -354,7 +354,6 @@ asio::awaitable<void> worker::rebalance(const rd_kafka_event_t& event) {
   }
   if (taken) {
     co_await _consumer->assign(_context.blocking, partitions, _context.file.start);
-    _joined = true;
     if (_paused) {
       _consumer->pause();
     }

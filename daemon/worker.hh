@@ -140,7 +140,6 @@ class worker {
   bool _stopping = false;
   bool _pause_asked = false;
   bool _paused = false;
-  bool _joined = false;  ///< The group has said what this member has.
   std::vector<seek_request> _seeks;
   std::uint64_t _pending_in = 0;  ///< Of this transaction, as all that are pending.
   std::uint64_t _pending_out = 0;

@@ -83,7 +83,11 @@ struct libuv_test_loop {
     _on.spawn(std::move(operation), std::move(done));
   }
   void after(std::chrono::milliseconds delay, std::function<void()> what) {
-    _timers.push_back(std::make_unique<timer>(_loop, delay, 0ms, std::move(what)));
+    _timers.push_back(std::make_unique<timer>(_loop, delay, 0ms, [this, what = std::move(what)] {
+      what();
+      // A timer that is due when `uv_run` begins is not all that a turn waits for: `run_until` may be over.
+      uv_stop(&_loop.loop);
+    }));
   }
   template <typename F>
   void run_until(F over) {

@@ -159,9 +159,14 @@ class Deploy(DaemonTest):
 
     def test_a_directory_that_cannot_be_written_refuses_the_module(self):
         state = self.directory / "state"
-        state.write_text("this is no directory")
+        state.mkdir()
+        (state / self.name).write_text("this is no directory")
         daemon = self.begin(arguments=("--state-dir", str(state)))
+        daemon.wait_until(lambda: daemon.transform(self.name)["state"] == "failed", "it cannot know what was deployed")
+        (state / self.name).unlink()
+        self.assertEqual(daemon.request("POST", f"/transforms/{self.name}/start")[0], 202)
         daemon.wait_ready()
+        (state / self.name).write_text("this is no directory")
         status, answer = self.deploy(daemon, TEE)
         self.assertEqual(status, 409)
         self.assertIn(str(state), answer["error"])

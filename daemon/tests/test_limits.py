@@ -89,12 +89,12 @@ class Limits(DaemonTest):
     def test_guests_have_the_schema_registry(self):
         self.topics(1)
         path = self.write_file("rust_avro", extra="workers: 1\nenv: {SUBJECT: readings}")
+        self.produce([(None, b"x")])
         without = Daemon(self, path)
-        without.wait_until(lambda: without.transform(self.name)["state"] == "failed" or
-                           any(w["state"] == "failed" for w in without.transform(self.name)["workers"]), "it wants a registry")
+        self.assertIn("registry", self.state(without, "failed")["error"])
         without.kill()
         daemon = Daemon(self, path, arguments=("--schema-registry", "memory:"))
-        daemon.wait_ready()
+        daemon.wait_until(lambda: daemon.total(self.name, "records_in") == 1, "the record")
         self.assertEqual(daemon.stop(), 0, daemon.log)
         refused = subprocess.run([DAEMON, str(path), "--schema-registry", "ftp://x"], capture_output=True, text=True, timeout=20)
         self.assertEqual(refused.returncode, 2)

@@ -312,6 +312,7 @@ impl wasm_call {
 
     /// As `ended` if the callback was done and did nothing else, as nearly every sink. Otherwise gives the call back.
     #[inline(always)]
+    #[allow(clippy::result_large_err)] // It is inlined: nothing is moved.
     pub fn ended_at_once(self, answer: u32) -> Result<Ended, Self> {
         let Self { waiting: None, failure: None, schema: None, .. } = &self else { return Err(self) };
         if answer != wasm_callback_result::Done as u32 {

@@ -1,6 +1,7 @@
 #![allow(unsafe_code)] // records as C has them
 use super::*;
 use crate::entries::{MOST_SEGMENTS, PER_SEGMENT};
+use crate::input::{wasm_field, wasm_header, wasm_payload, wasm_record};
 use crate::payload::{Field, Payload};
 use proptest::prelude::*;
 
