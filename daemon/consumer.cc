@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -188,6 +189,22 @@ asio::awaitable<offsets> consumer::find(asio::thread_pool& pool, position at, st
     }
   }
   auto work = [client = _client.get(), names = std::move(names), at] { return find_offsets(client, names, at); };
+  co_return co_await off_loop(pool, std::move(work));
+}
+
+asio::awaitable<offsets> consumer::positions(asio::thread_pool& pool, const rd_kafka_topic_partition_list_t& of) {
+  const std::shared_ptr<rd_kafka_topic_partition_list_t> list(rd_kafka_topic_partition_list_copy(&of),
+                                                              rd_kafka_topic_partition_list_destroy);
+  auto work = [client = _client.get(), list] {
+    check(rd_kafka_committed(client, list.get(), patience_ms), "cannot read the group's positions");
+    offsets out;
+    for (const auto& p : std::span(list->elems, static_cast<std::size_t>(list->cnt))) {
+      if (p.err == RD_KAFKA_RESP_ERR_NO_ERROR && p.offset >= 0) {
+        out[{p.topic, p.partition}] = p.offset;
+      }
+    }
+    return out;
+  };
   co_return co_await off_loop(pool, std::move(work));
 }
 

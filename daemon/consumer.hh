@@ -49,6 +49,9 @@ class consumer {
   /// The offsets of `at` in what is assigned: in one partition or in all.
   asio::awaitable<offsets> find(asio::thread_pool& pool, position at, std::optional<std::int32_t> partition);
 
+  /// The group's positions in these partitions, as far as it has any.
+  asio::awaitable<offsets> positions(asio::thread_pool& pool, const rd_kafka_topic_partition_list_t& of);
+
   /// Commits offsets outside of a transaction.
   asio::awaitable<void> commit(asio::thread_pool& pool, offsets next);
 

@@ -6,6 +6,7 @@
 import datetime
 import http.client
 import json
+import os
 import pathlib
 import socket
 import subprocess
@@ -140,6 +141,8 @@ def show(daemon, guests, cars, directory, cluster):
         for t in states():
             t["workers"] = [w for w in t["workers"] if w["partitions"]][:1]  # enough to read
             print(json.dumps({key: t[key] for key in ("name", "state", "guarantee", "workers")}))
+        if picture := os.environ.get("PICTURE"):
+            draw(port, picture)
         title("The metrics")
         command(f"curl localhost:{port}/metrics | grep records_")
         print("\n".join(line for line in requests.get("/metrics").splitlines() if line.startswith("wasm_transformd_records_")))
@@ -151,6 +154,15 @@ def show(daemon, guests, cars, directory, cluster):
     print("\n".join((directory / "log").read_text().splitlines()[-2:]))
     if code != 0:
         sys.exit(f"demo: the daemon ended with {code}")
+
+
+def draw(port, picture):
+    """A picture of the page for the documents, by Debian's chromium."""
+    with tempfile.TemporaryDirectory() as profile:
+        subprocess.run(["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars",
+                        "--disable-background-networking", f"--user-data-dir={profile}", "--virtual-time-budget=3000",
+                        "--window-size=1000,760", f"--screenshot={pathlib.Path(picture).resolve()}", f"http://127.0.0.1:{port}/"],
+                       check=True, capture_output=True)
 
 
 def main():

@@ -357,7 +357,13 @@ asio::awaitable<void> worker::rebalance(const rd_kafka_event_t& event) {
     if (_paused) {
       _consumer->pause();
     }
-    _context.log.write(severity::info, _label, fmt::format("worker {} takes{}", _index, names));
+    _context.log.write(severity::info, _label, fmt::format("worker {} takes{}", _index, names.empty() ? " no partitions" : names));
+    if (partitions.cnt > 0) {
+      // What the state shows until the first record comes.
+      for (const auto& [name, offset] : co_await _consumer->positions(_context.blocking, partitions)) {
+        _committed.try_emplace(name, offset);
+      }
+    }
   } else {
     const bool lost = _consumer->assignment_lost();
     _context.log.write(severity::info, _label, fmt::format("worker {} {}{}", _index, lost ? "has lost" : "gives up", names));

@@ -101,8 +101,7 @@ class Positions(DaemonTest):
         self.topics(1)
         self.produce([(None, f"{i}") for i in range(3)])
         daemon = Daemon(self, self.write_file("c_identity", extra="start: {offset: 100}\nworkers: 1"))
-        daemon.wait_until(lambda: [p["position"] for w in daemon.transform(self.name)["workers"] for p in w["partitions"]] == [3]
-                          or daemon.total(self.name, "records_in") > 0, "the end")
+        daemon.wait_assigned(self.name, 1)
         self.produce([(None, b"3")])
         daemon.wait_until(lambda: daemon.total(self.name, "records_in") == 1, "the new record")
         self.assertEqual(self.seek(daemon, "offset=1000")[0], 202)

@@ -190,7 +190,9 @@ from support import compiled
 class Process(unittest.TestCase):
     def start(self, body: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", PROGRAM + textwrap.dedent(body)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # What runs in a shell's background ignores interrupts, and its children inherit that.
+        restore = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=restore)
 
     def test_an_interrupt_while_a_guest_spins(self) -> None:
         program = self.start("""
