@@ -38,6 +38,9 @@ int main(int argc, char** argv) {
     if (const auto command = tool::parse_options(argc, argv)) {
       (*command)();
     }
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+      return end(tool::exit_code::other, "standard output cannot be written", wants_json(argc, argv));
+    }
     return static_cast<int>(tool::exit_code::done);
   } catch (const tool::failure& e) {
     return end(e.code(), e.what(), wants_json(argc, argv));

@@ -81,6 +81,7 @@ class Page(DaemonTest):
         daemon = self.listening(self.write_file("c_logger", extra="workers: 1"))
         daemon.wait_ready()
         path = f"/transforms/{self.name}/logs"
+        daemon.wait_assigned(self.name, 1)
         lines = daemon.request("GET", path)[1]["lines"]
         last = lines[-1]["number"]
         started = time.monotonic()

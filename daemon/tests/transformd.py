@@ -13,7 +13,7 @@ import time
 import unittest
 import uuid
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from kafka_cluster import Cluster
 
@@ -100,7 +100,7 @@ class Daemon:
             try:
                 if condition():
                     return
-            except (OSError, KeyError, http.client.HTTPException):
+            except (OSError, KeyError, http.client.HTTPException, KafkaException):
                 pass
             if self.process.poll() is not None:
                 raise AssertionError(f"the daemon ended while waiting: {what}\n{self.log}")

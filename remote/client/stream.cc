@@ -269,6 +269,9 @@ void stream::OnReadDone(bool ok) {
       return;
     }
     _heard = clock::now();
+    if (m->has_done() || m->has_failure()) {
+      _progress = false;  // The server has no more to say, however long the host takes for the output.
+    }
     if (m->has_need_module()) {
       if (_uploaded || _ready || _wanted->module.bytes.empty()) {
         end_with({kind::lost, "the server broke the protocol: it asks for the module and should not"});

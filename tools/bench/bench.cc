@@ -16,6 +16,7 @@
 #include <nlohmann/json.hpp>
 
 #include <charconv>
+#include <cmath>
 #include <filesystem>
 
 namespace tool {
@@ -39,7 +40,7 @@ limit parse_limit(const std::string& text) {
   const auto number = colon == text.npos ? "" : text.substr(colon + 1);
   const auto* end = number.data() + number.size();
   const auto read = std::from_chars(number.data(), end, l.share);
-  if ((l.what != "slower" && l.what != "larger") || read.ec != std::errc() || std::string_view(read.ptr, end) != "%" || l.share < 0) {
+  if ((l.what != "slower" && l.what != "larger") || read.ec != std::errc() || std::string_view(read.ptr, end) != "%" || !std::isfinite(l.share) || l.share < 0) {
     throw failure(exit_code::usage, fmt::format("--fail-if: \"{}\" is neither slower:P% nor larger:P%", text));
   }
   l.share /= 100;
@@ -122,14 +123,19 @@ std::vector<std::string> breaches(const ordered_json& now, const json& saved, co
       }
       continue;
     }
+    std::size_t compared = 0;
     for (const auto& one : now.at("records")) {
       for (const auto& other : saved.at("records")) {
         const auto before = other.at("ratio").get<double>();
         const auto after = one.at("ratio").get<double>();
+        compared += one.at("name") == other.at("name") ? 1 : 0;
         if (one.at("name") == other.at("name") && after > before * (1 + l.share)) {
           all.push_back(fmt::format("records of {} are {:.1f}% slower", one.at("name").get<std::string>(), (after / before - 1) * 100));
         }
       }
+    }
+    if (compared == 0) {
+      throw failure(exit_code::usage, "--fail-if: the saved result has none of these sizes or inputs");
     }
   }
   return all;

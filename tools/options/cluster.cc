@@ -55,7 +55,13 @@ std::shared_ptr<secret> add_cluster(CLI::App& command, cluster_options& o, const
   o.address.base = address;
   command.add_option(what, o.address.base, fmt::format("Where it is (default: {})", address))
       ->check(CLI::Validator([](std::string& url) -> std::string {
-        return url.starts_with("http://") || url.starts_with("https://") ? "" : fmt::format("\"{}\" is no URL of http or https", url);
+        if (!url.starts_with("http://") && !url.starts_with("https://")) {
+          return fmt::format("\"{}\" is no URL of http or https", url);
+        }
+        // A message would show it, and so would the list of processes.
+        return url.substr(0, url.find('/', url.find("//") + 2)).find('@') == url.npos
+                   ? ""
+                   : "the URL has a user: that is for --user, and the password for --password-file";
       }, "URL"))
       ->option_text("URL");
   auto* user = command.add_option("--user", o.address.user, "Who asks, by basic authentication");

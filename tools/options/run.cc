@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "commands.hh"
+#include "files.hh"
 #include "formats.hh"
 #include "registry.hh"
 #include "values.hh"
@@ -179,9 +180,7 @@ run_options complete(parsed& p) {
   if ((o.on_error == WASM_ON_ERROR_DEAD_LETTER) == o.dead_letters.empty()) {
     wrong("--on-error dead-letter and --dead-letter FILE go together");
   }
-  if (!o.dead_letters.empty() && o.output_directory.empty() && o.dead_letters == o.output) {
-    wrong("--dead-letter and --output are the same");
-  }
+  check_files(o);
   if (p.max_errors) {
     const auto limit = error_limit::parse(*p.max_errors);
     if (!limit) {

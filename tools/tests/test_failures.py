@@ -203,6 +203,11 @@ class OutputFails(ToolTest):
         self.assertIn("standard input:2: the guest wrote a key that is not valid UTF-8; use --encoding", ended.stderr)
         self.assertEqual([r["value"] for r in ended.records], ["fine"])
 
+    def test_what_is_printed_into_a_full_disk(self):
+        with open("/dev/full", "wb") as full:
+            ended = subprocess.run([TOOL, "inspect", guest("c_identity")], stdout=full, stderr=subprocess.PIPE, text=True)
+        self.assertEqual((ended.returncode, ended.stderr), (OTHER, "wasm-transform: standard output cannot be written\n"))
+
     def test_a_full_disk(self):
         ended = self.run_guest("c_identity", "-o", "/dev/full", stdin="a\n" * 1000, code=OTHER)
         self.assertIn("wasm-transform: cannot write /dev/full: No space left on device", ended.stderr)
@@ -338,6 +343,11 @@ class Usage(ToolTest):
             (["run", module, "--on-error", "skip", "--dead-letter", "a"], "go together"),
             (["run", module, "--dead-letter", "a"], "--dead-letter"),
             (["run", module, "-o", "a", "--on-error", "dead-letter", "--dead-letter", "a"], "are the same"),
+            (["run", module, "-o", "./a", "--on-error", "dead-letter", "--dead-letter", "a"], "are the same"),
+            (["run", module, "x", "-o", "a", "--checkpoint", "../" + self.directory.name + "/a"], "are the same"),
+            (["run", module, "--output-dir", "d", "--on-error", "dead-letter", "--dead-letter", "d/x"], "in the directory"),
+            (["bench", module, "--against", module, "--fail-if", "slower:nan%"], "slower:P%"),
+            (["list", "--admin", "http://u:secret@localhost:1"], "--password-file"),
             (["run", module, "--on-error", "dead-letter", "--dead-letter", "-"], "are the same"),
         ):
             with self.subTest(arguments):
