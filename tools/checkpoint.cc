@@ -11,12 +11,13 @@
 #include <filesystem>
 #include <numeric>
 #include <unistd.h>
+#include <utility>
 
 namespace tool {
 
 namespace {
 using nlohmann::json;
-constexpr int version = 1;
+constexpr int version = 2;
 // A disk does not mind that often, and a run that is killed has not much to do again.
 constexpr std::chrono::milliseconds interval(250);
 constexpr std::uint64_t much = 16U << 20;
@@ -25,6 +26,12 @@ std::uint64_t bytes_of(const checkpoint_state& s) {
   return std::accumulate(s.files.sizes.begin(), s.files.sizes.end(), std::uint64_t{0});
 }
 }  // namespace
+
+checkpoint::checkpoint(std::string path, std::string run, input_identity input)
+    : _path(std::move(path)),
+      _run(std::move(run)),
+      _input(std::move(input)),
+      _lock(_path + ".lock", fmt::format("another run uses the checkpoint {}", _path)) {}
 
 std::optional<checkpoint_state> checkpoint::read() const {
   if (!std::filesystem::exists(_path)) {
@@ -44,6 +51,9 @@ std::optional<checkpoint_state> checkpoint::read() const {
       if (saved.at("run").value(name, json()) != value) {
         throw refuse(fmt::format("is of another run: {} has changed", name));
       }
+    }
+    if (!_input.goes_on(saved.at("input"))) {
+      throw refuse("is of another run: the input was replaced, or its beginning has changed");
     }
     checkpoint_state s;
     s.progress.place = {saved.at("position"), saved.at("line"), saved.at("records")};
@@ -68,6 +78,7 @@ void checkpoint::write(const checkpoint_state& s, output_files& files) {
   files.sync();
   const json state{{"version", version},
                    {"run", json::parse(_run)},
+                   {"input", _input.saved()},
                    {"position", s.progress.place.position},
                    {"line", s.progress.place.line},
                    {"records", s.progress.place.records},
@@ -77,7 +88,7 @@ void checkpoint::write(const checkpoint_state& s, output_files& files) {
                    {"sizes", s.files.sizes},
                    {"columns", s.columns},
                    {"complete", s.complete}};
-  output_file file(_path);
+  output_file file(_path, output_file::mode::replace, true);
   file.write(state.dump() + '\n');
   file.sync();
   file.commit();

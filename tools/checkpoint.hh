@@ -4,6 +4,8 @@
 #pragma once
 
 #include "batcher.hh"
+#include "file_lock.hh"
+#include "input_identity.hh"
 #include "output_files.hh"
 
 #include <chrono>
@@ -31,11 +33,12 @@ struct checkpoint_state {
   bool complete = false;             ///< The output is whole. Only its names are missing.
 };
 
-/// Writes a state now and then, after the output that it tells of is on the disk. Used by one thread at a time.
+/// Writes a state now and then, after the output that it tells of is on the disk. Only its owner can read it. Used by one
+/// thread at a time, and by one process: `PATH.lock` is locked as long as it exists.
 class checkpoint {
  public:
-  /// `run` describes the run: a checkpoint of another one is refused.
-  checkpoint(std::string path, std::string run) : _path(std::move(path)), _run(std::move(run)) {}
+  /// `run` describes the run: a checkpoint of another one is refused. Throws `failure` if another process has it.
+  checkpoint(std::string path, std::string run, input_identity input);
 
   /// What an earlier run left behind. None if there is no file. Throws `failure`.
   [[nodiscard]] std::optional<checkpoint_state> read() const;
@@ -49,6 +52,8 @@ class checkpoint {
  private:
   std::string _path;
   std::string _run;
+  input_identity _input;
+  file_lock _lock;
   std::chrono::steady_clock::time_point _last = std::chrono::steady_clock::now();
   std::uint64_t _bytes = 0;  ///< Of the files when the last state was written.
 };

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace tool {
 
 std::vector<std::string> split_row(std::string_view row, char separator) {
@@ -47,6 +49,12 @@ std::vector<std::string> split_row(std::string_view row, char separator) {
     }
   }
   return fields;
+}
+
+std::optional<std::string> find_twice(std::vector<std::string> names) {
+  std::sort(names.begin(), names.end());
+  const auto found = std::adjacent_find(names.begin(), names.end());
+  return found == names.end() ? std::nullopt : std::optional(*found);
 }
 
 void append_field(std::string_view field, char separator, std::string& row) {

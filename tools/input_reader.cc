@@ -3,6 +3,8 @@
 
 #include "csv.hh"
 #include "encoding.hh"
+#include "json_reader.hh"
+#include "json_text.hh"
 
 #include <fmt/format.h>
 
@@ -64,7 +66,7 @@ void input_reader::run() noexcept {
 }
 
 void input_reader::read_lines() {
-  line_reader lines(_input, _settings.delimiter, framing_of(_shape.shape));
+  line_reader lines(_input, _settings.delimiter, framing_of(_shape.shape), _shape.separator);
   if (_shape.shape != format::lines) {
     lines.skip_mark();
   }
@@ -94,7 +96,14 @@ void input_reader::read_lines() {
 void input_reader::read_header(line_reader& lines) {
   const auto header = lines.next();
   if (header) {
-    _columns = split_row(*header, _shape.separator);
+    auto columns = split_row(*header, _shape.separator);
+    if (!is_utf8(*header)) {
+      throw failure(exit_code::bad_input, "the header is not valid UTF-8");
+    }
+    if (const auto twice = find_twice(columns)) {
+      throw failure(exit_code::bad_input, fmt::format("the header has the column \"{}\" twice", excerpt(*twice)));
+    }
+    _columns = std::move(columns);
     if (_on_columns) {
       _on_columns();
     }

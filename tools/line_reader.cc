@@ -22,8 +22,8 @@ std::string_view without_return(std::string_view line) {
 
 }  // namespace
 
-line_reader::line_reader(input_stream& input, char delimiter, framing frame)
-    : _input(input), _delimiter(delimiter), _framing(frame), _buffer(first_size + padding) {}
+line_reader::line_reader(input_stream& input, char delimiter, framing frame, char separator)
+    : _input(input), _delimiter(delimiter), _separator(separator), _framing(frame), _buffer(first_size + padding) {}
 
 std::optional<std::string_view> line_reader::next() {
   for (;;) {
@@ -44,7 +44,8 @@ std::optional<std::string_view> line_reader::next() {
     _next_line += std::exchange(_lines_within, 0);
     _position += _scanned - _begin;
     _begin = _part = _scanned;
-    _quoted = _within = false;
+    _place = row_place::field_begin;
+    _within = false;
     if (std::exchange(_skip_mark, false) && line.starts_with(utf8_mark)) {
       line.remove_prefix(utf8_mark.size());
     }
@@ -59,20 +60,21 @@ std::optional<std::size_t> line_reader::find_end() {
     const auto* found = static_cast<const char*>(std::memchr(from, _delimiter, _end - _scanned));
     if (found == nullptr) {
       if (_framing == framing::quotes) {
-        _quoted ^= std::count(from, static_cast<const char*>(_buffer.data() + _end), '"') % 2 != 0;
+        scan_row(_end);
       }
       _scanned = _end;
       return std::nullopt;
     }
     ++_lines_within;
     const auto stop = static_cast<std::size_t>(found - _buffer.data());
-    _scanned = stop + 1;
     if (_framing == framing::quotes) {
-      _quoted ^= std::count(from, found, '"') % 2 != 0;
-      if (_quoted) {
-        continue;
-      }
-    } else if (_framing == framing::objects) {
+      scan_row(stop);
+    }
+    _scanned = stop + 1;
+    if (_place == row_place::quoted) {
+      continue;
+    }
+    if (_framing == framing::objects) {
       const auto line = without_return({_buffer.data() + _part, stop - _part});
       _part = _scanned;
       _within = _within ? line != "}" : line == "{";
@@ -81,6 +83,34 @@ std::optional<std::size_t> line_reader::find_end() {
       }
     }
     return stop;
+  }
+}
+
+/// Goes from `_scanned` to `end` in a row of CSV. Quotes open at the beginning of a field only: any other one makes the row
+/// bad and must not take the rows behind it along.
+void line_reader::scan_row(std::size_t end) {
+  const std::string_view text(_buffer.data() + _scanned, end - _scanned);
+  if (text.empty()) {
+    return;
+  }
+  if (text.find('"') == text.npos && !_skip_mark) {  // most text
+    if (_place != row_place::quoted) {
+      _place = text.back() == _separator ? row_place::field_begin : row_place::plain;
+    }
+    return;
+  }
+  for (std::size_t at = _scanned; at < end; ++at) {
+    const char c = _buffer[at];
+    const bool is_quote = c == '"';
+    if (_place == row_place::quoted) {
+      _place = is_quote ? row_place::closed : row_place::quoted;
+    } else if (is_quote && _place != row_place::plain) {
+      _place = row_place::quoted;
+    } else if (c == _separator) {
+      _place = row_place::field_begin;
+    } else if (!_skip_mark || at - _begin >= utf8_mark.size() || c != utf8_mark[at - _begin]) {
+      _place = row_place::plain;
+    }
   }
 }
 

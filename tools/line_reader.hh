@@ -22,11 +22,12 @@ class line_reader {
   /// Where a line ends.
   enum class framing {
     delimiter,  ///< At each delimiter.
-    quotes,     ///< As `delimiter`, but not within double quotes: CSV.
+    quotes,     ///< As `delimiter`, but not within a field in double quotes: CSV.
     objects,    ///< As `delimiter`, but a line that is only `{` goes on to one that is only `}`: what `rpk` prints.
   };
 
-  explicit line_reader(input_stream& input, char delimiter = '\n', framing frame = framing::delimiter);
+  /// `separator` is what is between the fields of CSV.
+  explicit line_reader(input_stream& input, char delimiter = '\n', framing frame = framing::delimiter, char separator = ',');
 
   /// The next line without its delimiter. Valid until the next call. None at the end. Throws `failure`.
   [[nodiscard]] std::optional<std::string_view> next();
@@ -44,18 +45,23 @@ class line_reader {
   [[nodiscard]] std::uint64_t end_position() const noexcept { return _position; }
 
  private:
+  /// Where in a row of CSV. `closed` is behind a quote that ends the field or is the first of two that mean one.
+  enum class row_place { field_begin, plain, quoted, closed };
+
   bool fill();
   std::optional<std::size_t> find_end();
+  void scan_row(std::size_t end);
 
   input_stream& _input;
   char _delimiter;
+  char _separator;
   framing _framing;
   std::vector<char> _buffer;
   std::size_t _begin = 0;    // of the next line
   std::size_t _scanned = 0;  // up to here there is no end of the line
   std::size_t _part = 0;     // where the last of an object's lines begins
   std::size_t _end = 0;      // of what was read
-  bool _quoted = false;      // at `_scanned`
+  row_place _place = row_place::field_begin;  // at `_scanned`
   bool _within = false;      // an object at `_scanned`
   std::uint64_t _lines_within = 0;
   std::uint64_t _line = 0;

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <climits>
 #include <csignal>
+#include <cstdio>  // renameat2
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
@@ -59,6 +60,34 @@ std::string resolved(const std::string& path) {
   return result;
 }
 
+/// Appends the lines of a file to another and removes it. If there is none to append to, it gets its name. It may be gone:
+/// that was done before then.
+void append_file(const std::string& from, const std::string& to) {
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0 || errno == ENOENT) {
+    return;
+  }
+  output_file target(to, output_file::mode::append);
+  const auto source = open_input(from);
+  std::string lines;
+  for (ssize_t got = 1; got != 0;) {
+    const auto size = lines.size();
+    lines.resize(size + (1U << 20));
+    got = ::read(source.get(), lines.data() + size, lines.size() - size);
+    if (got < 0 && errno != EINTR) {
+      fail("read", from);
+    }
+    lines.resize(size + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+    // Whole lines: others may append between two writes.
+    const auto whole = got == 0 ? lines.size() : lines.rfind('\n') + 1;
+    target.write(std::string_view(lines).substr(0, whole));
+    lines.erase(0, whole);
+  }
+  target.sync();
+  if (::unlink(from.c_str()) != 0) {
+    fail("remove", from);
+  }
+}
+
 }  // namespace
 
 output_file::output_file(const std::string& path, mode how, bool secret)
@@ -86,7 +115,7 @@ output_file::output_file(const std::string& path, mode how, bool secret)
     }
     return;
   }
-  if (how == mode::resumable) {
+  if (how == mode::resumable || how == mode::resumable_append) {
     _temporary = _path + partial_suffix;
     _file = descriptor(::open(_temporary.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
     if (_file.get() < 0) {
@@ -147,7 +176,9 @@ void output_file::commit() {
   if (_temporary.empty()) {
     return;
   }
-  if (::rename(_temporary.c_str(), _path.c_str()) != 0) {
+  if (_mode == mode::resumable_append) {
+    append_file(_temporary, _path);
+  } else if (::rename(_temporary.c_str(), _path.c_str()) != 0) {
     fail("create", _path);
   }
   _temporary.clear();
@@ -189,7 +220,8 @@ output_files::output_files(const settings& s, const std::vector<std::string>& to
     }
   }
   if (!s.dead_letters.empty()) {
-    _files.emplace_back(s.dead_letters, output_file::mode::append);
+    // Other runs may append to the file too. What one of them wrote must not be cut off when this one goes on.
+    _files.emplace_back(s.dead_letters, s.resumable ? output_file::mode::resumable_append : output_file::mode::append);
   }
   _begun.resize(_files.size());
   _next_offset.resize(_files.size());
@@ -243,6 +275,10 @@ void output_files::finish(const settings& s, const std::vector<std::string>& top
     if (::rename(partial.c_str(), path.c_str()) != 0 && errno != ENOENT) {
       fail("create", path);
     }
+  }
+  if (!s.dead_letters.empty()) {
+    const auto path = resolved(s.dead_letters);
+    append_file(path + partial_suffix, path);
   }
 }
 

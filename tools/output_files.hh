@@ -20,6 +20,7 @@ class output_file {
     replace,    ///< Has a temporary name until `commit`. It is removed if that is not called.
     append,     ///< Has its name from the beginning and keeps what is in it.
     resumable,  ///< As `replace`, but its temporary name is known and it is not removed.
+    resumable_append,  ///< As `resumable`, but `commit` appends it to an existing file.
   };
 
   /// `-` is standard output. A `secret` can be read by its owner only. Throws `failure`.
@@ -30,7 +31,7 @@ class output_file {
 
   /// Throws `failure`.
   void write(std::string_view bytes);
-  /// Gives the file its name and replaces an existing file. Throws `failure`.
+  /// Gives the file its name and replaces an existing file, or is appended to it. Throws `failure`.
   void commit();
   /// Removes the temporary file. It may still be written to.
   void remove() noexcept;
@@ -61,7 +62,8 @@ class output_files {
     std::string file = "-";
     std::string directory;  ///< If not empty: a file per topic in it, instead of `file`.
     std::string suffix;     ///< Of those files' names, after the topic's.
-    std::string dead_letters = {};  ///< If not empty: a file for records of no topic, which is appended to.
+    /// If not empty: a file for records of no topic, which is appended to: at once, or if resumable when all is complete.
+    std::string dead_letters = {};
     bool resumable = false;
     bool batches = false;             ///< Kafka's batches: their offsets are counted here.
     std::function<std::string()> header = {};  ///< What each topic's file begins with.

@@ -179,6 +179,9 @@ void record_writer::write_row(const written_record& r, std::string& out) const {
     for (const auto& [name, value] : object) {
       names.emplace_back(name);
     }
+    if (const auto twice = find_twice(names)) {
+      refuse(fmt::format("the guest wrote a value with the member \"{}\" twice, which cannot be two columns", excerpt(*twice)));
+    }
     columns.set(std::move(names));
   }
   const auto& names = columns.names();

@@ -18,6 +18,7 @@
 #include "input_stream.hh"
 #include "interruption.hh"
 #include "metrics_server.hh"
+#include "module/sha256.hh"
 #include "output_files.hh"
 #include "output_queue.hh"
 #include "record_reader.hh"
@@ -33,6 +34,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <deque>
 #include <filesystem>
 #include <functional>
@@ -127,6 +129,18 @@ void diagnose(const run_options& o, const std::deque<worker>& workers, const fai
   }
 }
 
+/// Variables may be secrets, which must not get into a file.
+std::string checksum(const std::vector<std::pair<std::string, std::string>>& env) {
+  std::vector<std::uint8_t> bytes;
+  for (const auto& [name, value] : env) {
+    for (const auto* text : {&name, &value}) {
+      bytes.insert(bytes.end(), text->begin(), text->end());
+      bytes.push_back(0);
+    }
+  }
+  return sha256(bytes);
+}
+
 /// What makes the run another one if it changes: for checkpoints.
 std::string description(const run_options& o) {
   const auto module = read_module(o.guest);
@@ -152,7 +166,7 @@ std::string description(const run_options& o) {
                      {"--origin", o.origin},
                      {"--batch-size", o.batch_size},
                      {"--input-topic", o.input_topic.value_or("")},
-                     {"--env", o.env}};
+                     {"--env", checksum(o.env)}};
   // Names of files may have any bytes.
   return run.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
@@ -216,7 +230,7 @@ void run(const run_options& o) {
   std::optional<checkpoint> saved;
   std::optional<checkpoint_state> earlier;
   if (!o.checkpoint.empty()) {
-    saved.emplace(o.checkpoint, description(o));
+    saved.emplace(o.checkpoint, description(o), input_identity(input.get()));
     earlier = saved->read();
     if (earlier && earlier->complete) {
       output_files::finish(files_of(o, columns), o.output_topics);
@@ -250,12 +264,11 @@ void run(const run_options& o) {
   interruption signals;
   output_files files(files_of(o, columns), o.output_topics);
   if (saved) {
-    auto state = files.get();
-    std::fill_n(state.sizes.begin(), o.output_directory.empty() ? 1 : o.output_topics.size(), 0);
-    files.set(earlier ? earlier->files : state);
+    const output_files::state nothing{std::vector<std::uint64_t>(files.count(), 0)};
+    files.set(earlier ? earlier->files : nothing);
     if (!earlier) {
-      // So that the dead letters of a run that is killed at once are not written twice.
-      saved->write({{}, state, {}, false}, files);
+      // So that what is unfinished has a checkpoint from the beginning, and no other run takes it for its own.
+      saved->write({{}, nothing, {}, false}, files);
     }
   }
   if (files.on_terminal()) {
@@ -373,6 +386,7 @@ void run(const run_options& o) {
   if (signal != 0) {
     if (saved) {
       out.print(fmt::format("wasm-transform: the same command goes on from {}\n", o.checkpoint));
+      saved.reset();  // and with it the lock's file
     }
     obey(signal, out, files);
   }

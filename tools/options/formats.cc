@@ -80,8 +80,8 @@ const char* const about_formats =
     "\n"
     "--checkpoint FILE: a run that is killed goes on where its output ended if the same command is given again. Its\n"
     "output is then that of a run that was not killed, unless the guest keeps something from record to record. Until\n"
-    "all is done the output has its name with .partial behind it, and after a failure too: the failed record is tried\n"
-    "again.\n"
+    "all is done output and dead letters have their name with .partial behind it, and after a failure too: the failed\n"
+    "record is tried again. FILE.lock keeps other runs out. --env is in the file as a checksum only.\n"
     "\n";
 
 void add_formats(CLI::App& command, run_options& o) {

@@ -133,6 +133,93 @@ class Checkpoint(ToolTest):
         self.write("state", "{")
         self.assertIn("the checkpoint state is", self.tool(*self.command("rust_panic", "in", "-o", "out")[1:], code=USAGE).stderr)
 
+    def test_another_input_of_the_same_name_is_refused(self):
+        command = self.command("rust_panic", "in", "-o", "out")[1:]
+        for change in ("replace", "overwrite", "cut"):
+            with self.subTest(change):
+                for name in self.files():
+                    (self.directory / name).unlink()
+                self.write("in", "a\nboom\nc\n")
+                self.tool(*command, code=GUEST_FAILED)
+                if change == "replace":
+                    self.write("new", "a\nboom\nc\n")
+                    (self.directory / "new").rename(self.directory / "in")
+                else:
+                    self.write("in", "x\nboom\nc\n" if change == "overwrite" else "a\nboom\n")
+                self.assertIn("the input was replaced, or its beginning has changed", self.tool(*command, code=USAGE).stderr)
+                self.assertEqual((self.directory / "out.partial").read_text(), "a\n")
+
+    def test_an_input_that_has_grown_goes_on(self):
+        text = "".join(f"{i}\n" for i in range(30_000)) + "u\n"
+        for size in (4, len(text)):  # less than what is checked of it, and more
+            self.write("in", text[-size:])
+            command = self.command("wat_traps", "in", "-o", "out", "--on-error", "fail")[1:]
+            self.tool(*command, code=GUEST_FAILED)
+            with (self.directory / "in").open("a") as file:
+                file.write("more\n" * 20_000)
+            self.assertIn("the guest failed at this record", self.tool(*command, code=GUEST_FAILED).stderr)
+            (self.directory / "state").unlink()
+
+    def test_a_checkpoint_is_used_by_one_run(self):
+        self.write("in", "a\nl\n")  # the second record takes forever
+        arguments = ["in", "-o", "out"]
+        for number, left in ((signal.SIGTERM, []), (signal.SIGKILL, ["state.lock"])):
+            with self.start("wat_traps", *arguments, "--record-timeout", "10m") as running:
+                while not {"state", "state.lock"} <= set(self.files()):
+                    self.assertIsNone(running.poll())
+                for more in ([], ["--env", "A=B"]):
+                    ended = self.tool(*self.command("wat_traps", *arguments, *more)[1:], code=USAGE)
+                    self.assertIn("another run uses the checkpoint state", ended.stderr)
+                running.send_signal(number)
+                self.assertEqual(running.wait(timeout=100), -number)
+            self.assertEqual(self.files(), ["in", "out.partial", "state", *left])
+        # What a killed run left behind is in nobody's way.
+        command = self.command("wat_traps", *arguments, "--record-timeout", "10ms")[1:]
+        self.tool(*command, code=GUEST_FAILED)
+        self.assertEqual(self.files(), ["in", "out.partial", "state"])
+        # A file of the user's is no lock.
+        self.write("state.lock", "mine")
+        self.assertIn("state.lock is in the way", self.tool(*command, code=USAGE).stderr)
+        self.assertEqual((self.directory / "state.lock").read_text(), "mine")
+
+    def test_dead_letters_of_other_runs_stay(self):
+        self.write("in", "a\nboom\nb\n")
+        self.write("dead", "before\n")
+        command = self.command("rust_panic", "in", "-o", "out", "--on-error", "dead-letter", "--dead-letter", "dead")[1:]
+        ended = self.tool(*command, "--max-errors", "0", code=RECORDS_LOST)
+        self.assertEqual(self.files(), ["dead", "dead.partial", "in", "out.partial", "state"], ended.stderr)
+        with (self.directory / "dead").open("a") as file:
+            file.write("of another\n")
+        self.tool(*command, code=RECORDS_LOST)
+        lines = (self.directory / "dead").read_text().splitlines()
+        self.assertEqual(lines[:2], ["before", "of another"])
+        self.assertEqual([json.loads(line)["value"] for line in lines[2:]], ["boom"])
+        self.assertEqual(self.files(), ["dead", "in", "out"])
+
+    def test_dead_letters_of_a_run_that_was_killed_when_only_names_were_missing(self):
+        for before in (None, "before\n"):
+            self.write("in", "a\nboom\n")
+            self.tool(*self.command("rust_panic", "in", "-o", "out", "--dead-letter", "dead", "--on-error", "dead-letter")[1:],
+                      "--max-errors", "0", code=RECORDS_LOST)  # fmt: skip
+            state = json.loads((self.directory / "state").read_text())
+            self.write("state", json.dumps({**state, "complete": True}))
+            self.write("dead.partial", "letter\n" * 300_000 + "last\n")
+            if before:
+                self.write("dead", before)
+            self.tool(*self.command("rust_panic", "in", "-o", "out", "--dead-letter", "dead", "--on-error", "dead-letter")[1:])
+            self.assertTrue((self.directory / "dead").read_text() == (before or "") + "letter\n" * 300_000 + "last\n")
+            self.assertEqual(self.files(), ["dead", "in", "out"])
+
+    def test_secrets_are_not_in_the_file(self):
+        self.write("in", "a\nboom\n")
+        self.tool(*self.command("rust_panic", "in", "-o", "out", "--env", "TOKEN=hunter2")[1:], code=GUEST_FAILED)
+        state = self.directory / "state"
+        self.assertNotIn("hunter2", state.read_text())
+        self.assertEqual(state.stat().st_mode & 0o777, 0o600)
+        ended = self.tool(*self.command("rust_panic", "in", "-o", "out", "--env", "TOKEN=hunter3")[1:], code=USAGE)
+        self.assertIn("--env has changed", ended.stderr)
+        self.tool(*self.command("rust_panic", "in", "-o", "out", "--env", "TOKEN=hunter2")[1:], code=GUEST_FAILED)
+
     def test_a_run_that_was_killed_when_only_names_were_missing(self):
         self.write("in", "a\nboom\n")
         self.tool(*self.command("rust_panic", "in", "-o", "out")[1:], code=GUEST_FAILED)

@@ -5,9 +5,10 @@ import base64
 import gzip
 import json
 import subprocess
+import time
 
 from kafka import TRANSACTIONAL, batch, marker
-from tool import BAD_INPUT, DONE, GUEST_FAILED, USAGE, ToolTest, main
+from tool import BAD_INPUT, DONE, GUEST_FAILED, RECORDS_LOST, TOOL, USAGE, ToolTest, guest, main
 
 KCAT = {"topic": "in", "partition": 2, "offset": 7, "tstype": "create", "ts": 1600000000123, "broker": 1,
         "headers": ["a", "1", "b", None], "key": "k", "payload": "v"}  # fmt: skip
@@ -137,6 +138,40 @@ class Csv(ToolTest):
             ended = self.run_guest("c_identity", "-f", "csv", stdin=f"a,b\n1,2\n{row}\n", code=BAD_INPUT)
             self.assertIn("standard input:3: ", ended.stderr)
             self.assertIn(why, ended.stderr)
+    def test_a_bad_row_takes_no_other_along(self):
+        rows = ["a,b", '1,5" pipe', "2,y", '"3"x"y,z', '4,"p,""q"""', '5"",z', '"6","two\nlines"', '7,"', 'x"']
+        arguments = ["-f", "csv", "--on-error", "skip"]
+        for separator in ",;":
+            text = "".join(f"{row}\n" for row in rows).replace(",", separator)
+            ended = self.run_guest("c_identity", *arguments, "--separator", separator, "--max-errors", "3", stdin=text)
+            wanted = 'a,b\n2,y\n4,"p,""q"""\n6,"two\nlines"\n7,"\nx"\n'.replace(",", separator)
+            self.assertEqual(ended.bytes.decode(), wanted)
+            self.run_guest("c_identity", *arguments, "--separator", separator, "--max-errors", "2", stdin=text, code=RECORDS_LOST)
+
+    def test_quotes_wherever_the_input_is_cut(self):
+        """A pipe gives its bytes one by one: what is known of a row must last."""
+        text = '\ufeff"a","b\nc"\n"1 ""2""\n",3\n4"\n5,6\n'.encode()
+        with subprocess.Popen(
+            [TOOL, "run", guest("c_identity"), "-f", "csv", "--on-error", "skip", "--max-errors", "1"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
+        ) as running:  # fmt: skip
+            for i in range(len(text)):
+                running.stdin.write(text[i : i + 1])
+                time.sleep(0.005)
+            running.stdin.close()
+            self.assertEqual(running.stdout.read().decode(), 'a,"b\nc"\n"1 ""2""\n",3\n5,6\n')
+            self.assertEqual(running.wait(), DONE)
+
+    def test_headers_that_are_none(self):
+        for header, why in ((b"a,b,a", 'the header has the column "a" twice'), (b"a,,", 'the header has the column "" twice'),
+                            (b"a,\xff", "the header is not valid UTF-8")):  # fmt: skip
+            ended = self.run_guest("c_identity", "-f", "csv", stdin=header + b"\n1,2,3\n", code=BAD_INPUT)
+            self.assertIn(f"standard input:1: {why}", ended.stderr)
+        ended = self.run_guest("c_identity", "--input-format", "json", "--output-format", "csv", stdin='{"a":1,"b":2,"a":3}\n',
+                               code=GUEST_FAILED)  # fmt: skip
+        self.assertIn('the guest wrote a value with the member "a" twice', ended.stderr)
+
+    def test_a_key_that_is_no_column(self):
         ended = self.run_guest("c_identity", "-f", "csv", "--key-field", "c", stdin="a,b\n", code=BAD_INPUT)
         self.assertIn('the header has no column "c"', ended.stderr)
 
