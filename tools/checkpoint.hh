@@ -33,8 +33,8 @@ struct checkpoint_state {
   bool complete = false;             ///< The output is whole. Only its names are missing.
 };
 
-/// Writes a state now and then, after the output that it tells of is on the disk. Only its owner can read it. Used by one
-/// thread at a time, and by one process: `PATH.lock` is locked as long as it exists.
+/// Writes a state now and then, after the output that it tells of is on the disk. Only its owner can read it. Used by
+/// one thread at a time, and by one process: `PATH.lock` is locked as long as it exists.
 class checkpoint {
  public:
   /// `run` describes the run: a checkpoint of another one is refused. Throws `failure` if another process has it.

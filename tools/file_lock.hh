@@ -9,8 +9,8 @@
 
 namespace tool {
 
-/// Held until it is destroyed or the process ends, however it does. The file is removed by the destructor. One that a killed
-/// process left behind is in nobody's way.
+/// Held until it is destroyed or the process ends, however it does. The file is removed by the destructor. One that a
+/// killed process left behind is in nobody's way.
 class file_lock {
  public:
   /// Throws `failure` with `message` if another process has it.

@@ -86,8 +86,8 @@ std::optional<std::size_t> line_reader::find_end() {
   }
 }
 
-/// Goes from `_scanned` to `end` in a row of CSV. Quotes open at the beginning of a field only: any other one makes the row
-/// bad and must not take the rows behind it along.
+/// Goes from `_scanned` to `end` in a row of CSV. Quotes open at the beginning of a field only: any other one makes the
+/// row bad and must not take the rows behind it along.
 void line_reader::scan_row(std::size_t end) {
   const std::string_view text(_buffer.data() + _scanned, end - _scanned);
   if (text.empty()) {

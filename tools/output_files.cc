@@ -60,8 +60,8 @@ std::string resolved(const std::string& path) {
   return result;
 }
 
-/// Appends the lines of a file to another and removes it. If there is none to append to, it gets its name. It may be gone:
-/// that was done before then.
+/// Appends the lines of a file to another and removes it. If there is none to append to, it gets its name. It may be
+/// gone: that was done before then.
 void append_file(const std::string& from, const std::string& to) {
   if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0 || errno == ENOENT) {
     return;

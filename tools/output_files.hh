@@ -62,7 +62,8 @@ class output_files {
     std::string file = "-";
     std::string directory;  ///< If not empty: a file per topic in it, instead of `file`.
     std::string suffix;     ///< Of those files' names, after the topic's.
-    /// If not empty: a file for records of no topic, which is appended to: at once, or if resumable when all is complete.
+    /// If not empty: a file for records of no topic, which is appended to: at once, or if resumable when all is
+    /// complete.
     std::string dead_letters = {};
     bool resumable = false;
     bool batches = false;             ///< Kafka's batches: their offsets are counted here.
