@@ -27,9 +27,10 @@ auto key_of(const input_buffer::item& i) { return std::pair(i.message->rkt, i.me
 
 bool input_buffer::full() const noexcept { return _items.size() >= most_records || _bytes >= most_bytes; }
 
-void input_buffer::add(kafka_event event, const rd_kafka_message_t& message) {
+bool input_buffer::add(kafka_event event, const rd_kafka_message_t& message) {
   _bytes += message.len + message.key_len;
   _items.push_back({std::move(event), &message});
+  return _items.size() == 1 || key_of(_items.back()) != key_of(_items[_items.size() - 2]);
 }
 
 void input_buffer::clear() noexcept {
@@ -37,7 +38,12 @@ void input_buffer::clear() noexcept {
   _bytes = 0;
 }
 
-void input_buffer::sort() { std::ranges::stable_sort(_items, {}, key_of); }
+void input_buffer::sort() {
+  // librdkafka gives many records of one partition at a time: often there is nothing to be done.
+  if (!std::ranges::is_sorted(_items, {}, key_of)) {
+    std::ranges::stable_sort(_items, {}, key_of);
+  }
+}
 
 std::span<const input_buffer::item> input_buffer::partition(std::size_t first) const {
   const auto begin = _items.begin() + static_cast<std::ptrdiff_t>(first);

@@ -27,8 +27,8 @@ class input_buffer {
   [[nodiscard]] bool full() const noexcept;
   [[nodiscard]] bool empty() const noexcept { return _items.empty(); }
 
-  /// `message` is one of `event`.
-  void add(kafka_event event, const rd_kafka_message_t& message);
+  /// `message` is one of `event`. Whether it is of another partition than the record before.
+  bool add(kafka_event event, const rd_kafka_message_t& message);
   void clear() noexcept;
 
   /// Puts the records of each partition side by side, in their order.

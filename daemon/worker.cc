@@ -304,8 +304,9 @@ asio::awaitable<bool> worker::take_events() {
       complain(message->err, fmt::format("{}: {}", _context.file.input_topic, rd_kafka_message_errstr(message)));
       continue;
     }
-    _committed.try_emplace(partition_of(*message), message->offset);
-    _waiting.add(std::move(event), *message);
+    if (_waiting.add(std::move(event), *message)) {
+      _committed.try_emplace(partition_of(*message), message->offset);
+    }
   }
   co_return false;
 }
@@ -359,10 +360,7 @@ asio::awaitable<void> worker::rebalance(const rd_kafka_event_t& event) {
     }
     _context.log.write(severity::info, _label, fmt::format("worker {} takes{}", _index, names.empty() ? " no partitions" : names));
     if (partitions.cnt > 0) {
-      // What the state shows until the first record comes.
-      for (const auto& [name, offset] : co_await _consumer->positions(_context.blocking, partitions)) {
-        _committed.try_emplace(name, offset);
-      }
+      co_await find_positions(partitions);
     }
   } else {
     const bool lost = _consumer->assignment_lost();
@@ -400,6 +398,17 @@ asio::awaitable<void> worker::rebalance(const rd_kafka_event_t& event) {
     }
   }
   publish_partitions();
+}
+
+/// What the state shows until the first record comes. The records do not wait for it to succeed.
+asio::awaitable<void> worker::find_positions(const rd_kafka_topic_partition_list_t& partitions) {
+  try {
+    for (const auto& [name, offset] : co_await _consumer->positions(_context.blocking, partitions)) {
+      _committed.try_emplace(name, offset);
+    }
+  } catch (const kafka_error& e) {
+    _context.log.write(severity::warn, _label, e.what());
+  }
 }
 
 /// Gives the guest what was taken, partition by partition.

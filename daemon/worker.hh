@@ -109,6 +109,7 @@ class worker {
   asio::awaitable<void> handle(kafka_event event);
   void complain(rd_kafka_resp_err_t code, const std::string& text);
   asio::awaitable<void> rebalance(const rd_kafka_event_t& event);
+  asio::awaitable<void> find_positions(const rd_kafka_topic_partition_list_t& partitions);
   asio::awaitable<void> transform_waiting();
   asio::awaitable<void> transform(std::span<const input_buffer::item> records);
   asio::awaitable<void> commit();

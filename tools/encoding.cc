@@ -85,7 +85,11 @@ std::size_t utf8_size(std::string_view text) {
       return 0;
     }
   }
-  return size;
+  // Longer than need be, surrogates, and beyond U+10FFFF: table 3-7 of the Unicode standard.
+  const auto second = size > 1 ? static_cast<std::uint8_t>(text[1]) : 0;
+  const bool none = (first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) || (first == 0xf0 && second < 0x90) ||
+                    (first == 0xf4 && second > 0x8f);
+  return none ? 0 : size;
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "flame_graph.hh"
 
-#include "encoding.hh"
 #include "exit_code.hh"
 #include "report.hh"
+#include "xml.hh"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -73,21 +73,6 @@ void add_thread(const json& thread, frame& root) {
       at->samples += static_cast<std::uint64_t>(weight);
     }
   }
-}
-
-std::string xml(const std::string& text) {
-  std::string out;
-  for (const char c : printable(text)) {
-    switch (c) {
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '&': out += "&amp;"; break;
-      case '"': out += "&quot;"; break;
-      case '\n': out += ' '; break;
-      default: out += c;
-    }
-  }
-  return out;
 }
 
 /// The same for a name in each picture, so that two can be compared.

@@ -17,10 +17,6 @@ namespace {
 
 constexpr auto skip = WASM_ON_ERROR_SKIP;
 
-policy losing(std::uint32_t max, std::uint32_t window, wasm_on_error on_error = skip, std::uint32_t half_open = 3) {
-  return {.on_error = on_error, .lost_max = max, .lost_window = window, .half_open_records = half_open};
-}
-
 TEST(HalfOpen, ClosesAfterEnoughRecordsInAnyNumberOfBatches) {
   policed p;
   p.set(losing(0, 1, skip, 3));

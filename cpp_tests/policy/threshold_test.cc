@@ -21,10 +21,6 @@ namespace {
 constexpr auto skip = WASM_ON_ERROR_SKIP;
 constexpr auto letter = WASM_ON_ERROR_DEAD_LETTER;
 
-policy losing(std::uint32_t max, std::uint32_t window, wasm_on_error on_error = skip, std::uint32_t half_open = 3) {
-  return {.on_error = on_error, .lost_max = max, .lost_window = window, .half_open_records = half_open};
-}
-
 // ---- Lost records ----
 
 class LossThresholdUnder : public testing::TestWithParam<wasm_on_error> {};

@@ -16,6 +16,12 @@ using wasmengine::policy;
 using std::chrono::nanoseconds;
 using std::chrono::seconds;
 
+/// A policy by which `max` of `window` consecutive records may be lost.
+inline policy losing(std::uint32_t max, std::uint32_t window, wasm_on_error on_error = WASM_ON_ERROR_SKIP,
+                                 std::uint32_t half_open = 3) {
+  return {.on_error = on_error, .lost_max = max, .lost_window = window, .half_open_records = half_open};
+}
+
 /// A clock that stands still until somebody sleeps, or the test turns it.
 struct fake_timer {
   nanoseconds now() noexcept { return time; }

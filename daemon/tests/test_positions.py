@@ -86,14 +86,17 @@ class Positions(DaemonTest):
         count = 30_000
         self.produce([(f"k{i % 20}", f"{i:06}") for i in range(count)])
         daemon = Daemon(self, self.write_file("rust_identity", extra="workers: 1"))
-        daemon.wait_until(lambda: daemon.total(self.name, "records_in") > 0, "it has begun")
+        position = lambda: {p["partition"]: p["position"] for w in daemon.transform(self.name)["workers"] for p in w["partitions"]}
+        daemon.wait_until(lambda: position()[0], "records of partition 0 are committed")
         for _ in range(20):
             self.assertEqual(self.seek(daemon, "to=earliest&partition=0")[0], 202)
+        daemon.wait_until(lambda: daemon.log.count(f"{self.input}/0 goes on at 0") == 20, "all seeks")
         daemon.wait_until(lambda: [p["lag"] for w in daemon.transform(self.name)["workers"] for p in w["partitions"]] == [0, 0],
                           "everything is done")
         by_partition = self.read()
         self.assertEqual({m.value() for records in by_partition.values() for m in records},
                          {f"{i:06}".encode() for i in range(count)})
+        self.assertGreater(len(by_partition[0]), len({m.value() for m in by_partition[0]}), "it was sought")
         # Nothing of the other partition came twice. Equal keys are in partitions of the same number.
         self.assertEqual(len(by_partition[1]), len({m.value() for m in by_partition[1]}))
 

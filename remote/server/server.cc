@@ -40,6 +40,9 @@ void check(const server_config& c) {
   if (c.buffer_bytes < c.max_batch + message_overhead) {
     throw std::runtime_error("buffer_bytes must be at least max_batch and 64 KiB more");
   }
+  if (c.memory_limit == 0 || c.record_time_limit_ns == 0 || c.output_buffer_limit == 0) {
+    throw std::runtime_error("memory_limit, record_time_limit_ns and output_buffer_limit must not be 0");
+  }
   if (c.insecure) {
     return;
   }

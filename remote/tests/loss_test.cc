@@ -152,6 +152,22 @@ TEST(RemoteSilence, OfAHostThatTakesItsTimeIsNoneOfTheServers) {
   EXPECT_EQ(sink.out.values(), many());
 }
 
+// The server has said all that it has to say. Some of it waits here for room.
+TEST(RemoteSilence, OfAServerThatIsDoneIsNoLoss) {
+  served s;
+  for (const std::size_t records : {1U, 60U, 110U, 230U}) {
+    remote_bench b(brisk(s.address()), {.bytes = module("c_identity")});
+    ASSERT_TRUE(succeeded(b.start()));
+    gate_sink sink;
+    ASSERT_TRUE(succeeded(
+        interrupted(b, built(numbered(records, 10'000)), sink, [] { std::this_thread::sleep_for(1'500ms); })));
+    EXPECT_EQ(sink.out.values().size(), records);
+    recorder again;
+    EXPECT_TRUE(succeeded(b.transform(built({"a"}), again))) << records << " records before";
+    EXPECT_TRUE(b.failures->empty());
+  }
+}
+
 TEST(RemoteSilence, OfAGuestThatTakesItsTimeIsNoneOfTheServers) {
   auto config = on_loopback();
   config.record_time_limit_ns = 1'200'000'000;

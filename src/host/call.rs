@@ -314,7 +314,21 @@ impl wasm_call {
     #[inline(always)]
     #[allow(clippy::result_large_err)] // It is inlined: nothing is moved.
     pub fn ended_at_once(self, answer: u32) -> Result<Ended, Self> {
-        let Self { waiting: None, failure: None, schema: None, .. } = &self else { return Err(self) };
+        // All by name: what owns something must be empty, since nothing is dropped below.
+        let Self {
+            waiting: None,
+            failure: None,
+            schema: None,
+            memory: _,
+            engine: _,
+            user_data: _,
+            wanted: _,
+            failed_at: _,
+            lost: _,
+        } = &self
+        else {
+            return Err(self);
+        };
         if answer != wasm_callback_result::Done as u32 {
             return Err(self);
         }

@@ -3,6 +3,7 @@
 
 use super::sink::wasm_output_record;
 use crate::base::error::{Error, Result};
+use crate::base::status::wasm_status as Status;
 use crate::batch::fallible;
 use crate::batch::input::{wasm_field, wasm_header, wasm_payload};
 use crate::batch::payload::{Headers, Parts};
@@ -180,7 +181,8 @@ fn payload(record: &wasm_output_record) -> &[u8] {
 
 #[cold]
 fn malformed() -> Error {
-    Error::invalid("an output record is not key, value and headers")
+    // The library filled it. No status that says that the call had no effect: the operation ends.
+    Error::new(Status::Internal, "an output record is not key, value and headers")
 }
 
 #[cold]
@@ -220,14 +222,7 @@ mod tests {
             Payload { key: Some(b""), value: None, headers: vec![(b"a", Some(b"b")), (b"", None)] },
             Payload { key: Some(b"key"), value: Some(b""), headers: many },
         ];
-        let encoded: Vec<_> = payloads
-            .iter()
-            .map(|payload| {
-                let mut out = Vec::new();
-                payload.put(&mut out);
-                out
-            })
-            .collect();
+        let encoded = encoded(&payloads);
         let records: Vec<_> = encoded.iter().map(|payload| raw(payload)).collect();
         let mut block = ParsedBlock::take();
         for _ in 0..2 {
@@ -241,6 +236,15 @@ mod tests {
         block.give_back();
         assert!(SPARE.take().is_some_and(|spare| spare.headers.capacity() >= 302), "memory is kept");
         assert!(ParsedBlock::take().step(&[raw(&[0, 0, 2])]).is_err());
+    }
+
+    fn encoded(payloads: &[Payload<'_>]) -> Vec<Vec<u8>> {
+        let encode = |payload: &Payload<'_>| {
+            let mut out = Vec::new();
+            payload.put(&mut out);
+            out
+        };
+        payloads.iter().map(encode).collect()
     }
 
     fn assert_same(parsed: &wasm_parsed_record, payload: &Payload<'_>) {
@@ -272,14 +276,7 @@ mod tests {
             vec![3; 1500],
         ] {
             let payloads: Vec<_> = counts.iter().map(|&count| with(count)).collect();
-            let encoded: Vec<_> = payloads
-                .iter()
-                .map(|payload| {
-                    let mut out = Vec::new();
-                    payload.put(&mut out);
-                    out
-                })
-                .collect();
+            let encoded = encoded(&payloads);
             let records: Vec<_> = encoded.iter().map(|payload| raw(payload)).collect();
             let mut block = Box::<ParsedBlock>::default();
             let sum: usize = counts.iter().sum();

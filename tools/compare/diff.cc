@@ -180,7 +180,7 @@ void print_json(const comparison& c) {
     all["first_difference"] = {{"record", c.first->record}, {"old", text(c.first->before)}, {"new", text(c.first->after)},
                                {"members", members(*c.first)}};
   }
-  fmt::print("{}\n", all.dump(2));
+  fmt::print("{}\n", all.dump(2, ' ', false, json::error_handler_t::replace));
 }
 
 /// Standard input is read once and both want it.

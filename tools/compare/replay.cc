@@ -153,7 +153,7 @@ void replay(const replay_options& o) {
     write(o.output, output);
   }
   if (o.json) {
-    fmt::print("{}\n", all.dump(2));
+    fmt::print("{}\n", all.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
   }
   if (failed != 0) {
     throw failure(exit_code::different, fmt::format("{} of {} dead letters fail still", failed, number));

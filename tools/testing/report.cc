@@ -2,6 +2,7 @@
 #include "report.hh"
 
 #include "../encoding.hh"
+#include "../xml.hh"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -11,21 +12,6 @@
 namespace tool {
 
 namespace {
-
-/// Text for XML, which has no control characters, not even escaped.
-std::string xml(std::string_view text) {
-  std::string out;
-  for (const char c : printable(text)) {
-    switch (c) {
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '&': out += "&amp;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
-    }
-  }
-  return out;
-}
 
 double seconds(std::chrono::nanoseconds time) { return std::chrono::duration<double>(time).count(); }
 
@@ -62,7 +48,7 @@ std::string json_results(const std::string& suite, const std::vector<case_result
   for (const auto& one : results) {
     cases.push_back({{"name", one.name}, {"passed", one.passed()}, {"seconds", seconds(one.time)}, {"message", printable(one.message)}});
   }
-  return all.dump(2) + "\n";
+  return all.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace tool

@@ -104,6 +104,17 @@ class Cases(ToolTest):
         self.assertEqual((results["passed"], results["failed"]), (1, 1))
         self.assertEqual([case["passed"] for case in results["cases"]], [False, True])
 
+    def test_junit_and_json_of_what_xml_and_json_cannot_say(self):
+        # A surrogate, U+FFFE, a byte that is no UTF-8, and a letter that is one byte longer than need be.
+        value = b"\xed\xa0\x80 \xef\xbf\xbe \xff \xe0\x80\xaf"
+        self.case("odd", in_="x\n", out="y\n")
+        (self.directory / "tests/odd.in").write_bytes(value + b"\n")
+        ended = self.cases("--junit", "junit.xml", "--json", code=DIFFERENT)
+        text = xml.etree.ElementTree.parse(self.directory / "junit.xml").getroot().find("testsuite")[0].find("failure").text
+        for part in ("\\xed\\xa0\\x80", "\\ufffe", "\\xff", "\\xe0\\x80\\xaf"):
+            self.assertIn(part, text)
+        self.assertEqual(json.loads(ended.bytes)["failed"], 1)
+
     def test_colours_on_a_terminal(self):
         self.case("one", in_="a\n", out="b\n")
 
