@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A failure that trying again would not mend.
+// Failures that trying again at once would not mend.
 #pragma once
 
 #include <stdexcept>
@@ -9,6 +9,12 @@ namespace transformd {
 
 /// The transform is wrong and not the cluster: its workers end.
 class final_failure : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// More records were lost than the transform's file allows.
+class too_many_lost : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
