@@ -97,19 +97,22 @@ class Bench:
                 self.cluster.delete_topic(topic)
 
     def latency(self, name, rate, seconds, guarantee, size=100):
-        """Milliseconds from `produce` to a reader of committed records, at a fixed rate."""
+        """Milliseconds from `produce` to a reader of committed records, at a fixed rate. The rate begins when the contender has
+        copied a first record: what came while it joined its group would stand in line before what is measured."""
         source, target = self.topic(PARTITIONS), self.topic(PARTITIONS)
         contender = self.place.start(name, [source], [target], guarantee)
         reader = Consumer({"bootstrap.servers": self.cluster.bootstrap, "group.id": "reader", "auto.offset.reset": "earliest",
                            "isolation.level": "read_committed", "fetch.wait.max.ms": 5})
         reader.assign([TopicPartition(target, p, 0) for p in range(PARTITIONS)])
         producer = Producer({"bootstrap.servers": self.cluster.bootstrap, "linger.ms": 1})
-        stopping = threading.Event()
+        stopping, joined = threading.Event(), threading.Event()
 
         def feed():
-            number, begun = 0, time.monotonic()
+            number, begun, at = 0, time.monotonic(), 10
             while not stopping.is_set():
-                while number < (time.monotonic() - begun) * rate:
+                if joined.is_set() and at != rate:
+                    number, begun, at = 0, time.monotonic(), rate
+                while number < (time.monotonic() - begun) * at:
                     producer.produce(source, key=b"%d" % (number % 1000), value=(b"%d" % time.time_ns()).ljust(size))
                     number += 1
                 producer.poll(0)
@@ -124,7 +127,8 @@ class Bench:
                 for message in reader.consume(500, 0.01):
                     if message.error() is None:
                         now = time.time_ns()
-                        if warm_at is None:  # it has joined its group: the time of its start is not counted
+                        if warm_at is None:
+                            joined.set()
                             warm_at = time.monotonic() + 5
                             end = warm_at + seconds
                         elif time.monotonic() >= warm_at:
@@ -153,9 +157,12 @@ def middle(rows):
 
 
 def take_turns(rounds, contenders, run, say):
+    """Each round begins with another contender. The first run of all is not counted: the broker compiles its code meanwhile."""
     rows = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name in contenders:
+    run(contenders[-1])
+    for begin in range(rounds):
+        for i in range(len(contenders)):
+            name = contenders[(begin + i) % len(contenders)]
             rows[name].append(run(name))
             say(name, rows[name][-1])
     return {name: middle(found) for name, found in rows.items()}

@@ -116,8 +116,9 @@ class copier {
     std::array<rd_kafka_message_t*, 1000> messages{};
     auto commit_at = clock_type::time_point::max();
     while (!stopping) {
+      // It waits for as long to fill its array: not longer than the producer lingers.
       const auto left = std::clamp<std::int64_t>(
-          std::chrono::duration_cast<std::chrono::milliseconds>(commit_at - clock_type::now()).count(), 0, 50);
+          std::chrono::duration_cast<std::chrono::milliseconds>(commit_at - clock_type::now()).count(), 0, 5);
       const auto count = rd_kafka_consume_batch_queue(queue, static_cast<int>(left), messages.data(), messages.size());
       for (ssize_t i = 0; i < count; ++i) {
         auto* m = messages.at(static_cast<std::size_t>(i));
