@@ -15,13 +15,13 @@ PEERS   := $(CARGO_TARGET_DIR)/peers
   daemon test-daemon-quick test-daemon test-cluster bench-kafka bench-kafka-page demo-kafka \
   soak bench bench-quick bench-pages bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
   bench-cache bench-crc bench-stall bench-failures bench-record-calls bench-codecs bench-many bench-records bench-preempted \
-  bench-remote bench-tool faults-memory
+  bench-remote bench-tool faults faults-memory
 
 demo: setup library guests tool
 	@scripts/demo.sh $(CMAKE)/tools/wasm-transform $(GUESTS)
 
 test: setup library peers guests cpp lint test-docs test-rust test-header test-symbols test-abi test-bindings test-install \
-  test-wheel test-mosquitto test-deb test-cpp
+  test-wheel test-mosquitto test-deb test-cpp test-daemon-quick
 
 # For every few minutes: less than three of them, with a warm target directory. Each suite once, but for what takes seconds
 # or has a program of its own.
@@ -75,10 +75,10 @@ test-wheel: setup guests wheel
 	cd scripts/tests && WHEEL=$(BUILD)/wheel GUESTS=$(GUESTS) python3 -B -m unittest -q test_wheel
 
 # Debian's packages, and an archive for others, in build/packages. deb-symbols writes down exports that are new. DAEMON=ON: with
-# wasm-transformd, which takes minutes more.
+# wasm-transformd, which takes minutes more. TOOL=OFF: without the tool, which takes most of the time.
 PACKAGES := $(BUILD)/packages
 DAEMON   ?= OFF
-export DAEMON
+export DAEMON TOOL
 deb: setup static
 	$(if $(filter ON,$(DAEMON)),@scripts/setup.sh daemon)
 	scripts/deb.sh $(LIBRARY) $(PACKAGES)
@@ -87,9 +87,10 @@ deb-symbols: setup static
 tarball: static
 	scripts/tarball.sh $(LIBRARY) $(PACKAGES)
 
-# What is in them; and, which takes minutes and root, what they do in a Debian that has nothing of this checkout.
+# What is in them, without the tool's, whose files test-install looks at; and, which takes minutes and root, what they do in a Debian that has nothing of this checkout.
 IN_PACKAGES := cd scripts/tests && PACKAGES=$(PACKAGES) GUESTS=$(GUESTS) python3 -B -m unittest -q
 test-deb: export COMPRESSION := 1
+test-deb: TOOL := OFF
 test-deb: deb
 	@$(MAKE) --no-print-directory tarball
 	$(IN_PACKAGES) test_packages.Contents
@@ -321,6 +322,12 @@ bench-peers:
 renew-instructions: setup configure
 	cmake --build $(CMAKE) --target bench-instructions
 	scripts/instructions.py $(CMAKE)/bench/bench-instructions $(GUESTS)/c_identity.wasm --renew
+
+# Lets system calls fail, takes limits away, kills, interrupts and turns the clock, and prints what came of it: some three minutes.
+# ARGUMENTS='--only kills --kills 10000', '--seed N'.
+faults: setup configure
+	cmake --build $(CMAKE) --target faults_host
+	scripts/faults.py $(CMAKE)/cpp_tests/faults_host $(GUESTS)/c_identity.wasm $(ARGUMENTS)
 
 # Refuses every single allocation of every scenario, where `make test` refuses some. Hours for what compiles: choose with
 # FAULTS='*/Transforms*'.

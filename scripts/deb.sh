@@ -4,7 +4,7 @@
 #   scripts/deb.sh LIBRARY OUT                 packages in OUT
 #   scripts/deb.sh LIBRARY OUT --new-symbols   also writes the exports that are new into packaging/debian
 #
-# DAEMON=ON makes wasm-transformd, too, which takes minutes and what `scripts/setup.sh daemon` installs.
+# TOOL=OFF leaves wasm-transform out, which saves minutes. DAEMON=ON makes wasm-transformd, too, which takes minutes and what `scripts/setup.sh daemon` installs.
 # DEBFULLNAME and DEBEMAIL are the maintainer, DEB_REVISION is the revision of the package. COMPRESSION=1 to 9 is xz's
 # level: with 1 packages take a quarter of the time and are a tenth larger.
 set -euo pipefail
@@ -14,6 +14,7 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1)
 # Packages of the same commit are the same.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$root" log -1 --format=%ct 2>/dev/null || date +%s)}
 export SOURCE_DATE_EPOCH SOURCE=$root LIBRARY=$library COMPRESSION=${COMPRESSION:-6}
+[ "${TOOL:-ON}" = ON ] || export DEB_BUILD_PROFILES="${DEB_BUILD_PROFILES:-} pkg.wasm-engine.notool"
 [ "${DAEMON:-OFF}" != ON ] || export DEB_BUILD_PROFILES="${DEB_BUILD_PROFILES:-} pkg.wasm-engine.daemon"
 maintainer="${DEBFULLNAME:-wasm-engine maintainers} <${DEBEMAIL:-maintainers@wasm-engine.invalid}>"
 

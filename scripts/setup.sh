@@ -33,6 +33,7 @@ core_packages=(
   libsimdjson-dev zlib1g-dev               # its parser of JSON and its gzip
   libboost-dev                             # headers only, for boost/timer/progress_display.hpp and Boost.Asio
   libuv1-dev                               # for the tests of the libuv adapter
+  strace faketime                          # test; `make faults` does harm by them
   prometheus curl                          # test; promtool judges the metrics, curl fetches them
   zstd openssl                             # test; what the tool reads, and whom it trusts
   bindgen libclang1-22 python3-cffi swig   # test; they read the header

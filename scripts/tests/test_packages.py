@@ -18,7 +18,10 @@ PACKAGES = Path(os.environ["PACKAGES"])
 GUESTS = Path(os.environ["GUESTS"])
 NAMES = {"libwasm-engine0", "libwasm-engine0-dbgsym", "libwasm-engine-dev", "mosquitto-plugin-wasm-engine",
          "mosquitto-plugin-wasm-engine-dbgsym", "wasm-transform", "wasm-transform-dbgsym"}
-# `make deb DAEMON=ON`.
+# `make deb TOOL=OFF`, `make deb DAEMON=ON`.
+TOOL = os.environ.get("TOOL") != "OFF"
+if not TOOL:
+    NAMES -= {"wasm-transform", "wasm-transform-dbgsym"}
 DAEMON = os.environ.get("DAEMON") == "ON"
 if DAEMON:
     NAMES |= {"wasm-transformd", "wasm-transformd-dbgsym"}
@@ -80,11 +83,12 @@ class Contents(unittest.TestCase):
             library + r"pkgconfig/wasm_engine\.pc", library + r"cmake/wasm_engine/wasm_engineConfig\.cmake",
             r"usr/include/wasm_engine\.h", r"usr/include/wasm_engine/wasm_engine\.hh",
             r"usr/share/doc/libwasm-engine-dev/examples/c_epoll/main\.c(\.gz)?")
-        has("wasm-transform", r"usr/bin/wasm-transform", r"usr/share/man/man1/wasm-transform\.1\.gz",
-            r"usr/share/bash-completion/completions/wasm-transform",
-            r"usr/share/wasm-engine/templates/(c/src/transform\.c|go/transform/abi\.go|js-guest/glue\.c)",
-            r"usr/share/zsh/vendor-completions/_wasm-transform",
-            r"usr/share/fish/vendor_completions\.d/wasm-transform\.fish")
+        if TOOL:
+            has("wasm-transform", r"usr/bin/wasm-transform", r"usr/share/man/man1/wasm-transform\.1\.gz",
+                r"usr/share/bash-completion/completions/wasm-transform",
+                r"usr/share/wasm-engine/templates/(c/src/transform\.c|go/transform/abi\.go|js-guest/glue\.c)",
+                r"usr/share/zsh/vendor-completions/_wasm-transform",
+                r"usr/share/fish/vendor_completions\.d/wasm-transform\.fish")
         has("mosquitto-plugin-wasm-engine", library + r"mosquitto/mosquitto_wasm\.so",
             r"usr/share/doc/mosquitto-plugin-wasm-engine/README\.md(\.gz)?")
         has("libwasm-engine0-dbgsym", r"usr/lib/debug/\.build-id/../\w+\.debug")
@@ -118,7 +122,7 @@ class Contents(unittest.TestCase):
         depends = {name: run("dpkg-deb", "-f", path, "Depends") for name, path in packages().items()}
         self.assertRegex(depends["libwasm-engine0"], r"libc6 \(>= 2\.\d\d\)")
         self.assertIn("libwasm-engine0 (= ", depends["libwasm-engine-dev"])
-        for name in ("wasm-transform", "mosquitto-plugin-wasm-engine"):
+        for name in ("wasm-transform", "mosquitto-plugin-wasm-engine")[0 if TOOL else 1:]:
             self.assertRegex(depends[name], r"libwasm-engine0 \(>= 0\.\d+\.\d+\)")
         self.assertRegex(depends["mosquitto-plugin-wasm-engine"], r"mosquitto \(>= 2\.0\)")
 

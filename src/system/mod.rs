@@ -6,5 +6,6 @@ pub mod memory;
 pub mod processor_time;
 pub mod processors;
 pub mod scheduling;
+mod signal_stack;
 pub mod signals;
 pub mod ticker;

@@ -3,7 +3,7 @@
 
 use crate::base::error::{Error, Result};
 use crate::base::status::wasm_status as Status;
-use crate::system::memory::reserve;
+use crate::system::signal_stack;
 use core::cell::Cell;
 use core::mem::MaybeUninit;
 
@@ -40,13 +40,10 @@ pub fn unblock() -> Result<()> {
     Err(Error::new(Status::System, format!("the signals could not be unblocked: {why}")))
 }
 
-/// Has Wasmtime make what it keeps for each thread, with an alternate signal stack. Wasmtime panics if there is no
-/// memory for that. So it is looked for first.
+/// Makes what Wasmtime wants of each thread: an alternate signal stack and what it keeps itself.
 pub fn initialize_thread() -> Result<()> {
-    /// The stack with its guard and some more.
-    const NEEDED: usize = 1 << 20;
     if !INITIALIZED.get() {
-        drop(reserve::lease(NEEDED)?);
+        signal_stack::ensure()?;
         wasmtime::Engine::tls_eager_initialize();
         INITIALIZED.set(true);
     }
