@@ -7,3 +7,11 @@ foreach(kind IN ITEMS calls limits signals kills clock)
     "${WASM_ENGINE_GUESTS}/c_identity.wasm" --only ${kind} --few)
   set_tests_properties(faults.${kind} PROPERTIES TIMEOUT 300)
 endforeach()
+
+# Everything at once, at random. `make soak` has ten minutes of it.
+add_executable(random_host random/random_host.cc)
+add_dependencies(random_host wat_guests)
+target_include_directories(random_host PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
+target_link_libraries(random_host PRIVATE wasm_engine Threads::Threads)
+add_test(NAME random.host COMMAND random_host "${WAT_DIR}/t_later.wasm" --seconds 30)
+set_tests_properties(random.host PROPERTIES TIMEOUT 300)
