@@ -4,10 +4,9 @@
 #   scripts/deb.sh LIBRARY OUT                 packages in OUT
 #   scripts/deb.sh LIBRARY OUT --new-symbols   also writes the exports that are new into packaging/debian
 #
-# TOOL=OFF leaves wasm-transform out, which saves minutes. DAEMON=ON makes wasm-transformd, too, which takes minutes and what
-# `scripts/setup.sh daemon` installs.
-# DEBFULLNAME and DEBEMAIL are the maintainer, DEB_REVISION is the revision of the package. COMPRESSION=1 to 9 is xz's
-# level: with 1 packages take a quarter of the time and are a tenth larger.
+# TOOL=OFF leaves wasm-transform out, which saves minutes. DAEMON=ON makes wasm-transformd, too, which takes minutes and
+# what `scripts/setup.sh daemon` installs. DEBFULLNAME and DEBEMAIL are the maintainer, DEB_REVISION is the revision of
+# the package. COMPRESSION=1 to 9 is xz's level: with 1 packages take a quarter of the time and are a tenth larger.
 set -euo pipefail
 library=$1 out=$2 new_symbols=${3:-}
 root=$(cd "$(dirname "$0")/.." && pwd)

@@ -27,8 +27,8 @@ import time
 
 MODES = ("on-demand", "thread-pool", "process-pool")
 PATIENCE = 60  # Seconds. A life takes some hundredths of one.
-# What the kernel may answer, by call. Calls that it cannot refuse (rt_sigaction of a signal that there is, sigaltstack with enough
-# memory) are not among them.
+# What the kernel may answer, by call. Calls that it cannot refuse (rt_sigaction of a signal that there is, sigaltstack
+# with enough memory) are not among them.
 ERRORS = {
     "mmap": ("ENOMEM",), "mprotect": ("ENOMEM",), "munmap": ("ENOMEM",), "madvise": ("ENOMEM", "EINVAL"), "mremap": ("ENOMEM",),
     "clone3": ("EAGAIN",), "clone": ("EAGAIN",), "openat": ("EMFILE", "EACCES", "EROFS", "ENOSPC"), "read": ("EIO",), "pread64": ("EIO",),

@@ -4,9 +4,10 @@
 //
 //   faults_host MODULE on-demand|thread-pool|process-pool CACHE|- SOCKET
 //
-// It says `ready` to SOCKET, a descriptor. For each byte that comes from there it goes through a whole life: a runtime with a code cache, compilation, start,
-// 1,000 records, metrics, stop. Then it says how that was in one message: `ok`, `error STATUS: MESSAGE` or `wrong WHAT`. The answer
-// goes by send(2), of which the library makes no use, so that harm is done to the library alone. What the byte is:
+// It says `ready` to SOCKET, a descriptor. For each byte that comes from there it goes through a whole life: a runtime
+// with a code cache, compilation, start, 1,000 records, metrics, stop. Then it says how that was in one message: `ok`,
+// `error STATUS: MESSAGE` or `wrong WHAT`. The answer goes by send(2), of which the library makes no use, so that harm
+// is done to the library alone. What the byte is:
 //
 //   g  a life          n  a life with a module that no one has seen before
 //   s  with a signal a tenth of a millisecond from now on    f  with a fork each millisecond

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An event loop of the random host: engines and their operations, of which it begins, polls, gives up and ends some at random.
+// An event loop of the random host: engines and their operations, of which it begins, polls, gives up and ends some at
+// random.
 #pragma once
 
 #include "random/world.hh"
@@ -234,7 +235,8 @@ class loop {
   }
 
   void refused(slot& s, slot::kind what, const we::error& e) {
-    // Of a guest that trapped, of a promise that was rejected, of a shared engine that another user stopped, of what was given up.
+    // Of a guest that trapped, of a promise that was rejected, of a shared engine that another user stopped, of what
+    // was given up.
     static const std::set<wasm_status> expected{WASM_STATUS_GUEST_TRAP,      WASM_STATUS_HOST_FUNCTION_FAILED, WASM_STATUS_OUTPUT_REJECTED,
                                                 WASM_STATUS_INVALID_STATE,   WASM_STATUS_CANCELLED,            WASM_STATUS_BUSY,
                                                 WASM_STATUS_POOL_EXHAUSTED};

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A host that does everything at once, at random: loops with engines of their own, threads that settle promises, one that uses the
-// factory cache and reads metrics, and runtimes that come and go.
+// A host that does everything at once, at random: loops with engines of their own, threads that settle promises, one
+// that uses the factory cache and reads metrics, and runtimes that come and go.
 //
 //   random_host LATER.wasm [--seconds N] [--seed N] [--loops N] [--engines N]
 //
-// `LATER.wasm` is wat/t_later.wat, which asks the host, traps or copies as its records say. What must hold at every step: a transform
-// that succeeds has written its input, an operation that waits is woken, each waker is woken or dropped once, and a call that is refused
-// says so with a status that fits. At the end nothing is left: no waker, no thread, no engine. Prints the seed and what was done.
+// `LATER.wasm` is wat/t_later.wat, which asks the host, traps or copies as its records say. What must hold at every
+// step: a transform that succeeds has written its input, an operation that waits is woken, each waker is woken or
+// dropped once, and a call that is refused says so with a status that fits. At the end nothing is left: no waker, no
+// thread, no engine. Prints the seed and what was done.
 #include "random/loop.hh"
 
 #include <wasm_engine/factory_cache.hh>
