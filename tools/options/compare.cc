@@ -16,7 +16,9 @@ namespace {
 
 constexpr const char* about_diff =
     "Both modules get the same input, each in a process of its own. The numbers of CPU time and memory are those of the\n"
-    "processes, with compiled modules. Lines of the outputs are compared in their order.\n"
+    "processes, with compiled modules. Records of the outputs are compared in their order. Both see the same clock and the\n"
+    "same chance: records without a timestamp get the time at which `diff` began, and --seed is 1, unless options say\n"
+    "otherwise.\n"
     "\n"
     "Examples:\n"
     "  wasm-transform diff old.wasm new.wasm lines.txt\n"
