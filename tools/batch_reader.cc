@@ -143,7 +143,8 @@ void batch_reader::end_within(std::uint64_t wanted) {
   _cut_off = _size;
 }
 
-/// Whether a whole batch begins somewhere behind the first byte, or the one at the first byte is whole but for its length.
+/// Whether a whole batch begins somewhere behind the first byte, or the one at the first byte is whole apart from its
+/// length.
 bool batch_reader::has_whole_batch(std::span<const std::uint8_t> content) {
   if (content.size() >= header_size && is_sound(content)) {
     return true;

@@ -35,9 +35,9 @@ struct child_result {
   std::uint64_t memory = 0;          ///< Resident at most, in bytes.
 };
 
-/// Runs a command to its end. Throws `failure` if the program cannot be started. If an `interruption` comes, the command
-/// and what it has started get SIGTERM, and SIGKILL if they do not end soon. It throws `interrupted` then. The command also
-/// gets SIGTERM when this process ends in any other way.
+/// Runs a command to its end. Throws `failure` if the program cannot be started. If an `interruption` comes, the
+/// command and what it has started get SIGTERM, and SIGKILL if they do not end soon. It throws `interrupted` then. The
+/// command also gets SIGTERM when this process ends in any other way.
 [[nodiscard]] child_result run_child(const child_command& command);
 
 /// The path of a program that is on PATH, or that is one.

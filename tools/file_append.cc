@@ -43,8 +43,8 @@ std::string read_at(const descriptor& file, const std::string& path, std::uint64
   return bytes;
 }
 
-/// How many of the source's first bytes the target has at `position`. If something else follows there, whole lines only:
-/// somebody's line may begin as the next one of the source does.
+/// How many of the source's first bytes the target has at `position`. If something else follows there, whole lines
+/// only: somebody's line may begin as the next one of the source does.
 std::uint64_t appended(const descriptor& source, const std::string& from, const descriptor& target, const std::string& to,
                        std::uint64_t position) {
   std::uint64_t same = 0;

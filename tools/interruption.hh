@@ -9,8 +9,8 @@
 
 namespace tool {
 
-/// A signal ends what is being done: what has a destructor is cleaned up, then the process ends by the signal. Not derived
-/// from std::exception, so that nobody takes it for an error.
+/// A signal ends what is being done: what has a destructor is cleaned up, then the process ends by the signal. Not
+/// derived from std::exception, so that nobody takes it for an error.
 struct interrupted {};
 
 /// From here on SIGINT, SIGTERM, SIGHUP and a reader of the output that is gone leave time to write what is to be

@@ -311,7 +311,8 @@ void run(const run_options& o) {
   const bool packs = o.compression != WASM_COMPRESSION_NONE || !o.remote.empty();
   shared common{runtime, factory, o.on_error, o.max_errors, shape, packs, o.compression,
                 o.output_format() == format::batches ? std::optional(o.output_compression) : std::nullopt, writer, letters,
-                files, output, failed, o.name, input_name, stop_reading, !o.profile.empty(), saved.has_value(), done_before, o.default_timestamp};
+                files, output, failed, o.name, input_name, stop_reading, !o.profile.empty(), saved.has_value(), done_before,
+                o.default_timestamp};
   common.passed.lost = done_before.lost;
   std::deque<worker> workers;
   for (std::size_t i = 0; i < o.threads; ++i) {

@@ -24,10 +24,11 @@ struct host_module {
 };
 
 // Those of Redpanda 24 to 26, by src/v/wasm/wasmtime.cc in its repository.
-constexpr std::array<std::string_view, 6> transform_functions = {"check_abi_version_1", "check_abi_version_2", "read_batch_header",
-                                                                 "read_next_record",    "write_record",        "write_record_with_options"};
-constexpr std::array<std::string_view, 6> registry_functions = {"check_abi_version_0",     "get_schema_definition", "get_schema_definition_len",
-                                                                "get_subject_schema",      "get_subject_schema_len", "create_subject_schema"};
+constexpr std::array<std::string_view, 6> transform_functions = {
+    "check_abi_version_1", "check_abi_version_2", "read_batch_header", "read_next_record", "write_record", "write_record_with_options"};
+constexpr std::array<std::string_view, 6> registry_functions = {
+    "check_abi_version_0", "get_schema_definition",  "get_schema_definition_len",
+    "get_subject_schema",  "get_subject_schema_len", "create_subject_schema"};
 constexpr std::array<std::string_view, 44> wasi_functions = {
     "args_get",           "args_sizes_get",          "clock_res_get",         "clock_time_get",   "environ_get",
     "environ_sizes_get",  "fd_advise",               "fd_allocate",           "fd_close",         "fd_datasync",

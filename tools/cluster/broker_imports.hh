@@ -10,8 +10,8 @@
 
 namespace tool {
 
-/// The imports of a module that the broker does not have, as `MODULE.FUNCTION`. With one it cannot be started there. The
-/// broker does not look at imports when it is given a module.
+/// The imports of a module that the broker does not have, as `MODULE.FUNCTION`. With one it cannot be started there.
+/// The broker does not look at imports when it is given a module.
 [[nodiscard]] std::vector<std::string> unknown_imports(std::span<const std::uint8_t> module);
 
 /// Whether the module asks for schemas.

@@ -66,7 +66,8 @@ broker_judgement judge_for_broker(const project& p, std::span<const std::uint8_t
                               byte_count(module.size()), byte_count(limits.module_size)));
   }
   if (p.output_topics.empty() || p.output_topics.size() > limits.output_topics) {
-    all.warnings.push_back(fmt::format("it has {} output topics and the broker takes 1 to {}", p.output_topics.size(), limits.output_topics));
+    all.warnings.push_back(
+        fmt::format("it has {} output topics and the broker takes 1 to {}", p.output_topics.size(), limits.output_topics));
   }
   if (p.environment.size() > limits.variables) {
     all.warnings.push_back(fmt::format("it has {} variables and the broker takes {}", p.environment.size(), limits.variables));

@@ -16,7 +16,8 @@ namespace {
 
 using nlohmann::ordered_json;
 
-/// Headers that every dead letter has behind its own, in their order. Then come those of `optional_headers` that it has.
+/// Headers that every dead letter has behind its own, in their order. Then come those of `optional_headers` that it
+/// has.
 constexpr std::array<std::string_view, 4> added_headers = {"wasm-transform", "wasm-offset", "wasm-error", "wasm-error-message"};
 constexpr std::array<std::string_view, 3> optional_headers = {"wasm-stderr", "wasm-line", how_read_header};
 

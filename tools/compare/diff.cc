@@ -119,11 +119,12 @@ class output_reader {
   std::string _line;
 };
 
-/// Both sides see the same clock and the same chance, which would differ from any run to the next. What the user says of
-/// them comes behind and counts.
+/// Both sides see the same clock and the same chance, which would differ from any run to the next. What the user says
+/// of them comes behind and counts.
 std::vector<std::string> same_world() {
   using namespace std::chrono;
-  return {"--default-timestamp", std::to_string(duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count()), "--seed", "1"};
+  const auto now = duration_cast<milliseconds>(system_clock::now().time_since_epoch());
+  return {"--default-timestamp", std::to_string(now.count()), "--seed", "1"};
 }
 
 void run_side(side& s, const diff_options& o, const std::vector<std::string>& world, const std::string& input,
@@ -292,7 +293,8 @@ void print_json(const comparison& c) {
         return ordered_json();
       }
       const auto& from = *r->from;
-      return ordered_json{{"line", from.line > 0 ? ordered_json(from.line) : ordered_json()}, {"index", from.index}, {"offset", from.offset}};
+      const auto line = from.line > 0 ? ordered_json(from.line) : ordered_json();
+      return ordered_json{{"line", line}, {"index", from.index}, {"offset", from.offset}};
     };
     all["first_difference"] = {{"record", c.first->record},
                                {"old", text(c.first->before)},
