@@ -38,8 +38,8 @@ constexpr const char* about_bench =
     "\n";
 
 constexpr const char* about_replay =
-    "Each record that was a dead letter goes through the guest alone, without the headers that dead letters have and with a\n"
-    "guest that starts anew.\n"
+    "Each record that was a dead letter goes through the guest alone, without the headers that `run` has added and with a\n"
+    "guest that starts anew. A line that was no record is read again as it was read then.\n"
     "\n"
     "Examples:\n"
     "  wasm-transform run old.wasm lines.txt --on-error dead-letter --dead-letter dead.ndjson > out.txt\n"
