@@ -278,7 +278,8 @@ class Replay(ToolTest):
         letter = {"value": "x", "headers": [{"key": f"wasm-{name}", "value": "1"} for name in
                                             ("transform", "offset", "error", "error-message", "line")]}
         self.write("dead.ndjson", "\n\n" + json.dumps(letter))
-        self.assertIn("dead.ndjson:3: the header wasm-input does not say how the line was read", self.replay("c_identity", code=BAD_INPUT).stderr)
+        ended = self.replay("c_identity", code=BAD_INPUT)
+        self.assertIn("dead.ndjson:3: the header wasm-input does not say how the line was read", ended.stderr)
 
     def test_headers_of_the_record_stay(self):
         own = [{"key": "wasm-error", "value": "mine"}, {"key": "wasm-", "value": None}, {"key": "wasm-offset", "value": "7"},
@@ -302,7 +303,8 @@ class Replay(ToolTest):
     def test_places_are_those_of_the_file(self):
         self.write("dead.ndjson", '{"value":"a"}\n\n\n{"value":"b"}\n{"value_base64":"/w=="}\n')
         ended = self.replay("c_identity", code=DIFFERENT)
-        self.assertEqual([line.split(": ")[0] for line in ended.lines[:3]], ["ok     dead.ndjson:1", "ok     dead.ndjson:4", "FAILED dead.ndjson:5"])
+        self.assertEqual([line.split(": ")[0] for line in ended.lines[:3]],
+                         ["ok     dead.ndjson:1", "ok     dead.ndjson:4", "FAILED dead.ndjson:5"])
         self.assertIn("dead.ndjson:5: the guest wrote a value that is not valid UTF-8", ended.lines[3])
         self.assertNotIn("wasm-transform-", ended.bytes.decode())
         self.write("dead.ndjson", '{"value":"a"}\n\n[]\n')

@@ -228,7 +228,8 @@ class Compressed(ToolTest):
                         code = DONE if end and end % len(packed) == 0 else BAD_INPUT
                         self.run_guest("c_identity", "--input-compression", codec, stdin=stream[:end], code=code)
             self.run_guest("c_identity", stdin=packed + b"more", code=BAD_INPUT)
-        self.assertIn("the input is empty and no gzip stream", self.run_guest("c_identity", "--input-compression", "gzip", code=BAD_INPUT).stderr)
+        ended = self.run_guest("c_identity", "--input-compression", "gzip", code=BAD_INPUT)
+        self.assertIn("the input is empty and no gzip stream", ended.stderr)
 
     def test_frames_of_zstandard_that_have_no_content(self):
         frame = subprocess.run(["zstd", "-qc"], input=b"a\n", capture_output=True, check=True).stdout
