@@ -3,6 +3,7 @@
 
 #include "exit_code.hh"
 
+#include <boost/crc.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -51,7 +52,7 @@ std::size_t read_at(int file, std::uint64_t position, std::uint8_t* to, std::siz
 /// What matters here of a batch's header.
 struct batch_reader::header {
   explicit header(const std::uint8_t* bytes)
-      : total_size(std::size_t{big_endian<std::uint32_t>(bytes + 8)} + length_end),
+      : total_size(std::uint64_t{big_endian<std::uint32_t>(bytes + 8)} + length_end),
         magic(bytes[16]),
         attributes(big_endian<std::int16_t>(bytes + 21)),
         producer(big_endian<std::int64_t>(bytes + 43)),
@@ -63,22 +64,35 @@ struct batch_reader::header {
     return magic == 2 && total_size >= header_size && total_size <= max_batch && records >= 0;
   }
 
-  std::size_t total_size;
+  std::uint64_t total_size;
   std::uint8_t magic;
   std::int16_t attributes;
   std::int64_t producer;
   std::int32_t records;
 };
 
-batch_reader::batch_reader(input_stream& input, bool uncommitted)
-    : _input(input), _uncommitted(uncommitted), _batch(1U << 20) {}
+namespace {
+
+/// Whether the whole batch has the checksum, CRC-32C, that its header says.
+bool is_sound(std::span<const std::uint8_t> batch) {
+  constexpr std::size_t crc_at = 17;
+  constexpr std::size_t crc_end = 21;
+  boost::crc_optimal<32, 0x1edc6f41, 0xffffffff, 0xffffffff, true, true> crc;
+  crc.process_bytes(batch.data() + crc_end, batch.size() - crc_end);
+  return big_endian<std::uint32_t>(batch.data() + crc_at) == crc.checksum();
+}
+
+}  // namespace
+
+batch_reader::batch_reader(input_stream& input, bool uncommitted, bool partial)
+    : _input(input), _uncommitted(uncommitted), _partial(partial), _batch(1U << 20) {}
 
 std::optional<std::span<const std::uint8_t>> batch_reader::next() {
   for (;;) {
     _size = 0;
     if (!read(header_size)) {
       if (!_input.interrupted() && !is_padding()) {
-        _cut_off = _size;
+        end_within(header_size);
       }
       return std::nullopt;
     }
@@ -87,34 +101,76 @@ std::optional<std::span<const std::uint8_t>> batch_reader::next() {
       if (is_padding()) {
         return std::nullopt;
       }
-      throw failure(exit_code::bad_input,
-                    h.magic < 2 ? fmt::format("the batch has version {}: only version 2 is read, which Kafka has written "
-                                              "since 0.11, and no segment of Redpanda, which has other headers",
-                                              h.magic)
-                                : "there is no record batch of Kafka here");
+      refuse(h.magic < 2 ? fmt::format("the batch has version {}: only version 2 is read, which Kafka has written "
+                                       "since 0.11, and no segment of Redpanda, which has other headers",
+                                       h.magic)
+                         : "there is no record batch of Kafka here");
     }
     if (!read(h.total_size)) {
       if (!_input.interrupted()) {
-        _cut_off = _size;
+        end_within(h.total_size);
       }
       return std::nullopt;
     }
-    const auto position = _position;
-    _position += h.total_size;
-    if (is_wanted(h, position)) {
+    _begin = _position;
+    if (is_wanted(h)) {
+      _position += h.total_size;
       _records = static_cast<std::uint32_t>(h.records);
       return std::span<const std::uint8_t>(_batch).first(h.total_size);
     }
+    _position += h.total_size;
   }
+}
+
+/// Throws with the place of the batch that was read.
+void batch_reader::refuse(const std::string& why) const {
+  throw failure(exit_code::bad_input, fmt::format("at byte {}: {}", _position, why));
+}
+
+/// The input ends within a batch, or a damaged length says so.
+void batch_reader::end_within(std::uint64_t wanted) {
+  const auto content = std::span<const std::uint8_t>(_batch).first(_size);
+  if (has_whole_batch(content)) {
+    refuse(fmt::format("the batch's length is damaged: it says {} bytes, the input has {} more, and whole batches begin within "
+                       "them",
+                       wanted, _size));
+  }
+  if (!_partial) {
+    refuse(fmt::format("the input ends within a batch: {} of its {}{} bytes are there. A part of a fetch or of a segment may end "
+                       "so: --ignore-partial-batch leaves it out",
+                       _size, wanted == header_size ? "at least " : "", wanted));
+  }
+  _cut_off = _size;
+}
+
+/// Whether a whole batch begins somewhere behind the first byte, or the one at the first byte is whole apart from its
+/// length.
+bool batch_reader::has_whole_batch(std::span<const std::uint8_t> content) {
+  if (content.size() >= header_size && is_sound(content)) {
+    return true;
+  }
+  // Content that looks like headers everywhere must not take forever.
+  std::uint64_t budget = 4 * std::uint64_t{content.size()};
+  for (std::size_t at = 1; at + header_size <= content.size(); ++at) {
+    const header h(content.data() + at);
+    if (!h.is_batch() || at + h.total_size > content.size() || h.total_size > budget) {
+      continue;
+    }
+    if (is_sound(content.subspan(at, h.total_size))) {
+      return true;
+    }
+    budget -= h.total_size;
+  }
+  return false;
 }
 
 /// Reads until there are so many bytes of the batch. False if the input ends before.
 bool batch_reader::read(std::size_t size) {
-  if (_batch.size() < size) {
-    _batch.resize(size);
-  }
   while (_size < size) {
-    const auto got = _input.read(reinterpret_cast<char*>(_batch.data()) + _size, size - _size);
+    if (_size == _batch.size()) {
+      _batch.resize(std::min(2 * _size, size));  // a length that is damaged takes no memory
+    }
+    const auto got = _input.read(reinterpret_cast<char*>(_batch.data()) + _size, std::min(size, _batch.size()) - _size);
     if (got == 0) {
       return false;
     }
@@ -137,18 +193,22 @@ bool batch_reader::is_padding() {
   }
 }
 
-bool batch_reader::is_wanted(const header& h, std::uint64_t position) {
+bool batch_reader::is_wanted(const header& h) {
+  if (!h.is_control() && (_uncommitted || !h.is_transactional())) {
+    return true;
+  }
+  // Nobody else looks at what is left out.
+  if (!is_sound(std::span<const std::uint8_t>(_batch).first(h.total_size))) {
+    refuse("the batch's checksum is wrong (batch-crc)");
+  }
   if (h.is_control()) {
     return false;
-  }
-  if (_uncommitted || !h.is_transactional()) {
-    return true;
   }
   if (!_scanned) {
     find_aborted();
     _scanned = true;
   }
-  if (_aborted.contains(position)) {
+  if (_aborted.contains(_position)) {
     _left_out += static_cast<std::uint64_t>(h.records);
     return false;
   }
@@ -199,17 +259,17 @@ void batch_reader::skip_to(std::uint64_t position) {
   _position = position;
 }
 
-std::string batch_reader::remarks() const {
-  std::string text;
+std::vector<std::string> batch_reader::remarks() const {
+  std::vector<std::string> all;
   if (_left_out > 0) {
-    text += fmt::format("{} records were left out: their transactions were aborted or have not ended (--uncommitted takes "
-                        "them)\n",
-                        _left_out);
+    all.push_back(fmt::format("{} records were left out: their transactions were aborted or have not ended (--uncommitted takes "
+                              "them)",
+                              _left_out));
   }
   if (_cut_off > 0) {
-    text += fmt::format("the last batch is cut off: its {} bytes were left out\n", _cut_off);
+    all.push_back(fmt::format("the last batch is cut off: its {} bytes were left out", _cut_off));
   }
-  return text;
+  return all;
 }
 
 }  // namespace tool

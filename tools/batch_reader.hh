@@ -21,32 +21,39 @@ class batch_reader {
  public:
   static constexpr std::size_t max_batch = 256U << 20;
 
-  batch_reader(input_stream& input, bool uncommitted);
+  /// `partial`: the input may end within a batch, which is left out.
+  batch_reader(input_stream& input, bool uncommitted, bool partial);
 
   /// The next batch. Valid until the next call. None at the end. Throws `failure`.
   [[nodiscard]] std::optional<std::span<const std::uint8_t>> next();
   /// Of the batch that `next` gave.
   [[nodiscard]] std::uint32_t records() const noexcept { return _records; }
-  /// Where the batch that `next` gave ends in the decompressed input.
+  /// Where the batch that `next` gave begins and ends in the decompressed input.
+  [[nodiscard]] std::uint64_t begin_position() const noexcept { return _begin; }
   [[nodiscard]] std::uint64_t end_position() const noexcept { return _position; }
 
   /// Goes on from a place that `end_position` was at. Throws `failure`.
   void skip_to(std::uint64_t position);
 
-  /// What the user should know about the input at its end. Empty if nothing.
-  [[nodiscard]] std::string remarks() const;
+  /// What the user should know about the input at its end.
+  [[nodiscard]] std::vector<std::string> remarks() const;
 
  private:
   struct header;
+  [[noreturn]] void refuse(const std::string& why) const;
+  void end_within(std::uint64_t wanted);
+  static bool has_whole_batch(std::span<const std::uint8_t> content);
   bool read(std::size_t size);
   bool is_padding();
-  bool is_wanted(const header& h, std::uint64_t position);
+  bool is_wanted(const header& h);
   void find_aborted();
 
   input_stream& _input;
   const bool _uncommitted;
+  const bool _partial;
   std::vector<std::uint8_t> _batch;
   std::size_t _size = 0;  ///< Bytes of `_batch` that were read.
+  std::uint64_t _begin = 0;
   std::uint64_t _position = 0;
   std::uint32_t _records = 0;
   bool _scanned = false;

@@ -30,6 +30,7 @@ struct input_batch {
     std::uint64_t index;     ///< Of the first record among all of the input. From 0.
     std::uint32_t records;   ///< 1 for a line.
     input_place before;      ///< Behind what comes before it.
+    std::uint64_t position = 0;  ///< Of one of Kafka's batches: where it begins, in bytes of the decompressed input.
   };
   std::string text;  ///< The parts one behind the other, and behind them what `line_reader::padding` says.
   std::vector<part> parts;

@@ -17,7 +17,7 @@ namespace tool {
 
 namespace {
 using nlohmann::json;
-constexpr int version = 2;
+constexpr int version = 3;
 // A disk does not mind that often, and a run that is killed has not much to do again.
 constexpr std::chrono::milliseconds interval(250);
 constexpr std::uint64_t much = 16U << 20;
@@ -61,6 +61,7 @@ std::optional<checkpoint_state> checkpoint::read() const {
     s.progress.records_in = saved.at("records_in");
     s.progress.lost = saved.at("lost");
     s.files.sizes = saved.at("sizes").get<std::vector<std::uint64_t>>();
+    s.files.append_at = saved.at("append_at");
     s.columns = saved.at("columns").get<std::vector<std::string>>();
     s.complete = saved.at("complete");
     return s;
@@ -86,6 +87,7 @@ void checkpoint::write(const checkpoint_state& s, output_files& files) {
                    {"records_in", s.progress.records_in},
                    {"lost", s.progress.lost},
                    {"sizes", s.files.sizes},
+                   {"append_at", s.files.append_at},
                    {"columns", s.columns},
                    {"complete", s.complete}};
   output_file file(_path, output_file::mode::replace, true);

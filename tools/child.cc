@@ -3,9 +3,11 @@
 
 #include "exit_code.hh"
 #include "file.hh"
+#include "interruption.hh"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -13,9 +15,13 @@
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
+#include <optional>
 #include <poll.h>
+#include <span>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
 
 namespace tool {
@@ -66,31 +72,117 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   return all;
 }
 
-/// Reads both pipes to their ends. False at the end of one.
-bool take(int fd, std::string& to) {
+/// What a command writes, as far as it is kept.
+class capture {
+ public:
+  void add(std::string_view bytes) {
+    const auto first = std::min(bytes.size(), half - _first.size());
+    _first += bytes.substr(0, first);
+    _last += bytes.substr(first);
+    if (_last.size() > 2 * half) {
+      const auto out = _last.size() - half;
+      _last.erase(0, out);
+      _left_out += out;
+    }
+  }
+
+  [[nodiscard]] std::string text() const {
+    const auto last = std::string_view(_last).substr(_last.size() > half ? _last.size() - half : 0);
+    const auto out = _left_out + _last.size() - last.size();
+    return out == 0 ? _first + _last : fmt::format("{}\n… {} bytes are left out …\n{}", _first, out, last);
+  }
+
+ private:
+  static constexpr std::size_t half = most_captured / 2;
+  std::string _first;
+  std::string _last;
+  std::uint64_t _left_out = 0;
+};
+
+/// Reads some of a pipe. False at its end.
+bool take(int fd, capture& to) {
   std::array<char, 65536> block{};
   const auto got = ::read(fd, block.data(), block.size());
   if (got < 0 && errno == EINTR) {
     return true;
   }
   if (got > 0) {
-    to.append(block.data(), static_cast<std::size_t>(got));
+    to.add({block.data(), static_cast<std::size_t>(got)});
   }
   return got > 0;
 }
 
+/// Reads both pipes to their ends, or until a signal comes.
 void read_both(int out, int err, child_result& result) {
-  std::array<pollfd, 2> fds = {pollfd{out, POLLIN, 0}, pollfd{err, POLLIN, 0}};
-  while (fds[0].fd >= 0 || fds[1].fd >= 0) {
+  capture output;
+  capture errors;
+  std::array<pollfd, 3> fds = {pollfd{out, POLLIN, 0}, pollfd{err, POLLIN, 0}, pollfd{interruption::file(), POLLIN, 0}};
+  while ((fds[0].fd >= 0 || fds[1].fd >= 0) && fds[2].revents == 0) {
     if (::poll(fds.data(), fds.size(), -1) < 0) {
       continue;
     }
-    for (auto& one : fds) {
-      if (one.fd >= 0 && one.revents != 0 && !take(one.fd, one.fd == out ? result.output : result.errors)) {
+    for (auto& one : std::span(fds).first(2)) {
+      if (one.fd >= 0 && one.revents != 0 && !take(one.fd, one.fd == out ? output : errors)) {
         one.fd = -1;
       }
     }
   }
+  result.output = output.text();
+  result.errors = errors.text();
+}
+
+/// Waits for the end of a process, which leads a group. A signal to us ends the group.
+int wait_for(pid_t pid, rusage& used) {
+  using clock = std::chrono::steady_clock;
+  // `run` takes `interruption::grace` at most to end.
+  constexpr auto patience = interruption::grace + std::chrono::seconds(2);
+  constexpr auto pause = std::chrono::milliseconds(1);
+  std::optional<clock::time_point> asked;
+  for (;;) {
+    const bool signalled = interruption::file() >= 0 && interruption::signal() != 0;
+    siginfo_t info{};
+    // Leaves it to be waited for: until then nobody else gets its number.
+    if (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) != 0 && errno != EINTR) {
+      throw failure(exit_code::other, fmt::format("cannot wait for a process: {}", std::strerror(errno)));
+    }
+    if (info.si_pid == pid) {
+      if (signalled) {
+        ::kill(-pid, SIGKILL);  // what it leaves behind
+      }
+      int status = 0;
+      while (::wait4(pid, &status, 0, &used) < 0 && errno == EINTR) {
+      }
+      return status;
+    }
+    if (signalled && !asked) {
+      asked = clock::now();
+      ::kill(-pid, SIGTERM);
+    } else if (asked && clock::now() - *asked > patience) {
+      ::kill(-pid, SIGKILL);
+    }
+    std::this_thread::sleep_for(pause);
+  }
+}
+
+/// What the child does between fork and exec: calls that are safe after a signal only.
+[[noreturn]] void become(const child_command& command, const char* program, const char* input, const pipe_ends& out,
+                         const pipe_ends& err, const pipe_ends& broken, pid_t parent, char* const* arguments, char* const* environment) {
+  // Its own group, which we can end as a whole. A signal from the terminal comes to us alone then.
+  (void)::setpgid(0, 0);
+  (void)::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (::getppid() != parent) {
+    ::_exit(127);
+  }
+  (void)::signal(SIGPIPE, SIG_DFL);
+  const int in = ::open(input, O_RDONLY | O_CLOEXEC);
+  if (in >= 0 && ::dup2(in, STDIN_FILENO) >= 0 && ::dup2(out.write.get(), STDOUT_FILENO) >= 0 &&
+      (command.shows_errors || ::dup2(err.write.get(), STDERR_FILENO) >= 0) &&
+      (command.directory.empty() || ::chdir(command.directory.c_str()) == 0)) {
+    ::execve(program, arguments, environment);
+  }
+  const int why = errno;
+  (void)!::write(broken.write.get(), &why, sizeof why);
+  ::_exit(127);
 }
 
 std::chrono::nanoseconds duration(const timeval& t) {
@@ -108,36 +200,29 @@ child_result run_child(const child_command& command) {
   if (!program) {
     throw failure(exit_code::other, fmt::format("{} is not there", command.arguments.front()));
   }
+  interruption::check();
   const std::string input = command.input.empty() ? "/dev/null" : command.input;
   auto out = make_pipe();
   auto err = make_pipe();
   auto broken = make_pipe();
   const auto begin = std::chrono::steady_clock::now();
+  const auto self = ::getpid();
   const auto pid = ::fork();
   if (pid < 0) {
     throw failure(exit_code::other, fmt::format("cannot start {}: {}", command.arguments.front(), std::strerror(errno)));
   }
   if (pid == 0) {
-    // Between fork and exec: calls that are safe after a signal only.
-    const int in = ::open(input.c_str(), O_RDONLY | O_CLOEXEC);
-    if (in >= 0 && ::dup2(in, STDIN_FILENO) >= 0 && ::dup2(out.write.get(), STDOUT_FILENO) >= 0 &&
-        (command.shows_errors || ::dup2(err.write.get(), STDERR_FILENO) >= 0) &&
-        (command.directory.empty() || ::chdir(command.directory.c_str()) == 0)) {
-      ::execve(program->c_str(), arguments.data(), environment.data());
-    }
-    const int why = errno;
-    (void)!::write(broken.write.get(), &why, sizeof why);
-    ::_exit(127);
+    become(command, program->c_str(), input.c_str(), out, err, broken, self, arguments.data(), environment.data());
   }
+  (void)::setpgid(pid, pid);  // as the child does, whoever comes first
   out.write = descriptor();
   err.write = descriptor();
   broken.write = descriptor();
   child_result result;
   read_both(out.read.get(), err.read.get(), result);
-  int status = 0;
   rusage used{};
-  while (::wait4(pid, &status, 0, &used) < 0 && errno == EINTR) {
-  }
+  const int status = wait_for(pid, used);
+  interruption::check();
   int why = 0;
   if (::read(broken.read.get(), &why, sizeof why) == sizeof why) {
     throw failure(exit_code::other, fmt::format("cannot start {}: {}", command.arguments.front(), std::strerror(why)));

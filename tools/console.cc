@@ -139,6 +139,7 @@ void console::show(const std::string& text) {
 std::string console::take() {
   auto lines = std::exchange(_lines, {});
   if (const auto dropped = std::exchange(_dropped, 0); dropped > 0) {
+    _all_dropped += dropped;
     lines += fmt::format(
         "wasm-transform: {} log lines were dropped: the guests write them faster than they can be shown\n", dropped);
   }

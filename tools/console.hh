@@ -53,6 +53,8 @@ class console {
 
   /// Writes the queued lines.
   void flush();
+  /// Lines of guests that were not shown. After `run`.
+  [[nodiscard]] std::uint64_t dropped() const noexcept { return _all_dropped; }
   /// Writes text for the user after the queued lines.
   void print(const std::string& text);
 
@@ -68,6 +70,7 @@ class console {
   std::condition_variable _changed;
   std::string _lines;
   std::uint64_t _dropped = 0;
+  std::uint64_t _all_dropped = 0;
   bool _finished = false;
 };
 

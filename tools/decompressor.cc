@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include <array>
+#include <algorithm>
 #include <new>
 #include <utility>
 #include <vector>
@@ -18,6 +18,8 @@ namespace {
 
 constexpr std::string_view gzip_magic("\x1f\x8b\x08");
 constexpr std::string_view zstd_magic("\x28\xb5\x2f\xfd");
+/// Of frames without content, behind a first byte from 0x50 to 0x5f. Parallel compressors begin with one.
+constexpr std::string_view skippable_magic("\x2a\x4d\x18");
 constexpr std::size_t block = 256U << 10;
 
 [[noreturn]] void refuse(const char* codec, const char* why) {
@@ -28,10 +30,20 @@ constexpr std::size_t block = 256U << 10;
 
 constexpr const char* cut_off = "is cut off";
 
+/// Whether one of the two begins with the other.
+bool agree(std::string_view a, std::string_view b) {
+  const auto common = std::min(a.size(), b.size());
+  return a.substr(0, common) == b.substr(0, common);
+}
+
+bool may_be_skippable(std::string_view begin) {
+  return begin.empty() || ((static_cast<unsigned char>(begin[0]) & 0xf0U) == 0x50 && agree(begin.substr(1), skippable_magic));
+}
+
 /// The part that both codecs have: compressed bytes that were read and not yet used.
 class buffered : public decompressor {
  protected:
-  explicit buffered(source from) : _from(std::move(from)), _input(block) {}
+  buffered(source from, const char* codec) : _from(std::move(from)), _codec(codec), _input(block) {}
 
   /// Whether there are compressed bytes. Reads more if all were used.
   bool fill() {
@@ -39,18 +51,31 @@ class buffered : public decompressor {
       _begin = 0;
       _end = _from(_input.data(), _input.size());
     }
+    _any = _any || _begin < _end;
     return _begin < _end;
   }
 
+  /// The end of the compressed bytes. No bytes at all are no stream either.
+  void end(bool within) const {
+    if (within) {
+      refuse(_codec, cut_off);
+    }
+    if (!_any) {
+      throw failure(exit_code::bad_input, fmt::format("the input is empty and no {} stream", _codec));
+    }
+  }
+
   source _from;
+  const char* _codec;
   std::vector<char> _input;
   std::size_t _begin = 0;
   std::size_t _end = 0;
+  bool _any = false;  ///< There were compressed bytes.
 };
 
 class gzip_decompressor : public buffered {
  public:
-  explicit gzip_decompressor(source from) : buffered(std::move(from)) {
+  explicit gzip_decompressor(source from) : buffered(std::move(from), "gzip") {
     constexpr int gzip_only = 15 + 16;
     if (inflateInit2(&_stream, gzip_only) != Z_OK) {
       throw std::bad_alloc();
@@ -62,9 +87,7 @@ class gzip_decompressor : public buffered {
   std::size_t read(char* to, std::size_t room) override {
     for (;;) {
       if (!fill()) {
-        if (_within) {
-          refuse("gzip", cut_off);
-        }
+        end(_within);
         return 0;
       }
       if (!std::exchange(_within, true)) {
@@ -79,7 +102,7 @@ class gzip_decompressor : public buffered {
       if (state == Z_STREAM_END) {
         _within = false;
       } else if (state != Z_OK && state != Z_BUF_ERROR) {
-        refuse("gzip", _stream.msg != nullptr ? _stream.msg : "is damaged");
+        refuse(_codec, _stream.msg != nullptr ? _stream.msg : "is damaged");
       }
       if (const auto got = room - _stream.avail_out; got > 0) {
         return got;
@@ -94,7 +117,7 @@ class gzip_decompressor : public buffered {
 
 class zstd_decompressor : public buffered {
  public:
-  explicit zstd_decompressor(source from) : buffered(std::move(from)) {
+  explicit zstd_decompressor(source from) : buffered(std::move(from), "Zstandard") {
     if (_stream == nullptr) {
       throw std::bad_alloc();
     }
@@ -105,16 +128,14 @@ class zstd_decompressor : public buffered {
       // A frame may have output left although all input was used.
       const bool has_input = fill();
       if (!has_input && !_flushing) {
-        if (_within) {
-          refuse("Zstandard", cut_off);
-        }
+        end(_within);
         return 0;
       }
       ZSTD_inBuffer input{_input.data() + _begin, _end - _begin, 0};
       ZSTD_outBuffer output{to, room, 0};
       const auto left = ZSTD_decompressStream(_stream.get(), &output, &input);
       if (ZSTD_isError(left) != 0) {
-        refuse("Zstandard", ZSTD_getErrorName(left));
+        refuse(_codec, ZSTD_getErrorName(left));
       }
       _begin += input.pos;
       _within = left != 0;
@@ -141,11 +162,14 @@ std::unique_ptr<decompressor> decompressor::create(input_codec codec, source fro
 }
 
 input_codec codec_of(std::string_view begin) {
-  for (const auto& [magic, codec] : {std::pair(gzip_magic, input_codec::gzip), std::pair(zstd_magic, input_codec::zstd)}) {
-    const auto common = std::min(magic.size(), begin.size());
-    if (begin.substr(0, common) == magic.substr(0, common)) {
-      return common == magic.size() ? codec : input_codec::automatic;
-    }
+  const auto decided = [&](std::size_t size, input_codec codec) {
+    return begin.size() >= size ? codec : input_codec::automatic;
+  };
+  if (agree(begin, gzip_magic)) {
+    return decided(gzip_magic.size(), input_codec::gzip);
+  }
+  if (agree(begin, zstd_magic) || may_be_skippable(begin)) {
+    return decided(magic_size, input_codec::zstd);
   }
   return input_codec::none;
 }

@@ -2,6 +2,7 @@
 #include "file.hh"
 
 #include "exit_code.hh"
+#include "interruption.hh"
 
 #include <fmt/format.h>
 
@@ -39,6 +40,7 @@ std::vector<std::uint8_t> read_module(const std::string& path) {
   std::size_t size = 0;
   for (;;) {
     bytes.resize(size + (1U << 20));
+    interruption::wait(file.get());
     const auto got = ::read(file.get(), bytes.data() + size, bytes.size() - size);
     if (got < 0 && errno == EINTR) {
       continue;

@@ -42,15 +42,15 @@ void guest_input::clear() {
   _batches.clear();
   _records = _bytes = 0;
   _first_record = 0;
-  _now = now_ms();
+  _now = _time.value_or(now_ms());
 }
 
 void guest_input::add(const record& r, const input_batch& all, std::size_t part) {
   const auto& p = all.parts[part];
   const auto offset = r.offset ? *r.offset : static_cast<std::int64_t>(p.index);
   const auto size = size_of(r.payload);
-  _items.push_back({{offset, p.line, p.index, r.partition, part, all.parts.size(), all.parts.front().line, all.parts.back().line},
-                    size});
+  _items.push_back({{offset, p.line, p.index, r.partition, part, all.parts.size(), all.parts.front().line, all.parts.back().line, 0},
+                    size, r.payload.value});
   _list.add(r.payload, offset, r.timestamp.value_or(_now));
   ++_records;
   _bytes += size;
@@ -63,7 +63,7 @@ void guest_input::add(const record& r, const input_batch& all, std::size_t part)
 void guest_input::add_raw(const input_batch& all, std::size_t part) {
   const auto& p = all.parts[part];
   _groups.push_back({_items.size(), p.records, true});
-  _items.push_back({{0, p.line, p.index, {}, 0, p.records, p.line, p.line + p.records - 1}, p.size});
+  _items.push_back({{0, p.line, p.index, {}, 0, p.records, p.line, p.line + p.records - 1, p.position}, p.size, {}});
   _batches.push_back(wasmengine::as_bytes(wasmengine::as_slice(all.text_of(p))));
   _records += p.records;
   _bytes += p.size;
@@ -116,6 +116,11 @@ guest_input::origin guest_input::origin_of(std::size_t batch, std::size_t index,
   from.index += index;
   from.in_batch = index;
   return from;
+}
+
+wasmengine::field guest_input::value_of(std::size_t batch, std::size_t index) const {
+  const auto& g = _groups[batch];
+  return g.raw ? std::nullopt : _items[g.first + index].value;
 }
 
 std::size_t guest_input::records_before(std::size_t batch, std::size_t index) const noexcept {

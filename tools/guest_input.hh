@@ -31,7 +31,10 @@ class guest_input {
     std::size_t batch_size;  ///< Of that.
     std::uint64_t first_line;  ///< Of that.
     std::uint64_t last_line;
+    std::uint64_t position;  ///< As in `input_batch::part`.
   };
+  /// `time` is that of records without one, in milliseconds since 1970. None: when they are read.
+  explicit guest_input(std::optional<std::int64_t> time) : _time(time) {}
   /// Begins anew.
   void clear();
 
@@ -63,6 +66,8 @@ class guest_input {
     return engine.transform_many(_batches, sink, _first_record);
   }
 
+  /// Whether records are lines, and not of Kafka's batches.
+  [[nodiscard]] bool has_lines() const noexcept { return _groups.empty() || !_groups.front().raw; }
   /// Batches of the call. Records that are not packed are one.
   [[nodiscard]] std::size_t batches() const noexcept { return _groups.size(); }
   [[nodiscard]] std::size_t records_of(std::size_t batch) const noexcept { return _groups[batch].records; }
@@ -70,6 +75,8 @@ class guest_input {
   [[nodiscard]] std::size_t bytes_of(std::size_t batch, std::size_t records) const;
   /// The record with this index in this batch. Of Kafka's batches the offset must be known.
   [[nodiscard]] origin origin_of(std::size_t batch, std::size_t index, std::int64_t offset = 0) const;
+  /// The value of that record. None also if it is in one of Kafka's batches.
+  [[nodiscard]] wasmengine::field value_of(std::size_t batch, std::size_t index) const;
   /// The number of records up to this one.
   [[nodiscard]] std::size_t records_before(std::size_t batch, std::size_t index) const noexcept;
 
@@ -77,6 +84,7 @@ class guest_input {
   struct item {
     origin from;
     std::size_t size;
+    wasmengine::field value;  ///< Borrowed, as the record is.
   };
   struct group {
     std::size_t first;    ///< Index in `_items`. Of Kafka's batches too, which have one item each.
@@ -92,6 +100,7 @@ class guest_input {
   std::size_t _records = 0;
   std::size_t _bytes = 0;
   std::uint32_t _first_record = 0;
+  const std::optional<std::int64_t> _time;
   std::int64_t _now = 0;  ///< The time of records that have none.
 };
 

@@ -115,7 +115,7 @@ void input_reader::read_header(line_reader& lines) {
 }
 
 void input_reader::read_batches() {
-  batch_reader batches(_input, _settings.uncommitted);
+  batch_reader batches(_input, _settings.uncommitted, _settings.partial_batch);
   if (_settings.begin.place.position > 0) {
     batches.skip_to(_settings.begin.place.position);
   }
@@ -127,7 +127,7 @@ void input_reader::read_batches() {
     const auto index = _index;
     _index += batches.records();
     add(wasmengine::as_text(wasmengine::as_slice(*batch)),
-        {0, 0, index + 1, index, batches.records(), _before});
+        {0, 0, index + 1, index, batches.records(), _before, batches.begin_position()});
     _before = {batches.end_position(), 0, _index};
   }
   _remarks = batches.remarks();

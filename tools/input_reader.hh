@@ -28,6 +28,7 @@ class input_reader {
     std::string name;  ///< For messages.
     char delimiter = '\n';
     bool uncommitted = false;
+    bool partial_batch = false;
     std::size_t batch_size = 1000;
     run_progress begin;  ///< What an earlier run has done.
   };
@@ -40,8 +41,8 @@ class input_reader {
   void run() noexcept;
   /// Delivers what there is. On the reading thread.
   void flush() { _batches.flush(); }
-  /// After `run`: what the user should know of the input. Empty if nothing.
-  [[nodiscard]] const std::string& remarks() const noexcept { return _remarks; }
+  /// After `run`: what the user should know of the input.
+  [[nodiscard]] const std::vector<std::string>& remarks() const noexcept { return _remarks; }
 
   /// Whether the header of CSV has been read.
   void set_on_columns(std::function<void()> on_columns) { _on_columns = std::move(on_columns); }
@@ -64,7 +65,7 @@ class input_reader {
   bool _has_routes;
   batcher _batches;
   std::function<void()> _on_columns;
-  std::string _remarks;
+  std::vector<std::string> _remarks;
   std::uint64_t _line = 0;
   std::uint64_t _index;
   input_place _before;  ///< Behind what was added last.

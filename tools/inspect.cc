@@ -12,7 +12,9 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <string>
+#include <string_view>
 
 namespace tool {
 
@@ -22,8 +24,9 @@ using nlohmann::json;
 
 constexpr std::size_t most_functions = 15;  // of a text
 
-/// Which SDK made it, by what only that has. Redpanda's SDKs of C++ and JavaScript declare version 1 of the ABI.
-json sdk_of(const json& module, const module_sizes& sizes) {
+/// Which SDK made it, by what only that has. Redpanda's SDKs of C++ and JavaScript declare version 1 of the ABI. Go names
+/// its modules in the data also where names of functions were removed.
+json sdk_of(const json& module, const module_sizes& sizes, std::span<const std::uint8_t> bytes) {
   struct sign {
     const char* part;  ///< Of a function's name.
     const char* sdk;
@@ -40,6 +43,10 @@ json sdk_of(const json& module, const module_sizes& sizes) {
         return s.sdk;
       }
     }
+  }
+  const std::string_view data(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (module.at("language") == "Go" && data.find(signs[1].part) != data.npos) {
+    return signs[1].sdk;
   }
   if (module.at("abi_version") == 1) {
     return "one of ABI version 1, as Redpanda's for C++ and JavaScript are";
@@ -161,7 +168,7 @@ void inspect(const inspect_options& o) {
   auto module = json::parse(runtime.inspect(bytes).value());
   const auto sizes = sizes_of_module(bytes);
   module["sha256"] = sha256(bytes);
-  module["sdk"] = sdk_of(module, sizes);
+  module["sdk"] = sdk_of(module, sizes, bytes);
   module["sections"] = as_json(sizes.sections);
   module["function_sizes"] = as_json(sizes.functions);
   if (o.json) {

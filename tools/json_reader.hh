@@ -15,16 +15,23 @@ namespace tool {
 /// A value that was parsed. Lives until its reader parses again.
 using json_value = simdjson::dom::element;
 
+/// What becomes of a number that neither 64 bits nor a double can hold. It is JSON nevertheless.
+enum class large_numbers {
+  refused,
+  as_text,  ///< A string of its digits.
+};
+
 /// Used by one thread.
 class json_reader {
  public:
   /// Checks that the text is a value in JSON. Behind it `line_reader::padding` can be read. Throws `failure`.
   void check(std::string_view text);
-  /// Parses it. Throws `failure`, also for numbers that no type of C has.
-  [[nodiscard]] json_value parse(std::string_view text);
+  /// Parses it. Throws `failure`.
+  [[nodiscard]] json_value parse(std::string_view text, large_numbers numbers);
 
  private:
   simdjson::dom::parser _parser;
+  std::string _rewritten;
 };
 
 /// `object`, `array`, `string`, `number`, `boolean` or `null`.

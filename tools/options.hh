@@ -42,11 +42,15 @@ struct run_options {
   std::vector<std::string> columns;  ///< csv: of the output. Empty: those of the input, or of the first record.
   input_codec codec = input_codec::automatic;
   bool uncommitted = false;  ///< batches: also records whose transactions were aborted or are open.
+  bool partial_batch = false;  ///< batches: the input may end within one.
   std::string key_field;
   std::string headers_field;
   std::string output_key_field;
   std::string output_headers_field;
   bool origin = false;  ///< Output says whose it is.
+  std::string places;   ///< File that says for each output record whose it is.
+  std::optional<std::int64_t> default_timestamp;  ///< Of records that have none, in milliseconds since 1970. None: now.
+  std::uint64_t seed = 0;  ///< Of what guests take for chance. 0: the system's.
   wasm_compression output_compression = WASM_COMPRESSION_NONE;
   std::string checkpoint;  ///< File.
   std::string name;

@@ -2,6 +2,7 @@
 #include "output_files.hh"
 
 #include "exit_code.hh"
+#include "file_append.hh"
 #include "interruption.hh"
 
 #include <fmt/format.h>
@@ -11,7 +12,6 @@
 #include <cerrno>
 #include <climits>
 #include <csignal>
-#include <cstdio>  // renameat2
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
@@ -58,34 +58,6 @@ std::string resolved(const std::string& path) {
   std::string result(real);
   std::free(real);
   return result;
-}
-
-/// Appends the lines of a file to another and removes it. If there is none to append to, it gets its name. It may be
-/// gone: that was done before then.
-void append_file(const std::string& from, const std::string& to) {
-  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0 || errno == ENOENT) {
-    return;
-  }
-  output_file target(to, output_file::mode::append);
-  const auto source = open_input(from);
-  std::string lines;
-  for (ssize_t got = 1; got != 0;) {
-    const auto size = lines.size();
-    lines.resize(size + (1U << 20));
-    got = ::read(source.get(), lines.data() + size, lines.size() - size);
-    if (got < 0 && errno != EINTR) {
-      fail("read", from);
-    }
-    lines.resize(size + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
-    // Whole lines: others may append between two writes.
-    const auto whole = got == 0 ? lines.size() : lines.rfind('\n') + 1;
-    target.write(std::string_view(lines).substr(0, whole));
-    lines.erase(0, whole);
-  }
-  target.sync();
-  if (::unlink(from.c_str()) != 0) {
-    fail("remove", from);
-  }
 }
 
 }  // namespace
@@ -169,7 +141,9 @@ void output_file::write(std::string_view bytes) {
   _size += bytes.size();
 }
 
-void output_file::commit() {
+std::uint64_t output_file::append_at() const { return _mode == mode::resumable_append ? append_position(_path) : 0; }
+
+void output_file::commit(std::uint64_t append_at) {
   if (::close(_file.release()) != 0) {
     fail("write", _path);
   }
@@ -177,7 +151,7 @@ void output_file::commit() {
     return;
   }
   if (_mode == mode::resumable_append) {
-    append_file(_temporary, _path);
+    append_file(_temporary, _path, append_at);
   } else if (::rename(_temporary.c_str(), _path.c_str()) != 0) {
     fail("create", _path);
   }
@@ -223,6 +197,10 @@ output_files::output_files(const settings& s, const std::vector<std::string>& to
     // Other runs may append to the file too. What one of them wrote must not be cut off when this one goes on.
     _files.emplace_back(s.dead_letters, s.resumable ? output_file::mode::resumable_append : output_file::mode::append);
   }
+  if (!s.places.empty()) {
+    _places = _files.size();
+    _files.emplace_back(s.places, how);
+  }
   _begun.resize(_files.size());
   _next_offset.resize(_files.size());
 }
@@ -260,7 +238,7 @@ void output_files::number(std::size_t file, std::string& batches) {
   }
 }
 
-void output_files::finish(const settings& s, const std::vector<std::string>& topics) {
+void output_files::finish(const settings& s, const std::vector<std::string>& topics, const state& complete) {
   std::vector<std::string> paths;
   if (s.directory.empty()) {
     paths.push_back(resolved(s.file));
@@ -278,7 +256,7 @@ void output_files::finish(const settings& s, const std::vector<std::string>& top
   }
   if (!s.dead_letters.empty()) {
     const auto path = resolved(s.dead_letters);
-    append_file(path + partial_suffix, path);
+    append_file(path + partial_suffix, path, complete.append_at);
   }
 }
 
@@ -291,7 +269,7 @@ void output_files::remove() noexcept {
 void output_files::commit() {
   for (std::size_t i = 0; i < _files.size(); ++i) {
     begin(i);
-    _files[i].commit();
+    _files[i].commit(_append_at);
   }
 }
 
@@ -300,6 +278,15 @@ output_files::state output_files::get() const {
   for (const auto& file : _files) {
     now.sizes.push_back(file.size());
   }
+  return now;
+}
+
+output_files::state output_files::complete() {
+  for (const auto& file : _files) {
+    _append_at = std::max(_append_at, file.append_at());  // of the dead letters, the only one that is appended to
+  }
+  auto now = get();
+  now.append_at = _append_at;
   return now;
 }
 

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,13 +32,16 @@ class output_file {
 
   /// Throws `failure`.
   void write(std::string_view bytes);
-  /// Gives the file its name and replaces an existing file, or is appended to it. Throws `failure`.
-  void commit();
+  /// Gives the file its name and replaces an existing file, or is appended to it. `append_at` is what `append_at` was
+  /// when that began. Throws `failure`.
+  void commit(std::uint64_t append_at = 0);
   /// Removes the temporary file. It may still be written to.
   void remove() noexcept;
 
   /// Bytes in the file.
   [[nodiscard]] std::uint64_t size() const noexcept { return _size; }
+  /// Where in the other file the bytes will be if they are appended. Throws `failure`.
+  [[nodiscard]] std::uint64_t append_at() const;
   /// Cuts the file to a size that it had. Throws `failure`.
   void cut(std::uint64_t size);
   /// Waits until the bytes are on the disk. Throws `failure`.
@@ -65,6 +69,8 @@ class output_files {
     /// If not empty: a file for records of no topic, which is appended to: at once, or if resumable when all is
     /// complete.
     std::string dead_letters = {};
+    /// If not empty: a file that says for each output record whose it is.
+    std::string places = {};
     bool resumable = false;
     bool batches = false;             ///< Kafka's batches: their offsets are counted here.
     std::function<std::string()> header = {};  ///< What each topic's file begins with.
@@ -73,12 +79,15 @@ class output_files {
   /// What a checkpoint has of the files.
   struct state {
     std::vector<std::uint64_t> sizes;
+    /// When all is complete: where dead letters will begin in the file that they are appended to.
+    std::uint64_t append_at = 0;
     friend bool operator==(const state&, const state&) = default;
   };
 
   output_files(const settings& s, const std::vector<std::string>& topics);
-  /// Gives resumable files that are complete their names, as far as they have none. Throws `failure`.
-  static void finish(const settings& s, const std::vector<std::string>& topics);
+  /// Gives resumable files that are complete their names, as far as they have none. `complete` is their state.
+  /// Throws `failure`.
+  static void finish(const settings& s, const std::vector<std::string>& topics, const state& complete);
 
   [[nodiscard]] std::size_t count() const noexcept { return _files.size(); }
   /// Number of the topics, which is that of the dead letters.
@@ -88,15 +97,19 @@ class output_files {
   /// Number of the file for a topic's records. Dead letters have the number behind the last topic's.
   [[nodiscard]] std::size_t file_of(std::size_t topic) const noexcept {
     if (!is_topic(topic)) {
-      return count() - 1;
+      return topic_files();
     }
     return _file_per_topic ? topic : 0;
   }
+  /// Number of the file for the places of output records, if there is one.
+  [[nodiscard]] std::optional<std::size_t> places() const noexcept { return _places; }
   void write(std::size_t file, std::string_view bytes);
   void commit();
   void remove() noexcept;
 
   [[nodiscard]] state get() const;
+  /// As `get` when all is written. `commit` then goes by it.
+  [[nodiscard]] state complete();
   /// Cuts the files to what they had. Throws `failure`.
   void set(const state& s);
   void sync();
@@ -104,7 +117,8 @@ class output_files {
   [[nodiscard]] bool on_terminal() const noexcept;
 
  private:
-  [[nodiscard]] bool has_topics(std::size_t file) const noexcept { return file < (_file_per_topic ? _topics : 1); }
+  [[nodiscard]] std::size_t topic_files() const noexcept { return _file_per_topic ? _topics : 1; }
+  [[nodiscard]] bool has_topics(std::size_t file) const noexcept { return file < topic_files(); }
   void begin(std::size_t file);
   void number(std::size_t file, std::string& batches);
 
@@ -113,8 +127,10 @@ class output_files {
   bool _batches;
   std::function<std::string()> _header;
   std::vector<output_file> _files;
+  std::optional<std::size_t> _places;
   std::vector<bool> _begun;
   std::vector<std::int64_t> _next_offset;
+  std::uint64_t _append_at = 0;
 };
 
 }  // namespace tool

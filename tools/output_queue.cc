@@ -124,7 +124,7 @@ void output_queue::write_checkpoint(bool complete) {
     _state->columns = _columns();
     _state->complete = complete;
     if (complete) {
-      _state->files = _files.get();
+      _state->files = _files.complete();
     }
     _checkpoint->write(*_state, _files);
   }

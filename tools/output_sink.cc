@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "output_sink.hh"
 
+#include <fmt/format.h>
+
+#include <iterator>
 #include <utility>
 
 namespace tool {
@@ -14,7 +17,7 @@ wasm_callback_result output_sink::operator()(wasmengine::parsed_block block, was
       const auto& record = block[next];
       // After a failure what came before is written.
       if (!_to.batches || !_to.files.is_topic(record.record.topic)) {
-        write(run.batch, record, files[_to.files.file_of(record.record.topic)]);
+        write(run.batch, record, files);
       }
     }
   }
@@ -53,8 +56,9 @@ void output_sink::reserve(wasmengine::parsed_block block, std::vector<std::strin
   }
 }
 
-void output_sink::write(std::size_t batch, const wasm_parsed_record& record, std::string& lines) {
+void output_sink::write(std::size_t batch, const wasm_parsed_record& record, std::vector<std::string>& files) {
   const auto& raw = record.record;
+  auto& lines = files[_to.files.file_of(raw.topic)];
   written_record r;
   r.key = wasmengine::payload::view(record.payload.key);
   r.value = wasmengine::payload::view(record.payload.value);
@@ -63,8 +67,12 @@ void output_sink::write(std::size_t batch, const wasm_parsed_record& record, std
   r.timestamp = raw.input_timestamp;
   r.offset = raw.input_offset;
   r.ordinal = raw.ordinal;
-  if (raw.input_index != wasmengine::output_record::no_record) {
+  std::uint64_t line = 0;
+  const bool has_origin = raw.input_index != wasmengine::output_record::no_record;
+  if (has_origin) {
     const auto from = _records.origin_of(batch, raw.input_index, raw.input_offset);
+    r.valid = _to.input_is_json ? _records.value_of(batch, raw.input_index) : std::nullopt;
+    line = _records.has_lines() ? from.line : 0;
     r.partition = from.partition;
     r.index = from.index;
   }
@@ -79,6 +87,14 @@ void output_sink::write(std::size_t batch, const wasm_parsed_record& record, std
     _index = raw.input_index;
     _batch = batch;
     return;
+  }
+  if (const auto places = _to.files.places(); places && !letter) {
+    auto& place = files[*places];
+    fmt::format_to(std::back_inserter(place), "{}", lines.size() - before);
+    if (has_origin) {
+      fmt::format_to(std::back_inserter(place), " {} {} {}", line, r.index, r.offset);
+    }
+    place += '\n';
   }
   if (!letter) {
     ++_counted.records_out;

@@ -30,6 +30,7 @@ class output_sink {
     output_queue& output;
     /// Writes Kafka's batches with this compression instead of text.
     std::optional<wasm_compression> batches;
+    bool input_is_json = false;  ///< Whether the values of the input are known to be JSON.
   };
 
   /// Calls `before_block` before the output of a block is submitted.
@@ -49,7 +50,7 @@ class output_sink {
 
  private:
   void reserve(wasmengine::parsed_block block, std::vector<std::string>& files) const;
-  void write(std::size_t batch, const wasm_parsed_record& record, std::string& lines);
+  void write(std::size_t batch, const wasm_parsed_record& record, std::vector<std::string>& files);
   void pack(wasmengine::parsed_block block, std::vector<std::string>& files);
 
   const target _to;

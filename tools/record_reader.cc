@@ -82,7 +82,7 @@ record record_reader::read_json(std::string_view line) {
     _json.check(line);
     return read;
   }
-  const auto parsed = _json.parse(line);
+  const auto parsed = _json.parse(line, large_numbers::as_text);
   if (!parsed.is_object()) {
     const bool key = !_settings.key_field.empty();
     refuse(fmt::format("not a JSON object but {}, so there is no member \"{}\" to be the {}", type_name(parsed),
@@ -112,7 +112,7 @@ record record_reader::read_json(std::string_view line) {
 
 record record_reader::read_object(std::string_view line) {
   constexpr auto max64 = std::numeric_limits<std::int64_t>::max();
-  const auto parsed = _json.parse(line);
+  const auto parsed = _json.parse(line, large_numbers::refused);
   if (!parsed.is_object()) {
     refuse(
         fmt::format("not a record but a JSON {}; a record is an object with \"key\", \"value\", \"headers\" and so on",
@@ -170,6 +170,13 @@ record record_reader::read_object(std::string_view line) {
       case member::ignored:
         break;
     }
+  }
+  const auto has = [seen](member m) { return (seen & 1U << static_cast<unsigned>(m)) != 0; };
+  if (has(member::key) && has(member::key_base64)) {
+    refuse("the record has both \"key\" and \"key_base64\"");
+  }
+  if (has(member::value) && has(member::value_base64)) {
+    refuse("the record has both \"value\" and \"value_base64\"");
   }
   return read;
 }
@@ -231,7 +238,14 @@ void record_reader::read_headers(json_value headers, record& to) {
     }
     wasmengine::field key;
     wasmengine::field value;
+    bool has_key = false;
+    bool has_value = false;
     for (const auto& [name, part] : simdjson::dom::object(header)) {
+      for (const auto& [its, has] : {std::pair(std::string_view("key"), &has_key), std::pair(std::string_view("value"), &has_value)}) {
+        if (name.starts_with(its) && (name == its || name.substr(its.size()) == "_base64") && std::exchange(*has, true)) {
+          refuse(fmt::format("a header has its {} twice", its));
+        }
+      }
       if (name == "key") {
         key = text_of(part, "key");
       } else if (name == "value") {

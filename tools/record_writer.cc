@@ -26,7 +26,7 @@ simdjson::dom::object object_in(std::string_view value, const char* why) {
   padded.assign(value);
   padded.append(line_reader::padding, '\0');
   try {
-    const auto parsed = reader.parse(std::string_view(padded).substr(0, value.size()));
+    const auto parsed = reader.parse(std::string_view(padded).substr(0, value.size()), large_numbers::as_text);
     if (parsed.is_object()) {
       return parsed;
     }
@@ -35,7 +35,20 @@ simdjson::dom::object object_in(std::string_view value, const char* why) {
     if (e.code() == exit_code::guest_failed) {
       throw;
     }
-    refuse(fmt::format("the guest wrote a value that is {}, so {}", e.what(), why));
+    refuse(fmt::format("the guest wrote a value that is {}, so {}", printable(e.what()), why));
+  }
+}
+
+/// Refuses a value that is no JSON.
+void check_json(std::string_view value) {
+  thread_local json_reader reader;
+  thread_local std::string padded;
+  padded.assign(value);
+  padded.append(line_reader::padding, '\0');
+  try {
+    reader.check(std::string_view(padded).substr(0, value.size()));
+  } catch (const failure& e) {
+    refuse(fmt::format("the guest wrote a value that is {}; use --output-format lines or records", printable(e.what())));
   }
 }
 
@@ -76,6 +89,9 @@ void record_writer::write_value(const written_record& r, std::string& out) const
                        "--format records"
                      : "the guest wrote a value with a newline in it, which would be several lines of output; use "
                        "--format records, or --encoding base64 or hex");
+    }
+    if (is_json && r.value != r.valid) {
+      check_json(*r.value);
     }
     if (is_json && (!_settings.key_field.empty() || !_settings.headers_field.empty())) {
       add_members(r, begin, out);

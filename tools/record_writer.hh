@@ -27,6 +27,7 @@ struct written_record {
   std::int64_t offset = 0;
   std::uint64_t index = 0;     ///< Of the input record among all.
   std::uint32_t ordinal = 0;   ///< Among the output of the input record.
+  wasmengine::field valid;     ///< The input record's value if that is known to be JSON.
 };
 
 /// Any thread may use it.

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace tool {
 
@@ -53,6 +54,7 @@ struct summary {
   std::size_t errors = 0;  ///< Failures that ended the run. Lost records are errors too.
   std::chrono::nanoseconds compile_time{0};
   std::chrono::nanoseconds wall_time{0};
+  std::vector<std::string> remarks = {};  ///< What else the user should know. Of a text they come before it.
 };
 
 /// Some lines of text.

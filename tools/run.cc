@@ -73,6 +73,7 @@ wasmengine::runtime make_runtime(const run_options& o, console& out) {
   config.debug_info = o.debug_info ? 1 : 0;
   const auto helper = o.compile_helper.empty() ? std::string() : std::filesystem::absolute(o.compile_helper).string();
   config.compile_helper = wasmengine::as_slice(helper);
+  config.replay_seed = o.seed;
   // The console has a limit of its own.
   config.log_lines_per_second = std::numeric_limits<std::uint32_t>::max();
   config.log_burst_lines = std::numeric_limits<std::uint32_t>::max();
@@ -106,7 +107,8 @@ void set_schema_registry(const wasmengine::runtime& runtime, const run_options& 
 }
 
 /// Reports about the guests to the user.
-void diagnose(const run_options& o, const std::deque<worker>& workers, const failures& failed, console& out) {
+void diagnose(const run_options& o, const std::deque<worker>& workers, const failures& failed,
+              const std::function<void(const std::string&)>& remark) {
   if (!o.profile.empty()) {
     std::vector<std::string> profiles;
     for (const auto& w : workers) {
@@ -121,10 +123,8 @@ void diagnose(const run_options& o, const std::deque<worker>& workers, const fai
     }
     if (why && why->coredump()) {
       const auto file = write_coredump(o.coredump, o.name, *why);
-      out.print(fmt::format("wasm-transform: the guest's core dump is in {}\n"
-                            "wasm-transform: it holds all of the guest's memory, with records and environment: only you can "
-                            "read it\n",
-                            file));
+      remark(fmt::format("the guest's core dump is in {}", file));
+      remark("it holds all of the guest's memory, with records and environment: only you can read it");
     }
   }
 }
@@ -163,7 +163,10 @@ std::string description(const run_options& o) {
                      {"--output-headers-field", o.output_headers_field},
                      {"--input-compression", o.codec},
                      {"--uncommitted", o.uncommitted},
+                     {"--ignore-partial-batch", o.partial_batch},
                      {"--origin", o.origin},
+                     {"--default-timestamp", o.default_timestamp ? nlohmann::json(*o.default_timestamp) : nlohmann::json()},
+                     {"--seed", o.seed},
                      {"--batch-size", o.batch_size},
                      {"--input-topic", o.input_topic.value_or("")},
                      {"--env", checksum(o.env)}};
@@ -180,6 +183,7 @@ const char* suffix_of(format shape) {
 
 output_files::settings files_of(const run_options& o, const csv_columns& columns) {
   output_files::settings s{o.output, o.output_directory, suffix_of(o.output_format()), o.dead_letters};
+  s.places = o.places;
   s.resumable = !o.checkpoint.empty();
   s.batches = o.output_format() == format::batches;
   if (o.output_format() == format::csv) {
@@ -223,6 +227,15 @@ record_writer letter_writer_of(const run_options& o) {
 
 void run(const run_options& o) {
   console out(o.progress);
+  // What the user should know beside the summary. In JSON it is in that.
+  std::vector<std::string> remarks;
+  const auto remark = [&](const std::string& text) {
+    if (o.json) {
+      remarks.push_back(text);
+    } else {
+      out.print(fmt::format("wasm-transform: {}\n", text));
+    }
+  };
   auto input = open_input(o.input);
   const std::string input_name = o.input == "-" ? "standard input" : o.input;
 
@@ -233,9 +246,12 @@ void run(const run_options& o) {
     saved.emplace(o.checkpoint, description(o), input_identity(input.get()));
     earlier = saved->read();
     if (earlier && earlier->complete) {
-      output_files::finish(files_of(o, columns), o.output_topics);
+      output_files::finish(files_of(o, columns), o.output_topics, earlier->files);
       saved->remove();
-      out.print("wasm-transform: the run before had done everything\n");
+      remark("the run before had done everything");
+      if (o.json) {
+        out.print(summary_json({}, {o.threads, 0, {}, {}, remarks}));
+      }
       return;
     }
   }
@@ -295,13 +311,14 @@ void run(const run_options& o) {
   const bool packs = o.compression != WASM_COMPRESSION_NONE || !o.remote.empty();
   shared common{runtime, factory, o.on_error, o.max_errors, shape, packs, o.compression,
                 o.output_format() == format::batches ? std::optional(o.output_compression) : std::nullopt, writer, letters,
-                files, output, failed, o.name, input_name, stop_reading, !o.profile.empty(), saved.has_value(), done_before};
+                files, output, failed, o.name, input_name, stop_reading, !o.profile.empty(), saved.has_value(), done_before,
+                o.default_timestamp};
   common.passed.lost = done_before.lost;
   std::deque<worker> workers;
   for (std::size_t i = 0; i < o.threads; ++i) {
     workers.emplace_back(common, static_cast<std::uint32_t>(i));
   }
-  input_reader reader({input_name, o.delimiter, o.uncommitted, o.batch_size, done_before}, shape, input_columns, stream,
+  input_reader reader({input_name, o.delimiter, o.uncommitted, o.partial_batch, o.batch_size, done_before}, shape, input_columns, stream,
                       workers, failed, common.passed);
   reading = &reader;
   if (!o.columns.empty()) {
@@ -351,7 +368,7 @@ void run(const run_options& o) {
       f();
     } catch (const failure& e) {
       if (error) {
-        out.print(fmt::format("wasm-transform: {}\n", e.what()));
+        remark(e.what());
       } else {
         error = e;
       }
@@ -369,15 +386,21 @@ void run(const run_options& o) {
   } else if (!saved && is_useful && signal == 0) {
     attempt([&] { files.commit(); });
   }
-  attempt([&] { diagnose(o, workers, failed, out); });
-  if (!reader.remarks().empty()) {
-    out.print(fmt::format("wasm-transform: {}: {}", input_name, reader.remarks()));
+  attempt([&] { diagnose(o, workers, failed, remark); });
+  for (const auto& text : reader.remarks()) {
+    remark(fmt::format("{}: {}", input_name, text));
+  }
+  if (o.json && out.dropped() > 0) {
+    remark(fmt::format("{} log lines were dropped: the guests write them faster than they can be shown", out.dropped()));
+  }
+  if (signal != 0 && saved) {
+    remark(fmt::format("the same command goes on from {}", o.checkpoint));
   }
   statistics sum;
   for (const auto& w : workers) {
     sum.merge(w.counted());
   }
-  const summary all{o.threads, failed.count(), begin - compile_begin, clock::now() - begin};
+  const summary all{o.threads, failed.count(), begin - compile_begin, clock::now() - begin, remarks};
   if (o.json) {
     out.print(summary_json(sum, all));
   } else if (!o.quiet) {
@@ -385,7 +408,6 @@ void run(const run_options& o) {
   }
   if (signal != 0) {
     if (saved) {
-      out.print(fmt::format("wasm-transform: the same command goes on from {}\n", o.checkpoint));
       saved.reset();  // and with it the lock's file
     }
     obey(signal, out, files);

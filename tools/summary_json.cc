@@ -23,8 +23,9 @@ std::string summary_json(const statistics& s, const summary& u) {
       {"cpu_ns", s.cpu_time.count()},
       {"threads", u.threads},
       {"latency_ns", {{"p50", s.latency.quantile(0.5)}, {"p99", s.latency.quantile(0.99)}, {"max", s.latency.max()}}},
-      {"guest_memory_bytes", s.guest_memory}};
-  return all.dump() + "\n";
+      {"guest_memory_bytes", s.guest_memory},
+      {"remarks", u.remarks}};
+  return all.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace tool

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker.hh"
 
+#include "bad_line.hh"
 #include "encoding.hh"
 
 #include <fmt/format.h>
@@ -164,7 +165,7 @@ task worker::start() {
 /// Makes records of the first batch that waits and of those that are small with it, up to the first line that is none.
 /// Transforms them. Removes what is done.
 task worker::step(std::deque<input_batch>& waiting) {
-  guest_input records;
+  guest_input records(_shared.time);
   records.clear();
   _reader.clear();
   const auto resume = std::exchange(_resume, 0);
@@ -248,7 +249,8 @@ task worker::transform(guest_input& records, const std::function<void(std::size_
       mark_done(std::max<std::size_t>(records.records_before(at.batch, at.record), records.first_record()));
     }
   };
-  output_sink output({_shared.writer, _shared.letter_writer, _shared.files, _shared.output, _shared.output_batches},
+  output_sink output({_shared.writer, _shared.letter_writer, _shared.files, _shared.output, _shared.output_batches,
+                      _shared.input.shape == format::json || _shared.input.shape == format::csv},
                      _counted, records, mark_progress);
   const auto begin = std::chrono::steady_clock::now();
   auto operation = records.transform(*_engine, output);
@@ -315,6 +317,7 @@ void worker::write_letter(const bad_line& bad, std::string& out) const {
   const auto offset = std::to_string(bad.part->index);
   const auto line = std::to_string(bad.part->line);
   const auto why = bad.why.substr(0, 1024);
+  const auto how = how_read(_shared.input);
   std::vector<wasm_header> headers;
   const auto add = [&headers](std::string_view key, std::string_view value) {
     headers.push_back({wasmengine::payload::raw(key), wasmengine::payload::raw(value)});
@@ -324,12 +327,13 @@ void worker::write_letter(const bad_line& bad, std::string& out) const {
   add("wasm-error", "bad-input");
   add("wasm-error-message", why);
   add("wasm-line", line);
+  add(how_read_header, how);
   written_record r;
   r.value = bad.text;
   r.headers = headers;
   r.topic = static_cast<std::uint32_t>(_shared.files.topics());
-  r.timestamp = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
-                    .count();
+  using namespace std::chrono;
+  r.timestamp = _shared.time.value_or(duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count());
   _shared.letter_writer.write(r, out);
 }
 
@@ -422,8 +426,9 @@ void worker::fail_transform(const guest_input& records, const output_sink& outpu
   const char* const who = by_guest || too_many ? "the guest" : "the transform";
   if (!index || batch >= records.batches() || *index >= records.records_of(batch)) {
     const auto from = records.origin_of(std::min(batch, records.batches() - 1), 0);
-    fail(from.line, failure(code, fmt::format("{}: {} failed with the batch of {} {} to {}\n  {}", name(from.first_line), who,
-                                              is_raw ? "records" : "lines", from.first_line, from.last_line, details(e))),
+    const auto at = is_raw ? fmt::format(" at byte {}", from.position) : "";
+    fail(from.line, failure(code, fmt::format("{}: {} failed with the batch of {} {} to {}{}\n  {}", name(from.first_line), who,
+                                              is_raw ? "records" : "lines", from.first_line, from.last_line, at, details(e))),
          e);
     return;
   }

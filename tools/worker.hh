@@ -50,6 +50,7 @@ struct shared {
   bool profile = false;              ///< Whether guests are profiled.
   bool checkpoints = false;          ///< Whether it is noted how far the run has come.
   run_progress begin = {};           ///< What an earlier run has done.
+  std::optional<std::int64_t> time = {};  ///< Of records without one. None: when they are read.
   traffic passed = {};
 };
 

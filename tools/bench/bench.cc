@@ -13,8 +13,10 @@
 #include "../testing/test_case.hh"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <filesystem>
@@ -97,6 +99,8 @@ ordered_json result_of(const bench_options& o, std::span<const std::uint8_t> mod
   return all;
 }
 
+std::string text_of(const ordered_json& result) { return result.dump(2, ' ', false, json::error_handler_t::replace); }
+
 double ms(const json& ns) { return ns.get<double>() / 1e6; }
 
 void print_text(const ordered_json& r) {
@@ -109,6 +113,18 @@ void print_text(const ordered_json& r) {
   }
   fmt::print("compile {:.1f} ms, start {:.3f} ms (identity {:.3f} ms), memory {}\n", ms(r.at("compile_ns")), ms(r.at("start_ns")),
              ms(r.at("identity_start_ns")), byte_count(r.at("memory_bytes").get<std::uint64_t>()));
+}
+
+/// Whether it is what `breaches` compares with.
+bool is_result(const json& saved) {
+  if (!saved.is_object() || !saved.contains("memory_bytes") || !saved.at("memory_bytes").is_number() || !saved.contains("records") ||
+      !saved.at("records").is_array()) {
+    return false;
+  }
+  const auto& records = saved.at("records");
+  return std::all_of(records.begin(), records.end(), [](const json& one) {
+    return one.is_object() && one.contains("name") && one.contains("ratio") && one.at("ratio").is_number();
+  });
 }
 
 /// Compares ratios to the identity, which a faster or busier machine changes little.
@@ -151,7 +167,7 @@ void bench(const bench_options& o) {
   json saved;
   if (!o.against.empty()) {
     saved = json::parse(read_text(o.against), nullptr, false);
-    if (!saved.is_object() || !saved.contains("records") || !saved.contains("memory_bytes")) {
+    if (!is_result(saved)) {
       throw failure(exit_code::usage, fmt::format("{} is no result that --save wrote", o.against));
     }
   }
@@ -161,22 +177,22 @@ void bench(const bench_options& o) {
   const auto identity = measure(identity_module(), config, workloads, o.memory_limit, o.seconds);
   const auto guest = measure(module, config, workloads, o.memory_limit, o.seconds);
   const auto result = result_of(o, module, workloads, guest, identity);
+  const auto found = breaches(result, saved, limits);
   if (o.json) {
-    fmt::print("{}\n", result.dump(2));
+    auto shown = result;
+    shown["against"] = o.against.empty() ? ordered_json() : ordered_json(o.against);
+    shown["breaches"] = found;
+    fmt::print("{}\n", text_of(shown));
   } else {
     print_text(result);
   }
   if (!o.save.empty()) {
     output_file file(o.save);
-    file.write(result.dump(2) + "\n");
+    file.write(text_of(result) + "\n");
     file.commit();
   }
-  std::string text;
-  for (const auto& breach : breaches(result, saved, limits)) {
-    text += (text.empty() ? "" : "; ") + breach;
-  }
-  if (!text.empty()) {
-    throw failure(exit_code::different, fmt::format("compared with {}: {}", o.against, text));
+  if (!found.empty()) {
+    throw failure(exit_code::different, fmt::format("compared with {}: {}", o.against, fmt::join(found, "; ")));
   }
 }
 

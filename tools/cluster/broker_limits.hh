@@ -20,7 +20,13 @@ struct broker_limits {
   std::size_t variables = 128;
 };
 
-/// What the broker will not like, a sentence each. Empty: nothing.
-[[nodiscard]] std::vector<std::string> broker_warnings(const project& p, std::span<const std::uint8_t> module, const broker_limits& limits);
+/// What the broker will not like, a sentence each.
+struct broker_judgement {
+  std::vector<std::string> errors;    ///< With which the transform starts on no broker.
+  std::vector<std::string> warnings;  ///< A cluster may have other limits.
+};
+
+/// Of a module that hosts accept. Starts it. Throws what the library throws.
+[[nodiscard]] broker_judgement judge_for_broker(const project& p, std::span<const std::uint8_t> module, const broker_limits& limits);
 
 }  // namespace tool

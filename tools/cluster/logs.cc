@@ -6,6 +6,7 @@
 
 #include "../encoding.hh"
 #include "../exit_code.hh"
+#include "../json_error.hh"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -53,6 +54,22 @@ std::string text_of(const json& record, const char* member) {
   return found != record.end() && found->is_string() ? decode(encoding::base64, found->get<std::string>()).value_or("") : "";
 }
 
+/// Adds the lines of a transform. Throws json::exception.
+void take(const json& records, const std::string& name, position& at, std::vector<log_line>& lines) {
+  for (const auto& record : records) {
+    at.offset = record.value("offset", at.offset) + 1;
+    if (text_of(record, "key") != name) {
+      continue;
+    }
+    auto event = json::parse(text_of(record, "value"), nullptr, false);
+    if (event.is_object()) {
+      const auto body = event.value("body", json::object());
+      lines.push_back({number(event.value("timeUnixNano", json())), event.value("severityNumber", std::int64_t{0}) > warning,
+                       body.value("stringValue", ""), event});
+    }
+  }
+}
+
 /// False: there is no such partition.
 bool read(const logs_options& o, position& at, std::vector<log_line>& lines) {
   for (;;) {
@@ -70,17 +87,10 @@ bool read(const logs_options& o, position& at, std::vector<log_line>& lines) {
     if (records.empty()) {
       return true;
     }
-    for (const auto& record : records) {
-      at.offset = record.value("offset", at.offset) + 1;
-      if (text_of(record, "key") != o.name) {
-        continue;
-      }
-      auto event = json::parse(text_of(record, "value"), nullptr, false);
-      if (event.is_object()) {
-        const auto body = event.value("body", json::object());
-        lines.push_back({number(event.value("timeUnixNano", json())), event.value("severityNumber", std::int64_t{0}) > warning,
-                         body.value("stringValue", ""), event});
-      }
+    try {
+      take(records, o.name, at, lines);
+    } catch (const json::exception& e) {
+      throw failure(exit_code::other, fmt::format("the records of the HTTP Proxy are {}", message_of(e)));
     }
   }
 }

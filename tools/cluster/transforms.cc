@@ -7,6 +7,8 @@
 #include "../encoding.hh"
 #include "../exit_code.hh"
 #include "../file.hh"
+#include "../json_error.hh"
+#include "../json_text.hh"
 #include "../report.hh"
 #include "../terminal.hh"
 
@@ -109,6 +111,32 @@ std::string joined(const json& names) {
   return printable(text);
 }
 
+/// A row for each transform. Throws json::exception.
+std::string rows_of(const json& all, bool coloured) {
+  std::string rows;
+  for (const auto& one : all) {
+    std::int64_t lag = 0;
+    for (const auto& partition : one.value("status", json::array())) {
+      lag += partition.value("lag", std::int64_t{0});
+    }
+    rows += fmt::format("{:<24} {:<24} {:<24} {:>10}  {}\n", printable(one.value("name", "")), printable(one.value("input_topic", "")),
+                        joined(one.value("output_topics", json::array())), lag, status_of(one, coloured));
+  }
+  return rows;
+}
+
+/// The broker takes text in JSON only.
+void check_text(const project& p) {
+  for (const auto& [key, value] : p.environment) {
+    if (!is_utf8(key) || !is_utf8(value)) {
+      throw failure(exit_code::usage, fmt::format("the variable {} is not valid UTF-8", printable(key)));
+    }
+  }
+  if (!is_utf8(p.name)) {
+    throw failure(exit_code::usage, fmt::format("the name {} is not valid UTF-8", printable(p.name)));
+  }
+}
+
 }  // namespace
 
 void expect_success(const http_answer& answer, const std::string& what) {
@@ -125,6 +153,7 @@ void expect_success(const http_answer& answer, const std::string& what) {
 
 void deploy(const deploy_options& o) {
   const auto p = what_to_deploy(o);
+  check_text(p);
   const auto path = o.guest.empty() ? p.module().string() : o.guest;
   const auto module = read_module(path);
   const auto runtime = wasmengine::runtime::create().value();
@@ -132,9 +161,18 @@ void deploy(const deploy_options& o) {
     throw failure(exit_code::module_refused,
                   fmt::format("{}: {}: {}", path, accepted.err().status_name(), printable(accepted.err().what())));
   }
-  const auto warnings = broker_warnings(p, module, o.limits);
-  for (const auto& warning : warnings) {
-    fmt::print(stderr, "{} {}\n", in_colour(has_colours(STDERR_FILENO), colour::yellow, "warning:"), printable(warning));
+  const auto judged = judge_for_broker(p, module, o.limits);
+  for (const auto& warning : judged.warnings) {
+    if (!o.cluster.json) {  // whose result has them
+      fmt::print(stderr, "{} {}\n", in_colour(has_colours(STDERR_FILENO), colour::yellow, "warning:"), printable(warning));
+    }
+  }
+  if (!judged.errors.empty()) {
+    std::string text = fmt::format("{}: no broker can run it", path);
+    for (const auto& error : judged.errors) {
+      text += "\n  " + printable(error);
+    }
+    throw failure(exit_code::module_refused, text);
   }
   const auto about = description(p, o);
   if (!o.dry_run) {
@@ -144,7 +182,7 @@ void deploy(const deploy_options& o) {
     expect_success(answer, fmt::format("{} was not deployed", p.name));
   }
   if (o.cluster.json) {
-    ordered_json result = {{"deployed", !o.dry_run}, {"transform", about}, {"size", module.size()}, {"warnings", warnings}};
+    ordered_json result = {{"deployed", !o.dry_run}, {"transform", about}, {"size", module.size()}, {"warnings", judged.warnings}};
     fmt::print("{}\n", result.dump(2));
   } else if (!o.cluster.quiet) {
     fmt::print(stderr, "{} ({}), {} -> {}, {}\n", p.name, byte_count(module.size()), p.input_topic, joined(p.output_topics),
@@ -163,16 +201,13 @@ void list(const cluster_options& o) {
     fmt::print("{}\n", all.dump(2));
     return;
   }
-  const bool coloured = has_colours(STDOUT_FILENO);
-  fmt::print("{:<24} {:<24} {:<24} {:>10}  {}\n", "NAME", "INPUT", "OUTPUT", "LAG", "STATUS");
-  for (const auto& one : all) {
-    std::int64_t lag = 0;
-    for (const auto& partition : one.value("status", json::array())) {
-      lag += partition.value("lag", std::int64_t{0});
-    }
-    fmt::print("{:<24} {:<24} {:<24} {:>10}  {}\n", printable(one.value("name", "")), printable(one.value("input_topic", "")),
-               joined(one.value("output_topics", json::array())), lag, status_of(one, coloured));
+  std::string rows;
+  try {
+    rows = rows_of(all, has_colours(STDOUT_FILENO));
+  } catch (const json::exception& e) {
+    throw failure(exit_code::other, fmt::format("the broker's list of transforms is {}", message_of(e)));
   }
+  fmt::print("{:<24} {:<24} {:<24} {:>10}  {}\n{}", "NAME", "INPUT", "OUTPUT", "LAG", "STATUS", rows);
 }
 
 void pause(const named_options& o) { set_paused(o, true); }

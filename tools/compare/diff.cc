@@ -5,6 +5,7 @@
 #include "../exit_code.hh"
 #include "../file.hh"
 #include "../guest_run.hh"
+#include "../interruption.hh"
 #include "../output_files.hh"
 #include "../report.hh"
 #include "../scratch.hh"
@@ -13,9 +14,13 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <chrono>
 #include <fstream>
 #include <optional>
+#include <sstream>
 #include <unistd.h>
+#include <utility>
 
 namespace tool {
 
@@ -29,16 +34,30 @@ using nlohmann::ordered_json;
 struct side {
   std::string module;
   fs::path output;
+  fs::path places;  ///< What --output-places writes.
   child_result ended;
   std::uint64_t records = 0;
   std::uint64_t bytes = 0;
 };
 
-/// Where the outputs part. A side that has ended has no line.
+/// The input record that an output record comes from.
+struct origin {
+  std::uint64_t line = 0;  ///< From 1. 0: the input has no lines.
+  std::uint64_t index = 0;
+  std::int64_t offset = 0;
+  friend bool operator==(const origin&, const origin&) = default;
+};
+
+struct output_record {
+  std::string text;
+  std::optional<origin> from;  ///< None of what the guest wrote before it had a record.
+};
+
+/// Where the outputs part. A side that has ended has no record.
 struct parting {
-  std::uint64_t record = 0;  ///< From 1.
-  std::optional<std::string> before;
-  std::optional<std::string> after;
+  std::uint64_t record = 0;  ///< From 1. 0: what comes before the records, the columns of CSV.
+  std::optional<output_record> before;
+  std::optional<output_record> after;
 };
 
 struct comparison {
@@ -48,16 +67,73 @@ struct comparison {
   std::optional<parting> first;
 };
 
-std::optional<std::string> next(std::ifstream& from) {
-  std::string line;
-  return std::getline(from, line) ? std::optional(std::move(line)) : std::nullopt;
+/// Reads the output of a side. Records are as long as their places say: they may have several lines.
+class output_reader {
+ public:
+  explicit output_reader(const side& s) : _output(s.output, std::ios::binary), _places(s.places) {}
+
+  /// What comes before the first record.
+  std::string header() {
+    std::uint64_t bytes = 0;
+    const auto begin = _places.tellg();
+    while (const auto place = next_place()) {
+      bytes += place->first;
+    }
+    _places.clear();
+    _places.seekg(begin);
+    _output.seekg(0, std::ios::end);
+    const auto size = static_cast<std::uint64_t>(std::max<std::streamoff>(_output.tellg(), 0));
+    _output.clear();
+    _output.seekg(0);
+    return read(size - std::min(size, bytes));
+  }
+
+  std::optional<output_record> next() {
+    const auto place = next_place();
+    return place ? std::optional(output_record{read(place->first), place->second}) : std::nullopt;
+  }
+
+ private:
+  /// Bytes and origin.
+  std::optional<std::pair<std::uint64_t, std::optional<origin>>> next_place() {
+    if (!std::getline(_places, _line)) {
+      return std::nullopt;
+    }
+    std::istringstream numbers(_line);
+    std::uint64_t bytes = 0;
+    origin from;
+    numbers >> bytes;
+    const bool has_origin = static_cast<bool>(numbers >> from.line >> from.index >> from.offset);
+    return std::pair(bytes, has_origin ? std::optional(from) : std::nullopt);
+  }
+
+  std::string read(std::uint64_t size) {
+    std::string text(size, '\0');
+    _output.read(text.data(), static_cast<std::streamsize>(size));
+    text.resize(static_cast<std::size_t>(_output.gcount()));
+    return text;
+  }
+
+  std::ifstream _output;
+  std::ifstream _places;
+  std::string _line;
+};
+
+/// Both sides see the same clock and the same chance, which would differ from any run to the next. What the user says
+/// of them comes behind and counts.
+std::vector<std::string> same_world() {
+  using namespace std::chrono;
+  const auto now = duration_cast<milliseconds>(system_clock::now().time_since_epoch());
+  return {"--default-timestamp", std::to_string(now.count()), "--seed", "1"};
 }
 
-void run_side(side& s, const diff_options& o, const std::string& input, const fs::path& scratch) {
+void run_side(side& s, const diff_options& o, const std::vector<std::string>& world, const std::string& input,
+              const fs::path& scratch) {
   const auto compiled = compile_once(s.module, scratch);
-  auto arguments = o.arguments;
+  auto arguments = world;
   // Both have the same name, which guests can see.
-  arguments.insert(arguments.begin(), {"--name", "diff"});
+  arguments.insert(arguments.end(), {"--name", "diff", "--output-places", s.places});
+  arguments.insert(arguments.end(), o.arguments.begin(), o.arguments.end());
   s.ended = run_guest(compiled, input, s.output, arguments);
   const auto code = static_cast<exit_code>(s.ended.code);
   if (code != exit_code::done && code != exit_code::guest_failed && code != exit_code::records_lost) {
@@ -66,20 +142,29 @@ void run_side(side& s, const diff_options& o, const std::string& input, const fs
   }
 }
 
+/// A record without the end of its line.
+std::string_view without_end(std::string_view text) { return text.substr(0, text.size() - (text.ends_with('\n') ? 1 : 0)); }
+
 void compare(comparison& c) {
-  std::ifstream before(c.before.output);
-  std::ifstream after(c.after.output);
+  output_reader before(c.before);
+  output_reader after(c.after);
+  if (auto a = before.header(), b = after.header(); a != b) {
+    c.first = parting{0, output_record{std::move(a), {}}, output_record{std::move(b), {}}};
+  }
   for (std::uint64_t record = 1;; ++record) {
-    auto a = next(before);
-    auto b = next(after);
+    if (record % 4096 == 0) {
+      interruption::check();
+    }
+    auto a = before.next();
+    auto b = after.next();
     if (!a && !b) {
       return;
     }
-    for (auto [line, of] : {std::pair(&a, &c.before), std::pair(&b, &c.after)}) {
-      of->records += *line ? 1 : 0;
-      of->bytes += *line ? (*line)->size() : 0;
+    for (auto [one, of] : {std::pair(&a, &c.before), std::pair(&b, &c.after)}) {
+      of->records += *one ? 1 : 0;
+      of->bytes += *one ? without_end((*one)->text).size() : 0;
     }
-    if (a == b) {
+    if (a && b && a->text == b->text) {
       ++c.same;
     } else if (!c.first) {
       c.first = parting{record, std::move(a), std::move(b)};
@@ -109,19 +194,41 @@ void members(const json& a, const json& b, const std::string& path, std::vector<
     }
     return;
   }
-  to.push_back(fmt::format("{}: {} -> {}", path.empty() ? "/" : path, a.dump(), b.dump()));
+  const auto text = [](const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); };
+  to.push_back(fmt::format("{}: {} -> {}", path.empty() ? "/" : path, text(a), text(b)));
 }
 
 std::vector<std::string> members(const parting& p) {
   std::vector<std::string> all;
   if (p.before && p.after) {
-    const auto a = json::parse(*p.before, nullptr, false);
-    const auto b = json::parse(*p.after, nullptr, false);
+    const auto a = json::parse(p.before->text, nullptr, false);
+    const auto b = json::parse(p.after->text, nullptr, false);
     if (!a.is_discarded() && !b.is_discarded() && a.is_structured() && b.is_structured()) {
       members(a, b, "", all);
     }
   }
   return all;
+}
+
+std::string shown(const output_record& r) { return printable(without_end(r.text)); }
+
+std::string place_of(const output_record& r) {
+  if (!r.from) {
+    return "no record of the input";
+  }
+  return r.from->line > 0 ? fmt::format("line {} of the input (offset {})", grouped(r.from->line), r.from->offset)
+                          : fmt::format("record {} of the input (offset {})", grouped(r.from->index + 1), r.from->offset);
+}
+
+/// What the first record that differs comes from, on one side or on both.
+std::string places_of(const parting& p) {
+  if (p.record == 0) {
+    return "";
+  }
+  if (p.before && p.after && p.before->from != p.after->from) {
+    return fmt::format("  old: from {}\n  new: from {}\n", place_of(*p.before), place_of(*p.after));
+  }
+  return fmt::format("  from {}\n", place_of(p.before ? *p.before : *p.after));
 }
 
 std::string how_it_ended(const side& s) {
@@ -148,10 +255,14 @@ void print_text(const comparison& c, bool coloured) {
   row("memory", byte_count(a.ended.memory), byte_count(b.ended.memory),
       ratio(static_cast<double>(a.ended.memory), static_cast<double>(b.ended.memory)));
   if (c.first) {
-    fmt::print("\nthe first record that differs is number {} of the output:\n", grouped(c.first->record));
-    const auto line = [coloured](char sign, const std::optional<std::string>& text) {
+    if (c.first->record == 0) {
+      fmt::print("\nthe columns differ:\n");
+    } else {
+      fmt::print("\nthe first record that differs is number {} of the output:\n{}", grouped(c.first->record), places_of(*c.first));
+    }
+    const auto line = [coloured](char sign, const std::optional<output_record>& record) {
       fmt::print("{}\n", in_colour(coloured, sign == '-' ? colour::red : colour::green,
-                                   fmt::format("{} {}", sign, text ? printable(*text) : "(there are no more)")));
+                                   fmt::format("{} {}", sign, record ? shown(*record) : "(there are no more)")));
     };
     line('-', c.first->before);
     line('+', c.first->after);
@@ -176,8 +287,20 @@ ordered_json as_json(const side& s) {
 void print_json(const comparison& c) {
   ordered_json all = {{"same_records", c.same}, {"old", as_json(c.before)}, {"new", as_json(c.after)}, {"first_difference", nullptr}};
   if (c.first) {
-    const auto text = [](const std::optional<std::string>& line) { return line ? ordered_json(printable(*line)) : ordered_json(); };
-    all["first_difference"] = {{"record", c.first->record}, {"old", text(c.first->before)}, {"new", text(c.first->after)},
+    const auto text = [](const std::optional<output_record>& r) { return r ? ordered_json(shown(*r)) : ordered_json(); };
+    const auto input = [](const std::optional<output_record>& r) {
+      if (!r || !r->from) {
+        return ordered_json();
+      }
+      const auto& from = *r->from;
+      const auto line = from.line > 0 ? ordered_json(from.line) : ordered_json();
+      return ordered_json{{"line", line}, {"index", from.index}, {"offset", from.offset}};
+    };
+    all["first_difference"] = {{"record", c.first->record},
+                               {"old", text(c.first->before)},
+                               {"new", text(c.first->after)},
+                               {"old_input", input(c.first->before)},
+                               {"new_input", input(c.first->after)},
                                {"members", members(*c.first)}};
   }
   fmt::print("{}\n", all.dump(2, ' ', false, json::error_handler_t::replace));
@@ -198,13 +321,15 @@ std::string input_file(const diff_options& o, const fs::path& scratch) {
 }  // namespace
 
 void diff(const diff_options& o) {
+  const interruption signals;
   const scratch_directory scratch;
   const auto input = input_file(o, scratch.path());
   comparison c;
-  c.before = {o.before, scratch.path() / "old", {}, 0, 0};
-  c.after = {o.after, scratch.path() / "new", {}, 0, 0};
-  run_side(c.before, o, input, scratch.path());
-  run_side(c.after, o, input, scratch.path());
+  c.before = {o.before, scratch.path() / "old", scratch.path() / "old.places", {}, 0, 0};
+  c.after = {o.after, scratch.path() / "new", scratch.path() / "new.places", {}, 0, 0};
+  const auto world = same_world();
+  run_side(c.before, o, world, input, scratch.path());
+  run_side(c.after, o, world, input, scratch.path());
   compare(c);
   if (o.json) {
     print_json(c);
@@ -214,8 +339,10 @@ void diff(const diff_options& o) {
   const bool same_end = c.before.ended.code == c.after.ended.code;
   if (c.first || !same_end) {
     throw failure(exit_code::different,
-                  c.first ? fmt::format("the outputs differ from record {} on; {} records are the same", c.first->record, grouped(c.same))
-                          : "the outputs are the same and the ends differ");
+                  !c.first                ? "the outputs are the same and the ends differ"
+                  : c.first->record == 0 ? "the columns of the outputs differ"
+                                         : fmt::format("the outputs differ from record {} on; {} records are the same",
+                                                       c.first->record, grouped(c.same)));
   }
   if (!o.json) {
     fmt::print("\nthe outputs are the same\n");

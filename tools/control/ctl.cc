@@ -6,6 +6,7 @@
 #include "../encoding.hh"
 #include "../exit_code.hh"
 #include "../file.hh"
+#include "../json_error.hh"
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -219,11 +220,19 @@ void ask(const daemon_client& to, const ctl_options& o) {
   }
 }
 
+void ask_one(const std::string& address, const ctl_options& o) {
+  try {
+    ask(daemon_client(address), o);
+  } catch (const json::exception& e) {
+    throw failure(exit_code::other, fmt::format("wasm-transformd at {} answered with {}", address, message_of(e)));
+  }
+}
+
 }  // namespace
 
 void ctl(const ctl_options& o) {
   if (o.daemons.size() == 1) {
-    return ask(daemon_client(o.daemons.front()), o);
+    return ask_one(o.daemons.front(), o);
   }
   // One that refuses does not keep the others from it.
   std::optional<failure> first;
@@ -232,7 +241,7 @@ void ctl(const ctl_options& o) {
       fmt::print("{}:\n", address);
     }
     try {
-      ask(daemon_client(address), o);
+      ask_one(address, o);
     } catch (const failure& e) {
       const failure named(e.code(), fmt::format("{}: {}", address, e.what()));
       if (first) {

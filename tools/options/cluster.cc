@@ -21,8 +21,9 @@ constexpr const char* about_cluster =
     "\n";
 
 constexpr const char* about_deploy =
-    "The module is checked as a host checks it, which ends with exit code 3 if it would be refused, and against the limits of\n"
-    "that broker, which are warnings: a cluster may have others.\n"
+    "The module is checked as a host checks it, imports that the broker does not have included, and started. It ends with exit\n"
+    "code 3 and sends nothing if the module would not run on any broker. What goes beyond the usual limits of a broker is a\n"
+    "warning: a cluster may have others.\n"
     "\n"
     "Examples:\n"
     "  wasm-transform build && wasm-transform deploy\n"

@@ -16,7 +16,9 @@ namespace {
 
 constexpr const char* about_diff =
     "Both modules get the same input, each in a process of its own. The numbers of CPU time and memory are those of the\n"
-    "processes, with compiled modules. Lines of the outputs are compared in their order.\n"
+    "processes, with compiled modules. Records of the outputs are compared in their order. Both see the same clock and the\n"
+    "same chance: records without a timestamp get the time at which `diff` began, and --seed is 1, unless options say\n"
+    "otherwise.\n"
     "\n"
     "Examples:\n"
     "  wasm-transform diff old.wasm new.wasm lines.txt\n"
@@ -36,8 +38,8 @@ constexpr const char* about_bench =
     "\n";
 
 constexpr const char* about_replay =
-    "Each record that was a dead letter goes through the guest alone, without the headers that dead letters have and with a\n"
-    "guest that starts anew.\n"
+    "Each record that was a dead letter goes through the guest alone, without the headers that `run` has added and with a\n"
+    "guest that starts anew. A line that was no record is read again as it was read then.\n"
     "\n"
     "Examples:\n"
     "  wasm-transform run old.wasm lines.txt --on-error dead-letter --dead-letter dead.ndjson > out.txt\n"

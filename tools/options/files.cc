@@ -47,6 +47,7 @@ void check_files(const run_options& o) {
   }
   add("--dead-letter", o.dead_letters);
   add("--checkpoint", o.checkpoint);
+  add("--output-places", o.places);
   add("--profile", o.profile);
   add("--coredump", o.coredump);
   for (std::size_t i = 0; i < files.size(); ++i) {

@@ -60,7 +60,8 @@ const char* const about_formats =
     "Formats:\n"
     "  lines    The line is the value. Key and headers are null and are not written. A null value is written as an\n"
     "           empty line. --delimiter ends lines by another byte.\n"
-    "  json     As lines, but lines must be JSON and --key-field names the member that is the key.\n"
+    "  json     As lines, but lines must be JSON and --key-field names the member that is the key. Output values must be\n"
+    "           JSON, too.\n"
     "  records  As from `rpk topic consume --format json`: an object with topic, key, value, headers (of key and\n"
     "           value), timestamp in ms, partition and offset. All of them may be absent. Key and values may be null.\n"
     "           key_base64 and value_base64 may stand for key and value. Members that a record does not have are\n"
@@ -73,7 +74,8 @@ const char* const about_formats =
     "           Output values must be such objects. --columns are their names, if the input has no others.\n"
     "  batches  Kafka's record batches, one behind the other: a segment of a log (a .log file of a broker) or the\n"
     "           records of a fetch, in each compression. Control batches are passed over, and so are records whose\n"
-    "           transaction was aborted or has not ended. Output batches are numbered from 0 in each file.\n"
+    "           transaction was aborted or has not ended. Input that ends within a batch is an error. Output batches are\n"
+    "           numbered from 0 in each file.\n"
     "Blank lines are skipped in all but lines. Records without a timestamp get the time at which they are read.\n"
     "Those without an offset have the number of the record in the input, from 0. The mark of UTF-8 at the beginning of\n"
     "the input is left out in all but lines and batches. Input in gzip and Zstandard is known by its content.\n"
@@ -112,6 +114,8 @@ void add_formats(CLI::App& command, run_options& o) {
       ->transform(one_of<wasm_compression>(codecs))
       ->option_text("CODEC");
   command.add_flag("--uncommitted", o.uncommitted, "batches: also records whose transactions were aborted or have not ended");
+  command.add_flag("--ignore-partial-batch", o.partial_batch,
+                   "batches: the input may end within a batch, as a part of a fetch does; it is left out (default: an error)");
   command.add_option("--key-field", o.key_field, "json, csv: the top-level member, or the column, that becomes the key")
       ->option_text("NAME");
   command.add_option("--headers-field", o.headers_field, "json: the top-level member, an object, that becomes the headers")
@@ -123,6 +127,17 @@ void add_formats(CLI::App& command, run_options& o) {
   command.add_flag("--origin", o.origin,
                    "records, csv: each output record has input_offset, input_index (the number of the input record, from 0) "
                    "and ordinal (its number among the output of that)");
+  command
+      .add_option("--output-places", o.places,
+                  "A file with a line for each output record: its bytes, and the line (0 of batches), number (from 0) and offset of "
+                  "its input record")
+      ->option_text("FILE");
+  command
+      .add_option("--default-timestamp", o.default_timestamp,
+                  "Of records without a timestamp, in ms since 1970 (default: the time at which they are read)")
+      ->check(CLI::NonNegativeNumber)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
+      ->option_text("MS");
   command.add_option("--encoding", o.text, "utf8 (the default), base64 or hex: of keys and values, in both directions")
       ->transform(one_of<encoding>({{"utf8", encoding::utf8}, {"base64", encoding::base64}, {"hex", encoding::hex}}))
       ->option_text("ENCODING");
@@ -170,8 +185,15 @@ void check_formats(run_options& o) {
   if (o.origin && out != format::records && out != format::csv) {
     wrong("--origin goes with --output-format records and csv only");
   }
+  if (!o.places.empty() && (!o.output_directory.empty() || o.threads > 1 || !o.checkpoint.empty() || out == format::batches)) {
+    wrong("--output-places, which diff needs, goes with one output file and one thread, and without --checkpoint and "
+          "--output-format batches");
+  }
   if (o.uncommitted && in != format::batches) {
     wrong("--uncommitted goes with --input-format batches only");
+  }
+  if (o.partial_batch && in != format::batches) {
+    wrong("--ignore-partial-batch goes with --input-format batches only");
   }
   if (o.output_compression != WASM_COMPRESSION_NONE && out != format::batches) {
     wrong("--output-compression goes with --output-format batches only");

@@ -16,11 +16,13 @@ namespace {
 
 constexpr const char* about_init =
     "The project has a transform, a case for its tests, a file for CI and a README. It builds offline with the compiler of\n"
-    "its language alone. The files are yours.\n"
+    "its language alone. With --sdk redpanda it is written with Redpanda's module for Go instead, which the first build fetches.\n"
+    "The files are yours.\n"
     "\n"
     "Examples:\n"
     "  wasm-transform init --language go rekey\n"
     "  cd rekey && wasm-transform test\n"
+    "  wasm-transform init --language go --sdk redpanda rekey\n"
     "\n";
 
 constexpr const char* about_build =
@@ -49,6 +51,7 @@ constexpr const char* about_test =
     "  NAME.dead  Dead letters that must come out, a JSON object a line. Members that it has are compared, headers by their\n"
     "             keys. The case then runs with --on-error dead-letter.\n"
     "  NAME.fail  The run must fail at a record, with a message that has each of these lines. NAME.out is what comes before.\n"
+    "Records without a timestamp have the time 0, and --seed is 1, unless options say otherwise.\n"
     "all.env and all.args are for all cases. Name, topics and variables come from transform.json.\n"
     "\n"
     "Examples:\n"
@@ -70,7 +73,11 @@ action add_init(CLI::App& app) {
   command.add_option("--language,-l", o->language, "c, cpp, go, js or rust (the default)")
       ->transform(one_of<language>(languages()))
       ->option_text("LANGUAGE");
+  command.add_option("--sdk", o->sdk, "bundled (the default), or redpanda: Redpanda's own, for go")
+      ->transform(one_of<sdk>({{"bundled", sdk::bundled}, {"redpanda", sdk::redpanda}}))
+      ->option_text("SDK");
   command.add_option("--directory", o->directory, "Where it is made (default: the name)")->option_text("DIR");
+  command.add_flag("--json", o->json, "Writes what was made as JSON");
   command.footer(std::string(about_init) + exit_codes);
   return [o] { init(*o); };
 }
@@ -82,6 +89,7 @@ action add_build(CLI::App& app) {
       ->check(CLI::ExistingDirectory)
       ->option_text("DIR");
   command.add_flag("--debug,-g", o->debug, "With debug information, for --debug-info, and without wasm-opt");
+  command.add_flag("--json", o->json, "Writes what was built to standard output as JSON");
   command.add_flag("--quiet,-q", o->quiet, "Says nothing unless something fails");
   command.footer(std::string(about_build) + exit_codes);
   return [o] { build(*o); };

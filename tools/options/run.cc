@@ -134,6 +134,13 @@ void add_options(CLI::App& command, parsed& p) {
   command.add_option("--log-rate", o.limits.log_lines_per_second, "Lines per second that the guest may log (default: all)")
       ->check(CLI::Range(1, 1'000'000))
       ->option_text("N");
+  command
+      .add_option("--seed", o.seed,
+                  "What the guest takes for chance and for the time that passes depends on this number and the input alone "
+                  "(default: the system's)")
+      ->check(CLI::PositiveNumber)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
+      ->option_text("N");
   add_rights(command, o.allowed);
   add_registry(command, p.registry);
   command.add_option("--threads,-j", o.threads, "Event loops, each with a guest of its own (default: 1)")
@@ -195,8 +202,8 @@ run_options complete(parsed& p) {
     wrong("--record-timeout must be from 1ms to a day");
   }
   o.record_timeout_ns = static_cast<std::uint64_t>(p.record_timeout_ns);
-  if (!o.remote.empty() && (!o.profile.empty() || !o.coredump.empty() || p.registry.url)) {
-    wrong("--remote goes without --profile, --coredump and --schema-registry");
+  if (!o.remote.empty() && (!o.profile.empty() || !o.coredump.empty() || p.registry.url || o.seed != 0)) {
+    wrong("--remote goes without --profile, --coredump, --schema-registry and --seed");
   }
   o.schema_registry = complete_registry(p.registry);
   if (p.metrics_listen) {

@@ -6,11 +6,13 @@
 #include "../encoding.hh"
 #include "../exit_code.hh"
 #include "../file.hh"
+#include "../interruption.hh"
 #include "../report.hh"
 
 #include <wasm_engine/wasm_engine.hh>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 namespace tool {
 
@@ -84,7 +86,14 @@ void build(const project& p, const build_options& o) {
     }
     const auto optimized = o.debug ? "" : optimize(module);
     check(module);
-    if (!o.quiet) {
+    if (o.json) {
+      const nlohmann::ordered_json all = {{"module", module.string()},
+                                          {"size", fs::file_size(module)},
+                                          {"toolchain", t.name},
+                                          {"wasm_opt", !optimized.empty()},
+                                          {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()}};
+      fmt::print("{}\n", all.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    } else if (!o.quiet) {
       const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
       fmt::print(stderr, "{}: {}, by {}{}, in {:.1f} s\n", fs::path(o.directory == "." ? fs::relative(module) : module).string(),
                  byte_count(fs::file_size(module)), t.name, optimized, time.count());
@@ -94,6 +103,9 @@ void build(const project& p, const build_options& o) {
   }
 }
 
-void build(const build_options& o) { build(read_project(o.directory), o); }
+void build(const build_options& o) {
+  const interruption signals;
+  build(read_project(o.directory), o);
+}
 
 }  // namespace tool

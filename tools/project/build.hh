@@ -10,6 +10,7 @@ namespace tool {
 struct build_options {
   std::string directory = ".";
   bool debug = false;  ///< With debug information, and without wasm-opt.
+  bool json = false;
   bool quiet = false;
 };
 

@@ -29,6 +29,10 @@ toolchain go_toolchain(const project& p, const build_settings& s) {
   if (!s.debug) {
     build.arguments.emplace_back("-ldflags=-s -w");
   }
+  // Modules that it needs are fetched once: their checksums are there from then on.
+  if (const auto sums = p.directory / "go.sum"; !std::filesystem::exists(sums)) {
+    build.arguments.emplace_back("-mod=mod");
+  }
   build.arguments.insert(build.arguments.end(), {"-o", t.made, "."});
   build.environment = {{"GOOS", "wasip1"}, {"GOARCH", "wasm"}, {"CGO_ENABLED", "0"}, {"GOTOOLCHAIN", "local"}, {"GOFLAGS", ""}};
   t.steps.push_back(std::move(build));

@@ -7,10 +7,18 @@
 
 namespace tool {
 
+/// What the project of a language is written with.
+enum class sdk {
+  bundled,   ///< Headers and packages of this tool: it builds without a network.
+  redpanda,  ///< Redpanda's own, which the first build fetches.
+};
+
 struct init_options {
   std::string name;
   tool::language language = language::rust;
+  tool::sdk sdk = tool::sdk::bundled;
   std::string directory;  ///< Empty: the name.
+  bool json = false;
 };
 
 /// Throws `failure`.

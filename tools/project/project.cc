@@ -3,11 +3,13 @@
 
 #include "../exit_code.hh"
 #include "../file.hh"
+#include "../json_error.hh"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <map>
 
 namespace tool {
 
@@ -46,15 +48,30 @@ std::optional<language> language_of(const fs::path& directory) {
   return has_source(source, {".js", ".mjs"}) ? std::optional(language::js) : std::nullopt;
 }
 
-void read_manifest(const json& manifest, project& p) {
-  p.name = manifest.value("name", p.name);
-  p.input_topic = manifest.value("input_topic", p.input_topic);
-  p.output_topics = manifest.value("output_topics", p.output_topics);
-  if (const auto variables = manifest.find("environment"); variables != manifest.end()) {
-    for (const auto& [key, value] : variables->items()) {
-      p.environment.emplace_back(key, value.get<std::string>());
-    }
+/// Reads a member if it is there. `what` it must be.
+template <typename T>
+void read_member(const json& manifest, const char* name, const char* what, T& to) {
+  const auto found = manifest.find(name);
+  if (found == manifest.end()) {
+    return;
   }
+  try {
+    found->get_to(to);
+  } catch (const json::exception&) {
+    throw failure(exit_code::usage, fmt::format("{}: \"{}\" must be {}", manifest_name, name, what));
+  }
+}
+
+void read_manifest(const json& manifest, project& p) {
+  if (!manifest.is_object()) {
+    throw failure(exit_code::usage, fmt::format("{}: it must be a JSON object", manifest_name));
+  }
+  read_member(manifest, "name", "a text", p.name);
+  read_member(manifest, "input_topic", "a text", p.input_topic);
+  read_member(manifest, "output_topics", "an array of texts", p.output_topics);
+  std::map<std::string, std::string> variables;
+  read_member(manifest, "environment", "an object whose members are texts", variables);
+  p.environment.assign(variables.begin(), variables.end());
   static const std::vector<std::string> known = {"name", "language", "input_topic", "output_topics", "environment"};
   for (const auto& [key, value] : manifest.items()) {
     if (std::find(known.begin(), known.end(), key) == known.end()) {
@@ -94,19 +111,16 @@ project read_project(const std::filesystem::path& directory) {
   auto found = language_of(p.directory);
   const auto path = p.directory / manifest_name;
   if (fs::exists(path)) {
-    try {
-      const auto manifest = json::parse(read_text(path));
-      read_manifest(manifest, p);
-      if (manifest.contains("language")) {
-        const auto name = manifest.at("language").get<std::string>();
-        const auto known = languages().find(name);
-        if (known == languages().end()) {
-          throw failure(exit_code::usage, fmt::format("{}: \"{}\" is no language: c, cpp, go, js and rust are", manifest_name, name));
-        }
-        found = known->second;
+    const auto manifest = parse_file(path.string(), read_text(path));
+    read_manifest(manifest, p);
+    if (manifest.contains("language")) {
+      std::string name;
+      read_member(manifest, "language", "a text", name);
+      const auto known = languages().find(name);
+      if (known == languages().end()) {
+        throw failure(exit_code::usage, fmt::format("{}: \"{}\" is no language: c, cpp, go, js and rust are", manifest_name, name));
       }
-    } catch (const json::exception& e) {
-      throw failure(exit_code::usage, fmt::format("{}: {}", path.string(), e.what()));
+      found = known->second;
     }
   }
   if (!found) {

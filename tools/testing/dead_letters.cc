@@ -15,33 +15,40 @@ namespace {
 using nlohmann::json;
 using nlohmann::ordered_json;
 
-/// The value of a header. Null if there is none.
+/// A member of what may be no object. Null if there is none.
+json member(const json& object, const char* name) {
+  const auto found = object.is_object() ? object.find(name) : object.end();
+  return object.is_object() && found != object.end() ? *found : json();
+}
+
+/// The value of a header. Null if there is none. Of several the last one, because a dead letter's own are the last.
 json header(const json& letter, const json& key) {
-  for (const auto& one : letter.value("headers", json::array())) {
-    if (one.value("key", json()) == key) {
-      return one.value("value", json());
+  json value;
+  for (const auto& one : member(letter, "headers")) {
+    if (member(one, "key") == key) {
+      value = member(one, "value");
     }
   }
-  return nullptr;
+  return value;
 }
 
 std::string compare_one(const json& expected, const json& actual) {
   if (!expected.is_object()) {
-    return "it is no JSON object";
+    return "what is expected is no JSON object";
   }
   for (const auto& [name, value] : expected.items()) {
     if (name != "headers") {
-      const auto found = actual.value(name, json());
+      const auto found = member(actual, name.c_str());
       if (found != value) {
         return fmt::format("{}: {} was expected and {} is there", name, value.dump(), found.dump());
       }
       continue;
     }
     for (const auto& one : value) {
-      const auto key = one.value("key", json());
+      const auto key = member(one, "key");
       const auto found = header(actual, key);
-      if (found != one.value("value", json())) {
-        return fmt::format("header {}: {} was expected and {} is there", key.dump(), one.value("value", json()).dump(), found.dump());
+      if (found != member(one, "value")) {
+        return fmt::format("header {}: {} was expected and {} is there", key.dump(), member(one, "value").dump(), found.dump());
       }
     }
   }
@@ -58,12 +65,10 @@ std::string compare_dead_letters(const std::vector<std::string>& expected, const
     } else if (i >= expected.size()) {
       text += fmt::format("dead letter {} was not expected: {}\n", i + 1, printable(actual[i]));
     } else {
-      try {
-        if (const auto why = compare_one(json::parse(expected[i]), json::parse(actual[i])); !why.empty()) {
-          text += fmt::format("dead letter {}: {}\n", i + 1, printable(why));
-        }
-      } catch (const json::exception& e) {
-        text += fmt::format("dead letter {}: {}\n", i + 1, e.what());
+      // The expected one may be no JSON, which `compare_one` says.
+      const auto why = compare_one(json::parse(expected[i], nullptr, false), json::parse(actual[i], nullptr, false));
+      if (!why.empty()) {
+        text += fmt::format("dead letter {}: {}\n", i + 1, printable(why));
       }
     }
   }
@@ -73,10 +78,10 @@ std::string compare_dead_letters(const std::vector<std::string>& expected, const
 std::string expectation_of(const std::vector<std::string>& actual) {
   std::string text;
   for (const auto& line : actual) {
-    const auto letter = json::parse(line);
+    const auto letter = json::parse(line, nullptr, false);
     ordered_json kept;
-    kept["key"] = letter.value("key", json());
-    kept["value"] = letter.value("value", json());
+    kept["key"] = member(letter, "key");
+    kept["value"] = member(letter, "value");
     kept["headers"] = ordered_json::array();
     kept["headers"].push_back({{"key", "wasm-error"}, {"value", header(letter, "wasm-error")}});
     text += kept.dump() + "\n";

@@ -7,6 +7,7 @@
 
 #include "../exit_code.hh"
 #include "../guest_run.hh"
+#include "../interruption.hh"
 #include "../output_files.hh"
 #include "../project/build.hh"
 #include "../scratch.hh"
@@ -48,7 +49,7 @@ subject build_subject(const test_options& o) {
   }
   s.module = o.guest;
   if (o.guest.empty()) {
-    build(p, {o.directory, false, o.quiet});
+    build(p, {o.directory, false, false, o.quiet});
     s.module = p.module();
   }
   return s;
@@ -107,6 +108,7 @@ void test_once(const test_options& o) {
 }  // namespace
 
 void test(const test_options& o) {
+  const interruption signals;
   if (!o.watch) {
     test_once(o);
     return;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "watch.hh"
 
+#include "../interruption.hh"
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -24,6 +26,7 @@ bool is_built(const fs::path& directory) {
 
 void watch::wait() {
   while (look() == _seen) {
+    interruption::check();
     std::this_thread::sleep_for(pause);
   }
   // An editor may write several files.

@@ -21,6 +21,7 @@ class Redpanda(http.server.ThreadingHTTPServer):
         self.requests = []    # method and path
         self.password = None  # of the user "admin"
         self.redirect = None  # another server, which is the leader
+        self.list = None      # what it answers instead of the list of transforms
         self.logs = []        # per partition: (key, LogRecord)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -90,7 +91,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.begin() is None:
             return
         if self.path.rstrip("/") == "/v1/transform":
-            self.answer(200, [self.report(one) for one in self.server.transforms.values()])
+            self.answer(200, self.server.list or [self.report(one) for one in self.server.transforms.values()])
         elif self.path.startswith("/topics/"):
             self.get_records()
         else:

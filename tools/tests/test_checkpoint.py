@@ -4,9 +4,11 @@
 import gzip
 import json
 import random
+import shutil
 import signal
 import subprocess
 import time
+import unittest
 
 from kafka import batch
 from tool import DONE, GUEST_FAILED, RECORDS_LOST, TOOL, USAGE, ToolTest, guest, main
@@ -208,6 +210,55 @@ class Checkpoint(ToolTest):
                 self.write("dead", before)
             self.tool(*self.command("rust_panic", "in", "-o", "out", "--dead-letter", "dead", "--on-error", "dead-letter")[1:])
             self.assertTrue((self.directory / "dead").read_text() == (before or "") + "letter\n" * 300_000 + "last\n")
+            self.assertEqual(self.files(), ["dead", "in", "out"])
+
+    def test_dead_letters_are_appended_once_wherever_the_run_was_killed(self):
+        letters = "".join(f'{{"value":"{i}{"x" * (i % 90)}"}}\n' for i in range(20))
+        half = len(letters) // 2
+        line = letters.index("\n", half) + 1  # the end of a line
+        other = '{"value":"of another"}\n'
+        for appended, wanted in (
+            (0, letters), (1, letters), (half, letters), (line, letters), (len(letters) - 1, letters), (len(letters), letters),
+        ):  # fmt: skip
+            with self.subTest(appended):
+                self.go_on_with_letters("before\n", letters, "before\n" + letters[:appended])
+                self.assertEqual((self.directory / "dead").read_text(), "before\n" + wanted)
+        for appended in (0, line, len(letters)):  # another run has appended since
+            with self.subTest(appended, other=True):
+                self.go_on_with_letters("before\n", letters, "before\n" + letters[:appended] + other)
+                self.assertEqual((self.directory / "dead").read_text(), "before\n" + letters[:appended] + other + letters[appended:])
+        # What was cut off before this run began its letters is no part of them.
+        self.go_on_with_letters("cut", letters, "cut\n" + letters[:half])
+        self.assertEqual((self.directory / "dead").read_text(), "cut\n" + letters)
+        self.go_on_with_letters("before\n", letters, "")  # somebody has begun the file anew
+        self.assertEqual((self.directory / "dead").read_text(), letters)
+
+    def go_on_with_letters(self, before, letters, now):
+        """Lets a run end that was killed while it appended `letters` to a file that had `before` and has `now`."""
+        command = self.command("rust_panic", "in", "-o", "out", "--dead-letter", "dead", "--on-error", "dead-letter")[1:]
+        self.write("in", "a\nboom\n")
+        self.tool(*command, "--max-errors", "0", code=RECORDS_LOST)
+        state = json.loads((self.directory / "state").read_text())
+        self.write("state", json.dumps({**state, "complete": True, "append_at": len(before) + (not before.endswith("\n"))}))
+        self.write("dead.partial", letters)
+        self.write("dead", now)
+        self.tool(*command)
+        self.assertEqual(self.files(), ["dead", "in", "out"])
+
+    @unittest.skipUnless(shutil.which("strace"), "strace is missing")
+    def test_killed_behind_the_last_dead_letter(self):
+        self.write("in", "a\nboom\nb\nboom\n")
+        for before in ("before\n", "cut"):
+            self.write("dead", before)
+            command = self.command("rust_panic", "in", "-o", "out", "--dead-letter", "dead", "--on-error", "dead-letter")
+            # They are in their file and that of the run is to be removed.
+            killed = subprocess.run(["strace", "-f", "-o", "/dev/null", "-P", "dead.partial", "-P", self.directory / "dead.partial",
+                                     "-e", "inject=unlink:signal=SIGKILL", *command], cwd=self.directory, capture_output=True)
+            self.assertEqual(killed.returncode, -signal.SIGKILL, killed.stderr)
+            self.tool(*command[1:])
+            lines = (self.directory / "dead").read_text().splitlines()
+            self.assertEqual(lines[0], before.strip())
+            self.assertEqual([json.loads(line)["value"] for line in lines[1:]], ["boom", "boom"])
             self.assertEqual(self.files(), ["dead", "in", "out"])
 
     def test_secrets_are_not_in_the_file(self):

@@ -2,6 +2,7 @@
 """deploy, list, pause, resume, delete and logs, against a server that has Redpanda's admin API and HTTP Proxy."""
 
 import json
+import subprocess
 
 from redpanda import Redpanda
 from tool import GUESTS, MODULE_REFUSED, OTHER, USAGE, ToolTest, guest, main
@@ -66,6 +67,45 @@ class Deploy(ClusterTest):
         self.assertIn("there is no project in", self.tool("deploy", *self.admin, code=USAGE).stderr)
         self.assertEqual(self.broker.requests, [])
 
+    def test_what_no_broker_can_start(self):
+        imports = lambda *more: "".join(f'(import "{m}" "{f}" (func{t}))' for m, f, t in more)
+        body = '(memory (export "memory") 1) (func (export "_start") (loop (br 0)))'
+        self.write("none.wat", f'(module {imports(("redpanda_transform", "read_batch_header", ""))} {body})')
+        starts = (GUESTS / "wat_start_trap.wasm").read_bytes()
+        self.write("start_trap.wasm", starts)
+        abi = ("redpanda_transform", "check_abi_version_2", "")
+        raised = ("wasi_snapshot_preview1", "proc_raise", " (param i32) (result i32)")
+        rights = ("wasi_snapshot_preview1", "fd_fdstat_set_rights", " (param i32 i64 i64) (result i32)")
+        self.write("imports.wat", f"(module {imports(abi, raised, rights)} {body.replace('(loop (br 0))', 'unreachable')})")
+        self.write("unknown.wat", f'(module {imports(abi, ("env", "abort", ""))} {body})')
+        for name in ("none", "imports", "unknown"):
+            subprocess.run(["wat2wasm", f"{name}.wat"], cwd=self.directory, check=True)
+        for module, *parts in (
+            ("none", "module-no-abi: the module imports no redpanda_transform.check_abi_version_"),
+            ("unknown", "module-unknown-import: the module imports what this host does not have: env.abort"),
+            ("start_trap", "no broker can run it\n  it does not start: guest-"),
+            ("imports", "it imports wasi_snapshot_preview1.proc_raise, which the broker does not have\n",
+             "it imports wasi_snapshot_preview1.fd_fdstat_set_rights, which the broker does not have\n", "it does not start: guest-trap"),
+        ):  # fmt: skip
+            with self.subTest(module):
+                for more in ([], ["--dry-run"], ["--json"]):
+                    ended = self.tool("deploy", "--guest", f"{module}.wasm", *self.admin, *more, code=MODULE_REFUSED)
+                    said = json.loads(ended.stderr)["error"] if more == ["--json"] else ended.stderr
+                    for part in parts:
+                        self.assertIn(f"{module}.wasm: " if part is parts[0] else "", said)
+                        self.assertIn(part, said)
+                    self.assertNotIn("warning", said)
+        self.assertEqual(self.broker.requests, [])
+
+    def test_a_start_that_may_need_a_schema_registry_is_a_warning(self):
+        self.write("schemas.wat", """(module
+          (import "redpanda_transform" "check_abi_version_2" (func))
+          (import "redpanda_schema_registry" "check_abi_version_0" (func))
+          (memory (export "memory") 1) (func (export "_start") unreachable))""")
+        subprocess.run(["wat2wasm", "schemas.wat"], cwd=self.directory, check=True)
+        ended = self.tool("deploy", "--guest", "schemas.wasm", *self.admin)
+        self.assertIn("warning: it does not start here, where there is no schema registry: guest-trap", ended.stderr)
+
     def test_what_the_broker_refuses(self):
         ended = self.deploy("--output-topic", "nothing", code=OTHER)
         self.assertEqual(ended.stderr, "wasm-transform: c_identity was not deployed: the broker answered 400: topic nothing does not exist\n")
@@ -106,6 +146,20 @@ class Manage(ClusterTest):
         self.assertIn(("PUT", "/v1/transform/a%20b/meta"), self.broker.requests)
 
 
+    def test_an_answer_that_is_none(self):
+        for answer in ([1], [{"name": 5}], [{"name": "a", "status": [1]}], [{"name": "a", "output_topics": [None]}], {"a": 1}):
+            with self.subTest(answer):
+                self.broker.list = answer
+                ended = self.tool("list", *self.admin, code=OTHER)
+                self.assertRegex(ended.stderr, "^wasm-transform: the broker's list of transforms is ")
+                self.assertNotIn("json.exception", ended.stderr)
+                self.assertEqual(ended.bytes, b"")
+
+    def test_what_is_no_text(self):
+        ended = self.deploy("--env", "X=\udcff", code=USAGE)
+        self.assertEqual(ended.stderr, "wasm-transform: the variable X is not valid UTF-8\n")
+
+
 class Logs(ClusterTest):
     def test_lines_of_one_transform(self):
         event = lambda text, severity, time: {"body": {"stringValue": text}, "severityNumber": severity, "timeUnixNano": time}
@@ -117,6 +171,9 @@ class Logs(ClusterTest):
         self.assertEqual(len(self.tool("logs", "mine", "--offset", "3", *proxy).lines), 2)
         self.assertEqual(json.loads(self.tool("logs", "mine", "--json", *proxy).lines[0]), event("line 0\n", 9, 0))
         self.assertEqual(self.tool("logs", "nobody", *proxy).lines, [])
+        self.broker.logs = [[("mine", {"body": "text", "severityNumber": 9})]]
+        ended = self.tool("logs", "mine", *proxy, code=OTHER)
+        self.assertRegex(ended.stderr, "^wasm-transform: the records of the HTTP Proxy are JSON that is not as expected: ")
         self.broker.logs = []
         self.assertIn("there is no topic _redpanda.transform_logs", self.tool("logs", "mine", *proxy, code=OTHER).stderr)
 

@@ -5,7 +5,7 @@ import base64
 import json
 import time
 
-from tool import USAGE, ToolTest, main
+from tool import BAD_INPUT, GUEST_FAILED, USAGE, ToolTest, main
 
 
 class Lines(ToolTest):
@@ -52,6 +52,35 @@ class Json(ToolTest):
 
     def test_blank_lines_are_skipped(self):
         self.assertEqual(self.run_guest("c_identity", "--format", "json", stdin="1\n\n  \r\n2\n").lines, ["1", "2"])
+
+    def test_what_comes_out_is_json(self):
+        """Whatever the guest writes: it may have got something else."""
+        for text, why in (("text", "column 2"), ('{"a":1', "unexpected end of input"), ("", ""), ("1 2", "column 3"), ('"\xff"', "UTF-8")):
+            for arguments in ([], ["--compression", "lz4"]):
+                ended = self.run_guest("c_identity", "--input-format", "lines", "--output-format", "json", *arguments,
+                                       stdin=b'{"a":1}\n' + text.encode("latin-1") + b"\n2\n", code=GUEST_FAILED)  # fmt: skip
+                self.assertEqual(ended.lines, ['{"a":1}'])
+                self.assertIn("standard input:2: the guest wrote a value that is not valid JSON: ", ended.stderr)
+                self.assertIn(why, ended.stderr)
+                self.assertIn("use --output-format lines or records (offset 1, ", ended.stderr)
+        text = '{"n":123456789012345678901234567890,"e":1e999}\n'
+        ended = self.run_guest("c_identity", "--input-format", "lines", "--output-format", "json", stdin=text)
+        self.assertEqual(ended.bytes, text.encode())
+
+    def test_numbers_that_no_type_has(self):
+        text = '{"id":123456789012345678901234567890,"e":-1e999,"s":"1e999 \\\\\\" 2","l":[1e999]}\n'
+        arguments = ["-f", "json", "--key-field", "id"]
+        (record,) = self.run_guest("c_identity", *arguments, "--output-format", "records", stdin=text).records
+        self.assertEqual(record["key"], "123456789012345678901234567890")
+        self.assertEqual(record["value"] + "\n", text)
+        ended = self.run_guest("c_identity", *arguments, "--output-key-field", "k", stdin=text)
+        self.assertEqual(ended.bytes.decode(), '{"k":"123456789012345678901234567890",' + text[1:])
+        ended = self.run_guest("c_identity", "--input-format", "json", "--output-format", "csv", "--columns", "id,e,s,l", stdin=text)
+        self.assertEqual(ended.lines[1][:40], "123456789012345678901234567890,-1e999,\"1")
+        for bad in ('{"e":1e999,}', '{"e":1e999} x', '[1e999', "1e9999 1"):
+            for more in ([], ["--key-field", "id"]):
+                ended = self.run_guest("c_identity", "-f", "json", *more, stdin=bad, code=BAD_INPUT)
+                self.assertIn("not valid JSON", ended.stderr)
 
     def test_the_filter_in_cpp(self):
         text = '{"kind":"a","n":1}\n{"kind":"b","n":2}\n{"n":3}\n'

@@ -3,11 +3,13 @@
 
 import base64
 import gzip
+import itertools
 import json
+import struct
 import subprocess
 import time
 
-from kafka import TRANSACTIONAL, batch, marker
+from kafka import CONTROL, TRANSACTIONAL, batch, marker
 from tool import BAD_INPUT, DONE, GUEST_FAILED, RECORDS_LOST, TOOL, USAGE, ToolTest, guest, main
 
 KCAT = {"topic": "in", "partition": 2, "offset": 7, "tstype": "create", "ts": 1600000000123, "broker": 1,
@@ -54,6 +56,15 @@ class OtherTools(ToolTest):
             ({"payload": "x", "headers": ["a", "1", None, "2"]}, 'a key in "headers" is null'),
             ('{"value":"a","value":"b"}', 'the record has the member "value" twice'),
             ({"value_base64": "?"}, '"value_base64" is not valid base64: ?'),
+            ({"value": "a", "value_base64": "Yg=="}, 'the record has both "value" and "value_base64"'),
+            ({"key_base64": "Yg==", "key": None}, 'the record has both "key" and "key_base64"'),
+            ({"headers": [{"key": "a", "key_base64": "Yg=="}]}, "a header has its key twice"),
+            ({"headers": [{"key": "a", "value": "x", "value_base64": "Yg=="}]}, "a header has its value twice"),
+            ('{"headers":[{"key":"a","key":"b"}]}', "a header has its key twice"),
+            ({"offset": 1 << 63}, '"offset" must be an integer from 0 to 9223372036854775807, but is 9223372036854775808'),
+            ({"offset": 10**30}, '"offset": the number 1000000000000000000000000000000 is beyond 64 bits'),
+            ('{"value":"x","timestamp":1e999}', '"timestamp": the number 1e999 is beyond 64 bits'),
+            ({"headers": [{"key": "a", "value": -(10**30)}]}, '"value": the number -1000000000000000000000000000000 is beyond 64 bits'),
         ):
             with self.subTest(record):
                 ended = self.run_records("c_identity", [{"value": "ok"}, record], code=BAD_INPUT)
@@ -207,8 +218,30 @@ class Compressed(ToolTest):
             self.assertEqual(self.run_guest("c_identity", "--input-compression", "none", "--encoding", "utf8", "--delimiter",
                                             "\\0", stdin=pack(b"x")[:4] + b"\0").bytes, pack(b"x")[:4] + b"\0")  # fmt: skip
 
+    def test_wherever_it_ends(self):
+        """Everything but the whole stream, nothing included, is an error if the input is said to be one."""
+        zstd = subprocess.run(["zstd", "-qc"], input=b"a\nb\n", capture_output=True, check=True).stdout
+        for codec, packed in (("gzip", gzip.compress(b"a\nb\n")), ("zstd", zstd)):
+            for stream in (packed, packed + packed):
+                for end in sorted({*range(0, len(stream), 3), len(packed), len(stream) - 1} - {len(stream)}):
+                    with self.subTest(codec=codec, end=end, of=len(stream)):
+                        code = DONE if end and end % len(packed) == 0 else BAD_INPUT
+                        self.run_guest("c_identity", "--input-compression", codec, stdin=stream[:end], code=code)
+            self.run_guest("c_identity", stdin=packed + b"more", code=BAD_INPUT)
+        ended = self.run_guest("c_identity", "--input-compression", "gzip", code=BAD_INPUT)
+        self.assertIn("the input is empty and no gzip stream", ended.stderr)
+
+    def test_frames_of_zstandard_that_have_no_content(self):
+        frame = subprocess.run(["zstd", "-qc"], input=b"a\n", capture_output=True, check=True).stdout
+        for magic in (0x50, 0x5F):
+            skipped = struct.pack("<BBBBI", magic, 0x2A, 0x4D, 0x18, 4) + b"\n\n\n\n"
+            for stream, text in ((skipped + frame, b"a\n"), (frame + skipped + frame, b"a\na\n"), (skipped, b"")):
+                self.assertEqual(self.run_guest("c_identity", stdin=stream).bytes, text)
+            ended = self.run_guest("c_identity", stdin=skipped[:-1], code=BAD_INPUT)
+            self.assertIn("the input begins as Zstandard does, but is cut off", ended.stderr)
+
     def test_what_begins_like_it(self):
-        for text in (b"\x1f\n", b"\x1f", b"\x28\xb5\n", b""):
+        for text in (b"\x1f\n", b"\x1f", b"\x28\xb5\n", b"", b"P*\n", b"P*M"):
             self.assertEqual(self.run_guest("c_identity", stdin=text).bytes, text if not text or text.endswith(b"\n") else text + b"\n")
 
 
@@ -228,12 +261,60 @@ class Batches(ToolTest):
     def test_zeros_behind_it_and_a_batch_that_is_cut_off(self):
         segment = batch(0, [(None, b"a")])
         self.assertEqual(self.values(segment + bytes(5000))[0], ["a"])
-        values, ended = self.values(segment + batch(1, [(None, b"b")])[:-3])
-        self.assertEqual(values, ["a"])
-        self.assertIn("the last batch is cut off: its ", ended.stderr)
-        values, ended = self.values(segment + segment[:20])
-        self.assertEqual(values, ["a"])
-        self.assertIn("the last batch is cut off: its 20 bytes were left out", ended.stderr)
+        for part in (batch(1, [(None, b"b")])[:-3], segment[:20]):
+            values, ended = self.values(segment + part, "--ignore-partial-batch")
+            self.assertEqual(values, ["a"])
+            self.assertIn(f"the last batch is cut off: its {len(part)} bytes were left out", ended.stderr)
+            values, ended = self.values(segment + part, code=BAD_INPUT)
+            self.assertEqual(values, ["a"])
+            self.assertIn(f"segment.log: behind record 1: at byte {len(segment)}: the input ends within a batch: {len(part)} of its ",
+                          ended.stderr)
+            self.assertIn("--ignore-partial-batch leaves it out", ended.stderr)
+
+    def test_remarks_are_in_the_summary(self):
+        segment = batch(0, [(None, b"a")])
+        _, ended = self.values(segment + segment[:20], "--ignore-partial-batch", "--json")
+        remark = f"{self.directory / 'segment.log'}: the last batch is cut off: its 20 bytes were left out"
+        self.assertEqual(json.loads(ended.stderr)["remarks"], [remark])
+        _, ended = self.values(segment, "--json")
+        self.assertEqual(json.loads(ended.stderr)["remarks"], [])
+
+    def test_a_damaged_length_takes_nothing_along_quietly(self):
+        batches = [batch(i, [(None, b"%d" % i * 50)]) for i in range(3)]
+        for at, number in itertools.product(range(8, 12), range(3)):
+            segment = bytearray(b"".join(batches))
+            begin = sum(map(len, batches[:number]))
+            for bit in (0, 4, 7):
+                with self.subTest(at=at, number=number, bit=bit):
+                    damaged = bytearray(segment)
+                    damaged[begin + at] ^= 1 << bit
+                    for option in ([], ["--ignore-partial-batch"]):
+                        values, ended = self.values(bytes(damaged), *option, code=BAD_INPUT)
+                        self.assertEqual(len(values), number, ended.stderr)
+                        self.assertRegex(ended.stderr, rf"(at byte {begin}\b|batch-crc)")
+        segment = bytearray(b"".join(batches))
+        segment[10] ^= 1
+        ended = self.values(bytes(segment), "--ignore-partial-batch", code=BAD_INPUT)[1]
+        self.assertIn("behind record 0: at byte 0: the batch's length is damaged: it says ", ended.stderr)
+
+    def test_what_is_left_out_is_whole(self):
+        """A damaged bit must not make a batch one that nobody looks at."""
+        good = batch(0, [(None, b"a")])
+        for bit in (TRANSACTIONAL, CONTROL):
+            damaged = bytearray(good + batch(1, [(None, b"b")]))
+            damaged[22] ^= bit
+            ended = self.values(bytes(damaged), code=BAD_INPUT)[1]
+            self.assertIn("at byte 0: the batch's checksum is wrong (batch-crc)", ended.stderr)
+
+    def test_wherever_the_input_ends(self):
+        segment = batch(0, [(None, b"a")]) + batch(1, [(None, b"b")])
+        half = len(segment) // 2
+        # Bytes of a header, and some of the rest.
+        for end in sorted({*range(1, 62, 4), *range(1, len(segment), 9), half - 1, half, half + 1, len(segment) - 1}):
+            # An offset begins with zeros, as what is behind the last batch may.
+            cut = any(segment[half if end >= half else 0 : end])
+            values, _ = self.values(segment[:end], code=BAD_INPUT if cut else DONE)
+            self.assertEqual(values, ["a"] if end >= half else [])
 
     def test_what_is_no_batch(self):
         good = batch(0, [(None, b"a")])
@@ -246,6 +327,7 @@ class Batches(ToolTest):
         values, ended = self.values(good + bytes(damaged), code=BAD_INPUT)
         self.assertEqual(values, ["a"])
         self.assertIn("batch-crc", ended.stderr)
+        self.assertIn(f"records 2 to 2 at byte {len(good)}", ended.stderr)
 
     def test_transactions(self):
         one = lambda offset, value, producer: batch(offset, [(None, value)], TRANSACTIONAL, producer)
@@ -305,6 +387,7 @@ class Usage(ToolTest):
             (["-f", "csv", "--separator", '"'], "--separator cannot be"),
             (["--origin"], "--origin goes with"),
             (["--uncommitted"], "--uncommitted goes with"),
+            (["--ignore-partial-batch"], "--ignore-partial-batch goes with"),
             (["--output-compression", "lz4"], "--output-compression goes with"),
             (["--headers-field", "h"], "--headers-field goes with"),
             (["--output-key-field", "h"], "go with --output-format json"),

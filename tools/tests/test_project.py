@@ -14,12 +14,13 @@ VENV = pathlib.Path(os.environ.get("WASM_ENGINE_VENV") or pathlib.Path.home() / 
 PATH = f"{os.environ['PATH']}:{VENV}/bin"
 # Cargo keeps what it has fetched. A test of JavaScript needs QuickJS there.
 CARGO = pathlib.Path(os.environ.get("CARGO_HOME") or pathlib.Path.home() / ".cargo")
+GO_SDK = "github.com/redpanda-data/redpanda/src/transform-sdk/go/transform@v1.1.0"
 QUICKJS = sorted(CARGO.glob("registry/src/*/rquickjs-sys-*/quickjs/dtoa.c"))
 
 
 class ProjectTest(ToolTest):
-    def project(self, language):
-        self.tool("init", "--language", language, "shout")
+    def project(self, language, *more):
+        self.tool("init", "--language", language, *more, "shout")
         return self.directory / "shout"
 
     def build(self, *arguments, **rest):
@@ -30,8 +31,8 @@ class ProjectTest(ToolTest):
 class Languages(ProjectTest):
     """A new project builds, its module does what its case says, and keys and headers stay."""
 
-    def check(self, language, toolchain):
-        self.project(language)
+    def check(self, language, toolchain, *more):
+        self.project(language, *more)
         ended = self.build()
         self.assertRegex(ended.stderr, rf"^build/shout.wasm: .* MiB|KiB, by {toolchain}")
         self.tool("test", "--guest", "build/shout.wasm", cwd="shout")
@@ -55,6 +56,17 @@ class Languages(ProjectTest):
 
     def test_go(self):
         self.check("go", "go1")
+
+    def test_go_with_the_sdk_of_redpanda(self):
+        got = subprocess.run(["go", "mod", "download", GO_SDK], cwd=self.directory, capture_output=True, timeout=200,
+                             env=os.environ | {"PATH": PATH})  # fmt: skip
+        if got.returncode != 0:
+            self.skipTest(f"{GO_SDK} cannot be fetched: {got.stderr.decode()}")
+        self.check("go", "go1", "--sdk", "redpanda")
+        self.assertIn(GO_SDK.replace("@", " "), (self.directory / "shout/go.sum").read_text())
+        self.build(env={"GOPROXY": "off"})  # once it is there
+        inspected = json.loads(self.tool("inspect", "shout/build/shout.wasm", "--json").bytes)
+        self.assertEqual(inspected["sdk"], "Redpanda's transform SDK for Go")
 
     @unittest.skipUnless(QUICKJS, "Cargo has no QuickJS: cargo info rquickjs-sys@0.14.0")
     def test_js(self):
@@ -118,8 +130,14 @@ class Builds(ProjectTest):
         self.assertIn('"name": "shout"', (self.directory / "other/transform.json").read_text())
 
     def test_no_mark_of_a_template_is_left(self):
-        for language in ("c", "cpp", "go", "js", "rust"):
-            self.tool("init", "shout", "--language", language, "--directory", language)
+        ended = self.tool("init", "x", "-l", "c", "--sdk", "redpanda", code=USAGE)
+        self.assertIn("--sdk redpanda goes with --language go only", ended.stderr)
+        for language in ("c", "cpp", "go", "go-redpanda", "js", "rust"):
+            options = ("--sdk", "redpanda") if "-" in language else ()
+            ended = self.tool("init", "shout", "--language", language.split("-")[0], *options, "--directory", language, "--json")
+            made = json.loads(ended.bytes)
+            self.assertEqual((made["name"], made["directory"]), ("shout", language))
+            self.assertEqual(made["files"], sorted(f.split("/", 1)[1] for f in self.files() if f.startswith(language + "/")))
             for file in (self.directory / language).rglob("*"):
                 self.assertFalse(file.name.endswith(".template") or file.name.startswith("dot-"), file)
                 if file.is_file():
@@ -156,6 +174,29 @@ class Builds(ProjectTest):
         self.assertIn("wasm-opt failed and was left out", ended.stderr)
         self.assertNotIn("and wasm-opt,", self.build("--debug", env=env).stderr)
 
+    def test_what_a_compiler_writes_is_bounded(self):
+        self.project("c")
+        (self.directory / "bin").mkdir()
+        program = self.write("bin/wasm-opt", "#!/bin/sh\necho first >&2\nhead -c 300000000 /dev/zero >&2\n"
+                                             "head -c 300000000 /dev/zero\nexit 1\n")
+        program.chmod(0o755)
+        with subprocess.Popen([TOOL, "build"], cwd=self.directory / "shout", stderr=subprocess.PIPE, text=True,
+                              env=os.environ | {"PATH": f"{program.parent}:{PATH}"}) as running:  # fmt: skip
+            self.assertIn("wasm-opt failed and was left out: first\n", running.stderr.read())
+            _, status, used = os.wait4(running.pid, 0)
+            running.returncode = os.waitstatus_to_exitcode(status)
+        self.assertEqual(running.returncode, 0)
+        self.assertLess(used.ru_maxrss, 250_000)
+
+    def test_results_as_json(self):
+        project = self.project("c")
+        built = json.loads(self.build("--json").bytes)
+        module = project / "build/shout.wasm"
+        self.assertEqual((built["module"], built["size"]), (str(module), module.stat().st_size))
+        self.assertRegex(built["toolchain"], "^clang ")
+        (project / "src/transform.c").unlink()
+        self.assertEqual(json.loads(self.build("--json", code=USAGE).stderr)["exit_code"], USAGE)
+
     def test_debug_information(self):
         project = self.project("c")
         self.build("--quiet")
@@ -173,11 +214,17 @@ class Builds(ProjectTest):
 
     def test_the_manifest_is_checked(self):
         self.project("c")
-        for text, why in (("{", "transform.json"), ('{"nam": 1}', '"nam" is no member'), ('{"name": 1}', "transform.json"),
+        for text, why in (("{", "transform.json: no valid JSON: line 1, column 2: syntax error"), ("[]", "it must be a JSON object"),
+                          ('{"output_topics": 5}', '"output_topics" must be an array of texts'),
+                          ('{"environment": {"A": 1}}', '"environment" must be'), ('{"language": 1}', '"language" must be a text'),
+                          ('{"name": null}', '"name" must be a text'),
+                          ('{"nam": 1}', '"nam" is no member'), ('{"name": 1}', 'transform.json: "name" must be a text'),
                           ('{"language": "perl"}', '"perl" is no language'), ('{"name": "X"}', "is no name")):
             with self.subTest(text):
                 self.write("shout/transform.json", text)
-                self.assertIn(why, self.build(code=USAGE).stderr)
+                said = self.build(code=USAGE).stderr
+                self.assertIn(why, said)
+                self.assertNotIn("exception", said)
 
     def test_templates_are_looked_for(self):
         alone = self.directory / "bin" / "wasm-transform"
