@@ -11,7 +11,7 @@ PEERS   := $(CARGO_TARGET_DIR)/peers
 .PHONY: demo check test setup install test-install wheel test-wheel library library-pgo \
   static deb deb-symbols tarball test-deb test-packages newcomer reproducible peers guests configure tool cpp header clean \
   lint docs test-docs test-rust test-header test-symbols test-abi test-bindings test-cpp test-sanitized renew-instructions \
-  abi-baseline licences deny advisories mosquitto test-mosquitto bench-mosquitto \
+  abi-baseline licences deny advisories update-wasmtime mosquitto test-mosquitto bench-mosquitto \
   daemon test-daemon-quick test-daemon test-cluster bench-kafka bench-kafka-page demo-kafka \
   soak bench bench-quick bench-pages bench-peers bench-ready bench-identity bench-calls bench-density bench-modes bench-throws \
   bench-cache bench-crc bench-stall bench-failures bench-record-calls bench-codecs bench-many bench-records bench-preempted \
@@ -170,7 +170,7 @@ test-docs: library guests
 	scripts/draw-diagrams.py --check
 	scripts/make-docs.py --check
 	cd scripts/tests && LIBRARY=$(LIBRARY) GUESTS=$(GUESTS) python3 -B -m unittest -q test_check_links \
-	  test_check_snippets test_newcomer test_make_docs test_concepts test_monitoring test_security test_platforms test_faq
+	  test_check_snippets test_newcomer test_make_docs test_concepts test_monitoring test_security test_platforms test_faq test_advisories
 
 # The site, in build/site: the pages by mdBook, the headers by Doxygen, with all links checked.
 docs:
@@ -281,6 +281,10 @@ deny:
 advisories:
 	@scripts/setup.sh deny
 	$(DENY) --locked check advisories
+
+# The newest patch release of Wasmtime's line, with all tests and figures. It ends at once if there is none.
+update-wasmtime:
+	scripts/update-wasmtime.sh
 
 clean:
 	rm -rf $(BUILD) python/build python/*.egg-info
