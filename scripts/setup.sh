@@ -6,6 +6,7 @@
 #   scripts/setup.sh bench     what `make bench` races against beside Cargo's and Go's, and what draws its plot
 #   scripts/setup.sh remote    gRPC, for engines on other computers
 #   scripts/setup.sh deny      cargo-deny, for `make deny`
+#   scripts/setup.sh miri      Miri, by rustup, for `make miri`
 #   scripts/setup.sh docs      what makes the site of `make docs`: Doxygen, Graphviz and, by Cargo, mdBook
 #   scripts/setup.sh packages  what makes a new Debian for `make test-packages`
 #   scripts/setup.sh mosquitto the broker, its headers and clients, for `make test-mosquitto`. Debian starts the broker
@@ -178,6 +179,16 @@ install_cargo() {
   rm -rf "$cargo_tools/target"
 }
 
+# Miri and the sources of Rust's library, which it compiles for itself. A nightly that has both is not updated.
+install_miri() {
+  local there
+  there=$(rustup component list --toolchain nightly --installed 2>/dev/null || true)
+  grep -q '^miri' <<<"$there" && grep -q '^rust-src' <<<"$there" && return
+  say "installing Miri (rustup)"
+  quietly rustup toolchain install nightly --profile minimal --component miri --component rust-src --no-self-update ||
+    die "rustup couldn't install Miri"
+}
+
 # download_wheels REQUIREMENT... makes $wheels hold exactly these, for Debian's Python.
 download_wheels() {
   local stamp="$wheels/.downloaded"
@@ -252,6 +263,7 @@ case "${1:-all}" in
     install_packages "${docs_packages[@]}"
     install_cargo "$mdbook" --no-default-features --features search
     ;;
+  miri) install_miri ;;
   packages) install_packages "${system_packages[@]}" ;;
   all)
     install_packages "${core_packages[@]}" "${guest_packages[@]}" "${remote_packages[@]}"
@@ -260,6 +272,6 @@ case "${1:-all}" in
     install_pip "${guest_pip[@]}"
     fetch_quickjs
     ;;
-  *) echo "usage: $0 [core|guests|remote|bench|daemon|deny|docs|kafka|kafka-streams|mosquitto|packages|all]" >&2; exit 2 ;;
+  *) echo "usage: $0 [core|guests|remote|bench|daemon|deny|docs|kafka|kafka-streams|miri|mosquitto|packages|all]" >&2; exit 2 ;;
 esac
 check_host_cargo

@@ -7,8 +7,9 @@
 //!
 //! `unsafe` is denied except at the C interface and where raw memory is passed on. It is allowed in `abi`; in `host`:
 //! `call`, `owned`, `parsed_output`, `schema_registry`, `sink`, `slice`, `timer`, `waker`; in `system`: `fork`,
-//! `memory`, `scheduling`, `signal_stack`, `signals`; in `guest`: `custom`, `ending`, `host_function`, `memory`; and in
-//! single functions that state the reason.
+//! `memory`, `processors`, `scheduling`, `signal_stack`, `signals`; in `guest`: `custom`, `ending`, `host_function`,
+//! `memory`; in `compile`: `helper`; and in single functions that state the reason. `scripts/check-wings.py` compares
+//! this list.
 #![allow(non_camel_case_types)] // types that C sees have their C names
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 

@@ -1,4 +1,4 @@
-"""The order of wings: what check-wings.py lets pass and what it refuses."""
+"""The order of wings and the list of modules with unsafe code: what check-wings.py lets pass and what it refuses."""
 
 import subprocess
 import sys
@@ -34,6 +34,27 @@ class Wings(unittest.TestCase):
     def test_each_file_and_each_path_is_of_a_wing(self):
         self.assertEqual(check({"other/a.rs": ""})[0], 1)
         self.assertEqual(check({"guest/a.rs": "use crate::other::A;"})[0], 1)
+
+
+class Unsafe(unittest.TestCase):
+    LIST = ("//! It is allowed in `abi`; in `host`: `call`,\n//! `owned`; in `system`: `memory`; and in single functions"
+            " that state the reason.\n")
+    FILES = {"lib.rs": LIST} | dict.fromkeys(
+        ("abi/mod.rs", "host/call.rs", "host/owned.rs", "system/memory/block.rs", "system/memory/slabs.rs"),
+        "//! A file.\n#![allow(unsafe_code, clippy::other)]\n")
+
+    def test_the_list_is_that_of_the_files(self):
+        self.assertEqual(check(self.FILES), (0, check({})[1]))
+
+    def test_a_module_that_is_not_listed(self):
+        code, output = check(self.FILES | {"system/fork.rs": "#![allow(unsafe_code)]\n"})
+        self.assertEqual(code, 1)
+        self.assertIn("unsafe is allowed in system::fork, which is not in the list", output)
+
+    def test_a_module_that_does_not_need_it(self):
+        code, output = check(self.FILES | {"host/owned.rs": "//! `#![allow(unsafe_code)]` is not here.\n"})
+        self.assertEqual(code, 1)
+        self.assertIn("host::owned is in the list and does not allow unsafe", output)
 
 
 if __name__ == "__main__":

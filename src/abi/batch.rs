@@ -13,10 +13,10 @@ use crate::batch::fallible;
 use crate::batch::header::wasm_batch_header;
 use crate::batch::input::{wasm_field, wasm_header, wasm_payload};
 use crate::batch::payload::{Field, Parts, Payload};
-use crate::host::slice::{self, wasm_slice};
+use crate::host::slice::{self, CallScope, wasm_slice};
 
-/// A field of an argument. `name` is for messages.
-fn field<'a>(raw: wasm_field, name: &str) -> Result<Field<'a>> {
+/// A field of an argument, for as long as the caller of the export lends it. `name` is for messages.
+fn field<'a>(_: &'a CallScope, raw: wasm_field, name: &str) -> Result<Field<'a>> {
     match usize::try_from(raw.size) {
         // SAFETY: the header says that fields in arguments can be read for the call.
         Ok(size) => unsafe { slice::bytes(raw.data, size, name) }.map(Some),
@@ -207,14 +207,14 @@ pub unsafe extern "C" fn wasm_batch_builder_add(
         // SAFETY: the header says that arrays in arguments can be read for the call.
         let headers = unsafe { slice::array(payload.headers, payload.header_count, "headers")? };
         let mut parsed = Payload {
-            key: field(payload.key, "key")?,
-            value: field(payload.value, "value")?,
+            key: field(scope, payload.key, "key")?,
+            value: field(scope, payload.value, "value")?,
             headers: chunk::reserved(headers.len())?,
         };
         for header in headers {
-            let key = field(header.key, "header key")?;
+            let key = field(scope, header.key, "header key")?;
             let key = key.ok_or_else(|| Error::invalid("a header's key must not be null"))?;
-            parsed.headers.push((key, field(header.value, "header value")?));
+            parsed.headers.push((key, field(scope, header.value, "header value")?));
         }
         builder.payload.clear();
         fallible::reserve(&mut builder.payload, parsed.encoded_size()).map_err(|_| Error::out_of_memory())?;

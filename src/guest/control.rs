@@ -4,7 +4,6 @@
 //! The host opens the control at the end of a call for a record. From then on the fields say how far the guest has
 //! come. Whoever wants to know asks `Context`, which observes the control first. Whoever changes what the guest works
 //! on closes it: the guest's next call for a record comes to the host again.
-#![allow(unsafe_code)]
 
 use super::position::Position;
 use crate::batch::entries::{END, Entry, NATIVE};

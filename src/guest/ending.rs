@@ -19,8 +19,8 @@ const STEP: usize = 1 << 20;
 pub struct Ending {
     /// For core dumps if they are on.
     wrappers: Option<Wrappers>,
-    /// Bytes of the memory that stay with the memory's pool. None if the memory is the library's or the host's: those
-    /// have their own ways.
+    /// Bytes of the memory that stay with the memory's pool. None if the memory is of a thread's pool or the host's:
+    /// those have their own ways.
     kept: Option<usize>,
 }
 
@@ -64,8 +64,9 @@ async fn give_memory_back(store: &mut Store<GuestState>, instance: Instance, kep
         return;
     }
     for at in (kept.next_multiple_of(STEP)..size).step_by(STEP) {
-        // SAFETY: whole pages of the guest's memory, which is a private mapping of Wasmtime's in these modes. The guest
-        // has ended, so nobody reads them before Wasmtime frees or resets the memory. Both work with any content.
+        // SAFETY: whole pages of the guest's memory. In these modes it is a private mapping, Wasmtime's own or that of
+        // `system::memory::mapping`, which the store keeps. The guest has ended, so nobody reads the pages before the
+        // mapping is freed or reset. Both work with any content: zeros, or an image's bytes.
         unsafe { libc::madvise(start.add(at).cast(), STEP.min(size - at), libc::MADV_DONTNEED) };
         pause(context).await;
     }

@@ -429,6 +429,9 @@ impl<'a> Records<'a> {
     #[inline(always)]
     pub(crate) fn checked(&mut self) -> Result<()> {
         self.check.end();
+        if !self.regions.is_empty() {
+            self.regions.expose();
+        }
         self.entries.begin(Entry { size: END, ..Entry::default() });
         Ok(())
     }

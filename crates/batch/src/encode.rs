@@ -212,7 +212,7 @@ impl<'a> Records<'a> {
             let Some([entry, ..]) = self.entries.room(1)? else {
                 return Err(Error::new(Kind::Internal, "the entry of a large record is lost"));
             };
-            let first = (self.regions.last().as_ptr().expose_provenance() as u64).wrapping_sub(NATIVE);
+            let first = (self.regions.last().as_ptr().addr() as u64).wrapping_sub(NATIVE);
             *entry = entry_of(record.0, first.wrapping_add(start as u64), size);
             self.entries.fill(1);
         }
@@ -226,7 +226,7 @@ impl<'a> Records<'a> {
     pub(crate) fn look_further_in_lent(&mut self) -> usize {
         let mut entries = core::mem::take(&mut self.entries);
         let region = self.region(self.place);
-        let native = (region.as_ptr().expose_provenance() as u64).wrapping_sub(NATIVE);
+        let native = (region.as_ptr().addr() as u64).wrapping_sub(NATIVE);
         let records = self.lent.from(self.lent.len() - self.left);
         let (mut at, mut index) = (self.unread, 0);
         let found = entries.refill(|| {
@@ -265,7 +265,7 @@ impl Run {
         let (bytes, begun) = regions.last_bytes();
         let end = bytes.len().min(begun.saturating_add(left));
         let bytes = &mut bytes[..end];
-        let native = (bytes.as_mut_ptr().expose_provenance() as u64).wrapping_sub(NATIVE);
+        let native = (bytes.as_ptr().addr() as u64).wrapping_sub(NATIVE);
         let (mut at, mut stopped) = (begun, Stopped::Full);
         let (mut largest, mut newest, mut found) = (self.largest, self.newest, 0);
         for (record, entry) in records.iter().zip(room) {

@@ -96,7 +96,8 @@ impl<'a> Records<'a> {
         let start = core::ptr::with_exposed_provenance(entry.start.wrapping_add(NATIVE) as usize);
         // SAFETY: the check or `look_further` found the payload in the batch, which outlives this, or in a region. The
         // bytes of a region stay in place until `end` clears the regions. It clears the entries too. Nothing writes
-        // them once the batch is checked. They are lent for as long as `self` is borrowed.
+        // them once the batch is checked, and `checked` exposed them then. They are lent for as long as `self` is
+        // borrowed.
         let payload = unsafe { core::slice::from_raw_parts(start, entry.size as usize) };
         Record { attributes: entry.attributes as u8, timestamp: entry.timestamp, offset: entry.offset, payload }
     }

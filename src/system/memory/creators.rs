@@ -65,12 +65,12 @@ fn unmapped(bytes: usize, why: &std::io::Error) -> Error {
     Error::new(Status::System, format!("a memory of {bytes} bytes could not be mapped: {why}"))
 }
 
-// SAFETY: memories are at least as large as requested and do not move. They are zeroed: a mapping by the system (an
-// image in it is data of the module that Wasmtime then need not copy), those
-// of a pool by the pool, a block of `Provider::Host` by the host, whose header demands it. A mapping has the
-// reservation and the guard that are asked for. The others have no guard. For them the runtime's configuration promises
-// Wasmtime neither a guard (`Config::memory_guard_size`) nor a reservation, so compiled code checks each access against
-// the memory's current size. Windows are what `windows` says.
+// SAFETY: memories are at least as large as requested and do not move. They are zeroed: a mapping by the system, those
+// of a pool by the pool, a block of `Provider::Host` by the host, whose header demands it. An image in a mapping is data
+// of the module that Wasmtime then need not copy. A mapping has the reservation and the guard that are asked for. The
+// others have no guard. For them the runtime's configuration promises Wasmtime neither a guard
+// (`Config::memory_guard_size`) nor a reservation, so compiled code checks each access against the memory's current
+// size. Windows are what `windows` says.
 unsafe impl MemoryCreator for Provider {
     fn new_memory(
         &self,
@@ -172,7 +172,8 @@ impl Drop for SlabMemory {
     }
 }
 
-// SAFETY: stacks are whole pages without another user and with a guard below.
+// SAFETY: stacks are whole pages without another user and with a guard below. Those of a pool have the size that is
+// asked for, because both are of one configuration. None needs to be zero: `Config::async_stack_zeroing` is off.
 unsafe impl StackCreator for Provider {
     fn new_stack(&self, size: usize, _zeroed: bool) -> Result<Box<dyn StackMemory>, wasmtime::Error> {
         let refuse = |error| wasmtime::Error::msg(refuse(error));

@@ -247,7 +247,8 @@ fn take_mapping(size: usize, align: usize) -> *mut u8 {
     let mapped = map(bytes);
     if !mapped.is_null() {
         let address = mapped.expose_provenance();
-        let is_taken = |place: &AtomicUsize| place.compare_exchange(0, address, Relaxed, Relaxed).is_ok();
+        // Acquires what `give_back` released: its read of the place's size comes before the write below.
+        let is_taken = |place: &AtomicUsize| place.compare_exchange(0, address, Acquire, Relaxed).is_ok();
         if let Some(place) = MAPPINGS.iter().position(is_taken) {
             MAPPED[place].store(bytes, Relaxed);
             return mapped;

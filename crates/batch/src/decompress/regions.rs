@@ -124,6 +124,15 @@ impl Regions {
         self.count
     }
 
+    /// Nothing is written any more: entries may lead to the bytes. An address that was taken before may be that of a
+    /// reference which a later write has ended.
+    #[inline(never)]
+    pub fn expose(&self) {
+        for region in self.parts.iter().flatten() {
+            region.bytes().as_ptr().expose_provenance();
+        }
+    }
+
     /// What is in the region with this index.
     pub fn get(&self, index: usize) -> Option<&[u8]> {
         let region = self.parts.get(index / PART)?.get(index % PART)?;

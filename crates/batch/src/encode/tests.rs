@@ -167,6 +167,15 @@ fn many_headers_are_counted_and_copied_in_steps() {
     }
 }
 
+/// Small enough for Miri, which refuses a read by an address that was taken before the last write.
+#[test]
+fn what_one_step_wrote_is_read_after_others_wrote_to_its_chunk() {
+    let small = || Payload { key: Some(b"key"), value: Some(b"value"), ..Payload::default() };
+    let large = || Payload { headers: vec![(&b"h"[..], Some(&b"v"[..])); FEW_HEADERS + 1], ..small() };
+    let all = world([small(), large(), small(), small(), large(), small()].map(|payload| (payload, 0, 0, 0)));
+    assert!(compare(&all, 0) > 4, "several steps");
+}
+
 #[test]
 fn memory_is_bounded_by_the_limit() {
     let value = vec![7; 1000];
@@ -204,9 +213,9 @@ fn what_cannot_be_is_refused_with_its_index() {
         (with(&|p| (p.headers, p.header_count) = (null.cast(), 1)), "1 headers at 0x0 cannot be in memory"),
         (with(&|p| (p.headers, p.header_count) = (far, usize::MAX / 8)), "headers at 0x8 cannot be in memory"),
         (with(&|p| (p.headers, p.header_count) = (far.wrapping_byte_add(1), 1)), "1 headers at 0x9 cannot be"),
-        (with(&|p| (p.headers, p.header_count) = (&raw const headers[0], 2)), "the key of header 1 must not be null"),
-        (with(&|p| (p.headers, p.header_count) = (&raw const negative[0], 1)), "the key of header 0 has size -9"),
-        (with(&|p| (p.headers, p.header_count) = (&raw const unreadable[0], 1)), "the value of header 0 is NULL"),
+        (with(&|p| (p.headers, p.header_count) = (headers.as_ptr(), 2)), "the key of header 1 must not be null"),
+        (with(&|p| (p.headers, p.header_count) = (negative.as_ptr(), 1)), "the key of header 0 has size -9"),
+        (with(&|p| (p.headers, p.header_count) = (unreadable.as_ptr(), 1)), "the value of header 0 is NULL"),
     ];
     for (bad, wanted) in cases {
         let mut records = vec![fine; 5];
@@ -225,6 +234,10 @@ fn what_cannot_be_is_refused_with_its_index() {
     let record = with(&|p| (p.headers, p.header_count) = (many.as_ptr(), many.len()));
     let refused = refusal(&[fine, record], LIMIT);
     assert_eq!((refused.kind, refused.message.contains("the key of header 64 must not be null")), (Kind::Record, true));
+    // What follows is not where it says.
+    if cfg!(miri) {
+        return;
+    }
     let record = with(&|p| (p.headers, p.header_count) = (some.as_ptr(), 1 << 40));
     assert_eq!(refusal(&[fine, record], LIMIT).kind, Kind::TooLarge);
     let record = with(&|p| (p.key.data, p.key.size) = (some.as_ptr().cast(), i64::MAX));
