@@ -7,7 +7,7 @@
 #   scripts/fuzz.sh smoke SECONDS        fuzzes each that needs no Wasmtime, and prints a table of executions
 #   scripts/fuzz.sh try TARGET FILE...   runs inputs once
 #   scripts/fuzz.sh seeds GUESTS         makes inputs to begin with, and of the guests in that directory
-#   scripts/fuzz.sh minimize TARGET      what the corpora reach, in as few small files as can be, becomes the corpus in git
+#   scripts/fuzz.sh minimize TARGET      few small inputs of all corpora become the corpus in git
 #   scripts/fuzz.sh total                executions of all runs so far, by target
 #
 # One process at the lowest priority, however many processors there are. What is found goes into $WASM_ENGINE_FUZZ (default:
@@ -23,8 +23,8 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}/fuzz${sanitizer:+-$san
 binaries=$CARGO_TARGET_DIR/$triple/release
 
 # Bytes of the longest input. 256 KiB of a batch end within a step of its check.
-declare -A longest=([abi]=600 [artifact]=4096 [batch]=8192 [demangle]=1024 [lines]=16384 [payload]=4096 [rewrite]=65536
-  [schema]=4096 [validate]=65536)
+declare -A longest=([abi]=600 [artifact]=4096 [batch]=8192 [demangle]=1024 [guest]=2048 [lines]=16384 [payload]=4096
+  [rewrite]=65536 [schema]=4096 [validate]=65536)
 fast=(artifact batch demangle lines payload schema validate)
 
 say() { echo "fuzz: $*"; }
@@ -88,13 +88,14 @@ seeds() {
   done
 }
 
+# The 40 largest of a few hundred bytes each: they reach most.
 minimize() {
   local target=$1 work
   work=$(mktemp -d)
-  fuzz "$target" -set_cover_merge=1 -max_len=4096 "$work" "$out/corpus/$target" "$root/fuzz/corpus/$target" 2>/dev/null
+  fuzz "$target" -set_cover_merge=1 -max_len="${SMALL:-400}" "$work" "$out/corpus/$target" "$root/fuzz/corpus/$target" 2>/dev/null
   rm -rf "$root/fuzz/corpus/$target"
   mkdir -p "$root/fuzz/corpus/$target"
-  find "$work" -type f -size -5k -exec mv -t "$root/fuzz/corpus/$target" {} +
+  find "$work" -type f -printf '%s %p\n' | sort -rn | head -n 40 | cut -d ' ' -f 2 | xargs -r mv -t "$root/fuzz/corpus/$target"
   rm -rf "$work"
   say "$target: $(find "$root/fuzz/corpus/$target" -type f | wc -l) files with" \
     "$(cat "$root/fuzz/corpus/$target"/* | wc -c) bytes"

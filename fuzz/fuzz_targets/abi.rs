@@ -2,7 +2,9 @@
 //! traps: `world` plays the host and knows what the header promises.
 #![no_main]
 
+#[path = "world/mod.rs"]
+mod world;
+
 use libfuzzer_sys::fuzz_target;
-use wasm_engine_fuzz::world;
 
 fuzz_target!(|script: &[u8]| world::run(script));

@@ -20,8 +20,8 @@ use wasm_engine_fuzz::module::suspend_points::{self, Options, Origin, Waits, Wra
 use wasm_engine_fuzz::module::{data_image, data_segments, elements, validate};
 use wasm_engine_fuzz::{image, sdk, smith};
 use wasmtime::{
-    Caller, Config, Engine, Extern, ExternType, Func, FuncType, Instance, Module, Ref, Store, StoreLimits,
-    StoreLimitsBuilder, Trap, Val, ValType, WasmBacktrace,
+    Caller, Config, Engine, Extern, ExternType, Func, FuncType, Instance, Module, Store, StoreLimits,
+    StoreLimitsBuilder, Trap, Val, WasmBacktrace,
 };
 
 /// Steps of a function that wasm-smith makes, and fuel for the original and for what is made of it.
@@ -88,7 +88,8 @@ impl Made {
             2 => PieceSizes { bytes: 1000, elements: 100 },
             _ => PIECES,
         };
-        let changed = suspend_points::add_with(joined_or, waits, Options::default(), sizes).expect("it can be rewritten");
+        let changed =
+            suspend_points::add_with(joined_or, waits, Options::default(), sizes).expect("it can be rewritten");
         let (code, wrappers) = match changed {
             Some(changed) => (Some(changed.module), changed.wrappers),
             None => (joined.or(taken), Wrappers::default()),
@@ -136,11 +137,13 @@ fn run(bytes: &[u8], made: Option<&Made>, choices: u32) -> Option<Run> {
     store.set_fuel(fuel).expect("fuel is on");
 
     let mut imports = Vec::new();
-    for import in module.imports() {
+    for (index, import) in module.imports().enumerate() {
         // Others than functions, which the library refuses.
         let ExternType::Func(ty) = import.ty() else { return None };
-        let waits = made.and_then(|_| waits(import.module(), import.name()));
-        imports.push(Extern::Func(function(&mut store, format!("{}.{}", import.module(), import.name()), ty, waits)));
+        let wrapped = made.is_some_and(|made| made.wrappers.imports.iter().any(|(of, _)| *of as usize == index));
+        let waits = if wrapped { waits(import.module(), import.name()) } else { None };
+        let name = format!("{}.{}", import.module(), import.name());
+        imports.push(Extern::Func(function(&mut store, name, ty, waits)?));
     }
     let mut run = Run::default();
     let wrappers = made.map(|made| &made.wrappers);
@@ -161,10 +164,12 @@ fn run(bytes: &[u8], made: Option<&Made>, choices: u32) -> Option<Run> {
     (run.calls.len() < CALLS).then_some(run)
 }
 
-/// A host function. With `waits` it is refused up to three times before it answers.
-fn function(store: &mut Store<Host>, name: String, ty: FuncType, waits: Option<Waits>) -> Func {
-    let own_results = ty.results().len() - usize::from(waits == Some(Waits::Flag));
-    Func::new(store, ty, move |mut caller: Caller<'_, Host>, params, results| {
+/// A host function. With `waits` it is refused up to three times before it answers. `None` if its results have no default.
+fn function(store: &mut Store<Host>, name: String, ty: FuncType, waits: Option<Waits>) -> Option<Func> {
+    let defaults = ty.results().map(|ty| ty.default_value()).collect::<Option<Vec<_>>>()?;
+    let own_results = defaults.len() - usize::from(waits == Some(Waits::Flag));
+    Some(Func::new(store, ty, move |mut caller: Caller<'_, Host>, params, results| {
+        results.clone_from_slice(&defaults);
         let host = caller.data_mut();
         let mut hasher = DefaultHasher::new();
         let line = format!("{name}{}", list(params));
@@ -172,9 +177,6 @@ fn function(store: &mut Store<Host>, name: String, ty: FuncType, waits: Option<W
         let answer = hasher.finish();
         if waits.is_some() && host.refused < (answer >> 60) as usize % 4 {
             host.refused += 1;
-            for result in &mut *results {
-                *result = value(result, 0);
-            }
             let last = results.last_mut().expect("it has one");
             *last = Val::I32(if waits == Some(Waits::Flag) { 1 } else { WOULD_BLOCK });
             return Ok(());
@@ -193,10 +195,11 @@ fn function(store: &mut Store<Host>, name: String, ty: FuncType, waits: Option<W
         }
         for (index, result) in results.iter_mut().enumerate() {
             // Small numbers, as sizes and answers are. Never what says that a call would block.
-            *result = if index < own_results { value(result, (answer >> index) as u8 as i8) } else { Val::I32(0) };
+            *result =
+                if index < own_results { value(result, (answer >> (index % 56)) as u8 as i8) } else { Val::I32(0) };
         }
         Ok(())
-    })
+    }))
 }
 
 /// A value of the same type.
@@ -216,15 +219,11 @@ fn call(store: &mut Store<Host>, function: Func) -> Option<wasmtime::Result<Vec<
     let ty = function.ty(&*store);
     let mut params = Vec::new();
     for (index, ty) in ty.params().enumerate() {
-        let number = (store.data().choices >> index) as u8 as i8;
-        params.push(value(&default(&ty)?, number));
+        let number = (store.data().choices >> (index % 24)) as u8 as i8;
+        params.push(value(&ty.default_value()?, number));
     }
     let mut results = vec![Val::I32(0); ty.results().len()];
     Some(function.call(&mut *store, &params, &mut results).map(|()| results))
-}
-
-fn default(ty: &ValType) -> Option<Val> {
-    ty.default_value()
 }
 
 /// A result as text: values, or the trap and the guest's own functions on the stack. `None` if the run cannot be compared.
@@ -248,7 +247,13 @@ fn shown(result: wasmtime::Result<Vec<Val>>, wrappers: Option<&Wrappers>) -> Opt
 
 fn list(values: &[Val]) -> String {
     let shown = values.iter().map(|value| match value {
-        Val::FuncRef(function) => if function.is_some() { "a function".into() } else { "null".into() },
+        Val::FuncRef(function) => {
+            if function.is_some() {
+                "a function".into()
+            } else {
+                "null".into()
+            }
+        }
         Val::V128(value) => format!("{:x}", value.as_u128()),
         other => format!("{other:?}"),
     });
@@ -268,7 +273,7 @@ fn left(store: &mut Store<Host>, instance: Instance) -> Vec<String> {
             Extern::Global(global) => list(&[global.get(&mut *store)]),
             Extern::Table(table) => {
                 let size = table.size(&*store);
-                let empty = (0..size).filter(|&at| table.get(&mut *store, at).is_none_or(|element| is_null(&element)));
+                let empty = (0..size).filter(|&at| table.get(&mut *store, at).is_none_or(|element| element.is_null()));
                 let mut hasher = DefaultHasher::new();
                 empty.collect::<Vec<_>>().hash(&mut hasher);
                 format!("table of {size} with {:x}", hasher.finish())
@@ -278,8 +283,3 @@ fn left(store: &mut Store<Host>, instance: Instance) -> Vec<String> {
     }
     left
 }
-
-fn is_null(element: &Ref) -> bool {
-    element.is_null()
-}
-

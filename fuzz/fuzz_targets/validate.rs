@@ -21,7 +21,7 @@ const MEMORY: usize = 64 << 20;
 const TIME: Duration = Duration::from_millis(100);
 
 fuzz_target!(|bytes: &[u8]| {
-    let (module, is_made) = if bytes.starts_with(b"\0asm") { 
+    let (module, is_made) = if bytes.starts_with(b"\0asm") {
         (bytes.to_vec(), false)
     } else {
         let Some(module) = smith::module(bytes) else { return };

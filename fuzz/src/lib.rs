@@ -8,6 +8,8 @@
 #[path = "../../src/base/mod.rs"]
 pub mod base;
 pub mod budget;
+#[cfg(feature = "engine")]
+pub mod calls;
 #[path = "../../src/module/mod.rs"]
 pub mod module;
 pub mod sdk;
@@ -42,10 +44,10 @@ pub mod image;
 #[path = "../../src/metrics/mod.rs"]
 pub mod metrics;
 #[cfg(feature = "engine")]
+pub mod script_guest;
+#[cfg(feature = "engine")]
 #[path = "../../src/system/mod.rs"]
 pub mod system;
-#[cfg(feature = "engine")]
-pub mod world;
 
 pub use wasm_engine_batch as batch;
 #[cfg(feature = "engine")]

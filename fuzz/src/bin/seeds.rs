@@ -60,11 +60,14 @@ fn payloads() -> Vec<Vec<u8>> {
         Payload { key: None, value: None, headers: vec![(b"a", None), (b"", Some(b"b"))] },
         Payload { key: Some(b""), value: Some(&long), headers: many },
     ];
-    payloads.iter().map(|payload| {
-        let mut bytes = Vec::new();
-        payload.put(&mut bytes);
-        bytes
-    }).collect()
+    payloads
+        .iter()
+        .map(|payload| {
+            let mut bytes = Vec::new();
+            payload.put(&mut bytes);
+            bytes
+        })
+        .collect()
 }
 
 /// Each codec in each form that `batch` has.
@@ -102,7 +105,9 @@ fn artifact() -> Vec<u8> {
         wasmtime: "48.0.2".into(),
         waits: vec![0, 1, 2],
         wrappers: Wrappers { first: 5, imports: vec![(1, "a.b".into())], bulk_operations: vec![8, 17] },
-        lines: Lines::from_bytes(&[1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b'f', 0, 2, 3]),
+        lines: Lines::from_bytes(&[
+            1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b'f', 0, 2, 3,
+        ]),
         image: Some(DataImage { start: 64, bytes: [4, 5, 6].into() }),
         outline: sdk::module(),
         ..Head::default()
