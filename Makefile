@@ -8,7 +8,7 @@ CMAKE   := $(BUILD)/cmake
 # Other Wasm libraries, for tests that have them beside this one.
 PEERS   := $(CARGO_TARGET_DIR)/peers
 
-.PHONY: demo check test setup install test-install wheel test-wheel library library-pgo \
+.PHONY: demo check check-all fuzz fuzz-smoke fuzz-seeds test setup install test-install wheel test-wheel library library-pgo \
   static deb deb-symbols tarball test-deb test-packages newcomer reproducible peers guests configure tool cpp header clean \
   lint docs test-docs test-rust miri test-header test-symbols test-abi test-bindings test-cpp test-sanitized renew-instructions \
   abi-baseline licences deny advisories update-wasmtime mosquitto test-mosquitto bench-mosquitto \
@@ -31,6 +31,25 @@ check: lint test-docs test-header test-symbols test-abi
 	@$(MAKE) --no-print-directory configure
 	cmake --build $(CMAKE) --target wasm_engine_tests asio_suite libuv_suite
 	cd $(CMAKE) && ctest --output-on-failure --no-tests=error -j 2 -L plain -E $(SLOW)
+
+# check, and each fast fuzz target for 20 seconds.
+check-all: check fuzz-smoke
+
+# Fuzzing: docs/reliability.md. One process at the lowest priority. A finding ends it with an error.
+TARGET ?= batch
+TIME   ?= 60
+fuzz:
+	@scripts/setup.sh fuzz
+	@scripts/fuzz.sh run $(TARGET) $(TIME)
+
+fuzz-smoke:
+	@scripts/setup.sh fuzz
+	@scripts/fuzz.sh smoke 20
+
+# Guests and others as inputs to begin with, beside those in git.
+fuzz-seeds: guests
+	@scripts/setup.sh fuzz
+	@scripts/fuzz.sh seeds $(GUESTS)
 
 setup:
 	@scripts/setup.sh all

@@ -7,6 +7,7 @@
 #   scripts/setup.sh remote    gRPC, for engines on other computers
 #   scripts/setup.sh deny      cargo-deny, for `make deny`
 #   scripts/setup.sh miri      Miri, by rustup, for `make miri`
+#   scripts/setup.sh fuzz      the C++ compiler of libFuzzer: crates come with `make fuzz`, as fuzz/Cargo.lock has them
 #   scripts/setup.sh docs      what makes the site of `make docs`: Doxygen, Graphviz and, by Cargo, mdBook
 #   scripts/setup.sh packages  what makes a new Debian for `make test-packages`
 #   scripts/setup.sh mosquitto the broker, its headers and clients, for `make test-mosquitto`. Debian starts the broker
@@ -65,6 +66,7 @@ daemon_packages=(cmake ninja-build g++ pkg-config librdkafka-dev libyaml-cpp-dev
   libcurl4-openssl-dev libcli11-dev nlohmann-json3-dev libfmt-dev)
 kafka_pip=(confluent-kafka==2.16.1)
 deny=cargo-deny@0.20.2
+fuzz_packages=(g++)
 docs_packages=(doxygen graphviz)
 mdbook=mdbook@0.5.4
 # What the Python wheel needs and what checks its types, with all that these need.
@@ -255,6 +257,7 @@ case "${1:-all}" in
     ;;
   remote) install_packages "${remote_packages[@]}" ;;
   deny) install_cargo "$deny" ;;
+  fuzz) install_packages "${fuzz_packages[@]}" ;;
   bench)
     install_packages "${bench_packages[@]}"
     for package in "${libnode[@]}"; do unpack_package "$package"; done
@@ -272,6 +275,6 @@ case "${1:-all}" in
     install_pip "${guest_pip[@]}"
     fetch_quickjs
     ;;
-  *) echo "usage: $0 [core|guests|remote|bench|daemon|deny|docs|kafka|kafka-streams|miri|mosquitto|packages|all]" >&2; exit 2 ;;
+  *) echo "usage: $0 [core|guests|remote|bench|daemon|deny|docs|fuzz|kafka|kafka-streams|miri|mosquitto|packages|all]" >&2; exit 2 ;;
 esac
 check_host_cargo

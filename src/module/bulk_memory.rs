@@ -30,17 +30,17 @@ use wasmparser::{BinaryReaderError, FunctionBody, Operator};
 
 /// What is done without an epoch check.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PieceSizes {
+pub struct PieceSizes {
     /// Bytes of a memory.
-    pub(super) bytes: u32,
+    pub bytes: u32,
     /// Elements of a table.
-    pub(super) elements: u32,
+    pub elements: u32,
 }
 
 /// Bytes take some ten microseconds if the memory was used before and some thirty if its pages are new. Elements take
 /// up to sixty if they are copied and were never used before. This is little compared with a time slice and hundreds of
 /// times the cost of dividing.
-pub(super) const PIECES: PieceSizes = PieceSizes { bytes: 128 << 10, elements: 4 << 10 };
+pub const PIECES: PieceSizes = PieceSizes { bytes: 128 << 10, elements: 4 << 10 };
 
 /// The prefix of the operations' codes.
 const PREFIX: u8 = 0xfc;

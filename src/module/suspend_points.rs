@@ -93,8 +93,8 @@ pub struct Changed {
     pub sites: Vec<Site>,
 }
 
-/// The same with pieces of any size, for tests.
-pub(super) fn add_with(
+/// The same with pieces of any size, for tests and the fuzz targets.
+pub fn add_with(
     module: &[u8],
     waits: impl Fn(&str, &str) -> Option<Waits>,
     options: Options<'_>,

@@ -139,7 +139,8 @@ impl<'a> Records<'a> {
         self.batch = batch;
         let check = &mut self.check;
         check.limit = limit;
-        check.first = first as i32;
+        // If there are fewer, all of them are checked and none is read.
+        check.first = i32::try_from(first).unwrap_or(i32::MAX).min(self.header.record_count);
         check.index = 0;
         check.at = 0;
         check.stage = Stage::Header;

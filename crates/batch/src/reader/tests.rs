@@ -111,6 +111,19 @@ fn records_of_all_sizes_are_whole_in_memory() {
     }
 }
 
+/// The bytes behind the last record would be taken for more records.
+#[test]
+fn a_first_record_behind_the_last_one_leaves_none_to_be_read() {
+    for codec in CODECS {
+        let batch = batch(4, codec, None);
+        for first in [3, 4, 5, 241, i32::MAX as u32, 1 << 31, u32::MAX] {
+            let mut records = Records::default();
+            check(&mut records, &batch, first, LIMIT, true).unwrap();
+            assert_eq!(read(&mut records).len(), 4_usize.saturating_sub(first as usize), "{codec:?}, {first}");
+        }
+    }
+}
+
 #[test]
 fn a_small_batch_is_checked_in_one_step_and_a_large_one_in_many() {
     let steps = |bytes: &[u8]| check(&mut Records::default(), bytes, 0, LIMIT, true).unwrap();
