@@ -58,8 +58,9 @@ pub fn ensure() -> Result<()> {
     if unsafe { libc::sigaltstack(&raw const new, null_mut()) } != 0 {
         return Err(refused(io::Error::last_os_error()));
     }
-    STACK.set(Some(stack));
-    Ok(())
+    // Otherwise the stack goes at once.
+    let kept = STACK.try_with(|place| *place.borrow_mut() = Some(stack));
+    kept.map_err(|_| Error::invalid("the thread is at its end: guests can no longer run on it"))
 }
 
 /// The calling thread's.
