@@ -1,11 +1,12 @@
 #!/bin/sh
-# Cargo calls this in place of rustc while it builds fuzz targets: scripts/fuzz.sh says so. It adds the coverage that libFuzzer
-# is guided by, to the crates that are fuzzed and not to others: Wasmtime would take several times as long to build and to run.
+# Cargo calls this in place of rustc while it builds fuzz targets: scripts/fuzz.sh says so. It adds the coverage that
+# libFuzzer is guided by, to the crates that are fuzzed and not to others: Wasmtime would take several times as long to
+# build and to run.
 #
 #   scripts/fuzz-rustc.sh RUSTC ARGUMENT...
 #
-# All of these options are stable. Only a sanitizer, which WASM_ENGINE_SANITIZER names, is an option of nightly compilers: a
-# stable one takes it with RUSTC_BOOTSTRAP=1, and Rust ships the runtime of AddressSanitizer for both.
+# All of these options are stable. Only a sanitizer, which WASM_ENGINE_SANITIZER names, is an option of nightly
+# compilers: a stable one takes it with RUSTC_BOOTSTRAP=1, and Rust ships the runtime of AddressSanitizer for both.
 set -eu
 
 # Build scripts and procedural macros are for the machine that builds. What is fuzzed is compiled for a target.

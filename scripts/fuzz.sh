@@ -10,9 +10,9 @@
 #   scripts/fuzz.sh minimize TARGET      few small inputs of all corpora become the corpus in git
 #   scripts/fuzz.sh total                executions of all runs so far, by target
 #
-# One process at the lowest priority, however many processors there are. What is found goes into $WASM_ENGINE_FUZZ (default:
-# build/fuzz): corpora, inputs of findings, logs and the number of executions of each run. ARGUMENTS are for libFuzzer.
-# WASM_ENGINE_SANITIZER=address compiles with AddressSanitizer, into a directory of its own.
+# One process at the lowest priority, however many processors there are. What is found goes into $WASM_ENGINE_FUZZ
+# (default: build/fuzz): corpora, inputs of findings, logs and the number of executions of each run. ARGUMENTS are for
+# libFuzzer. WASM_ENGINE_SANITIZER=address compiles with AddressSanitizer, into a directory of its own.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)

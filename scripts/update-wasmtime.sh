@@ -21,7 +21,8 @@ locked() { sed -n "/^name = \"$1\"$/{n;s/^version = \"\(.*\)\"$/\1/p;q}" "$2"; }
 # All crates of Wasmtime's repository in a lock file. They are released together and pin each other.
 family() { sed -nE 's/^name = "((wasmtime|cranelift|pulley|winch)(-[a-z0-9-]+)?|wiggle(-[a-z]+)?)"$/\1/p' "$1" | sort -u; }
 
-# The newest release of the line that this Rust can build. Outside of the workspace, where Cargo does not look at the lock.
+# The newest release of the line that this Rust can build. Outside of the workspace, where Cargo does not look at the
+# lock.
 newest() {
   local found
   found=$(cd / && cargo info --quiet "$1@$2" 2>/dev/null | sed -n 's/^version: \([^ ]*\).*/\1/p;/^version:/q')

@@ -24,8 +24,8 @@ using nlohmann::json;
 
 constexpr std::size_t most_functions = 15;  // of a text
 
-/// Which SDK made it, by what only that has. Redpanda's SDKs of C++ and JavaScript declare version 1 of the ABI. Go names
-/// its modules in the data also where names of functions were removed.
+/// Which SDK made it, by what only that has. Redpanda's SDKs of C++ and JavaScript declare version 1 of the ABI. Go
+/// names its modules in the data also where names of functions were removed.
 json sdk_of(const json& module, const module_sizes& sizes, std::span<const std::uint8_t> bytes) {
   struct sign {
     const char* part;  ///< Of a function's name.

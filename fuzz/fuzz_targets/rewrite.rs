@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use wasm_engine_fuzz::batch::crc32c;
 use wasm_engine_fuzz::image::Creator;
 use wasm_engine_fuzz::module::abi::WOULD_BLOCK;
-use wasm_engine_fuzz::module::bulk_memory::{PIECES, PieceSizes};
+use wasm_engine_fuzz::module::bulk_memory::PieceSizes;
 use wasm_engine_fuzz::module::inspect::Summary;
 use wasm_engine_fuzz::module::suspend_points::{self, Options, Origin, Waits, Wrappers};
 use wasm_engine_fuzz::module::{data_image, data_segments, elements, validate};
@@ -86,7 +86,7 @@ impl Made {
             0 => PieceSizes { bytes: 1, elements: 1 },
             1 => PieceSizes { bytes: 7, elements: 5 },
             2 => PieceSizes { bytes: 1000, elements: 100 },
-            _ => PIECES,
+            _ => PieceSizes::default(),
         };
         let changed =
             suspend_points::add_with(joined_or, waits, Options::default(), sizes).expect("it can be rewritten");

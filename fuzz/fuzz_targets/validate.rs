@@ -9,7 +9,7 @@ use wasm_engine_fuzz::base::rights::Rights;
 use wasm_engine_fuzz::base::status::wasm_status as Status;
 use wasm_engine_fuzz::batch::crc32c;
 use wasm_engine_fuzz::budget;
-use wasm_engine_fuzz::module::bulk_memory::{PIECES, PieceSizes};
+use wasm_engine_fuzz::module::bulk_memory::PieceSizes;
 use wasm_engine_fuzz::module::inspect::Summary;
 use wasm_engine_fuzz::module::suspend_points::{self, Options, Waits};
 use wasm_engine_fuzz::module::validate::{self, Bounds, HostFunctions, Imports};
@@ -76,7 +76,7 @@ fn rewrite(module: &[u8], choices: u32) {
     let sizes = match choices >> 1 & 3 {
         0 => PieceSizes { bytes: 1, elements: 1 },
         1 => PieceSizes { bytes: 7, elements: 5 },
-        _ => PIECES,
+        _ => PieceSizes::default(),
     };
     let changed = suspend_points::add_with(module, waits, options, sizes).expect("a valid module can be rewritten");
     let Some(changed) = changed else { return };

@@ -40,7 +40,13 @@ pub struct PieceSizes {
 /// Bytes take some ten microseconds if the memory was used before and some thirty if its pages are new. Elements take
 /// up to sixty if they are copied and were never used before. This is little compared with a time slice and hundreds of
 /// times the cost of dividing.
-pub const PIECES: PieceSizes = PieceSizes { bytes: 128 << 10, elements: 4 << 10 };
+pub(super) const PIECES: PieceSizes = PieceSizes { bytes: 128 << 10, elements: 4 << 10 };
+
+impl Default for PieceSizes {
+    fn default() -> Self {
+        PIECES
+    }
+}
 
 /// The prefix of the operations' codes.
 const PREFIX: u8 = 0xfc;

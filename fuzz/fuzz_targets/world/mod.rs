@@ -43,7 +43,7 @@ struct Future {
 }
 
 /// What a future is of.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Start,
     Stop,

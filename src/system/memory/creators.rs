@@ -66,9 +66,9 @@ fn unmapped(bytes: usize, why: &std::io::Error) -> Error {
 }
 
 // SAFETY: memories are at least as large as requested and do not move. They are zeroed: a mapping by the system, those
-// of a pool by the pool, a block of `Provider::Host` by the host, whose header demands it. An image in a mapping is data
-// of the module that Wasmtime then need not copy. A mapping has the reservation and the guard that are asked for. The
-// others have no guard. For them the runtime's configuration promises Wasmtime neither a guard
+// of a pool by the pool, a block of `Provider::Host` by the host, whose header demands it. An image in a mapping is
+// data of the module that Wasmtime then need not copy. A mapping has the reservation and the guard that are asked for.
+// The others have no guard. For them the runtime's configuration promises Wasmtime neither a guard
 // (`Config::memory_guard_size`) nor a reservation, so compiled code checks each access against the memory's current
 // size. Windows are what `windows` says.
 unsafe impl MemoryCreator for Provider {
