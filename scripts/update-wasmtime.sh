@@ -67,10 +67,11 @@ say "its notes: https://github.com/bytecodealliance/wasmtime/releases/tag/v$new"
 
 update_lock .
 update_lock "$peer"
+update_lock fuzz
 check_shared
 # A test wants what is open to be what this version has.
 sed -i "s/\*\*${old//./\\.}\*\*/**$new**/" "$page"
-say "changed Cargo.lock, $peer/Cargo.lock and $page"
+say "changed Cargo.lock, $peer/Cargo.lock, fuzz/Cargo.lock and $page"
 [[ "${1:-}" != --lock ]] || exit 0
 
 make library

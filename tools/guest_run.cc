@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace tool {
 
 namespace {
@@ -42,6 +44,11 @@ std::string message_of(const child_result& ended) {
   auto text = last != ended.errors.npos ? ended.errors.substr(last + 1) : ended.errors;
   text.erase(0, text.starts_with(own_name) ? own_name.size() : 0);
   return text.substr(0, text.find_last_not_of('\n') + 1);
+}
+
+bool is_remote(const std::vector<std::string>& arguments) {
+  return std::any_of(arguments.begin(), arguments.end(),
+                     [](const std::string& a) { return a == "--remote" || a.starts_with("--remote="); });
 }
 
 }  // namespace tool

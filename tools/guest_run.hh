@@ -20,6 +20,9 @@ namespace tool {
 [[nodiscard]] child_result run_guest(const std::string& module, const std::string& input, const std::filesystem::path& output,
                                      const std::vector<std::string>& arguments);
 
+/// Whether options of `run` have the guest on another computer, which has a clock and chance of its own.
+[[nodiscard]] bool is_remote(const std::vector<std::string>& arguments);
+
 /// What the tool wrote to standard error for its user: without its own name in front and without the summary.
 [[nodiscard]] std::string message_of(const child_result& ended);
 

@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <system_error>
 #include <unistd.h>
@@ -92,6 +93,10 @@ output_file::output_file(const std::string& path, mode how, bool secret)
     _file = descriptor(::open(_temporary.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
     if (_file.get() < 0) {
       fail("create", _temporary);
+    }
+    // Runs with other checkpoints may write the same dead letters.
+    if (::flock(_file.get(), LOCK_EX | LOCK_NB) != 0) {
+      throw failure(exit_code::usage, fmt::format("{} is being written by another run", _temporary));
     }
     struct stat now {};
     (void)::fstat(_file.get(), &now);

@@ -223,6 +223,15 @@ record_writer letter_writer_of(const run_options& o) {
   interruption::end(signal);
 }
 
+/// What `--max-errors` says of a whole run.
+std::optional<failure> judge_lost(const run_options& o, std::uint64_t lost, std::uint64_t records) {
+  if (o.max_errors.allows(lost, records)) {
+    return std::nullopt;
+  }
+  return failure(exit_code::records_lost,
+                 fmt::format("{} of {} records were lost and --max-errors allows {}", grouped(lost), grouped(records), o.max_errors.text()));
+}
+
 }  // namespace
 
 void run(const run_options& o) {
@@ -251,6 +260,9 @@ void run(const run_options& o) {
       remark("the run before had done everything");
       if (o.json) {
         out.print(summary_json({}, {o.threads, 0, {}, {}, remarks}));
+      }
+      if (const auto lost = judge_lost(o, earlier->progress.lost, earlier->progress.records_in)) {
+        throw failure(*lost);
       }
       return;
     }
@@ -380,8 +392,11 @@ void run(const run_options& o) {
     const bool is_complete = !error && signal == 0;
     attempt([&] { output.write_checkpoint(is_complete); });
     if (is_complete) {
-      attempt([&] { files.commit(); });
-      attempt([&] { saved->remove(); });
+      // What could not be committed is tried again by the same command.
+      attempt([&] {
+        files.commit();
+        saved->remove();
+      });
     }
   } else if (!saved && is_useful && signal == 0) {
     attempt([&] { files.commit(); });
@@ -414,9 +429,8 @@ void run(const run_options& o) {
   }
   const auto lost = sum.lost() + done_before.lost;
   const auto records = sum.records_in + done_before.records_in;
-  if (!error && !o.max_errors.allows(lost, records)) {
-    error = failure(exit_code::records_lost, fmt::format("{} of {} records were lost and --max-errors allows {}",
-                                                         grouped(lost), grouped(records), o.max_errors.text()));
+  if (!error) {
+    error = judge_lost(o, lost, records);
   }
   if (error) {
     throw failure(*error);

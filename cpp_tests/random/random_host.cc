@@ -108,6 +108,17 @@ int main(int argc, char** argv) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   done.print();
+  // Of what may be refused now and then, most succeeds.
+  for (const char* what : {"starts", "transforms", "stops", "hot swaps", "cached", "promises resolved"}) {
+    if (done[what] == 0) {
+      fail(std::string("there were no ") + what);
+    }
+  }
+  for (const char* what : {"refused: busy", "refused: invalid-state", "refused: cancelled", "refused: pool-exhausted"}) {
+    if (done[what] > done["transforms"] / 10) {
+      fail(std::string("too much was ") + what);
+    }
+  }
   if (threads() > 1) {
     fail("threads are left");
   }

@@ -55,6 +55,10 @@ class counts {
     const std::lock_guard lock(_mutex);
     ++_all[what];
   }
+  [[nodiscard]] std::uint64_t operator[](const std::string& what) const {
+    const auto found = _all.find(what);
+    return found == _all.end() ? 0 : found->second;
+  }
   void print() const {
     std::uint64_t sum = 0;
     for (const auto& [what, count] : _all) {

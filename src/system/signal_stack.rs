@@ -56,7 +56,12 @@ pub fn ensure() -> Result<()> {
     let new = libc::stack_t { ss_sp: bytes, ss_flags: 0, ss_size: SIZE };
     // SAFETY: the memory is the thread's until `Stack` is dropped, which takes it away first.
     if unsafe { libc::sigaltstack(&raw const new, null_mut()) } != 0 {
-        return Err(refused(io::Error::last_os_error()));
+        let why = io::Error::last_os_error();
+        // EPERM on a thread that is in a signal's handler.
+        return Err(Error::new(
+            Status::System,
+            format!("the thread's alternate signal stack cannot be changed now: {why}"),
+        ));
     }
     // Otherwise the stack goes at once.
     let kept = STACK.try_with(|place| *place.borrow_mut() = Some(stack));

@@ -121,10 +121,14 @@ class output_reader {
 
 /// Both sides see the same clock and the same chance, which would differ from any run to the next. What the user says
 /// of them comes behind and counts.
-std::vector<std::string> same_world() {
+std::vector<std::string> same_world(const std::vector<std::string>& arguments) {
   using namespace std::chrono;
   const auto now = duration_cast<milliseconds>(system_clock::now().time_since_epoch());
-  return {"--default-timestamp", std::to_string(now.count()), "--seed", "1"};
+  std::vector<std::string> world = {"--default-timestamp", std::to_string(now.count())};
+  if (!is_remote(arguments)) {
+    world.insert(world.end(), {"--seed", "1"});
+  }
+  return world;
 }
 
 void run_side(side& s, const diff_options& o, const std::vector<std::string>& world, const std::string& input,
@@ -327,7 +331,7 @@ void diff(const diff_options& o) {
   comparison c;
   c.before = {o.before, scratch.path() / "old", scratch.path() / "old.places", {}, 0, 0};
   c.after = {o.after, scratch.path() / "new", scratch.path() / "new.places", {}, 0, 0};
-  const auto world = same_world();
+  const auto world = same_world(o.arguments);
   run_side(c.before, o, world, input, scratch.path());
   run_side(c.after, o, world, input, scratch.path());
   compare(c);

@@ -63,6 +63,7 @@ replayed replay_one(const dead_letter& letter, const std::string& place, const s
   const auto dead = scratch / "dead";
   std::error_code ignored;
   fs::remove(dead, ignored);
+  fs::remove(out, ignored);
   std::vector<std::string> arguments = {"--on-error", "dead-letter", "--dead-letter", dead, "--max-errors", "100%",
                                         "--encoding", name_of(o.text)};
   if (letter.line) {
@@ -76,9 +77,9 @@ replayed replay_one(const dead_letter& letter, const std::string& place, const s
   arguments.insert(arguments.end(), o.arguments.begin(), o.arguments.end());
   const auto ended = run_guest(module, input, out, arguments);
   const auto failed = split_lines(read_if_there(dead));
+  const auto code = static_cast<exit_code>(ended.code);
   replayed r;
   if (ended.code != 0) {
-    const auto code = static_cast<exit_code>(ended.code);
     if (code == exit_code::usage || code == exit_code::module_refused) {
       throw failure(code, message_of(ended));
     }
@@ -90,7 +91,9 @@ replayed replay_one(const dead_letter& letter, const std::string& place, const s
     r.message = again.message;
     r.parses = !again.line;
   }
-  const auto lines = read_if_there(out);
+  // What a run that ended in another way has written is not its output.
+  const bool has_output = code == exit_code::done || code == exit_code::guest_failed || code == exit_code::records_lost;
+  const auto lines = has_output ? read_if_there(out) : "";
   r.outputs = split_lines(lines).size();
   output += lines;
   return r;
@@ -148,6 +151,10 @@ void replay(const replay_options& o) {
   const scratch_directory scratch;
   const auto module = compile_once(o.guest, scratch.path());
   const bool coloured = has_colours(STDOUT_FILENO);
+  std::error_code ignored;
+  if (!o.output.empty() && fs::equivalent(o.output, o.dead_letters, ignored)) {
+    throw failure(exit_code::usage, fmt::format("{} is the dead letters and the output: those that fail still would be gone", o.output));
+  }
   std::string output;
   ordered_json all = ordered_json::array();
   std::size_t number = 0;

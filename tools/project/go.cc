@@ -4,6 +4,7 @@
 #include "toolchain.hh"
 
 #include "../exit_code.hh"
+#include "../file.hh"
 
 #include <fmt/format.h>
 
@@ -30,7 +31,9 @@ toolchain go_toolchain(const project& p, const build_settings& s) {
     build.arguments.emplace_back("-ldflags=-s -w");
   }
   // Modules that it needs are fetched once: their checksums are there from then on.
-  if (const auto sums = p.directory / "go.sum"; !std::filesystem::exists(sums)) {
+  const auto manifest = p.directory / "go.mod";
+  const bool needs_modules = std::filesystem::exists(manifest) && read_text(manifest).find("\nrequire") != std::string::npos;
+  if (needs_modules && !std::filesystem::exists(p.directory / "go.sum") && !std::filesystem::exists(p.directory / "vendor")) {
     build.arguments.emplace_back("-mod=mod");
   }
   build.arguments.insert(build.arguments.end(), {"-o", t.made, "."});
