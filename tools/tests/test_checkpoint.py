@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs that are killed and go on: --checkpoint."""
 
+import fcntl
 import gzip
 import json
 import random
@@ -11,7 +12,7 @@ import time
 import unittest
 
 from kafka import batch
-from tool import DONE, GUEST_FAILED, RECORDS_LOST, TOOL, USAGE, ToolTest, guest, main
+from tool import DONE, GUEST_FAILED, OTHER, RECORDS_LOST, TOOL, USAGE, ToolTest, guest, main
 
 
 class Checkpoint(ToolTest):
@@ -255,11 +256,37 @@ class Checkpoint(ToolTest):
             killed = subprocess.run(["strace", "-f", "-o", "/dev/null", "-P", "dead.partial", "-P", self.directory / "dead.partial",
                                      "-e", "inject=unlink:signal=SIGKILL", *command], cwd=self.directory, capture_output=True)
             self.assertEqual(killed.returncode, -signal.SIGKILL, killed.stderr)
-            self.tool(*command[1:])
+            self.tool(*command[1:], code=RECORDS_LOST)  # as the run would have ended
             lines = (self.directory / "dead").read_text().splitlines()
             self.assertEqual(lines[0], before.strip())
             self.assertEqual([json.loads(line)["value"] for line in lines[1:]], ["boom", "boom"])
             self.assertEqual(self.files(), ["dead", "in", "out"])
+
+    def test_dead_letters_that_have_no_room(self):
+        self.write("in", "a\nboom\nb\nboom\n")
+        before = "x" * 4000 + "\n"
+        self.write("dead", before)
+        command = self.command("rust_panic", "in", "-o", "out", "--dead-letter", "dead", "--on-error", "dead-letter")
+        # No file may be longer than 4 KiB: as a full disk, for the file that has something already.
+        limited = subprocess.run(["bash", "-c", "trap '' XFSZ; ulimit -f 4; exec \"$@\"", "-", *command], cwd=self.directory,
+                                 capture_output=True, text=True)
+        self.assertEqual(limited.returncode, OTHER, limited.stderr)
+        self.assertIn("cannot write", limited.stderr)
+        self.assertIn("state", self.files())
+        self.tool(*command[1:], code=RECORDS_LOST)
+        lines = (self.directory / "dead").read_text().splitlines()
+        self.assertEqual(lines[0] + "\n", before)
+        self.assertEqual([json.loads(line)["value"] for line in lines[1:]], ["boom", "boom"])
+        self.assertEqual(self.files(), ["dead", "in", "out"])
+
+    def test_dead_letters_of_two_runs_at_once(self):
+        (self.directory / "dead.partial").touch()
+        with (self.directory / "dead.partial").open() as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            self.write("in", "a\n")
+            command = self.command("rust_panic", "in", "-o", "out", "--dead-letter", "dead", "--on-error", "dead-letter")
+            ended = self.tool(*command[1:], code=USAGE)
+            self.assertIn("dead.partial is being written by another run", ended.stderr)
 
     def test_secrets_are_not_in_the_file(self):
         self.write("in", "a\nboom\n")

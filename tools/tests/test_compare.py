@@ -227,6 +227,13 @@ class Replay(ToolTest):
         written = [json.loads(line) for line in (self.directory / "out.ndjson").read_text().splitlines()]
         self.assertEqual([(record["value"], record["headers"]) for record in written], [("boom", []), ("exit3", [])])
 
+    def test_output_in_the_place_of_the_letters(self):
+        self.dead_letters("a", "boom")
+        letters = (self.directory / "dead.ndjson").read_bytes()
+        ended = self.tool("replay", guest("rust_panic"), "dead.ndjson", "-o", "./dead.ndjson", code=USAGE)
+        self.assertIn("those that fail still would be gone", ended.stderr)
+        self.assertEqual((self.directory / "dead.ndjson").read_bytes(), letters)
+
     def test_json_and_options_of_run(self):
         letter = {"value": "626f6f6d", "headers": [{"key": "mine", "value": "00"}]}
         self.write("dead.ndjson", json.dumps(letter) + "\n\n")
