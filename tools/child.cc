@@ -167,8 +167,8 @@ int wait_for(pid_t pid, rusage& used) {
 /// What the child does between fork and exec: calls that are safe after a signal only.
 [[noreturn]] void become(const child_command& command, const char* program, const char* input, const pipe_ends& out,
                          const pipe_ends& err, const pipe_ends& broken, pid_t parent, char* const* arguments, char* const* environment) {
-  // Its own group, which we can end as a whole, and no terminal: a signal from there comes to us alone, and a program that
-  // wants a password fails where it would wait for ever.
+  // Its own group, which we can end as a whole, and no terminal: a signal from there comes to us alone, and a program
+  // that wants a password fails where it would wait for ever.
   (void)::setsid();
   (void)::prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (::getppid() != parent) {
