@@ -72,9 +72,9 @@ def options(text):
     for line in text.splitlines():
         words = re.match(r"  (-\S+)(.*)$", line)
         if words:
-            # "--threads UINT:INT in [1 - 1024]" has its description on the next line.
-            value, _, description = re.match(r"( \S.*?)?(  +|$)(.*)$", words.group(2)).groups()
-            found.append([words.group(1), (value or "").strip().split(":")[0], description.strip()])
+            # "--threads UINT:INT in [1 - 1024]" has its description on the next line, "--user USER The user." behind one space.
+            value, description = re.match(r"(?: (\S+(?: in \[.*?\])?))?\s*(.*)$", words.group(2)).groups()
+            found.append([words.group(1), (value or "").split(":")[0], description.strip()])
         elif found and line.startswith("   "):
             found[-1][2] = f"{found[-1][2]} {line.strip()}".strip()
     if len(found) < 5 or not all(description for _, _, description in found):
