@@ -53,7 +53,8 @@ pub struct wasm_thread_pool {
 
 /// Prepares the calling thread for polling engines of `runtime`. Unblocks exactly the signals that the runtime uses
 /// (see `wasm_thread_unblock_signals`). Sets up what Wasmtime keeps for each thread, including an alternate signal
-/// stack of 256 KiB unless the thread has one that large. Reserves a pool.
+/// stack of 256 KiB unless the thread has one that large. That stack goes with the thread, which then has none: a
+/// smaller one of the host's does not come back. Reserves a pool.
 ///
 /// To be called once on each such thread before its first poll because all this may take hundreds of microseconds that
 /// the first poll would take otherwise. A thread that polls only futures of factories does not need it. The call is
@@ -63,8 +64,9 @@ pub struct wasm_thread_pool {
 /// The pool lives until `wasm_thread_release` or the end of the thread or the end of the runtime with all of its
 /// factories and engines.
 ///
-/// `WASM_STATUS_SYSTEM` if there is no memory for the pool. `WASM_STATUS_INVALID_STATE` if the thread has a pool of
-/// another size. `WASM_STATUS_INVALID_ARGUMENT` if engines are given in another memory mode.
+/// `WASM_STATUS_SYSTEM` if there is no memory for the pool or the call comes from a signal's handler.
+/// `WASM_STATUS_OUT_OF_MEMORY` if there is none for the signal stack. `WASM_STATUS_INVALID_STATE` if the thread has a
+/// pool of another size or is ending. `WASM_STATUS_INVALID_ARGUMENT` if engines are given in another memory mode.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wasm_thread_prepare(
     runtime: *mut wasm_runtime,

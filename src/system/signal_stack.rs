@@ -65,7 +65,7 @@ pub fn ensure() -> Result<()> {
     }
     // Otherwise the stack goes at once.
     let kept = STACK.try_with(|place| *place.borrow_mut() = Some(stack));
-    kept.map_err(|_| Error::invalid("the thread is at its end: guests can no longer run on it"))
+    kept.map_err(|_| Error::new(Status::InvalidState, "the thread is ending: no guest can run on it any more"))
 }
 
 /// The calling thread's.
@@ -120,6 +120,28 @@ mod tests {
             STACK.take();
             assert_ne!(current().ss_flags & libc::SS_DISABLE, 0);
         });
+    }
+
+    /// What a host's thread-local destructor gets that comes after ours.
+    #[test]
+    fn a_thread_that_is_ending_gets_none() {
+        struct AtTheEnd(Option<std::sync::mpsc::Sender<(Result<()>, libc::c_int)>>);
+        impl Drop for AtTheEnd {
+            fn drop(&mut self) {
+                let made = ensure();
+                self.0.take().map(|sender| sender.send((made, current().ss_flags)));
+            }
+        }
+        thread_local!(static END: RefCell<AtTheEnd> = const { RefCell::new(AtTheEnd(None)) });
+        let (sender, receiver) = std::sync::mpsc::channel();
+        on_a_thread(move || {
+            // Destructors run from the last to the first that was registered.
+            END.with_borrow_mut(|end| end.0 = Some(sender));
+            ensure().unwrap();
+        });
+        let (made, flags) = receiver.recv().unwrap();
+        assert_eq!(made.unwrap_err().status, Status::InvalidState);
+        assert_ne!(flags & libc::SS_DISABLE, 0);
     }
 
     #[test]

@@ -22,34 +22,27 @@ READ = """
       (i32.const 48) (i32.const 52) (i32.const 56))))
   (func $next (result i32) (call $read (i32.const 64) (i32.const 72) (i32.const 80) (i32.const 1024) (i32.const 65536)))"""
 
-# Each record becomes one of eight bytes of chance.
-CHANCE = f"""(module {READ}
-  (data (i32.const 90000) "\\01\\10")
+def writes(bytes_at_90000, size, before=""):
+    """A guest that writes this record for each, after what is done `before`."""
+    return f"""(module {READ}
+  (data (i32.const 90000) "{bytes_at_90000}")
   (func (export "_start")
     (loop $batches
       (call $batch)
       (loop $records
         (if (i32.ge_s (call $next) (i32.const 0))
           (then
-            (drop (call $chance (i32.const 90002) (i32.const 8)))
-            (drop (call $write (i32.const 90000) (i32.const 11)))
+            {before}
+            (drop (call $write (i32.const 90000) (i32.const {size})))
             (br $records))))
       (br $batches))))
 """
 
+
+# Each record becomes one of eight bytes of chance.
+CHANCE = writes("\\01\\10", 11, "(drop (call $chance (i32.const 90002) (i32.const 8)))")
 # Each record becomes an object without members.
-EMPTY_OBJECT = f"""(module {READ}
-  (data (i32.const 90000) "\\01\\04{{}}")
-  (func (export "_start")
-    (loop $batches
-      (call $batch)
-      (loop $records
-        (if (i32.ge_s (call $next) (i32.const 0))
-          (then
-            (drop (call $write (i32.const 90000) (i32.const 5)))
-            (br $records))))
-      (br $batches))))
-"""
+EMPTY_OBJECT = writes("\\01\\04{}", 5)
 
 
 class Diff(ToolTest):

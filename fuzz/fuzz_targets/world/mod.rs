@@ -5,6 +5,7 @@ mod callbacks;
 mod fixtures;
 mod objects;
 mod operations;
+mod tasks;
 
 use core::cell::RefCell;
 use core::ptr::null_mut;
@@ -158,11 +159,11 @@ fn finish(order: u8) {
             0 => operations::release_futures(),
             1 => operations::release_engines(),
             2 => operations::release_promises(),
-            _ => operations::release_tasks(),
+            _ => tasks::release_all(),
         }
     }
     // What ended meanwhile may have been handed over.
-    operations::release_tasks();
+    tasks::release_all();
     operations::release_futures();
     operations::release_promises();
     with(|world| {

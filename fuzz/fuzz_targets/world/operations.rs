@@ -1,7 +1,7 @@
 //! The operations of a script, each with what the header says of it.
 
 use super::objects::{self, Object};
-use super::{Engine, Future, Kind, World, call, callbacks, fixture, next as byte, with};
+use super::{Engine, Future, Kind, World, call, callbacks, fixture, next as byte, tasks, with};
 use core::ptr::{null, null_mut};
 use std::rc::Rc;
 use std::thread;
@@ -20,10 +20,6 @@ use wasm_engine_fuzz::abi::policy::{
 use wasm_engine_fuzz::abi::profile::{wasm_engine_finish_profile, wasm_engine_start_profile};
 use wasm_engine_fuzz::abi::promise::{
     wasm_promise_reject, wasm_promise_release, wasm_promise_resolve, wasm_promise_resolve_values,
-};
-use wasm_engine_fuzz::abi::task::{
-    wasm_future_spawn, wasm_future_spawn_abortable, wasm_task_handle_abort, wasm_task_handle_release,
-    wasm_task_release, wasm_task_run,
 };
 use wasm_engine_fuzz::base::state::{wasm_engine_state as State, wasm_poll as Poll};
 use wasm_engine_fuzz::base::status::wasm_status as Status;
@@ -56,10 +52,10 @@ pub fn next() {
         16..=19 => settle(),
         20 => set_policy(),
         21 => replace(),
-        22 => spawn(flag),
-        23..=25 => run_task(),
-        26 => release_task(),
-        27 => abort(),
+        22 => tasks::spawn(flag),
+        23..=25 => tasks::run(),
+        26 => tasks::release(),
+        27 => tasks::abort(),
         28 => read(),
         29 => on_another_thread(),
         _ => transform_and_poll(flag),
@@ -67,7 +63,7 @@ pub fn next() {
 }
 
 /// One of the host's handles, chosen by the script.
-fn pick<T>(of: impl FnOnce(&mut World) -> &mut Vec<T>) -> Option<usize> {
+pub fn pick<T>(of: impl FnOnce(&mut World) -> &mut Vec<T>) -> Option<usize> {
     let choice = usize::from(byte());
     with(|world| {
         let count = of(world).len();
@@ -86,7 +82,7 @@ fn is_inside(engine: *mut wasm_engine) -> bool {
 }
 
 /// The call came from a callback. Those that drop host data do not tell their engine.
-fn expect_busy(status: Status) {
+pub fn expect_busy(status: Status) {
     assert_eq!(status, Status::Busy);
     assert!(with(|world| !world.inside.is_empty()), "BUSY outside of callbacks");
 }
@@ -385,60 +381,6 @@ pub fn unknown_future(handle: *mut wasm_future, done: bool) -> Future {
     Future { handle, engine: null_mut(), kind: Kind::Replace, done, sink: None }
 }
 
-fn spawn(abortable: bool) {
-    let Some(index) = pick(|world| &mut world.futures) else { return };
-    let future = with(|world| world.futures.swap_remove(index));
-    let (executor, completion) = (callbacks::executor(), callbacks::completion());
-    let mut handle = null_mut();
-    // SAFETY: as above.
-    let status = call(|error| unsafe {
-        if abortable {
-            wasm_future_spawn_abortable(future.handle, &executor, &completion, &mut handle, error)
-        } else {
-            wasm_future_spawn(future.handle, &executor, &completion, error)
-        }
-    });
-    assert_eq!(!handle.is_null(), abortable && status == Status::Ok);
-    if status != Status::Ok {
-        with(|world| world.futures.push(future));
-    }
-    if !handle.is_null() {
-        with(|world| world.handles.push(handle));
-    }
-}
-
-fn run_task() {
-    let Some(index) = pick(|world| &mut world.tasks) else { return };
-    let task = with(|world| world.tasks.swap_remove(index));
-    // SAFETY: as above.
-    let status = call(|error| unsafe { wasm_task_run(task, error) });
-    if status != Status::Ok {
-        expect_busy(status);
-        with(|world| world.tasks.push(task));
-    }
-}
-
-fn release_task() {
-    let Some(index) = pick(|world| &mut world.tasks) else { return };
-    let task = with(|world| world.tasks.swap_remove(index));
-    // SAFETY: as above.
-    let status = call(|error| unsafe { wasm_task_release(task, error) });
-    if status != Status::Ok {
-        expect_busy(status);
-        with(|world| world.tasks.push(task));
-    }
-}
-
-fn abort() {
-    let Some(index) = pick(|world| &mut world.handles) else { return };
-    let handle = with(|world| world.handles.swap_remove(index));
-    // SAFETY: as above.
-    let status = call(|error| unsafe { wasm_task_handle_abort(handle, error) });
-    assert!(matches!(status, Status::Ok | Status::InvalidState | Status::Busy), "{status:?}");
-    // SAFETY: as above.
-    unsafe { wasm_task_handle_release(handle) };
-}
-
 /// What only reads.
 fn read() {
     let Some(engine) = pick_engine() else { return };
@@ -520,19 +462,5 @@ pub fn release_promises() {
     while let Some(promise) = with(|world| world.promises.pop()) {
         // SAFETY: as above.
         unsafe { wasm_promise_release(promise) };
-    }
-}
-
-pub fn release_tasks() {
-    while let Some(handle) = with(|world| world.handles.pop()) {
-        // SAFETY: as above.
-        unsafe { wasm_task_handle_release(handle) };
-    }
-    loop {
-        let scheduled = callbacks::take_scheduled();
-        with(|world| world.tasks.extend(scheduled));
-        let Some(task) = with(|world| world.tasks.pop()) else { return };
-        // SAFETY: as above.
-        assert_eq!(call(|error| unsafe { wasm_task_release(task, error) }), Status::Ok);
     }
 }
