@@ -83,11 +83,10 @@ impl Linking {
 
     /// Adds a function of the host.
     pub fn register(&self, function: HostFunction) -> Result<()> {
-        // Declared outside, so that a refused function is dropped after the lock is released. Dropping it runs code
-        // of the host.
-        let mut slot = Some(function);
+        // This reference is kept until the lock is released. The linker drops its own if it refuses the function, and
+        // dropping the last one runs code of the host.
+        let function = Arc::new(function);
         self.change(|registering| {
-            let Some(function) = &slot else { return Ok(()) };
             let key = (function.module.clone(), function.name.clone());
             let name = format!("{}.{}", key.0, key.1);
             if RESERVED.contains(&&*key.0) {
@@ -97,7 +96,7 @@ impl Linking {
                 return Err(Error::invalid(format!("host function {name} is registered already")));
             }
             let (signature, may_wait) = (function.signature(), function.may_wait);
-            slot.take().map_or(Ok(()), |function| function.define(&mut registering.linker)).map_err(|e| {
+            function.clone().define(&mut registering.linker).map_err(|e| {
                 let what = format!("host function {name} could not be defined: {e:#}");
                 refusal::of_wasmtime(&e, Status::Internal, what)
             })?;
@@ -111,7 +110,7 @@ impl Linking {
 
     /// Gives guests a schema registry.
     pub fn set_schema_registry(&self, registry: SchemaRegistry) -> Result<()> {
-        // As above.
+        // Declared outside, so that a refused registry is dropped after the lock is released: as above.
         let mut slot = Some(registry);
         self.change(|registering| match &registering.registry {
             Some(_) => Err(Error::invalid("the runtime has a schema registry already")),
@@ -198,4 +197,73 @@ fn list_functions(
         }
     }
     functions
+}
+
+#[cfg(test)]
+#[allow(unsafe_code)]
+mod tests {
+    use super::*;
+    use crate::guest::host_function::Callback;
+    use crate::host::call::wasm_call;
+    use crate::host::owned::Owned;
+    use crate::host::value::wasm_value;
+    use core::ffi::c_void;
+    use core::sync::atomic::{AtomicU32, Ordering};
+
+    /// What a host function's `drop` uses.
+    struct Host {
+        linking: Linking,
+        drops: AtomicU32,
+        locked: AtomicU32,
+    }
+
+    unsafe extern "C" fn never(_: *mut c_void, _: *mut wasm_call, _: *const wasm_value, _: *mut wasm_value) -> u32 {
+        0
+    }
+
+    unsafe extern "C" fn drop_data(data: *mut c_void) {
+        // SAFETY: the test passes its `Host`, which outlives the function.
+        let host = unsafe { &*data.cast::<Host>() };
+        host.drops.fetch_add(1, Ordering::Relaxed);
+        host.locked.fetch_add(host.linking.registering.is_locked().into(), Ordering::Relaxed);
+    }
+
+    fn function(host: &Host, name: &str) -> HostFunction {
+        let data = core::ptr::from_ref(host).cast_mut().cast();
+        let callback = Callback { data, drop: Some(drop_data), call: never };
+        HostFunction {
+            module: "host".into(),
+            name: name.into(),
+            params: Vec::new(),
+            results: Arc::new([]),
+            may_wait: false,
+            // SAFETY: `drop_data` may be called once with the data.
+            callback: unsafe { Owned::new(callback) },
+        }
+    }
+
+    #[test]
+    fn a_refused_function_is_dropped_without_the_lock() {
+        let linking = Linking::new(&Engine::default()).unwrap();
+        let host = Host { linking, drops: AtomicU32::new(0), locked: AtomicU32::new(0) };
+        // The linker itself has a function of this name, so it refuses another, as it would without memory.
+        host.linking
+            .change(|registering| {
+                registering.linker.func_wrap("host", "taken", || {}).unwrap();
+                Ok(())
+            })
+            .unwrap();
+        let refused = host.linking.register(function(&host, "taken")).unwrap_err();
+        assert_eq!(refused.status, Status::Internal, "{}", refused.message);
+        assert_eq!(host.drops.load(Ordering::Relaxed), 1);
+        host.linking.register(function(&host, "once")).unwrap();
+        assert_eq!(host.drops.load(Ordering::Relaxed), 1);
+        host.linking.register(function(&host, "once")).unwrap_err();
+        assert_eq!(host.drops.load(Ordering::Relaxed), 2);
+        assert_eq!(host.locked.load(Ordering::Relaxed), 0);
+        // The registered one keeps the host's data until the linker goes.
+        let slot = host.linking.registering.lock().take();
+        drop(slot);
+        assert_eq!((host.drops.load(Ordering::Relaxed), host.locked.load(Ordering::Relaxed)), (3, 0));
+    }
 }

@@ -135,7 +135,7 @@ impl FactoryRequest {
             let mut linker = linked.linker.clone();
             let mut functions = functions.into_iter();
             functions
-                .try_for_each(|function| function.define(&mut linker))
+                .try_for_each(|function| Arc::new(function).define(&mut linker))
                 .and_then(|()| linker.instantiate_pre(module))
         };
         pre.map_err(|e| {

@@ -57,7 +57,9 @@ impl HostFunction {
 
     /// Adds the function to a linker. A function that may wait has another result, which its wrapper in the rewritten
     /// guest reads (`module::suspend_points`). 1: call again after the guest was suspended. 0: done.
-    pub fn define(self, linker: &mut Linker<GuestState>) -> Result<(), Error> {
+    ///
+    /// Dropping the last reference runs code of the host. So a caller with a lock keeps one: the linker may refuse.
+    pub fn define(self: Arc<Self>, linker: &mut Linker<GuestState>) -> Result<(), Error> {
         let params = self.params.iter().map(|ty| ty.val_type());
         let results = self.results.iter().map(|ty| ty.val_type()).chain(self.may_wait.then_some(ValType::I32));
         let ty = FuncType::new(linker.engine(), params, results);
