@@ -34,12 +34,19 @@ def required(go_mod, module):
     return found.group(1) if found else "not there"
 
 
+def processor(cpuinfo):
+    """Its name with family and model: virtual machines often hide the rest, and generations differ by half."""
+    fields = dict(re.findall(r"^(model name|cpu family|model)\s*: (.*)$", cpuinfo, re.M))
+    numbers = ", ".join(f"{what} {fields[key]}" for what, key in (("family", "cpu family"), ("model", "model"))
+                        if key in fields)
+    return fields.get("model name", platform.machine()) + (f" ({numbers})" if numbers else "")
+
+
 def describe(root):
-    cpu = re.search(r"^model name\s*: (.*)$", open("/proc/cpuinfo").read(), re.M)
     dirty = " with changes" if output("git", "status", "--porcelain", "--untracked-files=no", cwd=root) else ""
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "CPU": f"{cpu.group(1) if cpu else platform.machine()}, {os.cpu_count()} cores",
+        "CPU": f"{processor(open('/proc/cpuinfo').read())}, {os.cpu_count()} cores",
         "kernel": platform.release(),
         "load before": ", ".join(f"{load:.1f}" for load in os.getloadavg()),
         "revision": (output("git", "rev-parse", "--short=12", "HEAD", cwd=root) or "no git") + dirty,

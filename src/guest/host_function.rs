@@ -202,3 +202,32 @@ impl HostFunction {
         Fault::Host { function: format!("{}.{}", self.module, self.name), why }
     }
 }
+
+#[cfg(test)]
+impl HostFunction {
+    /// `host.NAME` with so many parameters. Nobody calls it.
+    ///
+    /// # Safety
+    ///
+    /// `drop` may be called once with `data`, on any thread.
+    pub unsafe fn uncalled(
+        name: &str,
+        params: usize,
+        may_wait: bool,
+        data: *mut c_void,
+        drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
+    ) -> Self {
+        unsafe extern "C" fn call(_: *mut c_void, _: *mut wasm_call, _: *const wasm_value, _: *mut wasm_value) -> u32 {
+            unreachable!("nobody calls it")
+        }
+        Self {
+            module: "host".into(),
+            name: name.into(),
+            params: vec![wasm_value_type::I32; params],
+            results: Arc::new([wasm_value_type::I32]),
+            may_wait,
+            // SAFETY: the caller says so. `call` does not use the data.
+            callback: unsafe { Owned::new(Callback { data, drop, call }) },
+        }
+    }
+}

@@ -9,12 +9,11 @@ use crate::compile::artifacts::outline;
 use crate::compile::code_cache::DEFAULT_MAX_BYTES;
 use crate::compile::code_cache::key::REWRITING;
 use crate::compile::runtime::Runtime;
-use crate::guest::host_function::{Callback, HostFunction};
+use crate::guest::host_function::HostFunction;
 use crate::host::log::Line;
 use crate::metrics::snapshot::RuntimeMetrics;
 use crate::module::artifact::FORMAT;
 use crate::system::memory::allocators::Allocators;
-use core::ffi::c_void;
 use std::sync::Arc;
 
 struct SilentLog;
@@ -87,28 +86,9 @@ fn changed(artifact: &[u8], change: impl FnOnce(&mut Head, &mut Vec<u8>)) -> Vec
 }
 
 #[allow(unsafe_code)]
-unsafe extern "C" fn never(
-    _: *mut c_void,
-    _: *mut crate::host::call::wasm_call,
-    _: *const crate::host::value::wasm_value,
-    _: *mut crate::host::value::wasm_value,
-) -> u32 {
-    0
-}
-
-#[allow(unsafe_code)]
 fn host_function(may_wait: bool, params: usize) -> HostFunction {
-    use crate::host::value::wasm_value_type::I32;
-    let callback = Callback { data: core::ptr::null_mut(), drop: None, call: never };
-    HostFunction {
-        module: "host".into(),
-        name: "ask".into(),
-        params: vec![I32; params],
-        results: Arc::new([I32]),
-        may_wait,
-        // SAFETY: there is no data.
-        callback: unsafe { crate::host::owned::Owned::new(callback) },
-    }
+    // SAFETY: there is no data.
+    unsafe { HostFunction::uncalled("ask", params, may_wait, core::ptr::null_mut(), None) }
 }
 
 #[test]
